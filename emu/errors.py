@@ -1,0 +1,39 @@
+"""Typed errors for bad input. A guest that misbehaves is a result and never lands here."""
+
+from __future__ import annotations
+
+
+class EmuError(Exception):
+    """Bad input. The message is one line: the file or name, the value, the rule, and the cure.
+
+    ``exit_status`` is what the command line returns: 2 for bad usage or input, 125 for a subject
+    that cannot be tested (the value ``git bisect run`` skips).
+    """
+
+    exit_status = 2
+
+
+class InvalidCase(EmuError):
+    """A case, topology or option that breaks a rule of the architecture or of the kernel."""
+
+
+class InvalidSubject(EmuError):
+    """A file that is not what it was given as: truncated, another machine, a wrong magic."""
+
+
+class Untestable(EmuError):
+    """The subject is well formed but lacks what a test needs (a symbol, a layout)."""
+
+    exit_status = 125
+
+
+class AssemblyError(Untestable):
+    """Text that does not assemble; the message carries file:line and the assembler's reason."""
+
+
+class ReplayDiverged(EmuError):
+    """A recorded schedule no longer fits the case."""
+
+
+class EngineError(EmuError):
+    """The installed Unicorn is not the one whose layout this package knows."""
