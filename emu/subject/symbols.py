@@ -23,7 +23,9 @@ class Symbols:
             try:
                 int(first[:16], 16)
             except ValueError:
-                raise InvalidSubject(f"System.map: {first!r}: expected '<16 hex digits> <type> <name>'") from None
+                raise InvalidSubject(
+                    f"System.map: {first!r}: expected '<16 hex digits> <type> <name>'"
+                ) from None
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
@@ -52,10 +54,16 @@ class Symbols:
 
     def at(self, va: int) -> tuple[str, int] | None:
         """Return (name, offset) of the nearest symbol at or below ``va``, or None below the first."""
-        text, low, high = self._text, 0, len(self._text) - 1
-        # Invariant: the line that starts after `low` is at or below va, the one after `high` is not.
         if not self or self._va_after(0) > va:
             return None
+        low = self._line_of(va)
+        end = self._text.index(b"\n", low + 1)
+        return self._text[low + 20 : end].decode(), va - self._va_after(low)
+
+    def _line_of(self, va: int) -> int:
+        # The newline before the last line at or below va; the first line must be.
+        text, low, high = self._text, 0, len(self._text) - 1
+        # Invariant: the line that starts after `low` is at or below va, the one after `high` is not.
         while True:
             middle = text.rfind(b"\n", low + 1, (low + high) // 2 + 1)
             if middle < 0:
@@ -66,8 +74,20 @@ class Symbols:
                 low = middle
             else:
                 high = middle
-        end = text.index(b"\n", low + 1)
-        return text[low + 20 : end].decode(), va - self._va_after(low)
+        return low
+
+    def after(self, va: int) -> int | None:
+        """Return the lowest symbol address above ``va``, or None: the bound of an object without a size."""
+        if not self:
+            return None
+        first = self._va_after(0)
+        newline = 0 if first > va else self._line_of(va)
+        while newline < len(self._text) - 1:
+            found = self._va_after(newline)
+            if found > va:
+                return found
+            newline = self._text.index(b"\n", newline + 1)
+        return None
 
     def describe(self, va: int) -> str:
         """Return ``name+0xoff`` for ``va``, or the bare hex address."""
