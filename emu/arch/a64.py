@@ -1,0 +1,129 @@
+"""What an A64 instruction word does that others can see (Arm DDI 0487, C4 "A64 instruction set encoding").
+
+Only the classes that the emulator must treat are told apart; everything else is invisible to other PEs.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Class(IntEnum):
+    """Class of an instruction word."""
+
+    INVISIBLE = 0
+    MEMORY = 1  # load, store, atomic that is no exclusive
+    LOAD_EXCLUSIVE = 2
+    STORE_EXCLUSIVE = 3
+    BARRIER = 4  # DSB, DMB, ISB
+    CACHE = 5  # DC, IC
+    TLB = 6  # TLBI
+    ZERO = 7  # DC ZVA
+    WFE = 8
+    WFI = 9
+    SEV = 10
+    SEVL = 11
+    YIELD = 12
+    CLREX = 13
+    EXCEPTION = 14  # SVC, HVC, SMC, BRK, HLT
+    MRS = 15
+    MSR = 16  # register form
+    ERET = 17
+    SPIN = 18  # B to itself
+    FP = 19  # any use of the SIMD and floating-point registers
+    AT = 20
+
+
+# Classes whose execution other actors can observe: the grain of schedulers and memory models.
+OBSERVABLE = frozenset(
+    {
+        Class.MEMORY,
+        Class.LOAD_EXCLUSIVE,
+        Class.STORE_EXCLUSIVE,
+        Class.BARRIER,
+        Class.CACHE,
+        Class.TLB,
+        Class.ZERO,
+        Class.WFE,
+        Class.WFI,
+        Class.SEV,
+        Class.SEVL,
+        Class.YIELD,
+        Class.EXCEPTION,
+        Class.SPIN,
+    }
+)
+
+_HINTS = {1: Class.YIELD, 2: Class.WFE, 3: Class.WFI, 4: Class.SEV, 5: Class.SEVL}
+_BARRIERS = {2: Class.CLREX, 4: Class.BARRIER, 5: Class.BARRIER, 6: Class.BARRIER, 7: Class.BARRIER}
+B_SELF = 0x1400_0000
+_ERET = 0xD69F_03E0
+
+
+def _system(word: int) -> Class:
+    # Words whose top byte is 0xD5: hints, barriers, SYS, MRS and MSR.
+    if word & 0xFFFF_F01F == 0xD503_201F:
+        return _HINTS.get(word >> 5 & 0x7F, Class.INVISIBLE)
+    if word & 0xFFFF_F01F == 0xD503_301F:
+        return _BARRIERS.get(word >> 5 & 7, Class.INVISIBLE)
+    if word & 0xFFF8_0000 == 0xD508_0000:
+        op1, crn, crm, op2 = word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7
+        if crn == 8:
+            return Class.TLB
+        if crn != 7:
+            return Class.INVISIBLE
+        if crm in (8, 9):
+            return Class.AT
+        return Class.ZERO if (op1, crm, op2) == (3, 4, 1) else Class.CACHE
+    if word & 0xFFF0_0000 == 0xD530_0000:
+        return Class.MRS
+    if word & 0xFFF0_0000 == 0xD510_0000:
+        return Class.MSR
+    return Class.INVISIBLE
+
+
+def classify(word: int) -> Class:
+    """Return the class of a 32-bit A64 instruction word."""
+    top = word >> 24
+    if top == 0xD5:
+        return _system(word)
+    if word & 0x0A00_0000 == 0x0800_0000:  # loads and stores
+        if word & 0x3F80_0000 == 0x0800_0000:  # exclusive: o2 (bit 23) clear
+            return Class.LOAD_EXCLUSIVE if word & 0x40_0000 else Class.STORE_EXCLUSIVE
+        if word & 0xFF00_0000 == 0xD800_0000 or word & 0xFFC0_0000 == 0xF980_0000:
+            return Class.INVISIBLE  # PRFM (literal, unsigned offset)
+        if word & 0xFFE0_0C00 in (0xF8A0_0800, 0xF880_0000):
+            return Class.INVISIBLE  # PRFM (register), PRFUM
+        return Class.MEMORY
+    if top == 0xD4:
+        return Class.EXCEPTION
+    if word == B_SELF:
+        return Class.SPIN
+    if word & 0xFFFF_FFFF == _ERET:
+        return Class.ERET
+    if word & 0x0E00_0000 == 0x0E00_0000:
+        return Class.FP
+    return Class.INVISIBLE
+
+
+def uses_fp(word: int) -> bool:
+    """Tell whether the word reads or writes a SIMD and floating-point register (CPACR_EL1.FPEN applies)."""
+    if word & 0x0E00_0000 == 0x0E00_0000:
+        return True
+    return word & 0x0E00_0000 == 0x0C00_0000  # loads and stores with V (bit 26) set
+
+
+def is_branch(word: int) -> bool:
+    """Tell whether the word may change the PC to something other than the next instruction."""
+    top = word >> 24
+    if top & 0x7C == 0x14:  # B, BL
+        return True
+    if top == 0x54 or top & 0x7E in (0x34, 0x36):  # B.cond, CBZ/CBNZ, TBZ/TBNZ
+        return True
+    return top in (0xD6, 0xD7, 0xD4)  # BR/BLR/RET/ERET and their PAuth forms, exception generation
+
+
+def system_register(word: int) -> tuple[int, int, int, int, int]:
+    """Return (op0, op1, CRn, CRm, op2) of an MRS, MSR (register) or SYS word."""
+    return (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7)
+

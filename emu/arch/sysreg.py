@@ -1,0 +1,70 @@
+"""System registers by name: encodings and the fields we use (Arm DDI 0487, D24)."""
+
+from __future__ import annotations
+
+Encoding = tuple[int, int, int, int, int]  # op0, op1, CRn, CRm, op2
+
+MIDR_EL1: Encoding = (3, 0, 0, 0, 0)
+MPIDR_EL1: Encoding = (3, 0, 0, 0, 5)
+ID_AA64PFR0_EL1: Encoding = (3, 0, 0, 4, 0)
+ID_AA64PFR1_EL1: Encoding = (3, 0, 0, 4, 1)
+ID_AA64ISAR0_EL1: Encoding = (3, 0, 0, 6, 0)
+ID_AA64ISAR1_EL1: Encoding = (3, 0, 0, 6, 1)
+ID_AA64MMFR0_EL1: Encoding = (3, 0, 0, 7, 0)
+ID_AA64MMFR1_EL1: Encoding = (3, 0, 0, 7, 1)
+ID_AA64MMFR2_EL1: Encoding = (3, 0, 0, 7, 2)
+SCTLR_EL1: Encoding = (3, 0, 1, 0, 0)
+SCTLR_EL2: Encoding = (3, 4, 1, 0, 0)
+SCTLR_EL3: Encoding = (3, 6, 1, 0, 0)
+CPACR_EL1: Encoding = (3, 0, 1, 0, 2)
+HCR_EL2: Encoding = (3, 4, 1, 1, 0)
+CPTR_EL2: Encoding = (3, 4, 1, 1, 2)
+SCR_EL3: Encoding = (3, 6, 1, 1, 0)
+TTBR0_EL1: Encoding = (3, 0, 2, 0, 0)
+TTBR1_EL1: Encoding = (3, 0, 2, 0, 1)
+TCR_EL1: Encoding = (3, 0, 2, 0, 2)
+MAIR_EL1: Encoding = (3, 0, 10, 2, 0)
+VBAR_EL1: Encoding = (3, 0, 12, 0, 0)
+VBAR_EL2: Encoding = (3, 4, 12, 0, 0)
+CONTEXTIDR_EL1: Encoding = (3, 0, 13, 0, 1)
+TPIDR_EL1: Encoding = (3, 0, 13, 0, 4)
+TPIDR_EL2: Encoding = (3, 4, 13, 0, 2)
+VPIDR_EL2: Encoding = (3, 4, 0, 0, 0)
+VMPIDR_EL2: Encoding = (3, 4, 0, 0, 5)
+SPSR_EL1: Encoding = (3, 0, 4, 0, 0)
+SPSR_EL2: Encoding = (3, 4, 4, 0, 0)
+CNTFRQ_EL0: Encoding = (3, 3, 14, 0, 0)
+CNTPCT_EL0: Encoding = (3, 3, 14, 0, 1)
+CNTVCT_EL0: Encoding = (3, 3, 14, 0, 2)
+
+NAMES: dict[Encoding, str] = {
+    value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, tuple)
+}
+
+# ID_AA64MMFR0_EL1 and ID_AA64MMFR2_EL1 fields, high bit first as in the manual.
+MMFR0_TGRAN4 = (31, 28)
+MMFR0_TGRAN64 = (27, 24)
+MMFR0_TGRAN16 = (23, 20)
+MMFR2_VARANGE = (19, 16)
+
+
+def name(encoding: Encoding) -> str:
+    """Return the register's name, or its generic S<op0>_<op1>_C<n>_C<m>_<op2> spelling."""
+    known = NAMES.get(encoding)
+    if known:
+        return known
+    op0, op1, crn, crm, op2 = encoding
+    return f"S{op0}_{op1}_C{crn}_C{crm}_{op2}"
+
+
+def set_field(value: int, field: tuple[int, int], bits: int) -> int:
+    """Return ``value`` with the (high, low) field replaced by ``bits``."""
+    high, low = field
+    mask = ((1 << high - low + 1) - 1) << low
+    return value & ~mask | bits << low & mask
+
+
+def get_field(value: int, field: tuple[int, int]) -> int:
+    """Return the (high, low) field of ``value``."""
+    high, low = field
+    return value >> low & (1 << high - low + 1) - 1

@@ -1,0 +1,815 @@
+"""The only module that knows Unicorn: one engine, N register contexts.
+
+A PE runs until a :data:`emu.stops.Stop`. Unicorn shows memory accesses to a hook but neither WFE nor SEV,
+barriers, maintenance by VA, counters or feature traps. Those words are found when Unicorn
+translates a block (the edge hook runs before the block does), and a code hook is put on just these addresses: all
+else runs at full speed. Observations go to ``record``; with ``record`` None only the counters are kept.
+
+This file is over the usual length because the boundary must not be crossed: whatever touches a Unicorn
+handle is here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_bool, c_int, c_int64, c_size_t, c_uint16
+from ctypes import c_uint32, c_uint64, c_void_p, cast, string_at
+from typing import Any
+
+import unicorn as uc_module
+from unicorn import arm64_const as regs
+from unicorn.unicorn_py3.unicorn import uclib
+
+from emu import pe as layout
+from emu.arch import a64, sysreg
+from emu.arch.a64 import Class
+from emu.errors import EngineError
+from emu.memory import Memory
+from emu.operation import Kind
+from emu.pe import PE, Env
+from emu.stops import STEP_LIMIT, Call, Misused, Parked, Raised, Reached, Stop, Unsupported, Waiting
+
+UNLIMITED = 1 << 40
+# An operation is preceded by invisible instructions; a loop without any operation is cut after this many.
+INVISIBLE_MAX = 1 << 16
+PSTATE_EL = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
+_BREAK = -1  # site class of a breakpoint, beside a64.Class
+_GRANULE = 64  # exclusives reservation granule, bytes (Cortex-A72 TRM, CTR_EL0.ERG)
+_EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
+_EXCP_SWI, _EXCP_HVC, _EXCP_TRAPPED_SMC, _EXCP_SMC = 2, 11, 12, 13
+_FETCH_UNMAPPED = 8
+_UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21}  # UC_ERR_*_UNMAPPED to EC of the external abort
+_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
+
+Recorder = Callable[[Kind, int, int, int, int], None]  # kind, size, pc, pa, value
+
+
+class _Block(Structure):
+    _fields_ = [("pc", c_uint64), ("icount", c_uint16), ("size", c_uint16)]
+
+
+_CODE_CB = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+_INTR_CB = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+_MEM_CB = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+_MEM_FAULT_CB = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+_EDGE_CB = CFUNCTYPE(None, c_void_p, POINTER(_Block), POINTER(_Block), c_void_p)
+
+_emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(("uc_emu_start", uclib))
+_emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
+_context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
+_context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
+_vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
+
+# By top byte of the word: can it be a site? One look-up decides for nearly all words.
+_INTERESTING = bytes(
+    1 if top in (0xD5, 0xD6, 0x14) or (top & 0x3F) == 0x08 or (top & 0x0E) in (0x0C, 0x0E) else 0
+    for top in range(256)
+)
+_ALWAYS_SITES = frozenset(
+    {
+        Class.LOAD_EXCLUSIVE,
+        Class.STORE_EXCLUSIVE,
+        Class.BARRIER,
+        Class.CACHE,
+        Class.TLB,
+        Class.ZERO,
+        Class.WFE,
+        Class.WFI,
+        Class.SEV,
+        Class.SEVL,
+        Class.YIELD,
+        Class.CLREX,
+        Class.ERET,
+        Class.SPIN,
+        Class.FP,
+    }
+)
+_COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
+
+
+class Engine:
+    """Runs PEs on ``memory``. ``clock`` gives the generic counter's value (CNTVCT_EL0, CNTPCT_EL0)."""
+
+    def __init__(self, memory: Memory, clock: Callable[[], int] = lambda: 0) -> None:
+        self.memory = memory
+        self.clock = clock
+        self.record: Recorder | None = None
+        self.send_event: Callable[[], None] = lambda: None
+        self.armed_monitors: dict[PE, int] = {}
+        self._uc = uc_module.Uc(uc_module.UC_ARCH_ARM64, uc_module.UC_MODE_ARM)
+        self._uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_A72)
+        self._uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
+        self._handle = self._uc._uch
+        self._words: memoryview = memory.view.cast("I")
+        self._base = memory.base
+        self._loaded: PE | None = None
+        self._key_in = b""
+        self._stop: Stop | None = None
+        self._at_site = False  # the last stop came from a code hook: its instruction has not run
+        self._emulate: tuple[int, int, int] | None = None
+        self._error: BaseException | None = None
+        self._resume_at = -1
+        self._exception = -1
+        self._fault_pa = 0
+        self._sites: dict[int, int] = {}  # VA to class
+        self._blocks: set[int] = set()  # VA of blocks whose words have been looked at
+        self._found: list[tuple[int, int]] = []  # blocks in which the edge hook found sites
+        self._pages: dict[int, int] = {}  # VA page to PA page, of code
+        self._code_pages: set[int] = set()  # PA pages that code was fetched from
+        self._plans: dict[int, tuple[int, bool]] = {}
+        self._watched_mrs: set[sysreg.Encoding] = set(_COUNTERS)
+        self._keep: list[Any] = []
+        self._hooked_memory = False
+        self._start()
+
+    # -- set-up -----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        # Warm the handle with one counted instruction, find the live state, check the offsets, put the hooks.
+        engine = cast(self._handle, c_void_p).value
+        assert engine is not None
+        self._address = engine
+        cpu = c_uint64.from_address(engine + layout.CPUSTATE_IN_ENGINE).value
+        self._live = Env(c_uint64.from_address(cpu + layout.ENV_IN_CPUSTATE).value)
+        self._counter = c_uint64.from_address(engine + layout.COUNTER_IN_ENGINE)
+        self._check_layout()
+        self._hook(uc_module.UC_HOOK_INTR, _INTR_CB(self._on_exception))
+        fault = uc_module.UC_HOOK_MEM_UNMAPPED
+        self._hook(fault, _MEM_FAULT_CB(self._on_unmapped))
+        self._hook(uc_module.UC_HOOK_EDGE_GENERATED, _EDGE_CB(self._on_block))
+        self._on_code_cb = _CODE_CB(self._on_code)
+        self._keep.append(self._on_code_cb)
+        self._resets = {el: self._make_reset(el) for el in (1, 2)}
+
+    def _check_layout(self) -> None:
+        # emu.pe's offsets against the API: a different build of Unicorn must say so, not misread.
+        live, probe = self._live, 0x1122_3344_5566_7788
+        checks: list[tuple[str, int, int]] = []
+        for number in (0, 30):
+            reg = regs.UC_ARM64_REG_X0 if number == 0 else regs.UC_ARM64_REG_X30
+            self._uc.reg_write(reg, probe + number)
+            checks.append((f"x{number}", live.x[number], probe + number))
+        self._uc.reg_write(regs.UC_ARM64_REG_PC, probe & ~3)
+        checks.append(("pc", live.pc.value, probe & ~3))
+        for encoding, offset in layout._IN_CONTEXT.items():
+            if encoding in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2, sysreg.HCR_EL2, sysreg.SCR_EL3, sysreg.CPACR_EL1):
+                wanted = self._read_cp(encoding)
+            else:
+                wanted = 0x5566_7000 + offset * 0x1000
+                self._write_cp(encoding, wanted)
+                wanted = self._read_cp(encoding)
+            checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
+        self._uc.mem_write(self._base, (0xD503201F).to_bytes(4, "little") * 3)  # nop
+        self._uc.emu_start(self._base, 0, 0, 2)
+        checks.append(("instruction counter", self._counter.value, 3))
+        self._uc.mem_write(self._base, bytes(12))
+        self._uc.ctl_flush_tb()
+        for what, got, wanted in checks:
+            if got != wanted:
+                raise EngineError(
+                    f"unicorn {uc_module.__version__}: {what} is not where emu/pe.py has it "
+                    f"({got:#x}, expected {wanted:#x}); install unicorn==2.1.4"
+                )
+
+    def _hook(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> None:
+        handle = c_size_t()
+        error = uclib.uc_hook_add(
+            self._handle, byref(handle), kind, cast(callback, c_void_p), None, c_uint64(begin), c_uint64(end)
+        )
+        assert error == 0, f"uc_hook_add({kind}): {error}"
+        if callback is not getattr(self, "_on_code_cb", None):
+            self._keep.append(callback)
+
+    def _make_reset(self, el: int) -> c_void_p:
+        # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
+        uc = self._uc
+        for number in range(31):
+            uc.reg_write(regs.UC_ARM64_REG_X0 + number if number < 29 else regs.UC_ARM64_REG_X29 + number - 29, 0)
+        self._set_pstate(0x3CD)
+        for encoding in layout._IN_CONTEXT:
+            if encoding not in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2):
+                self._write_cp(encoding, 0)
+        for reg in (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2):
+            uc.reg_write(reg, 0)
+        self._write_cp(sysreg.SCTLR_EL1, 0x30D0_0800)  # RES1 bits of Armv8.0
+        self._write_cp(sysreg.SCTLR_EL2, 0x30C5_0830)
+        self._write_cp(sysreg.CPTR_EL2, 0x33FF)
+        self._write_cp(sysreg.CNTFRQ_EL0, 62_500_000)
+        self._write_cp(sysreg.HCR_EL2, 1 << 31 if el == 1 else 0)  # RW
+        self._write_cp(sysreg.SCR_EL3, 0x501)  # NS, HCE, RW; the last write rebuilds QEMU's cached flags
+        self._set_pstate(PSTATE_EL[el])
+        uc.reg_write(regs.UC_ARM64_REG_SP, 0)
+        return self._save_new()
+
+    def _save_new(self) -> c_void_p:
+        context = c_void_p()
+        assert uclib.uc_context_alloc(self._handle, byref(context)) == 0
+        _context_save(self._address, context)
+        return context
+
+    # -- PEs --------------------------------------------------------------------------------------
+
+    def new_pe(self, index: int, mpidr: int, midr: int, el: int) -> PE:
+        """Return a PE at its reset state, to enter at EL ``el`` (1 or 2); ``mpidr`` and ``midr`` are raw u64."""
+        self._unload()
+        _context_restore(self._address, self._resets[el])
+        self._write_cp(sysreg.VMPIDR_EL2, mpidr)
+        self._write_cp(sysreg.VPIDR_EL2, midr)
+        self._write_cp(sysreg.CONTEXTIDR_EL1, 0)
+        context = self._save_new()
+        address = context.value
+        assert address is not None
+        pe = PE(index, mpidr, context, Env(address + layout.CONTEXT_HEADER))
+        if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
+            self.override(pe, sysreg.MPIDR_EL1, mpidr)
+            self.override(pe, sysreg.MIDR_EL1, midr)
+        return pe
+
+    def override(self, pe: PE, encoding: sysreg.Encoding, value: int) -> None:
+        """Make a system register read as ``value`` (u64) on this PE."""
+        pe.overrides[encoding] = value
+        if encoding not in self._watched_mrs:
+            self._watched_mrs.add(encoding)
+            self.forget_code()
+
+    def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
+        """Put ``pe`` into its switched-on state at ``entry_pa``. X1..X30 hold a pattern: they are unspecified."""
+        self._unload()
+        _context_restore(self._address, self._resets[el])
+        self._write_cp(sysreg.VMPIDR_EL2, pe.mpidr)
+        self._write_cp(sysreg.CONTEXTIDR_EL1, 0)
+        _context_save(self._address, pe.saved)
+        for number in range(1, 31):
+            pe.x[number] = 0xDEAD_0000_0000_0000 | pe.index << 16 | number
+        pe.x[0] = x0
+        pe.pc = entry_pa
+        pe.monitor = None
+
+    def observe_memory(self) -> None:
+        """From now on count and record memory accesses; before, a PE runs without any memory hook."""
+        if not self._hooked_memory:
+            self._hooked_memory = True
+            read, write = self._memory_hooks()
+            self._hook(uc_module.UC_HOOK_MEM_READ, read)
+            self._hook(uc_module.UC_HOOK_MEM_WRITE, write)
+            self._unload()
+            self.forget_code()
+
+    def break_at(self, va: int) -> None:
+        """Stop any PE whose PC gets to ``va``, before the instruction runs."""
+        if self._sites.get(va) != _BREAK:
+            self._add_site(va, _BREAK)
+
+    def unbreak(self, va: int) -> None:
+        """Forget a breakpoint; the hook stays and does nothing."""
+        if self._sites.get(va) == _BREAK:
+            self._sites[va] = Class.INVISIBLE
+
+    def forget_code(self) -> None:
+        """Drop every translation and everything known about code: the host rewrote some, or hooks changed."""
+        self._unload()
+        self._uc.ctl_flush_tb()
+        self._key_in = b""  # and the TLB goes with the next PE
+        self._blocks.clear()
+        self._plans.clear()
+        self._pages.clear()
+        self._code_pages.clear()
+
+    def is_code(self, pa: int, size: int) -> bool:
+        """Tell whether a PE has fetched from a page of these bytes."""
+        return pa >> 12 in self._code_pages or (pa + size - 1) >> 12 in self._code_pages
+
+    # -- switching --------------------------------------------------------------------------------
+
+    def _unload(self) -> None:
+        pe = self._loaded
+        if pe is not None:
+            _context_save(self._address, pe.saved)
+            pe.env = pe.saved_env
+            self._loaded = None
+
+    def _load(self, pe: PE) -> None:
+        # Switch to `pe`; the TLB belongs to the engine, so it goes when the translation regime differs.
+        if self._loaded is pe:
+            return
+        if self._loaded is not None and self._regime(self._live) != self._key_in:
+            self._key_in = b""
+        self._unload()
+        key = self._regime(pe.env)
+        _context_restore(self._address, pe.saved)
+        if key != self._key_in:
+            self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
+            self._key_in = key
+        pe.env = self._live
+        self._loaded = pe
+
+    @staticmethod
+    def _regime(env: Env) -> bytes:
+        a = env.address
+        return b"".join([string_at(a + offset, size) for offset, size in layout.REGIME])
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
+        """Run ``pe`` at full speed until it stops or has begun ``instructions_max`` instructions."""
+        self._load(pe)
+        return self._run(pe, instructions_max)
+
+    def step(self, pe: PE) -> Stop:
+        """Run one instruction."""
+        self._load(pe)
+        return self._run(pe, 1)
+
+    def run_operation(self, pe: PE) -> Stop:
+        """Run the operation at the PC, if there is one, then up to the next one."""
+        self._load(pe)
+        left = INVISIBLE_MAX
+        pc = self._live.pc
+        plans = self._plans
+        while left > 0:
+            plan = plans.get(pc.value)
+            if plan is None:
+                plan = self._plan(pc.value)
+            stop = self._run(pe, plan[0])
+            if stop is not STEP_LIMIT:
+                return stop
+            left -= plan[0]
+            plan = plans.get(pc.value)
+            if plan is None:
+                plan = self._plan(pc.value)
+            if plan[1]:
+                break
+        return STEP_LIMIT
+
+    def at_operation(self, pe: PE) -> bool:
+        """Tell whether the instruction at the PC is one that others can observe."""
+        self._load(pe)
+        return self._plan(pe.pc)[1]
+
+    def _plan(self, pc: int) -> tuple[int, bool]:
+        # (instructions that can run at once from pc on, whether the first is an operation)
+        plan = self._plans.get(pc)
+        if plan is not None:
+            return plan
+        pa = self._translate(pc)
+        if pa is None:
+            return (1, False)
+        words, base = self._words, self._base
+        at = (pa - base) >> 2
+        end = (((pa | 0xFFF) + 1) - base) >> 2
+        first = a64.classify(words[at]) in a64.OBSERVABLE
+        count = 0
+        while at < end:
+            word = words[at]
+            if count and (a64.classify(word) in a64.OBSERVABLE or pc + 4 * count in self._sites):
+                break
+            count += 1
+            at += 1
+            if a64.is_branch(word):
+                break
+        plan = self._plans[pc] = (count, first)
+        return plan
+
+    def _run(self, pe: PE, limit: int) -> Stop:
+        # `pe` is loaded. Enter the engine as often as emulated instructions and new sites make it return.
+        live_pc, counters, handle = self._live.pc, pe.counters, self._address
+        self._resume_at = live_pc.value
+        while True:
+            pc = live_pc.value
+            if pc not in self._blocks and not self._look_at_entry(pc):
+                return self._misaligned(pc)
+            self._stop = None
+            self._at_site = False
+            self._emulate = None
+            self._exception = -1
+            error = _emu_start(handle, pc, 0, 0, limit)
+            begun = self._counter.value
+            if self._at_site:
+                begun -= 1
+            elif begun > limit:
+                begun = limit
+            counters.instructions += begun
+            limit -= begun
+            if self._error is not None:
+                pending, self._error = self._error, None
+                raise pending
+            if self._found:
+                self._install_found()
+            if self._exception >= 0:
+                return self._raised(pe)
+            if error in _UNMAPPED:
+                counters.instructions -= error != _FETCH_UNMAPPED
+                return self._external_abort(pe, error)
+            if error:
+                return Unsupported(f"unicorn error {error}", live_pc.value)
+            if self._emulate is not None:
+                stop = self._emulated(pe, *self._emulate)
+                if stop is not None:
+                    return stop
+                counters.instructions += 1
+                limit -= 1
+            elif self._stop is not None:
+                return self._stop
+            if limit <= 0:
+                return STEP_LIMIT
+            self._resume_at = -1
+
+    # -- sites: words that the engine does not show, found when their block is translated ---------
+
+    def _translate(self, va: int) -> int | None:
+        # PA of code at `va` on the loaded PE, or None. Pages are kept: code does not move during a run.
+        page = self._pages.get(va >> 12)
+        if page is None:
+            pa = c_uint64()
+            if _vmem_translate(self._address, va, uc_module.UC_PROT_EXEC, pa):
+                return None
+            if not self.memory.contains(pa.value, 4):
+                return None
+            page = self._pages[va >> 12] = pa.value >> 12
+            self._code_pages.add(page)
+        return page << 12 | va & 0xFFF
+
+    def _look_at_entry(self, pc: int) -> bool:
+        # The first block of a run is not announced: look at its words up to a branch. False: PC misaligned.
+        if pc & 3:
+            return False
+        pa = self._translate(pc)
+        if pa is None:
+            return True  # the fetch aborts
+        at, end = (pa - self._base) >> 2, (((pa | 0xFFF) + 1) - self._base) >> 2
+        start = at
+        while at < end and not a64.is_branch(self._words[at]):
+            at += 1
+        self._blocks.add(pc)
+        if self._look(pc, (at - start + 1) * 4 if at < end else (at - start) * 4):
+            self._install_found()
+        return True
+
+    def _look(self, va: int, size: int) -> bool:
+        # Queue the block when it holds a site that is not hooked yet.
+        pa = self._translate(va)
+        if pa is None:
+            return False
+        at = (pa - self._base) >> 2
+        words = self._words[at : at + (size >> 2)]
+        for index, word in enumerate(words):
+            if _INTERESTING[word >> 24] and va + 4 * index not in self._sites and self._is_site(word):
+                self._found.append((va, size))
+                return True
+        return False
+
+    def _is_site(self, word: int) -> bool:
+        kind = a64.classify(word)
+        if kind in _ALWAYS_SITES or a64.uses_fp(word):
+            return True
+        if kind is Class.MRS:
+            return a64.system_register(word) in self._watched_mrs
+        return kind is Class.MSR and a64.system_register(word) in _SCTLRS
+
+    def _install_found(self) -> None:
+        for va, size in self._found:
+            pa = self._translate(va)
+            assert pa is not None
+            at = (pa - self._base) >> 2
+            for index, word in enumerate(self._words[at : at + (size >> 2)]):
+                site = va + 4 * index
+                if _INTERESTING[word >> 24] and site not in self._sites and self._is_site(word):
+                    self._add_site(site, Class.FP if a64.uses_fp(word) else a64.classify(word))
+            self._uc.ctl_remove_cache(va, va + size)
+        self._found.clear()
+
+    def _add_site(self, va: int, kind: int) -> None:
+        known = va in self._sites
+        self._sites[va] = kind
+        self._plans.clear()
+        if not known:
+            self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
+            if kind == _BREAK:
+                self._unload()
+                self.forget_code()
+
+    # -- hooks: called by the engine, never raise, never call out ---------------------------------
+
+    def _on_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
+        try:
+            pc, size = block[0].pc, block[0].size
+            if pc not in self._blocks:
+                if pc & 3:
+                    self._stop = self._misaligned(pc)
+                    _emu_stop(self._address)
+                    return
+                self._blocks.add(pc)
+                if self._look(pc, size):
+                    _emu_stop(self._address)
+        except BaseException as error:
+            self._error = error
+            _emu_stop(self._address)
+
+    def _on_exception(self, _uc: int, number: int, _data: int) -> None:
+        self._exception = number
+        _emu_stop(self._address)
+
+    def _on_unmapped(self, _uc: int, _kind: int, pa: int, _size: int, _value: int, _data: int) -> bool:
+        self._fault_pa = pa
+        return False
+
+    def _on_code(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        try:
+            kind = self._sites[va]
+            if kind == _BREAK:
+                if va == self._resume_at:
+                    return
+                self._stop = Reached(va)
+                self._at_site = True
+                _emu_stop(self._address)
+                return
+            pa = (self._pages[va >> 12] << 12 | va & 0xFFF) if va >> 12 in self._pages else self._translate(va)
+            if pa is not None and self._observe(va, self._words[(pa - self._base) >> 2]):
+                self._at_site = True
+                _emu_stop(self._address)
+        except BaseException as error:
+            self._error = error
+            _emu_stop(self._address)
+
+    def _observe(self, va: int, word: int) -> bool:
+        # Record what the word does; True when the host must stop before it and do it instead.
+        kind = a64.classify(word)
+        pe, record = self._loaded, self.record
+        assert pe is not None
+        if kind is Class.BARRIER:
+            if record:
+                record(Kind.BARRIER, 0, va, 0, word)
+        elif kind in (Class.CACHE, Class.TLB):
+            if record:
+                target = pe.x[word & 31] if word & 31 != 31 else 0
+                record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
+        elif kind is Class.SEV:
+            if record:
+                record(Kind.SEV, 0, va, 0, 0)
+            self.send_event()
+        elif kind is Class.SEVL:
+            if record:
+                record(Kind.SEVL, 0, va, 0, 0)
+            pe.event = True
+        elif kind is Class.YIELD:
+            if record:
+                record(Kind.YIELD, 0, va, 0, 0)
+        elif kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
+            self._exclusive[0] = va
+            self._exclusive[1] = kind
+            if kind is Class.STORE_EXCLUSIVE:
+                self.armed_monitors.pop(pe, None)
+                pe.monitor = None
+        elif kind is Class.CLREX:
+            self.armed_monitors.pop(pe, None)
+            pe.monitor = None
+        elif kind is Class.ERET:
+            self.armed_monitors.pop(pe, None)
+            pe.monitor = None
+            if record:
+                el = self._spsr(pe.el) >> 2 & 3
+                if el != pe.el:
+                    record(Kind.EL, 0, va, 0, el)
+        elif kind is Class.MSR:
+            if record:
+                record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
+        elif a64.uses_fp(word):
+            if self._fp_trapped(pe):
+                self._emulate = (va, word, Class.FP)
+                return True
+        elif kind in (Class.WFE, Class.WFI, Class.SPIN, Class.ZERO, Class.MRS):
+            self._emulate = (va, word, kind)
+            return True
+        return False
+
+    def _memory_hooks(self) -> tuple[Any, Any]:
+        # Closures over plain locals: these two run at every access.
+        live, base_of = self._live, layout.SCTLR_EL
+        pc, pstate = live.pc, live.pstate
+        sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
+        code_pages, monitors, exclusive = self._code_pages, self.armed_monitors, array("Q", [0, 0])
+        self._exclusive = exclusive
+        view, ram, load, store = self.memory.view, self._base, Kind.LOAD, Kind.STORE
+        load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
+
+        def on_read(_uc: int, _kind: int, pa: int, size: int, _value: int, _data: int) -> None:
+            try:
+                here = pc.value
+                is_exclusive = exclusive[0] == here
+                if is_exclusive and exclusive[1] == stx:
+                    return  # the compare of a store-exclusive
+                pe = self._loaded
+                assert pe is not None
+                counters = pe.counters
+                counters.loads += 1
+                if not sctlr[pstate.value >> 2 & 3].value & 1:
+                    counters.loads_mmu_off += 1
+                    if pa & (size - 1):
+                        self._misuse_unaligned(here, pa)
+                if is_exclusive:
+                    pe.monitor = monitors[pe] = pa & -_GRANULE
+                record = self.record
+                if record:
+                    at = pa - ram
+                    value = int.from_bytes(view[at : at + size], "little")
+                    record(load_x if is_exclusive else load, size, here, pa, value)
+            except BaseException as error:
+                self._error = error
+
+        def on_write(_uc: int, _kind: int, pa: int, size: int, value: int, _data: int) -> None:
+            try:
+                here = pc.value
+                pe = self._loaded
+                assert pe is not None
+                pe.counters.stores += 1
+                if pa & (size - 1) and not sctlr[pstate.value >> 2 & 3].value & 1:
+                    self._misuse_unaligned(here, pa)
+                if monitors:
+                    self.store_clears_monitors(pa, size, pe)
+                if pa >> 12 in code_pages:
+                    self._code_written(pa)
+                record = self.record
+                if record:
+                    kind = store_x if exclusive[0] == here and exclusive[1] == stx else store
+                    record(kind, size, here, pa, value & ((1 << 8 * size) - 1))
+            except BaseException as error:
+                self._error = error
+
+        return _MEM_CB(on_read), _MEM_CB(on_write)
+
+    def _misuse_unaligned(self, va: int, pa: int) -> None:
+        # MODEL: hardware takes an alignment fault before the access; here it has been made and the PE ends.
+        rule = "unaligned access with the MMU off (Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
+        self._stop = Misused(rule, va, pa)
+        _emu_stop(self._address)  # never resumed, so the half-done instruction does not matter
+
+    def store_clears_monitors(self, pa: int, size: int, writer: PE | None) -> None:
+        """Clear the monitor of every PE but ``writer`` whose granule the store hits; that is an event for it."""
+        first, last = pa & -_GRANULE, (pa + size - 1) & -_GRANULE
+        for pe, granule in list(self.armed_monitors.items()):
+            if granule in (first, last) and pe is not writer:
+                pe.open_monitor()
+                pe.event = True
+                del self.armed_monitors[pe]
+
+    def _code_written(self, pa: int) -> None:
+        # QEMU translates again by itself; what was derived from the old words must go.
+        self._plans.clear()
+        self._blocks.clear()
+
+    # -- stops ------------------------------------------------------------------------------------
+
+    def _emulated(self, pe: PE, va: int, word: int, kind: int) -> Stop | None:
+        # Do the instruction at `va` in its place. None: done, go on.
+        live = self._live
+        record = self.record
+        if kind == Class.SPIN:
+            return Parked(va)
+        if kind == Class.FP:
+            return Raised(0x07 << 26 | 1 << 25 | 0x1E << 20, None, 1, va)
+        if kind == Class.MRS:
+            encoding = a64.system_register(word)
+            value = pe.overrides.get(encoding)
+            if value is None:
+                value = self.clock() if encoding in _COUNTERS else self._read_cp(encoding)
+            if word & 31 != 31:
+                live.x[word & 31] = value
+        elif kind == Class.ZERO:
+            return self._zero(pe, va, word)
+        elif kind == Class.WFE:
+            asleep = not pe.event
+            pe.event = False
+            if record:
+                record(Kind.WFE, 0, va, 0, int(asleep))
+            if asleep:
+                live.pc.value = va + 4
+                pe.counters.instructions += 1
+                pe.counters.wfe_sleeps += 1
+                return Waiting(wfi=False)
+        elif kind == Class.WFI:
+            if record:
+                record(Kind.WFI, 0, va, 0, 1)
+            live.pc.value = va + 4
+            pe.counters.instructions += 1
+            return Waiting(wfi=True)
+        live.pc.value = va + 4
+        return None
+
+    def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
+        # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
+        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        if not pe.mmu_on:
+            rule = "DC ZVA with the MMU off (Device memory: alignment fault, Arm DDI 0487 D7.5.9)"
+            return Misused(rule, va, target)
+        pa = c_uint64()
+        failed = _vmem_translate(self._address, target, uc_module.UC_PROT_WRITE, pa)
+        if failed or not self.memory.contains(pa.value, 64):
+            return Raised(0x25 << 26 | 1 << 25 | 1 << 8 | 1 << 6 | 0x07, target, 1, va)
+        self.memory.write_bytes(pa.value, bytes(64))
+        pe.counters.stores += 1
+        self.store_clears_monitors(pa.value, 64, pe)
+        if self.is_code(pa.value, 64):
+            self.forget_code()
+            self._load(pe)
+        if self.record:
+            self.record(Kind.STORE, 64, va, pa.value, 0)
+        self._live.pc.value = va + 4
+        return None
+
+    def _fp_trapped(self, pe: PE) -> bool:
+        # CPACR_EL1.FPEN (bits 21:20) at EL1: 0b11 does not trap, 0b01 traps EL0 only.
+        return pe.el == 1 and not pe.sysreg(sysreg.CPACR_EL1) >> 20 & 1
+
+    def _misaligned(self, pc: int) -> Stop:
+        return Raised(0x22 << 26 | 1 << 25, pc, 1, pc)
+
+    def _raised(self, pe: PE) -> Stop:
+        live, number = self._live, self._exception
+        syndrome = c_uint32.from_address(live.address + layout.SYNDROME).value
+        far = live.u64(layout.FAULT_VA).value
+        target = max(c_uint32.from_address(live.address + layout.TARGET_EL).value, 1)
+        pc, ec = live.pc.value, syndrome >> 26
+        if number == _EXCP_SMC:
+            return Call("smc", syndrome & 0xFFFF)
+        if number == _EXCP_HVC:
+            return Call("hvc", syndrome & 0xFFFF)
+        if number == _EXCP_TRAPPED_SMC:
+            pc -= 4  # trapped, not executed: the preferred return is the SMC itself
+        if number != _EXCP_SWI and ec not in (0x20, 0x21):  # a failed fetch was never begun
+            pe.counters.instructions -= 1  # it did not retire
+        if ec == 0 and number == 1:
+            unknown = self._unknown_register(pc)
+            if unknown:
+                return Unsupported(unknown, pc)
+        if not syndrome:
+            syndrome = 1 << 25  # EC 0, IL: QEMU leaves it 0 for a few traps
+        return Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
+
+    def _unknown_register(self, pc: int) -> str | None:
+        # An undefined MRS/MSR/SYS names a register that QEMU 5.0 or the Cortex-A72 lacks: never guess.
+        pa = self._translate(pc)
+        if pa is None:
+            return None
+        word = self._words[(pa - self._base) >> 2]
+        if a64.classify(word) in (Class.MRS, Class.MSR):
+            verb = "read of" if word >> 21 & 1 else "write to"
+            return f"{verb} system register {sysreg.name(a64.system_register(word))}"
+        return None
+
+    def _external_abort(self, pe: PE, error: int) -> Stop:
+        # MODEL: QEMU tells the PA, not the VA, so FAR is marked not valid (FnV, ISS bit 10).
+        ec = _UNMAPPED[error]
+        iss = 0x10 | 1 << 10 | (1 << 6 if error == 7 else 0)
+        self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
+        return Raised(ec << 26 | 1 << 25 | iss, self._fault_pa, 1, pe.pc)
+
+    # -- exception entry --------------------------------------------------------------------------
+
+    def deliver(self, pe: PE, raised: Raised) -> int:
+        """Take the exception as the architecture says and return the EL it was taken to.
+
+        :source: Arm DDI 0487, D1.3.1 (exception entry), D1.3.2 (vectors)
+        """
+        self._load(pe)
+        uc = self._uc
+        pstate = uc.reg_read(regs.UC_ARM64_REG_PSTATE)
+        current = pstate >> 2 & 3
+        el = max(raised.target_el, current, 1)
+        syndrome = raised.syndrome
+        ec = syndrome >> 26
+        if ec in (0x20, 0x21, 0x24, 0x25):  # the EC says whether the abort came from a lower EL
+            ec = (ec & ~1) | (1 if el == current else 0)
+            syndrome = syndrome & 0x03FF_FFFF | ec << 26
+        offset = 0x400 if current < el else 0x200 if pstate & 1 else 0
+        self._write_cp(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2, pstate)
+        uc.reg_write(regs.UC_ARM64_REG_ELR_EL0 + el, raised.preferred_return)
+        uc.reg_write(regs.UC_ARM64_REG_ESR_EL0 + el, syndrome)
+        if raised.far is not None:
+            uc.reg_write(regs.UC_ARM64_REG_FAR_EL0 + el, raised.far)
+        self._set_pstate(pstate & 0xF000_0000 | pstate & 1 << 22 | 0x3C0 | el << 2 | 1)
+        self._live.pc.value = uc.reg_read(regs.UC_ARM64_REG_VBAR_EL0 + el) + offset
+        pe.counters.exceptions += 1
+        return el
+
+    def _set_pstate(self, pstate: int) -> None:
+        # Unicorn neither banks SP nor rebuilds the cached flags when the host writes PSTATE.
+        uc = self._uc
+        old = uc.reg_read(regs.UC_ARM64_REG_PSTATE)
+        banks = (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2)
+        banks += (regs.UC_ARM64_REG_SP_EL3,)
+        uc.reg_write(banks[old >> 2 & 3 if old & 1 else 0], uc.reg_read(regs.UC_ARM64_REG_SP))
+        uc.reg_write(regs.UC_ARM64_REG_PSTATE, pstate)
+        uc.reg_write(regs.UC_ARM64_REG_SP, uc.reg_read(banks[pstate >> 2 & 3 if pstate & 1 else 0]))
+        self._write_cp(sysreg.CONTEXTIDR_EL1, self._read_cp(sysreg.CONTEXTIDR_EL1))
+
+    def _spsr(self, el: int) -> int:
+        return self._read_cp(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
+
+    def _read_cp(self, encoding: sysreg.Encoding) -> int:
+        op0, op1, crn, crm, op2 = encoding
+        return int(self._uc.reg_read(regs.UC_ARM64_REG_CP_REG, (crn, crm, op0, op1, op2)))
+
+    def _write_cp(self, encoding: sysreg.Encoding, value: int) -> None:
+        op0, op1, crn, crm, op2 = encoding
+        self._uc.reg_write(regs.UC_ARM64_REG_CP_REG, (crn, crm, op0, op1, op2, value))

@@ -1,0 +1,66 @@
+"""Physical memory shared by every PE and host task: one anonymous mapping, addressed by PA."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+from emu.errors import InvalidCase
+
+PAGE_SIZE = 4096
+
+
+class Memory:
+    """DRAM from ``base`` to ``base + size`` (PA, bytes), little-endian, zero at power-on.
+
+    Untouched pages cost nothing. The engine maps the same bytes, so a write here is what a PE loads
+    next; code that is rewritten from here must also be forgotten by the engine (``writes_to_code``).
+    """
+
+    def __init__(self, base: int, size: int) -> None:
+        if base % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
+            raise InvalidCase(f"memory {base:#x}+{size:#x}: base and size are multiples of {PAGE_SIZE}")
+        self.base = base
+        self.size = size
+        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.view = memoryview(self._map)
+        self._anchor = ctypes.c_char.from_buffer(self._map)  # keeps the mapping alive for the engine
+
+    @property
+    def host_address(self) -> int:
+        """Address of the first byte in this process."""
+        return ctypes.addressof(self._anchor)
+
+    def contains(self, pa: int, size: int) -> bool:
+        """Tell whether ``size`` bytes at ``pa`` are DRAM."""
+        return self.base <= pa and pa + size <= self.base + self.size
+
+    def offset(self, pa: int, size: int) -> int:
+        """Return the offset of ``pa`` in the mapping.
+
+        :raises InvalidCase: the range is not DRAM
+        """
+        if not self.contains(pa, size):
+            end = self.base + self.size
+            raise InvalidCase(f"pa={pa:#x}: {size} bytes are outside DRAM {self.base:#x}..{end:#x}")
+        return pa - self.base
+
+    def read(self, pa: int, size: int) -> int:
+        """Return the little-endian value of ``size`` bytes at ``pa``."""
+        at = self.offset(pa, size)
+        return int.from_bytes(self.view[at : at + size], "little")
+
+    def write(self, pa: int, size: int, value: int) -> None:
+        """Store the low ``size`` bytes of ``value`` at ``pa``."""
+        at = self.offset(pa, size)
+        self.view[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+
+    def read_bytes(self, pa: int, size: int) -> bytes:
+        """Return ``size`` bytes at ``pa``."""
+        at = self.offset(pa, size)
+        return bytes(self.view[at : at + size])
+
+    def write_bytes(self, pa: int, data: bytes) -> None:
+        """Store ``data`` at ``pa``."""
+        at = self.offset(pa, len(data))
+        self.view[at : at + len(data)] = data

@@ -1,0 +1,171 @@
+"""Operations and events: what a run consists of, the same type for a PE and for a host task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Kind(IntEnum):
+    """Kind of a trace record. Values are the trace file's; append only."""
+
+    LOAD = 1
+    STORE = 2
+    ATOMIC = 3  # a host task's read-modify-write
+    LOAD_EXCLUSIVE = 4
+    STORE_EXCLUSIVE = 5  # one that succeeded
+    BARRIER = 6  # value: the instruction word
+    CACHE = 7  # value: the instruction word, pa: the address operand as given
+    TLB = 8
+    WFE = 9  # value 1: went to sleep, 0: consumed the event
+    WFI = 10
+    SEV = 11
+    SEVL = 12
+    YIELD = 13
+    CALL = 14  # value: function id, pa: x1
+    CALL_ARGS = 15  # value: x3, pa: x2
+    RETURN = 16  # value: x0 after the call
+    DELAY = 17  # value: ns
+    PARK = 18
+    POWER_ON = 32  # pc: entry PA, value: x0
+    POWER_OFF = 33
+    EXCEPTION = 34  # value: ESR, pa: FAR, size: target EL
+    MMU = 35  # value: SCTLR of the current EL after the write
+    EL = 36  # value: the EL entered by ERET
+    LAND = 37  # reached the landing symbol
+    REGISTER = 38  # pa: Register, value: its value, at the LAND before it
+    WAKE = 39
+    MISUSE = 40  # value: index into the strings, pa: the address
+    UNSUPPORTED = 41  # value: index into the strings
+    LOG = 42  # value: index into the strings: one line of dmesg
+    OUTCOME = 43  # value: index into the strings
+
+
+# Kinds that other actors can observe; the rest are events, there to read.
+OPERATIONS = frozenset(k for k in Kind if k < Kind.POWER_ON)
+
+
+class Register(IntEnum):
+    """What is kept of a PE when it lands."""
+
+    SP = 0
+    SP_EL0 = 1
+    TPIDR_EL1 = 2
+    TPIDR_EL2 = 3
+    VBAR_EL1 = 4
+    TTBR0_EL1 = 5
+    TTBR1_EL1 = 6
+    TCR_EL1 = 7
+    MAIR_EL1 = 8
+    SCTLR_EL1 = 9
+    EL = 10
+    MPIDR_EL1 = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One operation or event. ``pc`` is a VA, ``pa`` a PA, ``value`` a u64, ``size`` in bytes."""
+
+    kind: Kind
+    actor: int
+    size: int
+    pc: int
+    pa: int
+    value: int
+
+
+# What a host task yields. The value sent back is given with each.
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read ``size`` bytes at ``pa``; gives the value."""
+
+    pa: int
+    size: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write the low ``size`` bytes of ``value`` at ``pa``."""
+
+    pa: int
+    value: int
+    size: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AtomicUpdate:
+    """Compare-and-exchange, or exchange when ``expected`` is None; gives the old value."""
+
+    pa: int
+    expected: int | None
+    new: int
+    size: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """DSB or DMB; ``word`` is the instruction a kernel would execute."""
+
+    word: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOp:
+    """DC or IC by VA on the line of ``pa``; ``word`` is the instruction with Xt = XZR."""
+
+    word: int
+    pa: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendEvent:
+    """SEV."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForEvent:
+    """WFE: sleep until the event register is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareCall:
+    """SMC or HVC with x0..x3; gives x0 as a signed 64-bit value."""
+
+    function_id: int
+    x1: int = 0
+    x2: int = 0
+    x3: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Let ``ns`` of simulated time pass."""
+
+    ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Stop for good; ``why`` is the outcome."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One line of dmesg: an event, not an operation."""
+
+    line: str
+
+
+Operation = (
+    Load | Store | AtomicUpdate | Barrier | CacheOp | SendEvent | WaitForEvent | FirmwareCall | Delay | Park | Log
+)
+
+DSB_SY = 0xD503_3F9F
+DSB_ISHST = 0xD503_3A9F
+DMB_ISH = 0xD503_3BBF
+DC_CVAC = 0xD50B_7A3F  # dc cvac, xzr
+DC_CIVAC = 0xD50B_7E3F

@@ -1,0 +1,141 @@
+"""A processing element: one register context, read and written in place.
+
+The context is QEMU's ``CPUARMState`` as Unicorn keeps it. This table is the only place that knows its
+layout; :class:`emu.engine.Engine` checks it against the Unicorn API before the first instruction, on
+whatever host it runs.
+"""
+
+from __future__ import annotations
+
+from ctypes import Array, c_uint32, c_uint64
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+
+CONTEXT_HEADER = 40  # bytes of UcContext before the CPUARMState
+CPUSTATE_IN_ENGINE = 0x1B8
+ENV_IN_CPUSTATE = 0x128
+COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
+XREGS, PC, PSTATE = 64, 320, 328
+ELR_EL, SP_EL, SCTLR_EL, CPACR = 568, 600, 672, 704
+TTBR0_EL, TTBR1_EL, TCR_EL = 768, 800, 840
+HCR_EL2, SCR_EL3, ESR_EL, FAR_EL = 952, 960, 984, 1048
+MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
+VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2832, 3024, 3032, 3040
+EXCLUSIVE_ADDR = 12032
+REGIME = ((SCTLR_EL, 32), (TTBR0_EL, 64), (TCR_EL, 64), (HCR_EL2, 16))  # what a TLB entry depends on
+
+# Registers that can be read from a saved context, by encoding.
+_IN_CONTEXT: dict[Encoding, int] = {
+    sysreg.SCTLR_EL1: SCTLR_EL + 8,
+    sysreg.SCTLR_EL2: SCTLR_EL + 16,
+    sysreg.CPACR_EL1: CPACR,
+    sysreg.TTBR0_EL1: TTBR0_EL + 8,
+    sysreg.TTBR1_EL1: TTBR1_EL + 8,
+    sysreg.TCR_EL1: TCR_EL + 16,
+    sysreg.MAIR_EL1: MAIR_EL + 8,
+    sysreg.VBAR_EL1: VBAR_EL + 8,
+    sysreg.VBAR_EL2: VBAR_EL + 16,
+    sysreg.TPIDR_EL1: TPIDR_EL + 8,
+    sysreg.TPIDR_EL2: TPIDR_EL + 16,
+    sysreg.CONTEXTIDR_EL1: CONTEXTIDR_EL + 8,
+    sysreg.HCR_EL2: HCR_EL2,
+    sysreg.SCR_EL3: SCR_EL3,
+    sysreg.VMPIDR_EL2: VMPIDR_EL2,
+}
+_OPEN_MONITOR = 2**64 - 1
+
+
+class Env:
+    """A view of one ``CPUARMState`` at a host address."""
+
+    __slots__ = ("address", "pc", "pstate", "x")
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+        self.x: Array[c_uint64] = (c_uint64 * 32).from_address(address + XREGS)
+        self.pc = c_uint64.from_address(address + PC)
+        self.pstate = c_uint32.from_address(address + PSTATE)
+
+    def u64(self, offset: int) -> c_uint64:
+        """Return the 64-bit cell at ``offset`` bytes into the state."""
+        return c_uint64.from_address(self.address + offset)
+
+
+class Counters:
+    """What a PE has done, exact at every speed. All are counts of retired instructions or accesses."""
+
+    __slots__ = ("calls", "exceptions", "instructions", "loads", "loads_mmu_off", "stores", "wfe_sleeps")
+
+    def __init__(self) -> None:
+        self.instructions = 0
+        self.loads = 0
+        self.loads_mmu_off = 0
+        self.stores = 0
+        self.wfe_sleeps = 0
+        self.calls = 0
+        self.exceptions = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class PE:
+    """One core. ``x`` is X0..X30 and the current SP at index 31 (u64 each); ``pc`` a VA of the current regime."""
+
+    __slots__ = ("counters", "env", "event", "index", "monitor", "mpidr", "overrides", "saved", "saved_env")
+
+    def __init__(self, index: int, mpidr: int, saved: object, env: Env) -> None:
+        self.index = index
+        self.mpidr = mpidr
+        self.saved = saved  # the engine's handle of the saved context
+        self.saved_env = env
+        self.env = env  # the live state while the engine has this PE loaded
+        self.overrides: dict[Encoding, int] = {}  # ID registers that read differently on this PE
+        self.event = False  # the event register (Arm DDI 0487, D1.7.1)
+        self.monitor: int | None = None  # PA of the exclusive granule while the local monitor is armed
+        self.counters = Counters()
+
+    @property
+    def x(self) -> Array[c_uint64]:
+        """X0..X30, and the current stack pointer at index 31."""
+        return self.env.x
+
+    @property
+    def pc(self) -> int:
+        """VA of the next instruction."""
+        return self.env.pc.value
+
+    @pc.setter
+    def pc(self, va: int) -> None:
+        self.env.pc.value = va
+
+    @property
+    def el(self) -> int:
+        """Current exception level, 0..3."""
+        return self.env.pstate.value >> 2 & 3
+
+    @property
+    def sp(self) -> int:
+        """The current stack pointer (VA)."""
+        return self.env.x[31]
+
+    @property
+    def sp_el0(self) -> int:
+        """SP_EL0; at EL1h this is the kernel's ``current``."""
+        return self.env.x[31] if not self.env.pstate.value & 1 else self.env.u64(SP_EL).value
+
+    @property
+    def mmu_on(self) -> bool:
+        """Whether stage 1 translation of the current EL is enabled (SCTLR_ELx.M)."""
+        return bool(self.env.u64(SCTLR_EL + 8 * max(self.el, 1)).value & 1)
+
+    def sysreg(self, encoding: Encoding) -> int:
+        """Return a system register of this PE (u64); only those that the saved context keeps."""
+        return self.env.u64(_IN_CONTEXT[encoding]).value
+
+    def open_monitor(self) -> None:
+        """Clear the local exclusive monitor: the next store-exclusive fails."""
+        self.monitor = None
+        self.env.u64(EXCLUSIVE_ADDR).value = _OPEN_MONITOR

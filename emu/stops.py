@@ -1,0 +1,74 @@
+"""Why a PE stopped: the values that running one returns. A guest's fault is one of them, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StepLimit:
+    """The instructions or the operation asked for are done; the PE can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """WFE with the event register clear, or WFI: the PE sleeps; its PC is past the instruction."""
+
+    wfi: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """SMC or HVC was executed; the PC is past it. ``conduit`` is ``"smc"`` or ``"hvc"``."""
+
+    conduit: str
+    immediate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A synchronous exception is pending and not delivered.
+
+    ``syndrome`` is the whole ESR value (EC, IL, ISS), ``far`` a VA or None, ``target_el`` 1..3; ``preferred_return``
+    is the VA that ELR gets.
+    """
+
+    syndrome: int
+    far: int | None
+    target_el: int
+    preferred_return: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The PC is at a breakpoint; the instruction there has not run."""
+
+    va: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A branch to itself: the PE never does anything again."""
+
+    va: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misused:
+    """The engine let pass what hardware does not; ``rule`` says what and cites the manual."""
+
+    rule: str
+    va: int
+    pa: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """An instruction or register that is not modelled; nothing was guessed."""
+
+    what: str
+    va: int
+
+
+Stop = StepLimit | Waiting | Call | Raised | Reached | Parked | Misused | Unsupported
+STEP_LIMIT = StepLimit()

@@ -1,0 +1,136 @@
+"""Traces: everything that happened in a run, in order, in a compact form.
+
+File format, version 1 (all integers little-endian):
+
+    8 bytes   b"EMUTRACE"
+    u16       version, 1
+    u32       length of the case text, then the text (UTF-8, one line)
+    chunks    u8 tag, u32 length, then that many bytes
+              tag 1: zlib-compressed records of 28 bytes: u8 kind, u8 size, u16 actor, u64 pc, u64 pa, u64 value
+              tag 2: one string (UTF-8); strings are numbered from 0 in file order
+
+Kinds are :class:`emu.operation.Kind`. A string stands in the file before the first record that uses it. A
+chunk is written whole and flushed, so a recording that is cut off is readable up to its last chunk.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from emu.errors import InvalidSubject
+from emu.operation import Kind, Record
+
+MAGIC = b"EMUTRACE"
+VERSION = 1
+_RECORD = struct.Struct("<BBHQQQ")
+_CHUNK = struct.Struct("<BI")
+_CHUNK_RECORDS = 1 << 15
+HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
+_HOST_PC_SPAN = 1 << 32
+
+
+class Trace:
+    """The records of one run. With ``sink`` they are also written to a file as they come."""
+
+    def __init__(self, case: str, sink: BinaryIO | None = None) -> None:
+        self.case = case
+        self.strings: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._records = bytearray()
+        self._sink = sink
+        self._written = 0
+        self._strings_written = 0
+        if sink:
+            text = case.encode()
+            sink.write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
+
+    def add(self, kind: Kind, actor: int, size: int, pc: int, pa: int, value: int) -> None:
+        """Append one record: size in bytes, pc a VA, pa a PA, value a u64."""
+        self._records += _RECORD.pack(kind, size, actor, pc, pa, value)
+        if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
+            self.flush()
+
+    def string(self, text: str) -> int:
+        """Return the number of ``text``, adding it when it is new."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self.strings)
+            self.strings.append(text)
+        return number
+
+    def flush(self) -> None:
+        """Write what the file does not have yet; a no-op without a file."""
+        if not self._sink:
+            return
+        for text in self.strings[self._strings_written :]:
+            data = text.encode()
+            self._sink.write(_CHUNK.pack(2, len(data)) + data)
+        self._strings_written = len(self.strings)
+        if self._written < len(self._records):
+            data = zlib.compress(memoryview(self._records)[self._written :], 1)
+            self._sink.write(_CHUNK.pack(1, len(data)) + data)
+            self._written = len(self._records)
+        self._sink.flush()
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD.size
+
+    def __iter__(self) -> Iterator[Record]:
+        for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
+            yield Record(Kind(kind), actor, size, pc, pa, value)
+
+    def rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Yield (kind, size, actor, pc, pa, value) without making objects."""
+        return _RECORD.iter_unpack(bytes(self._records))
+
+    def text_of(self, record: Record) -> str:
+        """Return the string that the record's value numbers."""
+        return self.strings[record.value]
+
+    def location(self, pc: int) -> str | None:
+        """Return ``file:line`` when ``pc`` is that of a host task, else None."""
+        return self.strings[pc - HOST_PC] if 0 <= pc - HOST_PC < _HOST_PC_SPAN else None
+
+    def dump(self, sink: BinaryIO) -> None:
+        """Write the whole trace to ``sink``."""
+        copy = Trace(self.case, sink)
+        copy.strings, copy._records = self.strings, self._records
+        copy.flush()
+
+
+def read_trace(path: Path) -> Trace:
+    """Read a trace file; one that was cut off gives the chunks that are whole.
+
+    :raises InvalidSubject: not a trace, or of another version
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidSubject(f"{path}: {error.strerror}") from None
+    if data[:8] != MAGIC or len(data) < 14:
+        raise InvalidSubject(f"{path}: {data[:8]!r}: a trace begins with {MAGIC!r}")
+    version, length = struct.unpack_from("<HI", data, 8)
+    if version != VERSION:
+        raise InvalidSubject(f"{path}: version {version}: this emu reads version {VERSION}")
+    trace = Trace(data[14 : 14 + length].decode(errors="replace"))
+    at = 14 + length
+    while at + _CHUNK.size <= len(data):
+        tag, size = _CHUNK.unpack_from(data, at)
+        chunk = data[at + _CHUNK.size : at + _CHUNK.size + size]
+        if len(chunk) < size:
+            break
+        if tag == 2:
+            trace.string(chunk.decode(errors="replace"))
+        elif tag == 1:
+            try:
+                trace._records += zlib.decompress(chunk)
+            except zlib.error as error:
+                raise InvalidSubject(f"{path}: chunk at {at:#x}: {error}") from None
+        else:
+            raise InvalidSubject(f"{path}: chunk at {at:#x}: tag {tag} is neither 1 nor 2")
+        at += _CHUNK.size + size
+    return trace
