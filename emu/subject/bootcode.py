@@ -7,9 +7,10 @@ before it forms the address of ``secondary_data`` or ``init_task``. Encodings: A
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-_INSTRUCTIONS_MAX = 64
+CODE_MAX = 256  # bytes looked at from the start of a function
 _SP_EL0_WRITE = 0xD518_4100  # msr sp_el0, x0
 _BRK = 0xD420_0000
 
@@ -36,42 +37,85 @@ def task_setup(code: bytes, va: int) -> TaskSetup:
 
     :return: what was found; every field None when there is no write of SP_EL0
     """
-    known: dict[int, int] = {}  # register -> VA formed by adrp/adr and add
     held: dict[int, tuple[int, int]] = {}  # register -> (VA of object, offset) it was loaded from
     task = stack = -1
+    origin = TaskSetup()
     found: dict[str, int] = {}
-    for number, (word,) in enumerate(struct.iter_unpack("<I", code[: _INSTRUCTIONS_MAX * 4])):
-        pc, rd, rn = va + 4 * number, word & 31, word >> 5 & 31
-        if word & 0xFFE0_001F == _BRK:
-            break
-        if word & 0x1F00_0000 == 0x1000_0000:  # adr, adrp
-            known[rd] = _pc_relative(word, pc)
-        elif word & 0xFF80_0000 == 0x9100_0000:  # add (immediate), 64-bit
-            value = (word >> 10 & 0xFFF) << (12 if word >> 22 & 1 else 0)
-            if rd == 31 and rn == stack:
-                found.setdefault("thread_size", value)
-            elif rn in known:
-                known[rd] = known[rn] + value
-        elif word & 0xFFC0_0000 == 0xF940_0000:  # ldr x, [x, #imm]
-            offset = (word >> 10 & 0xFFF) * 8
-            if rn == task and "task_stack" not in found:
-                found["task_stack"], stack = offset, rd
-            elif rn in known:
-                held[rd] = known[rn], offset
-            known.pop(rd, None)
-        elif word & 0xFFC0_0000 == 0xB940_0000 and rn == task:  # ldr w, [task, #imm]
-            found.setdefault("task_cpu", (word >> 10 & 0xFFF) * 4)
+    for word, known in _walk(code, va):
+        rd, rn, imm12 = word & 31, word >> 5 & 31, word >> 10 & 0xFFF
+        if task < 0:
+            if _is_ldr_x(word) and rn in known:
+                held[rd] = known[rn], imm12 * 8
+            elif word & ~31 == _SP_EL0_WRITE:
+                task = rd
+                origin = TaskSetup(*held[rd], True) if rd in held else TaskSetup(known.get(rd))
+        elif _is_ldr_x(word) and rn == task:  # the first is TSK_STACK, the next may be TSK_TI_SCS_SP
+            if "task_stack" not in found:
+                found["task_stack"], stack = imm12 * 8, rd
+        elif word & 0xFF80_001F == 0x9100_001F and rn == stack:  # add sp, x, #imm{, lsl #12}
+            found.setdefault("thread_size", imm12 << (12 if word >> 22 & 1 else 0))
+        elif word & 0xFFC0_0000 == 0xB940_0000 and rn == task:  # ldr w, [x, #imm]
+            found.setdefault("task_cpu", imm12 * 4)
         elif (
             word & 0xFFE0_FC00 == 0xF860_7800 and rn in known and "task_cpu" in found
         ):  # ldr x, [x, x, lsl #3]
-            found.setdefault("per_cpu_offset", known[rn])
-        elif word & ~31 == _SP_EL0_WRITE and task < 0:
-            task = rd
-    if task < 0:
-        return TaskSetup()
-    if task in held:
-        return TaskSetup(held[task][0], held[task][1], True, **found)
-    return TaskSetup(known.get(task), 0, False, **found)
+            found["per_cpu_offset"] = known[rn]
+            break
+    return replace(
+        origin,
+        task_stack=found.get("task_stack"),
+        task_cpu=found.get("task_cpu"),
+        thread_size=found.get("thread_size"),
+        per_cpu_offset=found.get("per_cpu_offset"),
+    )
+
+
+def formed_addresses(code: bytes, va: int) -> dict[int, int]:
+    """Return register number -> VA for the first addresses that ``code`` (a function at ``va``) forms.
+
+    They are those of the first run of adr, adrp and add instructions.
+    """
+    for word, known in _walk(code, va):
+        if known and not _is_forming(word):
+            return known
+    return {}
+
+
+def cleared_address(code: bytes, va: int) -> int | None:
+    """Return the VA that the first ``str xzr, [x, #imm]`` with a known base writes, or None."""
+    for word, known in _walk(code, va):
+        if word & 0xFFC0_001F == 0xF900_001F and word >> 5 & 31 in known:
+            return known[word >> 5 & 31] + (word >> 10 & 0xFFF) * 8
+    return None
+
+
+def _walk(code: bytes, va: int) -> Iterator[tuple[int, dict[int, int]]]:
+    # Each instruction up to a brk, with the addresses that registers hold after (a load: before) it.
+    known: dict[int, int] = {}
+    size = min(len(code), CODE_MAX) & ~3
+    for number, (word,) in enumerate(struct.iter_unpack("<I", code[:size])):
+        rd, rn = word & 31, word >> 5 & 31
+        if word & 0xFFE0_001F == _BRK:
+            return
+        if word & 0x1F00_0000 == 0x1000_0000:
+            known[rd] = _pc_relative(word, va + 4 * number)
+        elif word & 0xFF80_0000 == 0x9100_0000 and rd != 31:
+            value = known.get(rn)
+            if value is None:
+                known.pop(rd, None)
+            else:
+                known[rd] = value + ((word >> 10 & 0xFFF) << (12 if word >> 22 & 1 else 0))
+        yield word, known
+        if _is_ldr_x(word):
+            known.pop(rd, None)
+
+
+def _is_ldr_x(word: int) -> bool:
+    return word & 0xFFC0_0000 == 0xF940_0000  # ldr x, [x, #imm]
+
+
+def _is_forming(word: int) -> bool:
+    return word & 0x1F00_0000 == 0x1000_0000 or word & 0xFF80_0000 == 0x9100_0000
 
 
 def _pc_relative(word: int, pc: int) -> int:

@@ -21,7 +21,9 @@ _MODIFIERS = (8, 9, 10, 11, 18)  # TYPEDEF VOLATILE CONST RESTRICT TYPE_TAG
 _FIXED = {1: 1, 3: 3, 14: 1, 17: 1}  # INT ARRAY VAR DECL_TAG
 _EACH = {4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3}  # STRUCT UNION ENUM FUNC_PROTO DATASEC ENUM64
 _KIND_MAX = 19
-_DEPTH_MAX = 16
+_TYPEDEFS_MAX = 16
+_TAILS_MAX = 64
+_NESTED_MAX = 256  # anonymous structs looked into for one member; also bounds the recursion
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Btf:
         at, bits = self._find(name), 0
         parts = path.split(".")
         for number, part in enumerate(parts):
-            found = self._member(at, part)
+            found = self._member(at, part, {at})
             if found is None:
                 raise Untestable(f"{self.name}: BTF: struct {name} has no member {path}")
             bits += found.offset_bits
@@ -105,16 +107,17 @@ class Btf:
         raise Untestable(f"{self.name}: BTF: no struct {name}")
 
     def _string_offsets(self, name: str) -> Iterator[int]:
-        # A name may be stored alone or as the tail of a longer string.
-        wanted, start = name.encode() + b"\0", 0
-        tails = []
-        while (start := self._strings.find(wanted, start)) >= 0:
-            if start and self._strings[start - 1] == 0:
+        # A name is stored alone, or (by a writer that merges tails) at the end of a longer string.
+        alone = self._strings.find(b"\0" + name.encode() + b"\0")
+        if alone >= 0:
+            yield alone + 1
+        start = -1
+        for _ in range(_TAILS_MAX):
+            start = self._strings.find(name.encode() + b"\0", start + 1)
+            if start < 0:
+                return
+            if start != alone + 1:
                 yield start
-            else:
-                tails.append(start)
-            start += 1
-        yield from tails[:64]
 
     def _is_struct(self, at: int) -> bool:
         # Whether the words at `at` are a struct with members: the same bytes may be a member or a parameter.
@@ -139,7 +142,8 @@ class Btf:
             bits = offset >> 24 if info >> 31 else 0
             yield Member(words[base], words[base + 1], offset & 0xFFFFFF if info >> 31 else offset, bits)
 
-    def _member(self, at: int, name: str, depth: int = 0) -> Member | None:
+    def _member(self, at: int, name: str, seen: set[int]) -> Member | None:
+        # `seen` holds the structs already looked into, so that broken BTF cannot send us round.
         anonymous = []
         for member in self._members(at):
             if not member.name_at:
@@ -147,8 +151,11 @@ class Btf:
             elif self._string(member.name_at) == name:
                 return member
         for member in anonymous:
-            inner = self._aggregate(member.type_id) if depth < _DEPTH_MAX else None
-            found = self._member(inner, name, depth + 1) if inner is not None else None
+            inner = self._aggregate(member.type_id)
+            if inner is None or inner in seen:
+                continue
+            seen.add(inner)
+            found = self._member(inner, name, seen) if len(seen) < _NESTED_MAX else None
             if found:
                 bits = member.offset_bits + found.offset_bits
                 return Member(found.name_at, found.type_id, bits, found.bitfield_bits)
@@ -157,7 +164,7 @@ class Btf:
     def _aggregate(self, type_id: int) -> int | None:
         # Word index of the struct or union that `type_id` is, through typedefs and qualifiers.
         index = self._type_index()
-        for _ in range(_DEPTH_MAX):
+        for _ in range(_TYPEDEFS_MAX):
             if not 0 < type_id <= len(index):
                 return None
             at = index[type_id - 1]

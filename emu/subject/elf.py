@@ -148,6 +148,19 @@ class Elf:
         return self.data[offset : offset + size]
 
 
+def first_bytes_of(head: bytes) -> int | None:
+    """Return the file offset of the lowest segment's bytes of a linked AArch64 ELF, or None.
+
+    :param head: the first 64 KiB of the file, or all of it; program headers beyond count as none
+    """
+    try:
+        elf = Elf(head[:40] + bytes(8) + head[48:60] + bytes(4) + head[64:], "")
+    except (InvalidSubject, struct.error):
+        return None
+    loads = [load for load in elf.loads if load.file_size]
+    return min(loads, key=lambda load: load.va).offset if loads else None
+
+
 def _string(table: bytes, offset: int) -> str:
     end = table.find(b"\0", offset)
     return table[offset : end if end >= 0 else None].decode("latin-1")

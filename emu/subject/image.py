@@ -1,25 +1,22 @@
-"""The arm64 Image: its 64-byte header, and the wrappings it comes in.
+"""The arm64 Image: the 64-byte header of a raw one, and whether the file is whole.
 
-Source: Linux v6.12 Documentation/arch/arm64/booting.rst, section 4; drivers/firmware/efi/libstub
-(zboot-header.S).
+Source: Linux v6.12 Documentation/arch/arm64/booting.rst, section 4; arch/arm64/kernel/efi-header.S.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from emu.errors import InvalidSubject
 
 HEADER_SIZE = 64
-IMAGE_SIZE_MAX = 512 << 20  # bytes; a larger output of a decompressor is taken for a bomb
+IMAGE_SIZE_MAX = 512 << 20  # bytes, BSS included
 _MAGIC = b"ARM\x64"
 _MAGIC_OFFSET = 56
-_GZIP, _ZSTD, _ELF = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x7fELF"
 _FLAG_BIG_ENDIAN = 1
 _PAGE_SIZES = {1: 4096, 2: 16384, 3: 65536}  # flags bits 2:1
+_TEXT_OFFSET_MAX = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +33,17 @@ class ImageHeader:
         return _PAGE_SIZES[self.flags >> 1 & 3]
 
 
+def has_magic(head: bytes) -> bool:
+    """Tell whether ``head`` (the first 64 bytes or more) starts a raw arm64 Image."""
+    return head[_MAGIC_OFFSET : _MAGIC_OFFSET + 4] == _MAGIC
+
+
 def parse_header(image: bytes, name: str) -> ImageHeader:
     """Return the header of a raw Image.
 
-    :param image: the decompressed file, at least 64 bytes
+    :param image: the whole file, decompressed
     :param name: how messages call it
-    :raises InvalidSubject: truncated, wrong magic, big-endian, no page size, or an image_size out of bounds
-    :source: Documentation/arch/arm64/booting.rst
+    :raises InvalidSubject: truncated, wrong magic, big-endian, no page size, or a field out of bounds
     """
     if len(image) < HEADER_SIZE:
         raise InvalidSubject(f"{name}: {len(image)} bytes: an arm64 Image has a header of {HEADER_SIZE}")
@@ -52,118 +53,43 @@ def parse_header(image: bytes, name: str) -> ImageHeader:
     text_offset, image_size, flags = struct.unpack_from("<QQQ", image, 8)
     if flags & _FLAG_BIG_ENDIAN:
         raise InvalidSubject(
-            f"{name}: flags={flags:#x}: a big-endian kernel; only little-endian ones are run"
+            f"{name}: flags={flags:#x}: a big-endian kernel; only little-endian ones run here"
         )
     if flags >> 1 & 3 not in _PAGE_SIZES:
         raise InvalidSubject(
-            f"{name}: flags={flags:#x}: page size not stated (bits 2:1 are 0); use Linux 4.2 or later"
+            f"{name}: flags={flags:#x}: bits 2:1 must give the page size (Linux 4.2 and later do)"
         )
-    if not len(image) <= image_size <= IMAGE_SIZE_MAX:
-        rule = f"must be from the file's {len(image):#x} to {IMAGE_SIZE_MAX:#x} bytes"
+    if not HEADER_SIZE <= image_size <= IMAGE_SIZE_MAX:
+        rule = f"must be from {HEADER_SIZE} to {IMAGE_SIZE_MAX:#x} bytes"
         raise InvalidSubject(f"{name}: image_size={image_size:#x}: {rule}")
-    if text_offset >= 2 << 20:
-        raise InvalidSubject(f"{name}: text_offset={text_offset:#x}: must be below 2 MiB")
+    if text_offset >= _TEXT_OFFSET_MAX or text_offset % 4096:
+        raise InvalidSubject(f"{name}: text_offset={text_offset:#x}: must be whole pages below 2 MiB")
+    _check_whole(image, name)
     return ImageHeader(text_offset, image_size, flags)
 
 
-def has_magic(head: bytes) -> bool:
-    """Tell whether ``head`` (the first 64 bytes or more) starts a raw arm64 Image."""
-    return head[_MAGIC_OFFSET : _MAGIC_OFFSET + 4] == _MAGIC
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of ``path``; raise :class:`InvalidSubject` with the system's reason on failure."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidSubject(f"{path}: {error.strerror}: must be a readable file") from None
-
-
-def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
-    """Return the Image inside a gzip, zstd or EFI zboot wrapping; other bytes are returned as they are.
-
-    :param size_max: bytes; the largest output accepted
-    :raises InvalidSubject: truncated or corrupt, of an unknown compression, or larger than size_max
-    """
-    if data[4:8] == b"zimg" and data[:2] == b"MZ":
-        data = _zboot_payload(data, name)
-    if data.startswith(_GZIP):
-        return _gunzip(data, name, size_max)
-    if data.startswith(_ZSTD):
-        return _unzstd(data, name, size_max)
-    return data
-
-
-def peek(head: bytes) -> bytes:
-    """Return the first bytes of :func:`unwrap`, given the first few KiB of a file; never raises."""
-    try:
-        if head.startswith(_GZIP):
-            return zlib.decompressobj(31).decompress(head, 4096)
-        if head.startswith(_ZSTD):
-            import zstandard
-
-            return zstandard.ZstdDecompressor().decompressobj().decompress(head)[:4096]
-    except Exception:  # two libraries' own error types; the answer is only "no"
-        return b""
-    return head
-
-
-def _gunzip(data: bytes, name: str, size_max: int) -> bytes:
-    inflater = zlib.decompressobj(31)
-    try:
-        out = inflater.decompress(data, size_max + 1)
-    except zlib.error as error:
-        raise InvalidSubject(f"{name}: gzip: {error}: the file is corrupt") from None
-    if len(out) > size_max:
-        raise InvalidSubject(
-            f"{name}: gzip: over {size_max} bytes decompressed: no arm64 Image is that large"
-        )
-    if not inflater.eof:
-        raise InvalidSubject(
-            f"{name}: gzip: ends after {len(data)} bytes, before its trailer: the file is truncated"
-        )
-    return out
-
-
-def _unzstd(data: bytes, name: str, size_max: int) -> bytes:
-    import zstandard
-
-    out, done, inflater = [], 0, zstandard.ZstdDecompressor().decompressobj()
-    step = 1 << 16  # output is at most a few thousand times this before the bound is looked at again
-    try:
-        for start in range(0, len(data), step):
-            out.append(inflater.decompress(data[start : start + step]))
-            done += len(out[-1])
-            if done > size_max:
-                raise InvalidSubject(
-                    f"{name}: zstd: over {size_max} bytes decompressed: no arm64 Image is that large"
-                )
-            if inflater.eof:
-                return b"".join(out)
-    except zstandard.ZstdError as error:
-        raise InvalidSubject(f"{name}: zstd: {error}: the file is corrupt") from None
-    raise InvalidSubject(f"{name}: zstd: ends after {len(data)} bytes, inside a frame: the file is truncated")
-
-
-def _zboot_payload(data: bytes, name: str) -> bytes:
-    # struct linux_efi_zboot_header: MZ, "zimg" at 4, payload offset and size at 8 and 12, compression at 24.
-    if len(data) < HEADER_SIZE:
-        raise InvalidSubject(f"{name}: {len(data)} bytes: an EFI zboot header has {HEADER_SIZE}")
-    offset, size = struct.unpack_from("<II", data, 8)
-    kind = data[24:56].split(b"\0")[0].decode("latin-1")
-    if kind not in ("gzip", "zstd"):
-        raise InvalidSubject(f"{name}: EFI zboot compression {kind!r}: must be gzip or zstd; unpack it first")
-    if offset + size > len(data):
-        raise InvalidSubject(
-            f"{name}: EFI zboot payload ends at {offset + size:#x}: the file has {len(data):#x} bytes"
-        )
-    return data[offset : offset + size]
+def _check_whole(image: bytes, name: str) -> None:
+    # An Image with an EFI stub is a PE file too, and its section table says how long the file is.
+    at = struct.unpack_from("<I", image, 60)[0]
+    if image[:2] != b"MZ" or image[at : at + 4] != b"PE\0\0" or at + 24 > len(image):
+        return
+    sections, optional_size = (
+        struct.unpack_from("<H", image, at + 6)[0],
+        struct.unpack_from("<H", image, at + 20)[0],
+    )
+    table = at + 24 + optional_size
+    for number in range(sections):
+        row = table + 40 * number
+        size, offset = struct.unpack("<II", image[row + 16 : row + 24].ljust(8, b"\xff"))
+        if offset + size > len(image):
+            end = f"PE section {number} ends at {offset + size:#x}"
+            raise InvalidSubject(f"{name}: {len(image):#x} bytes: {end}; the file is truncated")
 
 
 def _guess(image: bytes) -> str:
     # What a file with a wrong magic seems to be, for the message.
     if image[0x202:0x206] == b"HdrS":
         return " (an x86 bzImage)"
-    if image[:4] == _ELF:
+    if image[:4] == b"\x7fELF":
         return " (an ELF file)"
     return ""

@@ -1,58 +1,65 @@
 """Symbols of a raw Image, rebuilt from its kallsyms by the program ``kallsyms-finder``.
 
-The program comes with vmlinux-to-elf (GPL-3): it is run, never imported. Its answer for one image is kept
-under the user's cache directory by SHA-256, so that every later load is one file read.
+The program comes with vmlinux-to-elf (GPL-3): it is run, never imported. Its answer for one image (2 to 4
+seconds for a distribution kernel) is kept under the user's cache directory by SHA-256, so that every later
+load is one file read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from emu.errors import Untestable
+from emu.errors import InvalidSubject, Untestable
+from emu.subject.symbols import Symbols
 
 _PROGRAM = "kallsyms-finder"
 _TIMEOUT_SECONDS = 600
+_CACHED_MAX = 32  # tables of 2 to 7 MB; the oldest go
 _CURE = "give --system-map FILE"
-_LINE = re.compile(rb"^([0-9a-f]{16}) ([A-Za-z?]) (\S+)$", re.M)
 
 
-def cache_dir() -> Path:
-    """Return the folder of cached tables: $XDG_CACHE_HOME/emu/kallsyms, or under ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(root) if os.path.isabs(root) else Path(os.path.expanduser("~/.cache"))
-    return base / "emu" / "kallsyms"
+def cache_dir() -> Path | None:
+    """Return the folder of cached tables: emu/kallsyms under $XDG_CACHE_HOME or ~/.cache; None: no home."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        root = root.expanduser()
+    except RuntimeError:
+        return None
+    return root / "emu" / "kallsyms" if root.is_absolute() else None
 
 
-def symbols_of_image(image: bytes, sha256: str, name: str) -> bytes:
-    """Return the kallsyms of a raw (decompressed) Image as System.map text, sorted by VA.
+def symbols_of_image(image: bytes, sha256: str, name: str) -> Symbols:
+    """Return the kallsyms of a raw (decompressed) Image.
 
     :param sha256: hex digest of ``image``, the key of the cache
     :param name: how messages call the image
     :raises Untestable: the program is missing, fails, or finds no table
     """
-    cached = cache_dir() / f"{sha256}.map"
+    folder = cache_dir()
+    cached = folder / f"{sha256}.map" if folder else None
+    if cached:
+        with contextlib.suppress(OSError, InvalidSubject):
+            text = cached.read_bytes()
+            if text.endswith(b"\n"):
+                return Symbols(text)
     try:
-        text = cached.read_bytes()
-        if text.endswith(b"\n"):
-            return text
-    except OSError:
-        pass
-    text = _clean(_run(image, name))
-    if not text:
+        symbols = Symbols.parse(_run(image, name), _PROGRAM)
+    except InvalidSubject as error:
+        raise Untestable(f"{name}: {error}; {_CURE}") from None
+    if not symbols:
         raise Untestable(f"{name}: {_PROGRAM} found no kallsyms in it; {_CURE}")
-    write_cache(cached, text)
-    return text
+    if cached:
+        _keep(cached, symbols.text)
+    return symbols
 
 
-def write_cache(path: Path, data: bytes) -> None:
-    """Write ``path`` whole or not at all; a cache that cannot be written is no error."""
+def _keep(path: Path, data: bytes) -> None:
+    # Whole or not at all. A cache that cannot be written is no error: the next load is slow again.
+    import tempfile
+
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -63,40 +70,42 @@ def write_cache(path: Path, data: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+        tables = sorted(path.parent.glob("*.map"), key=lambda table: table.stat().st_mtime)
+        for table in tables[:-_CACHED_MAX]:
+            table.unlink()
 
 
 def _program() -> str | None:
     # Beside this interpreter first (a venv that is not activated), then on PATH.
-    beside = Path(sys.executable).parent / _PROGRAM
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which(_PROGRAM)
+    import shutil
+
+    return shutil.which(_PROGRAM, path=str(Path(sys.executable).parent)) or shutil.which(_PROGRAM)
 
 
 def _run(image: bytes, name: str) -> bytes:
+    # The program's output: the symbols, in the form of System.map.
+    import subprocess
+    import tempfile
+
     program = _program()
     if program is None:
-        raise Untestable(f"{name}: no symbols: pip install 'arm64-boot-emu[kallsyms]', or {_CURE}")
-    with tempfile.TemporaryDirectory(prefix="emu-") as folder:
-        file = Path(folder) / "Image"
-        file.write_bytes(image)
-        try:
+        raise Untestable(
+            f"{name}: no System.map, no {_PROGRAM}: pip install 'arm64-boot-emu[kallsyms]', or {_CURE}"
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="emu-") as folder:
+            file = Path(folder) / "Image"
+            file.write_bytes(image)
+            command = [program, str(file)]
             done = subprocess.run(
-                [program, str(file)],
-                capture_output=True,
-                timeout=_TIMEOUT_SECONDS,
-                stdin=subprocess.DEVNULL,
-                check=False,
+                command, capture_output=True, timeout=_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL, check=False
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Untestable(f"{name}: {_PROGRAM}: {error}; {_CURE}") from None
+    except subprocess.TimeoutExpired:
+        raise Untestable(f"{name}: {_PROGRAM} took over {_TIMEOUT_SECONDS} s; {_CURE}") from None
+    except OSError as error:
+        raise Untestable(f"{name}: {_PROGRAM}: {error.strerror}; {_CURE}") from None
     if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [
-            f"status {done.returncode}"
-        ]
-        raise Untestable(f"{name}: {_PROGRAM} failed: {last[0]}; {_CURE}")
+        lines = done.stderr.decode("utf-8", "replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        raise Untestable(f"{name}: {_PROGRAM}: status {done.returncode}: {last[:160]}; {_CURE}")
     return done.stdout
-
-
-def _clean(text: bytes) -> bytes:
-    rows = [(m[1], m[0]) for m in _LINE.finditer(text)]
-    rows.sort(key=lambda row: row[0])
-    return b"".join([line + b"\n" for _, line in rows])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from emu.errors import Untestable
 from emu.subject.bootcode import TaskSetup
 from emu.subject.btf import HEADER_SIZE, MAGIC, Btf
+from emu.subject.elf import Elf
 from emu.subject.symbols import Symbols
 
 _BTF_START = MAGIC + HEADER_SIZE.to_bytes(4, "little") + bytes(4)  # types follow the header
@@ -31,20 +32,22 @@ class KernelLayout:
     source: str
 
 
-def find_btf(image: bytes, base_va: int, symbols: Symbols, name: str) -> Btf | None:
-    """Return the BTF inside a raw Image, or None.
+def kernel_layout(
+    image: bytes, base_va: int, symbols: Symbols, setup: TaskSetup, elf: Elf | None, name: str
+) -> KernelLayout:
+    """Return the layout from the kernel's BTF, else from its boot code.
 
-    It lies between ``__start_BTF`` and ``__stop_BTF``; without these symbols its header is searched for.
-
-    :param base_va: VA of the image's first byte
-    :raises InvalidSubject: the symbols are there and what they enclose is not BTF
+    :param image: the raw Image; its first byte is at VA base_va
+    :param setup: the ``init_cpu_task`` of ``__secondary_switched``
+    :param elf: the vmlinux, when one was read
+    :raises Untestable: neither shows all fields
+    :raises InvalidSubject: broken BTF
     """
-    start, stop = symbols.address("__start_BTF"), symbols.address("__stop_BTF")
-    if start is not None and stop is not None:
-        blob = image[max(start - base_va, 0) : max(stop - base_va, 0)]
-        return Btf(blob, name) if blob else None
-    at = image.find(_BTF_START)
-    return Btf(image[at:], name) if at >= 0 else None
+    thread_size = _thread_size(symbols, setup, name)
+    btf = _find_btf(image, base_va, symbols, elf, name)
+    if btf is not None:
+        return layout_from_btf(btf, thread_size)
+    return layout_from_code(setup, _task_size(symbols, elf), thread_size, name)
 
 
 def layout_from_btf(btf: Btf, thread_size: int) -> KernelLayout:
@@ -73,10 +76,48 @@ def layout_from_code(setup: TaskSetup, task_size: int | None, thread_size: int, 
     :raises Untestable: the code does not show a field
     """
     if setup.task_stack is None or setup.task_cpu is None or not setup.loaded or task_size is None:
-        raise Untestable(
-            f"{name}: no BTF and no layout in __secondary_switched; build with CONFIG_DEBUG_INFO_BTF=y"
-        )
-    task = setup.task_field
+        rule = "build with CONFIG_DEBUG_INFO_BTF=y"
+        raise Untestable(f"{name}: no BTF, and __secondary_switched does not show struct task_struct; {rule}")
     return KernelLayout(
-        task_size, setup.task_stack, setup.task_cpu, thread_size, task + 16, task, task + 8, source="code"
+        task_size=task_size,
+        task_stack=setup.task_stack,
+        task_cpu=setup.task_cpu,
+        thread_size=thread_size,
+        secondary_data_size=setup.task_field + 16,
+        secondary_data_task=setup.task_field,
+        secondary_data_status=setup.task_field + 8,
+        source="code",
     )
+
+
+def _find_btf(image: bytes, base_va: int, symbols: Symbols, elf: Elf | None, name: str) -> Btf | None:
+    # Between the kernel's own symbols; without them (kallsyms of functions only) by its header.
+    start, stop = symbols.address("__start_BTF"), symbols.address("__stop_BTF")
+    if start is not None and stop is not None and base_va <= start < stop:
+        return Btf(image[start - base_va : stop - base_va], name)
+    at = image.find(_BTF_START)
+    if at >= 0:
+        return Btf(image[at:], name)
+    blob = elf.section(".BTF") if elf else None
+    return Btf(blob, name) if blob else None
+
+
+def _thread_size(symbols: Symbols, setup: TaskSetup, name: str) -> int:
+    # Linux 6.10 renamed the bounds of the first task's stack (include/asm-generic/vmlinux.lds.h).
+    for start, end in (("__start_init_stack", "__end_init_stack"), ("__start_init_task", "__end_init_task")):
+        low, high = symbols.address(start), symbols.address(end)
+        if low is not None and high is not None and high > low:
+            return high - low
+    if setup.thread_size:
+        return setup.thread_size
+    raise Untestable(f"{name}: THREAD_SIZE: neither __start_init_stack nor __secondary_switched shows it")
+
+
+def _task_size(symbols: Symbols, elf: Elf | None) -> int | None:
+    # The size of init_task, or the room up to the next symbol.
+    for symbol, _, size, _ in elf.symbols() if elf else ():
+        if symbol == "init_task" and size:
+            return size
+    start = symbols.address("init_task")
+    after = symbols.after(start) if start is not None else None
+    return after - start if start is not None and after is not None else None

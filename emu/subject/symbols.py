@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from emu.errors import InvalidSubject, Untestable
 
-_LINE_MIN = 19  # 16 hex digits, space, type, space; then the name
+_ROW = re.compile(rb"[0-9a-f]{16} [!-~] [!-~]+")
+_ROWS = re.compile(rb"(?:[0-9a-f]{16} [!-~] [!-~]+\n)*")
+_MODULE = re.compile(rb"[ \t]+\[[!-~]+\]$", re.M)  # /proc/kallsyms: the name's module
+_NAME = 20  # where the name starts, counted from the newline before the line
 
 
 class Symbols:
     """Names and virtual addresses (u64), sorted by address.
 
     The text is that of System.map (Linux, scripts/mksysmap): ``%016x T name`` a line. Look-ups search
-    the bytes, so a table of any size is usable as soon as it is read.
+    the bytes, so a table of any size is usable as soon as it is read. The text is trusted to be whole and
+    sorted, as :meth:`of` and :meth:`parse` make it.
     """
 
     def __init__(self, text: bytes) -> None:
         self._text = b"\n" + text.strip() + b"\n" if text.strip() else b"\n"
-        first = self._text[1:20]
-        if len(self._text) > 1:
-            try:
-                int(first[:16], 16)
-            except ValueError:
-                raise InvalidSubject(
-                    f"System.map: {first!r}: expected '<16 hex digits> <type> <name>'"
-                ) from None
+        first = self._text[1 : self._text.find(b"\n", 1)]
+        if len(self._text) > 1 and not _ROW.fullmatch(first):
+            raise InvalidSubject(f"System.map: {first[:40]!r}: expected '<16 hex digits> <type> <name>'")
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
@@ -33,17 +33,50 @@ class Symbols:
         rows = sorted((va, name) for name, va in addresses.items())
         return cls("".join(f"{va:016x} T {name}\n" for va, name in rows).encode())
 
+    @classmethod
+    def parse(cls, text: bytes, name: str) -> Symbols:
+        """Build a table from text of unknown origin: each line is checked, and sorted by VA when it is not.
+
+        :param text: System.map, ``nm`` or /proc/kallsyms output
+        :param name: how messages call it
+        :raises InvalidSubject: a line of another form; the message has its number
+        """
+        text = text.replace(b"\r\n", b"\n").rstrip() + b"\n"
+        if b"]\n" in text:
+            text = _MODULE.sub(b"", text)
+        whole = _ROWS.match(text)
+        if whole is None or whole.end() < len(text):
+            at = whole.end() if whole else 0
+            line, number = text[at : text.find(b"\n", at)], text.count(b"\n", 0, at) + 1
+            raise InvalidSubject(f"{name}:{number}: {line[:40]!r}: expected '<16 hex digits> <type> <name>'")
+        rows = text.split(b"\n")[:-1]
+        keys = [row[:16] for row in rows]
+        if keys != sorted(keys):
+            rows.sort(key=lambda row: row[:16])
+            text = b"\n".join(rows)
+        return cls(text)
+
+    def with_data(self, addresses: Mapping[str, int]) -> Symbols:
+        """Return a table that also has ``addresses`` (name to VA), as data symbols."""
+        if not addresses:
+            return self
+        rows = self.text.split(b"\n")[:-1]
+        rows += [f"{va:016x} D {name}".encode() for name, va in addresses.items()]
+        rows.sort(key=lambda row: row[:16])
+        return Symbols(b"\n".join(rows))
+
     @property
     def text(self) -> bytes:
         """The System.map text."""
         return self._text[1:]
 
     def address(self, name: str) -> int | None:
-        """Return the VA of ``name``, or None."""
-        end = self._text.find(b" " + name.encode() + b"\n")
-        if end < 0:
-            return None
-        return int(self._text[end - 18 : end - 2], 16)
+        """Return the VA of ``name`` (of the lowest, when there are several), or None."""
+        wanted = b" " + name.encode() + b"\n"
+        end = self._text.find(wanted)
+        while end >= 0 and self._text[end - 19 : end - 18] != b"\n":
+            end = self._text.find(wanted, end + 1)  # the tail of a line that only looks like a name
+        return int(self._text[end - 18 : end - 2], 16) if end >= 0 else None
 
     def require(self, name: str, subject: str) -> int:
         """Return the VA of ``name``; raise :class:`Untestable` naming ``subject`` when it is absent."""
@@ -53,41 +86,24 @@ class Symbols:
         return va
 
     def at(self, va: int) -> tuple[str, int] | None:
-        """Return (name, offset) of the nearest symbol at or below ``va``, or None below the first."""
-        if not self or self._va_after(0) > va:
-            return None
-        low = self._line_of(va)
-        end = self._text.index(b"\n", low + 1)
-        return self._text[low + 20 : end].decode(), va - self._va_after(low)
+        """Return (name, offset) of the nearest symbol at or below ``va``, or None below the first.
 
-    def _line_of(self, va: int) -> int:
-        # The newline before the last line at or below va; the first line must be.
-        text, low, high = self._text, 0, len(self._text) - 1
-        # Invariant: the line that starts after `low` is at or below va, the one after `high` is not.
-        while True:
-            middle = text.rfind(b"\n", low + 1, (low + high) // 2 + 1)
-            if middle < 0:
-                middle = text.find(b"\n", low + 1, high)
-            if middle < 0:
-                break
-            if self._va_after(middle) <= va:
-                low = middle
-            else:
-                high = middle
-        return low
+        Of several at one address the first of the table is named (Linux kernel/kallsyms.c, get_symbol_pos).
+        """
+        line = self._line_at(va)
+        if line < 0:
+            return None
+        nearest = self._va_after(line)
+        while line and self._va_after(before := self._text.rindex(b"\n", 0, line)) == nearest:
+            line = before
+        end = self._text.index(b"\n", line + 1)
+        return self._text[line + _NAME : end].decode(), va - nearest
 
     def after(self, va: int) -> int | None:
         """Return the lowest symbol address above ``va``, or None: the bound of an object without a size."""
-        if not self:
-            return None
-        first = self._va_after(0)
-        newline = 0 if first > va else self._line_of(va)
-        while newline < len(self._text) - 1:
-            found = self._va_after(newline)
-            if found > va:
-                return found
-            newline = self._text.index(b"\n", newline + 1)
-        return None
+        line = self._line_at(va)
+        following = self._text.index(b"\n", line + 1) if line >= 0 else 0
+        return self._va_after(following) if following < len(self._text) - 1 else None
 
     def describe(self, va: int) -> str:
         """Return ``name+0xoff`` for ``va``, or the bare hex address."""
@@ -97,11 +113,28 @@ class Symbols:
         return f"{hit[0]}+{hit[1]:#x}" if hit[1] else hit[0]
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        for line in self._text[1:].splitlines():
-            yield line[19:].decode(), int(line[:16], 16)
+        for line in self._text[1:-1].split(b"\n") if self else ():
+            yield line[_NAME - 1 :].decode(), int(line[:16], 16)
 
     def __bool__(self) -> bool:
         return len(self._text) > 1
+
+    def _line_at(self, va: int) -> int:
+        # The newline before the last line at or below va, or -1.
+        text, low, high = self._text, 0, len(self._text) - 1
+        if not self or self._va_after(0) > va:
+            return -1
+        # Invariant: the line after `low` is at or below va, the one after `high` (if any) is not.
+        while True:
+            middle = text.rfind(b"\n", low + 1, (low + high) // 2 + 1)
+            if middle < 0:
+                middle = text.find(b"\n", low + 1, high)
+            if middle < 0:
+                return low
+            if self._va_after(middle) <= va:
+                low = middle
+            else:
+                high = middle
 
     def _va_after(self, newline: int) -> int:
         # The address on the line that follows this newline.
