@@ -1,0 +1,114 @@
+"""Designs: which fragments run, which tables and slots they use, what the host writes before a kick.
+
+A file in this folder that holds a ``DESIGN`` is a design; nothing else has to name it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+
+from emu.errors import InvalidCase
+from emu.subject import Subject
+from emu.subject.fragment import load_design
+
+EARLY_STATUS_KINDS = ("global", "per_cpu", "per_reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How a secondary learns who it is and where its data lies.
+
+    :ivar name: as on the command line
+    :ivar fragments: paths below asm/ without suffix, concatenated in this order
+    :ivar lookup_table: symbol of the u64[NR_CPUS] hwid table that secondaries scan, or None
+    :ivar lookup_table_unused: u64 in an entry that belongs to no CPU
+    :ivar table_skips_boot_cpu: entry 0 is never written, and so holds ``lookup_table_unused``
+    :ivar table_clean_to_poc: secondaries read the table with the MMU off, so every writer must clean it
+    :ivar data_symbol: struct secondary_data, or the array of them
+    :ivar data_per_cpu: ``data_symbol`` is an array indexed by logical CPU
+    :ivar context_id_pointer: PSCI context ID = VA of the CPU's struct secondary_data (0: the global one)
+    :ivar early_status: layout of __early_cpu_boot_status, one of EARLY_STATUS_KINDS
+    :ivar parallel: CPUs may be kicked before earlier ones have taken their data
+    """
+
+    name: str
+    fragments: tuple[str, ...]
+    lookup_table: str | None
+    lookup_table_unused: int
+    table_skips_boot_cpu: bool
+    table_clean_to_poc: bool
+    data_symbol: str
+    data_per_cpu: bool
+    context_id_pointer: bool
+    early_status: str
+    parallel: bool
+
+    def load(self, nr_cpus: int) -> Subject:
+        """Assemble the design.
+
+        :param nr_cpus: CONFIG_NR_CPUS, 1..4096
+        :raises InvalidCase: nr_cpus out of range
+        """
+        return load_design(self.fragments, name=self.name, nr_cpus=nr_cpus)
+
+
+def fragments(
+    *,
+    early_status: str,
+    slot: str,
+    entry: str = "boot/secondary_entry",
+    lookup_mmu_off: tuple[str, ...] = (),
+    lookup_mmu_on: tuple[str, ...] = (),
+) -> tuple[str, ...]:
+    """Return the list of fragments of a design that differs from mainline in these places only."""
+    return (
+        f"include/early_status_{early_status}",
+        "boot/secondary_holding_pen",
+        entry,
+        "boot/secondary_startup",
+        *lookup_mmu_off,
+        "boot/secondary_startup_mmu",
+        "boot/__cpu_secondary_check52bitva",
+        "boot/__cpu_setup",
+        "boot/__enable_mmu",
+        "boot/__no_granule_support",
+        "boot/init_kernel_el",
+        "boot/__secondary_switched",
+        *lookup_mmu_on,
+        slot,
+        "boot/secondary_load_task",
+        "boot/__secondary_too_slow",
+        "boot/set_cpu_boot_mode_flag",
+        "boot/finalise_el2",
+        "boot/secondary_start_kernel",
+        "boot/__hyp_stub_vectors",
+        "boot/vectors",
+        "data/boot_data",
+    )
+
+
+def get(name: str) -> Design:
+    """Return the design called ``name``.
+
+    :raises InvalidCase: there is none
+    """
+    if name not in DESIGNS:
+        raise InvalidCase(f"design={name}: no such design; one of {', '.join(DESIGNS)}")
+    return DESIGNS[name]
+
+
+def _discover() -> dict[str, Design]:
+    # Every module here with a DESIGN, by its name.
+    found: dict[str, Design] = {}
+    for module in pkgutil.iter_modules(__path__):
+        design = importlib.import_module(f"{__name__}.{module.name}").DESIGN
+        assert isinstance(design, Design), module.name
+        assert design.name not in found, f"two designs are called {design.name}"
+        assert design.early_status in EARLY_STATUS_KINDS, design.early_status
+        found[design.name] = design
+    return found
+
+
+DESIGNS: dict[str, Design] = _discover()

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ * find - logical CPU number of this PE, from the kernel's logical map
+ *
+ * in:       none; reads MPIDR_EL1
+ * out:      x19 = logical CPU number, 0..NR_CPUS-1
+ * clobbers: x0 (hwid), x1 (table), x3 (entry), x19 (index), NZCV
+ * memory:   reads __cpu_logical_map, u64[NR_CPUS]; writes none
+ * state:    EL1, MMU on, no stack
+ * exits:    falls through at found, into slot_per_cpu, within 8*NR_CPUS + 8 instructions; else from missing to
+ *           __secondary_too_slow
+ * model:    first i with __cpu_logical_map[i] == hwid(MPIDR_EL1) and != INVALID_HWID
+ * source:   original; follows the description of the v2 series (18 June 2026)
+ */
+#include "macros.inc"
+
+find:
+        mrs     x0, mpidr_el1
+        mov_q   x1, MPIDR_HWID_BITMASK
+        and     x0, x0, x1                              // x0 = hwid of this PE
+        adr_l   x1, __cpu_logical_map
+        mov     x19, #0
+scan:
+        ldr     x3, [x1, x19, lsl #3]                   // x3 = hwid of logical CPU x19
+        cmn     x3, #1                                  // INVALID_HWID: nobody has this number
+        b.eq    next
+        cmp     x3, x0
+        b.eq    found
+next:
+        add     x19, x19, #1
+        cmp     x19, #NR_CPUS
+        b.lo    scan
+missing:
+        b       __secondary_too_slow
+found:
+        .size   find, . - find
