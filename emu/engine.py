@@ -66,7 +66,8 @@ _INTERESTING = bytes(
     1 if top in (0xD5, 0xD6, 0x14) or (top & 0x3F) == 0x08 or (top & 0x0E) in (0x0C, 0x0E) else 0
     for top in range(256)
 )
-_ALWAYS_SITES = frozenset(
+_UNOBSERVED_SITES = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})
+_SITES = _UNOBSERVED_SITES | frozenset(
     {
         Class.LOAD_EXCLUSIVE,
         Class.STORE_EXCLUSIVE,
@@ -74,15 +75,10 @@ _ALWAYS_SITES = frozenset(
         Class.CACHE,
         Class.TLB,
         Class.ZERO,
-        Class.WFE,
-        Class.WFI,
-        Class.SEV,
         Class.SEVL,
         Class.YIELD,
         Class.CLREX,
         Class.ERET,
-        Class.SPIN,
-        Class.FP,
     }
 )
 _COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
@@ -97,6 +93,7 @@ class Engine:
         self.record: Recorder | None = None
         self.send_event: Callable[[], None] = lambda: None
         self.armed_monitors: dict[PE, int] = {}
+        self.events: list[PE] = []  # PEs whose event register a cleared monitor has set
         self._uc = uc_module.Uc(uc_module.UC_ARCH_ARM64, uc_module.UC_MODE_ARM)
         self._uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_A72)
         self._uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
@@ -121,6 +118,7 @@ class Engine:
         self._watched_mrs: set[sysreg.Encoding] = set(_COUNTERS)
         self._keep: list[Any] = []
         self._hooked_memory = False
+        self._exclusive = array("Q", [0, 0])  # VA and class of the last exclusive that was met
         self._start()
 
     # -- set-up -----------------------------------------------------------------------------------
@@ -275,6 +273,14 @@ class Engine:
         self._plans.clear()
         self._pages.clear()
         self._code_pages.clear()
+
+    def translate(self, pe: PE, va: int) -> int | None:
+        """Return the PA that ``pe`` reads at ``va`` in its current regime, or None when it is not mapped."""
+        self._load(pe)
+        pa = c_uint64()
+        if _vmem_translate(self._address, va, uc_module.UC_PROT_READ, pa):
+            return None
+        return pa.value
 
     def is_code(self, pa: int, size: int) -> bool:
         """Tell whether a PE has fetched from a page of these bytes."""
@@ -461,11 +467,11 @@ class Engine:
 
     def _is_site(self, word: int) -> bool:
         kind = a64.classify(word)
-        if kind in _ALWAYS_SITES or a64.uses_fp(word):
+        if kind in (_SITES if self._hooked_memory else _UNOBSERVED_SITES) or a64.uses_fp(word):
             return True
         if kind is Class.MRS:
             return a64.system_register(word) in self._watched_mrs
-        return kind is Class.MSR and a64.system_register(word) in _SCTLRS
+        return self._hooked_memory and kind is Class.MSR and a64.system_register(word) in _SCTLRS
 
     def _install_found(self) -> None:
         for va, size in self._found:
@@ -544,10 +550,6 @@ class Engine:
             if record:
                 target = pe.x[word & 31] if word & 31 != 31 else 0
                 record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
-        elif kind is Class.SEV:
-            if record:
-                record(Kind.SEV, 0, va, 0, 0)
-            self.send_event()
         elif kind is Class.SEVL:
             if record:
                 record(Kind.SEVL, 0, va, 0, 0)
@@ -578,7 +580,7 @@ class Engine:
             if self._fp_trapped(pe):
                 self._emulate = (va, word, Class.FP)
                 return True
-        elif kind in (Class.WFE, Class.WFI, Class.SPIN, Class.ZERO, Class.MRS):
+        elif kind in (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO, Class.MRS):
             self._emulate = (va, word, kind)
             return True
         return False
@@ -588,8 +590,7 @@ class Engine:
         live, base_of = self._live, layout.SCTLR_EL
         pc, pstate = live.pc, live.pstate
         sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
-        code_pages, monitors, exclusive = self._code_pages, self.armed_monitors, array("Q", [0, 0])
-        self._exclusive = exclusive
+        code_pages, monitors, exclusive = self._code_pages, self.armed_monitors, self._exclusive
         view, ram, load, store = self.memory.view, self._base, Kind.LOAD, Kind.STORE
         load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
 
@@ -651,6 +652,7 @@ class Engine:
             if granule in (first, last) and pe is not writer:
                 pe.open_monitor()
                 pe.event = True
+                self.events.append(pe)
                 del self.armed_monitors[pe]
 
     def _code_written(self, pa: int) -> None:
@@ -675,6 +677,10 @@ class Engine:
                 value = self.clock() if encoding in _COUNTERS else self._read_cp(encoding)
             if word & 31 != 31:
                 live.x[word & 31] = value
+        elif kind == Class.SEV:
+            if record:
+                record(Kind.SEV, 0, va, 0, 0)
+            self.send_event()
         elif kind == Class.ZERO:
             return self._zero(pe, va, word)
         elif kind == Class.WFE:

@@ -37,8 +37,11 @@ class Kind(IntEnum):
     WAKE = 39
     MISUSE = 40  # value: index into the strings, pa: the address
     UNSUPPORTED = 41  # value: index into the strings
-    LOG = 42  # value: index into the strings: one line of dmesg
-    OUTCOME = 43  # value: index into the strings
+    LOG = 42  # value: index into the strings: one line of dmesg, pa: simulated ns
+    OUTCOME = 43  # value: index into the strings: where the CPU ended
+    TAKE_OVER = 44  # the boot CPU as the secondaries should match it: REGISTER records follow
+    EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
+    BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
 # Kinds that other actors can observe; the rest are events, there to read.
@@ -60,6 +63,18 @@ class Register(IntEnum):
     SCTLR_EL1 = 9
     EL = 10
     MPIDR_EL1 = 11
+
+
+class Expect(IntEnum):
+    """What the host prepared, for the check on arrival (all VA but the EL and the flag)."""
+
+    TASK = 0
+    STACK_LOW = 1  # lowest byte
+    STACK_HIGH = 2  # first byte above
+    PER_CPU_OFFSET = 3
+    VECTORS = 4
+    ENTRY_EL = 5
+    SECONDARY = 6  # 1 when the host meant to bring this CPU up
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,10 @@ class PE:
         """Return a system register of this PE (u64); only those that the saved context keeps."""
         return self.env.u64(_IN_CONTEXT[encoding]).value
 
+    def reset_counters(self) -> None:
+        """Begin to count anew: what was done so far was preparation."""
+        self.counters = Counters()
+
     def open_monitor(self) -> None:
         """Clear the local exclusive monitor: the next store-exclusive fails."""
         self.monitor = None

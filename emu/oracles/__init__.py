@@ -1,0 +1,23 @@
+"""Oracles: pure functions of (case, trace). A module here with ``NAME`` and ``judge`` is one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from emu.trace import Trace
+from emu.verdict import Finding, Verdict
+
+ORACLES: dict[str, Callable[[str, Trace], list[Finding]]] = {}
+
+for _info in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_info.name}")
+    _name: str = _module.NAME
+    assert _name not in ORACLES, f"two oracles named {_name}"
+    ORACLES[_name] = _module.judge
+
+
+def judge(case: str, trace: Trace) -> Verdict:
+    """Let every oracle look at the trace; ``case`` is the case's text."""
+    return Verdict(tuple(finding for judge_one in ORACLES.values() for finding in judge_one(case, trace)))

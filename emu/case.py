@@ -1,0 +1,68 @@
+"""A case: everything that decides a run, with a one-line text form."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+
+from emu.errors import InvalidCase
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that decides a run. A case and a version of emu reproduce it bit for bit."""
+
+    subject: str  # a design's name or a path
+    identity: str = ""  # SHA-256 prefix of the subject's bytes; checked when given
+    topology: str = "flat:8"  # flat:N or a path
+    boot_cpu: int = 0
+    nr_cpus: int = 0  # NR_CPUS of a fragment; 0: as many as there are CPUs
+    bringup: str = "serial"
+    enable_method: str = "psci"
+    conduit: str = "smc"
+    el: int = 1
+    scheduler: str = "round-robin"
+    grain: str = "free"
+    memory: str = "coherent"
+    latency: str = "nominal"
+    event_register: int = 0  # of every PE at power-on
+    instructions_max: int = 2_000_000_000
+    system_map: str = ""
+    force: int = 0
+
+    def text(self) -> str:
+        """Return the one-line form: the subject, then what differs from the defaults."""
+        parts = [shlex.quote(self.subject)]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value != field.default:
+                parts.append(f"{field.name.replace('_', '-')}={shlex.quote(str(value))}")
+        return " ".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """Return the case that ``text`` describes.
+
+        :raises InvalidCase: an unknown key, or a value of the wrong type
+        """
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise InvalidCase(f"case {text!r}: {error}") from None
+        if not words:
+            raise InvalidCase("case '': begins with a subject")
+        known = {field.name.replace("_", "-"): field for field in fields(cls)[1:]}
+        values: dict[str, str | int] = {"subject": words[0]}
+        for word in words[1:]:
+            key, equals, value = word.partition("=")
+            if not equals or key not in known:
+                raise InvalidCase(f"case: {word}: not one of {', '.join(known)} with =VALUE")
+            name = known[key].name
+            if isinstance(known[key].default, int):
+                try:
+                    values[name] = int(value, 0)
+                except ValueError:
+                    raise InvalidCase(f"case: {word}: {key} is an integer") from None
+            else:
+                values[name] = value
+        return cls(**values)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""From a case to a machine that is ready to run: the one way that every command uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from emu.arch.boot import NR_CPUS_MAX
+from emu.case import Case
+from emu.designs import DESIGNS
+from emu.errors import InvalidCase
+from emu.host.enable_method import make_enable_method
+from emu.host.fragment import build_fragment
+from emu.host.guest import Guest, note_expectations
+from emu.host.kernel import build_kernel
+from emu.host.smp import Smp
+from emu.machine import Machine
+from emu.subject.kernel import is_kernel
+from emu.topology import Topology, flat, read_topology
+from emu.trace import Trace
+
+CONDUITS = ("smc", "hvc")
+MEMORY_MODELS = ("coherent",)
+BRINGUPS = ("serial", "parallel")
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """A machine with its guest, ready for :meth:`Machine.run`."""
+
+    case: Case
+    topology: Topology
+    guest: Guest
+    machine: Machine
+
+
+def build(case: Case, *, record: bool = False, sink: BinaryIO | None = None) -> Boot:
+    """Return the machine that ``case`` describes, its boot CPU about to bring the secondaries up.
+
+    :param record: keep every operation in the trace, not events alone
+    :param sink: file that gets the trace as it is made
+    :raises EmuError: the case breaks a rule, or its subject cannot be loaded
+    """
+    check_case(case)
+    topology = topology_of(case)
+    trace = Trace(case.text(), sink)
+    if case.subject in DESIGNS:
+        machine, guest = build_fragment(case, topology, trace, record)
+    elif is_kernel(Path(case.subject)):
+        machine, guest = build_kernel(case, topology, trace, record)
+    else:
+        names = ", ".join(DESIGNS)
+        raise InvalidCase(f"subject={case.subject}: neither a design ({names}) nor a kernel (Image, vmlinux, build tree)")
+    if case.identity and case.identity != guest.subject.identity:
+        raise InvalidCase(
+            f"case: identity={case.identity}: {case.subject} now is {guest.subject.identity}; "
+            "the bytes that the case was made with are gone"
+        )
+    method = make_enable_method(case.enable_method, guest)
+    _check_bringup(case, guest, method.parallel)
+    smp = Smp(machine, guest, method, parallel=case.bringup == "parallel")
+    machine.land_at(guest.landing_va, smp.secondary_start_kernel)
+    secondaries = range(1, len(guest.hwids))
+    note_expectations(machine, guest, secondaries)
+    for actor in machine.actors:
+        actor.pe.event = bool(case.event_register)
+    method.power_on(machine)
+    machine.start_task(0, smp.boot_cpu(secondaries))
+    return Boot(case, topology, guest, machine)
+
+
+def check_case(case: Case) -> None:
+    """Check what does not need the subject.
+
+    :raises InvalidCase: a value that is not one of its choices, or a pair that excludes itself
+    """
+    choices = {
+        "bringup": BRINGUPS,
+        "conduit": CONDUITS,
+        "memory": MEMORY_MODELS,
+        "el": (1, 2),
+        "event_register": (0, 1),
+    }
+    for name, allowed in choices.items():
+        value = getattr(case, name)
+        if value not in allowed:
+            listed = ", ".join(map(str, allowed))
+            raise InvalidCase(f"{name.replace('_', '-')}={value}: not one of {listed}")
+    if case.el == 2 and case.conduit == "hvc":
+        raise InvalidCase("conduit=hvc: HVC goes to the kernel's own EL2 when el=2; use smc")
+    if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:
+        raise InvalidCase(f"nr-cpus={case.nr_cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
+
+
+def topology_of(case: Case) -> Topology:
+    """Return the topology that the case names: ``flat:N`` or a JSON file.
+
+    :raises InvalidCase: neither
+    """
+    name, _, count = case.topology.partition(":")
+    if name == "flat":
+        if not count.isdigit():
+            raise InvalidCase(f"topology={case.topology}: flat:N with N CPUs, 1..{NR_CPUS_MAX}")
+        return flat(int(count), case.boot_cpu)
+    return read_topology(Path(case.topology), case.boot_cpu or None)
+
+
+def _check_bringup(case: Case, guest: Guest, method_parallel: bool) -> None:
+    if case.bringup != "parallel" or case.force:
+        return
+    if not method_parallel:
+        raise InvalidCase(
+            f"bringup=parallel: enable-method {case.enable_method} names one CPU at a time in its release word; "
+            "--force runs it all the same"
+        )
+    if not guest.design.parallel:
+        raise InvalidCase(
+            f"bringup=parallel: {guest.design.name} has one {guest.design.data_symbol} for all CPUs; "
+            "--force runs it all the same"
+        )

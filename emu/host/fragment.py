@@ -1,0 +1,145 @@
+"""Our own fragments in memory: page tables, tasks and stacks, and a boot CPU that went through the same set-up.
+
+Memory from DRAM_BASE: the image at IMAGE_PA, then page tables, the host's data, task_structs, stacks. All of
+it is mapped twice: PA to PA by idmap_pg_dir, and at PA + VA_OFFSET by swapper_pg_dir.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emu.arch import descriptors, sysreg
+from emu.arch.boot import (
+    DRAM_BASE,
+    IMAGE_PA,
+    TASK_STRUCT_SIZE,
+    THREAD_SIZE,
+    TSK_STACK,
+    TSK_TI_CPU,
+    VA_OFFSET,
+)
+from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
+from emu.case import Case
+from emu.designs import Design, get
+from emu.errors import InvalidCase
+from emu.host.guest import Guest, IdleTask
+from emu.host.platform import call, make_machine
+from emu.machine import Machine
+from emu.memory import Memory
+from emu.subject import Subject
+from emu.topology import Topology
+from emu.trace import Trace
+
+_TABLES_PA = IMAGE_PA + 0x20_0000  # page tables below the roots
+_ONLINE_PA = _TABLES_PA + 0x10_0000
+_RELEASE_PA = _ONLINE_PA + 0x1_0000
+_TASKS_PA = _TABLES_PA + 0x20_0000
+_STACKS_PA = DRAM_BASE + 0x100_0000
+_PER_CPU_BASE = 0xFFFF_0000_4000_0000  # __per_cpu_offset[0]; only told apart, never dereferenced
+_PER_CPU_STRIDE = 0x1_0000
+_MT_NORMAL = 0
+
+
+def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -> tuple[Machine, Guest]:
+    """Return a machine with the design ``case.subject`` loaded, and its guest.
+
+    :raises InvalidCase: more CPUs than NR_CPUS
+    """
+    design = get(case.subject)
+    cpus = topology.logical
+    nr_cpus = case.nr_cpus or len(cpus)
+    if len(cpus) > nr_cpus:
+        raise InvalidCase(f"topology {topology.name}: {len(cpus)} CPUs, but nr-cpus={nr_cpus}")
+    if case.enable_method != "psci" and design.context_id_pointer:
+        # No context ID arrives, so the secondary falls back to the global data.
+        design = replace(
+            design, context_id_pointer=False, data_symbol="secondary_data", data_per_cpu=False, parallel=False
+        )
+    subject = design.load(nr_cpus)
+    end = _STACKS_PA + THREAD_SIZE * len(cpus)
+    memory = Memory(DRAM_BASE, (end - DRAM_BASE + descriptors.BLOCK_2M - 1) & -descriptors.BLOCK_2M)
+    for segment in subject.segments:
+        memory.write_bytes(segment.pa, segment.data)
+    # MODEL: every CPU says it has 52-bit VAs so that the check of them runs; the tables stay 48-bit.
+    id_registers = {ID_AA64MMFR2_EL1: sysreg.set_field(0, MMFR2_VARANGE, 1)}
+    machine = make_machine(case, topology, memory, trace, record, id_registers)
+    _map_everything(memory, subject)
+    idle = _make_tasks(memory, subject, len(cpus))
+    guest = Guest(
+        subject=subject,
+        design=design,
+        hwids=[cpu.hwid for cpu in cpus],
+        midrs=[cpu.midr for cpu in cpus],
+        idle=idle,
+        pa_of=_pa_of,
+        online_pa=_ONLINE_PA,
+        release_pa=_RELEASE_PA,
+        tsk_ti_cpu=TSK_TI_CPU,
+    )
+    _start_boot_cpu(machine, subject, design)
+    return machine, guest
+
+
+def _pa_of(va: int) -> int:
+    return (va - VA_OFFSET) & (2**64 - 1)
+
+
+def _map_everything(memory: Memory, subject: Subject) -> None:
+    next_table = _TABLES_PA
+
+    def allocate() -> int:
+        nonlocal next_table
+        next_table += 0x1000
+        assert next_table <= _ONLINE_PA, "page tables reach the host's data"
+        return next_table - 0x1000
+
+    for root, va in (("idmap_pg_dir", memory.base), ("swapper_pg_dir", memory.base + VA_OFFSET)):
+        descriptors.map_blocks(
+            lambda pa: memory.read(pa, 8),
+            lambda pa, value: memory.write(pa, 8, value),
+            allocate,
+            subject.pa(root),
+            va & (1 << 48) - 1,
+            memory.base,
+            memory.size,
+            _MT_NORMAL,
+        )
+
+
+def _make_tasks(memory: Memory, subject: Subject, cpus: int) -> list[IdleTask]:
+    idle = []
+    per_cpu_pa = subject.pa("__per_cpu_offset")
+    for cpu in range(cpus):
+        task_pa = _TASKS_PA + TASK_STRUCT_SIZE * cpu
+        stack_va = _STACKS_PA + THREAD_SIZE * cpu + VA_OFFSET
+        offset = _PER_CPU_BASE + _PER_CPU_STRIDE * cpu
+        memory.write(task_pa + TSK_TI_CPU, 4, cpu)
+        memory.write(task_pa + TSK_STACK, 8, stack_va)
+        memory.write(per_cpu_pa + 8 * cpu, 8, offset)
+        idle.append(IdleTask(task_pa + VA_OFFSET, stack_va, stack_va + THREAD_SIZE, offset))
+    return idle
+
+
+def _start_boot_cpu(machine: Machine, subject: Subject, design: Design) -> None:
+    # CPU 0 went through the same set-up code: that is what the secondaries are compared with.
+    engine, pe = machine.engine, machine.actors[0].pe
+    memory = machine.memory
+    engine.reset(pe, machine.entry_el, subject.pa("init_kernel_el"), 0)
+    mode = call(engine, pe, subject.pa("init_kernel_el"), return_at=DRAM_BASE)
+    sctlr = call(engine, pe, subject.pa("__cpu_setup"), return_at=DRAM_BASE)
+    call(
+        engine,
+        pe,
+        subject.pa("__enable_mmu"),
+        sctlr,
+        subject.pa("swapper_pg_dir"),
+        subject.pa("idmap_pg_dir"),
+        return_at=DRAM_BASE,
+    )
+    word = 4 if mode & 0xF == 2 else 0  # set_cpu_boot_mode_flag: [1] holds an EL2 boot, [0] an EL1 boot
+    memory.write(subject.pa("__boot_cpu_mode") + word, 4, mode)
+    memory.write(subject.pa("vabits_actual"), 8, 52 if pe.overrides.get(ID_AA64MMFR2_EL1, 0) >> 16 & 0xF else 48)
+    idle_pa = _TASKS_PA
+    pe.x[31] = memory.read(idle_pa + TSK_STACK, 8) + THREAD_SIZE
+    pe.reset_counters()
+

@@ -1,0 +1,89 @@
+"""What the host knows of the code it boots: where things are, and what each CPU is to get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from emu.arch.boot import SECONDARY_DATA_SIZE
+from emu.designs import Design
+from emu.machine import Machine
+from emu.operation import Expect, Kind
+from emu.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTask:
+    """The idle task of one CPU: its task_struct, its stack from ``stack_low`` to ``stack_high``; all VA."""
+
+    task: int
+    stack_low: int
+    stack_high: int
+    per_cpu_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One subject in memory, ready for its secondaries.
+
+    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when the CPU
+    is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the u32
+    thread_info.cpu in task_struct.
+    """
+
+    subject: Subject
+    design: Design
+    hwids: Sequence[int]
+    midrs: Sequence[int]
+    idle: Sequence[IdleTask]
+    pa_of: Callable[[int], int]
+    online_pa: int
+    release_pa: int
+    tsk_ti_cpu: int
+    entry_symbol: str = "secondary_entry"
+
+    @property
+    def entry_pa(self) -> int:
+        """PA of secondary_entry."""
+        return self.subject.pa(self.entry_symbol)
+
+    @property
+    def landing_va(self) -> int:
+        """VA of secondary_start_kernel."""
+        return self.subject.va("secondary_start_kernel")
+
+    def slot_va(self, cpu: int) -> int:
+        """VA of the struct secondary_data that ``cpu`` reads."""
+        offset = SECONDARY_DATA_SIZE * cpu if self.design.data_per_cpu else 0
+        return self.subject.va(self.design.data_symbol) + offset
+
+    def slot_pa(self, cpu: int) -> int:
+        """PA of the struct secondary_data that ``cpu`` reads."""
+        return self.pa_of(self.slot_va(cpu))
+
+    def context_id(self, cpu: int) -> int:
+        """What CPU_ON hands over in x0."""
+        return self.slot_va(cpu) if self.design.context_id_pointer else 0
+
+
+def note_expectations(machine: Machine, guest: Guest, secondaries: Sequence[int]) -> None:
+    """Put into the trace what the check on arrival needs, so that it can judge from the trace alone."""
+    trace = machine.trace
+    vectors = guest.subject.va("vectors")
+    for cpu, idle in enumerate(guest.idle):
+        for what, value in (
+            (Expect.TASK, idle.task),
+            (Expect.STACK_LOW, idle.stack_low),
+            (Expect.STACK_HIGH, idle.stack_high),
+            (Expect.PER_CPU_OFFSET, idle.per_cpu_offset),
+            (Expect.VECTORS, vectors),
+            (Expect.ENTRY_EL, machine.entry_el),
+            (Expect.SECONDARY, int(cpu in secondaries)),
+        ):
+            trace.add(Kind.EXPECT, cpu, what, 0, 0, value)
+    boot = machine.actors[0].pe
+    trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
+    for register, value in machine.registers(boot):
+        trace.add(Kind.REGISTER, 0, 8, boot.pc, register, value)
+
+

@@ -1,0 +1,229 @@
+"""Real kernels: the primary boots for real on PE 0, then the host takes over as the boot CPU.
+
+The kernel runs from its entry through setup_arch, smp_init_cpus and setup_per_cpu_areas until
+smp_prepare_boot_cpu() has returned: by then the logical map, the page tables and the per-CPU areas are the
+kernel's own work. Nothing up to there needs an interrupt. The idle tasks are then made as fork_idle() would.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emu.arch import sysreg
+from emu.arch.boot import DRAM_BASE
+from emu.arch.mpidr import INVALID_HWID
+from emu.case import Case
+from emu.designs import Design
+from emu.errors import InvalidCase, Untestable
+from emu.host.guest import Guest, IdleTask
+from emu.host.platform import make_machine
+from emu.machine import Machine
+from emu.memory import Memory
+from emu.pe import PE
+from emu.stops import Call, Raised, Reached, StepLimit
+from emu.subject import Subject
+from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
+from emu.topology import Topology
+from emu.topology.devicetree import write_devicetree
+from emu.trace import Trace
+
+TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
+_DTB_ALIGN = 2 << 20
+_DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
+_FREE = 192 << 20  # what the kernel has for itself besides its image
+_PER_CPU = 512 << 10  # and per CPU: per-CPU area, vmemmap
+_PRIMARY_MAX = 2_000_000_000  # instructions; Debian's kernels take 16 million
+_BOOTARGS = "nokaslr"
+# What the A72 model lacks and a kernel with another granule needs; the engine translates them all
+# (Arm DDI 0487, ID_AA64MMFR0_EL1: TGran16 0b0001, TGran64 0b0000 are "supported").
+_GRANULE = {
+    4096: (sysreg.MMFR0_TGRAN4, 0),
+    16384: (sysreg.MMFR0_TGRAN16, 1),
+    65536: (sysreg.MMFR0_TGRAN64, 0),
+}
+_A72_MMFR0 = 0x1124
+
+
+def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> tuple[Machine, Guest]:
+    """Return a machine whose CPU 0 has booted the kernel at ``case.subject``, and its guest.
+
+    :raises InvalidSubject: not an arm64 kernel
+    :raises Untestable: a symbol is missing, or the primary does not come to the take-over
+    :raises InvalidCase: more CPUs than the kernel's NR_CPUS
+    """
+    system_map = Path(case.system_map) if case.system_map else None
+    image = load_kernel(Path(case.subject), system_map=system_map)
+    subject, layout, cpus = image.subject, image.layout, topology.logical
+    stride = (layout.task_size + 63) & -64
+    host_size = (len(cpus) * (stride + layout.thread_size + 16) + 0x2_0000 + _DTB_ALIGN) & -_DTB_ALIGN
+    image_end = (image.entry_pa + image.image_size + _DTB_ALIGN - 1) & -_DTB_ALIGN
+    host_pa = image_end + _DTB_SIZE + _FREE + (_PER_CPU * len(cpus) & -_DTB_ALIGN)
+    memory = Memory(DRAM_BASE, host_pa + host_size - DRAM_BASE)
+    for segment in subject.segments:
+        memory.write_bytes(segment.pa, segment.data)
+    release_pa, online_pa = host_pa, host_pa + 8 * len(cpus)
+    dtb = write_devicetree(
+        hwids=[cpu.hwid for cpu in topology.cpus],
+        boot_cpu=topology.boot_cpu,
+        dram_base=DRAM_BASE,
+        dram_size=memory.size,
+        conduit=case.conduit,
+        enable_method=case.enable_method,
+        release_addrs=[release_pa + 8 * _logical(topology, index) for index in range(len(cpus))]
+        if case.enable_method == "spin-table"
+        else (),
+        bootargs=_BOOTARGS,
+        reserved=((host_pa, host_size),),
+    )
+    memory.write_bytes(image_end, dtb)
+    field, supported = _GRANULE[image.page_size]
+    mmfr0 = sysreg.set_field(_A72_MMFR0, field, supported)
+    overrides = {sysreg.ID_AA64MMFR0_EL1: mmfr0} if mmfr0 != _A72_MMFR0 else {}
+    machine = make_machine(case, topology, memory, trace, record, overrides)
+    boot = machine.actors[0].pe
+    _boot_primary(machine, boot, image, image_end)
+    _check_logical_map(memory, subject, [cpu.hwid for cpu in cpus], image)
+    linear = _linear_offset(machine, boot, subject)
+    tasks_pa = host_pa + 0x2_0000
+    stacks_pa = (tasks_pa + stride * len(cpus) + layout.thread_size - 1) & -layout.thread_size
+    idle = _make_tasks(memory, subject, layout, len(cpus), tasks_pa, stride, stacks_pa, linear)
+    image_va, image_end_va = image.subject.va("_text"), subject.va_offset + image.entry_pa + image.image_size
+
+    def pa_of(va: int) -> int:
+        in_image = image_va <= va < image_end_va
+        return (va - (subject.va_offset if in_image else linear)) & (2**64 - 1)
+
+    boot.reset_counters()
+    return machine, Guest(
+        subject=subject,
+        design=_design(image),
+        hwids=[cpu.hwid for cpu in cpus],
+        midrs=[cpu.midr for cpu in cpus],
+        idle=idle,
+        pa_of=pa_of,
+        online_pa=online_pa,
+        release_pa=release_pa,
+        tsk_ti_cpu=layout.task_cpu,
+    )
+
+
+def _logical(topology: Topology, index: int) -> int:
+    # Logical number of the CPU that firmware lists at `index`.
+    if index == topology.boot_cpu:
+        return 0
+    return index + 1 if index < topology.boot_cpu else index
+
+
+def _design(image: KernelImage) -> Design:
+    # The kernel fills its own tables; the host must know where the data of a CPU lies.
+    per_cpu = image.subject.symbols.address("cpu_boot_data") is not None
+    return Design(
+        name=image.version,
+        fragments=(),
+        lookup_table=None,
+        lookup_table_unused=INVALID_HWID,
+        table_skips_boot_cpu=False,
+        table_clean_to_poc=False,
+        data_symbol="cpu_boot_data" if per_cpu else "secondary_data",
+        data_per_cpu=per_cpu,
+        context_id_pointer=False,
+        early_status="global",
+        parallel=per_cpu,
+    )
+
+
+def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> None:
+    # From the Image's first byte until smp_prepare_boot_cpu() has returned.
+    engine, subject = machine.engine, image.subject
+    engine.reset(pe, machine.entry_el, image.entry_pa, dtb_pa)
+    for number in (1, 2, 3):
+        pe.x[number] = 0
+    target = subject.va(TAKE_OVER_AFTER)
+    engine.break_at(target)
+    left = _PRIMARY_MAX
+    while left > 0:
+        before = pe.counters.instructions
+        stop = engine.run(pe, left)
+        left -= pe.counters.instructions - before
+        match stop:
+            case Reached(va) if va == subject.va(TAKE_OVER_AFTER) and target == va:
+                target = pe.x[30]
+                engine.unbreak(va)
+                engine.break_at(target)
+            case Reached():
+                engine.unbreak(target)
+                return
+            case Call() if stop.conduit == machine.firmware_conduit:
+                result = machine.firmware_result(0, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
+                pe.x[0] = result & (2**64 - 1)
+            case Call(conduit="hvc") if machine.entry_el == 2:
+                engine.deliver(pe, Raised(0x16 << 26 | 1 << 25 | stop.immediate, None, 2, pe.pc))
+            case Raised():
+                if pe.counters.exceptions > 1000:
+                    break
+                engine.deliver(pe, stop)
+            case StepLimit():
+                break
+            case _:
+                raise Untestable(
+                    f"{subject.name}: the primary stopped before {TAKE_OVER_AFTER}(): {stop} "
+                    f"at {_where(subject, pe.pc)}"
+                )
+    raise Untestable(f"{subject.name}: the primary never came to {TAKE_OVER_AFTER}(); it is at {_where(subject, pe.pc)}")
+
+
+def _where(subject: Subject, pc: int) -> str:
+    va = pc if pc >> 63 else pc + subject.va_offset
+    return subject.symbols.describe(va & (2**64 - 1))
+
+
+def _check_logical_map(memory: Memory, subject: Subject, hwids: list[int], image: KernelImage) -> None:
+    nr_cpu_ids = memory.read(subject.pa("nr_cpu_ids"), 4) if subject.symbols.address("nr_cpu_ids") else len(hwids)
+    if nr_cpu_ids < len(hwids):
+        raise InvalidCase(
+            f"cpus={len(hwids)}: {subject.name} takes {nr_cpu_ids} (its NR_CPUS); ask for that many at most"
+        )
+    map_pa = subject.pa("__cpu_logical_map")
+    for cpu, hwid in enumerate(hwids):
+        found = memory.read(map_pa + 8 * cpu, 8)
+        if found != hwid:
+            raise Untestable(
+                f"{subject.name}: __cpu_logical_map[{cpu}] is {found:#x} after smp_init_cpus(), not {hwid:#x}"
+            )
+
+
+def _linear_offset(machine: Machine, boot: PE, subject: Subject) -> int:
+    # VA minus PA of the linear map, from the boot CPU's per-CPU area, which lies in it.
+    va = subject.va("__per_cpu_start") + machine.memory.read(subject.pa("__per_cpu_offset"), 8)
+    va &= 2**64 - 1
+    pa = machine.engine.translate(boot, va)
+    if pa is None:
+        raise Untestable(f"{subject.name}: the per-CPU area of CPU0 at {va:#x} is not mapped at the take-over")
+    return va - pa
+
+
+def _make_tasks(
+    memory: Memory,
+    subject: Subject,
+    layout: KernelLayout,
+    cpus: int,
+    tasks_pa: int,
+    stride: int,
+    stacks_pa: int,
+    linear: int,
+) -> list[IdleTask]:
+    # fork_idle(): a copy of init_task with a stack and a CPU of its own. CPU 0 keeps init_task.
+    init_task = subject.va("init_task")
+    template = memory.read_bytes(subject.pa("init_task"), layout.task_size)
+    init_stack = int.from_bytes(template[layout.task_stack : layout.task_stack + 8], "little")
+    offsets_pa = subject.pa("__per_cpu_offset")
+    idle = [IdleTask(init_task, init_stack, init_stack + layout.thread_size, memory.read(offsets_pa, 8))]
+    for cpu in range(1, cpus):
+        task_pa = tasks_pa + stride * cpu
+        stack = stacks_pa + layout.thread_size * cpu + linear
+        memory.write_bytes(task_pa, template)
+        memory.write(task_pa + layout.task_stack, 8, stack)
+        memory.write(task_pa + layout.task_cpu, 4, cpu)
+        offset = memory.read(offsets_pa + 8 * cpu, 8)
+        idle.append(IdleTask(task_pa + linear, stack, stack + layout.thread_size, offset))
+    return idle

@@ -1,0 +1,118 @@
+"""PSCI firmware, as EL3 or a hypervisor implements it (Arm DEN0022 D.b; KVM and TF-A agree on these codes)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from emu.arch.mpidr import hwid
+from emu.arch.psci import MIGRATE_NOT_REQUIRED, VERSION_1_1, Affinity, Function, Return
+from emu.host.guest import Guest
+from emu.machine import Machine, State
+from emu.operation import FirmwareCall, Log, Operation
+
+NAME = "psci"
+
+_FEATURES = {
+    Function.PSCI_VERSION,
+    Function.PSCI_FEATURES,
+    Function.CPU_ON32,
+    Function.CPU_ON64,
+    Function.CPU_OFF,
+    Function.AFFINITY_INFO32,
+    Function.AFFINITY_INFO64,
+    Function.MIGRATE_INFO_TYPE,
+    Function.SYSTEM_OFF,
+    Function.SYSTEM_RESET,
+    Function.SMCCC_VERSION,
+}
+
+
+class Psci:
+    """Answers the calls of ``conduit``; every CPU of the machine is known by its hwid."""
+
+    def __init__(self, machine: Machine, conduit: str = "smc") -> None:
+        self.conduit = conduit
+        self._cpu_of = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors)}
+
+    def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+        """Return x0; None for calls that do not return."""
+        match function_id:
+            case Function.PSCI_VERSION:
+                return VERSION_1_1
+            case Function.PSCI_FEATURES:
+                return 0 if x1 in _FEATURES else Return.PSCI_RET_NOT_SUPPORTED
+            case Function.SMCCC_VERSION:
+                return VERSION_1_1
+            case Function.MIGRATE_INFO_TYPE:
+                return MIGRATE_NOT_REQUIRED
+            case Function.CPU_ON64:
+                return self._cpu_on(machine, x1, x2, x3)
+            case Function.CPU_ON32:
+                return self._cpu_on(machine, x1 & 0xFFFF_FFFF, x2 & 0xFFFF_FFFF, x3 & 0xFFFF_FFFF)
+            case Function.CPU_OFF:
+                machine.power_off(cpu)
+                return None
+            case Function.AFFINITY_INFO64 | Function.AFFINITY_INFO32:
+                return self._affinity_info(machine, x1, x2)
+            case Function.SYSTEM_OFF | Function.SYSTEM_RESET:
+                machine.stopped = Function(function_id).name
+                return None
+            case _:
+                return Return.PSCI_RET_NOT_SUPPORTED
+
+    def _cpu_on(self, machine: Machine, target: int, entry_pa: int, context_id: int) -> int:
+        cpu = self._cpu_of.get(target)
+        if cpu is None:
+            return Return.PSCI_RET_INVALID_PARAMS
+        if machine.actors[cpu].state is not State.OFF:
+            return Return.PSCI_RET_ALREADY_ON
+        if entry_pa & 3 or not machine.memory.contains(entry_pa, 4):
+            return Return.PSCI_RET_INVALID_ADDRESS
+        machine.power_on(cpu, entry_pa, context_id)
+        return Return.PSCI_RET_SUCCESS
+
+    def _affinity_info(self, machine: Machine, target: int, lowest_level: int) -> int:
+        cpu = self._cpu_of.get(target)
+        if cpu is None or lowest_level != 0:  # levels above 0 need not be supported since PSCI 1.0
+            return Return.PSCI_RET_INVALID_PARAMS
+        return Affinity.OFF if machine.actors[cpu].state is State.OFF else Affinity.ON
+
+
+class PsciOperations:
+    """The kernel's cpu_psci_ops (Linux v6.12 arch/arm64/kernel/psci.c, drivers/firmware/psci/psci.c)."""
+
+    name = NAME
+    parallel = True
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+
+    def power_on(self, machine: Machine) -> None:
+        """PSCI firmware keeps the secondaries off."""
+
+    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
+        """Nothing to do for PSCI."""
+        yield from ()
+
+    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
+        """CPU_ON; give 0 or the errno of psci_to_linux_errno()."""
+        guest = self._guest
+        result = yield FirmwareCall(
+            Function.CPU_ON64, guest.hwids[cpu], guest.entry_pa, guest.context_id(cpu)
+        )
+        if result:
+            yield Log(f"psci: failed to boot CPU{cpu} ({_ERRNO.get(result, -22)})")
+        return _ERRNO.get(result, -22) if result else 0
+
+    def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
+        """Nothing to do for PSCI."""
+        yield from ()
+
+
+_ERRNO = {
+    Return.PSCI_RET_NOT_SUPPORTED: -95,  # -EOPNOTSUPP
+    Return.PSCI_RET_INVALID_PARAMS: -22,  # -EINVAL
+    Return.PSCI_RET_INVALID_ADDRESS: -22,
+    Return.PSCI_RET_DENIED: -1,  # -EPERM
+}

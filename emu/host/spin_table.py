@@ -1,0 +1,69 @@
+"""The spin-table enable-method: firmware's spin loop, the kernel's pen, and the boot CPU's side of both.
+
+Source: Linux v6.12 arch/arm64/kernel/smp_spin_table.c, Documentation/arch/arm64/booting.rst; the word goes back
+to INVALID_HWID once the CPU is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from emu.arch.mpidr import INVALID_HWID
+from emu.host.guest import Guest
+from emu.machine import HostTask, Machine
+from emu.operation import DC_CIVAC, DSB_SY, Barrier, CacheOp, Load, Operation, SendEvent, Store, WaitForEvent
+
+NAME = "spin-table"
+
+
+class SpinTable:
+    """``cpu-release-addr`` per CPU, then one ``secondary_holding_pen_release`` word for all."""
+
+    name = NAME
+    parallel = False  # one word names the CPU that may leave
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._pen_pa = guest.subject.pa("secondary_holding_pen")
+        self._release_pa = guest.subject.pa("secondary_holding_pen_release")
+
+    def power_on(self, machine: Machine) -> None:
+        """At reset every secondary runs firmware's loop, waiting for its release address to be set."""
+        for cpu in range(1, len(self._guest.hwids)):
+            machine.start_task(cpu, self._firmware_loop(cpu))
+
+    def _firmware_loop(self, cpu: int) -> HostTask:
+        word_pa = self._guest.release_pa + 8 * cpu
+        while True:
+            entry_pa = yield Load(word_pa)
+            if entry_pa:
+                return int(entry_pa)
+            yield WaitForEvent()
+
+    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
+        """smp_spin_table_cpu_prepare: send the CPU from firmware into the pen."""
+        word_pa = self._guest.release_pa + 8 * cpu
+        yield Store(word_pa, self._pen_pa)
+        yield from clean(word_pa)
+        yield SendEvent()
+
+    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
+        """smp_spin_table_cpu_boot: name the CPU that may leave the pen."""
+        yield from self._write_pen_release(self._guest.hwids[cpu])
+        yield SendEvent()
+        return 0
+
+    def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The word no longer names a CPU."""
+        yield from self._write_pen_release(INVALID_HWID)
+
+    def _write_pen_release(self, value: int) -> Generator[Operation, Any, None]:
+        yield Store(self._release_pa, value)
+        yield from clean(self._release_pa)
+
+
+def clean(pa: int) -> Generator[Operation, Any, None]:
+    """dcache_clean_inval_poc() of the line at ``pa``: its reader has the MMU off."""
+    yield CacheOp(DC_CIVAC, pa)
+    yield Barrier(DSB_SY)

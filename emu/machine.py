@@ -1,0 +1,512 @@
+"""The machine: actors, memory, one clock each, and the loop that lets a scheduler pick who goes next.
+
+An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that plays
+firmware or kernel C code on that CPU; both are scheduled alike. The machine is the only writer of its trace.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Generator
+from enum import Enum
+from functools import cache
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any, Protocol
+
+from emu.arch import sysreg
+from emu.engine import UNLIMITED, Engine
+from emu.latency import PROFILES
+from emu.memory import Memory
+from emu.operation import (
+    AtomicUpdate,
+    Barrier,
+    CacheOp,
+    Delay,
+    FirmwareCall,
+    Kind,
+    Load,
+    Log,
+    Operation,
+    Park,
+    Register,
+    SendEvent,
+    Store,
+    WaitForEvent,
+)
+from emu.pe import PE
+from emu.schedulers import Scheduler
+from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
+from emu.trace import HOST_PC, Trace
+
+HostTask = Generator[Operation, Any, "int | None"]
+
+SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
+SPIN_PICKS = 1 << 16  # picks after which a delayed actor gets a turn although others are busy
+_EC_HVC, _EC_SMC, _IL = 0x16, 0x17, 1 << 25
+_HERE = Path(__file__).parent.parent
+
+
+class Grain(Enum):
+    """What a PE does before the scheduler picks again; the same operations result at any grain."""
+
+    FREE = "free"
+    OPERATION = "operation"
+    INSTRUCTION = "instruction"
+
+
+class State(Enum):
+    """What an actor is up to."""
+
+    OFF = "off"
+    RUNNABLE = "runnable"
+    WAITING = "waiting"  # for an event
+    DELAYED = "delayed"
+    ENDED = "ended"
+
+
+class Firmware(Protocol):
+    """EL3 or the hypervisor: answers the calls of one conduit (``"smc"`` or ``"hvc"``)."""
+
+    conduit: str
+
+    def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+        """Return x0 (signed), or None when the call does not return (CPU_OFF)."""
+        ...
+
+
+class Actor:
+    """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""
+
+    __slots__ = ("deadline", "landings", "outcome", "pe", "pending", "spent", "state", "task", "time", "vector")
+
+    def __init__(self, pe: PE) -> None:
+        self.pe = pe
+        self.task: HostTask | None = None
+        self.pending: Operation | None = None  # the host task's next operation
+        self.state = State.OFF
+        self.time = 0  # ns
+        self.spent = 0  # ns of the PE's counters that `time` has
+        self.deadline = 0
+        self.landings = 0
+        self.outcome = ""
+        self.vector = -1  # where the last exception was taken to
+
+
+class Machine:
+    """CPUs on one memory. ``entry_el`` is 1 or 2: the highest level that is not firmware's."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        scheduler: Scheduler,
+        trace: Trace,
+        *,
+        grain: Grain = Grain.FREE,
+        record: bool = False,
+        latency: str = "nominal",
+        instructions_max: int = UNLIMITED,
+    ) -> None:
+        self.memory = memory
+        self.engine = Engine(memory, self._counter)
+        self.engine.send_event = self.send_event
+        self.scheduler = scheduler
+        self.trace = trace
+        self.grain = grain
+        self.recording = record
+        self.latency = PROFILES[latency]
+        self.instructions_max = instructions_max
+        self.actors: list[Actor] = []
+        self.firmware: Firmware | None = None
+        self.entry_el = 1
+        self.now = 0  # ns; the latest time any actor has got to
+        self.picks = 0
+        self.stopped = ""  # why run() ended early
+        self.listener: Callable[[Kind, int, int, int], None] | None = None  # kind, cpu, pc, value of each event
+        self._landings: dict[int, Callable[[int], HostTask]] = {}
+        self._runnable: list[int] = []
+        self._delayed: list[tuple[int, int]] = []
+        self._waiting: set[int] = set()
+        self._current = -1
+        self._quiet_picks = 0
+        self._begun = 0
+
+    # -- building ---------------------------------------------------------------------------------
+
+    def add_cpu(self, mpidr: int, midr: int, overrides: dict[sysreg.Encoding, int]) -> Actor:
+        """Add the next CPU, switched off; ``mpidr`` and ``midr`` are raw u64."""
+        pe = self.engine.new_pe(len(self.actors), mpidr, midr, self.entry_el)
+        for encoding, value in overrides.items():
+            self.engine.override(pe, encoding, value)
+        actor = Actor(pe)
+        self.actors.append(actor)
+        return actor
+
+    def land_at(self, va: int, task: Callable[[int], HostTask]) -> None:
+        """When a CPU's PC gets to ``va``, go on with the host task ``task(cpu)`` in its stead."""
+        self._landings[va] = task
+        self.engine.break_at(va)
+
+    def start_task(self, cpu: int, task: HostTask) -> None:
+        """Let ``task`` run on ``cpu`` now."""
+        actor = self.actors[cpu]
+        actor.task = task
+        actor.outcome = ""
+        self._advance_task(cpu, actor, None)
+
+    def power_on(self, cpu: int, entry_pa: int, x0: int) -> None:
+        """Switch ``cpu`` on at ``entry_pa`` (PA) with x0 given, MMU off, at the machine's entry EL."""
+        actor = self.actors[cpu]
+        self.engine.reset(actor.pe, self.entry_el, entry_pa, x0)
+        actor.task = None
+        actor.vector = -1
+        actor.outcome = ""
+        actor.time = max(actor.time, self.now)
+        self._event(Kind.POWER_ON, cpu, entry_pa, x0)
+        self._set(cpu, State.RUNNABLE)
+
+    def power_off(self, cpu: int) -> None:
+        """Switch ``cpu`` off."""
+        self._event(Kind.POWER_OFF, cpu, self.actors[cpu].pe.pc, 0)
+        self.actors[cpu].task = None
+        self._set(cpu, State.OFF)
+
+    @property
+    def firmware_conduit(self) -> str:
+        """``"smc"``, ``"hvc"``, or nothing without firmware."""
+        return self.firmware.conduit if self.firmware else ""
+
+    def firmware_result(self, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int:
+        """Ask the firmware outside a run, while a kernel's primary boots; a call that does not return gives 0."""
+        assert self.firmware is not None
+        return self.firmware.call(self, cpu, function_id & 0xFFFF_FFFF, x1, x2, x3) or 0
+
+    def log(self, line: str) -> None:
+        """Add one line of dmesg to the trace, from the CPU that runs now."""
+        cpu = max(self._current, 0)
+        self._event(Kind.LOG, cpu, 0, self.trace.string(line), self.actors[cpu].time)
+
+    def send_event(self) -> None:
+        """SEV: set every event register and wake every sleeper."""
+        for actor in self.actors:
+            actor.pe.event = True
+        for cpu in sorted(self._waiting):
+            self._wake(cpu)
+
+    @staticmethod
+    def registers(pe: PE) -> list[tuple[Register, int]]:
+        """Return what is kept of a PE when it lands."""
+        special = {
+            Register.SP: pe.sp,
+            Register.SP_EL0: pe.sp_el0,
+            Register.EL: pe.el,
+            Register.MPIDR_EL1: pe.mpidr,
+        }
+        return [(r, special[r] if r in special else pe.sysreg(getattr(sysreg, r.name))) for r in Register]
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Let the actors run until none can, or a limit ends the run (``stopped`` says which)."""
+        self.engine.record = self._record if self.recording else None
+        self.engine.observe_memory()
+        while self.step():
+            pass
+
+    def finish(self) -> None:
+        """Say in the trace where every CPU ended that has not said so itself."""
+        for cpu, actor in enumerate(self.actors):
+            if actor.outcome:
+                continue
+            if actor.state is State.OFF:
+                actor.outcome = "off"
+            elif actor.state is State.WAITING:
+                actor.outcome = "asleep in WFE"
+            elif actor.task is not None:
+                actor.outcome = "in a host task"
+            else:
+                actor.outcome = "still running"
+            at = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+            self._event(Kind.OUTCOME, cpu, at, self.trace.string(actor.outcome))
+        self.trace.flush()
+
+    def step(self) -> bool:
+        """Let the scheduler pick one actor and run it for one grain; False when the run is over."""
+        runnable = self._runnable
+        if self._delayed:
+            self._quiet_picks += 1
+            while self._delayed and (
+                not runnable or self._delayed[0][0] <= self.now or self._quiet_picks > SPIN_PICKS
+            ):
+                deadline, cpu = heappop(self._delayed)
+                self.now = max(self.now, deadline)
+                self._quiet_picks = 0
+                self._set(cpu, State.RUNNABLE)
+        if not runnable or self.stopped:
+            return False
+        cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self._current)
+        self._current = cpu
+        self.picks += 1
+        actor = self.actors[cpu]
+        if actor.task is not None:
+            self._run_task(cpu, actor)
+        else:
+            self._run_pe(cpu, actor)
+        if actor.time > self.now:
+            self.now = actor.time
+        for pe in self.engine.events:
+            if pe.index in self._waiting:
+                self._wake(pe.index)
+        self.engine.events.clear()
+        return True
+
+    def _run_pe(self, cpu: int, actor: Actor) -> None:
+        pe = actor.pe
+        before = pe.counters.instructions
+        if self.grain is Grain.FREE:
+            stop = self.engine.run(pe, SLICE)
+        elif self.grain is Grain.OPERATION:
+            stop = self.engine.run_operation(pe)
+        else:
+            stop = self.engine.step(pe)
+        self._begun += pe.counters.instructions - before
+        spent = self.latency.of(pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
+        if stop.__class__ is not StepLimit:
+            self._handle(cpu, actor, stop)
+        if self._begun > self.instructions_max:
+            self.stopped = f"limit of {self.instructions_max} instructions"
+
+    def _handle(self, cpu: int, actor: Actor, stop: Stop) -> None:
+        pe = actor.pe
+        match stop:
+            case Waiting(wfi=False):
+                self._set(cpu, State.WAITING)
+            case Waiting():
+                self._end(cpu, "waits for an interrupt (WFI)", pe.pc - 4)
+            case Call():
+                self._call(cpu, actor, stop)
+            case Raised():
+                self._raise(cpu, actor, stop)
+            case Reached(va):
+                self._land(cpu, actor, va)
+            case Parked(va):
+                self._record_now(Kind.PARK, cpu, va, 0, 0)
+                self._end(cpu, "branches to itself", va)
+            case Misused(rule, va, pa):
+                self._event(Kind.MISUSE, cpu, va, self.trace.string(rule), pa)
+                self._end(cpu, f"misuse: {rule}", va)
+            case Unsupported(what, va):
+                self._event(Kind.UNSUPPORTED, cpu, va, self.trace.string(what))
+                self._end(cpu, f"unsupported: {what}", va)
+
+    def _land(self, cpu: int, actor: Actor, va: int) -> None:
+        pe = actor.pe
+        actor.landings += 1
+        self._event(Kind.LAND, cpu, va, actor.landings)
+        for register, value in self.registers(pe):
+            self.trace.add(Kind.REGISTER, cpu, 8, va, register, value)
+        actor.task = self._landings[va](cpu)
+        self._advance_task(cpu, actor, None)
+
+    def _raise(self, cpu: int, actor: Actor, raised: Raised) -> None:
+        pe = actor.pe
+        if raised.target_el > 2:
+            what = f"exception to EL3, ESR {raised.syndrome:#x}"
+            self._handle(cpu, actor, Unsupported(what, raised.preferred_return))
+            return
+        if raised.preferred_return == actor.vector and raised.syndrome >> 26 in (0x20, 0x21):
+            self._end(cpu, f"no code at its exception vector, ESR {raised.syndrome:#x}", actor.vector)
+            return
+        at = raised.preferred_return
+        el = self.engine.deliver(pe, raised)
+        actor.vector = pe.pc
+        self._event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
+
+    def _call(self, cpu: int, actor: Actor, call: Call) -> None:
+        pe = actor.pe
+        pe.counters.calls += 1
+        if call.conduit != self.firmware_conduit:
+            if call.conduit == "hvc" and self.entry_el == 2:
+                self._raise(cpu, actor, Raised(_EC_HVC << 26 | _IL | call.immediate, None, 2, pe.pc))
+            else:  # no EL2, or no EL3: the instruction is UNDEFINED
+                pe.counters.instructions -= 1
+                self._raise(cpu, actor, Raised(_IL, None, max(pe.el, 1), pe.pc - 4))
+            return
+        result = self._firmware_call(cpu, actor, pe.pc - 4, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
+        if result is not None:
+            pe.x[0] = result & (2**64 - 1)
+
+    def _firmware_call(
+        self, cpu: int, actor: Actor, pc: int, function_id: int, x1: int, x2: int, x3: int
+    ) -> int | None:
+        assert self.firmware is not None, "a firmware call without firmware"
+        self._event(Kind.CALL, cpu, pc, function_id, x1)
+        self.trace.add(Kind.CALL_ARGS, cpu, 0, pc, x2, x3)
+        result = self.firmware.call(self, cpu, function_id & 0xFFFF_FFFF, x1, x2, x3)
+        if result is not None:
+            self._event(Kind.RETURN, cpu, pc, result & (2**64 - 1))
+        return result
+
+    # -- host tasks -------------------------------------------------------------------------------
+
+    def _run_task(self, cpu: int, actor: Actor) -> None:
+        # At free speed until the task gives way, else one operation.
+        while True:
+            operation = actor.pending
+            assert operation is not None
+            actor.time += self.latency.host_operation
+            result = self._perform(cpu, actor, operation)
+            if actor.state is State.ENDED or actor.task is None:
+                return
+            if operation.__class__ is WaitForEvent and result is None:
+                actor.pending = None  # resumed by the event
+                return
+            self._advance_task(cpu, actor, result)
+            if self.grain is not Grain.FREE or actor.state is not State.RUNNABLE or actor.task is None:
+                return
+            if operation.__class__ is Delay:
+                return
+
+    def _advance_task(self, cpu: int, actor: Actor, value: object) -> None:
+        # Run the generator's own code up to its next operation.
+        assert actor.task is not None
+        try:
+            actor.pending = actor.task.send(value)
+        except StopIteration as done:
+            actor.task = None
+            if done.value is not None:  # the PA at which the CPU goes on
+                self.power_on(cpu, done.value, 0)
+            else:
+                self._set(cpu, State.ENDED)
+            return
+        if isinstance(actor.pending, Log):
+            self._event(Kind.LOG, cpu, 0, self.trace.string(actor.pending.line), actor.time)
+            self._advance_task(cpu, actor, None)
+            return
+        if isinstance(actor.pending, Delay):
+            actor.deadline = actor.time + actor.pending.ns
+            self._set(cpu, State.DELAYED)
+            heappush(self._delayed, (actor.deadline, cpu))
+        else:
+            self._set(cpu, State.RUNNABLE)
+
+    def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
+        memory, engine = self.memory, self.engine
+        pc = HOST_PC + self.trace.string(_location(actor.task)) if self.recording else HOST_PC
+        match operation:
+            case Load(pa, size):
+                value = memory.read(pa, size)
+                self._record_now(Kind.LOAD, cpu, pc, pa, value, size)
+                return value
+            case Store(pa, value, size):
+                value &= (1 << 8 * size) - 1
+                self._host_store(pa, size, value)
+                self._record_now(Kind.STORE, cpu, pc, pa, value, size)
+            case AtomicUpdate(pa, expected, new, size):
+                old = memory.read(pa, size)
+                if expected is None or old == expected:
+                    self._host_store(pa, size, new)
+                self._record_now(Kind.ATOMIC, cpu, pc, pa, new, size)
+                return old
+            case Barrier(word):
+                self._record_now(Kind.BARRIER, cpu, pc, 0, word)
+            case CacheOp(word, pa):
+                self._record_now(Kind.CACHE, cpu, pc, pa, word)
+            case SendEvent():
+                self._record_now(Kind.SEV, cpu, pc, 0, 0)
+                self.send_event()
+            case WaitForEvent():
+                asleep = not actor.pe.event
+                actor.pe.event = False
+                self._record_now(Kind.WFE, cpu, pc, 0, int(asleep))
+                if asleep:
+                    actor.pe.counters.wfe_sleeps += 1
+                    self._set(cpu, State.WAITING)
+                    return None
+                return True
+            case FirmwareCall(function_id, x1, x2, x3):
+                actor.time += self.latency.call
+                return self._firmware_call(cpu, actor, pc, function_id, x1, x2, x3)
+            case Delay(ns):
+                actor.time = max(actor.time, actor.deadline)
+                self._record_now(Kind.DELAY, cpu, pc, 0, ns)
+            case Park(why):
+                self._record_now(Kind.PARK, cpu, pc, 0, 0)
+                self._end(cpu, why, pc)
+            case Log():
+                raise AssertionError("Log is an event, consumed before it gets here")
+        return None
+
+    def _host_store(self, pa: int, size: int, value: int) -> None:
+        self.memory.write(pa, size, value)
+        self.engine.store_clears_monitors(pa, size, None)
+        if self.engine.is_code(pa, size):
+            self.engine.forget_code()
+
+    # -- states -----------------------------------------------------------------------------------
+
+    def _set(self, cpu: int, state: State) -> None:
+        actor = self.actors[cpu]
+        old = actor.state
+        if old is state:
+            return
+        if old is State.RUNNABLE:
+            del self._runnable[bisect_left(self._runnable, cpu)]
+        elif old is State.WAITING:
+            self._waiting.discard(cpu)
+        if state is State.RUNNABLE:
+            insort(self._runnable, cpu)
+        elif state is State.WAITING:
+            self._waiting.add(cpu)
+        actor.state = state
+
+    def _wake(self, cpu: int) -> None:
+        # The WFE completes and consumes the event.
+        actor = self.actors[cpu]
+        actor.pe.event = False
+        actor.time = max(actor.time, self.now)
+        self._event(Kind.WAKE, cpu, actor.pe.pc, 0)
+        self._set(cpu, State.RUNNABLE)
+        if actor.task is not None:
+            self._advance_task(cpu, actor, True)
+
+    def _end(self, cpu: int, why: str, at: int) -> None:
+        actor = self.actors[cpu]
+        actor.outcome = why
+        self._event(Kind.OUTCOME, cpu, at, self.trace.string(why))
+        self._set(cpu, State.ENDED)
+
+    # -- the trace --------------------------------------------------------------------------------
+
+    def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
+        self.trace.add(kind, self._current, size, pc, pa, value)
+
+    def _record_now(self, kind: Kind, cpu: int, pc: int, pa: int, value: int, size: int = 0) -> None:
+        if self.recording:
+            self.trace.add(kind, cpu, size, pc, pa, value)
+
+    def _event(self, kind: Kind, cpu: int, pc: int, value: int, pa: int = 0, size: int = 0) -> None:
+        self.trace.add(kind, cpu, size, pc, pa, value)
+        if self.listener:
+            self.listener(kind, cpu, pc, value)
+
+    def _counter(self) -> int:
+        # CNTVCT_EL0 at 62.5 MHz of simulated time.
+        return self.now * 625 // 10_000
+
+
+def _location(task: HostTask | None) -> str:
+    # file:line of the yield that the generator, or the innermost one it delegates to, stands at.
+    while task is not None and isinstance(task.gi_yieldfrom, Generator):
+        task = task.gi_yieldfrom
+    assert task is not None
+    return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
+
+
+@cache
+def _file_name(path: str) -> str:
+    # Below the package's parent the name is relative, so that a trace does not tell where it was made.
+    here = Path(path)
+    return str(here.relative_to(_HERE)) if here.is_relative_to(_HERE) else here.name

@@ -1,0 +1,111 @@
+"""Check on arrival: every CPU came to secondary_start_kernel once, with what the host prepared for it.
+
+Judges from the trace alone: EXPECT and TAKE_OVER records say what should be, LAND and REGISTER what was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from emu.operation import Expect, Kind, Register
+from emu.trace import Trace
+from emu.verdict import Finding
+
+NAME = "arrival"
+
+_SAME_AS_BOOT_CPU = (Register.TTBR1_EL1, Register.TCR_EL1, Register.MAIR_EL1, Register.SCTLR_EL1)
+_TTBR_BASE = 0x0000_FFFF_FFFF_FFFE  # without the ASID and CnP
+_BOOT_MODE = {1: 0xE11, 2: 0xE12}
+
+
+@dataclass(slots=True)
+class _Seen:
+    expect: dict[Expect, int] = field(default_factory=dict)
+    landings: list[dict[Register, int]] = field(default_factory=list)
+    outcome: str = ""
+
+
+def judge(case: str, trace: Trace) -> list[Finding]:
+    """Return a finding for each CPU and rule that does not hold."""
+    cpus: dict[int, _Seen] = {}
+    boot: dict[Register, int] = {}
+    current: dict[Register, int] = {}
+    modes: int | None = None
+    for kind, size, actor, _pc, pa, value in trace.rows():
+        if kind < Kind.POWER_ON:
+            continue
+        seen = cpus.setdefault(actor, _Seen())
+        if kind == Kind.EXPECT:
+            seen.expect[Expect(size)] = value
+        elif kind == Kind.TAKE_OVER:
+            current = boot
+        elif kind == Kind.LAND:
+            current = {}
+            seen.landings.append(current)
+        elif kind == Kind.REGISTER:
+            current[Register(pa)] = value
+        elif kind == Kind.OUTCOME:
+            seen.outcome = trace.strings[value]
+        elif kind == Kind.BOOT_MODE:
+            modes = value
+    findings = []
+    for cpu in sorted(cpus):
+        seen = cpus[cpu]
+        if seen.expect.get(Expect.SECONDARY):
+            for message in _of_one(cpu, seen, boot):
+                findings.append(Finding(NAME, message, (cpu,), case))
+    findings += [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
+    if modes is not None:
+        wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]
+        if modes != wanted << 32 | wanted:
+            message = f"__boot_cpu_mode is {{{modes & 0xFFFFFFFF:#x}, {modes >> 32:#x}}}, not {wanted:#x} twice"
+            findings.append(Finding(NAME, message, (), case))
+    return findings
+
+
+def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
+    if not seen.landings:
+        return [f"CPU{cpu} never came to secondary_start_kernel: {seen.outcome or 'no trace of it'}"]
+    messages = []
+    if len(seen.landings) > 1:
+        messages.append(f"CPU{cpu} came to secondary_start_kernel {len(seen.landings)} times")
+    got, expect = seen.landings[0], seen.expect
+    if got[Register.SP_EL0] != expect[Expect.TASK]:
+        messages.append(
+            f"CPU{cpu} has the task {got[Register.SP_EL0]:#x} in SP_EL0; its own is {expect[Expect.TASK]:#x}"
+        )
+    low, high = expect[Expect.STACK_LOW], expect[Expect.STACK_HIGH]
+    if not low < got[Register.SP] <= high:
+        messages.append(f"CPU{cpu} has SP {got[Register.SP]:#x}, outside its stack {low:#x}..{high:#x}")
+    if got[Register.SP] % 16:
+        messages.append(f"CPU{cpu} has SP {got[Register.SP]:#x}, not 16-byte aligned")
+    if got[Register.TPIDR_EL1] != expect[Expect.PER_CPU_OFFSET]:
+        wanted = expect[Expect.PER_CPU_OFFSET]
+        messages.append(f"CPU{cpu} has the per-CPU offset {got[Register.TPIDR_EL1]:#x}; its own is {wanted:#x}")
+    if got[Register.VBAR_EL1] != expect[Expect.VECTORS]:
+        wanted = expect[Expect.VECTORS]
+        messages.append(f"CPU{cpu} has VBAR_EL1 {got[Register.VBAR_EL1]:#x}; vectors is at {wanted:#x}")
+    if got[Register.EL] != 1:
+        messages.append(f"CPU{cpu} is at EL{got[Register.EL]}, not EL1")
+    for register in _SAME_AS_BOOT_CPU:
+        mask = _TTBR_BASE if register is Register.TTBR1_EL1 else 2**64 - 1
+        if (got[register] ^ boot[register]) & mask:
+            messages.append(
+                f"CPU{cpu} has {register.name} {got[register]:#x}; the boot CPU has {boot[register]:#x}"
+            )
+    return messages
+
+
+def _shared(cpus: dict[int, _Seen]) -> list[tuple[str, tuple[int, ...]]]:
+    # One task or one stack with two CPUs on it.
+    found = []
+    for register, what in ((Register.SP_EL0, "the task"), (Register.SP, "the stack pointer")):
+        holders: dict[int, list[int]] = {}
+        for cpu in sorted(cpus):
+            for landing in cpus[cpu].landings[:1]:
+                holders.setdefault(landing[register], []).append(cpu)
+        for value, who in holders.items():
+            if len(who) > 1:
+                names = ", ".join(f"CPU{cpu}" for cpu in who)
+                found.append((f"{names} took {what} {value:#x}: one of it for {len(who)} CPUs", tuple(who)))
+    return found

@@ -1,0 +1,23 @@
+"""Round robin: each runnable actor in index order, one slice each."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+NAME = "round-robin"
+
+
+class RoundRobin:
+    """Picks the next higher index, then the lowest again."""
+
+    def __init__(self, _seed: int = 0) -> None:
+        pass
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        """Return the runnable actor that follows ``current``."""
+        at = bisect_right(runnable, current)
+        return runnable[at] if at < len(runnable) else runnable[0]
+
+
+SCHEDULER = RoundRobin

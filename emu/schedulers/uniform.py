@@ -1,0 +1,22 @@
+"""Uniform random: any runnable actor, from a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+NAME = "random"
+
+
+class Uniform:
+    """Picks uniformly with a Mersenne Twister of its own (the same picks for the same seed on every host)."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        """Return a random runnable actor."""
+        return runnable[int(self._random.random() * len(runnable))]
+
+
+SCHEDULER = Uniform

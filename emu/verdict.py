@@ -1,0 +1,27 @@
+"""What oracles say: findings, and the verdict they add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that a run broke: which oracle says so, one line, the CPUs concerned, and the case to run again."""
+
+    oracle: str
+    message: str
+    cpus: tuple[int, ...]
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``pass`` when there are no findings."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def name(self) -> str:
+        """``"pass"`` or ``"fail"``."""
+        return "fail" if self.findings else "pass"
