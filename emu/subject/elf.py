@@ -18,7 +18,7 @@ _ET_EXEC, _ET_DYN = 2, 3
 _PT_LOAD, _SHT_SYMTAB, _SHT_NOBITS, _SHF_EXECINSTR, _SHF_WRITE = 1, 2, 8, 4, 1
 _SHN_LORESERVE = 0xFF00
 _KEPT_TYPES = (0, 1, 2)  # STT_NOTYPE, STT_OBJECT, STT_FUNC
-_DROPPED_PREFIXES = (b"$", b".L", b"__crc_")  # as scripts/mksysmap drops them
+_DROPPED_PREFIXES = (b"$", b".L", b"__pi_$", b"__pi_.L", b"__crc_")  # as scripts/mksysmap drops them
 _HEADER, _PHDR, _SHDR, _SYMBOL = "<HHIQQQIHHHHHH", "<IIQQQQQQ", "<IIQQQQIIQQ", "<IBBHQQ"
 
 

@@ -54,24 +54,28 @@ def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> Ker
 
     :raises InvalidSubject: a directory without a kernel in it
     """
+    image, tree = path, _tree_of(path)
     if path.is_dir():
-        tree, image = path, path / _IN_TREE
-        if not image.is_file():
-            image = path / "vmlinux"
+        image = path / _IN_TREE if (path / _IN_TREE).is_file() else path / "vmlinux"
         if not image.is_file():
             raise InvalidSubject(f"{path}: neither vmlinux nor {_IN_TREE} in it: not a built kernel tree")
-    else:
-        in_tree = path.absolute().parts[-4:-1] == _IN_TREE.parts[:-1]
-        tree, image = path.absolute().parents[3] if in_tree else path.parent, path
-        in_tree = in_tree or path.name == "vmlinux"
-        if not in_tree:
-            dash = path.name.find("-")
-            beside = path.with_name("System.map" + (path.name[dash:] if dash >= 0 else ""))
-            return KernelFiles(image, system_map or _useful(beside), vmlinux)
-    elf = tree / "vmlinux"
-    if vmlinux is None and elf != image and elf.is_file():
-        vmlinux = elf
-    return KernelFiles(image, system_map or _useful(tree / "System.map"), vmlinux)
+    if system_map is None and vmlinux is None:
+        dash = path.name.find("-")
+        suffix = path.name[dash:] if dash >= 0 else ""
+        system_map = _useful(tree / "System.map" if tree else path.with_name("System.map" + suffix))
+        if tree and image.name != "vmlinux" and (tree / "vmlinux").is_file():
+            vmlinux = tree / "vmlinux"
+    return KernelFiles(image, system_map, vmlinux)
+
+
+def _tree_of(path: Path) -> Path | None:
+    # The build tree that `path` is, or that it is an Image or the vmlinux of.
+    if path.is_dir():
+        return path
+    if path.name == "vmlinux":
+        return path.parent
+    absolute = path.absolute()
+    return absolute.parents[3] if absolute.parts[-4:-1] == _IN_TREE.parts[:-1] else None
 
 
 def _useful(path: Path) -> Path | None:

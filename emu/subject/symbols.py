@@ -41,7 +41,8 @@ class Symbols:
         :param name: how messages call it
         :raises InvalidSubject: a line of another form; the message has its number
         """
-        text = text.replace(b"\r\n", b"\n").rstrip() + b"\n"
+        text = text.replace(b"\r\n", b"\n").rstrip()
+        text += b"\n" if text else b""
         if b"]\n" in text:
             text = _MODULE.sub(b"", text)
         whole = _ROWS.match(text)
