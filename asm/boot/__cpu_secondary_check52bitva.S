@@ -18,7 +18,7 @@ __cpu_secondary_check52bitva:
         ldr     x0, [x0]
         cmp     x0, #52
         b.ne    va52_ok
-        mrs     x0, s3_0_c0_c7_2                        // ID_AA64MMFR2_EL1
+        mrs     x0, id_aa64mmfr2_el1
         and     x0, x0, #ID_AA64MMFR2_EL1_VARange_MASK
         cbnz    x0, va52_ok
 va52_missing:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emu.arch import sysreg
 from emu.errors import AssemblyError
 
 MACRO_DEPTH_MAX = 64
@@ -23,6 +24,7 @@ STATEMENTS_MAX = 1_000_000
 
 _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*|\d+):")
 _NAME = re.compile(r"(?<![\w.$\\])[A-Za-z_.$][\w.$]*")
+_NUMBER = re.compile(r"(?<![\w.$])\d+(?![\w.])")
 _NUMERIC = re.compile(r"(?<![\w.#$])(\d+)([bf])(?!\w)")
 _INCLUDE = re.compile(r'(?:#\s*include|\.include)\s+["<]([^">]+)[">]$')
 _STRING = re.compile(r'("(?:\\.|[^"\\])*")')
@@ -34,20 +36,35 @@ _IGNORED = re.compile(
     r"\.(?:text|globa?l|local|weak|hidden|protected|internal|type|size|arch|arch_extension|cpu|file|ident|loc|"
     r"popsection|previous|altmacro|noaltmacro|warning|print|ltorg|pool|cfi_\w+)$"
 )
+_HINTS = {"xpaclri": 7, "esb": 16, "csdb": 20, "paciasp": 25, "pacibsp": 27, "autiasp": 29, "autibsp": 31}
+_HINTS |= {"bti": 32, "bti c": 34, "bti j": 36, "bti jc": 38}
+_DIRECTIVES = {".dword": ".quad"}
+_REGISTERS = {name.lower(): encoding for encoding, name in sysreg.NAMES.items()}
 _BLOCKS = {".macro": ".endm", ".rept": ".endr", ".irp": ".endr", ".irpc": ".endr"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One statement and where it was written (for a macro body: where it stands in the macro)."""
+    """One statement and where it was written; ``caller`` is where the outermost macro was called."""
 
     text: str
     file: str
     number: int
+    caller: str = ""
 
     def error(self, reason: str) -> AssemblyError:
         """Return the error ``FILE:LINE: statement: reason``."""
-        return AssemblyError(f"{self.file}:{self.number}: {self.text.strip()}: {reason}")
+        called = f" (macro called at {self.caller})" if self.caller else ""
+        return AssemblyError(f"{self.file}:{self.number}: {self.text.strip()}: {reason}{called}")
+
+    def saying(self, text: str) -> Line:
+        """Return another statement from the same place."""
+        return self if text == self.text else replace(self, text=text)
+
+    @property
+    def is_instruction(self) -> bool:
+        """Neither a label nor a directive."""
+        return not self.text.startswith(".") and not self.text.endswith(":")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +231,12 @@ class _Expander:
     def _statement(self, line: Line, depth: int) -> None:
         label = _LABEL.match(line.text)
         if label:
-            self.out.append(Line(label[0], line.file, line.number))
+            self.out.append(line.saying(label[0]))
             if not label[1].isdigit():
                 self._define_label(label[1], line)
             rest = line.text[label.end() :].strip()
             if rest:
-                self.run([Line(rest, line.file, line.number)], depth)
+                self.run([line.saying(rest)], depth)
             return
         word, rest = _split_word(line.text)
         if word in self.macros:
@@ -238,7 +255,7 @@ class _Expander:
         elif word in (".inst", ".incbin", ".include"):
             raise line.error("not supported here; write .word, or use a file that GNU as has assembled")
         elif not _IGNORED.match(word):
-            self.out.append(Line(self._constants_in(line), line.file, line.number))
+            self.out.append(line.saying(_known_to_keystone(self._constants_in(line))))
 
     def _define_label(self, name: str, line: Line) -> None:
         if name in self.labels:
@@ -255,7 +272,7 @@ class _Expander:
             self.constants[name] = evaluate(value, self.constants)
         except _NotConstant:
             self.constants.pop(name, None)
-            self.out.append(Line(f".set {name}, {self._substitute(value)}", line.file, line.number))
+            self.out.append(line.saying(f".set {name}, {self._substitute(value)}"))
         except ValueError as error:
             raise line.error(str(error)) from None
 
@@ -298,7 +315,10 @@ class _Expander:
         name, values = _split_word(rest)
         listed = _operands(values.lstrip(", ")) if word == ".irp" else list(values.lstrip(", "))
         for value in listed:
-            self.run([_fill(item, {name.rstrip(","): value}, self.invocations) for item in body], depth + 1)
+            self.run(
+                [_fill(item, {name.rstrip(","): value}, self.invocations, line.caller) for item in body],
+                depth + 1,
+            )
 
     def _call(self, macro: _Macro, name: str, rest: str, line: Line) -> list[Line]:
         names = [parameter for parameter, _ in macro.parameters]
@@ -320,7 +340,8 @@ class _Expander:
             parameter: given.get(parameter, default or "") for parameter, default in macro.parameters
         }
         self.invocations += 1
-        return [_fill(item, arguments, self.invocations) for item in macro.body]
+        caller = line.caller or f"{line.file}:{line.number}"
+        return [_fill(item, arguments, self.invocations, caller) for item in macro.body]
 
     def _constants_in(self, line: Line) -> str:
         # The statement with constants as numbers, but for a symbol that is an address operand.
@@ -382,7 +403,7 @@ def _numeric_labels(lines: Sequence[Line]) -> Iterator[Line]:
         if re.fullmatch(r"\d+:", line.text):
             digits = line.text[:-1]
             count[digits] = count.get(digits, 0) + 1
-            yield Line(f".Lnumeric_{digits}_{count[digits]}:", line.file, line.number)
+            yield line.saying(f".Lnumeric_{digits}_{count[digits]}:")
             continue
 
         def name(match: re.Match[str], line: Line = line) -> str:
@@ -391,8 +412,36 @@ def _numeric_labels(lines: Sequence[Line]) -> Iterator[Line]:
                 raise line.error(f"no label {match[1]}: before it")
             return f".Lnumeric_{match[1]}_{number}"
 
-        text = line.text if '"' in line.text else _NUMERIC.sub(name, line.text)
-        yield line if text == line.text else Line(text, line.file, line.number)
+        parts = _STRING.split(line.text)
+        text = "".join(
+            part if part.startswith('"') else _NUMBER.sub(_in_hex, _NUMERIC.sub(name, part)) for part in parts
+        )
+        yield line.saying(text)
+
+
+def _in_hex(match: re.Match[str]) -> str:
+    # Keystone 0.9.2 may read a number without a prefix as hexadecimal, so none is left.
+    value = _literal(match[0])
+    return match[0] if value < 10 else f"{value:#x}"
+
+
+def _known_to_keystone(text: str) -> str:
+    # The same statement in a spelling that Keystone 0.9.2 has.
+    word, rest = _split_word(text)
+    word = word.lower()
+    plain = " ".join([word, *rest.lower().split()])
+    if plain in _HINTS:
+        return f"hint #{_HINTS[plain]}"
+    if word in _DIRECTIVES:
+        return f"{_DIRECTIVES[word]} {rest}"
+    operands = _operands(rest)
+    if word in ("mrs", "msr") and len(operands) == 2:
+        at = 1 if word == "mrs" else 0
+        encoding = _REGISTERS.get(operands[at].lower())
+        if encoding:
+            operands[at] = "s{}_{}_c{}_c{}_{}".format(*encoding)
+            return f"{word} {', '.join(operands)}"
+    return text
 
 
 def _split_word(text: str) -> tuple[str, str]:
@@ -454,7 +503,7 @@ def _macro(parameters: str, body: list[Line]) -> _Macro:
     return _Macro(parsed, variadic, body)
 
 
-def _fill(line: Line, arguments: Mapping[str, str], invocation: int) -> Line:
+def _fill(line: Line, arguments: Mapping[str, str], invocation: int, caller: str) -> Line:
     # A macro body line with \name, \@ and \() replaced.
     def value(match: re.Match[str]) -> str:
         if match[0] == "\\@":
@@ -463,7 +512,8 @@ def _fill(line: Line, arguments: Mapping[str, str], invocation: int) -> Line:
             return ""
         return arguments.get(match[1], match[0])
 
-    return Line(re.sub(r"\\@|\\\(\)|\\([A-Za-z_]\w*)", value, line.text).strip(), line.file, line.number)
+    text = re.sub(r"\\@|\\\(\)|\\([A-Za-z_]\w*)", value, line.text).strip()
+    return replace(line, text=text, caller=caller)
 
 
 class _NotConstant(ValueError):
@@ -513,7 +563,7 @@ def evaluate(text: str, constants: Mapping[str, int]) -> int:
             operand = primary()
             return {"+": operand, "-": -operand, "~": ~operand, "!": int(not operand)}[token]
         if token[0].isdigit():
-            return int(token, 8) if re.fullmatch(r"0[0-7]+", token) else int(token, 0)
+            return _literal(token)
         if token in constants:
             return constants[token]
         raise _NotConstant(f"{token} is not a constant")
@@ -560,6 +610,14 @@ def _apply(operator: str, left: int, right: int) -> int:
         "||": lambda a, b: int(bool(a) or bool(b)),
     }
     return _signed(operations[operator](left, right))
+
+
+def _literal(token: str) -> int:
+    # A number as GNU as writes it; a leading 0 means octal.
+    try:
+        return int(token, 8) if re.fullmatch(r"0\d+", token) else int(token, 0)
+    except ValueError:
+        raise ValueError(f"{token} is not a number") from None
 
 
 def _signed(value: int) -> int:

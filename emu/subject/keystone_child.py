@@ -1,10 +1,11 @@
 """Keystone in a process of its own: ``python -m emu.subject.keystone_child``, JSON in, JSON out.
 
-Keystone 0.9.2 can abort or crash on input that is merely wrong, so nothing else may live in its process.
+Keystone 0.9.2 can abort, crash or hang on text that is merely wrong: nothing else may live in its process.
 
-Input: ``{"job": "assemble" | "check", "address": PA, "lines": [...], "labels": [...], "externals": {...}}``.
-``assemble`` answers ``{"code": base64, "addresses": [...]}`` or ``{"error": text, "undefined": [...]}``.
-``check`` assembles each line alone and answers ``{"bad": index | null, "error": text}``; before each one it
+Input: ``job`` ("assemble" or "check"), ``address`` (PA of the first byte), ``lines``, ``instructions`` (a
+bool a line), ``labels`` and ``externals`` (name to address). ``assemble`` answers ``code`` (base64),
+``labels`` (addresses) and ``lines`` (address of each instruction, else null), or ``error`` and
+``undefined``. ``check`` assembles each line alone and answers ``bad`` (index or null) and ``error``; it first
 writes its index to stdout on a line, so that a crash tells where it was.
 """
 
@@ -17,13 +18,14 @@ from typing import Any
 
 import keystone
 
-# In front of the label addresses, behind the code. In hex: Keystone can hang on so large a decimal number.
+# In front of the addresses, behind the code. Numbers go in hex: Keystone may take decimal digits for hex.
 _MARK = 0x5EC0_0DA2_D15E_A5ED
 
 
-def _engine(externals: dict[str, int], undefined: list[str], fallback: int | None) -> Any:
-    # A Keystone engine; an unknown symbol is noted, and resolves to the fallback when there is one.
+def _assemble(text: str, job: dict[str, Any], undefined: list[str], fallback: int | None) -> bytes:
+    # An unknown symbol is noted, and resolves to the fallback when there is one.
     engine = keystone.Ks(keystone.KS_ARCH_ARM64, keystone.KS_MODE_LITTLE_ENDIAN)
+    externals = job["externals"]
 
     def resolve(symbol: bytes, value: Any) -> bool:
         name = symbol.decode()
@@ -36,42 +38,52 @@ def _engine(externals: dict[str, int], undefined: list[str], fallback: int | Non
         return True
 
     engine.sym_resolver = resolve
-    return engine
-
-
-def _assemble(engine: Any, text: str, address: int) -> bytes:
-    code, _ = engine.asm(text, address, as_bytes=True)
+    code, _ = engine.asm(text, job["address"], as_bytes=True)
     return code or b""
 
 
 def assemble(job: dict[str, Any]) -> dict[str, Any]:
-    """Assemble the whole text; label addresses come from a table put behind it in a second pass."""
+    """Assemble the whole text; addresses come from a table put behind it in a second pass."""
     undefined: list[str] = []
-    text = "\n".join(job["lines"]) + "\n"
+    marked, names = [], list(job["labels"])
+    for index, line in enumerate(job["lines"]):
+        if job["instructions"][index]:
+            names += [f".Lat_{index}", f".Lbehind_{index}"]
+            marked += [f".Lat_{index}:", line, f".Lbehind_{index}:"]
+        else:
+            marked.append(line)
+    table = [".balign 8", f".quad {_MARK:#x}", *(f".quad {name}" for name in names), ""]
     try:
-        code = _assemble(_engine(job["externals"], undefined, None), text, job["address"])
-        table = "".join(f".quad {name}\n" for name in job["labels"])
-        whole = _assemble(
-            _engine(job["externals"], undefined, None),
-            f"{text}.balign 8\n.quad {_MARK:#x}\n{table}",
-            job["address"],
-        )
+        code = _assemble("\n".join([*job["lines"], ""]), job, undefined, None)
+        whole = _assemble("\n".join([*marked, *table]), job, undefined, None)
     except keystone.KsError as error:
         return {"error": str(error), "undefined": undefined}
-    at = whole.rfind(_MARK.to_bytes(8, "little")) + 8
-    end = at + 8 * len(job["labels"])
-    addresses = [int.from_bytes(whole[i : i + 8], "little") for i in range(at, end, 8)]
-    return {"code": base64.b64encode(code).decode(), "addresses": addresses}
+    start = whole.rfind(_MARK.to_bytes(8, "little"))
+    if start < 0:
+        return {"error": "Keystone stopped early without an error", "undefined": undefined}
+    words = whole[start + 8 : start + 8 + 8 * len(names)]
+    address = {name: int.from_bytes(words[8 * i : 8 * i + 8], "little") for i, name in enumerate(names)}
+    for index in range(len(job["lines"])):
+        if job["instructions"][index] and address[f".Lbehind_{index}"] - address[f".Lat_{index}"] != 4:
+            return {"error": "Keystone made no instruction of a line", "undefined": undefined}
+    return {
+        "code": base64.b64encode(code).decode(),
+        "labels": [address[name] for name in job["labels"]],
+        "lines": [address.get(f".Lat_{index}") for index in range(len(job["lines"]))],
+    }
 
 
 def check(job: dict[str, Any]) -> dict[str, Any]:
     """Find the first line that does not assemble on its own, symbols being anything."""
     for index, line in enumerate(job["lines"]):
-        print(index, flush=True)  # noqa: T201 - the protocol
+        sys.stdout.write(f"{index}\n")
+        sys.stdout.flush()
         try:
-            _assemble(_engine(job["externals"], [], job["address"]), line + "\n", job["address"])
+            code = _assemble(line + "\n", job, [], job["address"])
         except keystone.KsError as error:
             return {"bad": index, "error": str(error)}
+        if job["instructions"][index] and not code:
+            return {"bad": index, "error": "Keystone does not know this and gives no reason"}
     return {"bad": None, "error": ""}
 
 

@@ -1,0 +1,205 @@
+"""Flat text to bytes: Keystone in a child process, its gaps filled, its errors given a line, results cached.
+
+Keystone 0.9.2 takes adrp for an absolute page, has no :lo12:, skips instructions it does not know without
+a word, and names no line in its errors. The cache is on disk, because a cold start must not pay for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from emu.errors import AssemblyError
+from emu.subject.assembly_text import Flat, Line, evaluate
+
+CACHE_FORMAT = 1  # part of the key: raise it when the meaning of an entry changes
+CHILD_SECONDS_MAX = 20  # Keystone can hang; its work takes 0.1 s, and no run depends on this number
+
+Assembled = tuple[bytes, dict[str, int]]  # bytes, and the PA of every label
+
+_ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
+_LO12 = re.compile(r"#?:lo12:([^\],]+)")
+_kept: dict[str, Assembled] = {}
+
+
+def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
+    """Return the bytes of a text and the addresses of its labels.
+
+    :param address: PA of the first byte, page aligned
+    :param externals: addresses of symbols that are not labels of the text, u64
+    :raises AssemblyError: FILE:LINE and the assembler's reason
+    """
+    what = [CACHE_FORMAT, metadata.version("keystone-engine"), address, flat.text, sorted(externals.items())]
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    if key not in _kept:
+        path = cache_dir() / f"{key}.json"
+        found = _read_cache(path)
+        if found is None:
+            found = _assemble(flat, address, externals)
+            _write_cache(path, found)
+        _kept[key] = found
+    return _kept[key]
+
+
+def cache_dir() -> Path:
+    """Return the folder of assembled text below the user's cache directory; it need not exist."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "emu" / "asm"
+    except RuntimeError:  # no home directory
+        return Path(tempfile.gettempdir()) / f"emu-{os.getuid()}" / "asm"
+
+
+def _read_cache(path: Path) -> Assembled | None:
+    # A missing or damaged entry is no entry.
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        code = base64.b64decode(entry["code"], validate=True)
+        labels = {str(name): int(pa) for name, pa in entry["labels"].items()}
+        checksum = entry["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (code, labels) if _checksum(code, labels) == checksum else None
+
+
+def _write_cache(path: Path, found: Assembled) -> None:
+    # A cache that cannot be written costs time only.
+    code, labels = found
+    entry = {"sha256": _checksum(code, labels), "code": base64.b64encode(code).decode(), "labels": labels}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(entry, file)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+
+
+def _checksum(code: bytes, labels: Mapping[str, int]) -> str:
+    return hashlib.sha256(code + json.dumps(sorted(labels.items())).encode()).hexdigest()
+
+
+def _assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
+    keystone = _Keystone(flat, address, externals)
+    texts = [line.text for line in flat.lines]
+    if any(_ADRP.match(text) or _LO12.search(text) for text in texts):
+        placeholders = [_LO12.sub("#0", "nop" if _ADRP.match(text) else text) for text in texts]
+        answer = keystone.assemble(placeholders)
+        places = {**externals, **dict(zip(flat.labels, answer["labels"], strict=True))}
+        texts = [
+            _relocated(line, places, int(pa)) if pa is not None else line.text
+            for line, pa in zip(flat.lines, answer["lines"], strict=True)
+        ]
+    answer = keystone.assemble(texts)
+    code = base64.b64decode(answer["code"])
+    return code, dict(zip(flat.labels, answer["labels"], strict=True))
+
+
+def _relocated(line: Line, places: Mapping[str, int], pc: int) -> str:
+    # adrp as the word it encodes to, :lo12: as a number (Arm DDI 0487, C6.2 ADRP).
+    adrp = _ADRP.match(line.text)
+    try:
+        if adrp is None:
+            return _LO12.sub(lambda match: f"#{evaluate(match[1], places) & 0xFFF:#x}", line.text)
+        register = 31 if adrp[1].lower() == "zr" else int(adrp[1])
+        pages = ((evaluate(adrp[2], places) & ~0xFFF) - (pc & ~0xFFF)) >> 12
+    except ValueError as error:
+        raise line.error(str(error).replace("is not a constant", "is not defined")) from None
+    if not -(1 << 20) <= pages < 1 << 20 or register > 31:
+        raise line.error("the target is more than 4 GiB away")
+    return f".word {0x9000_0000 | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5 | register:#x}"
+
+
+class _Keystone:
+    """One text's dealings with the child process; its lines serve to say where an error is."""
+
+    def __init__(self, flat: Flat, address: int, externals: Mapping[str, int]) -> None:
+        self.flat = flat
+        self.address = address
+        self.externals = externals
+
+    def assemble(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the child's answer for the text, one string for each line of the flat text."""
+        answer, _, reason = self._child("assemble", texts)
+        if answer is None or "code" not in answer:
+            raise self._diagnose(texts, answer, reason)
+        return answer
+
+    def _child(self, job: str, texts: Sequence[str]) -> tuple[dict[str, Any] | None, list[str], str]:
+        # The answer or None after a crash, the lines printed before it, and how it ended.
+        request = {
+            "job": job,
+            "address": self.address,
+            "lines": list(texts),
+            "instructions": [line.is_instruction for line in self.flat.lines],
+            "labels": list(self.flat.labels),
+            "externals": dict(self.externals),
+        }
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "emu.subject.keystone_child"],
+                input=json.dumps(request),
+                capture_output=True,
+                text=True,
+                timeout=CHILD_SECONDS_MAX,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                check=False,
+            )
+        except subprocess.TimeoutExpired as expired:
+            printed = expired.stdout or b""  # bytes even with text=True
+            lines = (printed if isinstance(printed, str) else printed.decode()).splitlines()
+            return None, lines, f"Keystone gave no answer within {CHILD_SECONDS_MAX} s"
+        printed_lines = done.stdout.splitlines()
+        if done.returncode == 0 and printed_lines:
+            answer: dict[str, Any] = json.loads(printed_lines.pop())
+            return answer, printed_lines, ""
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        return None, printed_lines, f"{said[-1].strip() if said else 'crash'} (Keystone ended with {how})"
+
+    def _diagnose(self, texts: Sequence[str], answer: dict[str, Any] | None, reason: str) -> AssemblyError:
+        # Keystone names no line: try each alone, then undefined symbols, then the shortest bad beginning.
+        lines = self.flat.lines
+        alone, printed, crash = self._child("check", texts)
+        if alone is None and printed:
+            return lines[int(printed[-1])].error(crash)
+        if alone is not None and alone["bad"] is not None:
+            bad: Line = lines[alone["bad"]]
+            return bad.error(alone["error"])
+        for name in answer["undefined"] if answer else ():
+            word = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
+            for line in lines:
+                if word.search(line.text):
+                    return line.error(f"symbol {name} is not defined")
+        return self._first_bad_beginning(texts, answer["error"] if answer else reason)
+
+    def _first_bad_beginning(self, texts: Sequence[str], reason: str) -> AssemblyError:
+        # Instructions behind the cut become nop, so the layout stays; the smallest bad cut ends at the fault.
+        lines = self.flat.lines
+        code = [i for i, line in enumerate(lines) if line.is_instruction]
+
+        def bad(cut: int) -> bool:
+            blank = set(code[cut:])
+            answer, _, _ = self._child("assemble", ["nop" if i in blank else t for i, t in enumerate(texts)])
+            return answer is None or "code" not in answer
+
+        if not code or bad(0):
+            return lines[0].error(f"{reason}; here or in the data behind it")
+        low, high = 0, len(code)  # good with `low` real instructions, bad with `high`
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if bad(middle) else (middle, high)
+        return lines[code[high - 1]].error(reason)
