@@ -2,7 +2,7 @@
  * __secondary_switched - first instructions at kernel virtual addresses
  *
  * in:       x19 = logical CPU number or context ID where the design has one; x20 = boot mode
- * out:      x19, x20 as they were
+ * out:      none
  * clobbers: x0, x1, x3, x5, x30, NZCV
  * memory:   writes __boot_cpu_mode; writes __early_cpu_boot_status where a passing CPU clears it
  * state:    EL1, MMU on, no stack

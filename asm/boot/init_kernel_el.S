@@ -3,7 +3,7 @@
  *
  * in:       x0 = 0: the MMU is off (a secondary has no other case); x30 = where to go on
  * out:      w0 = boot mode, 0xe11 or 0xe12
- * clobbers: x1, x2, NZCV; x19 survives
+ * clobbers: x1, x2, NZCV
  * memory:   none
  * state:    EL1 or EL2 on entry, EL1h with D, A, I and F masked on exit; MMU off, no stack
  * exits:    eret to x30

@@ -3,7 +3,7 @@
  *
  * in:       x0 = context ID, not looked at
  * out:      x0 = boot mode (0xe11 or 0xe12)
- * clobbers: x1-x5, x30, NZCV
+ * clobbers: x1, x2, x30, NZCV
  * memory:   none
  * state:    EL1 or EL2 on entry, EL1 on exit, MMU off, no stack
  * exits:    to secondary_startup

@@ -3,7 +3,7 @@
  *
  * in:       none
  * out:      x0 = boot mode (0xe11 or 0xe12); x19 = 0: no context ID comes this way
- * clobbers: x1-x5, x19, x30, NZCV
+ * clobbers: x1-x4, x19, x30, NZCV
  * memory:   reads secondary_holding_pen_release, u64; writes none
  * state:    EL1 or EL2, MMU off, no stack; EL1 from the first look at the release word on
  * exits:    to secondary_startup, once secondary_holding_pen_release equals this CPU's hwid: the boot CPU

@@ -2,8 +2,8 @@
  * secondary_startup_mmu - the rest of secondary_startup: check, set up, MMU on
  *
  * in:       x19 = logical CPU number or context ID where the design has one; x20 = boot mode
- * out:      x8 = VA of __secondary_switched; x19, x20 as they were
- * clobbers: x0-x6, x8, x16, x17, x30, NZCV
+ * out:      x8 = VA of __secondary_switched
+ * clobbers: x0-x3, x5, x8, x16, x17, x30, NZCV
  * memory:   reads the literal behind its last instruction; its callees write __early_cpu_boot_status on failure
  * state:    EL1, MMU off on entry and on on exit, no stack; this text must be in the idmap
  * exits:    to __secondary_switched at its VA; or a callee parks the CPU

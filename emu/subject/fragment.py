@@ -7,6 +7,7 @@ IMAGE_PA; its labels become symbols at their VA.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -109,7 +110,8 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
 
 
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:
-    externals = {key: value % _U64 for key, value in defines.items() if key not in flat.labels}
+    words = set(re.findall(r"[A-Za-z_.$][\w.$]*", flat.text)) - set(flat.labels)
+    externals = {key: value % _U64 for key, value in defines.items() if key in words}
     code, addresses = assemble(flat, boot.IMAGE_PA, externals)
     if not code:
         raise AssemblyError(f"{name}:1: no instruction and no data in it")

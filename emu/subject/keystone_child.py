@@ -22,29 +22,29 @@ import keystone
 _MARK = 0x5EC0_0DA2_D15E_A5ED
 
 
-def _assemble(text: str, job: dict[str, Any], undefined: list[str], fallback: int | None) -> bytes:
+def _assemble(text: str, address: int, undefined: list[str], fallback: int | None) -> bytes:
     # An unknown symbol is noted, and resolves to the fallback when there is one.
     engine = keystone.Ks(keystone.KS_ARCH_ARM64, keystone.KS_MODE_LITTLE_ENDIAN)
-    externals = job["externals"]
 
     def resolve(symbol: bytes, value: Any) -> bool:
-        name = symbol.decode()
-        address = externals.get(name, fallback)
-        if name not in externals:
-            undefined.append(name)
-        if address is None:
+        undefined.append(symbol.decode())
+        if fallback is None:
             return False
-        value[0] = address % 2**64
+        value[0] = fallback
         return True
 
     engine.sym_resolver = resolve
-    code, _ = engine.asm(text, job["address"], as_bytes=True)
+    code, _ = engine.asm(text, address, as_bytes=True)
     return code or b""
 
 
 def assemble(job: dict[str, Any]) -> dict[str, Any]:
     """Assemble the whole text; addresses come from a table put behind it in a second pass."""
     undefined: list[str] = []
+    address = job["address"]
+    # Relative to a label: Keystone gets an offset from a symbol of its resolver wrong.
+    externals = [f".set {name}, .Lfirst_byte + ({pa - address:#x})" for name, pa in job["externals"].items()]
+    head = [".Lfirst_byte:", *externals]
     marked, names = [], list(job["labels"])
     for index, line in enumerate(job["lines"]):
         if job["instructions"][index]:
@@ -54,22 +54,22 @@ def assemble(job: dict[str, Any]) -> dict[str, Any]:
             marked.append(line)
     table = [".balign 8", f".quad {_MARK:#x}", *(f".quad {name}" for name in names), ""]
     try:
-        code = _assemble("\n".join([*job["lines"], ""]), job, undefined, None)
-        whole = _assemble("\n".join([*marked, *table]), job, undefined, None)
+        code = _assemble("\n".join([*head, *job["lines"], ""]), address, undefined, None)
+        whole = _assemble("\n".join([*head, *marked, *table]), address, undefined, None)
     except keystone.KsError as error:
         return {"error": str(error), "undefined": undefined}
     start = whole.rfind(_MARK.to_bytes(8, "little"))
     if start < 0:
         return {"error": "Keystone stopped early without an error", "undefined": undefined}
     words = whole[start + 8 : start + 8 + 8 * len(names)]
-    address = {name: int.from_bytes(words[8 * i : 8 * i + 8], "little") for i, name in enumerate(names)}
+    places = {name: int.from_bytes(words[8 * i : 8 * i + 8], "little") for i, name in enumerate(names)}
     for index in range(len(job["lines"])):
-        if job["instructions"][index] and address[f".Lbehind_{index}"] - address[f".Lat_{index}"] != 4:
+        if job["instructions"][index] and places[f".Lbehind_{index}"] - places[f".Lat_{index}"] != 4:
             return {"error": "Keystone made no instruction of a line", "undefined": undefined}
     return {
         "code": base64.b64encode(code).decode(),
-        "labels": [address[name] for name in job["labels"]],
-        "lines": [address.get(f".Lat_{index}") for index in range(len(job["lines"]))],
+        "labels": [places[name] for name in job["labels"]],
+        "lines": [places.get(f".Lat_{index}") for index in range(len(job["lines"]))],
     }
 
 
@@ -79,7 +79,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
         sys.stdout.write(f"{index}\n")
         sys.stdout.flush()
         try:
-            code = _assemble(line + "\n", job, [], job["address"])
+            code = _assemble(line + "\n", job["address"], [], job["address"])
         except keystone.KsError as error:
             return {"bad": index, "error": str(error)}
         if job["instructions"][index] and not code:

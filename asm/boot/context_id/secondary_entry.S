@@ -3,7 +3,7 @@
  *
  * in:       x0 = context ID: VA of this CPU's struct secondary_data, or 0
  * out:      x0 = boot mode (0xe11 or 0xe12); x19 = context ID, alive to the slot look-up
- * clobbers: x1-x5, x19, x30, NZCV
+ * clobbers: x1, x2, x19, x30, NZCV
  * memory:   none
  * state:    EL1 or EL2 on entry, EL1 on exit, MMU off, no stack
  * exits:    to secondary_startup

@@ -1,0 +1,126 @@
+"""Our assembler against GNU as and ld: the same bytes at the same place, the same symbols."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from emu.arch import boot
+from emu.designs import DESIGNS, Design
+from emu.subject import Subject
+from emu.subject.assembly_text import flatten
+from emu.subject.fragment import constants, constants_include, design_lines, load_source
+
+PREFIX = "aarch64-linux-gnu-"
+NR_CPUS = (1, 2, 8, 255, 256, 4095, 4096)
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(PREFIX + tool) is None for tool in ("as", "ld", "objcopy", "nm")),
+    reason=f"{PREFIX}as is not installed (Debian: binutils-aarch64-linux-gnu)",
+)
+
+
+def gnu(text: str, folder: Path) -> tuple[bytes, dict[str, int]]:
+    """Return the bytes and the symbols (at VA) of text, from GNU as, linked at IMAGE_PA."""
+    source, built, linked, flat = (folder / name for name in ("t.S", "t.o", "t.elf", "t.bin"))
+    source.write_text(text)
+    for command in (
+        ["as", "-o", built, source],
+        ["ld", f"-Ttext={boot.IMAGE_PA:#x}", "-e", "0", "-o", linked, built],
+        ["objcopy", "-O", "binary", "-j", ".text", linked, flat],
+    ):
+        subprocess.run([PREFIX + str(command[0]), *command[1:]], check=True, timeout=60)
+    listing = subprocess.run(
+        [PREFIX + "nm", linked], check=True, timeout=60, capture_output=True, text=True
+    ).stdout
+    rows = (line.split() for line in listing.splitlines())
+    symbols = {name: int(address, 16) for address, kind, name in rows if kind in "tT"}
+    return flat.read_bytes(), {
+        name: (address + boot.VA_OFFSET) % 2**64
+        for name, address in symbols.items()
+        if not name.startswith("$")
+    }
+
+
+def check(subject: Subject, text: str, folder: Path) -> None:
+    """Compare a subject with what GNU as and ld make of the text."""
+    code, symbols = gnu(text, folder)
+    assert subject.segments[0].data == code
+    linker_made = {"__bss_start", "_bss_end__", "__bss_start__", "__bss_end__", "__end__", "_edata", "_end"}
+    assert dict(subject.symbols) == {name: va for name, va in symbols.items() if name not in linker_made}
+
+
+@pytest.mark.parametrize("nr_cpus", NR_CPUS)
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=lambda design: design.name)
+def test_flat_text_assembles_to_the_bytes_and_symbols_of_gnu_as(
+    design: Design, nr_cpus: int, tmp_path: Path
+) -> None:
+    """What Keystone is given means the same to GNU as."""
+    flat = flatten(design_lines(design.fragments), constants(nr_cpus))
+    check(design.load(nr_cpus), flat.text, tmp_path)
+
+
+@pytest.mark.parametrize("nr_cpus", NR_CPUS)
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=lambda design: design.name)
+def test_text_as_written_assembles_to_the_bytes_of_gnu_as(
+    design: Design, nr_cpus: int, tmp_path: Path
+) -> None:
+    """Macros, conditionals and constants mean to GNU as what our own expansion makes of them."""
+    written = "\n".join(line.text for line in design_lines(design.fragments)) + "\n"
+    check(design.load(nr_cpus), constants_include(nr_cpus) + written, tmp_path)
+
+
+# What users write that Keystone alone would refuse, drop or get wrong; | stands for a new line.
+TEXTS = """\
+adrp x0, a | add x0, x0, :lo12:a | .zero 0x1ff4 | nop | a: nop
+adrp x1, a | ldr x0, [x1, :lo12:a] | .zero 0x1ff4 | nop | a: nop
+adrp x0, a + 0x1000 | add x0, x0, #:lo12:a + 8 | a: nop
+nop | .balign 0x1000 | b: nop | adrp x3, c | .balign 0x1000 | c: adrp x4, b
+1: nop | b 1b | b 1f | 1: nop | cbz x0, 1b
+2: ldr x0, [x1], #8 | cbnz x0, 2b | tbz x0, #33, 2b
+stp x29, x30, [sp, #-16]! | ldp x29, x30, [sp], #16 | sub sp, sp, #(16 * 2)
+ldp x0, x1, [x2, #16] | ldr x0, [x1, w2, uxtw 3] | movk x0, #0xffff, lsl 48 | cmp x0, 4096
+msr daifset, #15 | msr spsel, #1 | hint 34 | hvc 0 | smc #10 | brk 0x800
+paciasp | autiasp | bti c | bti jc | csdb | esb | xpaclri
+mrs x0, id_aa64mmfr2_el1 | mrs x0, S3_0_C0_C7_2 | msr s3_0_c4_c2_0, x0 | msr TTBR0_EL1, x1
+.word 17, 18 | .byte 10, 'a' | .hword 1000 | .dword 0x10 | .xword 20 | .balign 4
+.ascii "16 10;//" | .string "a\\"b" | .balign 4
+.set foo, 16 ; mov x0, #foo | bar = 17 ; mov x0, #bar | .equ foo, foo + 1 | mov x1, #foo
+.macro m a, b=12 | mov \\a, #\\b | .endm | m x0 | m x1, 13 | m b=14, a=x2
+.macro m a:req, rest:vararg | add \\a, \\rest | .endm | m x0, x1, x2
+.macro m | b .Lskip\\@ | nop | .Lskip\\@: | .endm | m | m
+.rept 3 | nop | .endr | .irp r, 0, 1, 12 | mov x\\r, #0 | .endr
+.if 1 == 1 | nop | .else | wfe | .endif | .ifndef NOPE | sev | .endif | .ifc a, a | wfi | .endif
+mov x0, #1 + 2 * 3 | mov x0, #(1 << 4) + 3 | mov x1, #-1 | and x0, x0, #~15 | mov x0, #010
+mov x0, #1 << 2 + 1 | mov x0, #8 / 3 * 2 | mov x0, #(5 > 3) + 2
+a: nop | .word . - a | .word b - a | .quad b | b: nop
+.balign 8 | .quad 1 | .balign 64 | .quad 2 | .skip 12, 1 | .fill 3, 2, 0x1234 | .balign 4
+adr x0, . | b . | b . + 8 | ldr x1, a | b.eq a | bne a | a: tbnz w1, #10, a
+mov x0, 16 // c | nop /* 17 */ | nop ; wfe
+.p2align 4 | nop | .align 2 | nop | .p2align 4
+.global a | .type a, %function | a: nop | .size a, . - a | .text | .section ".text", "ax" | ret
+""".splitlines()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_user_text_assembles_to_the_bytes_and_symbols_of_gnu_as(text: str, tmp_path: Path) -> None:
+    """GNU as is the reference for what assembly text means."""
+    lines = text.replace(" | ", "\n") + "\n"
+    source = tmp_path / "user.S"
+    source.write_text(lines)
+    check(load_source(source, nr_cpus=8), lines, tmp_path)
+
+
+def test_absolute_symbol_in_defines_is_an_address_that_code_reaches(tmp_path: Path) -> None:
+    """A contract places a table and defines its symbol; `adr` and a literal load must find it there."""
+    source = tmp_path / "user.S"
+    source.write_text(
+        "adr x1, table\nldr x2, table\nadr x3, table + 8\nadrp x4, table\n.quad table\nb table\n"
+    )
+    table = boot.IMAGE_PA + 0x8000
+    subject = load_source(source, nr_cpus=8, defines={"table": table})
+    text = f".set table, .text + {table - boot.IMAGE_PA:#x}\n.text\n{source.read_text()}"
+    assert subject.segments[0].data == gnu(text, tmp_path)[0]
