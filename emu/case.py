@@ -17,7 +17,7 @@ class Case:
     topology: str = "flat:8"  # flat:N or a path
     boot_cpu: int = 0
     nr_cpus: int = 0  # NR_CPUS of a fragment; 0: as many as there are CPUs
-    bringup: str = "serial"
+    bringup: str = "auto"  # the most parallel that the subject and the enable-method support
     enable_method: str = "psci"
     conduit: str = "smc"
     el: int = 1

@@ -151,7 +151,13 @@ class Engine:
         self._uc.reg_write(regs.UC_ARM64_REG_PC, probe & ~3)
         checks.append(("pc", live.pc.value, probe & ~3))
         for encoding, offset in layout._IN_CONTEXT.items():
-            if encoding in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2, sysreg.HCR_EL2, sysreg.SCR_EL3, sysreg.CPACR_EL1):
+            if encoding in (
+                sysreg.SCTLR_EL1,
+                sysreg.SCTLR_EL2,
+                sysreg.HCR_EL2,
+                sysreg.SCR_EL3,
+                sysreg.CPACR_EL1,
+            ):
                 wanted = self._read_cp(encoding)
             else:
                 wanted = 0x5566_7000 + offset * 0x1000
@@ -183,7 +189,9 @@ class Engine:
         # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
         uc = self._uc
         for number in range(31):
-            uc.reg_write(regs.UC_ARM64_REG_X0 + number if number < 29 else regs.UC_ARM64_REG_X29 + number - 29, 0)
+            uc.reg_write(
+                regs.UC_ARM64_REG_X0 + number if number < 29 else regs.UC_ARM64_REG_X29 + number - 29, 0
+            )
         self._set_pstate(0x3CD)
         for encoding in layout._IN_CONTEXT:
             if encoding not in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2):
@@ -243,6 +251,7 @@ class Engine:
         pe.x[0] = x0
         pe.pc = entry_pa
         pe.monitor = None
+        pe.reached = -1
 
     def observe_memory(self) -> None:
         """From now on count and record memory accesses; before, a PE runs without any memory hook."""
@@ -380,7 +389,8 @@ class Engine:
     def _run(self, pe: PE, limit: int) -> Stop:
         # `pe` is loaded. Enter the engine as often as emulated instructions and new sites make it return.
         live_pc, counters, handle = self._live.pc, pe.counters, self._address
-        self._resume_at = live_pc.value
+        self._resume_at = pe.reached if pe.reached == live_pc.value else -1
+        pe.reached = -1
         while True:
             pc = live_pc.value
             if pc not in self._blocks and not self._look_at_entry(pc):
@@ -525,12 +535,17 @@ class Engine:
             kind = self._sites[va]
             if kind == _BREAK:
                 if va == self._resume_at:
+                    self._resume_at = -1
                     return
                 self._stop = Reached(va)
                 self._at_site = True
+                if self._loaded is not None:
+                    self._loaded.reached = va
                 _emu_stop(self._address)
                 return
-            pa = (self._pages[va >> 12] << 12 | va & 0xFFF) if va >> 12 in self._pages else self._translate(va)
+            pa = (
+                (self._pages[va >> 12] << 12 | va & 0xFFF) if va >> 12 in self._pages else self._translate(va)
+            )
             if pa is not None and self._observe(va, self._words[(pa - self._base) >> 2]):
                 self._at_site = True
                 _emu_stop(self._address)
@@ -641,7 +656,9 @@ class Engine:
 
     def _misuse_unaligned(self, va: int, pa: int) -> None:
         # MODEL: hardware takes an alignment fault before the access; here it has been made and the PE ends.
-        rule = "unaligned access with the MMU off (Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
+        rule = (
+            "unaligned access with the MMU off (Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
+        )
         self._stop = Misused(rule, va, pa)
         _emu_stop(self._address)  # never resumed, so the half-done instruction does not matter
 

@@ -78,7 +78,18 @@ class Firmware(Protocol):
 class Actor:
     """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""
 
-    __slots__ = ("deadline", "landings", "outcome", "pe", "pending", "spent", "state", "task", "time", "vector")
+    __slots__ = (
+        "deadline",
+        "landings",
+        "outcome",
+        "pe",
+        "pending",
+        "spent",
+        "state",
+        "task",
+        "time",
+        "vector",
+    )
 
     def __init__(self, pe: PE) -> None:
         self.pe = pe
@@ -122,7 +133,6 @@ class Machine:
         self.now = 0  # ns; the latest time any actor has got to
         self.picks = 0
         self.stopped = ""  # why run() ended early
-        self.listener: Callable[[Kind, int, int, int], None] | None = None  # kind, cpu, pc, value of each event
         self._landings: dict[int, Callable[[int], HostTask]] = {}
         self._runnable: list[int] = []
         self._delayed: list[tuple[int, int]] = []
@@ -161,7 +171,8 @@ class Machine:
         actor.task = None
         actor.vector = -1
         actor.outcome = ""
-        actor.time = max(actor.time, self.now)
+        caller = self.actors[self._current].time if self._current >= 0 else 0
+        actor.time = max(actor.time, self.now, caller)
         self._event(Kind.POWER_ON, cpu, entry_pa, x0)
         self._set(cpu, State.RUNNABLE)
 
@@ -489,8 +500,6 @@ class Machine:
 
     def _event(self, kind: Kind, cpu: int, pc: int, value: int, pa: int = 0, size: int = 0) -> None:
         self.trace.add(kind, cpu, size, pc, pa, value)
-        if self.listener:
-            self.listener(kind, cpu, pc, value)
 
     def _counter(self) -> int:
         # CNTVCT_EL0 at 62.5 MHz of simulated time.

@@ -176,7 +176,17 @@ class Log:
 
 
 Operation = (
-    Load | Store | AtomicUpdate | Barrier | CacheOp | SendEvent | WaitForEvent | FirmwareCall | Delay | Park | Log
+    Load
+    | Store
+    | AtomicUpdate
+    | Barrier
+    | CacheOp
+    | SendEvent
+    | WaitForEvent
+    | FirmwareCall
+    | Delay
+    | Park
+    | Log
 )
 
 DSB_SY = 0xD503_3F9F

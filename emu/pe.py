@@ -84,7 +84,18 @@ class Counters:
 class PE:
     """One core. ``x`` is X0..X30 and the current SP at index 31 (u64 each); ``pc`` a VA of the current regime."""
 
-    __slots__ = ("counters", "env", "event", "index", "monitor", "mpidr", "overrides", "saved", "saved_env")
+    __slots__ = (
+        "counters",
+        "env",
+        "event",
+        "index",
+        "monitor",
+        "mpidr",
+        "overrides",
+        "reached",
+        "saved",
+        "saved_env",
+    )
 
     def __init__(self, index: int, mpidr: int, saved: object, env: Env) -> None:
         self.index = index
@@ -95,6 +106,7 @@ class PE:
         self.overrides: dict[Encoding, int] = {}  # ID registers that read differently on this PE
         self.event = False  # the event register (Arm DDI 0487, D1.7.1)
         self.monitor: int | None = None  # PA of the exclusive granule while the local monitor is armed
+        self.reached = -1  # VA of the breakpoint that the PE stands at: going on passes it
         self.counters = Counters()
 
     @property

@@ -34,19 +34,24 @@ _HOST_PC_SPAN = 1 << 32
 
 
 class Trace:
-    """The records of one run. With ``sink`` they are also written to a file as they come."""
+    """The records of one run. With a sink (:meth:`attach`) they are also written to a file as they come."""
 
-    def __init__(self, case: str, sink: BinaryIO | None = None) -> None:
+    def __init__(self, case: str) -> None:
         self.case = case
         self.strings: list[str] = []
         self._numbers: dict[str, int] = {}
         self._records = bytearray()
-        self._sink = sink
+        self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
-        if sink:
-            text = case.encode()
-            sink.write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
+
+    def attach(self, sink: BinaryIO) -> None:
+        """Write what there is to ``sink``, and what comes from now on."""
+        assert self._sink is None, "one sink"
+        self._sink = sink
+        text = self.case.encode()
+        sink.write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
+        self.flush()
 
     def add(self, kind: Kind, actor: int, size: int, pc: int, pa: int, value: int) -> None:
         """Append one record: size in bytes, pc a VA, pa a PA, value a u64."""
@@ -94,12 +99,6 @@ class Trace:
     def location(self, pc: int) -> str | None:
         """Return ``file:line`` when ``pc`` is that of a host task, else None."""
         return self.strings[pc - HOST_PC] if 0 <= pc - HOST_PC < _HOST_PC_SPAN else None
-
-    def dump(self, sink: BinaryIO) -> None:
-        """Write the whole trace to ``sink``."""
-        copy = Trace(self.case, sink)
-        copy.strings, copy._records = self.strings, self._records
-        copy.flush()
 
 
 def read_trace(path: Path) -> Trace:

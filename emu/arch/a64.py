@@ -126,4 +126,3 @@ def is_branch(word: int) -> bool:
 def system_register(word: int) -> tuple[int, int, int, int, int]:
     """Return (op0, op1, CRn, CRm, op2) of an MRS, MSR (register) or SYS word."""
     return (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7)
-

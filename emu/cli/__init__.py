@@ -1,0 +1,52 @@
+"""The command line: the only place that prints. One file per command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from emu.errors import EmuError
+
+_COMMANDS = {"boot": "emu.cli.boot", "info": "emu.cli.info"}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is asked for, so that each starts as fast as it can."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="arm64-boot-emu", prog_name="emu")
+def cli() -> None:
+    """Run the arm64 secondary-CPU boot path on emulated cores."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``emu``. Exit status: 0 holds, 1 a finding, 2 bad usage or input, 125 cannot be tested."""
+    try:
+        status = cli.main(arguments, prog_name="emu", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        status = 2
+    except click.ClickException as error:
+        click.echo(f"emu: {error.format_message()}", err=True)
+        status = 2
+    except EmuError as error:
+        click.echo(f"emu: {error}", err=True)
+        status = error.exit_status
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("emu: interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        status = 141
+    sys.exit(status or 0)

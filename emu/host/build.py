@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, InvalidSubject
 from emu.host.enable_method import make_enable_method
 from emu.host.fragment import build_fragment
 from emu.host.guest import Guest, note_expectations
@@ -22,12 +21,12 @@ from emu.trace import Trace
 
 CONDUITS = ("smc", "hvc")
 MEMORY_MODELS = ("coherent",)
-BRINGUPS = ("serial", "parallel")
+BRINGUPS = ("auto", "serial", "parallel")
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """A machine with its guest, ready for :meth:`Machine.run`."""
+    """A machine with its guest, ready for :meth:`Machine.run`; ``case`` has every choice made."""
 
     case: Case
     topology: Topology
@@ -35,29 +34,39 @@ class Boot:
     machine: Machine
 
 
-def build(case: Case, *, record: bool = False, sink: BinaryIO | None = None) -> Boot:
+def build(case: Case, *, record: bool = False) -> Boot:
     """Return the machine that ``case`` describes, its boot CPU about to bring the secondaries up.
 
     :param record: keep every operation in the trace, not events alone
-    :param sink: file that gets the trace as it is made
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
     check_case(case)
     topology = topology_of(case)
-    trace = Trace(case.text(), sink)
+    trace = Trace(case.text())
     if case.subject in DESIGNS:
         machine, guest = build_fragment(case, topology, trace, record)
     elif is_kernel(Path(case.subject)):
         machine, guest = build_kernel(case, topology, trace, record)
     else:
         names = ", ".join(DESIGNS)
-        raise InvalidCase(f"subject={case.subject}: neither a design ({names}) nor a kernel (Image, vmlinux, build tree)")
+        if not Path(case.subject).exists():
+            raise InvalidSubject(f"{case.subject}: no such file, and no design of that name ({names})")
+        raise InvalidSubject(
+            f"{case.subject}: neither an arm64 kernel (Image, vmlinux, build tree) nor a design ({names})"
+        )
     if case.identity and case.identity != guest.subject.identity:
         raise InvalidCase(
             f"case: identity={case.identity}: {case.subject} now is {guest.subject.identity}; "
             "the bytes that the case was made with are gone"
         )
     method = make_enable_method(case.enable_method, guest)
+    parallel = guest.design.parallel and method.parallel
+    case = replace(
+        case,
+        identity=guest.subject.identity if case.subject not in DESIGNS else "",
+        bringup=("parallel" if parallel else "serial") if case.bringup == "auto" else case.bringup,
+    )
+    trace.case = case.text()
     _check_bringup(case, guest, method.parallel)
     smp = Smp(machine, guest, method, parallel=case.bringup == "parallel")
     machine.land_at(guest.landing_va, smp.secondary_start_kernel)

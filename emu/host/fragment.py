@@ -138,8 +138,9 @@ def _start_boot_cpu(machine: Machine, subject: Subject, design: Design) -> None:
     )
     word = 4 if mode & 0xF == 2 else 0  # set_cpu_boot_mode_flag: [1] holds an EL2 boot, [0] an EL1 boot
     memory.write(subject.pa("__boot_cpu_mode") + word, 4, mode)
-    memory.write(subject.pa("vabits_actual"), 8, 52 if pe.overrides.get(ID_AA64MMFR2_EL1, 0) >> 16 & 0xF else 48)
+    memory.write(
+        subject.pa("vabits_actual"), 8, 52 if pe.overrides.get(ID_AA64MMFR2_EL1, 0) >> 16 & 0xF else 48
+    )
     idle_pa = _TASKS_PA
     pe.x[31] = memory.read(idle_pa + TSK_STACK, 8) + THREAD_SIZE
     pe.reset_counters()
-

@@ -85,5 +85,3 @@ def note_expectations(machine: Machine, guest: Guest, secondaries: Sequence[int]
     trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
     for register, value in machine.registers(boot):
         trace.add(Kind.REGISTER, 0, 8, boot.pc, register, value)
-
-

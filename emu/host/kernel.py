@@ -83,7 +83,7 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
     boot = machine.actors[0].pe
     _boot_primary(machine, boot, image, image_end)
     _check_logical_map(memory, subject, [cpu.hwid for cpu in cpus], image)
-    linear = _linear_offset(machine, boot, subject)
+    linear = _linear_offset(machine, boot, subject, host_pa)
     tasks_pa = host_pa + 0x2_0000
     stacks_pa = (tasks_pa + stride * len(cpus) + layout.thread_size - 1) & -layout.thread_size
     idle = _make_tasks(memory, subject, layout, len(cpus), tasks_pa, stride, stacks_pa, linear)
@@ -169,7 +169,9 @@ def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> 
                     f"{subject.name}: the primary stopped before {TAKE_OVER_AFTER}(): {stop} "
                     f"at {_where(subject, pe.pc)}"
                 )
-    raise Untestable(f"{subject.name}: the primary never came to {TAKE_OVER_AFTER}(); it is at {_where(subject, pe.pc)}")
+    raise Untestable(
+        f"{subject.name}: the primary never came to {TAKE_OVER_AFTER}(); it is at {_where(subject, pe.pc)}"
+    )
 
 
 def _where(subject: Subject, pc: int) -> str:
@@ -178,7 +180,9 @@ def _where(subject: Subject, pc: int) -> str:
 
 
 def _check_logical_map(memory: Memory, subject: Subject, hwids: list[int], image: KernelImage) -> None:
-    nr_cpu_ids = memory.read(subject.pa("nr_cpu_ids"), 4) if subject.symbols.address("nr_cpu_ids") else len(hwids)
+    nr_cpu_ids = (
+        memory.read(subject.pa("nr_cpu_ids"), 4) if subject.symbols.address("nr_cpu_ids") else len(hwids)
+    )
     if nr_cpu_ids < len(hwids):
         raise InvalidCase(
             f"cpus={len(hwids)}: {subject.name} takes {nr_cpu_ids} (its NR_CPUS); ask for that many at most"
@@ -192,14 +196,14 @@ def _check_logical_map(memory: Memory, subject: Subject, hwids: list[int], image
             )
 
 
-def _linear_offset(machine: Machine, boot: PE, subject: Subject) -> int:
-    # VA minus PA of the linear map, from the boot CPU's per-CPU area, which lies in it.
-    va = subject.va("__per_cpu_start") + machine.memory.read(subject.pa("__per_cpu_offset"), 8)
-    va &= 2**64 - 1
-    pa = machine.engine.translate(boot, va)
-    if pa is None:
-        raise Untestable(f"{subject.name}: the per-CPU area of CPU0 at {va:#x} is not mapped at the take-over")
-    return va - pa
+def _linear_offset(machine: Machine, boot: PE, subject: Subject, host_pa: int) -> int:
+    # VA minus PA of the linear map. It begins at the lowest VA of TTBR1 with the start of DRAM (which is aligned
+    # to ARM64_MEMSTART_ALIGN, and nokaslr keeps it there); whether that holds is asked of the MMU.
+    t1sz = boot.sysreg(sysreg.TCR_EL1) >> 16 & 0x3F
+    linear = 2**64 - (1 << 64 - t1sz) - DRAM_BASE
+    if machine.engine.translate(boot, host_pa + linear) != host_pa:
+        raise Untestable(f"{subject.name}: the linear map does not begin at {linear + DRAM_BASE:#x}")
+    return linear
 
 
 def _make_tasks(

@@ -13,8 +13,15 @@ from emu.verdict import Finding
 
 NAME = "arrival"
 
-_SAME_AS_BOOT_CPU = (Register.TTBR1_EL1, Register.TCR_EL1, Register.MAIR_EL1, Register.SCTLR_EL1)
-_TTBR_BASE = 0x0000_FFFF_FFFF_FFFE  # without the ASID and CnP
+_ALL = 2**64 - 1
+# What must equal the boot CPU's, and in which bits: not the ASID and CnP, and not T0SZ, which the kernel switches
+# together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap).
+_SAME_AS_BOOT_CPU = {
+    Register.TTBR1_EL1: 0x0000_FFFF_FFFF_FFFE,
+    Register.TCR_EL1: _ALL & ~0x3F,
+    Register.MAIR_EL1: _ALL,
+    Register.SCTLR_EL1: _ALL,
+}
 _BOOT_MODE = {1: 0xE11, 2: 0xE12}
 
 
@@ -48,17 +55,18 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             seen.outcome = trace.strings[value]
         elif kind == Kind.BOOT_MODE:
             modes = value
-    findings = []
+    findings = [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
     for cpu in sorted(cpus):
         seen = cpus[cpu]
         if seen.expect.get(Expect.SECONDARY):
             for message in _of_one(cpu, seen, boot):
                 findings.append(Finding(NAME, message, (cpu,), case))
-    findings += [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
     if modes is not None:
         wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]
         if modes != wanted << 32 | wanted:
-            message = f"__boot_cpu_mode is {{{modes & 0xFFFFFFFF:#x}, {modes >> 32:#x}}}, not {wanted:#x} twice"
+            message = (
+                f"__boot_cpu_mode is {{{modes & 0xFFFFFFFF:#x}, {modes >> 32:#x}}}, not {wanted:#x} twice"
+            )
             findings.append(Finding(NAME, message, (), case))
     return findings
 
@@ -81,14 +89,15 @@ def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
         messages.append(f"CPU{cpu} has SP {got[Register.SP]:#x}, not 16-byte aligned")
     if got[Register.TPIDR_EL1] != expect[Expect.PER_CPU_OFFSET]:
         wanted = expect[Expect.PER_CPU_OFFSET]
-        messages.append(f"CPU{cpu} has the per-CPU offset {got[Register.TPIDR_EL1]:#x}; its own is {wanted:#x}")
+        messages.append(
+            f"CPU{cpu} has the per-CPU offset {got[Register.TPIDR_EL1]:#x}; its own is {wanted:#x}"
+        )
     if got[Register.VBAR_EL1] != expect[Expect.VECTORS]:
         wanted = expect[Expect.VECTORS]
         messages.append(f"CPU{cpu} has VBAR_EL1 {got[Register.VBAR_EL1]:#x}; vectors is at {wanted:#x}")
     if got[Register.EL] != 1:
         messages.append(f"CPU{cpu} is at EL{got[Register.EL]}, not EL1")
-    for register in _SAME_AS_BOOT_CPU:
-        mask = _TTBR_BASE if register is Register.TTBR1_EL1 else 2**64 - 1
+    for register, mask in _SAME_AS_BOOT_CPU.items():
         if (got[register] ^ boot[register]) & mask:
             messages.append(
                 f"CPU{cpu} has {register.name} {got[register]:#x}; the boot CPU has {boot[register]:#x}"

@@ -26,6 +26,9 @@ class Symbols:
         first = self._text[1 : self._text.find(b"\n", 1)]
         if len(self._text) > 1 and not _ROW.fullmatch(first):
             raise InvalidSubject(f"System.map: {first[:40]!r}: expected '<16 hex digits> <type> <name>'")
+        self._asked: dict[
+            str, int | None
+        ] = {}  # a look-up scans the text; callers ask for the same few names
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
@@ -73,11 +76,14 @@ class Symbols:
 
     def address(self, name: str) -> int | None:
         """Return the VA of ``name`` (of the lowest, when there are several), or None."""
+        if name in self._asked:
+            return self._asked[name]
         wanted = b" " + name.encode() + b"\n"
         end = self._text.find(wanted)
         while end >= 0 and self._text[end - 19 : end - 18] != b"\n":
             end = self._text.find(wanted, end + 1)  # the tail of a line that only looks like a name
-        return int(self._text[end - 18 : end - 2], 16) if end >= 0 else None
+        va = self._asked[name] = int(self._text[end - 18 : end - 2], 16) if end >= 0 else None
+        return va
 
     def require(self, name: str, subject: str) -> int:
         """Return the VA of ``name``; raise :class:`Untestable` naming ``subject`` when it is absent."""

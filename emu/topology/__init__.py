@@ -42,7 +42,9 @@ class Topology:
         if not self.cpus:
             raise InvalidCase(f"topology {self.name}: no CPUs; a machine has at least one")
         if not 0 <= self.boot_cpu < len(self.cpus):
-            raise InvalidCase(f"boot_cpu={self.boot_cpu}: topology {self.name} has CPUs 0..{len(self.cpus) - 1}")
+            raise InvalidCase(
+                f"boot_cpu={self.boot_cpu}: topology {self.name} has CPUs 0..{len(self.cpus) - 1}"
+            )
         for index, cpu in enumerate(self.cpus):
             check_hwid(cpu.hwid, f"topology {self.name}: hwids[{index}]")
             if cpu.hwid in seen:
@@ -72,7 +74,9 @@ def flat(cpus: int, boot_cpu: int = 0) -> Topology:
     """Return ``cpus`` CPUs, sixteen to an Aff1 as a GICv3 machine numbers them."""
     check_count(cpus, "cpus")
     return Topology(
-        f"flat:{cpus}", tuple(Cpu(affinity(0, i >> 12, i >> 4 & 0xFF, i & 0xF)) for i in range(cpus)), boot_cpu
+        f"flat:{cpus}",
+        tuple(Cpu(affinity(0, i >> 12, i >> 4 & 0xFF, i & 0xF)) for i in range(cpus)),
+        boot_cpu,
     )
 
 

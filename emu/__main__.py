@@ -1,0 +1,5 @@
+"""``python -m emu``."""
+
+from emu.cli import main
+
+main()

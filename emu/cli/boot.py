@@ -1,0 +1,56 @@
+"""``emu boot``: bring all CPUs up."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.cli.options import case_options, make_case
+from emu.errors import InvalidCase
+from emu.host.build import build
+from emu.oracles import judge
+from emu.report.outcome import as_json
+
+
+@click.command("boot")
+@case_options
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--trace", "trace_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
+def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: Any) -> int:
+    """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
+
+    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), or a kernel: Image (raw or compressed),
+    vmlinux, or a build directory.  [default: v3]
+    """
+    boot = build(make_case(**options), record=trace_path is not None)
+    machine = boot.machine
+    with ExitStack() as stack:
+        if trace_path:
+            try:
+                machine.trace.attach(stack.enter_context(trace_path.open("wb")))
+            except OSError as error:
+                raise InvalidCase(f"{trace_path}: {error.strerror}") from None
+        interrupted = False
+        try:
+            machine.run()
+        except KeyboardInterrupt:
+            machine.stopped = "interrupted"
+            interrupted = True
+        machine.finish()
+    verdict = judge(boot.case.text(), machine.trace)
+    if as_object:
+        click.echo(json.dumps(as_json(boot, verdict)))
+    else:
+        from emu.report.text import make_console, print_boot
+
+        print_boot(make_console(), boot, verdict, verbose)
+    if interrupted:
+        return 130
+    return 1 if verdict.findings else 0

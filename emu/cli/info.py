@@ -1,0 +1,98 @@
+"""``emu info``: what was found in a subject."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.designs import DESIGNS
+from emu.errors import InvalidSubject
+from emu.subject.kernel import is_kernel, load_kernel
+
+# Symbols that the host writes, kicks or waits at.
+_SYMBOLS = (
+    "secondary_entry",
+    "secondary_holding_pen",
+    "secondary_holding_pen_release",
+    "secondary_startup",
+    "__secondary_switched",
+    "secondary_start_kernel",
+    "__secondary_too_slow",
+    "secondary_data",
+    "cpu_boot_data",
+    "__mpidr_to_cpuid_table",
+    "__cpu_logical_map",
+    "__early_cpu_boot_status",
+    "__boot_cpu_mode",
+    "vectors",
+    "swapper_pg_dir",
+    "idmap_pg_dir",
+    "arch_cpuhp_kick_ap_alive",
+    "arch_cpuhp_cleanup_kick_cpu",
+)
+
+
+@click.command("info")
+@click.argument("subject", default="v3")
+@click.option("--nr-cpus", type=int, default=8, show_default=True, help="NR_CPUS of a fragment, 1..4096.")
+@click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def command(subject: str, nr_cpus: int, system_map: Path | None, as_object: bool) -> int:
+    """Show what was found in SUBJECT: version, symbols, layouts.  [default: v3]"""
+    found = _describe(subject, nr_cpus, system_map)
+    if as_object:
+        click.echo(json.dumps(found))
+        return 0
+    for name, value in found.items():
+        if isinstance(value, dict):
+            click.echo(f"{name}:")
+            for key, item in value.items():
+                click.echo(f"  {key:<32} {item}")
+        elif isinstance(value, list):
+            click.echo(f"{name}:")
+            for item in value:
+                click.echo(f"  {item}")
+        else:
+            click.echo(f"{name + ':':<16} {value}")
+    return 0
+
+
+def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, Any]:
+    if subject in DESIGNS:
+        design = DESIGNS[subject]
+        loaded = design.load(nr_cpus)
+        fields = asdict(design)
+        fragments = fields.pop("fragments")
+        found: dict[str, Any] = {"subject": subject, "kind": "design", "nr_cpus": nr_cpus}
+        found["bytes"] = sum(segment.size for segment in loaded.segments)
+        found["design"] = {name: value for name, value in fields.items() if name != "name"}
+        found["fragments"] = [f"asm/{name}" for name in fragments]
+    else:
+        path = Path(subject)
+        if not path.exists():
+            raise InvalidSubject(
+                f"{subject}: no such file, and no design of that name ({', '.join(DESIGNS)})"
+            )
+        if not is_kernel(path):
+            raise InvalidSubject(f"{subject}: neither an arm64 kernel nor a design ({', '.join(DESIGNS)})")
+        image = load_kernel(path, system_map=system_map)
+        loaded = image.subject
+        found = {
+            "subject": subject,
+            "kind": "kernel",
+            "version": image.version,
+            "banner": image.banner.strip(),
+            "page_size": image.page_size,
+            "image_size": image.image_size,
+            "entry_pa": f"{image.entry_pa:#x}",
+            "symbols_found": sum(1 for _ in loaded.symbols),
+            "layout": asdict(image.layout),
+        }
+    found["identity"] = loaded.identity
+    addresses = ((name, loaded.symbols.address(name)) for name in _SYMBOLS)
+    found["symbols"] = {name: f"{va:#018x}" for name, va in addresses if va is not None}
+    return found

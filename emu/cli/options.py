@@ -1,0 +1,69 @@
+"""Options that several commands share, and how they make a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+
+from emu.case import Case
+from emu.errors import InvalidCase
+from emu.topology import check_count
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_SUBJECT = "v3"
+DEFAULT_CPUS = 8
+
+
+def case_options(function: F) -> F:
+    """Add the options that make a case. The command gets them by name and hands them to :func:`make_case`."""
+    options = (
+        click.argument("subject", required=False),
+        click.option("--cpus", type=int, help=f"How many CPUs. [default: {DEFAULT_CPUS}]"),
+        click.option("--topology", metavar="NAME|FILE", help="flat:N, or a JSON file of CPUs."),
+        click.option("--boot-cpu", type=int, help="Which CPU boots, by its place in the topology."),
+        click.option(
+            "--nr-cpus", type=int, help="NR_CPUS of a fragment, 1..4096. [default: as many as CPUs]"
+        ),
+        click.option("--bringup", help="serial or parallel. [default: the most parallel that works]"),
+        click.option("--enable-method", help="psci or spin-table. [default: psci]"),
+        click.option("--conduit", help="smc or hvc. [default: smc]"),
+        click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
+        click.option(
+            "--scheduler", metavar="NAME[:SEED]", help="round-robin or random. [default: round-robin]"
+        ),
+        click.option("--grain", help="free, operation or instruction. [default: free]"),
+        click.option("--memory", help="Memory model: coherent."),
+        click.option("--latency", help="Latency profile of simulated time. [default: nominal]"),
+        click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
+        click.option("--instructions-max", type=int, help="End the run after so many instructions."),
+        click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
+        click.option("--force", is_flag=True, help="Run a combination that would be refused."),
+        click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_case(
+    subject: str | None, case_text: str | None, cpus: int | None, force: bool, **options: Any
+) -> Case:
+    """Return the case of these options.
+
+    :raises InvalidCase: they contradict each other, or the case text is broken
+    """
+    if cpus is not None and options.get("topology"):
+        raise InvalidCase(f"--cpus {cpus} and --topology {options['topology']}: give one of them")
+    case = Case.parse(case_text) if case_text else Case(DEFAULT_SUBJECT)
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if subject:
+        changes["subject"] = subject
+    if cpus is not None:
+        changes["topology"] = f"flat:{check_count(cpus, 'cpus')}"
+    if force:
+        changes["force"] = 1
+    return replace(case, **changes)

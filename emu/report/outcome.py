@@ -1,0 +1,80 @@
+"""What a run came to, as plain data: the form that every report starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from emu.host.build import Boot
+from emu.operation import Kind, Register
+from emu.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class CpuOutcome:
+    """One CPU: ``task`` is SP_EL0 (VA) as it landed, or None; ``at`` names where it ended."""
+
+    cpu: int
+    hwid: int
+    outcome: str
+    at: str
+    landed: int
+    task: int | None
+    counters: dict[str, int]
+
+
+def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
+    """Return the CPUs by logical number."""
+    tasks: dict[int, int] = {}
+    for kind, _size, actor, _pc, pa, value in boot.machine.trace.rows():
+        if kind == Kind.REGISTER and pa == Register.SP_EL0:
+            tasks[actor] = value
+    subject = boot.guest.subject
+    found = []
+    for cpu, actor in enumerate(boot.machine.actors):
+        pc = actor.pe.pc
+        va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
+        at = subject.symbols.describe(va) if actor.outcome not in ("online", "off") else ""
+        task = tasks.get(cpu) if actor.landings else None
+        hwid = boot.guest.hwids[cpu]
+        counters = actor.pe.counters.as_dict()
+        found.append(CpuOutcome(cpu, hwid, actor.outcome, at, actor.landings, task, counters))
+    return found
+
+
+def dmesg(boot: Boot) -> list[tuple[int, str]]:
+    """Return the log: (simulated ns, line)."""
+    trace = boot.machine.trace
+    return [(pa, trace.strings[value]) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
+
+
+def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
+    """Return the object that ``--json`` prints. VAs are hexadecimal strings: they exceed 2**53."""
+    cpus = cpu_outcomes(boot)
+    totals: dict[str, int] = {}
+    for cpu in cpus:
+        for name, count in cpu.counters.items():
+            totals[name] = totals.get(name, 0) + count
+    return {
+        "case": boot.case.text(),
+        "verdict": verdict.name,
+        "cpus": [
+            {
+                "cpu": cpu.cpu,
+                "hwid": cpu.hwid,
+                "outcome": cpu.outcome,
+                "at": cpu.at or None,
+                "landed": cpu.landed,
+                "task": f"{cpu.task:#x}" if cpu.task is not None else None,
+                **cpu.counters,
+            }
+            for cpu in cpus
+        ],
+        "findings": [
+            {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            for f in verdict.findings
+        ],
+        "counters": {**totals, "picks": boot.machine.picks, "simulated_ns": boot.machine.now},
+        "dmesg": [line for _ns, line in dmesg(boot)],
+        "stopped": boot.machine.stopped or None,
+    }

@@ -1,0 +1,122 @@
+"""Reports for people: dmesg lines, the table of CPUs, findings. Plain at 80 columns, colour on a terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from emu.arch.psci import Function, Return
+from emu.host.build import Boot
+from emu.operation import Kind
+from emu.report.outcome import cpu_outcomes, dmesg
+from emu.verdict import Verdict
+
+_WIDTH = 80
+
+
+def make_console() -> Console:
+    """Return a console on standard output: 80 columns and no markup unless it is a terminal."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return (
+        console
+        if console.is_terminal
+        else Console(
+            highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDTH, color_system=None
+        )
+    )
+
+
+def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) -> None:
+    """Print the log (with ``verbose`` every firmware call and landing too), the CPUs and the findings."""
+    for line in _events(boot) if verbose else (_stamp(ns) + line for ns, line in dmesg(boot)):
+        console.print(line)
+    console.print()
+    cpus = cpu_outcomes(boot)
+    table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
+    for name in ("CPU", "hwid", "outcome", "task", "instr", "ld mmu-off", "stores", "wfe"):
+        right = name not in ("hwid", "outcome", "task")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for cpu in cpus:
+        counters = cpu.counters
+        table.add_row(
+            str(cpu.cpu),
+            f"{cpu.hwid:#x}",
+            Text(cpu.outcome[:14], style="" if cpu.outcome == "online" else "red"),
+            f"{cpu.task:016x}" if cpu.task is not None else "-",
+            *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
+        )
+    console.print(table)
+    console.print()
+    for cpu in cpus:
+        if cpu.at:
+            console.print(f"CPU{cpu.cpu}: {cpu.outcome}, at {cpu.at}")
+    for finding in verdict.findings:
+        console.print(Text(f"finding ({finding.oracle}): {finding.message}", style="red"))
+    if boot.machine.stopped:
+        console.print(f"stopped: {boot.machine.stopped}")
+    online = sum(cpu.outcome == "online" for cpu in cpus)
+    console.print(
+        Text(
+            f"{verdict.name}: {online} of {len(cpus)} CPUs online, {len(verdict.findings)} findings",
+            style="green" if verdict.name == "pass" else "bold red",
+        )
+    )
+    console.print(f"case: {boot.case.text()}")
+
+
+def _stamp(ns: int) -> str:
+    return f"[{ns // 1_000_000_000:5}.{ns % 1_000_000_000 // 1000:06}] "
+
+
+def _events(boot: Boot) -> Iterator[str]:
+    # One line per event, in the order of the trace.
+    symbols, offset = boot.guest.subject.symbols, boot.guest.subject.va_offset
+    trace = boot.machine.trace
+
+    def where(pc: int) -> str:
+        location = trace.location(pc)
+        if location is not None:
+            return location
+        return symbols.describe(pc if pc >> 63 else (pc + offset) & (2**64 - 1))
+
+    for record in trace:
+        cpu, value = record.actor, record.value
+        match record.kind:
+            case Kind.LOG:
+                yield _stamp(record.pa) + trace.text_of(record)
+            case Kind.CALL:
+                name = _name(value)
+                yield f"  CPU{cpu} calls {name}(x1={record.pa:#x}) at {where(record.pc)}"
+            case Kind.RETURN:
+                signed = value - (1 << 64 if value >> 63 else 0)
+                known = signed in set(Return)
+                yield f"  CPU{cpu} gets {Return(signed).name if known and signed < 0 else signed}"
+            case Kind.POWER_ON:
+                yield f"  CPU{cpu} starts at {where(record.pc)}, x0={value:#x}"
+            case Kind.POWER_OFF:
+                yield f"  CPU{cpu} is off"
+            case Kind.EL:
+                yield f"  CPU{cpu} enters EL{value} at {where(record.pc)}"
+            case Kind.MMU:
+                yield f"  CPU{cpu} writes SCTLR {value:#x} (MMU {'on' if value & 1 else 'off'}) at {where(record.pc)}"
+            case Kind.EXCEPTION:
+                yield (
+                    f"  CPU{cpu} takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}, "
+                    f"at {where(record.pc)}"
+                )
+            case Kind.LAND:
+                yield f"  CPU{cpu} lands at {where(record.pc)}"
+            case Kind.WAKE:
+                yield f"  CPU{cpu} wakes at {where(record.pc)}"
+            case Kind.MISUSE | Kind.UNSUPPORTED:
+                yield f"  CPU{cpu}: {trace.text_of(record)}, at {where(record.pc)}"
+
+
+def _name(function_id: int) -> str:
+    try:
+        return Function(function_id & 0xFFFF_FFFF).name
+    except ValueError:
+        return f"function {function_id:#x}"
