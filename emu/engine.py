@@ -1,9 +1,8 @@
 """The only module that knows Unicorn: one engine, N register contexts.
 
-A PE runs until a :data:`emu.stops.Stop`. Unicorn shows memory accesses to a hook but neither WFE nor SEV,
-barriers, maintenance by VA, counters or feature traps. Those words are found when Unicorn
-translates a block (the edge hook runs before the block does), and a code hook is put on just these addresses: all
-else runs at full speed. Observations go to ``record``; with ``record`` None only the counters are kept.
+A PE runs until a :data:`emu.stops.Stop`. Memory accesses come from Unicorn's memory hooks, exceptions from
+its interrupt hook, and what it shows to no hook from code hooks on the sites of :mod:`emu.codemap`, which the
+edge hook finds before a new block runs. Observations go to ``record``; without it only the counters are kept.
 
 This file is over the usual length because the boundary must not be crossed: whatever touches a Unicorn
 handle is here.
@@ -13,8 +12,22 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_bool, c_int, c_int64, c_size_t, c_uint16
-from ctypes import c_uint32, c_uint64, c_void_p, cast, string_at
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    byref,
+    c_bool,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    cast,
+    string_at,
+)
 from typing import Any
 
 import unicorn as uc_module
@@ -24,6 +37,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from emu import pe as layout
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.codemap import BREAKPOINT, COUNTERS, CodeMap
 from emu.errors import EngineError
 from emu.memory import Memory
 from emu.operation import Kind
@@ -34,13 +48,11 @@ UNLIMITED = 1 << 40
 # An operation is preceded by invisible instructions; a loop without any operation is cut after this many.
 INVISIBLE_MAX = 1 << 16
 PSTATE_EL = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
-_BREAK = -1  # site class of a breakpoint, beside a64.Class
 _GRANULE = 64  # exclusives reservation granule, bytes (Cortex-A72 TRM, CTR_EL0.ERG)
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
 _EXCP_SWI, _EXCP_HVC, _EXCP_TRAPPED_SMC, _EXCP_SMC = 2, 11, 12, 13
 _FETCH_UNMAPPED = 8
 _UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21}  # UC_ERR_*_UNMAPPED to EC of the external abort
-_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
 
 Recorder = Callable[[Kind, int, int, int, int], None]  # kind, size, pc, pa, value
 
@@ -61,28 +73,6 @@ _context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
 _context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
 _vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
 
-# By top byte of the word: can it be a site? One look-up decides for nearly all words.
-_INTERESTING = bytes(
-    1 if top in (0xD5, 0xD6, 0x14) or (top & 0x3F) == 0x08 or (top & 0x0E) in (0x0C, 0x0E) else 0
-    for top in range(256)
-)
-_UNOBSERVED_SITES = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})
-_SITES = _UNOBSERVED_SITES | frozenset(
-    {
-        Class.LOAD_EXCLUSIVE,
-        Class.STORE_EXCLUSIVE,
-        Class.BARRIER,
-        Class.CACHE,
-        Class.TLB,
-        Class.ZERO,
-        Class.SEVL,
-        Class.YIELD,
-        Class.CLREX,
-        Class.ERET,
-    }
-)
-_COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
-
 
 class Engine:
     """Runs PEs on ``memory``. ``clock`` gives the generic counter's value (CNTVCT_EL0, CNTPCT_EL0)."""
@@ -92,14 +82,14 @@ class Engine:
         self.clock = clock
         self.record: Recorder | None = None
         self.send_event: Callable[[], None] = lambda: None
-        self.armed_monitors: dict[PE, int] = {}
+        self.armed_monitors: dict[PE, int] = {}  # PA of the granule
         self.events: list[PE] = []  # PEs whose event register a cleared monitor has set
-        self._uc = uc_module.Uc(uc_module.UC_ARCH_ARM64, uc_module.UC_MODE_ARM)
+        uc: Any = uc_module
+        self._version = str(uc.__version__)
+        self._uc = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM)
         self._uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_A72)
         self._uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
         self._handle = self._uc._uch
-        self._words: memoryview = memory.view.cast("I")
-        self._base = memory.base
         self._loaded: PE | None = None
         self._key_in = b""
         self._stop: Stop | None = None
@@ -109,15 +99,9 @@ class Engine:
         self._resume_at = -1
         self._exception = -1
         self._fault_pa = 0
-        self._sites: dict[int, int] = {}  # VA to class
-        self._blocks: set[int] = set()  # VA of blocks whose words have been looked at
-        self._found: list[tuple[int, int]] = []  # blocks in which the edge hook found sites
-        self._pages: dict[int, int] = {}  # VA page to PA page, of code
-        self._code_pages: set[int] = set()  # PA pages that code was fetched from
-        self._plans: dict[int, tuple[int, bool]] = {}
-        self._watched_mrs: set[sysreg.Encoding] = set(_COUNTERS)
+        self._found: list[tuple[int, int, list[tuple[int, int]]]] = []  # blocks with new sites
+        self._code = CodeMap(memory, self._fetch_pa)
         self._keep: list[Any] = []
-        self._hooked_memory = False
         self._exclusive = array("Q", [0, 0])  # VA and class of the last exclusive that was met
         self._start()
 
@@ -164,15 +148,15 @@ class Engine:
                 self._write_cp(encoding, wanted)
                 wanted = self._read_cp(encoding)
             checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
-        self._uc.mem_write(self._base, (0xD503201F).to_bytes(4, "little") * 3)  # nop
-        self._uc.emu_start(self._base, 0, 0, 2)
+        self._uc.mem_write(self.memory.base, (0xD503201F).to_bytes(4, "little") * 3)  # nop
+        self._uc.emu_start(self.memory.base, 0, 0, 2)
         checks.append(("instruction counter", self._counter.value, 3))
-        self._uc.mem_write(self._base, bytes(12))
+        self._uc.mem_write(self.memory.base, bytes(12))
         self._uc.ctl_flush_tb()
         for what, got, wanted in checks:
             if got != wanted:
                 raise EngineError(
-                    f"unicorn {uc_module.__version__}: {what} is not where emu/pe.py has it "
+                    f"unicorn {self._version}: {what} is not where emu/pe.py has it "
                     f"({got:#x}, expected {wanted:#x}); install unicorn==2.1.4"
                 )
 
@@ -217,7 +201,7 @@ class Engine:
     # -- PEs --------------------------------------------------------------------------------------
 
     def new_pe(self, index: int, mpidr: int, midr: int, el: int) -> PE:
-        """Return a PE at its reset state, to enter at EL ``el`` (1 or 2); ``mpidr`` and ``midr`` are raw u64."""
+        """Return a PE at its reset state, to enter at EL ``el`` (1 or 2); ``mpidr``, ``midr``: raw u64."""
         self._unload()
         _context_restore(self._address, self._resets[el])
         self._write_cp(sysreg.VMPIDR_EL2, mpidr)
@@ -235,12 +219,12 @@ class Engine:
     def override(self, pe: PE, encoding: sysreg.Encoding, value: int) -> None:
         """Make a system register read as ``value`` (u64) on this PE."""
         pe.overrides[encoding] = value
-        if encoding not in self._watched_mrs:
-            self._watched_mrs.add(encoding)
+        if encoding not in self._code.watched_mrs:
+            self._code.watched_mrs.add(encoding)
             self.forget_code()
 
     def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
-        """Put ``pe`` into its switched-on state at ``entry_pa``. X1..X30 hold a pattern: they are unspecified."""
+        """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
         self._unload()
         _context_restore(self._address, self._resets[el])
         self._write_cp(sysreg.VMPIDR_EL2, pe.mpidr)
@@ -255,33 +239,30 @@ class Engine:
 
     def observe_memory(self) -> None:
         """From now on count and record memory accesses; before, a PE runs without any memory hook."""
-        if not self._hooked_memory:
-            self._hooked_memory = True
+        if not self._code.observing:
+            self._code.observing = True
             read, write = self._memory_hooks()
             self._hook(uc_module.UC_HOOK_MEM_READ, read)
             self._hook(uc_module.UC_HOOK_MEM_WRITE, write)
-            self._unload()
             self.forget_code()
 
     def break_at(self, va: int) -> None:
         """Stop any PE whose PC gets to ``va``, before the instruction runs."""
-        if self._sites.get(va) != _BREAK:
-            self._add_site(va, _BREAK)
+        if self._code.sites.get(va) != BREAKPOINT:
+            self._add_site(va, BREAKPOINT)
+            self.forget_code()
 
     def unbreak(self, va: int) -> None:
-        """Forget a breakpoint; the hook stays and does nothing."""
-        if self._sites.get(va) == _BREAK:
-            self._sites[va] = Class.INVISIBLE
+        """Forget a breakpoint; its hook stays and does what the word there asks for."""
+        if self._code.sites.get(va) == BREAKPOINT:
+            self._code.sites[va] = Class.INVISIBLE
 
     def forget_code(self) -> None:
         """Drop every translation and everything known about code: the host rewrote some, or hooks changed."""
         self._unload()
         self._uc.ctl_flush_tb()
         self._key_in = b""  # and the TLB goes with the next PE
-        self._blocks.clear()
-        self._plans.clear()
-        self._pages.clear()
-        self._code_pages.clear()
+        self._code.forget()
 
     def translate(self, pe: PE, va: int) -> int | None:
         """Return the PA that ``pe`` reads at ``va`` in its current regime, or None when it is not mapped."""
@@ -293,7 +274,8 @@ class Engine:
 
     def is_code(self, pa: int, size: int) -> bool:
         """Tell whether a PE has fetched from a page of these bytes."""
-        return pa >> 12 in self._code_pages or (pa + size - 1) >> 12 in self._code_pages
+        pages = self._code.code_pages
+        return pa >> 12 in pages or (pa + size - 1) >> 12 in pages
 
     # -- switching --------------------------------------------------------------------------------
 
@@ -340,60 +322,30 @@ class Engine:
         """Run the operation at the PC, if there is one, then up to the next one."""
         self._load(pe)
         left = INVISIBLE_MAX
-        pc = self._live.pc
-        plans = self._plans
+        pc, plan_at = self._live.pc, self._code.plan
         while left > 0:
-            plan = plans.get(pc.value)
-            if plan is None:
-                plan = self._plan(pc.value)
-            stop = self._run(pe, plan[0])
+            count = plan_at(pc.value)[0]
+            stop = self._run(pe, count)
             if stop is not STEP_LIMIT:
                 return stop
-            left -= plan[0]
-            plan = plans.get(pc.value)
-            if plan is None:
-                plan = self._plan(pc.value)
-            if plan[1]:
+            left -= count
+            if plan_at(pc.value)[1]:
                 break
         return STEP_LIMIT
 
     def at_operation(self, pe: PE) -> bool:
         """Tell whether the instruction at the PC is one that others can observe."""
         self._load(pe)
-        return self._plan(pe.pc)[1]
-
-    def _plan(self, pc: int) -> tuple[int, bool]:
-        # (instructions that can run at once from pc on, whether the first is an operation)
-        plan = self._plans.get(pc)
-        if plan is not None:
-            return plan
-        pa = self._translate(pc)
-        if pa is None:
-            return (1, False)
-        words, base = self._words, self._base
-        at = (pa - base) >> 2
-        end = (((pa | 0xFFF) + 1) - base) >> 2
-        first = a64.classify(words[at]) in a64.OBSERVABLE
-        count = 0
-        while at < end:
-            word = words[at]
-            if count and (a64.classify(word) in a64.OBSERVABLE or pc + 4 * count in self._sites):
-                break
-            count += 1
-            at += 1
-            if a64.is_branch(word):
-                break
-        plan = self._plans[pc] = (count, first)
-        return plan
+        return self._code.plan(pe.pc)[1]
 
     def _run(self, pe: PE, limit: int) -> Stop:
         # `pe` is loaded. Enter the engine as often as emulated instructions and new sites make it return.
-        live_pc, counters, handle = self._live.pc, pe.counters, self._address
+        live_pc, counters, handle, blocks = self._live.pc, pe.counters, self._address, self._code.blocks
         self._resume_at = pe.reached if pe.reached == live_pc.value else -1
         pe.reached = -1
         while True:
             pc = live_pc.value
-            if pc not in self._blocks and not self._look_at_entry(pc):
+            if pc not in blocks and not self._look_at_entry(pc):
                 return self._misaligned(pc)
             self._stop = None
             self._at_site = False
@@ -431,92 +383,50 @@ class Engine:
                 return STEP_LIMIT
             self._resume_at = -1
 
-    # -- sites: words that the engine does not show, found when their block is translated ---------
+    # -- sites ------------------------------------------------------------------------------------
 
-    def _translate(self, va: int) -> int | None:
-        # PA of code at `va` on the loaded PE, or None. Pages are kept: code does not move during a run.
-        page = self._pages.get(va >> 12)
-        if page is None:
-            pa = c_uint64()
-            if _vmem_translate(self._address, va, uc_module.UC_PROT_EXEC, pa):
-                return None
-            if not self.memory.contains(pa.value, 4):
-                return None
-            page = self._pages[va >> 12] = pa.value >> 12
-            self._code_pages.add(page)
-        return page << 12 | va & 0xFFF
+    def _fetch_pa(self, va: int) -> int | None:
+        # PA that the loaded PE fetches `va` from.
+        pa = c_uint64()
+        return None if _vmem_translate(self._address, va, uc_module.UC_PROT_EXEC, pa) else pa.value
 
     def _look_at_entry(self, pc: int) -> bool:
-        # The first block of a run is not announced: look at its words up to a branch. False: PC misaligned.
+        # The engine does not announce the first block of a run. False: the PC is misaligned.
         if pc & 3:
             return False
-        pa = self._translate(pc)
-        if pa is None:
-            return True  # the fetch aborts
-        at, end = (pa - self._base) >> 2, (((pa | 0xFFF) + 1) - self._base) >> 2
-        start = at
-        while at < end and not a64.is_branch(self._words[at]):
-            at += 1
-        self._blocks.add(pc)
-        if self._look(pc, (at - start + 1) * 4 if at < end else (at - start) * 4):
+        size = self._code.entry_size(pc)
+        found = self._code.block(pc, size)
+        if found:
+            self._found.append((pc, size, found))
             self._install_found()
         return True
 
-    def _look(self, va: int, size: int) -> bool:
-        # Queue the block when it holds a site that is not hooked yet.
-        pa = self._translate(va)
-        if pa is None:
-            return False
-        at = (pa - self._base) >> 2
-        words = self._words[at : at + (size >> 2)]
-        for index, word in enumerate(words):
-            if _INTERESTING[word >> 24] and va + 4 * index not in self._sites and self._is_site(word):
-                self._found.append((va, size))
-                return True
-        return False
-
-    def _is_site(self, word: int) -> bool:
-        kind = a64.classify(word)
-        if kind in (_SITES if self._hooked_memory else _UNOBSERVED_SITES) or a64.uses_fp(word):
-            return True
-        if kind is Class.MRS:
-            return a64.system_register(word) in self._watched_mrs
-        return self._hooked_memory and kind is Class.MSR and a64.system_register(word) in _SCTLRS
-
     def _install_found(self) -> None:
-        for va, size in self._found:
-            pa = self._translate(va)
-            assert pa is not None
-            at = (pa - self._base) >> 2
-            for index, word in enumerate(self._words[at : at + (size >> 2)]):
-                site = va + 4 * index
-                if _INTERESTING[word >> 24] and site not in self._sites and self._is_site(word):
-                    self._add_site(site, Class.FP if a64.uses_fp(word) else a64.classify(word))
+        for va, size, sites in self._found:
+            for site, kind in sites:
+                self._add_site(site, kind)
             self._uc.ctl_remove_cache(va, va + size)
         self._found.clear()
 
     def _add_site(self, va: int, kind: int) -> None:
-        known = va in self._sites
-        self._sites[va] = kind
-        self._plans.clear()
-        if not known:
+        hooked = va in self._code.sites
+        self._code.sites[va] = kind
+        self._code.plans.clear()
+        if not hooked:
             self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
-            if kind == _BREAK:
-                self._unload()
-                self.forget_code()
 
     # -- hooks: called by the engine, never raise, never call out ---------------------------------
 
     def _on_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
         try:
             pc, size = block[0].pc, block[0].size
-            if pc not in self._blocks:
-                if pc & 3:
-                    self._stop = self._misaligned(pc)
-                    _emu_stop(self._address)
-                    return
-                self._blocks.add(pc)
-                if self._look(pc, size):
+            if pc & 3:
+                self._stop = self._misaligned(pc)
+                _emu_stop(self._address)
+            elif pc not in self._code.blocks:
+                found = self._code.block(pc, size)
+                if found:
+                    self._found.append((pc, size, found))
                     _emu_stop(self._address)
         except BaseException as error:
             self._error = error
@@ -532,21 +442,16 @@ class Engine:
 
     def _on_code(self, _uc: int, va: int, _size: int, _data: int) -> None:
         try:
-            kind = self._sites[va]
-            if kind == _BREAK:
-                if va == self._resume_at:
-                    self._resume_at = -1
-                    return
+            if self._code.sites[va] == BREAKPOINT and va != self._resume_at:
+                assert self._loaded is not None
                 self._stop = Reached(va)
+                self._loaded.reached = va
                 self._at_site = True
-                if self._loaded is not None:
-                    self._loaded.reached = va
                 _emu_stop(self._address)
                 return
-            pa = (
-                (self._pages[va >> 12] << 12 | va & 0xFFF) if va >> 12 in self._pages else self._translate(va)
-            )
-            if pa is not None and self._observe(va, self._words[(pa - self._base) >> 2]):
+            self._resume_at = -1
+            word = self._code.word(va)
+            if word is not None and self._observe(va, word):
                 self._at_site = True
                 _emu_stop(self._address)
         except BaseException as error:
@@ -605,8 +510,8 @@ class Engine:
         live, base_of = self._live, layout.SCTLR_EL
         pc, pstate = live.pc, live.pstate
         sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
-        code_pages, monitors, exclusive = self._code_pages, self.armed_monitors, self._exclusive
-        view, ram, load, store = self.memory.view, self._base, Kind.LOAD, Kind.STORE
+        code_pages, monitors, exclusive = self._code.code_pages, self.armed_monitors, self._exclusive
+        view, ram, load, store = self.memory.view, self.memory.base, Kind.LOAD, Kind.STORE
         load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
 
         def on_read(_uc: int, _kind: int, pa: int, size: int, _value: int, _data: int) -> None:
@@ -644,7 +549,7 @@ class Engine:
                 if monitors:
                     self.store_clears_monitors(pa, size, pe)
                 if pa >> 12 in code_pages:
-                    self._code_written(pa)
+                    self._code.written()
                 record = self.record
                 if record:
                     kind = store_x if exclusive[0] == here and exclusive[1] == stx else store
@@ -663,7 +568,7 @@ class Engine:
         _emu_stop(self._address)  # never resumed, so the half-done instruction does not matter
 
     def store_clears_monitors(self, pa: int, size: int, writer: PE | None) -> None:
-        """Clear the monitor of every PE but ``writer`` whose granule the store hits; that is an event for it."""
+        """Clear the monitor of each PE but ``writer`` whose granule the store hits: an event for it."""
         first, last = pa & -_GRANULE, (pa + size - 1) & -_GRANULE
         for pe, granule in list(self.armed_monitors.items()):
             if granule in (first, last) and pe is not writer:
@@ -671,11 +576,6 @@ class Engine:
                 pe.event = True
                 self.events.append(pe)
                 del self.armed_monitors[pe]
-
-    def _code_written(self, pa: int) -> None:
-        # QEMU translates again by itself; what was derived from the old words must go.
-        self._plans.clear()
-        self._blocks.clear()
 
     # -- stops ------------------------------------------------------------------------------------
 
@@ -691,7 +591,7 @@ class Engine:
             encoding = a64.system_register(word)
             value = pe.overrides.get(encoding)
             if value is None:
-                value = self.clock() if encoding in _COUNTERS else self._read_cp(encoding)
+                value = self.clock() if encoding in COUNTERS else self._read_cp(encoding)
             if word & 31 != 31:
                 live.x[word & 31] = value
         elif kind == Class.SEV:
@@ -771,11 +671,8 @@ class Engine:
 
     def _unknown_register(self, pc: int) -> str | None:
         # An undefined MRS/MSR/SYS names a register that QEMU 5.0 or the Cortex-A72 lacks: never guess.
-        pa = self._translate(pc)
-        if pa is None:
-            return None
-        word = self._words[(pa - self._base) >> 2]
-        if a64.classify(word) in (Class.MRS, Class.MSR):
+        word = self._code.word(pc)
+        if word is not None and a64.classify(word) in (Class.MRS, Class.MSR):
             verb = "read of" if word >> 21 & 1 else "write to"
             return f"{verb} system register {sysreg.name(a64.system_register(word))}"
         return None
@@ -798,7 +695,7 @@ class Engine:
         uc = self._uc
         pstate = uc.reg_read(regs.UC_ARM64_REG_PSTATE)
         current = pstate >> 2 & 3
-        el = max(raised.target_el, current, 1)
+        el = int(max(raised.target_el, current, 1))
         syndrome = raised.syndrome
         ec = syndrome >> 26
         if ec in (0x20, 0x21, 0x24, 0x25):  # the EC says whether the abort came from a lower EL
@@ -819,8 +716,8 @@ class Engine:
         # Unicorn neither banks SP nor rebuilds the cached flags when the host writes PSTATE.
         uc = self._uc
         old = uc.reg_read(regs.UC_ARM64_REG_PSTATE)
-        banks = (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2)
-        banks += (regs.UC_ARM64_REG_SP_EL3,)
+        banks = [regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2]
+        banks.append(regs.UC_ARM64_REG_SP_EL3)
         uc.reg_write(banks[old >> 2 & 3 if old & 1 else 0], uc.reg_read(regs.UC_ARM64_REG_SP))
         uc.reg_write(regs.UC_ARM64_REG_PSTATE, pstate)
         uc.reg_write(regs.UC_ARM64_REG_SP, uc.reg_read(banks[pstate >> 2 & 3 if pstate & 1 else 0]))

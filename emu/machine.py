@@ -1,7 +1,7 @@
 """The machine: actors, memory, one clock each, and the loop that lets a scheduler pick who goes next.
 
-An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that plays
-firmware or kernel C code on that CPU; both are scheduled alike. The machine is the only writer of its trace.
+An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that
+plays firmware or kernel C code on that CPU; both are scheduled alike. The machine is the only writer of its trace.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import Enum
 from functools import cache
 from heapq import heappop, heappush
 from pathlib import Path
+from types import GeneratorType
 from typing import Any, Protocol
 
 from emu.arch import sysreg
@@ -188,7 +189,7 @@ class Machine:
         return self.firmware.conduit if self.firmware else ""
 
     def firmware_result(self, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int:
-        """Ask the firmware outside a run, while a kernel's primary boots; a call that does not return gives 0."""
+        """Ask the firmware outside a run, as a booting primary does; 0 for a call that does not return."""
         assert self.firmware is not None
         return self.firmware.call(self, cpu, function_id & 0xFFFF_FFFF, x1, x2, x3) or 0
 
@@ -404,7 +405,7 @@ class Machine:
             self._set(cpu, State.RUNNABLE)
 
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
-        memory, engine = self.memory, self.engine
+        memory = self.memory
         pc = HOST_PC + self.trace.string(_location(actor.task)) if self.recording else HOST_PC
         match operation:
             case Load(pa, size):
@@ -508,9 +509,9 @@ class Machine:
 
 def _location(task: HostTask | None) -> str:
     # file:line of the yield that the generator, or the innermost one it delegates to, stands at.
-    while task is not None and isinstance(task.gi_yieldfrom, Generator):
+    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
         task = task.gi_yieldfrom
-    assert task is not None
+    assert isinstance(task, GeneratorType)
     return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
 
 

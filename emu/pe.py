@@ -82,7 +82,7 @@ class Counters:
 
 
 class PE:
-    """One core. ``x`` is X0..X30 and the current SP at index 31 (u64 each); ``pc`` a VA of the current regime."""
+    """One core: ``x`` is X0..X30 and the current SP at index 31 (u64 each), ``pc`` a VA."""
 
     __slots__ = (
         "counters",

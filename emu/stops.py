@@ -1,4 +1,4 @@
-"""Why a PE stopped: the values that running one returns. A guest's fault is one of them, never an exception."""
+"""Why a PE stopped: what running one returns. A guest's fault is one of them, not an exception."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Call:
 class Raised:
     """A synchronous exception is pending and not delivered.
 
-    ``syndrome`` is the whole ESR value (EC, IL, ISS), ``far`` a VA or None, ``target_el`` 1..3; ``preferred_return``
-    is the VA that ELR gets.
+    ``syndrome`` is the whole ESR value (EC, IL, ISS), ``far`` a VA or None, ``target_el`` 1..3;
+    ``preferred_return`` is the VA that ELR gets.
     """
 
     syndrome: int

@@ -6,7 +6,8 @@ File format, version 1 (all integers little-endian):
     u16       version, 1
     u32       length of the case text, then the text (UTF-8, one line)
     chunks    u8 tag, u32 length, then that many bytes
-              tag 1: zlib-compressed records of 28 bytes: u8 kind, u8 size, u16 actor, u64 pc, u64 pa, u64 value
+              tag 1: zlib-compressed records of 28 bytes: u8 kind, u8 size, u16 actor,
+                     u64 pc, u64 pa, u64 value
               tag 2: one string (UTF-8); strings are numbered from 0 in file order
 
 Kinds are :class:`emu.operation.Kind`. A string stands in the file before the first record that uses it. A

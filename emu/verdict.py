@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that a run broke: which oracle says so, one line, the CPUs concerned, and the case to run again."""
+    """A rule that a run broke: the oracle that says so, one line, the CPUs, and the case to run again."""
 
     oracle: str
     message: str

@@ -120,7 +120,7 @@ def _check_bringup(case: Case, guest: Guest, method_parallel: bool) -> None:
         return
     if not method_parallel:
         raise InvalidCase(
-            f"bringup=parallel: enable-method {case.enable_method} names one CPU at a time in its release word; "
+            f"bringup=parallel: enable-method {case.enable_method} releases one CPU at a time; "
             "--force runs it all the same"
         )
     if not guest.design.parallel:

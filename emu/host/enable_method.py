@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from emu.errors import InvalidCase
@@ -42,7 +42,7 @@ def make_enable_method(name: str, guest: Guest) -> EnableMethod:
     from emu.host.psci import PsciOperations
     from emu.host.spin_table import SpinTable
 
-    methods = {"psci": PsciOperations, "spin-table": SpinTable}
+    methods: dict[str, Callable[[Guest], EnableMethod]] = {"psci": PsciOperations, "spin-table": SpinTable}
     if name not in methods:
         raise InvalidCase(f"enable-method={name}: not one of {', '.join(methods)}")
     return methods[name](guest)

@@ -1,4 +1,4 @@
-"""Our own fragments in memory: page tables, tasks and stacks, and a boot CPU that went through the same set-up.
+"""Our own fragments in memory: page tables, tasks, stacks, and a boot CPU that has done the same set-up.
 
 Memory from DRAM_BASE: the image at IMAGE_PA, then page tables, the host's data, task_structs, stacks. All of
 it is mapped twice: PA to PA by idmap_pg_dir, and at PA + VA_OFFSET by swapper_pg_dir.

@@ -26,8 +26,8 @@ class IdleTask:
 class Guest:
     """One subject in memory, ready for its secondaries.
 
-    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when the CPU
-    is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the u32
+    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when the
+    CPU is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the u32
     thread_info.cpu in task_struct.
     """
 

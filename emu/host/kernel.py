@@ -197,8 +197,8 @@ def _check_logical_map(memory: Memory, subject: Subject, hwids: list[int], image
 
 
 def _linear_offset(machine: Machine, boot: PE, subject: Subject, host_pa: int) -> int:
-    # VA minus PA of the linear map. It begins at the lowest VA of TTBR1 with the start of DRAM (which is aligned
-    # to ARM64_MEMSTART_ALIGN, and nokaslr keeps it there); whether that holds is asked of the MMU.
+    # VA minus PA of the linear map. It begins at the lowest VA of TTBR1 with the start of DRAM (aligned to
+    # ARM64_MEMSTART_ALIGN, and nokaslr keeps it there); whether that holds is asked of the MMU.
     t1sz = boot.sysreg(sysreg.TCR_EL1) >> 16 & 0x3F
     linear = 2**64 - (1 << 64 - t1sz) - DRAM_BASE
     if machine.engine.translate(boot, host_pa + linear) != host_pa:

@@ -1,4 +1,4 @@
-"""PSCI firmware, as EL3 or a hypervisor implements it (Arm DEN0022 D.b; KVM and TF-A agree on these codes)."""
+"""PSCI firmware, as EL3 or a hypervisor implements it (Arm DEN0022; KVM and TF-A agree on the codes)."""
 
 from __future__ import annotations
 

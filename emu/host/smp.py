@@ -1,4 +1,5 @@
-"""The boot CPU and the C side of a secondary, as host tasks (Linux v6.12 kernel/smp.c, arch/arm64/kernel/smp.c).
+"""The boot CPU and the C side of a secondary, as host tasks (Linux v6.12 kernel/smp.c and
+arch/arm64/kernel/smp.c).
 
 Every access to what the two sides share is an operation on guest memory, so that schedules and memory models
 apply to it. The full cpuhp state machine is not here: a CPU is kicked, waited for, and online.

@@ -1,7 +1,7 @@
 """The spin-table enable-method: firmware's spin loop, the kernel's pen, and the boot CPU's side of both.
 
-Source: Linux v6.12 arch/arm64/kernel/smp_spin_table.c, Documentation/arch/arm64/booting.rst; the word goes back
-to INVALID_HWID once the CPU is up.
+Source: Linux v6.12 arch/arm64/kernel/smp_spin_table.c, Documentation/arch/arm64/booting.rst; the word
+goes back to INVALID_HWID once the CPU is up.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from emu.verdict import Finding
 NAME = "arrival"
 
 _ALL = 2**64 - 1
-# What must equal the boot CPU's, and in which bits: not the ASID and CnP, and not T0SZ, which the kernel switches
-# together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap).
+# What must equal the boot CPU's, and in which bits: not the ASID and CnP, and not T0SZ, which the kernel
+# switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap).
 _SAME_AS_BOOT_CPU = {
     Register.TTBR1_EL1: 0x0000_FFFF_FFFF_FFFE,
     Register.TCR_EL1: _ALL & ~0x3F,

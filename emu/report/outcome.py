@@ -26,9 +26,9 @@ class CpuOutcome:
 def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
     """Return the CPUs by logical number."""
     tasks: dict[int, int] = {}
-    for kind, _size, actor, _pc, pa, value in boot.machine.trace.rows():
+    for kind, _size, cpu, _pc, pa, value in boot.machine.trace.rows():
         if kind == Kind.REGISTER and pa == Register.SP_EL0:
-            tasks[actor] = value
+            tasks[cpu] = value
     subject = boot.guest.subject
     found = []
     for cpu, actor in enumerate(boot.machine.actors):

@@ -1,4 +1,4 @@
-"""Reports for people: dmesg lines, the table of CPUs, findings. Plain at 80 columns, colour on a terminal only."""
+"""Reports for people: dmesg lines, the table of CPUs, findings. Plain but on a terminal."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def _events(boot: Boot) -> Iterator[str]:
             case Kind.EL:
                 yield f"  CPU{cpu} enters EL{value} at {where(record.pc)}"
             case Kind.MMU:
-                yield f"  CPU{cpu} writes SCTLR {value:#x} (MMU {'on' if value & 1 else 'off'}) at {where(record.pc)}"
+                mmu = "on" if value & 1 else "off"
+                yield f"  CPU{cpu} writes SCTLR {value:#x} (MMU {mmu}) at {where(record.pc)}"
             case Kind.EXCEPTION:
                 yield (
                     f"  CPU{cpu} takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}, "

@@ -14,7 +14,7 @@ class Scheduler(Protocol):
     """Picks the next actor; every pick depends on its arguments and the seed alone."""
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
-        """Return one of ``runnable`` (actor indices, ascending, not empty); ``current`` went last, -1 at first."""
+        """Return one of ``runnable`` (actor indices, ascending, not empty); ``current`` went last."""
         ...
 
 

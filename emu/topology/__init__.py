@@ -83,8 +83,8 @@ def flat(cpus: int, boot_cpu: int = 0) -> Topology:
 def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
     """Read the JSON form: ``{"boot_cpu": 0, "cpus": [{"hwid": "0x100"}, ...]}``.
 
-    Numbers are JSON integers or strings such as ``"0x80000000"``; ``midr`` and ``id_registers`` (name to value) are
-    optional.
+    Numbers are JSON integers or strings such as ``"0x80000000"``; ``midr`` and ``id_registers`` (name to
+    value) are optional.
 
     :raises InvalidCase: no such file, not JSON, or a value that breaks a rule
     """
