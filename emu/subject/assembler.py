@@ -43,22 +43,26 @@ def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assemble
     what = [CACHE_FORMAT, metadata.version("keystone-engine"), address, flat.text, sorted(externals.items())]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     if key not in _kept:
-        path = cache_dir() / f"{key}.json"
-        found = _read_cache(path)
+        folder = cache_dir()
+        found = _read_cache(folder / f"{key}.json") if folder else None
         if found is None:
             found = _assemble(flat, address, externals)
-            _write_cache(path, found)
+            if folder:
+                _write_cache(folder / f"{key}.json", found)
         _kept[key] = found
     return _kept[key]
 
 
-def cache_dir() -> Path:
-    """Return the folder of assembled text below the user's cache directory; it need not exist."""
+def cache_dir() -> Path | None:
+    """Return the folder of assembled text below the user's cache directory; it need not exist.
+
+    None when the user has neither XDG_CACHE_HOME nor a home: a folder that others can write to is no cache.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "emu" / "asm"
-    except RuntimeError:  # no home directory
-        return Path(tempfile.gettempdir()) / f"emu-{os.getuid()}" / "asm"
+    except RuntimeError:
+        return None
 
 
 def _read_cache(path: Path) -> Assembled | None:

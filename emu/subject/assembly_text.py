@@ -20,7 +20,7 @@ from emu.arch import sysreg
 from emu.errors import AssemblyError
 
 MACRO_DEPTH_MAX = 64
-STATEMENTS_MAX = 1_000_000
+STATEMENTS_MAX = 250_000
 
 _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*|\d+):")
 _NAME = re.compile(r"(?<![\w.$\\])[A-Za-z_.$][\w.$]*")
@@ -31,6 +31,7 @@ _STRING = re.compile(r'("(?:\\.|[^"\\])*")')
 _TEXT_SECTION = re.compile(r'\.(?:push)?section\s+"?\.(?:[\w.]+\.)?text\b')
 # Their last operand is an address, never a number: an absolute symbol in it stays a symbol.
 _PC_RELATIVE = re.compile(r"(?:adrp?|bl?|b\.?[a-z]{2}|cbn?z|tbn?z|ldr|ldrsw|prfm)$")
+_ADDRESS = re.compile(r"[A-Za-z_.$][\w.$]*(\s*[+-].*)?")
 # No effect on the bytes of one flat section, or on which symbols exist.
 _IGNORED = re.compile(
     r"\.(?:text|globa?l|local|weak|hidden|protected|internal|type|size|arch|arch_extension|cpu|file|ident|loc|"
@@ -348,14 +349,14 @@ class _Expander:
         word, rest = _split_word(line.text)
         if not rest:
             return word
+        operands = _operands(rest)
+        if "" in operands:
+            raise line.error("an operand is missing")
         if word.startswith("."):
-            return f"{word} {', '.join(self._folded(operand) for operand in _operands(rest))}"
-        if _PC_RELATIVE.match(word.lower()):
-            operands = _operands(rest)
-            if re.fullmatch(r"[A-Za-z_.$][\w.$]*(\s*[+-].*)?", operands[-1]):
-                head = [self._immediates(operand) for operand in operands[:-1]]
-                return f"{word} {', '.join([*head, operands[-1]])}"
-        return f"{word} {', '.join(self._immediates(operand) for operand in _operands(rest))}"
+            return f"{word} {', '.join(self._folded(operand) for operand in operands)}"
+        address = _PC_RELATIVE.match(word.lower()) and _ADDRESS.fullmatch(operands[-1])
+        last = operands[-1] if address else self._immediates(operands[-1])
+        return f"{word} {', '.join([*map(self._immediates, operands[:-1]), last])}"
 
     def _immediates(self, operand: str) -> str:
         # An operand with "#expression" as "#number", inside brackets too.

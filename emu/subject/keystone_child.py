@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
 import sys
 from typing import Any
 
 import keystone
+
+ADDRESS_SPACE_BYTES_MAX = 1 << 30  # ".zero 1 << 40" must end this process, not the machine
 
 # In front of the addresses, behind the code. Numbers go in hex: Keystone may take decimal digits for hex.
 _MARK = 0x5EC0_0DA2_D15E_A5ED
@@ -89,6 +92,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Read one job from stdin, write its answer as the last line of stdout."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES_MAX, ADDRESS_SPACE_BYTES_MAX))
     job = json.load(sys.stdin)
     answer = {"assemble": assemble, "check": check}[job["job"]](job)
     sys.stdout.write(json.dumps(answer) + "\n")
