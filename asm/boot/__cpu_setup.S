@@ -23,7 +23,7 @@ __cpu_setup:
         msr     mdscr_el1, x1
 
         mov_q   x17, MAIR_EL1_SET
-        mov_q   x16, (TCR_T0SZ_48 | TCR_T1SZ_48 | TCR_CACHE_FLAGS | TCR_SHARED | TCR_TG_FLAGS | TCR_A1 | TCR_ASID16 | TCR_TBI0)
+        mov_q   x16, TCR_EL1_SET
         mrs     x5, id_aa64mmfr0_el1
         and     x5, x5, #0xf                            // x5 = PARange
         mov     x1, #ID_AA64MMFR0_EL1_PARANGE_48        // more than 48 bits would need LPA2

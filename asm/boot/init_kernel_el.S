@@ -7,10 +7,10 @@
  * memory:   none
  * state:    EL1 or EL2 on entry, EL1h with D, A, I and F masked on exit; MMU off, no stack
  * exits:    eret to x30
- * model:    EL1: SCTLR_EL1 = INIT_SCTLR_EL1_MMU_OFF. EL2: that too, HCR_EL2 = RW, VBAR_EL2 = __hyp_stub_vectors,
- *           VPIDR_EL2 and VMPIDR_EL2 = the real ones, no traps
- *           MODEL: a core without VHE, SPE, GICv3 system registers or fine-grained traps; E2H stuck at 1 is not
- *           handled, so such a core goes on with E2H set
+ * model:    EL1: SCTLR_EL1 = INIT_SCTLR_EL1_MMU_OFF. EL2: that too, HCR_EL2 = RW,
+ *           VBAR_EL2 = __hyp_stub_vectors, VPIDR_EL2 and VMPIDR_EL2 = the real ones, no traps
+ *           MODEL: a core without VHE, SPE, GICv3 system registers or fine-grained traps; where E2H is
+ *           stuck at 1, it goes on with E2H set
  * source:   original; compare Linux v6.12 arch/arm64/kernel/head.S, init_kernel_el and
  *           arch/arm64/include/asm/el2_setup.h
  */

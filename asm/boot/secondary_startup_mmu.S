@@ -4,7 +4,8 @@
  * in:       x19 = logical CPU number or context ID where the design has one; x20 = boot mode
  * out:      x8 = VA of __secondary_switched
  * clobbers: x0-x3, x5, x8, x16, x17, x30, NZCV
- * memory:   reads the literal behind its last instruction; its callees write __early_cpu_boot_status on failure
+ * memory:   reads the literal behind its last instruction; a callee that parks writes
+ *           __early_cpu_boot_status
  * state:    EL1, MMU off on entry and on on exit, no stack; this text must be in the idmap
  * exits:    to __secondary_switched at its VA; or a callee parks the CPU
  * model:    none: control flow only

@@ -6,8 +6,8 @@
  * clobbers: x0 (hwid), x1 (table), x3 (entry), x19 (index), NZCV
  * memory:   reads __cpu_logical_map, u64[NR_CPUS]; writes none
  * state:    EL1, MMU on, no stack
- * exits:    falls through at found, into slot_per_cpu, within 8*NR_CPUS + 8 instructions; else from missing to
- *           __secondary_too_slow
+ * exits:    falls through at found, into slot_per_cpu, within 8*NR_CPUS + 8 instructions; else from
+ *           missing to __secondary_too_slow
  * model:    first i with __cpu_logical_map[i] == hwid(MPIDR_EL1) and != INVALID_HWID
  * source:   original; follows the description of the v2 series (18 June 2026)
  */

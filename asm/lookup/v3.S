@@ -8,8 +8,8 @@
  * state:    EL1, MMU off, no stack: the table must be clean to the PoC
  * exits:    falls through at found, into secondary_startup_mmu, within 8*NR_CPUS + 8 instructions; else from
  *           missing to __secondary_too_slow, without a status
- * model:    first i with __cpu_logical_map[i] == hwid(MPIDR_EL1) and != INVALID_HWID; x19 stays alive to the end
- *           of early boot, where slot_per_cpu and the early status use it
+ * model:    first i with __cpu_logical_map[i] == hwid(MPIDR_EL1) and != INVALID_HWID; x19 stays alive
+ *           to the end of early boot, where slot_per_cpu and the early status use it
  * source:   original; follows the description of the v3 series (24 June 2026)
  */
 #include "macros.inc"
