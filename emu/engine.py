@@ -45,6 +45,7 @@ from emu.pe import PE, Env
 from emu.stops import STEP_LIMIT, Call, Misused, Parked, Raised, Reached, Stop, Unsupported, Waiting
 
 UNLIMITED = 1 << 40
+UNCOUNTED_SECONDS = 300
 # An operation is preceded by invisible instructions; a loop without any operation is cut after this many.
 INVISIBLE_MAX = 1 << 16
 PSTATE_EL = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
@@ -96,6 +97,7 @@ class Engine:
         self._at_site = False  # the last stop came from a code hook: its instruction has not run
         self._emulate: tuple[int, int, int] | None = None
         self._error: BaseException | None = None
+        self._counted = True
         self._resume_at = -1
         self._exception = -1
         self._fault_pa = 0
@@ -313,6 +315,21 @@ class Engine:
         self._load(pe)
         return self._run(pe, instructions_max)
 
+    def run_uncounted(self, pe: PE) -> Stop:
+        """Run ``pe`` until it stops, with no limit and no instruction count: twice as fast.
+
+        For a kernel's primary only, before :meth:`observe_memory`; counted and uncounted code do not mix.
+        A loop that nothing ends is given up after ``UNCOUNTED_SECONDS`` of host time.
+        """
+        assert not self._code.observing, "counted code does not run uncounted"
+        self._load(pe)
+        self._counted = False
+        counters = pe.counters.instructions
+        stop = self._run(pe, UNLIMITED)
+        pe.counters.instructions = counters
+        self._counted = True
+        return stop
+
     def step(self, pe: PE) -> Stop:
         """Run one instruction."""
         self._load(pe)
@@ -351,7 +368,10 @@ class Engine:
             self._at_site = False
             self._emulate = None
             self._exception = -1
-            error = _emu_start(handle, pc, 0, 0, limit)
+            if self._counted:
+                error = _emu_start(handle, pc, 0, 0, limit)
+            else:
+                error = _emu_start(handle, pc, 0, UNCOUNTED_SECONDS * 1_000_000, 0)
             begun = self._counter.value
             if self._at_site:
                 begun -= 1
@@ -362,6 +382,7 @@ class Engine:
             if self._error is not None:
                 pending, self._error = self._error, None
                 raise pending
+            progress = bool(self._found) or self._emulate is not None
             if self._found:
                 self._install_found()
             if self._exception >= 0:
@@ -379,7 +400,7 @@ class Engine:
                 limit -= 1
             elif self._stop is not None:
                 return self._stop
-            if limit <= 0:
+            if limit <= 0 or not (self._counted or progress):
                 return STEP_LIMIT
             self._resume_at = -1
 
@@ -500,10 +521,24 @@ class Engine:
             if self._fp_trapped(pe):
                 self._emulate = (va, word, Class.FP)
                 return True
-        elif kind in (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO, Class.MRS):
+        elif kind is Class.MRS:
+            self._read_register(pe, va, word)
+        elif kind in (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO):
             self._emulate = (va, word, kind)
             return True
         return False
+
+    def _read_register(self, pe: PE, va: int, word: int) -> None:
+        # An MRS that reads something else on this PE: done here, inside the hook, and passed over.
+        encoding = a64.system_register(word)
+        value = pe.overrides.get(encoding)
+        if value is None:
+            if encoding not in COUNTERS:
+                return
+            value = self.clock()
+        if word & 31 != 31:
+            self._live.x[word & 31] = value
+        self._uc.reg_write(regs.UC_ARM64_REG_PC, va + 4)
 
     def _memory_hooks(self) -> tuple[Any, Any]:
         # Closures over plain locals: these two run at every access.
@@ -587,14 +622,7 @@ class Engine:
             return Parked(va)
         if kind == Class.FP:
             return Raised(0x07 << 26 | 1 << 25 | 0x1E << 20, None, 1, va)
-        if kind == Class.MRS:
-            encoding = a64.system_register(word)
-            value = pe.overrides.get(encoding)
-            if value is None:
-                value = self.clock() if encoding in COUNTERS else self._read_cp(encoding)
-            if word & 31 != 31:
-                live.x[word & 31] = value
-        elif kind == Class.SEV:
+        if kind == Class.SEV:
             if record:
                 record(Kind.SEV, 0, va, 0, 0)
             self.send_event()

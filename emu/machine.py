@@ -1,7 +1,7 @@
 """The machine: actors, memory, one clock each, and the loop that lets a scheduler pick who goes next.
 
 An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that
-plays firmware or kernel C code on that CPU; both are scheduled alike. The machine is the only writer of its trace.
+plays firmware or kernel C code on that CPU; both are scheduled alike. Only the machine writes its trace.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ class Machine:
         self._current = -1
         self._quiet_picks = 0
         self._begun = 0
+        self._counter_reads = 0
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -503,8 +504,9 @@ class Machine:
         self.trace.add(kind, cpu, size, pc, pa, value)
 
     def _counter(self) -> int:
-        # CNTVCT_EL0 at 62.5 MHz of simulated time.
-        return self.now * 625 // 10_000
+        # CNTVCT_EL0 at 62.5 MHz of simulated time; each look is a tick later, so that a delay loop ends.
+        self._counter_reads += 1
+        return self.now * 625 // 10_000 + self._counter_reads
 
 
 def _location(task: HostTask | None) -> str:

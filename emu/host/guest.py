@@ -26,9 +26,9 @@ class IdleTask:
 class Guest:
     """One subject in memory, ready for its secondaries.
 
-    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when the
-    CPU is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the u32
-    thread_info.cpu in task_struct.
+    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when
+    the CPU is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the
+    u32 thread_info.cpu in task_struct.
     """
 
     subject: Subject
