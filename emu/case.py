@@ -28,6 +28,7 @@ class Case:
     event_register: int = 0  # of every PE at power-on
     instructions_max: int = 2_000_000_000
     system_map: str = ""
+    design: str = ""  # host side of a .S subject: whose tables and slots it uses
     force: int = 0
 
     def text(self) -> str:

@@ -11,6 +11,8 @@ import click
 
 from emu.designs import DESIGNS
 from emu.errors import InvalidSubject
+from emu.host.fragment import is_source
+from emu.subject.fragment import load_source
 from emu.subject.kernel import is_kernel, load_kernel
 
 # Symbols that the host writes, kicks or waits at.
@@ -71,6 +73,10 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         found["bytes"] = sum(segment.size for segment in loaded.segments)
         found["design"] = {name: value for name, value in fields.items() if name != "name"}
         found["fragments"] = [f"asm/{name}" for name in fragments]
+    elif is_source(subject):
+        loaded = load_source(Path(subject), nr_cpus=nr_cpus)
+        found = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus}
+        found["bytes"] = sum(segment.size for segment in loaded.segments)
     else:
         path = Path(subject)
         if not path.exists():
@@ -93,6 +99,7 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
             "layout": asdict(image.layout),
         }
     found["identity"] = loaded.identity
-    addresses = ((name, loaded.symbols.address(name)) for name in _SYMBOLS)
+    names = [name for name, _va in loaded.symbols] if found["kind"] == "source" else _SYMBOLS
+    addresses = ((name, loaded.symbols.address(name)) for name in names)
     found["symbols"] = {name: f"{va:#018x}" for name, va in addresses if va is not None}
     return found

@@ -41,6 +41,7 @@ def case_options(function: F) -> F:
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
+        click.option("--design", help="Host side of a .S subject: a design's name. [default: v3]"),
         click.option("--force", is_flag=True, help="Run a combination that would be refused."),
         click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),
     )

@@ -10,7 +10,7 @@ from emu.case import Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.enable_method import make_enable_method
-from emu.host.fragment import build_fragment
+from emu.host.fragment import build_fragment, is_source
 from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import build_kernel
 from emu.host.smp import Smp
@@ -43,7 +43,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
     check_case(case)
     topology = topology_of(case)
     trace = Trace(case.text())
-    if case.subject in DESIGNS:
+    if case.subject in DESIGNS or is_source(case.subject):
         machine, guest = build_fragment(case, topology, trace, record)
     elif is_kernel(Path(case.subject)):
         machine, guest = build_kernel(case, topology, trace, record)
@@ -52,7 +52,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
         if not Path(case.subject).exists():
             raise InvalidSubject(f"{case.subject}: no such file, and no design of that name ({names})")
         raise InvalidSubject(
-            f"{case.subject}: neither an arm64 kernel (Image, vmlinux, build tree) nor a design ({names})"
+            f"{case.subject}: neither a design ({names}), a .S file, nor an arm64 kernel"
         )
     if case.identity and case.identity != guest.subject.identity:
         raise InvalidCase(
@@ -96,6 +96,8 @@ def check_case(case: Case) -> None:
         if value not in allowed:
             listed = ", ".join(map(str, allowed))
             raise InvalidCase(f"{name.replace('_', '-')}={value}: not one of {listed}")
+    if case.design and not is_source(case.subject):
+        raise InvalidCase(f"design={case.design}: only a .S file needs the host side named")
     if case.el == 2 and case.conduit == "hvc":
         raise InvalidCase("conduit=hvc: HVC goes to the kernel's own EL2 when el=2; use smc")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:

@@ -7,6 +7,7 @@ it is mapped twice: PA to PA by idmap_pg_dir, and at PA + VA_OFFSET by swapper_p
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from emu.arch import descriptors, sysreg
 from emu.arch.boot import (
@@ -21,15 +22,30 @@ from emu.arch.boot import (
 from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
 from emu.case import Case
 from emu.designs import Design, get
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, Untestable
 from emu.host.guest import Guest, IdleTask
 from emu.host.platform import call, make_machine
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
+from emu.subject.fragment import load_source
 from emu.topology import Topology
 from emu.trace import Trace
 
+DEFAULT_HOST_SIDE = "v3"
+NEEDED_SYMBOLS = (
+    "__boot_cpu_mode",
+    "__cpu_setup",
+    "__enable_mmu",
+    "__per_cpu_offset",
+    "idmap_pg_dir",
+    "init_kernel_el",
+    "secondary_entry",
+    "secondary_start_kernel",
+    "swapper_pg_dir",
+    "vabits_actual",
+    "vectors",
+)
 _TABLES_PA = IMAGE_PA + 0x20_0000  # page tables below the roots
 _ONLINE_PA = _TABLES_PA + 0x10_0000
 _RELEASE_PA = _ONLINE_PA + 0x1_0000
@@ -41,21 +57,22 @@ _MT_NORMAL = 0
 
 
 def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -> tuple[Machine, Guest]:
-    """Return a machine with the design ``case.subject`` loaded, and its guest.
+    """Return a machine with the design or the .S file ``case.subject`` loaded, and its guest.
 
     :raises InvalidCase: more CPUs than NR_CPUS
+    :raises AssemblyError: the text does not assemble
+    :raises Untestable: it lacks a symbol that the boot path needs
     """
-    design = get(case.subject)
     cpus = topology.logical
     nr_cpus = case.nr_cpus or len(cpus)
     if len(cpus) > nr_cpus:
         raise InvalidCase(f"topology {topology.name}: {len(cpus)} CPUs, but nr-cpus={nr_cpus}")
+    design, subject = _load(case, nr_cpus)
     if case.enable_method != "psci" and design.context_id_pointer:
         # No context ID arrives, so the secondary falls back to the global data.
         design = replace(
             design, context_id_pointer=False, data_symbol="secondary_data", data_per_cpu=False, parallel=False
         )
-    subject = design.load(nr_cpus)
     end = _STACKS_PA + THREAD_SIZE * len(cpus)
     memory = Memory(DRAM_BASE, (end - DRAM_BASE + descriptors.BLOCK_2M - 1) & -descriptors.BLOCK_2M)
     for segment in subject.segments:
@@ -78,6 +95,26 @@ def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -
     )
     _start_boot_cpu(machine, subject, design)
     return machine, guest
+
+
+def is_source(subject: str) -> bool:
+    """Tell whether ``subject`` names assembly text."""
+    return Path(subject).suffix in (".S", ".s")
+
+
+def _load(case: Case, nr_cpus: int) -> tuple[Design, Subject]:
+    if not is_source(case.subject):
+        design = get(case.subject)
+        return design, design.load(nr_cpus)
+    design = get(case.design or DEFAULT_HOST_SIDE)
+    subject = load_source(Path(case.subject), nr_cpus=nr_cpus)
+    needed = {*NEEDED_SYMBOLS, design.data_symbol, design.lookup_table or design.data_symbol}
+    for symbol in sorted(needed):
+        if subject.symbols.address(symbol) is None:
+            raise Untestable(
+                f"{case.subject}: no symbol {symbol}; the boot path with the tables of {design.name} needs it"
+            )
+    return design, subject
 
 
 def _pa_of(va: int) -> int:

@@ -30,6 +30,7 @@ class _Seen:
     expect: dict[Expect, int] = field(default_factory=dict)
     landings: list[dict[Register, int]] = field(default_factory=list)
     outcome: str = ""
+    ended_at: int = 0
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
@@ -38,7 +39,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
     boot: dict[Register, int] = {}
     current: dict[Register, int] = {}
     modes: int | None = None
-    for kind, size, actor, _pc, pa, value in trace.rows():
+    for kind, size, actor, pc, pa, value in trace.rows():
         if kind < Kind.POWER_ON:
             continue
         seen = cpus.setdefault(actor, _Seen())
@@ -52,7 +53,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         elif kind == Kind.REGISTER:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
-            seen.outcome = trace.strings[value]
+            seen.outcome, seen.ended_at = trace.strings[value], pc
         elif kind == Kind.BOOT_MODE:
             modes = value
     findings = [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
@@ -73,7 +74,8 @@ def judge(case: str, trace: Trace) -> list[Finding]:
 
 def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
     if not seen.landings:
-        return [f"CPU{cpu} never came to secondary_start_kernel: {seen.outcome or 'no trace of it'}"]
+        where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
+        return [f"CPU{cpu} never came to secondary_start_kernel: {where}"]
     messages = []
     if len(seen.landings) > 1:
         messages.append(f"CPU{cpu} came to secondary_start_kernel {len(seen.landings)} times")

@@ -97,7 +97,8 @@ def design_lines(fragments: Sequence[str]) -> list[Line]:
 def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = MappingProxyType({})) -> Subject:
     """Assemble a user's .S file at IMAGE_PA.
 
-    Includes are looked for beside the file, then in asm/include. The constants of the boot ABI and NR_CPUS
+    Includes are looked for beside the file, then in asm/include and asm/, so that a file can be made of our
+    fragments and its own. The constants of the boot ABI and NR_CPUS
     are defined beforehand. A name in ``defines`` is also an absolute symbol that ``adr`` and branches reach.
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
@@ -105,7 +106,7 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
     :raises AssemblyError: FILE:LINE and the assembler's reason
     """
     values = constants(nr_cpus, defines)
-    lines = read(path, str(path), [asm_dir() / "include"], set())
+    lines = read(path, str(path), [asm_dir() / "include", asm_dir()], set())
     return _subject(path.name, flatten(lines, values), values, defines)
 
 
