@@ -1,0 +1,59 @@
+"""Helpers of tests that boot a case: run it, judge it, look at what each CPU did."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+
+from emu.case import Case
+from emu.host.build import Boot, build
+from emu.operation import OPERATIONS
+from emu.oracles import judge
+from emu.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    boot: Boot
+    verdict: Verdict
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcome of each CPU."""
+        return [actor.outcome for actor in self.boot.machine.actors]
+
+    @property
+    def messages(self) -> list[str]:
+        """The messages of all findings."""
+        return [finding.message for finding in self.verdict.findings]
+
+    @property
+    def trace_bytes(self) -> bytes:
+        """The trace as it stands in a file."""
+        sink = io.BytesIO()
+        self.boot.machine.trace.attach(sink)
+        return sink.getvalue()
+
+    def operations(self) -> dict[int, list[tuple[object, ...]]]:
+        """The operations of each secondary, in its own order; a host task's PC as its file:line."""
+        trace = self.boot.machine.trace
+        found: dict[int, list[tuple[object, ...]]] = defaultdict(list)
+        for kind, size, cpu, pc, pa, value in trace.rows():
+            if kind in OPERATIONS and cpu:
+                found[cpu].append((kind, size, trace.location(pc) or pc, pa, value))
+        return dict(found)
+
+
+def run(text: str, *, record: bool = False) -> Run:
+    """Build, run and judge the case that ``text`` describes."""
+    return finish(build(Case.parse(text), record=record))
+
+
+def finish(boot: Boot) -> Run:
+    """Run a machine that is built."""
+    boot.machine.run()
+    boot.machine.finish()
+    return Run(boot, judge(boot.case.text(), boot.machine.trace))

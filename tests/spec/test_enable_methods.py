@@ -1,0 +1,130 @@
+"""PSCI and spin-table, call by call and word by word."""
+
+from __future__ import annotations
+
+import pytest
+from booting import finish, run
+
+from emu.arch.mpidr import INVALID_HWID
+from emu.arch.psci import Affinity, Function, Return
+from emu.case import Case
+from emu.host.build import build
+from emu.operation import Kind
+
+ENTRY = 0x4020_0000
+
+
+def call(machine, function: Function, x1: int = 0, x2: int = 0, x3: int = 0) -> int | None:
+    return machine.firmware.call(machine, 0, function, x1, x2, x3)
+
+
+@pytest.fixture
+def machine():
+    return build(Case.parse("v3 topology=flat:4")).machine
+
+
+def test_version_is_1_1(machine) -> None:
+    """DEN0022 5.3 PSCI_VERSION: major in bits 30:16."""
+    assert call(machine, Function.PSCI_VERSION) == 0x1_0001
+
+
+def test_features_knows_what_it_implements_and_nothing_else(machine) -> None:
+    """DEN0022 5.17 PSCI_FEATURES."""
+    assert call(machine, Function.PSCI_FEATURES, Function.CPU_ON64) == 0
+    assert call(machine, Function.PSCI_FEATURES, Function.CPU_SUSPEND64) == Return.PSCI_RET_NOT_SUPPORTED
+    assert call(machine, Function.PSCI_FEATURES, 0x8400_00FF) == Return.PSCI_RET_NOT_SUPPORTED
+
+
+def test_migrate_info_type_says_no_migration_needed(machine) -> None:
+    """DEN0022 5.9: 2, a trusted OS is not present."""
+    assert call(machine, Function.MIGRATE_INFO_TYPE) == 2
+
+
+def test_cpu_on_twice_returns_already_on(machine) -> None:
+    """DEN0022 5.6 CPU_ON."""
+    assert call(machine, Function.CPU_ON64, 1, ENTRY) == Return.PSCI_RET_SUCCESS
+    assert call(machine, Function.CPU_ON64, 1, ENTRY) == Return.PSCI_RET_ALREADY_ON
+
+
+def test_cpu_on_of_the_caller_returns_already_on(machine) -> None:
+    assert call(machine, Function.CPU_ON64, 0, ENTRY) == Return.PSCI_RET_ALREADY_ON
+
+
+def test_cpu_on_of_an_unknown_hwid_returns_invalid_parameters(machine) -> None:
+    assert call(machine, Function.CPU_ON64, 0x99, ENTRY) == Return.PSCI_RET_INVALID_PARAMS
+
+
+def test_cpu_on_outside_dram_returns_invalid_address(machine) -> None:
+    assert call(machine, Function.CPU_ON64, 1, 0x1000) == Return.PSCI_RET_INVALID_ADDRESS
+    assert call(machine, Function.CPU_ON64, 1, ENTRY + 2) == Return.PSCI_RET_INVALID_ADDRESS
+
+
+def test_cpu_on_gives_the_context_id_in_x0_with_the_mmu_off(machine) -> None:
+    """DEN0022 6.4: x0 = context ID, caller's exception level, MMU and caches off, interrupts masked."""
+    call(machine, Function.CPU_ON64, 2, ENTRY, 0xC0FFEE)
+    pe = machine.actors[2].pe
+    assert (pe.x[0], pe.pc, pe.el, pe.mmu_on) == (0xC0FFEE, ENTRY, 1, False)
+
+
+def test_affinity_info_follows_on_and_off(machine) -> None:
+    """DEN0022 5.7 AFFINITY_INFO."""
+    assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.OFF
+    call(machine, Function.CPU_ON64, 1, ENTRY)
+    assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.ON
+    machine.firmware.call(machine, 1, Function.CPU_OFF, 0, 0, 0)
+    assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.OFF
+    assert call(machine, Function.AFFINITY_INFO64, 0x99) == Return.PSCI_RET_INVALID_PARAMS
+
+
+def test_cpu_on_after_cpu_off_starts_it_again(machine) -> None:
+    call(machine, Function.CPU_ON64, 1, ENTRY)
+    assert machine.firmware.call(machine, 1, Function.CPU_OFF, 0, 0, 0) is None
+    assert call(machine, Function.CPU_ON64, 1, ENTRY, 7) == Return.PSCI_RET_SUCCESS
+    assert machine.actors[1].pe.x[0] == 7
+
+
+@pytest.mark.parametrize("function", [Function.SYSTEM_OFF, Function.SYSTEM_RESET])
+def test_system_off_and_reset_end_the_run(machine, function: Function) -> None:
+    call(machine, function)
+    assert machine.stopped == function.name
+    assert not machine.step()
+
+
+def test_unknown_function_returns_not_supported(machine) -> None:
+    assert call(machine, 0x8400_0042) == Return.PSCI_RET_NOT_SUPPORTED
+
+
+def test_each_secondary_is_kicked_once_with_its_own_hwid() -> None:
+    done = run("v3 topology=flat:20")
+    calls = [r for r in done.boot.machine.trace if r.kind is Kind.CALL and r.actor == 0]
+    assert [r.pa for r in calls] == list(done.boot.guest.hwids[1:])
+    assert {r.value for r in calls} == {Function.CPU_ON64}
+
+
+def test_context_id_design_hands_each_cpu_a_pointer_to_its_own_data() -> None:
+    done = run("context-id topology=flat:4")
+    starts = [r.value for r in done.boot.machine.trace if r.kind is Kind.POWER_ON]
+    assert starts == [done.boot.guest.slot_va(cpu) for cpu in (1, 2, 3)]
+
+
+def test_release_word_is_cleaned_after_every_write_and_goes_back_to_invalid() -> None:
+    """The pen reads with its MMU off: each write of the word needs a clean to the PoC before the SEV."""
+    done = run("v3 enable-method=spin-table topology=flat:4", record=True)
+    word = done.boot.guest.subject.pa("secondary_holding_pen_release")
+    host = [r for r in done.boot.machine.trace if r.actor == 0 and r.kind < Kind.POWER_ON]
+    writes = [i for i, r in enumerate(host) if r.kind is Kind.STORE and r.pa == word]
+    assert [host[i].value for i in writes] == [1, INVALID_HWID, 2, INVALID_HWID, 3, INVALID_HWID]
+    for i in writes:
+        assert (host[i + 1].kind, host[i + 1].pa) == (Kind.CACHE, word)
+        assert host[i + 2].kind is Kind.BARRIER
+        if host[i].value != INVALID_HWID:
+            assert host[i + 3].kind is Kind.SEV
+    assert done.boot.machine.memory.read(word, 8) == INVALID_HWID
+
+
+def test_pen_holds_every_cpu_until_its_hwid_is_written() -> None:
+    boot = build(Case.parse("v3 enable-method=spin-table topology=flat:4"))
+    done = finish(boot)
+    landed = [r.actor for r in boot.machine.trace if r.kind is Kind.LAND]
+    assert landed == [1, 2, 3]
+    assert done.messages == []

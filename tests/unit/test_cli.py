@@ -1,0 +1,156 @@
+"""The command line as a user meets it: output, exit status, one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emu.trace import read_trace
+
+DESIGNS = ("mainline", "rfc", "v2", "v3", "context-id")
+
+
+def emu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_boot_alone_shows_eight_cpus_online() -> None:
+    done = emu("boot")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CPU7: Booted secondary processor 0x0000000007 [0x410fd083]" in done.stdout
+    assert "smp: Brought up 1 node, 8 CPUs" in done.stdout
+    assert "pass: 8 of 8 CPUs online, 0 findings" in done.stdout
+
+
+def test_plain_text_fits_80_columns_and_has_no_escape_codes() -> None:
+    done = emu("boot", "mainline", "--bringup", "parallel", "--force", "--el", "2")
+    table = done.stdout.split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+
+
+def test_json_is_one_object_with_the_documented_keys() -> None:
+    done = emu("boot", "rfc", "--cpus", "3", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert {"case", "verdict", "cpus", "findings", "counters", "dmesg"} <= set(found)
+    assert found["verdict"] == "pass"
+    assert [(cpu["cpu"], cpu["hwid"], cpu["outcome"]) for cpu in found["cpus"]] == [
+        (0, 0, "online"),
+        (1, 1, "online"),
+        (2, 2, "online"),
+    ]
+    assert found["dmesg"][0] == "smp: Bringing up secondary CPUs ..."
+    assert found["counters"]["instructions"] == sum(cpu["instructions"] for cpu in found["cpus"])
+
+
+def test_finding_gives_exit_status_1_and_a_case_that_reproduces_it() -> None:
+    first = emu("boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--json")
+    found = json.loads(first.stdout)
+    assert first.returncode == 1
+    assert found["verdict"] == "fail"
+    assert {"oracle", "message", "case"} <= set(found["findings"][0])
+    again = emu("boot", "--case", found["findings"][0]["case"], "--json")
+    assert again.stdout == first.stdout
+
+
+def test_verbose_shows_firmware_calls_and_landings() -> None:
+    done = emu("boot", "--cpus", "2", "-v")
+    for line in (
+        "calls CPU_ON64(x1=0x1)",
+        "CPU1 starts at secondary_entry",
+        "CPU1 lands at secondary_start_kernel",
+    ):
+        assert line in done.stdout
+
+
+def test_trace_option_writes_a_readable_trace(tmp_path: Path) -> None:
+    path = tmp_path / "boot.trace"
+    assert emu("boot", "--cpus", "2", "--trace", str(path)).returncode == 0
+    trace = read_trace(path)
+    assert trace.case == "v3 topology=flat:2 bringup=parallel"
+    assert len(trace) > 50
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
+    found = json.loads(emu("info", design, "--json").stdout)
+    assert found["subject"] == design
+    assert "secondary_entry" in found["symbols"]
+    assert emu("info", design).stdout.startswith("subject:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["bot"], 2, "No such command 'bot'"),
+        (["boot", "--colour"], 2, "No such option '--colour'"),
+        (["boot", "v4"], 2, "v4: no such file, and no design of that name"),
+        (["boot", "/etc/hostname"], 2, "/etc/hostname: neither a design"),
+        (["boot", "/bin/ls"], 2, "/bin/ls"),
+        (["boot", "/nonexistent/Image"], 2, "/nonexistent/Image: no such file"),
+        (["boot", "--cpus", "0"], 2, "cpus=0: NR_CPUS is 1..4096"),
+        (["boot", "--cpus", "4097"], 2, "cpus=4097: NR_CPUS is 1..4096"),
+        (["boot", "--cpus", "many"], 2, "'many' is not a valid integer"),
+        (["boot", "--nr-cpus", "4097"], 2, "nr-cpus=4097: NR_CPUS is 1..4096"),
+        (["boot", "--nr-cpus", "0"], 2, "nr-cpus=0: NR_CPUS is 1..4096"),
+        (["boot", "--cpus", "8", "--nr-cpus", "4"], 2, "8 CPUs, but nr-cpus=4"),
+        (["boot", "--cpus", "8", "--topology", "flat:4"], 2, "give one of them"),
+        (["boot", "--topology", "round:4"], 2, "round:4"),
+        (["boot", "--boot-cpu", "8"], 2, "boot_cpu=8"),
+        (["boot", "--el", "3"], 2, "el=3: not one of 1, 2"),
+        (["boot", "--el", "2", "--conduit", "hvc"], 2, "conduit=hvc"),
+        (["boot", "--conduit", "fax"], 2, "conduit=fax: not one of smc, hvc"),
+        (["boot", "--enable-method", "telepathy"], 2, "enable-method=telepathy"),
+        (["boot", "--scheduler", "lottery"], 2, "scheduler=lottery: not one of random, round-robin"),
+        (["boot", "--scheduler", "random:x"], 2, "scheduler=random:x: the seed"),
+        (["boot", "--grain", "sand"], 2, "grain=sand"),
+        (["boot", "--memory", "weak"], 2, "memory=weak: not one of coherent"),
+        (["boot", "--latency", "none"], 2, "latency=none"),
+        (["boot", "--case", "v3 colour=red"], 2, "colour=red"),
+        (["boot", "--case", "'v3"], 2, "case"),
+        (["boot", "mainline", "--bringup", "parallel"], 2, "--force runs it all the same"),
+        (["boot", "v3", "--enable-method", "spin-table", "--bringup", "parallel"], 2, "--force runs it"),
+        (["boot", "--trace", "/nonexistent/t"], 2, "/nonexistent/t"),
+        (["info", "v4"], 2, "v4: no such file"),
+        (["info", "v3", "--nr-cpus", "4097"], 2, "nr_cpus=4097"),
+    ],
+)
+def test_wrong_input_is_one_line_on_stderr(arguments: list[str], status: int, says: str) -> None:
+    done = emu(*arguments)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_text_that_does_not_assemble_is_untestable_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.S").write_text("start:\n        mov     x0, #1\n        movv    x1, #2\n")
+    done = emu("boot", "bad.S", cwd=tmp_path)
+    assert done.returncode == 125
+    assert done.stderr.startswith("emu: bad.S:3: ")
+
+
+def test_text_without_the_boot_path_is_untestable(tmp_path: Path) -> None:
+    (tmp_path / "short.S").write_text("start:\n        ret\n")
+    done = emu("boot", "short.S", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (125, 1)
+    assert "short.S: no symbol " in done.stderr
+
+
+def test_failed_boot_leaves_no_trace_file(tmp_path: Path) -> None:
+    assert emu("boot", "v4", "--trace", str(tmp_path / "t")).returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_every_command_says_what_it_does() -> None:
+    assert "boot" in emu("--help").stdout
+    for command in ("boot", "info"):
+        assert emu(command, "--help").returncode == 0
