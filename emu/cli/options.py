@@ -60,6 +60,8 @@ def make_case(
     if cpus is not None and options.get("topology"):
         raise InvalidCase(f"--cpus {cpus} and --topology {options['topology']}: give one of them")
     case = Case.parse(case_text) if case_text else Case(DEFAULT_SUBJECT)
+    if options.get("nr_cpus") is not None:
+        check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if subject:
         changes["subject"] = subject
