@@ -1,31 +1,40 @@
 # Every target sets up what it needs in .venv; a fresh machine needs Python 3.11, make and gcc.
-PYTHON ?= python3
+PYTHON ?= $(firstword $(shell command -v python3 python3.11 2>/dev/null) python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+# What boot and bench need, and what test and lint need besides.
+USE    := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+RULES  := pyproject.toml $(wildcard setup.py)
 
 .PHONY: setup boot test lint bench clean
 
-setup: $(STAMP)
+setup: $(DEV)
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@
+$(USE): $(RULES)
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[kallsyms]'
+	@touch $@
 
-boot: setup
-	$(BIN)/emu boot
+$(DEV): $(USE)
+	@echo "adding the tools of test and lint to $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
 
-test: setup
-	$(BIN)/pytest $(PYTEST_ARGS)
+boot: $(USE)
+	@$(BIN)/emu boot
 
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: $(DEV)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-bench: setup
-	$(BIN)/python -m bench $(BENCH_ARGS)
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(USE)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
