@@ -16,6 +16,50 @@ _HOW = {
 }
 
 
+class _SkipsAreFailures:
+    """Ends a run in which anything was skipped or expected to fail with a non-zero status, and says what."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if hasattr(report, "wasxfail"):
+            self._found.append(f"{report.nodeid}: xfail {report.wasxfail}".rstrip())
+        elif report.skipped:
+            self._found.append(f"{report.nodeid}: {_reason(report)}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._found.append(f"{report.nodeid}: {_reason(report)}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._found and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._found:
+            terminalreporter.section("skips are failures")
+            for line in self._found:
+                terminalreporter.line(line)
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--skips-are-failures``, which CI gives: there every test has what it needs."""
+    parser.addoption(
+        "--skips-are-failures", action="store_true", help="fail when a test is skipped or xfails"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what the options ask for."""
+    if config.getoption("--skips-are-failures"):
+        config.pluginmanager.register(_SkipsAreFailures(), "skips-are-failures")
+
+
 @pytest.fixture(scope="session")
 def real_kernel() -> Callable[[str], Path]:
     """Return the path that an environment variable names, or skip the test with what to put there."""
@@ -23,7 +67,7 @@ def real_kernel() -> Callable[[str], Path]:
     def path(variable: str) -> Path:
         value = os.environ.get(variable)
         if not value:
-            pytest.skip(f"set {variable} to {_HOW[variable]}")
+            pytest.skip(f"set {variable} to {_HOW[variable]} (tools/fetch-kernels)")
         found = Path(value)
         assert found.exists(), f"{variable}={value}: no such file"
         return found
