@@ -1,0 +1,80 @@
+"""A fresh process that times a part of itself: ``python -m bench.inside WHAT ...`` prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from emu.case import Case
+from emu.host.build import build, topology_of
+from emu.host.fragment import build_fragment
+from emu.machine import Grain, Machine
+from emu.operation import OPERATIONS
+from emu.trace import Trace
+
+_AFF3 = 1 << 32  # affinity level 3 of the CPUs that are in the table but not in the machine
+
+
+def bring_up(subject: str, cpus: int) -> dict[str, Any]:
+    """Time ``machine.run()``, from the boot CPU's first kick to the last CPU's arrival, at free speed."""
+    boot = build(Case(subject, topology=f"flat:{cpus}"))
+    start = time.perf_counter()
+    boot.machine.run()
+    seconds = time.perf_counter() - start
+    boot.machine.finish()
+    online = sum(actor.outcome == "online" for actor in boot.machine.actors)
+    assert online == cpus, f"{online} of {cpus} CPUs online"
+    return {"seconds": seconds}
+
+
+def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
+    """Time CPUs that all look for themselves at once, in v3's table, where they come last.
+
+    All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
+    """
+    case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
+    trace = Trace(case.text())
+    machine, guest = build_fragment(case, topology_of(case), trace, record)
+    table_pa = guest.subject.pa("__cpu_logical_map")
+    for index in range(entries):
+        mine = index - (entries - cpus)
+        machine.memory.write(table_pa + 8 * index, 8, guest.hwids[mine] if mine >= 0 else _AFF3 | index)
+    for cpu in range(cpus):
+        machine.power_on(cpu, guest.entry_pa, 0)
+    before = _instructions(machine)
+    start = time.perf_counter()
+    machine.run()
+    seconds = time.perf_counter() - start
+    instructions = _instructions(machine) - before
+    operations = sum(row[0] in OPERATIONS for row in trace.rows())
+    least = cpus * (entries - cpus)
+    assert machine.picks > least, f"{machine.picks} picks: the CPUs did not take turns"
+    if grain is Grain.INSTRUCTION:
+        assert machine.picks >= instructions, "more than one instruction between two picks"
+    if record:
+        assert operations > least, f"{operations} operations: the CPUs did not look through the table"
+    return {
+        "seconds": seconds,
+        "instructions": instructions,
+        "operations": operations,
+        "picks": machine.picks,
+    }
+
+
+def _instructions(machine: Machine) -> int:
+    return sum(actor.pe.counters.instructions for actor in machine.actors)
+
+
+def main(what: str, *arguments: str) -> None:
+    """Run one measurement and print its result."""
+    if what == "bring-up":
+        found = bring_up(arguments[0], int(arguments[1]))
+    else:
+        found = scan(Grain(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3] == "record")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

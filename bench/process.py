@@ -1,0 +1,85 @@
+"""Fresh processes: how long one took, and how much memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.result import Broken, Skipped
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL_VARIABLE = "EMU_KERNEL_612"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A process that ended well: wall time in seconds, peak resident set in bytes, what it printed."""
+
+    seconds: float
+    peak_bytes: int
+    stdout: str
+
+
+def run_python(*arguments: str) -> Finished:
+    """Run this Python with ``arguments`` in the project's folder.
+
+    :raises Broken: it did not end with status 0
+    """
+    command = [sys.executable, *arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.perf_counter()
+        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        stdout, stderr = out.read().decode(), err.read().decode()
+    if child.returncode:
+        last = (stderr.strip().splitlines() or stdout.strip().splitlines() or ["no message"])[-1]
+        raise Broken(f"{' '.join(arguments)}: status {child.returncode}: {last[:300]}")
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB, on macOS in bytes
+    return Finished(seconds, usage.ru_maxrss * scale, stdout)
+
+
+def run_boot(subject: str, cpus: int) -> Finished:
+    """Run ``emu boot SUBJECT --cpus CPUS --json`` and check that every CPU came online.
+
+    :raises Broken: it did not, or the verdict is another than pass
+    """
+    done = run_python("-m", "emu", "boot", subject, "--cpus", str(cpus), "--json")
+    answer = json.loads(done.stdout)
+    online = sum(cpu["outcome"] == "online" for cpu in answer["cpus"])
+    if online != cpus or answer["verdict"] != "pass":
+        raise Broken(f"emu boot {subject} --cpus {cpus}: verdict {answer['verdict']}, {online} CPUs online")
+    return done
+
+
+def run_inside(*arguments: str) -> Any:
+    """Run ``python -m bench.inside`` and return the object that it printed."""
+    return json.loads(run_python("-m", "bench.inside", *arguments).stdout)
+
+
+def kernel() -> str:
+    """Return the path of the 6.12 Image.
+
+    :raises Skipped: the variable that names it is not set, or names no file
+    """
+    path = os.environ.get(KERNEL_VARIABLE, "")
+    if not path:
+        raise Skipped(f'{KERNEL_VARIABLE} is not set; eval "$(tools/fetch-kernels 612)"')
+    if not Path(path).is_file():
+        raise Skipped(f"{KERNEL_VARIABLE}={path}: no such file")
+    return str(Path(path).resolve())
