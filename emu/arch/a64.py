@@ -55,9 +55,17 @@ OBSERVABLE = frozenset(
 )
 
 _HINTS = {1: Class.YIELD, 2: Class.WFE, 3: Class.WFI, 4: Class.SEV, 5: Class.SEVL}
-_BARRIERS = {2: Class.CLREX, 4: Class.BARRIER, 5: Class.BARRIER, 6: Class.BARRIER, 7: Class.BARRIER}
+_BARRIERS = {
+    1: Class.BARRIER,  # DSB with the nXS qualifier
+    2: Class.CLREX,
+    4: Class.BARRIER,
+    5: Class.BARRIER,
+    6: Class.BARRIER,
+    7: Class.BARRIER,  # SB
+}
 B_SELF = 0x1400_0000
-_ERET = 0xD69F_03E0
+_ERETS = frozenset({0xD69F_03E0, 0xD69F_0BFF, 0xD69F_0FFF})  # ERET, ERETAA, ERETAB
+_FPCR_OR_FPSR = 0xD51B_4400  # MSR and MRS differ in bit 21, FPCR and FPSR in bit 5
 
 
 def _system(word: int) -> Class:
@@ -68,7 +76,7 @@ def _system(word: int) -> Class:
         return _BARRIERS.get(word >> 5 & 7, Class.INVISIBLE)
     if word & 0xFFF8_0000 == 0xD508_0000:
         op1, crn, crm, op2 = word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7
-        if crn == 8:
+        if crn in (8, 9):
             return Class.TLB
         if crn != 7:
             return Class.INVISIBLE
@@ -89,6 +97,8 @@ def classify(word: int) -> Class:
         return _system(word)
     if word & 0x0A00_0000 == 0x0800_0000:  # loads and stores
         if word & 0x3F80_0000 == 0x0800_0000:  # exclusive: o2 (bit 23) clear
+            if word & 0x80A0_0000 == 0x0020_0000:
+                return Class.MEMORY  # CASP
             return Class.LOAD_EXCLUSIVE if word & 0x40_0000 else Class.STORE_EXCLUSIVE
         if word & 0xFF00_0000 == 0xD800_0000 or word & 0xFFC0_0000 == 0xF980_0000:
             return Class.INVISIBLE  # PRFM (literal, unsigned offset)
@@ -99,7 +109,7 @@ def classify(word: int) -> Class:
         return Class.EXCEPTION
     if word == B_SELF:
         return Class.SPIN
-    if word & 0xFFFF_FFFF == _ERET:
+    if word in _ERETS:
         return Class.ERET
     if word & 0x0E00_0000 == 0x0E00_0000:
         return Class.FP
@@ -107,10 +117,10 @@ def classify(word: int) -> Class:
 
 
 def uses_fp(word: int) -> bool:
-    """Tell whether the word reads or writes a SIMD and floating-point register (CPACR_EL1.FPEN applies)."""
-    if word & 0x0E00_0000 == 0x0E00_0000:
+    """Tell whether the word reads or writes SIMD and floating-point state (CPACR_EL1.FPEN applies)."""
+    if word & 0x0C00_0000 == 0x0C00_0000:  # data processing, and loads and stores with V (bit 26) set
         return True
-    return word & 0x0E00_0000 == 0x0C00_0000  # loads and stores with V (bit 26) set
+    return word & 0xFFDF_FFC0 == _FPCR_OR_FPSR
 
 
 def is_branch(word: int) -> bool:
