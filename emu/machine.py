@@ -25,8 +25,10 @@ from emu.operation import (
     CacheOp,
     Delay,
     FirmwareCall,
+    GuestCall,
     Kind,
     Load,
+    LoadUntil,
     Log,
     Operation,
     Park,
@@ -40,7 +42,8 @@ from emu.schedulers import Scheduler
 from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
 from emu.trace import HOST_PC, Trace
 
-HostTask = Generator[Operation, Any, "int | None"]
+# A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
+HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
 
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
 SPIN_PICKS = 1 << 16  # picks after which a delayed actor gets a turn although others are busy
@@ -63,6 +66,7 @@ class State(Enum):
     RUNNABLE = "runnable"
     WAITING = "waiting"  # for an event
     DELAYED = "delayed"
+    SPINNING = "spinning"  # in a LoadUntil
     ENDED = "ended"
 
 
@@ -87,6 +91,7 @@ class Actor:
         "pending",
         "spent",
         "state",
+        "suspended",
         "task",
         "time",
         "vector",
@@ -95,6 +100,7 @@ class Actor:
     def __init__(self, pe: PE) -> None:
         self.pe = pe
         self.task: HostTask | None = None
+        self.suspended: HostTask | None = None  # the task that waits for a GuestCall
         self.pending: Operation | None = None  # the host task's next operation
         self.state = State.OFF
         self.time = 0  # ns
@@ -123,6 +129,9 @@ class Machine:
         self.engine = Engine(memory, self._counter)
         self.engine.send_event = self.send_event
         self.scheduler = scheduler
+        attach = getattr(scheduler, "attach", None)
+        if attach:
+            attach(lambda cpu: self.actors[cpu].time)
         self.trace = trace
         self.grain = grain
         self.recording = record
@@ -136,7 +145,11 @@ class Machine:
         self.stopped = ""  # why run() ended early
         self._landings: dict[int, Callable[[int], HostTask]] = {}
         self._runnable: list[int] = []
-        self._delayed: list[tuple[int, int]] = []
+        self._timers: list[tuple[int, int, int, Callable[[], None] | None]] = []
+        self._timer_number = 0
+        self._spinning: dict[int, list[int]] = {}  # PA to the CPUs whose LoadUntil reads it
+        self._intercepts: dict[int, Callable[[int], None]] = {}
+        self.return_va = 0  # where a GuestCall returns to: an address whose instruction never runs
         self._waiting: set[int] = set()
         self._current = -1
         self._quiet_picks = 0
@@ -166,11 +179,11 @@ class Machine:
         actor.outcome = ""
         self._advance_task(cpu, actor, None)
 
-    def power_on(self, cpu: int, entry_pa: int, x0: int) -> None:
-        """Switch ``cpu`` on at ``entry_pa`` (PA) with x0 given, MMU off, at the machine's entry EL."""
+    def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
+        """Switch ``cpu`` on at ``entry_pa`` (PA) with x0 given, MMU off, at ``el`` or the entry EL."""
         actor = self.actors[cpu]
-        self.engine.reset(actor.pe, self.entry_el, entry_pa, x0)
-        actor.task = None
+        self.engine.reset(actor.pe, el or self.entry_el, entry_pa, x0)
+        actor.task = actor.suspended = None
         actor.vector = -1
         actor.outcome = ""
         caller = self.actors[self._current].time if self._current >= 0 else 0
@@ -193,6 +206,21 @@ class Machine:
         """Ask the firmware outside a run, as a booting primary does; 0 for a call that does not return."""
         assert self.firmware is not None
         return self.firmware.call(self, cpu, function_id & 0xFFFF_FFFF, x1, x2, x3) or 0
+
+    def call_later(self, ns: int, cpu: int, action: Callable[[], None]) -> None:
+        """Let firmware do something about ``cpu`` when ``ns`` have passed for the CPU that runs now."""
+        now = self.actors[self._current].time if self._current >= 0 else self.now
+        self._timer(now + ns, cpu, action)
+
+    def intercept(self, va: int, handler: Callable[[int], None]) -> None:
+        """Do ``handler(cpu)`` in place of the guest's function at ``va``."""
+        self._intercepts[va] = handler
+        self.engine.break_at(va)
+
+    def allow_guest_calls(self, return_va: int) -> None:
+        """Let host tasks call guest functions, which return to ``return_va``: no code runs there."""
+        self.return_va = return_va
+        self.engine.break_at(return_va)
 
     def log(self, line: str) -> None:
         """Add one line of dmesg to the trace, from the CPU that runs now."""
@@ -229,12 +257,16 @@ class Machine:
     def finish(self) -> None:
         """Say in the trace where every CPU ended that has not said so itself."""
         for cpu, actor in enumerate(self.actors):
+            if actor.state is State.ENDED:
+                continue  # it has said so
             if actor.outcome:
-                continue
-            if actor.state is State.OFF:
+                pass
+            elif actor.state is State.OFF:
                 actor.outcome = "off"
             elif actor.state is State.WAITING:
                 actor.outcome = "asleep in WFE"
+            elif actor.state is State.SPINNING:
+                actor.outcome = "spins for ever"
             elif actor.task is not None:
                 actor.outcome = "in a host task"
             else:
@@ -246,15 +278,18 @@ class Machine:
     def step(self) -> bool:
         """Let the scheduler pick one actor and run it for one grain; False when the run is over."""
         runnable = self._runnable
-        if self._delayed:
+        if self._timers:
             self._quiet_picks += 1
-            while self._delayed and (
-                not runnable or self._delayed[0][0] <= self.now or self._quiet_picks > SPIN_PICKS
+            while self._timers and (
+                not runnable or self._timers[0][0] <= self.now or self._quiet_picks > SPIN_PICKS
             ):
-                deadline, cpu = heappop(self._delayed)
+                deadline, _, cpu, action = heappop(self._timers)
                 self.now = max(self.now, deadline)
                 self._quiet_picks = 0
-                self._set(cpu, State.RUNNABLE)
+                if action:
+                    action()
+                elif self.actors[cpu].state is State.DELAYED and self.actors[cpu].deadline == deadline:
+                    self._set(cpu, State.RUNNABLE)
         if not runnable or self.stopped:
             return False
         cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self._current)
@@ -302,6 +337,12 @@ class Machine:
                 self._call(cpu, actor, stop)
             case Raised():
                 self._raise(cpu, actor, stop)
+            case Reached(va) if va in self._intercepts:
+                self._intercepts[va](cpu)
+                pe.pc = pe.x[30]
+            case Reached(va) if va == self.return_va:
+                actor.task, actor.suspended = actor.suspended, None
+                self._advance_task(cpu, actor, pe.x[0])
             case Reached(va):
                 self._land(cpu, actor, va)
             case Parked(va):
@@ -376,6 +417,8 @@ class Machine:
             if operation.__class__ is WaitForEvent and result is None:
                 actor.pending = None  # resumed by the event
                 return
+            if actor.state is State.SPINNING:
+                return  # a store to the word makes it look again
             self._advance_task(cpu, actor, result)
             if self.grain is not Grain.FREE or actor.state is not State.RUNNABLE or actor.task is None:
                 return
@@ -389,8 +432,8 @@ class Machine:
             actor.pending = actor.task.send(value)
         except StopIteration as done:
             actor.task = None
-            if done.value is not None:  # the PA at which the CPU goes on
-                self.power_on(cpu, done.value, 0)
+            if done.value is not None:
+                self.power_on(cpu, *done.value)
             else:
                 self._set(cpu, State.ENDED)
             return
@@ -401,7 +444,7 @@ class Machine:
         if isinstance(actor.pending, Delay):
             actor.deadline = actor.time + actor.pending.ns
             self._set(cpu, State.DELAYED)
-            heappush(self._delayed, (actor.deadline, cpu))
+            self._timer(actor.deadline, cpu, None)
         else:
             self._set(cpu, State.RUNNABLE)
 
@@ -413,6 +456,13 @@ class Machine:
                 value = memory.read(pa, size)
                 self._record_now(Kind.LOAD, cpu, pc, pa, value, size)
                 return value
+            case LoadUntil(pa, size, wanted):
+                value = memory.read(pa, size)
+                self._record_now(Kind.LOAD, cpu, pc, pa, value, size)
+                if value == wanted or (wanted is None and value):
+                    return value
+                self._spinning.setdefault(pa, []).append(cpu)
+                self._set(cpu, State.SPINNING)
             case Store(pa, value, size):
                 value &= (1 << 8 * size) - 1
                 self._host_store(pa, size, value)
@@ -442,6 +492,12 @@ class Machine:
             case FirmwareCall(function_id, x1, x2, x3):
                 actor.time += self.latency.call
                 return self._firmware_call(cpu, actor, pc, function_id, x1, x2, x3)
+            case GuestCall(va, arguments):
+                actor.task, actor.suspended = None, actor.task
+                for index, argument in enumerate(arguments):
+                    actor.pe.x[index] = argument
+                actor.pe.x[30] = self.return_va
+                actor.pe.pc = va
             case Delay(ns):
                 actor.time = max(actor.time, actor.deadline)
                 self._record_now(Kind.DELAY, cpu, pc, 0, ns)
@@ -457,6 +513,15 @@ class Machine:
         self.engine.store_clears_monitors(pa, size, None)
         if self.engine.is_code(pa, size):
             self.engine.forget_code()
+        for cpu in self._spinning.pop(pa, ()):
+            spinner = self.actors[cpu]
+            if spinner.state is State.SPINNING:
+                spinner.time = max(spinner.time, self.actors[self._current].time)
+                self._set(cpu, State.RUNNABLE)
+
+    def _timer(self, deadline: int, cpu: int, action: Callable[[], None] | None) -> None:
+        self._timer_number += 1
+        heappush(self._timers, (deadline, self._timer_number, cpu, action))
 
     # -- states -----------------------------------------------------------------------------------
 

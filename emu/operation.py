@@ -101,6 +101,18 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadUntil:
+    """Spin: read until the word is ``value``, or not 0 when that is None; gives the value.
+
+    Only stores of host tasks end it: no guest code writes a word that the host spins on.
+    """
+
+    pa: int
+    size: int = 8
+    value: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """Write the low ``size`` bytes of ``value`` at ``pa``."""
 
@@ -155,6 +167,14 @@ class FirmwareCall:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestCall:
+    """Run the guest's function at ``va`` on this CPU with x0.. given; gives x0 (u64) when it returns."""
+
+    va: int
+    arguments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delay:
     """Let ``ns`` of simulated time pass."""
 
@@ -177,6 +197,7 @@ class Log:
 
 Operation = (
     Load
+    | LoadUntil
     | Store
     | AtomicUpdate
     | Barrier
@@ -184,6 +205,7 @@ Operation = (
     | SendEvent
     | WaitForEvent
     | FirmwareCall
+    | GuestCall
     | Delay
     | Park
     | Log

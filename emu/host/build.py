@@ -51,9 +51,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
         names = ", ".join(DESIGNS)
         if not Path(case.subject).exists():
             raise InvalidSubject(f"{case.subject}: no such file, and no design of that name ({names})")
-        raise InvalidSubject(
-            f"{case.subject}: neither a design ({names}), a .S file, nor an arm64 kernel"
-        )
+        raise InvalidSubject(f"{case.subject}: neither a design ({names}), a .S file, nor an arm64 kernel")
     if case.identity and case.identity != guest.subject.identity:
         raise InvalidCase(
             f"case: identity={case.identity}: {case.subject} now is {guest.subject.identity}; "

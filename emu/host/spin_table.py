@@ -38,7 +38,7 @@ class SpinTable:
         while True:
             entry_pa = yield Load(word_pa)
             if entry_pa:
-                return int(entry_pa)
+                return int(entry_pa), 0
             yield WaitForEvent()
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:

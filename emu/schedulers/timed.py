@@ -1,0 +1,25 @@
+"""Timed: always the actor whose clock is earliest, so that simulated time is meaningful."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+NAME = "timed"
+
+
+class Timed:
+    """Picks by the actors' clocks, the lower index among equals."""
+
+    def __init__(self, _seed: int = 0) -> None:
+        self._time_of: Callable[[int], int] = lambda cpu: 0
+
+    def attach(self, time_of: Callable[[int], int]) -> None:
+        """Take the machine's clocks: ns by actor index."""
+        self._time_of = time_of
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        """Return the runnable actor that is earliest."""
+        return min(runnable, key=self._time_of)
+
+
+SCHEDULER = Timed
