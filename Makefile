@@ -2,7 +2,8 @@
 PYTHON ?= $(firstword $(shell command -v python3 python3.11 2>/dev/null) python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-# What boot and bench need, and what test and lint need besides.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What boot needs, and what the others need besides.
 USE    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 RULES  := pyproject.toml $(wildcard setup.py)
@@ -14,12 +15,19 @@ setup: $(DEV)
 $(USE): $(RULES)
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[kallsyms]'
+	@$(PIP) --editable .
 	@touch $@
 
+# vmlinux-to-elf wants minilzo for LZO-compressed images alone, and that is compiled against Python.h: where
+# there is none (Debian without python3-dev) it is left out.
 $(DEV): $(USE)
-	@echo "adding the tools of test and lint to $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "adding the tools of test, lint and bench to $(VENV)"
+	@if $(BIN)/python -c "import os, sysconfig; \
+	exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"; then \
+	    $(PIP) --editable '.[dev]'; \
+	else \
+	    $(PIP) --editable '.[test]' 'ruff<1' 'mypy<3' && $(PIP) --no-deps 'vmlinux-to-elf<2' lz4 peewee; \
+	fi
 	@touch $@
 
 boot: $(USE)
@@ -33,7 +41,7 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(USE)
+bench: $(DEV)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean:
