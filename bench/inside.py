@@ -7,10 +7,11 @@ import sys
 import time
 from typing import Any
 
+from emu.actor import Grain
 from emu.case import Case
 from emu.host.build import build, topology_of
 from emu.host.fragment import build_fragment
-from emu.machine import Grain, Machine
+from emu.machine import Machine
 from emu.operation import OPERATIONS
 from emu.trace import Trace
 

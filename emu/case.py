@@ -28,6 +28,10 @@ class Case:
     event_register: int = 0  # of every PE at power-on
     instructions_max: int = 2_000_000_000
     system_map: str = ""
+    base: str = "auto"  # order of secondary_start_kernel(): 6.12 or v3
+    fault: str = ""  # CPU:KIND[:N],...
+    append: str = ""  # kernel parameters: maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=
+    cycle: int = 0
     design: str = ""  # host side of a .S subject: whose tables and slots it uses
     force: int = 0
 

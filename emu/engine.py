@@ -82,6 +82,8 @@ class Engine:
         self.memory = memory
         self.clock = clock
         self.record: Recorder | None = None
+        self.watched = range(0)  # PAs whose stores go to `record_store` even when nothing is recorded
+        self.record_store: Recorder | None = None
         self.send_event: Callable[[], None] = lambda: None
         self.armed_monitors: dict[PE, int] = {}  # PA of the granule
         self.events: list[PE] = []  # PEs whose event register a cleared monitor has set
@@ -589,6 +591,8 @@ class Engine:
                 if record:
                     kind = store_x if exclusive[0] == here and exclusive[1] == stx else store
                     record(kind, size, here, pa, value & ((1 << 8 * size) - 1))
+                elif pa in self.watched and self.record_store:
+                    self.record_store(store, size, here, pa, value & ((1 << 8 * size) - 1))
             except BaseException as error:
                 self._error = error
 

@@ -2,19 +2,18 @@
 
 An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that
 plays firmware or kernel C code on that CPU; both are scheduled alike. Only the machine writes its trace.
+
+This is one file because whatever changes an actor's state, a clock or the trace has this one owner.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Generator
-from enum import Enum
-from functools import cache
+from collections.abc import Callable
 from heapq import heappop, heappush
-from pathlib import Path
-from types import GeneratorType
-from typing import Any, Protocol
+from typing import Protocol
 
+from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
 from emu.engine import UNLIMITED, Engine
 from emu.latency import PROFILES
@@ -42,32 +41,9 @@ from emu.schedulers import Scheduler
 from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
 from emu.trace import HOST_PC, Trace
 
-# A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
-HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
-
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
 SPIN_PICKS = 1 << 16  # picks after which a delayed actor gets a turn although others are busy
 _EC_HVC, _EC_SMC, _IL = 0x16, 0x17, 1 << 25
-_HERE = Path(__file__).parent.parent
-
-
-class Grain(Enum):
-    """What a PE does before the scheduler picks again; the same operations result at any grain."""
-
-    FREE = "free"
-    OPERATION = "operation"
-    INSTRUCTION = "instruction"
-
-
-class State(Enum):
-    """What an actor is up to."""
-
-    OFF = "off"
-    RUNNABLE = "runnable"
-    WAITING = "waiting"  # for an event
-    DELAYED = "delayed"
-    SPINNING = "spinning"  # in a LoadUntil
-    ENDED = "ended"
 
 
 class Firmware(Protocol):
@@ -77,38 +53,6 @@ class Firmware(Protocol):
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
         """Return x0 (signed), or None when the call does not return (CPU_OFF)."""
-        ...
-
-
-class Actor:
-    """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""
-
-    __slots__ = (
-        "deadline",
-        "landings",
-        "outcome",
-        "pe",
-        "pending",
-        "spent",
-        "state",
-        "suspended",
-        "task",
-        "time",
-        "vector",
-    )
-
-    def __init__(self, pe: PE) -> None:
-        self.pe = pe
-        self.task: HostTask | None = None
-        self.suspended: HostTask | None = None  # the task that waits for a GuestCall
-        self.pending: Operation | None = None  # the host task's next operation
-        self.state = State.OFF
-        self.time = 0  # ns
-        self.spent = 0  # ns of the PE's counters that `time` has
-        self.deadline = 0
-        self.landings = 0
-        self.outcome = ""
-        self.vector = -1  # where the last exception was taken to
 
 
 class Machine:
@@ -222,6 +166,10 @@ class Machine:
         self.return_va = return_va
         self.engine.break_at(return_va)
 
+    def watch_stores(self, pa: int, size: int) -> None:
+        """Keep every store of a PE to these bytes in the trace, whatever else is recorded."""
+        self.engine.watched = range(pa, pa + size)
+
     def log(self, line: str) -> None:
         """Add one line of dmesg to the trace, from the CPU that runs now."""
         cpu = max(self._current, 0)
@@ -250,6 +198,7 @@ class Machine:
     def run(self) -> None:
         """Let the actors run until none can, or a limit ends the run (``stopped`` says which)."""
         self.engine.record = self._record if self.recording else None
+        self.engine.record_store = self._record
         self.engine.observe_memory()
         while self.step():
             pass
@@ -265,10 +214,8 @@ class Machine:
                 actor.outcome = "off"
             elif actor.state is State.WAITING:
                 actor.outcome = "asleep in WFE"
-            elif actor.state is State.SPINNING:
-                actor.outcome = "spins for ever"
-            elif actor.task is not None:
-                actor.outcome = "in a host task"
+            elif actor.state is State.SPINNING or actor.task is not None:
+                actor.outcome = f"in {function_name(actor.task)}"
             else:
                 actor.outcome = "still running"
             at = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
@@ -450,7 +397,7 @@ class Machine:
 
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
         memory = self.memory
-        pc = HOST_PC + self.trace.string(_location(actor.task)) if self.recording else HOST_PC
+        pc = HOST_PC + self.trace.string(location(actor.task)) if self.recording else HOST_PC
         match operation:
             case Load(pa, size):
                 value = memory.read(pa, size)
@@ -572,18 +519,3 @@ class Machine:
         # CNTVCT_EL0 at 62.5 MHz of simulated time; each look is a tick later, so that a delay loop ends.
         self._counter_reads += 1
         return self.now * 625 // 10_000 + self._counter_reads
-
-
-def _location(task: HostTask | None) -> str:
-    # file:line of the yield that the generator, or the innermost one it delegates to, stands at.
-    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
-        task = task.gi_yieldfrom
-    assert isinstance(task, GeneratorType)
-    return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
-
-
-@cache
-def _file_name(path: str) -> str:
-    # Below the package's parent the name is relative, so that a trace does not tell where it was made.
-    here = Path(path)
-    return str(here.relative_to(_HERE)) if here.is_relative_to(_HERE) else here.name

@@ -75,6 +75,12 @@ class Expect(IntEnum):
     VECTORS = 4
     ENTRY_EL = 5
     SECONDARY = 6  # 1 when the host meant to bring this CPU up
+    FAULTY = (
+        7  # 1 when it has been broken on purpose: it need not come up, but what becomes of it must be told
+    )
+    EARLY_STATUS = 8  # value: PA of __early_cpu_boot_status, pa: the first byte behind
+    STUCK_52_BIT_VA = 9  # value: first PC (PA) of the loop, pa: the first byte behind
+    STUCK_NO_GRAN = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def case_options(function: F) -> F:
         click.option(
             "--nr-cpus", type=int, help="NR_CPUS of a fragment, 1..4096. [default: as many as CPUs]"
         ),
-        click.option("--bringup", help="serial or parallel. [default: the most parallel that works]"),
+        click.option("--bringup", help="serial, split or parallel. [default: the most parallel]"),
         click.option("--enable-method", help="psci or spin-table. [default: psci]"),
         click.option("--conduit", help="smc or hvc. [default: smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
@@ -42,6 +42,12 @@ def case_options(function: F) -> F:
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
         click.option("--design", help="Host side of a .S subject: a design's name. [default: v3]"),
+        click.option("--base", help="Order of secondary_start_kernel(): 6.12 or v3. [default: the design's]"),
+        click.option(
+            "--fault", multiple=True, metavar="CPU:KIND", help="Break a CPU; also 4-7:KIND, CPU:KIND:N."
+        ),
+        click.option("--append", metavar="TEXT", help="maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=."),
+        click.option("--cycle", type=int, help="Take all CPUs down and up again so many times."),
         click.option("--force", is_flag=True, help="Run a combination that would be refused."),
         click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),
     )
@@ -63,6 +69,7 @@ def make_case(
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    changes["fault"] = ",".join(changes.get("fault", ())) or case.fault
     if subject:
         changes["subject"] = subject
     if cpus is not None:

@@ -31,6 +31,9 @@ class Design:
     :ivar context_id_pointer: PSCI context ID = VA of the CPU's struct secondary_data (0: the global one)
     :ivar early_status: layout of __early_cpu_boot_status, one of EARLY_STATUS_KINDS
     :ivar parallel: CPUs may be kicked before earlier ones have taken their data
+    :ivar decodes_failures: the boot CPU reads what a CPU that did not come up has left behind
+    :ivar base: the order of secondary_start_kernel(), "6.12" or "v3"
+    :ivar data_read_only_after_init: the data is __ro_after_init, although every later bring-up writes it
     """
 
     name: str
@@ -44,6 +47,9 @@ class Design:
     context_id_pointer: bool
     early_status: str
     parallel: bool
+    decodes_failures: bool
+    base: str
+    data_read_only_after_init: bool = False
 
     def load(self, nr_cpus: int) -> Subject:
         """Assemble the design.

@@ -24,4 +24,6 @@ DESIGN = Design(
     context_id_pointer=True,
     early_status="per_reason",
     parallel=True,
+    decodes_failures=True,
+    base="v3",
 )

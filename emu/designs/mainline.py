@@ -21,4 +21,6 @@ DESIGN = Design(
     context_id_pointer=False,
     early_status="global",
     parallel=False,
+    decodes_failures=True,
+    base="6.12",
 )

@@ -20,4 +20,7 @@ DESIGN = Design(
     context_id_pointer=False,
     early_status="global",
     parallel=True,
+    decodes_failures=False,
+    base="6.12",
+    data_read_only_after_init=True,
 )

@@ -21,4 +21,6 @@ DESIGN = Design(
     context_id_pointer=False,
     early_status="global",
     parallel=True,
+    decodes_failures=False,
+    base="6.12",
 )

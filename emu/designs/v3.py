@@ -21,4 +21,6 @@ DESIGN = Design(
     context_id_pointer=False,
     early_status="per_cpu",
     parallel=True,
+    decodes_failures=True,
+    base="v3",
 )

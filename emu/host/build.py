@@ -9,10 +9,16 @@ from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidSubject
-from emu.host.enable_method import make_enable_method
+from emu.host.bringup import STRATEGIES
+from emu.host.cpuhp import Core
+from emu.host.enable_method import EnableMethod, make_enable_method
+from emu.host.faults import parse_faults
 from emu.host.fragment import build_fragment, is_source
 from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import build_kernel
+from emu.host.kick import make_kick
+from emu.host.parameters import Parameters, parse_parameters
+from emu.host.secondary import ORDERS, Secondary
 from emu.host.smp import Smp
 from emu.machine import Machine
 from emu.subject.kernel import is_kernel
@@ -21,7 +27,6 @@ from emu.trace import Trace
 
 CONDUITS = ("smc", "hvc")
 MEMORY_MODELS = ("coherent",)
-BRINGUPS = ("auto", "serial", "parallel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Boot:
     topology: Topology
     guest: Guest
     machine: Machine
+    core: Core
 
 
 def build(case: Case, *, record: bool = False) -> Boot:
@@ -58,23 +64,45 @@ def build(case: Case, *, record: bool = False) -> Boot:
             "the bytes that the case was made with are gone"
         )
     method = make_enable_method(case.enable_method, guest)
-    parallel = guest.design.parallel and method.parallel
-    case = replace(
-        case,
-        identity=guest.subject.identity if case.subject not in DESIGNS else "",
-        bringup=("parallel" if parallel else "serial") if case.bringup == "auto" else case.bringup,
-    )
+    parameters = parse_parameters(case.append)
+    case = _settle(case, guest, method, parameters)
     trace.case = case.text()
-    _check_bringup(case, guest, method.parallel)
-    smp = Smp(machine, guest, method, parallel=case.bringup == "parallel")
-    machine.land_at(guest.landing_va, smp.secondary_start_kernel)
-    secondaries = range(1, len(guest.hwids))
-    note_expectations(machine, guest, secondaries)
+    _check_bringup(case, guest, method)
+    core = Core(guest.data, len(guest.hwids))
+    kick = make_kick(machine, guest, core, method)
+    strategy = STRATEGIES[case.bringup](kick)
+    faults = parse_faults(case.fault, len(guest.hwids))
+    secondary = Secondary(
+        machine, guest, core, method, faults, base=case.base, syncs_alive=strategy.syncs_alive
+    )
+    machine.land_at(guest.landing_va, secondary.start_kernel)
+    possible = min(parameters.nr_cpus or len(guest.hwids), len(guest.hwids))
+    for cpu in range(possible):
+        machine.memory.write(guest.data.present(cpu), 1, 1)
+    maxcpus = possible if parameters.maxcpus is None else parameters.maxcpus
+    secondaries = range(1, possible)
+    note_expectations(machine, guest, [cpu for cpu in secondaries if cpu < maxcpus], faults)
     for actor in machine.actors:
         actor.pe.event = bool(case.event_register)
     method.power_on(machine)
-    machine.start_task(0, smp.boot_cpu(secondaries))
-    return Boot(case, topology, guest, machine)
+    smp = Smp(machine, guest, core, kick, strategy, method, faults)
+    machine.start_task(0, smp.boot_cpu(secondaries, maxcpus, case.cycle))
+    return Boot(case, topology, guest, machine, core)
+
+
+def _settle(case: Case, guest: Guest, method: EnableMethod, parameters: Parameters) -> Case:
+    # Every choice that was left open, made.
+    parallel = guest.design.parallel and method.parallel and parameters.parallel is not False
+    least = "split" if guest.design.parallel and method.parallel else "serial"
+    bringup = ("parallel" if parallel else least) if case.bringup == "auto" else case.bringup
+    if bringup == "parallel" and parameters.parallel is False:
+        raise InvalidCase(f"bringup=parallel: contradicts {case.append!r}")
+    return replace(
+        case,
+        identity=guest.subject.identity if case.subject not in DESIGNS else "",
+        bringup=bringup,
+        base=guest.design.base if case.base == "auto" else case.base,
+    )
 
 
 def check_case(case: Case) -> None:
@@ -83,7 +111,8 @@ def check_case(case: Case) -> None:
     :raises InvalidCase: a value that is not one of its choices, or a pair that excludes itself
     """
     choices = {
-        "bringup": BRINGUPS,
+        "bringup": ("auto", *STRATEGIES),
+        "base": ("auto", *ORDERS),
         "conduit": CONDUITS,
         "memory": MEMORY_MODELS,
         "el": (1, 2),
@@ -115,10 +144,12 @@ def topology_of(case: Case) -> Topology:
     return read_topology(Path(case.topology), case.boot_cpu or None)
 
 
-def _check_bringup(case: Case, guest: Guest, method_parallel: bool) -> None:
+def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:
+    if case.cycle and not method.can_die:
+        raise InvalidCase(f"cycle={case.cycle}: enable-method {case.enable_method} cannot take a CPU down")
     if case.bringup != "parallel" or case.force:
         return
-    if not method_parallel:
+    if not method.parallel:
         raise InvalidCase(
             f"bringup=parallel: enable-method {case.enable_method} releases one CPU at a time; "
             "--force runs it all the same"

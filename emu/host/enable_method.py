@@ -16,6 +16,7 @@ class EnableMethod(Protocol):
 
     name: str
     parallel: bool  # CPUs may be kicked before earlier ones have left
+    can_die: bool  # a CPU can be switched off again
 
     def power_on(self, machine: Machine) -> None:
         """Put the secondaries where firmware leaves them at reset."""
@@ -31,6 +32,14 @@ class EnableMethod(Protocol):
 
     def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
         """After ``cpu`` has come up, or has been given up."""
+        ...
+
+    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
+        """On ``cpu``: leave for good; does not return where ``can_die``."""
+        ...
+
+    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
+        """Make sure that ``cpu`` is gone; give 0 or a negative errno."""
         ...
 
 

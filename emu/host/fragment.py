@@ -23,7 +23,8 @@ from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
 from emu.case import Case
 from emu.designs import Design, get
 from emu.errors import InvalidCase, Untestable
-from emu.host.guest import Guest, IdleTask
+from emu.host.data import HostData
+from emu.host.guest import Guest, IdleTask, siblings_of
 from emu.host.platform import call, make_machine
 from emu.machine import Machine
 from emu.memory import Memory
@@ -47,8 +48,7 @@ NEEDED_SYMBOLS = (
     "vectors",
 )
 _TABLES_PA = IMAGE_PA + 0x20_0000  # page tables below the roots
-_ONLINE_PA = _TABLES_PA + 0x10_0000
-_RELEASE_PA = _ONLINE_PA + 0x1_0000
+_DATA_PA = _TABLES_PA + 0x10_0000
 _TASKS_PA = _TABLES_PA + 0x20_0000
 _STACKS_PA = DRAM_BASE + 0x100_0000
 _PER_CPU_BASE = 0xFFFF_0000_4000_0000  # __per_cpu_offset[0]; only told apart, never dereferenced
@@ -89,9 +89,10 @@ def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -
         midrs=[cpu.midr for cpu in cpus],
         idle=idle,
         pa_of=_pa_of,
-        online_pa=_ONLINE_PA,
-        release_pa=_RELEASE_PA,
+        data=HostData(_DATA_PA),
         tsk_ti_cpu=TSK_TI_CPU,
+        page_size=4096,
+        siblings=siblings_of(topology),
     )
     _start_boot_cpu(machine, subject, design)
     return machine, guest
@@ -127,7 +128,7 @@ def _map_everything(memory: Memory, subject: Subject) -> None:
     def allocate() -> int:
         nonlocal next_table
         next_table += 0x1000
-        assert next_table <= _ONLINE_PA, "page tables reach the host's data"
+        assert next_table <= _DATA_PA, "page tables reach the host's data"
         return next_table - 0x1000
 
     for root, va in (("idmap_pg_dir", memory.base), ("swapper_pg_dir", memory.base + VA_OFFSET)):

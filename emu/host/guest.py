@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from emu.arch.boot import SECONDARY_DATA_SIZE
 from emu.designs import Design
+from emu.host.data import HostData
 from emu.machine import Machine
 from emu.operation import Expect, Kind
 from emu.subject import Subject
+from emu.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class IdleTask:
 class Guest:
     """One subject in memory, ready for its secondaries.
 
-    ``pa_of`` turns a kernel VA into a PA; ``online_pa`` is the host's array of bytes, one per CPU, set when
-    the CPU is online; ``release_pa`` an array of u64 ``cpu-release-addr``; ``tsk_ti_cpu`` the offset of the
-    u32 thread_info.cpu in task_struct.
+    ``pa_of`` turns a kernel VA into a PA; ``data`` are the C-side variables that the host plays;
+    ``tsk_ti_cpu`` is the offset of the u32 thread_info.cpu in task_struct, ``page_size`` the granule in
+    bytes; ``siblings`` are the CPUs that are not the first thread of their core.
     """
 
     subject: Subject
@@ -37,9 +39,10 @@ class Guest:
     midrs: Sequence[int]
     idle: Sequence[IdleTask]
     pa_of: Callable[[int], int]
-    online_pa: int
-    release_pa: int
+    data: HostData
     tsk_ti_cpu: int
+    page_size: int
+    siblings: frozenset[int] = frozenset()
     entry_symbol: str = "secondary_entry"
 
     @property
@@ -66,7 +69,14 @@ class Guest:
         return self.slot_va(cpu) if self.design.context_id_pointer else 0
 
 
-def note_expectations(machine: Machine, guest: Guest, secondaries: Sequence[int]) -> None:
+def siblings_of(topology: Topology) -> frozenset[int]:
+    """Return the logical CPUs that are not the first thread of their core."""
+    return frozenset(cpu for cpu, description in enumerate(topology.logical) if description.thread)
+
+
+def note_expectations(
+    machine: Machine, guest: Guest, secondaries: Sequence[int], faulty: Collection[int]
+) -> None:
     """Put into the trace what the check on arrival needs, so that it can judge from the trace alone."""
     trace = machine.trace
     vectors = guest.subject.va("vectors")
@@ -79,9 +89,35 @@ def note_expectations(machine: Machine, guest: Guest, secondaries: Sequence[int]
             (Expect.VECTORS, vectors),
             (Expect.ENTRY_EL, machine.entry_el),
             (Expect.SECONDARY, int(cpu in secondaries)),
+            (Expect.FAULTY, int(cpu in faulty)),
         ):
             trace.add(Kind.EXPECT, cpu, what, 0, 0, value)
+    for what, (low, high) in _places(guest).items():
+        trace.add(Kind.EXPECT, 0, what, 0, high, low)
+        if what is Expect.EARLY_STATUS:
+            machine.watch_stores(low, high - low)
     boot = machine.actors[0].pe
     trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
     for register, value in machine.registers(boot):
         trace.add(Kind.REGISTER, 0, 8, boot.pc, register, value)
+
+
+def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:
+    # (first PA, PA behind) of the early status and of the loops that a CPU parks in before its MMU is on.
+    symbols = guest.subject.symbols
+    found = {}
+    for what, names in _PLACES.items():
+        for name in names:
+            va = symbols.address(name)
+            after = symbols.after(va) if va is not None else None
+            if va is not None and after is not None:
+                found[what] = (guest.pa_of(va), guest.pa_of(after))
+                break
+    return found
+
+
+_PLACES = {
+    Expect.EARLY_STATUS: ("__early_cpu_boot_status",),
+    Expect.STUCK_52_BIT_VA: ("va52_stuck", "__cpu_secondary_check52bitva"),
+    Expect.STUCK_NO_GRAN: ("no_granule_stuck", "__no_granule_support"),
+}

@@ -15,7 +15,8 @@ from emu.arch.mpidr import INVALID_HWID
 from emu.case import Case
 from emu.designs import Design
 from emu.errors import InvalidCase, Untestable
-from emu.host.guest import Guest, IdleTask
+from emu.host.data import HostData
+from emu.host.guest import Guest, IdleTask, siblings_of
 from emu.host.platform import make_machine
 from emu.machine import Machine
 from emu.memory import Memory
@@ -58,13 +59,14 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
     image = load_kernel(Path(case.subject), system_map=system_map)
     subject, layout, cpus = image.subject, image.layout, topology.logical
     stride = (layout.task_size + 63) & -64
-    host_size = (len(cpus) * (stride + layout.thread_size + 16) + 0x2_0000 + _DTB_ALIGN) & -_DTB_ALIGN
+    host_data = (HostData.size(len(cpus)) + layout.thread_size) & -layout.thread_size
+    host_size = (len(cpus) * (stride + layout.thread_size) + host_data + 2 * _DTB_ALIGN) & -_DTB_ALIGN
     image_end = (image.entry_pa + image.image_size + _DTB_ALIGN - 1) & -_DTB_ALIGN
     host_pa = image_end + _DTB_SIZE + _FREE + (_PER_CPU * len(cpus) & -_DTB_ALIGN)
     memory = Memory(DRAM_BASE, host_pa + host_size - DRAM_BASE)
     for segment in subject.segments:
         memory.write_bytes(segment.pa, segment.data)
-    release_pa, online_pa = host_pa, host_pa + 8 * len(cpus)
+    data = HostData(host_pa)
     dtb = write_devicetree(
         hwids=[cpu.hwid for cpu in topology.cpus],
         boot_cpu=topology.boot_cpu,
@@ -72,7 +74,7 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
         dram_size=memory.size,
         conduit=case.conduit,
         enable_method=case.enable_method,
-        release_addrs=[release_pa + 8 * _logical(topology, index) for index in range(len(cpus))]
+        release_addrs=[data.release(_logical(topology, index)) for index in range(len(cpus))]
         if case.enable_method == "spin-table"
         else (),
         bootargs=_BOOTARGS,
@@ -89,7 +91,7 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
     _boot_primary(machine, boot, image, image_end)
     _check_logical_map(memory, subject, [cpu.hwid for cpu in cpus], image)
     linear = _linear_offset(machine, boot, subject, host_pa)
-    tasks_pa = host_pa + 0x2_0000
+    tasks_pa = host_pa + host_data
     stacks_pa = (tasks_pa + stride * len(cpus) + layout.thread_size - 1) & -layout.thread_size
     idle = _make_tasks(memory, subject, layout, len(cpus), tasks_pa, stride, stacks_pa, linear)
     image_va, image_end_va = image.subject.va("_text"), subject.va_offset + image.entry_pa + image.image_size
@@ -106,9 +108,10 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
         midrs=[cpu.midr for cpu in cpus],
         idle=idle,
         pa_of=pa_of,
-        online_pa=online_pa,
-        release_pa=release_pa,
+        data=data,
         tsk_ti_cpu=layout.task_cpu,
+        page_size=image.page_size,
+        siblings=siblings_of(topology),
     )
 
 
@@ -134,6 +137,8 @@ def _design(image: KernelImage) -> Design:
         context_id_pointer=False,
         early_status="global",
         parallel=per_cpu,
+        decodes_failures=not per_cpu,
+        base="6.12",
     )
 
 

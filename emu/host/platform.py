@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from emu.actor import Grain
 from emu.arch import sysreg
 from emu.case import Case
 from emu.engine import Engine
 from emu.errors import InvalidCase
+from emu.host.faults import parse_faults
 from emu.host.psci import Psci
 from emu.latency import PROFILES
-from emu.machine import Grain, Machine
+from emu.machine import Machine
 from emu.memory import Memory
 from emu.pe import PE
 from emu.schedulers import make_scheduler
@@ -48,9 +50,13 @@ def make_machine(
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el
-    for cpu in topology.logical:
-        machine.add_cpu(cpu.mpidr, cpu.midr, {**id_registers, **cpu.id_registers})
-    machine.firmware = Psci(machine, case.conduit)
+    faults = parse_faults(case.fault, len(topology.cpus))
+    for number, cpu in enumerate(topology.logical):
+        registers = {**id_registers, **cpu.id_registers}
+        for fault in faults.get(number, ()):
+            registers |= fault.id_registers(cpu)
+        machine.add_cpu(cpu.mpidr, cpu.midr, registers)
+    machine.firmware = Psci(machine, case.conduit, faults)
     return machine
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from emu.actor import State
 from emu.arch.mpidr import hwid
 from emu.arch.psci import MIGRATE_NOT_REQUIRED, VERSION_1_1, Affinity, Function, Return
+from emu.host.faults import CpuOn, Fault
 from emu.host.guest import Guest
-from emu.machine import Machine, State
-from emu.operation import FirmwareCall, Log, Operation
+from emu.machine import Machine
+from emu.operation import Delay, FirmwareCall, Log, Operation
 
 NAME = "psci"
 
+_SECOND_START_NS = 100_000  # after the first, so that the CPU has got to C
 _FEATURES = {
     Function.PSCI_VERSION,
     Function.PSCI_FEATURES,
@@ -31,8 +35,17 @@ _FEATURES = {
 class Psci:
     """Answers the calls of ``conduit``; every CPU of the machine is known by its hwid."""
 
-    def __init__(self, machine: Machine, conduit: str = "smc") -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        conduit: str = "smc",
+        faults: Mapping[int, Sequence[Fault]] = MappingProxyType({}),
+    ) -> None:
         self.conduit = conduit
+        self.contexts: Mapping[int, int] = {}  # context ID by logical CPU, for faults that mix them up
+        self._faults = faults
+        self._calls: dict[int, int] = {}
+        self._was_on: set[int] = set()
         self._cpu_of = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors)}
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
@@ -69,7 +82,30 @@ class Psci:
             return Return.PSCI_RET_ALREADY_ON
         if entry_pa & 3 or not machine.memory.contains(entry_pa, 4):
             return Return.PSCI_RET_INVALID_ADDRESS
-        machine.power_on(cpu, entry_pa, context_id)
+        request = CpuOn(
+            cpu,
+            context_id,
+            self.contexts,
+            machine.entry_el,
+            after_off=cpu in self._was_on,
+            call=self._calls.get(cpu, 0),
+        )
+        self._calls[cpu] = request.call + 1
+        for fault in self._faults.get(cpu, ()):
+            fault.cpu_on(request)
+        if request.result is not None:
+            return request.result
+        for start in range(request.starts):
+            delay = request.delay_ns + start * _SECOND_START_NS
+
+            def switch_on() -> None:
+                machine.power_on(cpu, entry_pa, request.context_id, request.el)
+
+            if delay:
+                machine.call_later(delay, cpu, switch_on)
+            else:
+                switch_on()
+        self._was_on.add(cpu)
         return Return.PSCI_RET_SUCCESS
 
     def _affinity_info(self, machine: Machine, target: int, lowest_level: int) -> int:
@@ -84,6 +120,7 @@ class PsciOperations:
 
     name = NAME
     parallel = True
+    can_die = True
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -109,7 +146,25 @@ class PsciOperations:
         """Nothing to do for PSCI."""
         yield from ()
 
+    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
+        """CPU_OFF, which does not return."""
+        yield FirmwareCall(Function.CPU_OFF)
 
+    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
+        """cpu_psci_cpu_kill(): poll AFFINITY_INFO for at most 100 ms."""
+        for look in range(_KILL_LOOKS):
+            state = yield FirmwareCall(Function.AFFINITY_INFO64, self._guest.hwids[cpu], 0)
+            if state == Affinity.OFF:
+                polled = look * _KILL_SLEEP_NS // 1_000_000
+                yield Log(f"psci: CPU{cpu} killed (polled {polled} ms)")
+                return 0
+            yield Delay(_KILL_SLEEP_NS)
+        yield Log(f"psci: CPU{cpu} may not have shut down cleanly (AFFINITY_INFO reports {state})")
+        return -110  # -ETIMEDOUT
+
+
+_KILL_SLEEP_NS = 500_000  # usleep_range(100, 1000)
+_KILL_LOOKS = 200
 _ERRNO = {
     Return.PSCI_RET_NOT_SUPPORTED: -95,  # -EOPNOTSUPP
     Return.PSCI_RET_INVALID_PARAMS: -22,  # -EINVAL

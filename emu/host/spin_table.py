@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from emu.actor import HostTask
 from emu.arch.mpidr import INVALID_HWID
 from emu.host.guest import Guest
-from emu.machine import HostTask, Machine
+from emu.machine import Machine
 from emu.operation import DC_CIVAC, DSB_SY, Barrier, CacheOp, Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"
@@ -22,6 +23,7 @@ class SpinTable:
 
     name = NAME
     parallel = False  # one word names the CPU that may leave
+    can_die = False
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -34,7 +36,7 @@ class SpinTable:
             machine.start_task(cpu, self._firmware_loop(cpu))
 
     def _firmware_loop(self, cpu: int) -> HostTask:
-        word_pa = self._guest.release_pa + 8 * cpu
+        word_pa = self._guest.data.release(cpu)
         while True:
             entry_pa = yield Load(word_pa)
             if entry_pa:
@@ -43,7 +45,7 @@ class SpinTable:
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """smp_spin_table_cpu_prepare: send the CPU from firmware into the pen."""
-        word_pa = self._guest.release_pa + 8 * cpu
+        word_pa = self._guest.data.release(cpu)
         yield Store(word_pa, self._pen_pa)
         yield from clean(word_pa)
         yield SendEvent()
@@ -57,6 +59,15 @@ class SpinTable:
     def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
         """The word no longer names a CPU."""
         yield from self._write_pen_release(INVALID_HWID)
+
+    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
+        """Spin-table has no way to leave."""
+        yield from ()
+
+    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
+        """op_cpu_kill() without a method: the CPU is taken for dead."""
+        yield from ()
+        return 0
 
     def _write_pen_release(self, value: int) -> Generator[Operation, Any, None]:
         yield Store(self._release_pa, value)

@@ -29,6 +29,8 @@ _BOOT_MODE = {1: 0xE11, 2: 0xE12}
 class _Seen:
     expect: dict[Expect, int] = field(default_factory=dict)
     landings: list[dict[Register, int]] = field(default_factory=list)
+    since_on: int = 0  # landings since it was last off
+    twice: bool = False
     outcome: str = ""
     ended_at: int = 0
 
@@ -50,6 +52,10 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         elif kind == Kind.LAND:
             current = {}
             seen.landings.append(current)
+            seen.since_on += 1
+            seen.twice = seen.twice or seen.since_on > 1
+        elif kind == Kind.POWER_OFF:
+            seen.since_on = 0
         elif kind == Kind.REGISTER:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
@@ -73,13 +79,23 @@ def judge(case: str, trace: Trace) -> list[Finding]:
 
 
 def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
+    if not seen.landings and seen.expect[Expect.FAULTY]:
+        return []  # what becomes of it is the telemetry oracle's
     if not seen.landings:
         where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
         return [f"CPU{cpu} never came to secondary_start_kernel: {where}"]
     messages = []
-    if len(seen.landings) > 1:
-        messages.append(f"CPU{cpu} came to secondary_start_kernel {len(seen.landings)} times")
-    got, expect = seen.landings[0], seen.expect
+    if seen.twice:
+        messages.append(f"CPU{cpu} came to secondary_start_kernel again without having been off")
+    for got in seen.landings:
+        messages += [m for m in _registers(cpu, got, seen.expect, boot) if m not in messages]
+    return messages
+
+
+def _registers(
+    cpu: int, got: dict[Register, int], expect: dict[Expect, int], boot: dict[Register, int]
+) -> list[str]:
+    messages = []
     if got[Register.SP_EL0] != expect[Expect.TASK]:
         messages.append(
             f"CPU{cpu} has the task {got[Register.SP_EL0]:#x} in SP_EL0; its own is {expect[Expect.TASK]:#x}"
@@ -113,7 +129,7 @@ def _shared(cpus: dict[int, _Seen]) -> list[tuple[str, tuple[int, ...]]]:
     for register, what in ((Register.SP_EL0, "the task"), (Register.SP, "the stack pointer")):
         holders: dict[int, list[int]] = {}
         for cpu in sorted(cpus):
-            for landing in cpus[cpu].landings[:1]:
+            for landing in cpus[cpu].landings[-1:]:
                 holders.setdefault(landing[register], []).append(cpu)
         for value, who in holders.items():
             if len(who) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -50,9 +51,10 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         )
     console.print(table)
     console.print()
-    for cpu in cpus:
-        if cpu.at:
-            console.print(f"CPU{cpu.cpu}: {cpu.outcome}, at {cpu.at}")
+    for place, group in groupby((cpu for cpu in cpus if cpu.at), lambda cpu: (cpu.outcome, cpu.at)):
+        numbers = [cpu.cpu for cpu in group]
+        who = f"CPU{numbers[0]}" if len(numbers) == 1 else f"CPU{numbers[0]}..CPU{numbers[-1]}"
+        console.print(f"{who}: {place[0]}, at {place[1]}")
     for finding in verdict.findings:
         console.print(Text(f"finding ({finding.oracle}): {finding.message}", style="red"))
     if boot.machine.stopped:

@@ -17,11 +17,14 @@ MIDR_CORTEX_A72 = 0x410F_D083
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """One CPU: its hwid (u64), MIDR_EL1 (u32), and ID registers that read differently on it."""
+    """One CPU: its hwid (u64), MIDR_EL1 (u32), ID registers that differ, and its thread in its core (0:
+    first).
+    """
 
     hwid: int
     midr: int = MIDR_CORTEX_A72
     id_registers: Mapping[sysreg.Encoding, int] = field(default_factory=dict)
+    thread: int = 0
 
     @property
     def mpidr(self) -> int:
@@ -101,9 +104,9 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
         where = f"{path}: cpus[{index}]"
         if not isinstance(entry, dict) or "hwid" not in entry:
             raise InvalidCase(f"{where}: a CPU is an object with a hwid")
-        unknown = sorted(set(entry) - {"hwid", "midr", "id_registers"})
+        unknown = sorted(set(entry) - {"hwid", "midr", "id_registers", "thread"})
         if unknown:
-            raise InvalidCase(f"{where}.{unknown[0]}: a CPU has hwid, midr and id_registers")
+            raise InvalidCase(f"{where}.{unknown[0]}: a CPU has hwid, midr, id_registers and thread")
         midr = _number(entry.get("midr", MIDR_CORTEX_A72), f"{where}.midr")
         registers = entry.get("id_registers", {})
         if not isinstance(registers, dict):
@@ -111,7 +114,8 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
         overrides = {
             _id_register(name, where): _number(value, f"{where}.{name}") for name, value in registers.items()
         }
-        cpus.append(Cpu(_number(entry["hwid"], f"{where}.hwid"), midr, overrides))
+        thread = _number(entry.get("thread", 0), f"{where}.thread")
+        cpus.append(Cpu(_number(entry["hwid"], f"{where}.hwid"), midr, overrides, thread))
     check_count(len(cpus), f"{path}: cpus")
     boots = boot_cpu if boot_cpu is not None else _number(data.get("boot_cpu", 0), f"{path}: boot_cpu")
     return Topology(str(path), tuple(cpus), boots)

@@ -14,7 +14,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "errors",
         "arch",
         "case memory operation stops pe verdict schedulers",
-        "trace codemap latency",
+        "trace codemap latency actor",
         "engine",
         "models subject topology",
         "machine",

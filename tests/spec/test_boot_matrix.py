@@ -8,8 +8,8 @@ import sys
 import pytest
 from booting import run
 
+from emu.actor import Grain
 from emu.designs import DESIGNS
-from emu.machine import Grain
 
 PARALLEL = sorted(name for name, design in DESIGNS.items() if design.parallel)
 

@@ -74,7 +74,7 @@ def test_trace_option_writes_a_readable_trace(tmp_path: Path) -> None:
     path = tmp_path / "boot.trace"
     assert emu("boot", "--cpus", "2", "--trace", str(path)).returncode == 0
     trace = read_trace(path)
-    assert trace.case == "v3 topology=flat:2 bringup=parallel"
+    assert trace.case == "v3 topology=flat:2 bringup=parallel base=v3"
     assert len(trace) > 50
 
 

@@ -1,0 +1,89 @@
+"""Actors: a CPU that runs guest code on its PE or, in its stead, a host task."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+from emu.operation import Operation
+from emu.pe import PE
+
+# A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
+HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
+
+
+class Grain(Enum):
+    """What a PE does before the scheduler picks again; the same operations result at any grain."""
+
+    FREE = "free"
+    OPERATION = "operation"
+    INSTRUCTION = "instruction"
+
+
+class State(Enum):
+    """What an actor is up to."""
+
+    OFF = "off"
+    RUNNABLE = "runnable"
+    WAITING = "waiting"  # for an event
+    DELAYED = "delayed"
+    SPINNING = "spinning"  # in a LoadUntil
+    ENDED = "ended"
+
+
+class Actor:
+    """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""
+
+    __slots__ = (
+        "deadline",
+        "landings",
+        "outcome",
+        "pe",
+        "pending",
+        "spent",
+        "state",
+        "suspended",
+        "task",
+        "time",
+        "vector",
+    )
+
+    def __init__(self, pe: PE) -> None:
+        self.pe = pe
+        self.task: HostTask | None = None
+        self.suspended: HostTask | None = None  # the task that waits for a GuestCall
+        self.pending: Operation | None = None  # the host task's next operation
+        self.state = State.OFF
+        self.time = 0  # ns
+        self.spent = 0  # ns of the PE's counters that `time` has
+        self.deadline = 0
+        self.landings = 0
+        self.outcome = ""
+        self.vector = -1  # where the last exception was taken to
+
+
+def location(task: HostTask | None) -> str:
+    """Return file:line of the yield that ``task``, or what it delegates to, stands at."""
+    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
+        task = task.gi_yieldfrom
+    assert isinstance(task, GeneratorType)
+    return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
+
+
+def function_name(task: HostTask | None) -> str:
+    """Return the name of the generator function in which ``task`` stands."""
+    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
+        task = task.gi_yieldfrom
+    assert isinstance(task, GeneratorType)
+    return str(task.gi_code.co_name)
+
+
+@cache
+def _file_name(path: str) -> str:
+    # Below the package's parent the name is relative, so that a trace does not tell where it was made.
+    here, root = Path(path), Path(__file__).parent.parent
+    return str(here.relative_to(root)) if here.is_relative_to(root) else here.name

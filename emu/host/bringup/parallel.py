@@ -1,0 +1,40 @@
+"""Parallel: every present CPU to ``cpu:kick_ap``, then each one online (kernel/cpu.c,
+cpuhp_bringup_cpus_parallel).
+
+Both passes go through cpu_present_mask as it is then: a CPU that clears its own bit in between is passed
+over. SMT siblings wait until all primary threads are online.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from emu.host.bringup.common import bring_up_each
+from emu.host.bringup.split import Split
+from emu.host.cpuhp import Cpuhp
+from emu.operation import Load, Operation
+
+NAME = "parallel"
+
+
+class Parallel(Split):
+    """Split, in two passes over all CPUs."""
+
+    overlaps = True
+
+    def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
+        """Both passes for the primary threads, then for their siblings."""
+        kick = self._kick
+        siblings = [cpu for cpu in cpus if cpu in kick.guest.siblings]
+        primaries = [cpu for cpu in cpus if cpu not in kick.guest.siblings]
+        for group in (primaries, siblings):
+            if not group or count <= 0:
+                continue
+            for target in (Cpuhp.CPUHP_BP_KICK_AP, Cpuhp.CPUHP_ONLINE):
+                yield from bring_up_each(kick.core, group, count, target)
+            for cpu in group:
+                count -= yield Load(kick.guest.data.online(cpu), 1)
+
+
+STRATEGY = Parallel

@@ -1,0 +1,54 @@
+"""Serial: one ``__cpu_up()`` after the other, each waits for the completion ``cpu_running`` (Linux v6.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
+from emu.host.cpuhp import EIO, Cpuhp
+from emu.host.kick import Kick
+from emu.operation import Delay, Load, Log, Operation, Store
+
+NAME = "serial"
+_WAIT_MS = 5000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000))
+_MS = 1_000_000
+
+
+class Serial:
+    """CPUHP_BRINGUP_CPU does everything: kick, wait for the completion, telemetry, online."""
+
+    syncs_alive = False
+    overlaps = False
+
+    def __init__(self, kick: Kick) -> None:
+        self._kick = kick
+        steps = kick.core.steps
+        steps[Cpuhp.CPUHP_BRINGUP_CPU].startup = self._bringup_cpu
+        steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown = lambda cpu: takedown(kick, cpu)
+
+    def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
+        """One CPU at a time to CPUHP_ONLINE."""
+        yield from bring_up_each(self._kick.core, cpus, count, Cpuhp.CPUHP_ONLINE)
+
+    def _bringup_cpu(self, cpu: int) -> Generator[Operation, Any, int]:
+        data = self._kick.guest.data
+        result: int = yield from self._kick.kick_ap_alive(cpu)
+        if result:
+            return result
+        for _ in range(_WAIT_MS):
+            running = yield Load(data.cpu_running, 4)
+            if running:
+                yield Store(data.cpu_running, running - 1, 4)
+                break
+            yield Delay(_MS)
+        online = yield Load(data.online(cpu), 1)
+        if not online:
+            yield Log(f"CPU{cpu}: failed to come online")
+        yield from self._kick.cleanup(cpu, bool(online))
+        if not online:
+            return EIO
+        return (yield from wait_for_ap_online(self._kick, cpu))
+
+
+STRATEGY = Serial

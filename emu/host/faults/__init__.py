@@ -1,0 +1,119 @@
+"""Faults: what goes wrong with a chosen CPU, or with firmware when it starts that CPU.
+
+A module here with ``NAME`` and ``FAULT`` (a :class:`Fault`) is one kind; its docstring says what it models
+and the source. ``--fault CPU:KIND[:ARGUMENT]`` and ``--fault FIRST-LAST:KIND`` choose.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from emu.arch.sysreg import Encoding
+from emu.errors import InvalidCase
+from emu.operation import Operation
+from emu.topology import Cpu
+
+Task = Generator[Operation, Any, None]
+
+
+class CSide(Protocol):
+    """What a fault may do in the C side of its CPU (:class:`emu.host.secondary.Secondary`)."""
+
+    @property
+    def clears_present_early(self) -> bool:
+        """Whether cpu_die_early() takes the CPU out of cpu_present_mask."""
+        ...
+
+    def set_status(self, me: int, status: int) -> Task:
+        """update_cpu_boot_status()."""
+        ...
+
+    def set_present(self, me: int, present: bool) -> Task:
+        """set_cpu_present()."""
+        ...
+
+    def cpu_die(self, me: int) -> Task:
+        """cpu_ops->cpu_die()."""
+        ...
+
+
+@dataclass(slots=True)
+class CpuOn:
+    """One CPU_ON as firmware will carry it out; a fault changes what it likes."""
+
+    cpu: int
+    context_id: int
+    contexts: Mapping[int, int]  # what the kernel hands every CPU, by logical number
+    el: int
+    after_off: bool  # the CPU was on before
+    call: int  # how many CPU_ON calls there have been for this CPU, from 0
+    delay_ns: int = 0
+    starts: int = 1
+    result: int | None = None  # an error to return instead of starting the CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A CPU without a fault. ``argument`` is what stands behind the kind, or 0."""
+
+    argument: int = 0
+
+    def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
+        """ID registers that read differently on the CPU."""
+        return {}
+
+    def in_table(self) -> bool:
+        """Whether the kernel's tables have the CPU."""
+        return True
+
+    def cpu_on(self, request: CpuOn) -> None:
+        """Firmware is about to start the CPU."""
+
+    def check_capabilities(self, c_side: CSide, me: int) -> Task:
+        """check_local_cpu_capabilities() on the CPU."""
+        yield from ()
+
+
+FAULTS: dict[str, type[Fault]] = {}
+ARGUMENTS: dict[str, str] = {}  # kinds that take an argument: what it is
+
+for _info in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_info.name}")
+    _name: str = _module.NAME
+    assert _name not in FAULTS, f"two faults named {_name}"
+    FAULTS[_name] = _module.FAULT
+    if hasattr(_module, "ARGUMENT"):
+        ARGUMENTS[_name] = _module.ARGUMENT
+
+_SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
+
+
+def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
+    """Return the faults by logical CPU from a comma-separated list of specifications.
+
+    :raises InvalidCase: a specification that is none, an unknown kind or CPU, an argument missing or too much
+    """
+    found: dict[int, list[Fault]] = {}
+    for spec in filter(None, text.split(",")):
+        match = _SPEC.fullmatch(spec)
+        if not match:
+            raise InvalidCase(f"fault={spec}: CPU:KIND, FIRST-LAST:KIND or CPU:KIND:NUMBER")
+        first, kind = int(match[1]), match[3]
+        last = int(match[2]) if match[2] else first
+        if kind not in FAULTS:
+            raise InvalidCase(f"fault={spec}: {kind} is not one of {', '.join(sorted(FAULTS))}")
+        if not 1 <= first <= last < cpus:
+            raise InvalidCase(f"fault={spec}: the secondaries are CPU1..CPU{cpus - 1}")
+        if (match[4] is None) == (kind in ARGUMENTS):
+            raise InvalidCase(f"fault={spec}: {kind} takes {ARGUMENTS.get(kind, 'no argument')}")
+        argument = int(match[4] or 0)
+        if kind == "context-swapped" and not 1 <= argument < cpus:
+            raise InvalidCase(f"fault={spec}: the secondaries are CPU1..CPU{cpus - 1}")
+        for cpu in range(first, last + 1):
+            found.setdefault(cpu, []).append(FAULTS[kind](argument))
+    return found

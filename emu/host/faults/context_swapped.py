@@ -1,0 +1,19 @@
+"""Firmware hands the CPU the context ID of another one. Source: Arm DEN0022 5.6, CPU_ON context_id."""
+
+from __future__ import annotations
+
+from emu.host.faults import CpuOn, Fault
+
+NAME = "context-swapped"
+ARGUMENT = "the CPU whose context ID it gets"
+
+
+class ContextSwapped(Fault):
+    """x0 of CPU ``argument``."""
+
+    def cpu_on(self, request: CpuOn) -> None:
+        """Take the other's."""
+        request.context_id = request.contexts[self.argument]
+
+
+FAULT = ContextSwapped

@@ -1,0 +1,28 @@
+"""The CPU lacks a capability the system has: cpu_die_early().
+
+Linux v6.12 takes it out of cpu_present_mask first, so that a parallel bring-up's second pass never looks at
+it. Source: Linux v6.12 arch/arm64/kernel/smp.c, cpu_die_early().
+"""
+
+from __future__ import annotations
+
+from emu.arch.boot import CPU_KILL_ME
+from emu.host.faults import CSide, Fault, Task
+from emu.operation import Log
+
+NAME = "die-early"
+
+
+class DieEarly(Fault):
+    """cpu_die_early() at the capability check."""
+
+    def check_capabilities(self, c_side: CSide, me: int) -> Task:
+        """Say so, leave the status and die."""
+        yield Log(f"CPU{me}: will not boot")
+        if c_side.clears_present_early:
+            yield from c_side.set_present(me, False)
+        yield from c_side.set_status(me, CPU_KILL_ME)
+        yield from c_side.cpu_die(me)
+
+
+FAULT = DieEarly

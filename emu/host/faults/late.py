@@ -1,0 +1,21 @@
+"""Firmware starts the CPU late: after the boot CPU may have given up on it. Source: Arm DEN0022,
+ON_PENDING.
+"""
+
+from __future__ import annotations
+
+from emu.host.faults import CpuOn, Fault
+
+NAME = "late"
+ARGUMENT = "the delay in ns"
+
+
+class Late(Fault):
+    """CPU_ON takes effect ``argument`` ns later."""
+
+    def cpu_on(self, request: CpuOn) -> None:
+        """Delay the start."""
+        request.delay_ns = self.argument
+
+
+FAULT = Late

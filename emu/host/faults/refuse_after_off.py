@@ -1,0 +1,23 @@
+"""Firmware cannot start a CPU again that was switched off: CPU_ON returns INVALID_PARAMETERS.
+
+Source: reports of such firmware; Arm DEN0022 5.6 has no such case.
+"""
+
+from __future__ import annotations
+
+from emu.arch.psci import Return
+from emu.host.faults import CpuOn, Fault
+
+NAME = "refuse-after-off"
+
+
+class RefuseAfterOff(Fault):
+    """-2 after CPU_OFF."""
+
+    def cpu_on(self, request: CpuOn) -> None:
+        """Refuse a second life."""
+        if request.after_off:
+            request.result = Return.PSCI_RET_INVALID_PARAMS
+
+
+FAULT = RefuseAfterOff

@@ -1,0 +1,115 @@
+"""The C side of a secondary, as a host task that goes on where the PE landed.
+
+In the order of the base that the design was made for (Linux v6.12, or the v3 series): which of the capability
+check, the alive synchronisation and RCU's "CPU starting" comes first decides what the boot CPU gets to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from emu.actor import HostTask
+from emu.arch.boot import CPU_BOOT_SUCCESS
+from emu.host.cpuhp import Core, Cpuhp, SyncState
+from emu.host.enable_method import EnableMethod
+from emu.host.faults import Fault
+from emu.host.guest import Guest
+from emu.host.telemetry import update_cpu_boot_status
+from emu.machine import Machine
+from emu.operation import Load, LoadUntil, Log, Operation, Park, Store
+
+Task = Generator[Operation, Any, None]
+
+ORDERS = {
+    "6.12": ("rcu", "capabilities", "alive"),
+    "v3": ("capabilities", "alive", "rcu"),
+}
+
+
+class Secondary:
+    """What every secondary of one guest does once it is in C; ``syncs_alive`` is the strategy's."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        guest: Guest,
+        core: Core,
+        method: EnableMethod,
+        faults: dict[int, list[Fault]],
+        *,
+        base: str,
+        syncs_alive: bool,
+    ) -> None:
+        self._machine = machine
+        self._guest = guest
+        self._core = core
+        self._method = method
+        self._faults = faults
+        self._base = base
+        self._syncs_alive = syncs_alive
+
+    def start_kernel(self, cpu: int) -> HostTask:
+        """secondary_start_kernel() on the PE of ``cpu``. Who it is, it learns from its task alone."""
+        guest, data = self._guest, self._guest.data
+        pe = self._machine.actors[cpu].pe
+        me = yield Load(guest.pa_of(pe.sp_el0) + guest.tsk_ti_cpu, 4)
+        for part in ORDERS[self._base]:
+            if part == "rcu":
+                yield Store(data.rcu(me), 1, 4)
+            elif part == "alive":
+                if self._syncs_alive:
+                    yield from self._core.ap_sync_alive(me)
+            else:
+                for fault in self._faults.get(cpu, []):
+                    yield from fault.check_capabilities(self, me)
+        yield Log(f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{guest.midrs[cpu]:08x}]")
+        yield from update_cpu_boot_status(guest.slot_pa(me), CPU_BOOT_SUCCESS)
+        yield Store(data.online(me), 1, 1)
+        if not self._syncs_alive:  # complete(&cpu_running)
+            running = yield Load(data.cpu_running, 4)
+            yield Store(data.cpu_running, running + 1, 4)
+        yield from self._idle(cpu, me)
+        return None
+
+    def _idle(self, cpu: int, me: int) -> Task:
+        # cpu_startup_entry(CPUHP_AP_ONLINE_IDLE), the idle loop and the hotplug thread that runs out of it.
+        core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
+        yield from core.update_sync_state(me, SyncState.SYNC_STATE_ONLINE)
+        yield Store(data.rcu(me), 0, 4)
+        yield Store(data.done(me), 1, 4)
+        actor.outcome = "online" if me == cpu else f"runs as CPU{me}"
+        state = Cpuhp.CPUHP_AP_ONLINE_IDLE
+        while True:
+            request = yield LoadUntil(data.request(me), 4)
+            yield Store(data.request(me), 0, 4)
+            target = Cpuhp(request - 1)
+            result = yield from core.run_thread(me, state, max(target, Cpuhp.CPUHP_AP_ONLINE_IDLE))
+            if not result:
+                state = max(target, Cpuhp.CPUHP_AP_ONLINE_IDLE)
+            if not result and target < Cpuhp.CPUHP_AP_ONLINE_IDLE:
+                yield from core.run_thread(me, Cpuhp.CPUHP_AP_ONLINE, Cpuhp.CPUHP_AP_OFFLINE)
+                yield Store(data.online(me), 0, 1)
+                yield Store(data.done(me), 1, 4)
+                actor.outcome = ""
+                yield from core.update_sync_state(me, SyncState.SYNC_STATE_DEAD)
+                yield from self.cpu_die(me)
+            yield Store(data.done(me), 1 - result, 4)
+
+    def cpu_die(self, me: int) -> Task:
+        """cpu_ops->cpu_die(): CPU_OFF, which does not return; a CPU without it parks."""
+        yield from self._method.cpu_die(me)
+        yield Park("parked in cpu_die")
+
+    def set_status(self, me: int, status: int) -> Task:
+        """update_cpu_boot_status() of the slot that this CPU has."""
+        yield from update_cpu_boot_status(self._guest.slot_pa(me), status)
+
+    def set_present(self, me: int, present: bool) -> Task:
+        """set_cpu_present()."""
+        yield Store(self._guest.data.present(me), int(present), 1)
+
+    @property
+    def clears_present_early(self) -> bool:
+        """Whether cpu_die_early() takes the CPU out of cpu_present_mask, as Linux v6.12 does."""
+        return self._base == "6.12"

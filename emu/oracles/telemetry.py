@@ -1,0 +1,138 @@
+"""What happened to each CPU against what the boot CPU reported of it.
+
+A failure that nobody reports, a reason that is lost or put on another CPU, and a healthy CPU that is reported
+dead are findings. Reports are the lines of dmesg; what happened is where a CPU ended and what it stored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from emu.operation import Expect, Kind
+from emu.trace import Trace
+from emu.verdict import Finding
+
+NAME = "telemetry"
+
+_REASONS = {
+    Expect.STUCK_52_BIT_VA: "does not support 52-bit VAs",
+    Expect.STUCK_NO_GRAN: "does not support",
+}
+# What the boot CPU says of a CPU that did not come up, and the CPU's number in it.
+_FAILED = re.compile(
+    r"(?:psci: )?CPU(\d+):? (?:failed to|is stuck|does not support|died during|may not have|failed in|killed)"
+)
+_PANIC = re.compile(r"Kernel panic - not syncing: CPU(\d+) ")
+_REASON = re.compile(r"CPU(\d+): (does not support (?:52-bit VAs|\d+K granule))")
+
+
+@dataclass(slots=True)
+class _Seen:
+    secondary: bool = False
+    faulty: bool = False
+    landed: bool = False
+    outcome: str = ""
+    ended_at: int = 0
+    reported: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Story:
+    cpus: dict[int, _Seen] = field(default_factory=dict)
+    stuck: dict[Expect, range] = field(default_factory=dict)
+    early_status: range = range(0)
+    stores: list[tuple[int, int, int, int]] = field(default_factory=list)  # CPU, PC, PA, value
+    panic: bool = False
+
+
+def judge(case: str, trace: Trace) -> list[Finding]:
+    """Return a finding for each CPU whose fate and whose report differ."""
+    story = _read(trace)
+    findings = []
+    for cpu, seen in sorted(story.cpus.items()):
+        if not seen.secondary:
+            continue
+        for message, others in _of_one(cpu, seen, story):
+            findings.append(Finding(NAME, message, (cpu, *others), case))
+    return findings
+
+
+def _read(trace: Trace) -> _Story:
+    story = _Story()
+    for kind, size, cpu, pc, pa, value in trace.rows():
+        seen = story.cpus.setdefault(cpu, _Seen())
+        if kind == Kind.EXPECT:
+            what = Expect(size)
+            if what is Expect.SECONDARY:
+                seen.secondary = bool(value)
+            elif what is Expect.FAULTY:
+                seen.faulty = bool(value)
+            elif what is Expect.EARLY_STATUS:
+                story.early_status = range(value, pa)
+            elif what in _REASONS:
+                story.stuck[what] = range(value, pa)
+        elif kind == Kind.LAND:
+            seen.landed = True
+        elif kind == Kind.OUTCOME:
+            seen.outcome, seen.ended_at = trace.strings[value], pc
+        elif kind == Kind.STORE and pa in story.early_status:
+            story.stores.append((cpu, pc, pa, value))
+        elif kind == Kind.LOG:
+            line = trace.strings[value]
+            story.panic = story.panic or bool(_PANIC.match(line))
+            match = _FAILED.match(line) or _PANIC.match(line)
+            if match:
+                story.cpus.setdefault(int(match[1]), _Seen()).reported.append(line)
+    return story
+
+
+def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
+    found: list[tuple[str, tuple[int, ...]]] = []
+    healthy = seen.outcome == "online"
+    told = [line for line in seen.reported if "killed" not in line]
+    if healthy and told and not seen.faulty:
+        found.append((f"CPU{cpu} is online, but was reported as failed: {told[0]!r}", ()))
+    waits_for_a_dead_system = story.panic and seen.landed
+    if not healthy and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
+        where = f"{seen.outcome}, PC {seen.ended_at:#x}"
+        found.append((f"CPU{cpu} did not come up ({where}), and nobody reported it", ()))
+    claimed = {match[2] for line in seen.reported if (match := _REASON.match(line))}
+    for reason, text in _REASONS.items():
+        is_stuck = seen.ended_at in story.stuck.get(reason, range(0))
+        says_so = any(claim.startswith(text) and _is(claim, reason) for claim in claimed)
+        if is_stuck and seen.reported and not says_so:
+            found.append(_lost(cpu, text if reason is Expect.STUCK_52_BIT_VA else "the granule", story))
+        elif says_so and not is_stuck:
+            victim = _stuck_one(reason, story)
+            blame = f"; it is CPU{victim} that does not" if victim is not None else ""
+            others = (victim,) if victim is not None else ()
+            claim = next(claim for claim in claimed if _is(claim, reason))
+            found.append((f"CPU{cpu} was reported as {claim!r}, which is not so{blame}", others))
+    return found
+
+
+def _is(claim: str, reason: Expect) -> bool:
+    return ("52-bit" in claim) == (reason is Expect.STUCK_52_BIT_VA)
+
+
+def _stuck_one(reason: Expect, story: _Story) -> int | None:
+    return next(
+        (cpu for cpu, seen in sorted(story.cpus.items()) if seen.ended_at in story.stuck.get(reason, ())),
+        None,
+    )
+
+
+def _lost(cpu: int, reason: str, story: _Story) -> tuple[str, tuple[int, ...]]:
+    # Who wrote the reason, and who wrote over it.
+    written = next(((pc, pa, v) for who, pc, pa, v in reversed(story.stores) if who == cpu and v), None)
+    message = f"CPU{cpu}: its reason ({reason}) was not reported"
+    if written is None:
+        return message, ()
+    pc, pa, value = written
+    message += f": it stored {value:#x} to the early status at PC {pc:#x}"
+    at = max(i for i, store in enumerate(story.stores) if store[0] == cpu)
+    for other, other_pc, other_pa, other_value in story.stores[at + 1 :]:
+        if other != cpu and other_pa == pa:
+            return f"{message}, and CPU{other} stored {other_value:#x} over it at PC {other_pc:#x}", (other,)
+    return f"{message}, and the boot CPU did not read it", ()
