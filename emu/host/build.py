@@ -18,6 +18,7 @@ from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import build_kernel
 from emu.host.kick import make_kick
 from emu.host.parameters import Parameters, parse_parameters
+from emu.host.psci import Psci
 from emu.host.secondary import ORDERS, Secondary
 from emu.host.smp import Smp
 from emu.machine import Machine
@@ -75,6 +76,9 @@ def build(case: Case, *, record: bool = False) -> Boot:
     secondary = Secondary(
         machine, guest, core, method, faults, base=case.base, syncs_alive=strategy.syncs_alive
     )
+    firmware = machine.firmware
+    assert isinstance(firmware, Psci)
+    firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
     machine.land_at(guest.landing_va, secondary.start_kernel)
     possible = min(parameters.nr_cpus or len(guest.hwids), len(guest.hwids))
     for cpu in range(possible):

@@ -138,9 +138,10 @@ class PsciOperations:
         result = yield FirmwareCall(
             Function.CPU_ON64, guest.hwids[cpu], guest.entry_pa, guest.context_id(cpu)
         )
-        if result:
-            yield Log(f"psci: failed to boot CPU{cpu} ({_ERRNO.get(result, -22)})")
-        return _ERRNO.get(result, -22) if result else 0
+        error = _ERRNO.get(result, -22) if result else 0
+        if error not in (0, _EPERM):
+            yield Log(f"psci: failed to boot CPU{cpu} ({error})")
+        return error
 
     def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
         """Nothing to do for PSCI."""
@@ -165,9 +166,10 @@ class PsciOperations:
 
 _KILL_SLEEP_NS = 500_000  # usleep_range(100, 1000)
 _KILL_LOOKS = 200
+_EPERM = -1
 _ERRNO = {
     Return.PSCI_RET_NOT_SUPPORTED: -95,  # -EOPNOTSUPP
     Return.PSCI_RET_INVALID_PARAMS: -22,  # -EINVAL
     Return.PSCI_RET_INVALID_ADDRESS: -22,
-    Return.PSCI_RET_DENIED: -1,  # -EPERM
+    Return.PSCI_RET_DENIED: _EPERM,
 }

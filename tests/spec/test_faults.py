@@ -1,0 +1,220 @@
+"""Faults and what the boot CPU says of them, design by design; each known defect where it is and where it is
+not.
+"""
+
+from __future__ import annotations
+
+import pytest
+from booting import Run, run
+
+from emu.arch import boot as abi
+from emu.errors import InvalidCase
+from emu.host.faults import FAULTS
+from emu.operation import Kind
+
+FIVE = "4:no-52bit-va,6:no-granule,16:kill-me,17:die-early,18:panic"
+FOUR = FIVE.rpartition(",")[0]
+
+
+def log_of(done: Run) -> list[str]:
+    trace = done.boot.machine.trace
+    return [trace.text_of(record) for record in trace if record.kind is Kind.LOG]
+
+
+def told_of(done: Run, *cpus: int) -> list[str]:
+    names = tuple(f"CPU{cpu}{end}" for cpu in cpus for end in (":", " "))
+    return [line for line in log_of(done) if line.removeprefix("psci: ").startswith(names) or "panic" in line]
+
+
+def test_published_log_of_v3_with_five_faults_comes_out_line_by_line() -> None:
+    """The v3 series' own fault injection on 64 CPUs, in parallel."""
+    done = run(f"v3 topology=flat:64 bringup=parallel fault={FIVE}")
+    lines = [line for line in told_of(done, 4, 6, 16, 17, 18) if "will not boot" not in line]
+    assert lines == [
+        "CPU4 failed to report alive state",
+        "CPU4: is stuck in kernel",
+        "CPU4: does not support 52-bit VAs",
+        "CPU6 failed to report alive state",
+        "CPU6: is stuck in kernel",
+        "CPU6: does not support 4K granule",
+        "CPU16 failed to report alive state",
+        "psci: CPU16 killed (polled 0 ms)",
+        "CPU16: died during early boot",
+        "CPU17 failed to report alive state",
+        "psci: CPU17 killed (polled 0 ms)",
+        "CPU17: died during early boot",
+        "CPU18 failed to report alive state",
+        "Kernel panic - not syncing: CPU18 detected unsupported configuration",
+    ]
+    assert "CPU17: will not boot" in log_of(done)
+    assert all(done.outcomes[cpu] == "online" for cpu in (*range(1, 4), 5, *range(7, 16)))
+    assert done.messages == []
+
+
+def test_failed_cpus_cost_ten_seconds_each_and_the_rest_come_up() -> None:
+    done = run(f"v3 topology=flat:20 bringup=parallel fault={FOUR}")
+    assert done.outcomes.count("online") == 16
+    assert 40.0 <= done.boot.machine.now / 1e9 <= 40.1
+
+
+@pytest.mark.parametrize("design", ["rfc", "v2"])
+def test_lost_reasons_name_the_cpu_and_both_writers(design: str) -> None:
+    """KERNEL defects 5 and 6: a passing CPU zeroes the shared early status, and nobody decodes it anyway."""
+    done = run(f"{design} topology=flat:20 bringup=parallel fault={FOUR}")
+    lost = [message for message in done.messages if "was not reported" in message]
+    assert [message.split(":")[0] for message in lost] == ["CPU4", "CPU6"]
+    for message in lost:
+        assert "stored 0x102 to the early status at PC 0x" in message or "stored 0x202 to" in message
+        assert "stored 0x0 over it at PC 0xffff8000" in message
+    assert run(f"v3 topology=flat:20 bringup=parallel fault={FOUR}").messages == []
+
+
+def test_stuck_cpus_are_counted_where_failures_are_decoded() -> None:
+    """KERNEL defect 6: cpus_stuck_in_kernel."""
+    for design, stuck in (("v3", 2), ("v2", 0)):
+        done = run(f"{design} bringup=parallel fault=2:no-52bit-va,3:no-granule")
+        assert done.boot.machine.memory.read(done.boot.guest.data.stuck, 4) == stuck
+
+
+@pytest.mark.parametrize("design", ["mainline", "v3", "context-id"])
+@pytest.mark.parametrize("strategy", ["serial", "split"])
+def test_one_failure_at_a_time_is_told_rightly(design: str, strategy: str) -> None:
+    done = run(f"{design} bringup={strategy} fault=3:no-52bit-va")
+    assert "CPU3: does not support 52-bit VAs" in log_of(done)
+    assert done.messages == []
+    assert done.outcomes.count("online") == 7
+
+
+def test_shared_reason_bytes_blame_another_cpu() -> None:
+    """The older shared-status branch: a reason that one CPU left is read for the next that fails."""
+    done = run("context-id bringup=parallel fault=2:never-starts,4:no-52bit-va")
+    assert "CPU2: does not support 52-bit VAs" in log_of(done)
+    assert any("CPU2 was reported as" in m and "it is CPU4 that does not" in m for m in done.messages)
+    assert run("v3 bringup=parallel fault=2:never-starts,4:no-52bit-va").messages == []
+
+
+def test_die_early_with_the_present_bit_cleared_is_lost_in_parallel_mode_only() -> None:
+    """KERNEL defect 12: both passes iterate the present mask live."""
+    lost = run("v3 bringup=parallel base=6.12 fault=3:die-early")
+    assert told_of(lost, 3) == ["CPU3: will not boot"]
+    assert any(m.startswith("CPU3 did not come up") and "nobody reported it" in m for m in lost.messages)
+    kept = run("v3 bringup=parallel base=v3 fault=3:die-early")
+    assert "CPU3: died during early boot" in log_of(kept)
+    assert kept.messages == []
+    assert run("v3 bringup=split base=6.12 fault=3:die-early").messages == []
+
+
+def test_v3_unmatched_mpidr_looks_like_a_cpu_that_never_started() -> None:
+    """KERNEL defect 7: no status is left by a CPU that finds itself in no table."""
+    unmatched = told_of(run("v3 fault=3:no-match"), 3)
+    never = told_of(run("v3 fault=3:never-starts"), 3)
+    assert unmatched == never == ["CPU3 failed to report alive state", "CPU3: failed in unknown state : 0x0"]
+
+
+def test_rfc_unmatched_mpidr_branches_to_itself_for_ever() -> None:
+    done = run("rfc fault=3:no-match")
+    assert done.outcomes[3] == "branches to itself"
+
+
+def test_v3_stale_reason_survives_to_the_next_attempt() -> None:
+    """KERNEL defect 8: the status array is never cleared, so a later silent failure shows an earlier
+    reason.
+    """
+    done = run("v3 topology=flat:3 bringup=split fault=2:no-52bit-va cycle=1")
+    guest = done.boot.guest
+    pa = guest.subject.pa("__early_cpu_boot_status") + 8 * 2
+    assert done.boot.machine.memory.read(pa, 8) == abi.CPU_STUCK_IN_KERNEL | abi.CPU_STUCK_REASON_52_BIT_VA
+
+
+@pytest.mark.parametrize("kind", ["context-lost", "context-truncated", "context-swapped:2"])
+def test_context_id_design_depends_on_firmware_handing_the_context_id_over(kind: str) -> None:
+    """KERNEL defect 13: firmware that loses, truncates or swaps it; the look-up designs do not care."""
+    assert run(f"context-id fault=3:{kind}").outcomes[3] != "online"
+    assert run(f"v3 fault=3:{kind}").outcomes == ["online"] * 8
+
+
+def test_lost_context_falls_back_to_the_global_data_that_nobody_filled() -> None:
+    done = run("context-id fault=3:context-lost")
+    subject = done.boot.guest.subject
+    assert done.boot.machine.actors[3].pe.pc - 4 == subject.va("__secondary_too_slow")
+    assert "CPU3 failed to report alive state" in log_of(done)
+
+
+def test_swapped_context_gives_two_cpus_one_task() -> None:
+    done = run("context-id fault=3:context-swapped:2")
+    assert done.messages[0].startswith("CPU2, CPU3 took the task ")
+
+
+def test_truncated_context_faults_at_the_truncated_address() -> None:
+    done = run("context-id fault=3:context-truncated")
+    exceptions = [r for r in done.boot.machine.trace if r.kind is Kind.EXCEPTION and r.actor == 3]
+    assert exceptions[0].pa == done.boot.guest.slot_va(3) & 0xFFFF_FFFF
+
+
+def test_double_start_is_a_finding() -> None:
+    done = run("v3 fault=2:double-start grain=operation append=maxcpus=8")
+    assert any("came to secondary_start_kernel again without having been off" in m for m in done.messages)
+
+
+def test_late_cpu_within_the_time_out_is_waited_for() -> None:
+    assert run("v3 fault=3:late:9000000000").outcomes == ["online"] * 8
+
+
+def test_late_cpu_after_the_time_out_finds_no_task() -> None:
+    """The boot CPU has given up and cleared the slot: the CPU parks instead of running on freed memory."""
+    done = run("v3 fault=3:late:11000000000")
+    assert "CPU3 failed to report alive state" in log_of(done)
+    assert done.outcomes[3] == "asleep in WFE"
+
+
+def test_denied_then_success() -> None:
+    """KERNEL defect 13: DENIED is -EPERM, which the kernel does not call an error; a later attempt works."""
+    done = run("v3 topology=flat:3 bringup=split fault=2:denied:1 cycle=1")
+    assert done.outcomes == ["online"] * 3
+    assert not any("failed to boot" in line for line in log_of(done))
+
+
+def test_refuse_after_off_shows_at_the_next_bring_up() -> None:
+    done = run("v3 topology=flat:3 bringup=split fault=2:refuse-after-off cycle=1")
+    assert "CPU2: failed to boot: -22" in log_of(done)
+    assert done.outcomes == ["online", "online", "off"]
+
+
+@pytest.mark.parametrize("el", [1, 2])
+def test_wrong_el_is_inconsistent_modes(el: int) -> None:
+    """KERNEL defect 15: secondaries that enter at different exception levels."""
+    done = run(f"v3 el={el} fault=2:wrong-el")
+    assert "CPU: CPUs started in inconsistent modes" in log_of(done)
+    assert any("__boot_cpu_mode is" in message for message in done.messages)
+
+
+@pytest.mark.parametrize("kind", sorted(FAULTS))
+@pytest.mark.parametrize("design", ["mainline", "rfc", "v2", "v3", "context-id"])
+def test_every_fault_under_every_design_ends_without_hanging(design: str, kind: str) -> None:
+    argument = {"late": ":1000", "denied": ":1", "context-swapped": ":1"}.get(kind, "")
+    done = run(f"{design} topology=flat:4 fault=2:{kind}{argument} instructions-max=5000000")
+    assert done.boot.machine.stopped == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("4", "CPU:KIND"),
+        ("x:panic", "CPU:KIND"),
+        ("4:explode", "explode is not one of"),
+        ("0:panic", "the secondaries are CPU1..CPU7"),
+        ("8:panic", "the secondaries are CPU1..CPU7"),
+        ("5-3:panic", "the secondaries are"),
+        ("4:late", "late takes the delay in ns"),
+        ("4:panic:3", "panic takes no argument"),
+        ("4:context-swapped:9", "the secondaries are"),
+    ],
+)
+def test_bad_fault_specification_says_what_is_wrong(fault: str, says: str) -> None:
+    with pytest.raises(InvalidCase, match=says):
+        run(f"v3 fault={fault}")
+
+
+def test_ranges_and_several_faults_add_up() -> None:
+    done = run("v3 fault=2-3:never-starts,5:no-granule")
+    assert [cpu for cpu, outcome in enumerate(done.outcomes) if outcome != "online"] == [2, 3, 5]
