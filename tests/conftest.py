@@ -67,7 +67,8 @@ def real_kernel() -> Callable[[str], Path]:
     def path(variable: str) -> Path:
         value = os.environ.get(variable)
         if not value:
-            pytest.skip(f"set {variable} to {_HOW[variable]} (tools/fetch-kernels)")
+            name = variable.removeprefix("EMU_KERNEL_").lower()
+            pytest.skip(f"set {variable} to {_HOW[variable]}: tools/fetch-kernels {name}")
         found = Path(value)
         assert found.exists(), f"{variable}={value}: no such file"
         return found
