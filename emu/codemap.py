@@ -15,16 +15,17 @@ from emu.memory import Memory
 
 COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
 BREAKPOINT = -1  # class of a site, beside a64.Class
-_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
 _PAGE = 4096
+_SPACES_MAX = 256
+LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stored to at no cost
 
-# Sites even while nothing is observed: what the engine would run wrongly.
+# Sites even while nothing is observed: what the engine would run wrongly, and what changes a translation.
 _MISRUN = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})
-_MAINTENANCE = frozenset({Class.BARRIER, Class.CACHE, Class.TLB, Class.ZERO})
-_LOCAL = frozenset(
-    {Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE, Class.CLREX, Class.SEVL, Class.YIELD, Class.ERET}
-)
-_OBSERVED = _MISRUN | _MAINTENANCE | _LOCAL
+_TRANSLATION = frozenset({Class.TLB, Class.ERET})
+_MAINTENANCE = frozenset({Class.BARRIER, Class.CACHE, Class.ZERO})
+_LOCAL = frozenset({Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE, Class.CLREX, Class.SEVL, Class.YIELD})
+_UNOBSERVED = _MISRUN | _TRANSLATION
+_OBSERVED = _UNOBSERVED | _MAINTENANCE | _LOCAL
 
 
 def _may_be_site(top: int) -> bool:
@@ -35,36 +36,88 @@ def _may_be_site(top: int) -> bool:
 _INTERESTING = bytes(_may_be_site(top) for top in range(256))
 
 
+def changes_translation(word: int) -> bool:
+    """Tell whether an MSR writes a register that decides how addresses translate: CRn 1 and 2."""
+    return a64.system_register(word)[2] in (1, 2)
+
+
+class _Space:
+    # What is known of the code by VA while one set of translation registers holds.
+
+    __slots__ = ("blocks", "pages", "plans")
+
+    def __init__(self) -> None:
+        self.blocks: set[int] = set()
+        self.pages: dict[int, int] = {}  # VA >> 12 to PA >> 12
+        self.plans: dict[int, tuple[int, bool]] = {}
+
+
 class CodeMap:
     """Code by VA. ``translate`` gives the PA that the running PE fetches a VA from, or None.
 
-    A VA of code maps to one PA for as long as nothing is forgotten.
+    What is known is kept apart by translation regime: :meth:`enter` says which one holds. Sites are by VA
+    alone, since a hook looks at the word that it meets.
     """
 
     def __init__(self, memory: Memory, translate: Callable[[int], int | None]) -> None:
         self.observing = False
         self.watched_mrs: set[sysreg.Encoding] = set(COUNTERS)
         self.sites: dict[int, int] = {}  # VA to class
-        self.blocks: set[int] = set()  # VAs of blocks that were looked at
-        self.code_pages: set[int] = set()  # PA >> 12 that code was fetched from
-        self.plans: dict[int, tuple[int, bool]] = {}
-        self._pages: dict[int, int] = {}  # VA >> 12 to PA >> 12
+        self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
+        self.stale = True  # the regime may be another than the one that was entered
+        self._spaces: dict[tuple[bytes, int], _Space] = {}
+        self._use(_Space())
         self._translate = translate
         self._words = memory.view.cast("I")
         self._base = memory.base
         self._memory = memory
 
+    def _use(self, space: _Space) -> None:
+        self.blocks = space.blocks  # VAs that a run began at, with what follows looked at
+        self.plans = space.plans
+        self._pages = space.pages
+
+    def enter(self, regime: bytes, el: int) -> None:
+        """Use what is known under these translation registers at this exception level."""
+        space = self._spaces.get((regime, el))
+        if space is None:
+            if len(self._spaces) >= _SPACES_MAX:
+                self._spaces.clear()
+            space = self._spaces[regime, el] = _Space()
+        self._use(space)
+        self.stale = False
+
     def forget(self) -> None:
         """Know nothing; the sites stay, since each looks at its word when it is met."""
-        self.blocks.clear()
-        self.plans.clear()
-        self.code_pages.clear()
-        self._pages.clear()
+        self.remapped()
+        self.lines.clear()
+
+    def remapped(self) -> None:
+        """Translations may have changed: what was derived from them must go."""
+        self._spaces.clear()
+        self._use(_Space())
+        self.stale = True
 
     def written(self) -> None:
         """Code was stored to: what was derived from its words must go."""
         self.blocks.clear()
         self.plans.clear()
+        for space in self._spaces.values():
+            space.blocks.clear()
+            space.plans.clear()
+
+    def replan(self) -> None:
+        """There is a new site: plans end at sites."""
+        self.plans.clear()
+        for space in self._spaces.values():
+            space.plans.clear()
+
+    def holds(self, pa: int, size: int) -> bool:
+        """Tell whether any of these bytes lies in a line of code that was looked at."""
+        first, last = pa >> LINE_SHIFT, (pa + size - 1) >> LINE_SHIFT
+        if last - first > len(self.lines):
+            return any(first <= line <= last for line in self.lines)
+        return any(line in self.lines for line in range(first, last + 1))
 
     def word(self, va: int) -> int | None:
         """Return the instruction word (u32) at ``va``, or None when it cannot be fetched."""
@@ -74,12 +127,13 @@ class CodeMap:
             if pa is None or not self._memory.contains(pa, 4):
                 return None
             page = self._pages[va >> 12] = pa >> 12
-            self.code_pages.add(page)
         return self._words[((page << 12 | va & 0xFFF) - self._base) >> 2]
 
     def block(self, va: int, size: int) -> list[tuple[int, int]]:
-        """Look at a block of ``size`` bytes; give its sites that are new, as (VA, class)."""
-        self.blocks.add(va)
+        """Look at a block of ``size`` bytes in one page; give its sites that are new, as (VA, class)."""
+        if self.word(va) is not None and size:
+            pa = self._pages[va >> 12] << 12 | va & 0xFFF
+            self.lines.update(range(pa >> LINE_SHIFT, (pa + size - 1 >> LINE_SHIFT) + 1))
         found = []
         for at in range(va, va + size, 4):
             word = self.word(at)
@@ -113,13 +167,15 @@ class CodeMap:
             if word is None or a64.classify(word) in a64.OBSERVABLE or pc + 4 * count in self.sites:
                 break
             count += 1
+        pa = self._pages[pc >> 12] << 12 | pc & 0xFFF
+        self.lines.update(range(pa >> LINE_SHIFT, (pa + 4 * count - 1 >> LINE_SHIFT) + 1))
         plan = self.plans[pc] = (count, first)
         return plan
 
     def _is_site(self, word: int) -> bool:
         kind = a64.classify(word)
-        if kind in (_OBSERVED if self.observing else _MISRUN) or a64.uses_fp(word):
+        if kind in (_OBSERVED if self.observing else _UNOBSERVED) or a64.uses_fp(word):
             return True
         if kind is Class.MRS:
             return a64.system_register(word) in self.watched_mrs
-        return self.observing and kind is Class.MSR and a64.system_register(word) in _SCTLRS
+        return kind is Class.MSR and changes_translation(word)

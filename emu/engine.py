@@ -26,9 +26,9 @@ from ctypes import (
     c_uint64,
     c_void_p,
     cast,
-    string_at,
 )
 from typing import Any
+from weakref import finalize
 
 import unicorn as uc_module
 from unicorn import arm64_const as regs
@@ -37,7 +37,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from emu import pe as layout
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
-from emu.codemap import BREAKPOINT, COUNTERS, CodeMap
+from emu.codemap import BREAKPOINT, COUNTERS, LINE_SHIFT, CodeMap, changes_translation
 from emu.errors import EngineError
 from emu.memory import Memory
 from emu.operation import Kind
@@ -51,9 +51,16 @@ INVISIBLE_MAX = 1 << 16
 PSTATE_EL = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
 _GRANULE = 64  # exclusives reservation granule, bytes (Cortex-A72 TRM, CTR_EL0.ERG)
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
+_HCR_TWI, _HCR_TWE, _HCR_TID3, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 18, 1 << 28
+_CPTR_TFP = 1 << 10
+_SCTLR_A = 1 << 1
+_COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EXCP_SWI, _EXCP_HVC, _EXCP_TRAPPED_SMC, _EXCP_SMC = 2, 11, 12, 13
 _FETCH_UNMAPPED = 8
 _UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21}  # UC_ERR_*_UNMAPPED to EC of the external abort
+
+_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
+_VIRTUAL = (sysreg.MPIDR_EL1, sysreg.MIDR_EL1)  # what EL1 reads in them is EL2's to say
 
 Recorder = Callable[[Kind, int, int, int, int], None]  # kind, size, pc, pa, value
 
@@ -72,7 +79,13 @@ _emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(
 _emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
 _context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
 _context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
+_context_free = CFUNCTYPE(c_int, c_void_p)(("uc_context_free", uclib))
 _vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
+
+
+def _free_contexts(contexts: list[c_void_p]) -> None:
+    for context in contexts:
+        _context_free(context)
 
 
 class Engine:
@@ -94,19 +107,24 @@ class Engine:
         self._uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
         self._handle = self._uc._uch
         self._loaded: PE | None = None
-        self._key_in = b""
+        self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
         self._stop: Stop | None = None
         self._at_site = False  # the last stop came from a code hook: its instruction has not run
         self._emulate: tuple[int, int, int] | None = None
         self._error: BaseException | None = None
         self._counted = True
+        self._recount = False  # blocks without the instruction counter may be about
         self._resume_at = -1
         self._exception = -1
         self._fault_pa = 0
         self._found: list[tuple[int, int, list[tuple[int, int]]]] = []  # blocks with new sites
         self._code = CodeMap(memory, self._fetch_pa)
+        self._el_bits = 0  # PSTATE.EL, in place, of the code map's space
         self._keep: list[Any] = []
-        self._exclusive = array("Q", [0, 0])  # VA and class of the last exclusive that was met
+        # VA and class of the last exclusive that was met; for a store: reads so far, whether it fails.
+        self._exclusive = array("Q", [1, 0, 0, 0])
+        self._contexts: list[c_void_p] = []
+        finalize(self, _free_contexts, self._contexts).atexit = False
         self._start()
 
     # -- set-up -----------------------------------------------------------------------------------
@@ -152,9 +170,14 @@ class Engine:
                 self._write_cp(encoding, wanted)
                 wanted = self._read_cp(encoding)
             checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
-        self._uc.mem_write(self.memory.base, (0xD503201F).to_bytes(4, "little") * 3)  # nop
+        nop, ldxr = (0xD503201F).to_bytes(4, "little"), (0xC85F7C20).to_bytes(4, "little")  # ldxr x0, [x1]
+        self._uc.mem_write(self.memory.base, nop + ldxr + nop)
+        self._uc.reg_write(regs.UC_ARM64_REG_X1, self.memory.base)
         self._uc.emu_start(self.memory.base, 0, 0, 2)
         checks.append(("instruction counter", self._counter.value, 3))
+        checks.append(("exclusive address", live.u64(layout.EXCLUSIVE_ADDR).value, self.memory.base))
+        wanted = int.from_bytes(nop + ldxr, "little")
+        checks.append(("exclusive value", live.u64(layout.EXCLUSIVE_VALUE).value, wanted))
         self._uc.mem_write(self.memory.base, bytes(12))
         self._uc.ctl_flush_tb()
         for what, got, wanted in checks:
@@ -199,6 +222,7 @@ class Engine:
     def _save_new(self) -> c_void_p:
         context = c_void_p()
         assert uclib.uc_context_alloc(self._handle, byref(context)) == 0
+        self._contexts.append(context)
         _context_save(self._address, context)
         return context
 
@@ -214,7 +238,7 @@ class Engine:
         context = self._save_new()
         address = context.value
         assert address is not None
-        pe = PE(index, mpidr, context, Env(address + layout.CONTEXT_HEADER))
+        pe = PE(index, mpidr, midr, context, Env(address + layout.CONTEXT_HEADER))
         if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
             self.override(pe, sysreg.MPIDR_EL1, mpidr)
             self.override(pe, sysreg.MIDR_EL1, midr)
@@ -227,19 +251,25 @@ class Engine:
             self._code.watched_mrs.add(encoding)
             self.forget_code()
 
+    def disarm(self, pe: PE) -> None:
+        """Clear the exclusive monitor of ``pe``, which is no event for it."""
+        self.armed_monitors.pop(pe, None)
+        pe.open_monitor()
+
     def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
         """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
         self._unload()
         _context_restore(self._address, self._resets[el])
         self._write_cp(sysreg.VMPIDR_EL2, pe.mpidr)
+        self._write_cp(sysreg.VPIDR_EL2, pe.midr)
         self._write_cp(sysreg.CONTEXTIDR_EL1, 0)
         _context_save(self._address, pe.saved)
         for number in range(1, 31):
             pe.x[number] = 0xDEAD_0000_0000_0000 | pe.index << 16 | number
         pe.x[0] = x0
         pe.pc = entry_pa
-        pe.monitor = None
         pe.reached = -1
+        self.disarm(pe)
 
     def observe_memory(self) -> None:
         """From now on count and record memory accesses; before, a PE runs without any memory hook."""
@@ -265,7 +295,7 @@ class Engine:
         """Drop every translation and everything known about code: the host rewrote some, or hooks changed."""
         self._unload()
         self._uc.ctl_flush_tb()
-        self._key_in = b""  # and the TLB goes with the next PE
+        self._regime = b""  # and the TLB goes with the next PE
         self._code.forget()
 
     def translate(self, pe: PE, va: int) -> int | None:
@@ -277,15 +307,16 @@ class Engine:
         return pa.value
 
     def is_code(self, pa: int, size: int) -> bool:
-        """Tell whether a PE has fetched from a page of these bytes."""
-        pages = self._code.code_pages
-        return pa >> 12 in pages or (pa + size - 1) >> 12 in pages
+        """Tell whether a PE has, or may have, fetched from the lines (64 bytes) of these bytes."""
+        return self._code.holds(pa, size)
 
     # -- switching --------------------------------------------------------------------------------
 
     def _unload(self) -> None:
         pe = self._loaded
         if pe is not None:
+            if self._live.regime.raw != self._regime:
+                self._regime = b""  # it changed under this PE: the TLB may hold entries of before
             _context_save(self._address, pe.saved)
             pe.env = pe.saved_env
             self._loaded = None
@@ -294,21 +325,22 @@ class Engine:
         # Switch to `pe`; the TLB belongs to the engine, so it goes when the translation regime differs.
         if self._loaded is pe:
             return
-        if self._loaded is not None and self._regime(self._live) != self._key_in:
-            self._key_in = b""
         self._unload()
-        key = self._regime(pe.env)
+        regime: bytes = pe.env.regime.raw
         _context_restore(self._address, pe.saved)
-        if key != self._key_in:
+        if regime != self._regime:
             self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
-            self._key_in = key
+            self._regime = regime
+            self._code.stale = True
+        elif pe.saved_env.pstate.value & 0xC != self._el_bits:
+            self._code.stale = True
         pe.env = self._live
         self._loaded = pe
 
-    @staticmethod
-    def _regime(env: Env) -> bytes:
-        a = env.address
-        return b"".join([string_at(a + offset, size) for offset, size in layout.REGIME])
+    def _enter_space(self) -> None:
+        # Let the code map follow the translation regime of the PE that is loaded.
+        self._el_bits = self._live.pstate.value & 0xC
+        self._code.enter(self._live.regime.raw, self._el_bits)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -326,6 +358,7 @@ class Engine:
         assert not self._code.observing, "counted code does not run uncounted"
         self._load(pe)
         self._counted = False
+        self._recount = True
         counters = pe.counters.instructions
         stop = self._run(pe, UNLIMITED)
         pe.counters.instructions = counters
@@ -341,30 +374,45 @@ class Engine:
         """Run the operation at the PC, if there is one, then up to the next one."""
         self._load(pe)
         left = INVISIBLE_MAX
-        pc, plan_at = self._live.pc, self._code.plan
+        pc, code = self._live.pc, self._code
+        if code.stale:
+            self._enter_space()
+        va = pc.value
+        count = (code.plans.get(va) or code.plan(va))[0]
         while left > 0:
-            count = plan_at(pc.value)[0]
             stop = self._run(pe, count)
             if stop is not STEP_LIMIT:
                 return stop
             left -= count
-            if plan_at(pc.value)[1]:
+            if code.stale:
+                self._enter_space()
+            va = pc.value
+            count, is_operation = code.plans.get(va) or code.plan(va)
+            if is_operation:
                 break
         return STEP_LIMIT
 
     def at_operation(self, pe: PE) -> bool:
         """Tell whether the instruction at the PC is one that others can observe."""
         self._load(pe)
+        if self._code.stale:
+            self._enter_space()
         return self._code.plan(pe.pc)[1]
 
     def _run(self, pe: PE, limit: int) -> Stop:
         # `pe` is loaded. Enter the engine as often as emulated instructions and new sites make it return.
-        live_pc, counters, handle, blocks = self._live.pc, pe.counters, self._address, self._code.blocks
+        live_pc, counters, handle, code = self._live.pc, pe.counters, self._address, self._code
+        if self._recount and self._counted:
+            self._recount = False
+            self.forget_code()
+            self._load(pe)
         self._resume_at = pe.reached if pe.reached == live_pc.value else -1
         pe.reached = -1
         while True:
             pc = live_pc.value
-            if pc not in blocks and not self._look_at_entry(pc):
+            if code.stale:
+                self._enter_space()
+            if pc not in code.blocks and not self._look_at_entry(pc):
                 return self._misaligned(pc)
             self._stop = None
             self._at_site = False
@@ -419,6 +467,7 @@ class Engine:
             return False
         size = self._code.entry_size(pc)
         found = self._code.block(pc, size)
+        self._code.blocks.add(pc)
         if found:
             self._found.append((pc, size, found))
             self._install_found()
@@ -434,7 +483,7 @@ class Engine:
     def _add_site(self, va: int, kind: int) -> None:
         hooked = va in self._code.sites
         self._code.sites[va] = kind
-        self._code.plans.clear()
+        self._code.replan()
         if not hooked:
             self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
 
@@ -443,10 +492,13 @@ class Engine:
     def _on_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
         try:
             pc, size = block[0].pc, block[0].size
+            if self._code.stale:
+                self._enter_space()
             if pc & 3:
                 self._stop = self._misaligned(pc)
+                self._found.append((pc & -4, size + 4, []))  # the next one who comes here is to be told too
                 _emu_stop(self._address)
-            elif pc not in self._code.blocks:
+            else:
                 found = self._code.block(pc, size)
                 if found:
                     self._found.append((pc, size, found))
@@ -473,6 +525,8 @@ class Engine:
                 _emu_stop(self._address)
                 return
             self._resume_at = -1
+            if self._code.stale:
+                self._enter_space()
             word = self._code.word(va)
             if word is not None and self._observe(va, word):
                 self._at_site = True
@@ -486,10 +540,14 @@ class Engine:
         kind = a64.classify(word)
         pe, record = self._loaded, self.record
         assert pe is not None
+        if self._exclusive[0] == va:
+            self._exclusive[0] = 1  # no VA of an instruction; set again below
         if kind is Class.BARRIER:
             if record:
                 record(Kind.BARRIER, 0, va, 0, word)
         elif kind in (Class.CACHE, Class.TLB):
+            if kind is Class.TLB:
+                self._code.remapped()
             if record:
                 target = pe.x[word & 31] if word & 31 != 31 else 0
                 record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
@@ -503,6 +561,7 @@ class Engine:
         elif kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
             self._exclusive[0] = va
             self._exclusive[1] = kind
+            self._exclusive[2] = self._exclusive[3] = 0
             if kind is Class.STORE_EXCLUSIVE:
                 self.armed_monitors.pop(pe, None)
                 pe.monitor = None
@@ -512,19 +571,24 @@ class Engine:
         elif kind is Class.ERET:
             self.armed_monitors.pop(pe, None)
             pe.monitor = None
+            self._code.stale = True
             if record:
                 el = self._spsr(pe.el) >> 2 & 3
                 if el != pe.el:
                     record(Kind.EL, 0, va, 0, el)
-        elif kind is Class.MSR:
-            if record:
-                record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
         elif a64.uses_fp(word):
-            if self._fp_trapped(pe):
+            if self._fp_trap_el(pe):
                 self._emulate = (va, word, Class.FP)
                 return True
+        elif kind is Class.MSR:
+            if changes_translation(word):
+                self._code.stale = True
+            if record and a64.system_register(word) in _SCTLRS:
+                record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
         elif kind is Class.MRS:
             self._read_register(pe, va, word)
+        elif kind is Class.ZERO and self._zero_faults(pe, word):
+            return False  # the engine raises what is due
         elif kind in (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO):
             self._emulate = (va, word, kind)
             return True
@@ -538,6 +602,11 @@ class Engine:
             if encoding not in COUNTERS:
                 return
             value = self.clock()
+        elif pe.el == 1:
+            if encoding in _VIRTUAL:
+                return  # VMPIDR_EL2 and VPIDR_EL2 say it
+            if encoding[:3] == (3, 0, 0) and encoding[3] and pe.sysreg(sysreg.HCR_EL2) & _HCR_TID3:
+                return  # it traps
         if word & 31 != 31:
             self._live.x[word & 31] = value
         self._uc.reg_write(regs.UC_ARM64_REG_PC, va + 4)
@@ -547,49 +616,70 @@ class Engine:
         live, base_of = self._live, layout.SCTLR_EL
         pc, pstate = live.pc, live.pstate
         sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
-        code_pages, monitors, exclusive = self._code.code_pages, self.armed_monitors, self._exclusive
+        code_lines, monitors, exclusive = self._code.lines, self.armed_monitors, self._exclusive
         view, ram, load, store = self.memory.view, self.memory.base, Kind.LOAD, Kind.STORE
         load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
+        remembered = (live.u64(layout.EXCLUSIVE_VALUE), live.u64(layout.EXCLUSIVE_HIGH))
+        quads, ram_size = self.memory.view.cast("Q"), self.memory.size
+        line_last = (1 << LINE_SHIFT) - 1
+        # MODEL: of an access that crosses a page the engine tells the first frame alone; the second is taken
+        # to follow it.
 
         def on_read(_uc: int, _kind: int, pa: int, size: int, _value: int, _data: int) -> None:
             try:
+                at = pa - ram
+                if not 0 <= at < ram_size:
+                    return  # an external abort follows
                 here = pc.value
                 is_exclusive = exclusive[0] == here
-                if is_exclusive and exclusive[1] == stx:
-                    return  # the compare of a store-exclusive
+                if is_exclusive and exclusive[1] == stx:  # the compare of a store-exclusive
+                    value = int.from_bytes(view[at : at + size], "little")
+                    if value != remembered[exclusive[2] & 1].value:
+                        exclusive[3] = 1
+                    exclusive[2] += 1
+                    return
                 pe = self._loaded
                 assert pe is not None
                 counters = pe.counters
                 counters.loads += 1
                 if not sctlr[pstate.value >> 2 & 3].value & 1:
                     counters.loads_mmu_off += 1
-                    if pa & (size - 1):
-                        self._misuse_unaligned(here, pa)
+                if pa & (size - 1):
+                    self._check_unaligned(pe, here, pa)
                 if is_exclusive:
                     pe.monitor = monitors[pe] = pa & -_GRANULE
                 record = self.record
                 if record:
-                    at = pa - ram
-                    value = int.from_bytes(view[at : at + size], "little")
+                    if size == 8 and not at & 7:
+                        value = quads[at >> 3]
+                    else:
+                        value = int.from_bytes(view[at : at + size], "little")
                     record(load_x if is_exclusive else load, size, here, pa, value)
             except BaseException as error:
                 self._error = error
 
         def on_write(_uc: int, _kind: int, pa: int, size: int, value: int, _data: int) -> None:
             try:
+                if not 0 <= pa - ram < ram_size:
+                    return  # an external abort follows
                 here = pc.value
+                is_exclusive = exclusive[0] == here and exclusive[1] == stx
+                if is_exclusive and exclusive[3]:
+                    return  # it fails: the old value is written back
                 pe = self._loaded
                 assert pe is not None
                 pe.counters.stores += 1
-                if pa & (size - 1) and not sctlr[pstate.value >> 2 & 3].value & 1:
-                    self._misuse_unaligned(here, pa)
+                if pa & (size - 1):
+                    self._check_unaligned(pe, here, pa)
                 if monitors:
                     self.store_clears_monitors(pa, size, pe)
-                if pa >> 12 in code_pages:
+                if pa >> LINE_SHIFT in code_lines or (
+                    (pa & line_last) + size > line_last + 1 and pa + size - 1 >> LINE_SHIFT in code_lines
+                ):
                     self._code.written()
                 record = self.record
                 if record:
-                    kind = store_x if exclusive[0] == here and exclusive[1] == stx else store
+                    kind = store_x if is_exclusive else store
                     record(kind, size, here, pa, value & ((1 << 8 * size) - 1))
                 elif pa in self.watched and self.record_store:
                     self.record_store(store, size, here, pa, value & ((1 << 8 * size) - 1))
@@ -598,11 +688,19 @@ class Engine:
 
         return _MEM_CB(on_read), _MEM_CB(on_write)
 
-    def _misuse_unaligned(self, va: int, pa: int) -> None:
+    def _check_unaligned(self, pe: PE, va: int, pa: int) -> None:
         # MODEL: hardware takes an alignment fault before the access; here it has been made and the PE ends.
-        rule = (
-            "unaligned access with the MMU off (Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
-        )
+        if not pe.mmu_on:
+            rule = (
+                "unaligned access with the MMU off "
+                "(Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
+            )
+        elif (self._code.word(va) or 0) & 0x3F80_0000 == 0x0880_0000:  # LDAR, STLR and their like
+            rule = "unaligned load-acquire or store-release (alignment fault, Arm DDI 0487 B2.5.2)"
+        elif pe.env.u64(layout.SCTLR_EL + 8 * max(pe.el, 1)).value & _SCTLR_A:
+            rule = "unaligned access with SCTLR_ELx.A set (alignment fault, Arm DDI 0487 B2.5.2)"
+        else:
+            return
         self._stop = Misused(rule, va, pa)
         _emu_stop(self._address)  # never resumed, so the half-done instruction does not matter
 
@@ -625,7 +723,12 @@ class Engine:
         if kind == Class.SPIN:
             return Parked(va)
         if kind == Class.FP:
-            return Raised(0x07 << 26 | 1 << 25 | 0x1E << 20, None, 1, va)
+            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, self._fp_trap_el(pe), va)
+        hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
+        if kind == Class.WFI and hcr & _HCR_TWI:
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
+        if kind == Class.WFE and hcr & _HCR_TWE and not pe.event:
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, 2, va)
         if kind == Class.SEV:
             if record:
                 record(Kind.SEV, 0, va, 0, 0)
@@ -659,8 +762,9 @@ class Engine:
             return Misused(rule, va, target)
         pa = c_uint64()
         failed = _vmem_translate(self._address, target, uc_module.UC_PROT_WRITE, pa)
-        if failed or not self.memory.contains(pa.value, 64):
-            return Raised(0x25 << 26 | 1 << 25 | 1 << 8 | 1 << 6 | 0x07, target, 1, va)
+        assert not failed, "asked by _zero_faults()"
+        if not self.memory.contains(pa.value, 64):
+            return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
         self.memory.write_bytes(pa.value, bytes(64))
         pe.counters.stores += 1
         self.store_clears_monitors(pa.value, 64, pe)
@@ -672,9 +776,19 @@ class Engine:
         self._live.pc.value = va + 4
         return None
 
-    def _fp_trapped(self, pe: PE) -> bool:
-        # CPACR_EL1.FPEN (bits 21:20) at EL1: 0b11 does not trap, 0b01 traps EL0 only.
-        return pe.el == 1 and not pe.sysreg(sysreg.CPACR_EL1) >> 20 & 1
+    def _zero_faults(self, pe: PE, word: int) -> bool:
+        # Whether DC ZVA traps (HCR_EL2.TDZ) or does not translate.
+        if pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_TDZ:
+            return True
+        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        return pe.mmu_on and bool(_vmem_translate(self._address, target, uc_module.UC_PROT_WRITE, c_uint64()))
+
+    def _fp_trap_el(self, pe: PE) -> int:
+        # EL that an access to SIMD state traps to, or 0. CPACR_EL1.FPEN (bits 21:20): 0b11 does not trap,
+        # 0b01 traps EL0 only.
+        if pe.el == 1 and not pe.sysreg(sysreg.CPACR_EL1) >> 20 & 1:
+            return 1
+        return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0
 
     def _misaligned(self, pc: int) -> Stop:
         return Raised(0x22 << 26 | 1 << 25, pc, 1, pc)
@@ -710,11 +824,15 @@ class Engine:
         return None
 
     def _external_abort(self, pe: PE, error: int) -> Stop:
-        # MODEL: QEMU tells the PA, not the VA, so FAR is marked not valid (FnV, ISS bit 10).
-        ec = _UNMAPPED[error]
-        iss = 0x10 | 1 << 10 | (1 << 6 if error == 7 else 0)
+        # MODEL: QEMU tells the PA, not the VA; with the MMU on FAR is marked not valid (FnV, ISS bit 10).
+        ec, far = _UNMAPPED[error], self._fault_pa
+        iss = 0x10 | (1 << 6 if error == 7 else 0)
+        if error == _FETCH_UNMAPPED:
+            far = pe.pc
+        elif pe.mmu_on:
+            iss |= 1 << 10
         self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
-        return Raised(ec << 26 | 1 << 25 | iss, self._fault_pa, 1, pe.pc)
+        return Raised(ec << 26 | 1 << 25 | iss, far, 1, pe.pc)
 
     # -- exception entry --------------------------------------------------------------------------
 
@@ -741,6 +859,7 @@ class Engine:
             uc.reg_write(regs.UC_ARM64_REG_FAR_EL0 + el, raised.far)
         self._set_pstate(pstate & 0xF000_0000 | pstate & 1 << 22 | 0x3C0 | el << 2 | 1)
         self._live.pc.value = uc.reg_read(regs.UC_ARM64_REG_VBAR_EL0 + el) + offset
+        self._code.stale = True
         pe.counters.exceptions += 1
         return el
 

@@ -7,7 +7,7 @@ whatever host it runs.
 
 from __future__ import annotations
 
-from ctypes import Array, c_uint32, c_uint64
+from ctypes import Array, c_char, c_uint32, c_uint64
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
@@ -17,19 +17,21 @@ CPUSTATE_IN_ENGINE = 0x1B8
 ENV_IN_CPUSTATE = 0x128
 COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
 XREGS, PC, PSTATE = 64, 320, 328
-ELR_EL, SP_EL, SCTLR_EL, CPACR = 568, 600, 672, 704
-TTBR0_EL, TTBR1_EL, TCR_EL = 768, 800, 840
+ELR_EL, SP_EL, SCTLR_EL, CPACR, CPTR_EL = 568, 600, 672, 704, 712
+TTBR0_EL, TTBR1_EL, VTTBR_EL2, TCR_EL, VTCR_EL2 = 768, 800, 832, 840, 904
 HCR_EL2, SCR_EL3, ESR_EL, FAR_EL = 952, 960, 984, 1048
 MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
 VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2832, 3024, 3032, 3040
-EXCLUSIVE_ADDR = 12032
-REGIME = ((SCTLR_EL, 32), (TTBR0_EL, 64), (TCR_EL, 64), (HCR_EL2, 16))  # what a TLB entry depends on
+EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
+# What a TLB entry depends on lies in here: SCTLR, TTBR0, TTBR1, VTTBR, TCR, VTCR, HCR and SCR of all levels.
+REGIME, REGIME_SIZE = SCTLR_EL, SCR_EL3 + 8 - SCTLR_EL
 
 # Registers that can be read from a saved context, by encoding.
 _IN_CONTEXT: dict[Encoding, int] = {
     sysreg.SCTLR_EL1: SCTLR_EL + 8,
     sysreg.SCTLR_EL2: SCTLR_EL + 16,
     sysreg.CPACR_EL1: CPACR,
+    sysreg.CPTR_EL2: CPTR_EL + 16,
     sysreg.TTBR0_EL1: TTBR0_EL + 8,
     sysreg.TTBR1_EL1: TTBR1_EL + 8,
     sysreg.TCR_EL1: TCR_EL + 16,
@@ -49,13 +51,14 @@ _OPEN_MONITOR = 2**64 - 1
 class Env:
     """A view of one ``CPUARMState`` at a host address."""
 
-    __slots__ = ("address", "pc", "pstate", "x")
+    __slots__ = ("address", "pc", "pstate", "regime", "x")
 
     def __init__(self, address: int) -> None:
         self.address = address
         self.x: Array[c_uint64] = (c_uint64 * 32).from_address(address + XREGS)
         self.pc = c_uint64.from_address(address + PC)
         self.pstate = c_uint32.from_address(address + PSTATE)
+        self.regime: Array[c_char] = (c_char * REGIME_SIZE).from_address(address + REGIME)
 
     def u64(self, offset: int) -> c_uint64:
         """Return the 64-bit cell at ``offset`` bytes into the state."""
@@ -89,6 +92,7 @@ class PE:
         "env",
         "event",
         "index",
+        "midr",
         "monitor",
         "mpidr",
         "overrides",
@@ -97,9 +101,10 @@ class PE:
         "saved_env",
     )
 
-    def __init__(self, index: int, mpidr: int, saved: object, env: Env) -> None:
+    def __init__(self, index: int, mpidr: int, midr: int, saved: object, env: Env) -> None:
         self.index = index
         self.mpidr = mpidr
+        self.midr = midr
         self.saved = saved  # the engine's handle of the saved context
         self.saved_env = env
         self.env = env  # the live state while the engine has this PE loaded
