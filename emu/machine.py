@@ -397,7 +397,9 @@ class Machine:
 
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
         memory = self.memory
-        pc = HOST_PC + self.trace.string(location(actor.task)) if self.recording else HOST_PC
+        pc = 0
+        if self.recording or operation.__class__ is FirmwareCall:
+            pc = HOST_PC + self.trace.string(location(actor.task))
         match operation:
             case Load(pa, size):
                 value = memory.read(pa, size)
@@ -496,6 +498,10 @@ class Machine:
         self._set(cpu, State.RUNNABLE)
         if actor.task is not None:
             self._advance_task(cpu, actor, True)
+
+    def end(self, cpu: int, why: str) -> None:
+        """Let ``cpu`` do nothing more; ``why`` is its outcome."""
+        self._end(cpu, why, self.actors[cpu].pe.pc)
 
     def _end(self, cpu: int, why: str, at: int) -> None:
         actor = self.actors[cpu]

@@ -13,6 +13,8 @@ _HOW = {
     "EMU_KERNEL_61": "the vmlinuz of Debian's linux-image-6.1*-cloud-arm64-unsigned",
     "EMU_KERNEL_16K": "the vmlinuz of Debian's linux-image-6.12*-arm64-16k-unsigned",
     "EMU_KERNEL_SMALL": "a build tree of Linux 6.12, arm64 tinyconfig with SMP, KALLSYMS and PRINTK",
+    "EMU_KERNEL_SPLIT": "the same tree with HOTPLUG_SPLIT_STARTUP for arm64 (see .ci/run)",
+    "EMU_KERNEL_RFC": "the same tree with the RFC's parallel look-up (see .ci/run)",
 }
 
 

@@ -33,6 +33,9 @@ class Design:
     :ivar parallel: CPUs may be kicked before earlier ones have taken their data
     :ivar decodes_failures: the boot CPU reads what a CPU that did not come up has left behind
     :ivar base: the order of secondary_start_kernel(), "6.12" or "v3"
+    :ivar split: the kernel has HOTPLUG_SPLIT_STARTUP, so a CPU synchronises when it is alive
+    :ivar forgets_refused: a CPU that smp_cpu_setup() refuses loses its table entry again
+    :ivar asks_boot_cpu: whether CPUs may be kicked in parallel is read off the boot CPU's enable-method
     :ivar data_read_only_after_init: the data is __ro_after_init, although every later bring-up writes it
     """
 
@@ -50,6 +53,9 @@ class Design:
     decodes_failures: bool
     base: str
     data_read_only_after_init: bool = False
+    split: bool = True
+    forgets_refused: bool = True
+    asks_boot_cpu: bool = False
 
     def load(self, nr_cpus: int) -> Subject:
         """Assemble the design.

@@ -23,4 +23,5 @@ DESIGN = Design(
     parallel=False,
     decodes_failures=True,
     base="6.12",
+    split=False,
 )

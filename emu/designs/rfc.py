@@ -23,4 +23,5 @@ DESIGN = Design(
     decodes_failures=False,
     base="6.12",
     data_read_only_after_init=True,
+    forgets_refused=False,
 )

@@ -23,4 +23,5 @@ DESIGN = Design(
     parallel=True,
     decodes_failures=False,
     base="6.12",
+    asks_boot_cpu=True,
 )

@@ -16,7 +16,7 @@ from emu.host.faults import parse_faults
 from emu.host.fragment import build_fragment, is_source
 from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import build_kernel
-from emu.host.kick import make_kick
+from emu.host.kernel_kick import make_kick
 from emu.host.parameters import Parameters, parse_parameters
 from emu.host.psci import Psci
 from emu.host.secondary import ORDERS, Secondary
@@ -66,9 +66,13 @@ def build(case: Case, *, record: bool = False) -> Boot:
         )
     method = make_enable_method(case.enable_method, guest)
     parameters = parse_parameters(case.append)
-    case = _settle(case, guest, method, parameters)
+    chosen = case.bringup
+    case = _settle(case, topology, guest, method, parameters)
     trace.case = case.text()
-    _check_bringup(case, guest, method)
+    if chosen != "auto":  # what the kernel itself would do is never refused
+        _check_bringup(case, guest, method)
+    if case.cycle and not method.can_die:
+        raise InvalidCase(f"cycle={case.cycle}: enable-method {case.enable_method} cannot take a CPU down")
     core = Core(guest.data, len(guest.hwids))
     kick = make_kick(machine, guest, core, method)
     strategy = STRATEGIES[case.bringup](kick)
@@ -81,11 +85,14 @@ def build(case: Case, *, record: bool = False) -> Boot:
     firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
     machine.land_at(guest.landing_va, secondary.start_kernel)
     possible = min(parameters.nr_cpus or len(guest.hwids), len(guest.hwids))
+    refused = {cpu for cpu, found in faults.items() if any(fault.refused() for fault in found)}
     for cpu in range(possible):
-        machine.memory.write(guest.data.present(cpu), 1, 1)
+        machine.memory.write(guest.data.present(cpu), 1, int(cpu not in refused))
     maxcpus = possible if parameters.maxcpus is None else parameters.maxcpus
     secondaries = range(1, possible)
-    note_expectations(machine, guest, [cpu for cpu in secondaries if cpu < maxcpus], faults)
+    note_expectations(
+        machine, guest, [cpu for cpu in secondaries if cpu < maxcpus and cpu not in refused], faults
+    )
     for actor in machine.actors:
         actor.pe.event = bool(case.event_register)
     method.power_on(machine)
@@ -94,10 +101,15 @@ def build(case: Case, *, record: bool = False) -> Boot:
     return Boot(case, topology, guest, machine, core)
 
 
-def _settle(case: Case, guest: Guest, method: EnableMethod, parameters: Parameters) -> Case:
+def _settle(
+    case: Case, topology: Topology, guest: Guest, method: EnableMethod, parameters: Parameters
+) -> Case:
     # Every choice that was left open, made.
-    parallel = guest.design.parallel and method.parallel and parameters.parallel is not False
-    least = "split" if guest.design.parallel and method.parallel else "serial"
+    asked = method
+    if guest.design.asks_boot_cpu and topology.logical[0].enable_method:
+        asked = make_enable_method(topology.logical[0].enable_method, guest)
+    parallel = guest.design.parallel and asked.parallel and parameters.parallel is not False
+    least = "split" if guest.design.split and method.parallel else "serial"
     bringup = ("parallel" if parallel else least) if case.bringup == "auto" else case.bringup
     if bringup == "parallel" and parameters.parallel is False:
         raise InvalidCase(f"bringup=parallel: contradicts {case.append!r}")
@@ -149,8 +161,6 @@ def topology_of(case: Case) -> Topology:
 
 
 def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:
-    if case.cycle and not method.can_die:
-        raise InvalidCase(f"cycle={case.cycle}: enable-method {case.enable_method} cannot take a CPU down")
     if case.bringup != "parallel" or case.force:
         return
     if not method.parallel:

@@ -28,6 +28,7 @@ from emu.topology import Topology
 from emu.topology.devicetree import write_devicetree
 from emu.trace import Trace
 
+KICK = "arch_cpuhp_kick_ap_alive"
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 _DTB_ALIGN = 2 << 20
 _DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
@@ -124,7 +125,10 @@ def _logical(topology: Topology, index: int) -> int:
 
 def _design(image: KernelImage) -> Design:
     # The kernel fills its own tables; the host must know where the data of a CPU lies.
-    per_cpu = image.subject.symbols.address("cpu_boot_data") is not None
+    # Whoever has its own kick reads failures in its own code too.
+    symbols = image.subject.symbols
+    per_cpu = symbols.address("cpu_boot_data") is not None
+    split = symbols.address(KICK) is not None
     return Design(
         name=image.version,
         fragments=(),
@@ -137,7 +141,8 @@ def _design(image: KernelImage) -> Design:
         context_id_pointer=False,
         early_status="global",
         parallel=per_cpu,
-        decodes_failures=not per_cpu,
+        split=split,
+        decodes_failures=not split,
         base="6.12",
     )
 
@@ -174,9 +179,10 @@ def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> 
                     f"{subject.name}: the primary did not come to {TAKE_OVER_AFTER}(): {what}, "
                     f"from {_where(subject, pe.x[30] if isinstance(stop, Reached) else pe.pc)}"
                 )
-    for va in (before, after, panic):
+    for va in (before, panic):
         if va:
             engine.unbreak(va)
+    machine.allow_guest_calls(after)
 
 
 def _where(subject: Subject, pc: int) -> str:

@@ -1,6 +1,6 @@
 """The architecture's part of a kick: boot data, enable-method, failure telemetry (arch/arm64/kernel/smp.c).
 
-The real kernel's own functions do it where it has them (:mod:`emu.host.kernel_call`); this is the Python one.
+The real kernel's own functions do it where it has them (:mod:`emu.host.kernel_kick`); this is the Python one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.host.telemetry import decode_failure, update_cpu_boot_status
-from emu.machine import Machine
 from emu.operation import Log, Operation, Store
 
 _EPERM, _EFAULT = -1, -14
@@ -48,8 +47,3 @@ class Kick:
         yield from self.method.cpu_booted(cpu)
         if not is_alive and self.guest.design.decodes_failures:
             yield from decode_failure(self.guest, self.method, cpu)
-
-
-def make_kick(machine: Machine, guest: Guest, core: Core, method: EnableMethod) -> Kick:
-    """Return the kick of this guest, in Python or by the kernel's own functions."""
-    return Kick(guest, core, method)

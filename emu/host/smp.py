@@ -73,9 +73,17 @@ class Smp:
                 continue
             if not all(fault.in_table() for fault in self._faults.get(cpu, ())):
                 continue
-            yield Store(table_pa + 8 * cpu, hwid)
-            if design.table_clean_to_poc:
-                yield from clean(table_pa + 8 * cpu)
+            yield from self._write_entry(table_pa + 8 * cpu, hwid)
+            if self._refused(cpu) and design.forgets_refused:
+                yield from self._write_entry(table_pa + 8 * cpu, design.lookup_table_unused)
+
+    def _write_entry(self, pa: int, hwid: int) -> Generator[Operation, Any, None]:
+        yield Store(pa, hwid)
+        if self._guest.design.table_clean_to_poc:
+            yield from clean(pa)
+
+    def _refused(self, cpu: int) -> bool:
+        return any(fault.refused() for fault in self._faults.get(cpu, ()))
 
     def _smp_announce(self) -> Generator[Operation, Any, None]:
         online = 0

@@ -45,7 +45,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         table.add_row(
             str(cpu.cpu),
             f"{cpu.hwid:#x}",
-            Text(cpu.outcome[:14], style="" if cpu.outcome == "online" else "red"),
+            Text(cpu.outcome[:16], style="" if cpu.outcome == "online" else "red"),
             f"{cpu.task:016x}" if cpu.task is not None else "-",
             *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
         )

@@ -25,6 +25,7 @@ class Cpu:
     midr: int = MIDR_CORTEX_A72
     id_registers: Mapping[sysreg.Encoding, int] = field(default_factory=dict)
     thread: int = 0
+    enable_method: str = ""  # of the boot CPU, where it is not that of the secondaries
 
     @property
     def mpidr(self) -> int:
@@ -104,9 +105,11 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
         where = f"{path}: cpus[{index}]"
         if not isinstance(entry, dict) or "hwid" not in entry:
             raise InvalidCase(f"{where}: a CPU is an object with a hwid")
-        unknown = sorted(set(entry) - {"hwid", "midr", "id_registers", "thread"})
+        unknown = sorted(set(entry) - {"hwid", "midr", "id_registers", "thread", "enable_method"})
         if unknown:
-            raise InvalidCase(f"{where}.{unknown[0]}: a CPU has hwid, midr, id_registers and thread")
+            raise InvalidCase(
+                f"{where}.{unknown[0]}: a CPU has hwid, midr, id_registers, thread, enable_method"
+            )
         midr = _number(entry.get("midr", MIDR_CORTEX_A72), f"{where}.midr")
         registers = entry.get("id_registers", {})
         if not isinstance(registers, dict):
@@ -115,7 +118,10 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
             _id_register(name, where): _number(value, f"{where}.{name}") for name, value in registers.items()
         }
         thread = _number(entry.get("thread", 0), f"{where}.thread")
-        cpus.append(Cpu(_number(entry["hwid"], f"{where}.hwid"), midr, overrides, thread))
+        method = entry.get("enable_method", "")
+        if method not in ("", "psci", "spin-table"):
+            raise InvalidCase(f"{where}.enable_method={method!r}: psci or spin-table")
+        cpus.append(Cpu(_number(entry["hwid"], f"{where}.hwid"), midr, overrides, thread, method))
     check_count(len(cpus), f"{path}: cpus")
     boots = boot_cpu if boot_cpu is not None else _number(data.get("boot_cpu", 0), f"{path}: boot_cpu")
     return Topology(str(path), tuple(cpus), boots)

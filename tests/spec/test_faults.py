@@ -215,6 +215,43 @@ def test_bad_fault_specification_says_what_is_wrong(fault: str, says: str) -> No
         run(f"v3 fault={fault}")
 
 
+@pytest.mark.parametrize("design", ["rfc", "v2", "v3"])
+def test_refused_cpu_keeps_its_table_entry_in_rfc_alone(design: str) -> None:
+    """KERNEL defect 3: the entry is written before smp_cpu_setup() has its say, and nothing takes it back."""
+    done = run(f"{design} topology=flat:4 fault=2:setup-refused")
+    guest = done.boot.guest
+    table = guest.design.lookup_table
+    assert table is not None
+    entry = done.boot.machine.memory.read(guest.subject.pa(table) + 8 * 2, 8)
+    assert entry == (guest.hwids[2] if design == "rfc" else guest.design.lookup_table_unused)
+    assert done.outcomes == ["online", "online", "off", "online"]
+    assert done.messages == []
+
+
+def test_v3_packs_the_status_of_many_cpus_in_one_line_that_each_invalidates() -> None:
+    """KERNEL defect 8: store, dmb, dc ivac on a line that other CPUs store to as well."""
+    done = run("v3 fault=4:no-52bit-va,6:no-granule", record=True)
+    status = done.boot.guest.subject.pa("__early_cpu_boot_status")
+    lines = {
+        r.actor: r.pa // 64
+        for r in done.boot.machine.trace
+        if r.kind is Kind.CACHE and r.pa >= status and r.actor in (4, 6)
+    }
+    assert lines == {4: status // 64, 6: status // 64}
+
+
+def test_v2_asks_the_boot_cpus_enable_method(tmp_path) -> None:
+    """KERNEL defect 11: get_cpu_ops(0) says PSCI, but the secondaries are on spin-table with its one word."""
+    path = tmp_path / "mixed.json"
+    path.write_text('{"cpus": [{"hwid": 0, "enable_method": "psci"}, {"hwid": 1}, {"hwid": 2}, {"hwid": 3}]}')
+    wrong = run(f"v2 topology={path} enable-method=spin-table")
+    assert wrong.boot.case.bringup == "parallel"
+    assert wrong.outcomes.count("online") < 4
+    right = run(f"v3 topology={path} enable-method=spin-table")
+    assert right.boot.case.bringup == "serial"
+    assert right.outcomes == ["online"] * 4
+
+
 def test_ranges_and_several_faults_add_up() -> None:
     done = run("v3 fault=2-3:never-starts,5:no-granule")
     assert [cpu for cpu, outcome in enumerate(done.outcomes) if outcome != "online"] == [2, 3, 5]

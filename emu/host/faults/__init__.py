@@ -71,6 +71,10 @@ class Fault:
         """Whether the kernel's tables have the CPU."""
         return True
 
+    def refused(self) -> bool:
+        """Whether smp_cpu_setup() refuses the CPU."""
+        return False
+
     def cpu_on(self, request: CpuOn) -> None:
         """Firmware is about to start the CPU."""
 
