@@ -17,6 +17,7 @@ from emu.designs import Design
 from emu.errors import InvalidCase, Untestable
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask, siblings_of
+from emu.host.parameters import parse_parameters
 from emu.host.platform import make_machine
 from emu.machine import Machine
 from emu.memory import Memory
@@ -78,7 +79,7 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
         release_addrs=[data.release(_logical(topology, index)) for index in range(len(cpus))]
         if case.enable_method == "spin-table"
         else (),
-        bootargs=_BOOTARGS,
+        bootargs=f"{_BOOTARGS} {case.append}".strip(),
         reserved=((host_pa, host_size),),
     )
     memory.write_bytes(image_end, dtb)
@@ -90,7 +91,8 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
     machine = make_machine(case, topology, memory, trace, record, overrides)
     boot = machine.actors[0].pe
     _boot_primary(machine, boot, image, image_end)
-    _check_logical_map(memory, subject, [cpu.hwid for cpu in cpus], image)
+    possible = cpus[: parse_parameters(case.append).nr_cpus]
+    _check_logical_map(memory, subject, [cpu.hwid for cpu in possible], image)
     linear = _linear_offset(machine, boot, subject, host_pa)
     tasks_pa = host_pa + host_data
     stacks_pa = (tasks_pa + stride * len(cpus) + layout.thread_size - 1) & -layout.thread_size

@@ -84,3 +84,17 @@ def test_planted_wrong_task_in_the_kernels_secondary_data_is_found(
     """All kicked before any has read secondary_data: the kernel's own code gives one task to two CPUs."""
     done = run(f"{real_kernel('EMU_KERNEL_612')} topology=flat:3 bringup=parallel force=1")
     assert done.messages[0].startswith("CPU1, CPU2 took the task ")
+
+
+def test_nr_cpus_reaches_the_kernel_which_clips_its_logical_map(real_kernel: Callable[[str], Path]) -> None:
+    done = run(f"{real_kernel('EMU_KERNEL_612')} topology=flat:4 append=nr_cpus=2")
+    subject, memory = done.boot.guest.subject, done.boot.machine.memory
+    assert memory.read(subject.pa("nr_cpu_ids"), 4) == 2
+    assert done.outcomes == ["online", "online", "off", "off"]
+    assert done.messages == []
+
+
+def test_cycles_go_through_the_kernels_own_entry_each_time(real_kernel: Callable[[str], Path]) -> None:
+    done = run(f"{real_kernel('EMU_KERNEL_612')} topology=flat:3 cycle=2")
+    assert done.messages == []
+    assert [actor.landings for actor in done.boot.machine.actors] == [0, 3, 3]
