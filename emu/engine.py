@@ -55,7 +55,7 @@ _HCR_TWI, _HCR_TWE, _HCR_TID3, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 18, 1 << 28
 _CPTR_TFP = 1 << 10
 _SCTLR_A = 1 << 1
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
-_EXCP_SWI, _EXCP_HVC, _EXCP_TRAPPED_SMC, _EXCP_SMC = 2, 11, 12, 13
+_EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _FETCH_UNMAPPED = 8
 _UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21}  # UC_ERR_*_UNMAPPED to EC of the external abort
 
@@ -345,7 +345,8 @@ class Engine:
     # -- running ----------------------------------------------------------------------------------
 
     def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
-        """Run ``pe`` at full speed until it stops or has begun ``instructions_max`` instructions."""
+        """Run ``pe`` at full speed until it stops or has retired ``instructions_max`` (1 at least)."""
+        assert instructions_max > 0, "the engine takes 0 for no limit"
         self._load(pe)
         return self._run(pe, instructions_max)
 
@@ -732,10 +733,13 @@ class Engine:
         if kind == Class.SEV:
             if record:
                 record(Kind.SEV, 0, va, 0, 0)
+            live.pc.value = va + 4
             self.send_event()
-        elif kind == Class.ZERO:
+            self._load(pe)  # a sleeper that woke may have switched another PE on
+            return None
+        if kind == Class.ZERO:
             return self._zero(pe, va, word)
-        elif kind == Class.WFE:
+        if kind == Class.WFE:
             asleep = not pe.event
             pe.event = False
             if record:
@@ -803,8 +807,6 @@ class Engine:
             return Call("smc", syndrome & 0xFFFF)
         if number == _EXCP_HVC:
             return Call("hvc", syndrome & 0xFFFF)
-        if number == _EXCP_TRAPPED_SMC:
-            pc -= 4  # trapped, not executed: the preferred return is the SMC itself
         if number != _EXCP_SWI and ec not in (0x20, 0x21):  # a failed fetch was never begun
             pe.counters.instructions -= 1  # it did not retire
         if ec == 0 and number == 1:
@@ -836,29 +838,38 @@ class Engine:
 
     # -- exception entry --------------------------------------------------------------------------
 
+    def vector(self, pe: PE, raised: Raised) -> tuple[int, int]:
+        """Return the EL that takes the exception, and the VA of the vector that is for it.
+
+        :source: Arm DDI 0487, D1.3.2 (vectors)
+        """
+        el = max(raised.target_el, pe.el, 1)
+        vbar = pe.sysreg(sysreg.VBAR_EL1 if el == 1 else sysreg.VBAR_EL2)
+        offset = 0x400 if pe.el < el else 0x200 if pe.env.pstate.value & 1 else 0
+        return el, vbar + offset & 2**64 - 1
+
     def deliver(self, pe: PE, raised: Raised) -> int:
         """Take the exception as the architecture says and return the EL it was taken to.
 
-        :source: Arm DDI 0487, D1.3.1 (exception entry), D1.3.2 (vectors)
+        :source: Arm DDI 0487, D1.3.1 (exception entry)
         """
         self._load(pe)
         uc = self._uc
         pstate = uc.reg_read(regs.UC_ARM64_REG_PSTATE)
         current = pstate >> 2 & 3
-        el = int(max(raised.target_el, current, 1))
+        el, vector = self.vector(pe, raised)
         syndrome = raised.syndrome
         ec = syndrome >> 26
         if ec in (0x20, 0x21, 0x24, 0x25):  # the EC says whether the abort came from a lower EL
             ec = (ec & ~1) | (1 if el == current else 0)
             syndrome = syndrome & 0x03FF_FFFF | ec << 26
-        offset = 0x400 if current < el else 0x200 if pstate & 1 else 0
         self._write_cp(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2, pstate)
         uc.reg_write(regs.UC_ARM64_REG_ELR_EL0 + el, raised.preferred_return)
         uc.reg_write(regs.UC_ARM64_REG_ESR_EL0 + el, syndrome)
         if raised.far is not None:
             uc.reg_write(regs.UC_ARM64_REG_FAR_EL0 + el, raised.far)
         self._set_pstate(pstate & 0xF000_0000 | pstate & 1 << 22 | 0x3C0 | el << 2 | 1)
-        self._live.pc.value = uc.reg_read(regs.UC_ARM64_REG_VBAR_EL0 + el) + offset
+        self._live.pc.value = vector
         self._code.stale = True
         pe.counters.exceptions += 1
         return el

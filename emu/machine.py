@@ -8,8 +8,11 @@ This is one file because whatever changes an actor's state, a clock or the trace
 
 from __future__ import annotations
 
+import signal
+import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -42,8 +45,12 @@ from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, U
 from emu.trace import HOST_PC, Trace
 
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
-SPIN_PICKS = 1 << 16  # picks after which a delayed actor gets a turn although others are busy
-_EC_HVC, _EC_SMC, _IL = 0x16, 0x17, 1 << 25
+TASK_SLICE = 1 << 10  # operations of a host task, likewise
+# What busy actors do before a delayed one gets a turn although its time has not come: picks, and
+# instructions and operations.
+SPIN_PICKS = 1 << 16
+SPIN_INSTRUCTIONS = 1 << 22
+_EC_SVC, _EC_HVC, _IL = 0x15, 0x16, 1 << 25
 
 
 class Firmware(Protocol):
@@ -97,8 +104,10 @@ class Machine:
         self._waiting: set[int] = set()
         self._current = -1
         self._quiet_picks = 0
-        self._begun = 0
+        self._quiet_until = 0
+        self._begun = 0  # instructions, and operations of host tasks
         self._counter_reads = 0
+        self._events_at_reset: dict[int, bool] = {}
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -126,6 +135,7 @@ class Machine:
     def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
         """Switch ``cpu`` on at ``entry_pa`` (PA) with x0 given, MMU off, at ``el`` or the entry EL."""
         actor = self.actors[cpu]
+        actor.pe.event = self._events_at_reset.setdefault(cpu, actor.pe.event)
         self.engine.reset(actor.pe, el or self.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
         actor.vector = -1
@@ -137,8 +147,10 @@ class Machine:
 
     def power_off(self, cpu: int) -> None:
         """Switch ``cpu`` off."""
-        self._event(Kind.POWER_OFF, cpu, self.actors[cpu].pe.pc, 0)
-        self.actors[cpu].task = None
+        actor = self.actors[cpu]
+        self._event(Kind.POWER_OFF, cpu, actor.pe.pc, 0)
+        self.engine.disarm(actor.pe)
+        actor.task = actor.suspended = actor.pending = None
         self._set(cpu, State.OFF)
 
     @property
@@ -176,9 +188,10 @@ class Machine:
         self._event(Kind.LOG, cpu, 0, self.trace.string(line), self.actors[cpu].time)
 
     def send_event(self) -> None:
-        """SEV: set every event register and wake every sleeper."""
+        """SEV: set the event register of every CPU that is on, and wake every sleeper."""
         for actor in self.actors:
-            actor.pe.event = True
+            if actor.state is not State.OFF:
+                actor.pe.event = True
         for cpu in sorted(self._waiting):
             self._wake(cpu)
 
@@ -196,12 +209,17 @@ class Machine:
     # -- running ----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Let the actors run until none can, or a limit ends the run (``stopped`` says which)."""
+        """Let the actors run until none can, or a limit ends the run (``stopped`` says which).
+
+        :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
+        """
         self.engine.record = self._record if self.recording else None
         self.engine.record_store = self._record
         self.engine.observe_memory()
-        while self.step():
-            pass
+        with _interrupts_kept() as kept:
+            while self.step():
+                if kept:
+                    raise KeyboardInterrupt
 
     def finish(self) -> None:
         """Say in the trace where every CPU ended that has not said so itself."""
@@ -228,11 +246,15 @@ class Machine:
         if self._timers:
             self._quiet_picks += 1
             while self._timers and (
-                not runnable or self._timers[0][0] <= self.now or self._quiet_picks > SPIN_PICKS
+                not runnable
+                or self._timers[0][0] <= self.now
+                or self._quiet_picks > SPIN_PICKS
+                or self._begun > self._quiet_until
             ):
                 deadline, _, cpu, action = heappop(self._timers)
                 self.now = max(self.now, deadline)
                 self._quiet_picks = 0
+                self._quiet_until = self._begun + SPIN_INSTRUCTIONS
                 if action:
                     action()
                 elif self.actors[cpu].state is State.DELAYED and self.actors[cpu].deadline == deadline:
@@ -259,7 +281,7 @@ class Machine:
         pe = actor.pe
         before = pe.counters.instructions
         if self.grain is Grain.FREE:
-            stop = self.engine.run(pe, SLICE)
+            stop = self.engine.run(pe, max(1, min(SLICE, self.instructions_max - self._begun)))
         elif self.grain is Grain.OPERATION:
             stop = self.engine.run_operation(pe)
         else:
@@ -270,8 +292,11 @@ class Machine:
         actor.spent = spent
         if stop.__class__ is not StepLimit:
             self._handle(cpu, actor, stop)
-        if self._begun > self.instructions_max:
-            self.stopped = f"limit of {self.instructions_max} instructions"
+        if self._begun >= self.instructions_max:
+            self._limit()
+
+    def _limit(self) -> None:
+        self.stopped = f"limit of {self.instructions_max} instructions"
 
     def _handle(self, cpu: int, actor: Actor, stop: Stop) -> None:
         pe = actor.pe
@@ -287,11 +312,13 @@ class Machine:
             case Reached(va) if va in self._intercepts:
                 self._intercepts[va](cpu)
                 pe.pc = pe.x[30]
-            case Reached(va) if va == self.return_va:
+            case Reached(va) if va == self.return_va and actor.suspended is not None:
                 actor.task, actor.suspended = actor.suspended, None
                 self._advance_task(cpu, actor, pe.x[0])
-            case Reached(va):
+            case Reached(va) if va in self._landings:
                 self._land(cpu, actor, va)
+            case Reached(va):
+                self.stopped = f"CPU {cpu} at the breakpoint {va:#x}"
             case Parked(va):
                 self._record_now(Kind.PARK, cpu, va, 0, 0)
                 self._end(cpu, "branches to itself", va)
@@ -317,10 +344,12 @@ class Machine:
             what = f"exception to EL3, ESR {raised.syndrome:#x}"
             self._handle(cpu, actor, Unsupported(what, raised.preferred_return))
             return
-        if raised.preferred_return == actor.vector and raised.syndrome >> 26 in (0x20, 0x21):
-            self._end(cpu, f"no code at its exception vector, ESR {raised.syndrome:#x}", actor.vector)
+        at, ec = raised.preferred_return, raised.syndrome >> 26
+        if at == self.engine.vector(pe, raised)[1] and ec not in (_EC_SVC, _EC_HVC):
+            # The vector's own first instruction raises, and would for ever. SVC and HVC return behind it.
+            what = "no code" if ec in (0x00, 0x20, 0x21, 0x22) else "an exception"
+            self._end(cpu, f"{what} at its exception vector, ESR {raised.syndrome:#x}", at)
             return
-        at = raised.preferred_return
         el = self.engine.deliver(pe, raised)
         actor.vector = pe.pc
         self._event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
@@ -353,11 +382,14 @@ class Machine:
     # -- host tasks -------------------------------------------------------------------------------
 
     def _run_task(self, cpu: int, actor: Actor) -> None:
-        # At free speed until the task gives way, else one operation.
-        while True:
+        # At free speed until the task gives way or has had its slice, else one operation.
+        for _ in range(TASK_SLICE):
             operation = actor.pending
             assert operation is not None
             actor.time += self.latency.host_operation
+            self._begun += 1
+            if self._begun >= self.instructions_max:
+                self._limit()
             result = self._perform(cpu, actor, operation)
             if actor.state is State.ENDED or actor.task is None:
                 return
@@ -369,14 +401,19 @@ class Machine:
             self._advance_task(cpu, actor, result)
             if self.grain is not Grain.FREE or actor.state is not State.RUNNABLE or actor.task is None:
                 return
-            if operation.__class__ is Delay:
+            if operation.__class__ is Delay or self.stopped:
                 return
 
     def _advance_task(self, cpu: int, actor: Actor, value: object) -> None:
-        # Run the generator's own code up to its next operation.
-        assert actor.task is not None
+        # Run the generator's own code up to its next operation; events on the way go to the trace.
+        task = actor.task
+        assert task is not None
+        actor.pending = None
         try:
-            actor.pending = actor.task.send(value)
+            operation = task.send(value)
+            while isinstance(operation, Log):
+                self._event(Kind.LOG, cpu, 0, self.trace.string(operation.line), actor.time)
+                operation = task.send(None)
         except StopIteration as done:
             actor.task = None
             if done.value is not None:
@@ -384,10 +421,7 @@ class Machine:
             else:
                 self._set(cpu, State.ENDED)
             return
-        if isinstance(actor.pending, Log):
-            self._event(Kind.LOG, cpu, 0, self.trace.string(actor.pending.line), actor.time)
-            self._advance_task(cpu, actor, None)
-            return
+        actor.pending = operation
         if isinstance(actor.pending, Delay):
             actor.deadline = actor.time + actor.pending.ns
             self._set(cpu, State.DELAYED)
@@ -497,7 +531,9 @@ class Machine:
         self._event(Kind.WAKE, cpu, actor.pe.pc, 0)
         self._set(cpu, State.RUNNABLE)
         if actor.task is not None:
+            waker, self._current = self._current, cpu  # what the task does is this CPU's
             self._advance_task(cpu, actor, True)
+            self._current = waker
 
     def end(self, cpu: int, why: str) -> None:
         """Let ``cpu`` do nothing more; ``why`` is its outcome."""
@@ -525,3 +561,27 @@ class Machine:
         # CNTVCT_EL0 at 62.5 MHz of simulated time; each look is a tick later, so that a delay loop ends.
         self._counter_reads += 1
         return self.now * 625 // 10_000 + self._counter_reads
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[list[int]]:
+    # An interrupt inside a hook would be lost, or leave an instruction half done: the first one is noted,
+    # the second raises at once. Only the main thread gets interrupts.
+    kept: list[int] = []
+
+    def keep(number: int, _frame: object) -> None:
+        if kept:
+            raise KeyboardInterrupt
+        kept.append(number)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield kept
+        return
+    signal.signal(signal.SIGINT, keep)
+    try:
+        yield kept
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if kept:
+        raise KeyboardInterrupt

@@ -137,8 +137,9 @@ LINES = st.one_of(
     st.builds("ldaxp x{}, x{}, [x20]".format, st.integers(0, 3), st.integers(4, 7)),
     st.builds("stlxp w8, x{}, x{}, [x20]".format, st.integers(0, 3), st.integers(4, 7)),
     st.builds("add {}, {}, {}".format, REGISTER, REGISTER, REGISTER),
-    st.sampled_from("nop;clrex;dmb ish;dsb sy;isb;sev;sevl;wfe;yield;dc civac, x20".split(";")),
-    st.sampled_from("bl f;smc #0;svc #1;hvc #0;stlr x1, [x20]".split(";")),
+    st.sampled_from(["nop", "clrex", "dmb ish", "dsb sy", "isb", "dc civac, x20"]),
+    st.sampled_from(["sev", "sevl", "wfe", "yield"]),
+    st.sampled_from(["bl f", "smc #0", "svc #1", "hvc #0", "stlr x1, [x20]"]),
     st.sampled_from(["mrs x0, cntvct_el0", "mrs x1, mpidr_el1"]),
 )  # fmt: skip
 
