@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from emu.errors import InvalidSubject
-from emu.operation import Kind, Record
+from emu.errors import EmuError, InvalidSubject
+from emu.operation import Expect, Kind, Record, Register
 
 MAGIC = b"EMUTRACE"
 VERSION = 1
@@ -32,6 +32,10 @@ _CHUNK = struct.Struct("<BI")
 _CHUNK_RECORDS = 1 << 15
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
+_HEADER_SIZE = 14
+_RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
+_KINDS, _REGISTERS, _EXPECTS = frozenset(Kind), frozenset(Register), frozenset(Expect)
+_WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME})  # value: its number
 
 
 class Trace:
@@ -50,8 +54,8 @@ class Trace:
         """Write what there is to ``sink``, and what comes from now on."""
         assert self._sink is None, "one sink"
         self._sink = sink
-        text = self.case.encode()
-        sink.write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
+        text = self.case.encode(errors="backslashreplace")
+        self._write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
         self.flush()
 
     def add(self, kind: Kind, actor: int, size: int, pc: int, pa: int, value: int) -> None:
@@ -69,18 +73,30 @@ class Trace:
         return number
 
     def flush(self) -> None:
-        """Write what the file does not have yet; a no-op without a file."""
+        """Write what the file does not have yet; a no-op without a file.
+
+        :raises EmuError: the file cannot be written
+        """
         if not self._sink:
             return
+        chunks = bytearray()
         for text in self.strings[self._strings_written :]:
-            data = text.encode()
-            self._sink.write(_CHUNK.pack(2, len(data)) + data)
-        self._strings_written = len(self.strings)
+            data = text.encode(errors="backslashreplace")
+            chunks += _CHUNK.pack(2, len(data)) + data
         if self._written < len(self._records):
             data = zlib.compress(memoryview(self._records)[self._written :], 1)
-            self._sink.write(_CHUNK.pack(1, len(data)) + data)
-            self._written = len(self._records)
-        self._sink.flush()
+            chunks += _CHUNK.pack(1, len(data)) + data
+        self._strings_written, self._written = len(self.strings), len(self._records)
+        self._write(bytes(chunks))
+
+    def _write(self, data: bytes) -> None:
+        assert self._sink is not None
+        try:
+            self._sink.write(data)
+            self._sink.flush()
+        except OSError as error:
+            name, self._sink = getattr(self._sink, "name", "trace"), None
+            raise EmuError(f"{name}: {error.strerror}") from None
 
     def __len__(self) -> int:
         return len(self._records) // _RECORD.size
@@ -99,38 +115,61 @@ class Trace:
 
     def location(self, pc: int) -> str | None:
         """Return ``file:line`` when ``pc`` is that of a host task, else None."""
-        return self.strings[pc - HOST_PC] if 0 <= pc - HOST_PC < _HOST_PC_SPAN else None
+        number = pc - HOST_PC
+        return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
 
 
 def read_trace(path: Path) -> Trace:
     """Read a trace file; one that was cut off gives the chunks that are whole.
 
-    :raises InvalidSubject: not a trace, or of another version
+    :raises InvalidSubject: not a trace, of another version, cut off in its header, or damaged
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidSubject(f"{path}: {error.strerror}") from None
-    if data[:8] != MAGIC or len(data) < 14:
+    if data[:8] != MAGIC:
         raise InvalidSubject(f"{path}: {data[:8]!r}: a trace begins with {MAGIC!r}")
+    if len(data) < _HEADER_SIZE:
+        raise InvalidSubject(f"{path}: {len(data)} bytes: cut off in its header")
     version, length = struct.unpack_from("<HI", data, 8)
     if version != VERSION:
         raise InvalidSubject(f"{path}: version {version}: this emu reads version {VERSION}")
-    trace = Trace(data[14 : 14 + length].decode(errors="replace"))
-    at = 14 + length
+    at = _HEADER_SIZE + length
+    if at > len(data):
+        raise InvalidSubject(f"{path}: {len(data)} bytes: cut off in its case text of {length}")
+    trace = Trace(data[_HEADER_SIZE:at].decode(errors="replace"))
     while at + _CHUNK.size <= len(data):
         tag, size = _CHUNK.unpack_from(data, at)
         chunk = data[at + _CHUNK.size : at + _CHUNK.size + size]
         if len(chunk) < size:
             break
         if tag == 2:
-            trace.string(chunk.decode(errors="replace"))
+            text = chunk.decode(errors="replace")
+            trace._numbers.setdefault(text, len(trace.strings))
+            trace.strings.append(text)
         elif tag == 1:
             try:
-                trace._records += zlib.decompress(chunk)
-            except zlib.error as error:
+                trace._records += _unpack(chunk, len(trace.strings))
+            except (ValueError, zlib.error) as error:
                 raise InvalidSubject(f"{path}: chunk at {at:#x}: {error}") from None
         else:
             raise InvalidSubject(f"{path}: chunk at {at:#x}: tag {tag} is neither 1 nor 2")
         at += _CHUNK.size + size
     return trace
+
+
+def _unpack(chunk: bytes, strings: int) -> bytes:
+    # The records of a chunk, each one fit to be used; ValueError says what is wrong.
+    stream = zlib.decompressobj()
+    records = stream.decompress(chunk, _RECORDS_BYTES_MAX)
+    if not stream.eof or stream.unused_data or len(records) % _RECORD.size:
+        raise ValueError(f"{len(records)} bytes: not whole records of {_RECORD.size}")
+    for kind, size, _actor, _pc, pa, value in _RECORD.iter_unpack(records):
+        if kind not in _KINDS:
+            raise ValueError(f"kind {kind}: this emu does not know it")
+        if kind in _WITH_STRING and value >= strings:
+            raise ValueError(f"string {value} of {strings}: it stands before the first record that uses it")
+        if (kind == Kind.REGISTER and pa not in _REGISTERS) or (kind == Kind.EXPECT and size not in _EXPECTS):
+            raise ValueError(f"{Kind(kind).name} of {pa if kind == Kind.REGISTER else size}: not one of them")
+    return records
