@@ -790,7 +790,8 @@ class Engine:
     def _fp_trap_el(self, pe: PE) -> int:
         # EL that an access to SIMD state traps to, or 0. CPACR_EL1.FPEN (bits 21:20): 0b11 does not trap,
         # 0b01 traps EL0 only.
-        if pe.el == 1 and not pe.sysreg(sysreg.CPACR_EL1) >> 20 & 1:
+        el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
+        if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
             return 1
         return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0
 

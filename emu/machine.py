@@ -151,6 +151,7 @@ class Machine:
         self._event(Kind.POWER_OFF, cpu, actor.pe.pc, 0)
         self.engine.disarm(actor.pe)
         actor.task = actor.suspended = actor.pending = None
+        actor.outcome = ""
         self._set(cpu, State.OFF)
 
     @property

@@ -201,6 +201,21 @@ def test_wfe_with_the_event_register_set_does_not_trap(grain: str) -> None:
 
 
 @every_grain
+@pytest.mark.parametrize("fpen", range(4))
+def test_simd_at_el0_traps_to_el1(fpen: int, grain: str) -> None:
+    """DDI 0487 CPACR_EL1.FPEN: 0b11 alone lets EL0 use SIMD; EC 0x07 from a lower EL, vector 0x400."""
+    setup = (
+        f"mov x0, #{fpen} << 20\n msr cpacr_el1, x0\n adr x0, t\n msr elr_el1, x0\n msr spsr_el1, xzr\n eret"
+    )
+    bare, pe = start(f"{setup}\nt: fmov d0, x0\n b .")
+    if fpen == 3:
+        assert isinstance(bare.go(pe, grain), Parked)
+        return
+    assert taken(bare, pe, grain).syndrome == 0x07 << 26 | IL | 0x1E << 20
+    assert (pe.el, pe.pc) == (1, EL1_VECTORS + 0x400)
+
+
+@every_grain
 def test_cptr_tfp_traps_simd_to_el2(grain: str) -> None:
     """DDI 0487 CPTR_EL2.TFP: EC 0x07, from EL1 and from EL2 itself."""
     for el in (1, 2):
