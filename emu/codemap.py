@@ -22,10 +22,12 @@ LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stor
 # Sites even while nothing is observed: what the engine would run wrongly, and what changes a translation.
 _MISRUN = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})
 _TRANSLATION = frozenset({Class.TLB, Class.ERET})
-_MAINTENANCE = frozenset({Class.BARRIER, Class.CACHE, Class.ZERO})
-_LOCAL = frozenset({Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE, Class.CLREX, Class.SEVL, Class.YIELD})
+_LOCAL = frozenset({Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE, Class.CLREX, Class.SEVL, Class.ZERO})
+_TOLD = frozenset({Class.BARRIER, Class.CACHE, Class.YIELD})  # of interest to a recorder alone
 _UNOBSERVED = _MISRUN | _TRANSLATION
-_OBSERVED = _UNOBSERVED | _MAINTENANCE | _LOCAL
+_COUNTED = _UNOBSERVED | _LOCAL
+_RECORDED = _COUNTED | _TOLD
+_REGIME_REGISTERS = frozenset({(1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 0, 1), (2, 0, 2), (2, 1, 0), (2, 1, 2)})
 
 
 def _may_be_site(top: int) -> bool:
@@ -37,19 +39,20 @@ _INTERESTING = bytes(_may_be_site(top) for top in range(256))
 
 
 def changes_translation(word: int) -> bool:
-    """Tell whether an MSR writes a register that decides how addresses translate: CRn 1 and 2."""
-    return a64.system_register(word)[2] in (1, 2)
+    """Tell whether an MSR writes SCTLR_ELx, HCR_EL2, TTBRn_ELx, TCR_ELx, VTTBR_EL2 or VTCR_EL2."""
+    return a64.system_register(word)[2:] in _REGIME_REGISTERS
 
 
 class _Space:
     # What is known of the code by VA while one set of translation registers holds.
 
-    __slots__ = ("blocks", "pages", "plans")
+    __slots__ = ("blocks", "pages", "plans", "sure")
 
     def __init__(self) -> None:
         self.blocks: set[int] = set()
         self.pages: dict[int, int] = {}  # VA >> 12 to PA >> 12
         self.plans: dict[int, tuple[int, bool]] = {}
+        self.sure = True  # no translation has changed since the pages were looked up
 
 
 class CodeMap:
@@ -60,7 +63,7 @@ class CodeMap:
     """
 
     def __init__(self, memory: Memory, translate: Callable[[int], int | None]) -> None:
-        self.observing = False
+        self.wanted = _UNOBSERVED  # classes of words that are sites
         self.watched_mrs: set[sysreg.Encoding] = set(COUNTERS)
         self.sites: dict[int, int] = {}  # VA to class
         self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
@@ -78,8 +81,13 @@ class CodeMap:
         self._pages = space.pages
 
     def enter(self, regime: bytes, el: int) -> None:
-        """Use what is known under these translation registers at this exception level."""
+        """Use what is known under these translation registers (none: MMU off) at this exception level."""
         space = self._spaces.get((regime, el))
+        if space is not None and not space.sure:
+            if regime and any(self._frame(page << 12) != frame for page, frame in space.pages.items()):
+                space = None
+            else:
+                space.sure = True
         if space is None:
             if len(self._spaces) >= _SPACES_MAX:
                 self._spaces.clear()
@@ -87,15 +95,30 @@ class CodeMap:
         self._use(space)
         self.stale = False
 
+    def observe(self, recording: bool) -> bool:
+        """Make sites of what is counted, or recorded too; False when it is so already."""
+        wanted = _RECORDED if recording else _COUNTED
+        if self.wanted >= wanted:
+            return False
+        self.wanted = wanted
+        return True
+
+    @property
+    def observing(self) -> bool:
+        """Whether anything is counted."""
+        return self.wanted != _UNOBSERVED
+
     def forget(self) -> None:
         """Know nothing; the sites stay, since each looks at its word when it is met."""
-        self.remapped()
+        self._spaces.clear()
+        self._use(_Space())
+        self.stale = True
         self.lines.clear()
 
     def remapped(self) -> None:
-        """Translations may have changed: what was derived from them must go."""
-        self._spaces.clear()
-        self._use(_Space())
+        """Translations may have changed: each space looks its pages up again when it is entered."""
+        for space in self._spaces.values():
+            space.sure = False
         self.stale = True
 
     def written(self) -> None:
@@ -115,6 +138,8 @@ class CodeMap:
     def holds(self, pa: int, size: int) -> bool:
         """Tell whether any of these bytes lies in a line of code that was looked at."""
         first, last = pa >> LINE_SHIFT, (pa + size - 1) >> LINE_SHIFT
+        if first == last:
+            return first in self.lines
         if last - first > len(self.lines):
             return any(first <= line <= last for line in self.lines)
         return any(line in self.lines for line in range(first, last + 1))
@@ -123,11 +148,16 @@ class CodeMap:
         """Return the instruction word (u32) at ``va``, or None when it cannot be fetched."""
         page = self._pages.get(va >> 12)
         if page is None:
-            pa = self._translate(va)
-            if pa is None or not self._memory.contains(pa, 4):
+            page = self._frame(va)
+            if page is None:
                 return None
-            page = self._pages[va >> 12] = pa >> 12
+            self._pages[va >> 12] = page
         return self._words[((page << 12 | va & 0xFFF) - self._base) >> 2]
+
+    def _frame(self, va: int) -> int | None:
+        # PA >> 12 of the page of code at `va`, or None.
+        pa = self._translate(va)
+        return pa >> 12 if pa is not None and self._memory.contains(pa, 4) else None
 
     def block(self, va: int, size: int) -> list[tuple[int, int]]:
         """Look at a block of ``size`` bytes in one page; give its sites that are new, as (VA, class)."""
@@ -174,7 +204,7 @@ class CodeMap:
 
     def _is_site(self, word: int) -> bool:
         kind = a64.classify(word)
-        if kind in (_OBSERVED if self.observing else _UNOBSERVED) or a64.uses_fp(word):
+        if kind in self.wanted or a64.uses_fp(word):
             return True
         if kind is Class.MRS:
             return a64.system_register(word) in self.watched_mrs

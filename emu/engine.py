@@ -26,6 +26,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
     cast,
+    memmove,
 )
 from typing import Any
 from weakref import finalize
@@ -174,6 +175,8 @@ class Engine:
         self._uc.mem_write(self.memory.base, nop + ldxr + nop)
         self._uc.reg_write(regs.UC_ARM64_REG_X1, self.memory.base)
         self._uc.emu_start(self.memory.base, 0, 0, 2)
+        size = uclib.uc_context_size(self._handle)
+        checks.append(("context size", size, layout.CONTEXT_HEADER + layout.CONTEXT_BYTES))
         checks.append(("instruction counter", self._counter.value, 3))
         checks.append(("exclusive address", live.u64(layout.EXCLUSIVE_ADDR).value, self.memory.base))
         wanted = int.from_bytes(nop + ldxr, "little")
@@ -259,25 +262,28 @@ class Engine:
     def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
         """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
         self._unload()
-        _context_restore(self._address, self._resets[el])
-        self._write_cp(sysreg.VMPIDR_EL2, pe.mpidr)
-        self._write_cp(sysreg.VPIDR_EL2, pe.midr)
-        self._write_cp(sysreg.CONTEXTIDR_EL1, 0)
-        _context_save(self._address, pe.saved)
-        for number in range(1, 31):
-            pe.x[number] = 0xDEAD_0000_0000_0000 | pe.index << 16 | number
-        pe.x[0] = x0
+        reset = self._resets[el].value
+        assert reset is not None
+        memmove(pe.saved_env.address, reset + layout.CONTEXT_HEADER, layout.CONTEXT_BYTES)
+        pe.saved_env.u64(layout.VMPIDR_EL2).value = pe.mpidr
+        pe.saved_env.u64(layout.VPIDR_EL2).value = pe.midr
+        pattern = 0xDEAD_0000_0000_0000 | pe.index << 16
+        pe.x[0:31] = [x0, *range(pattern + 1, pattern + 31)]
         pe.pc = entry_pa
         pe.reached = -1
         self.disarm(pe)
 
     def observe_memory(self) -> None:
-        """From now on count and record memory accesses; before, a PE runs without any memory hook."""
-        if not self._code.observing:
-            self._code.observing = True
-            read, write = self._memory_hooks()
-            self._hook(uc_module.UC_HOOK_MEM_READ, read)
-            self._hook(uc_module.UC_HOOK_MEM_WRITE, write)
+        """From now on count memory accesses, and record them and the rest if ``record`` is set.
+
+        Before, a PE runs without any memory hook.
+        """
+        hooked = self._code.observing
+        if self._code.observe(self.record is not None):
+            if not hooked:
+                read, write = self._memory_hooks()
+                self._hook(uc_module.UC_HOOK_MEM_READ, read)
+                self._hook(uc_module.UC_HOOK_MEM_WRITE, write)
             self.forget_code()
 
     def break_at(self, va: int) -> None:
@@ -339,8 +345,11 @@ class Engine:
 
     def _enter_space(self) -> None:
         # Let the code map follow the translation regime of the PE that is loaded.
-        self._el_bits = self._live.pstate.value & 0xC
-        self._code.enter(self._live.regime.raw, self._el_bits)
+        live = self._live
+        self._el_bits = live.pstate.value & 0xC
+        translated = live.u64(layout.SCTLR_EL + 8 * max(self._el_bits >> 2, 1)).value & 1
+        stage2 = live.u64(layout.HCR_EL2).value & 1
+        self._code.enter(live.regime.raw if translated or stage2 else b"", self._el_bits)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -582,8 +591,8 @@ class Engine:
                 self._emulate = (va, word, Class.FP)
                 return True
         elif kind is Class.MSR:
-            if changes_translation(word):
-                self._code.stale = True
+            if changes_translation(word) and (a64.system_register(word)[2] == 1 or pe.mmu_on):
+                self._code.stale = True  # with the MMU off, SCTLR and HCR alone change anything
             if record and a64.system_register(word) in _SCTLRS:
                 record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
         elif kind is Class.MRS:

@@ -53,6 +53,13 @@ SPIN_INSTRUCTIONS = 1 << 22
 _EC_SVC, _EC_HVC, _IL = 0x15, 0x16, 1 << 25
 
 
+_KEPT = [
+    (register, getattr(sysreg, register.name))
+    for register in Register
+    if register not in (Register.SP, Register.SP_EL0, Register.EL, Register.MPIDR_EL1)
+]
+
+
 class Firmware(Protocol):
     """EL3 or the hypervisor: answers the calls of one conduit (``"smc"`` or ``"hvc"``)."""
 
@@ -199,13 +206,10 @@ class Machine:
     @staticmethod
     def registers(pe: PE) -> list[tuple[Register, int]]:
         """Return what is kept of a PE when it lands."""
-        special = {
-            Register.SP: pe.sp,
-            Register.SP_EL0: pe.sp_el0,
-            Register.EL: pe.el,
-            Register.MPIDR_EL1: pe.mpidr,
-        }
-        return [(r, special[r] if r in special else pe.sysreg(getattr(sysreg, r.name))) for r in Register]
+        kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _KEPT]
+        kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.sp_el0)]
+        kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr)]
+        return kept
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -334,8 +338,7 @@ class Machine:
         pe = actor.pe
         actor.landings += 1
         self._event(Kind.LAND, cpu, va, actor.landings)
-        for register, value in self.registers(pe):
-            self.trace.add(Kind.REGISTER, cpu, 8, va, register, value)
+        self.trace.add_registers(cpu, va, self.registers(pe))
         actor.task = self._landings[va](cpu)
         self._advance_task(cpu, actor, None)
 
@@ -384,26 +387,35 @@ class Machine:
 
     def _run_task(self, cpu: int, actor: Actor) -> None:
         # At free speed until the task gives way or has had its slice, else one operation.
-        for _ in range(TASK_SLICE):
+        cost, runnable = self.latency.host_operation, State.RUNNABLE
+        done = 0
+        slice_max = TASK_SLICE if self.grain is Grain.FREE else 1
+        slice_max = min(slice_max, self.instructions_max - self._begun)
+        while done < slice_max:
+            done += 1
             operation = actor.pending
             assert operation is not None
-            actor.time += self.latency.host_operation
-            self._begun += 1
-            if self._begun >= self.instructions_max:
-                self._limit()
-            result = self._perform(cpu, actor, operation)
-            if actor.state is State.ENDED or actor.task is None:
-                return
-            if operation.__class__ is WaitForEvent and result is None:
-                actor.pending = None  # resumed by the event
-                return
-            if actor.state is State.SPINNING:
-                return  # a store to the word makes it look again
+            actor.time += cost
+            kind = operation.__class__
+            result: object = None
+            if kind is Store:  # most are stores and loads
+                self._host_store(cpu, *operation)
+            elif kind is Load:
+                result = self._host_load(cpu, *operation)
+            else:
+                result = self._perform(cpu, actor, operation)
+                if actor.task is None:
+                    break
+                if actor.state is not runnable:
+                    if actor.state is State.WAITING:
+                        actor.pending = None  # resumed by the event
+                    break  # or ended, or spinning: a store to the word makes it look again
             self._advance_task(cpu, actor, result)
-            if self.grain is not Grain.FREE or actor.state is not State.RUNNABLE or actor.task is None:
-                return
-            if operation.__class__ is Delay or self.stopped:
-                return
+            if actor.state is not runnable or actor.task is None or kind is Delay or self.stopped:
+                break
+        self._begun += done
+        if self._begun >= self.instructions_max:
+            self._limit()
 
     def _advance_task(self, cpu: int, actor: Actor, value: object) -> None:
         # Run the generator's own code up to its next operation; events on the way go to the trace.
@@ -412,7 +424,8 @@ class Machine:
         actor.pending = None
         try:
             operation = task.send(value)
-            while isinstance(operation, Log):
+            while operation.__class__ is Log:
+                assert isinstance(operation, Log)
                 self._event(Kind.LOG, cpu, 0, self.trace.string(operation.line), actor.time)
                 operation = task.send(None)
         except StopIteration as done:
@@ -423,51 +436,40 @@ class Machine:
                 self._set(cpu, State.ENDED)
             return
         actor.pending = operation
-        if isinstance(actor.pending, Delay):
-            actor.deadline = actor.time + actor.pending.ns
+        if operation.__class__ is Delay:
+            assert isinstance(operation, Delay)
+            actor.deadline = actor.time + operation.ns
             self._set(cpu, State.DELAYED)
             self._timer(actor.deadline, cpu, None)
-        else:
+        elif actor.state is not State.RUNNABLE:
             self._set(cpu, State.RUNNABLE)
 
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
-        memory = self.memory
-        pc = 0
-        if self.recording or operation.__class__ is FirmwareCall:
-            pc = HOST_PC + self.trace.string(location(actor.task))
+        # Do one operation of a host task but a load or store; give what the task gets for it.
         match operation:
-            case Load(pa, size):
-                value = memory.read(pa, size)
-                self._record_now(Kind.LOAD, cpu, pc, pa, value, size)
-                return value
+            case AtomicUpdate(pa, expected, new, size):
+                old = self.memory.read(pa, size)
+                if expected is None or old == expected:
+                    self._write(pa, size, new)
+                self._record_host(Kind.ATOMIC, cpu, pa, new, size)
+                return old
             case LoadUntil(pa, size, wanted):
-                value = memory.read(pa, size)
-                self._record_now(Kind.LOAD, cpu, pc, pa, value, size)
+                value = self._host_load(cpu, pa, size)
                 if value == wanted or (wanted is None and value):
                     return value
                 self._spinning.setdefault(pa, []).append(cpu)
                 self._set(cpu, State.SPINNING)
-            case Store(pa, value, size):
-                value &= (1 << 8 * size) - 1
-                self._host_store(pa, size, value)
-                self._record_now(Kind.STORE, cpu, pc, pa, value, size)
-            case AtomicUpdate(pa, expected, new, size):
-                old = memory.read(pa, size)
-                if expected is None or old == expected:
-                    self._host_store(pa, size, new)
-                self._record_now(Kind.ATOMIC, cpu, pc, pa, new, size)
-                return old
             case Barrier(word):
-                self._record_now(Kind.BARRIER, cpu, pc, 0, word)
+                self._record_host(Kind.BARRIER, cpu, 0, word)
             case CacheOp(word, pa):
-                self._record_now(Kind.CACHE, cpu, pc, pa, word)
+                self._record_host(Kind.CACHE, cpu, pa, word)
             case SendEvent():
-                self._record_now(Kind.SEV, cpu, pc, 0, 0)
+                self._record_host(Kind.SEV, cpu, 0, 0)
                 self.send_event()
             case WaitForEvent():
                 asleep = not actor.pe.event
                 actor.pe.event = False
-                self._record_now(Kind.WFE, cpu, pc, 0, int(asleep))
+                self._record_host(Kind.WFE, cpu, 0, int(asleep))
                 if asleep:
                     actor.pe.counters.wfe_sleeps += 1
                     self._set(cpu, State.WAITING)
@@ -475,6 +477,7 @@ class Machine:
                 return True
             case FirmwareCall(function_id, x1, x2, x3):
                 actor.time += self.latency.call
+                pc = HOST_PC + self.trace.string(location(actor.task))
                 return self._firmware_call(cpu, actor, pc, function_id, x1, x2, x3)
             case GuestCall(va, arguments):
                 actor.task, actor.suspended = None, actor.task
@@ -484,26 +487,49 @@ class Machine:
                 actor.pe.pc = va
             case Delay(ns):
                 actor.time = max(actor.time, actor.deadline)
-                self._record_now(Kind.DELAY, cpu, pc, 0, ns)
+                self._record_host(Kind.DELAY, cpu, 0, ns)
             case Park(why):
-                self._record_now(Kind.PARK, cpu, pc, 0, 0)
-                self._end(cpu, why, pc)
-            case Log():
-                raise AssertionError("Log is an event, consumed before it gets here")
+                self._record_host(Kind.PARK, cpu, 0, 0)
+                self._end(cpu, why, 0)
+            case _:
+                raise AssertionError(f"{operation}: an event is consumed before it gets here")
         return None
 
-    def _host_store(self, pa: int, size: int, value: int) -> None:
+    def _host_load(self, cpu: int, pa: int, size: int) -> int:
+        value = self.memory.read(pa, size)
+        if self.recording:
+            self._record_host(Kind.LOAD, cpu, pa, value, size)
+        return value
+
+    def _host_store(self, cpu: int, pa: int, value: int, size: int) -> None:
+        self._write(pa, size, value)
+        if self.recording:
+            self._record_host(Kind.STORE, cpu, pa, value & (1 << 8 * size) - 1, size)
+
+    def _record_host(self, kind: Kind, cpu: int, pa: int, value: int, size: int = 0) -> None:
+        if self.recording:
+            pc = HOST_PC + self.trace.string(location(self.actors[cpu].task))
+            self.trace.add(kind, cpu, size, pc, pa, value)
+
+    def _write(self, pa: int, size: int, value: int) -> None:
+        # A store of the host: monitors, code and spinning tasks take note.
         self.memory.write(pa, size, value)
-        self.engine.store_clears_monitors(pa, size, None)
+        if self.engine.armed_monitors:
+            self.engine.store_clears_monitors(pa, size, None)
         if self.engine.is_code(pa, size):
             self.engine.forget_code()
-        for cpu in self._spinning.pop(pa, ()):
+        if pa not in self._spinning:
+            return
+        for cpu in self._spinning.pop(pa):
             spinner = self.actors[cpu]
             if spinner.state is State.SPINNING:
                 spinner.time = max(spinner.time, self.actors[self._current].time)
                 self._set(cpu, State.RUNNABLE)
 
     def _timer(self, deadline: int, cpu: int, action: Callable[[], None] | None) -> None:
+        if not self._timers:  # nobody has been waiting
+            self._quiet_picks = 0
+            self._quiet_until = self._begun + SPIN_INSTRUCTIONS
         self._timer_number += 1
         heappush(self._timers, (deadline, self._timer_number, cpu, action))
 

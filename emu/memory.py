@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 
 from emu.errors import InvalidCase
 
 PAGE_SIZE = 4096
+_INTEGERS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
 
 class Memory:
@@ -46,14 +48,19 @@ class Memory:
         return pa - self.base
 
     def read(self, pa: int, size: int) -> int:
-        """Return the little-endian value of ``size`` bytes at ``pa``."""
-        at = self.offset(pa, size)
-        return int.from_bytes(self.view[at : at + size], "little")
+        """Return the little-endian value of ``size`` bytes (1, 2, 4 or 8) at ``pa``."""
+        at = pa - self.base
+        if at < 0 or at + size > self.size:
+            self.offset(pa, size)
+        value: int = _INTEGERS[size].unpack_from(self._map, at)[0]
+        return value
 
     def write(self, pa: int, size: int, value: int) -> None:
-        """Store the low ``size`` bytes of ``value`` at ``pa``."""
-        at = self.offset(pa, size)
-        self.view[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+        """Store the low ``size`` bytes (1, 2, 4 or 8) of ``value`` at ``pa``."""
+        at = pa - self.base
+        if at < 0 or at + size > self.size:
+            self.offset(pa, size)
+        _INTEGERS[size].pack_into(self._map, at, value & ((1 << 8 * size) - 1))
 
     def read_bytes(self, pa: int, size: int) -> bytes:
         """Return ``size`` bytes at ``pa``."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,11 @@ class Trace:
         self._records += _RECORD.pack(kind, size, actor, pc, pa, value)
         if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
             self.flush()
+
+    def add_registers(self, actor: int, pc: int, registers: Iterable[tuple[int, int]]) -> None:
+        """Append a REGISTER record for each (:class:`emu.operation.Register`, value)."""
+        pack = _RECORD.pack
+        self._records += b"".join([pack(Kind.REGISTER, 8, actor, pc, r, value) for r, value in registers])
 
     def string(self, text: str) -> int:
         """Return the number of ``text``, adding it when it is new."""

@@ -6,6 +6,7 @@ Only the classes that the emulator must treat are told apart; everything else is
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Class(IntEnum):
@@ -90,6 +91,7 @@ def _system(word: int) -> Class:
     return Class.INVISIBLE
 
 
+@lru_cache(maxsize=1 << 16)
 def classify(word: int) -> Class:
     """Return the class of a 32-bit A64 instruction word."""
     top = word >> 24

@@ -99,6 +99,9 @@ NAMES = {
 }
 
 
+_ORDER = tuple(Cpuhp)
+
+
 class SyncState(IntEnum):
     """enum cpuhp_sync_state."""
 
@@ -141,15 +144,17 @@ class Core:
             return 0
         before = self.state[cpu]
         result: int = 0
-        while self.state[cpu] < min(target, Cpuhp.CPUHP_BRINGUP_CPU):
-            self.state[cpu] = Cpuhp(self.state[cpu] + 1)
-            startup = self.steps[self.state[cpu]].startup
+        last = min(target, Cpuhp.CPUHP_BRINGUP_CPU)
+        for state in _ORDER[before + 1 : last + 1]:
+            startup = self.steps[state].startup
             if startup:
+                self.state[cpu] = state
                 result = yield from startup(cpu)
             if result:
-                self.state[cpu] = Cpuhp(self.state[cpu] - 1)
+                self.state[cpu] = _ORDER[state - 1]
                 yield from self.roll_back(cpu, before)
                 return result
+        self.state[cpu] = max(before, last)
         if target > Cpuhp.CPUHP_BRINGUP_CPU:
             result = yield from self.ask_thread(cpu, target)
             self.state[cpu] = Cpuhp.CPUHP_AP_ONLINE_IDLE if result else target
@@ -161,7 +166,7 @@ class Core:
             teardown = self.steps[self.state[cpu]].teardown
             if teardown:
                 yield from teardown(cpu)
-            self.state[cpu] = Cpuhp(self.state[cpu] - 1)
+            self.state[cpu] = _ORDER[self.state[cpu] - 1]
 
     def cpu_down(self, cpu: int) -> Generator[Operation, Any, int]:
         """Take ``cpu`` down to offline. Gives 0 or a negative errno."""
@@ -190,7 +195,7 @@ class Core:
         """What the hotplug thread of ``cpu`` does, on that CPU: from ``current`` to ``target``."""
         state = current
         while state < target:
-            state = Cpuhp(state + 1)
+            state = _ORDER[state + 1]
             startup = self.steps[state].startup
             if startup and state is not Cpuhp.CPUHP_TEARDOWN_CPU:
                 result = yield from startup(cpu)
@@ -203,7 +208,7 @@ class Core:
                 result = yield from teardown(cpu)
                 if result:
                     return result
-            state = Cpuhp(state - 1)
+            state = _ORDER[state - 1]
         return 0
 
     # -- synchronisation --------------------------------------------------------------------------

@@ -98,8 +98,7 @@ def note_expectations(
             machine.watch_stores(low, high - low)
     boot = machine.actors[0].pe
     trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
-    for register, value in machine.registers(boot):
-        trace.add(Kind.REGISTER, 0, 8, boot.pc, register, value)
+    trace.add_registers(0, boot.pc, machine.registers(boot))
 
 
 def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:

@@ -16,7 +16,7 @@ from emu.operation import Delay, FirmwareCall, Log, Operation
 
 NAME = "psci"
 
-_SECOND_START_NS = 100_000  # after the first, so that the CPU has got to C
+_SECOND_START_NS = 1_000_000  # after the first, so that the CPU has got to C
 _FEATURES = {
     Function.PSCI_VERSION,
     Function.PSCI_FEATURES,

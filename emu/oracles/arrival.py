@@ -30,7 +30,9 @@ class _Seen:
     expect: dict[Expect, int] = field(default_factory=dict)
     landings: list[dict[Register, int]] = field(default_factory=list)
     since_on: int = 0  # landings since it was last off
-    twice: bool = False
+    on: bool = False
+    started_twice: bool = False
+    landed_twice: bool = False
     outcome: str = ""
     ended_at: int = 0
 
@@ -53,9 +55,11 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             current = {}
             seen.landings.append(current)
             seen.since_on += 1
-            seen.twice = seen.twice or seen.since_on > 1
+            seen.landed_twice = seen.landed_twice or seen.since_on > 1
         elif kind == Kind.POWER_OFF:
-            seen.since_on = 0
+            seen.since_on, seen.on = 0, False
+        elif kind == Kind.POWER_ON:
+            seen.started_twice, seen.on = seen.started_twice or seen.on, True
         elif kind == Kind.REGISTER:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
@@ -85,7 +89,9 @@ def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
         where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
         return [f"CPU{cpu} never came to secondary_start_kernel: {where}"]
     messages = []
-    if seen.twice:
+    if seen.started_twice:
+        messages.append(f"CPU{cpu} was switched on while it was on")
+    if seen.landed_twice:
         messages.append(f"CPU{cpu} came to secondary_start_kernel again without having been off")
     for got in seen.landings:
         messages += [m for m in _registers(cpu, got, seen.expect, boot) if m not in messages]

@@ -153,6 +153,7 @@ def test_truncated_context_faults_at_the_truncated_address() -> None:
 
 def test_double_start_is_a_finding() -> None:
     done = run("v3 fault=2:double-start grain=operation append=maxcpus=8")
+    assert any("CPU2 was switched on while it was on" in m for m in done.messages)
     assert any("came to secondary_start_kernel again without having been off" in m for m in done.messages)
 
 
