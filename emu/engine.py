@@ -81,6 +81,8 @@ _emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
 _context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
 _context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
 _context_free = CFUNCTYPE(c_int, c_void_p)(("uc_context_free", uclib))
+_uc_ctl = CFUNCTYPE(c_int, c_void_p, c_uint32)(("uc_ctl", uclib))
+_TLB_FLUSH = uc_module.UC_CTL_TLB_FLUSH | uc_module.UC_CTL_IO_WRITE << 30  # no arguments
 _vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
 
 
@@ -312,6 +314,11 @@ class Engine:
             return None
         return pa.value
 
+    @property
+    def code_lines(self) -> set[int]:
+        """PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from."""
+        return self._code.lines
+
     def is_code(self, pa: int, size: int) -> bool:
         """Tell whether a PE has, or may have, fetched from the lines (64 bytes) of these bytes."""
         return self._code.holds(pa, size)
@@ -335,7 +342,7 @@ class Engine:
         regime: bytes = pe.env.regime.raw
         _context_restore(self._address, pe.saved)
         if regime != self._regime:
-            self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
+            _uc_ctl(self._address, _TLB_FLUSH)
             self._regime = regime
             self._code.stale = True
         elif pe.saved_env.pstate.value & 0xC != self._el_bits:
@@ -843,7 +850,7 @@ class Engine:
             far = pe.pc
         elif pe.mmu_on:
             iss |= 1 << 10
-        self._uc.ctl(uc_module.UC_CTL_TLB_FLUSH, uc_module.UC_CTL_IO_WRITE)
+        _uc_ctl(self._address, _TLB_FLUSH)
         return Raised(ec << 26 | 1 << 25 | iss, far, 1, pe.pc)
 
     # -- exception entry --------------------------------------------------------------------------

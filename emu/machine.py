@@ -18,6 +18,7 @@ from typing import Protocol
 
 from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
+from emu.codemap import LINE_SHIFT
 from emu.engine import UNLIMITED, Engine
 from emu.latency import PROFILES
 from emu.memory import Memory
@@ -106,6 +107,7 @@ class Machine:
         self._timers: list[tuple[int, int, int, Callable[[], None] | None]] = []
         self._timer_number = 0
         self._spinning: dict[int, list[int]] = {}  # PA to the CPUs whose LoadUntil reads it
+        self._code_lines = self.engine.code_lines
         self._intercepts: dict[int, Callable[[int], None]] = {}
         self.return_va = 0  # where a GuestCall returns to: an address whose instruction never runs
         self._waiting: set[int] = set()
@@ -516,7 +518,7 @@ class Machine:
         self.memory.write(pa, size, value)
         if self.engine.armed_monitors:
             self.engine.store_clears_monitors(pa, size, None)
-        if self.engine.is_code(pa, size):
+        if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
             self.engine.forget_code()
         if pa not in self._spinning:
             return
