@@ -49,7 +49,6 @@ class Actor:
         "suspended",
         "task",
         "time",
-        "vector",
     )
 
     def __init__(self, pe: PE) -> None:
@@ -63,7 +62,6 @@ class Actor:
         self.deadline = 0
         self.landings = 0
         self.outcome = ""
-        self.vector = -1  # where the last exception was taken to
 
 
 def location(task: HostTask | None) -> str:

@@ -35,6 +35,12 @@ class Case:
     design: str = ""  # host side of a .S subject: whose tables and slots it uses
     force: int = 0
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str) and not value.isprintable():
+                raise InvalidCase(f"case: {field.name}={value!r}: a case is one line of printable text")
+
     def text(self) -> str:
         """Return the one-line form: the subject, then what differs from the defaults."""
         parts = [shlex.quote(self.subject)]

@@ -147,7 +147,6 @@ class Machine:
         actor.pe.event = self._events_at_reset.setdefault(cpu, actor.pe.event)
         self.engine.reset(actor.pe, el or self.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
-        actor.vector = -1
         actor.outcome = ""
         caller = self.actors[self._current].time if self._current >= 0 else 0
         actor.time = max(actor.time, self.now, caller)
@@ -357,7 +356,6 @@ class Machine:
             self._end(cpu, f"{what} at its exception vector, ESR {raised.syndrome:#x}", at)
             return
         el = self.engine.deliver(pe, raised)
-        actor.vector = pe.pc
         self._event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
 
     def _call(self, cpu: int, actor: Actor, call: Call) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from emu.actor import State
 from emu.host.build import Boot
 from emu.operation import Kind, Register
+from emu.report.disassembly import disassemble
 from emu.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class CpuOutcome:
-    """One CPU: ``task`` is SP_EL0 (VA) as it landed, or None; ``at`` names where it ended."""
+    """One CPU: ``task`` is SP_EL0 (VA) as it landed, or None.
+
+    ``at`` names the instruction at which guest code ended, or nothing when it ended in a host task.
+    """
 
     cpu: int
     hwid: int
@@ -29,17 +34,26 @@ def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
     for kind, _size, cpu, _pc, pa, value in boot.machine.trace.rows():
         if kind == Kind.REGISTER and pa == Register.SP_EL0:
             tasks[cpu] = value
-    subject = boot.guest.subject
     found = []
     for cpu, actor in enumerate(boot.machine.actors):
-        pc = actor.pe.pc
-        va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
-        at = subject.symbols.describe(va) if actor.outcome not in ("online", "off") else ""
+        at = "" if actor.task is not None or actor.outcome == "off" else _place(boot, cpu)
         task = tasks.get(cpu) if actor.landings else None
         hwid = boot.guest.hwids[cpu]
         counters = actor.pe.counters.as_dict()
         found.append(CpuOutcome(cpu, hwid, actor.outcome, at, actor.landings, task, counters))
     return found
+
+
+def _place(boot: Boot, cpu: int) -> str:
+    # symbol+offset: instruction; of a sleeper the WFE, which its PC is past.
+    subject, actor = boot.guest.subject, boot.machine.actors[cpu]
+    pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+    va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
+    pa = boot.guest.pa_of(va)
+    where = subject.symbols.describe(va)
+    if not boot.machine.memory.contains(pa, 4):
+        return where
+    return f"{where}: {disassemble(boot.machine.memory.read(pa, 4), va)}"
 
 
 def dmesg(boot: Boot) -> list[tuple[int, str]]:
