@@ -15,7 +15,7 @@ class Case:
     subject: str  # a design's name or a path
     identity: str = ""  # SHA-256 prefix of the subject's bytes; checked when given
     topology: str = "flat:8"  # flat:N or a path
-    boot_cpu: int = 0
+    boot_cpu: int = -1  # index into the topology; -1: as it says
     nr_cpus: int = 0  # NR_CPUS of a fragment; 0: as many as there are CPUs
     bringup: str = "auto"  # the most parallel that the subject and the enable-method support
     enable_method: str = "psci"
@@ -38,8 +38,10 @@ class Case:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, str) and not value.isprintable():
-                raise InvalidCase(f"case: {field.name}={value!r}: a case is one line of printable text")
+            if isinstance(value, str) and len(value.splitlines()) > 1:
+                raise InvalidCase(f"case: {field.name}={value!r}: a case is one line")
+        if not self.subject:
+            raise InvalidCase("case '': begins with a subject")
 
     def text(self) -> str:
         """Return the one-line form: the subject, then what differs from the defaults."""

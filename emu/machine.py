@@ -228,7 +228,9 @@ class Machine:
                     raise KeyboardInterrupt
 
     def finish(self) -> None:
-        """Say in the trace where every CPU ended that has not said so itself."""
+        """Say in the trace why the run was cut off, if it was, and where every CPU ended."""
+        if self.stopped:
+            self._event(Kind.STOPPED, 0, 0, self.trace.string(self.stopped))
         for cpu, actor in enumerate(self.actors):
             if actor.state is State.ENDED:
                 continue  # it has said so
@@ -476,7 +478,9 @@ class Machine:
                     return None
                 return True
             case FirmwareCall(function_id, x1, x2, x3):
+                actor.pe.counters.calls += 1
                 actor.time += self.latency.call
+                actor.spent += self.latency.call  # the counter has it too
                 pc = HOST_PC + self.trace.string(location(actor.task))
                 return self._firmware_call(cpu, actor, pc, function_id, x1, x2, x3)
             case GuestCall(va, arguments):

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     OUTCOME = 43  # value: index into the strings: where the CPU ended
     TAKE_OVER = 44  # the boot CPU as the secondaries should match it: REGISTER records follow
     EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
+    STOPPED = 47  # value: index into the strings: why the run was cut off
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -33,6 +34,10 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``emu``. Exit status: 0 holds, 1 a finding, 2 bad usage or input, 125 cannot be tested."""
+    if hasattr(
+        signal, "SIGPIPE"
+    ):  # a reader that has gone ends us as it ends any filter, with no status of ours
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         status = cli.main(arguments, prog_name="emu", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -47,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("emu: interrupted", err=True)
         status = 130
-    except BrokenPipeError:
-        status = 141
+    except OSError as error:
+        click.echo(f"emu: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        status = 2
     sys.exit(status or 0)

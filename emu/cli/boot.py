@@ -26,15 +26,15 @@ from emu.report.outcome import as_json
 def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: Any) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
-    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), or a kernel: Image (raw or compressed),
-    vmlinux, or a build directory.  [default: v3]
+    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S file, or a kernel: Image (raw or
+    compressed), vmlinux, or a build directory.  [default: v3]
     """
     boot = build(make_case(**options), record=trace_path is not None)
     machine = boot.machine
     with ExitStack() as stack:
         if trace_path:
             try:
-                machine.trace.attach(stack.enter_context(trace_path.open("wb")))
+                machine.trace.attach(stack.enter_context(trace_path.open("wb", buffering=0)))
             except OSError as error:
                 raise InvalidCase(f"{trace_path}: {error.strerror}") from None
         interrupted = False
@@ -53,4 +53,6 @@ def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: 
         print_boot(make_console(), boot, verdict, verbose)
     if interrupted:
         return 130
-    return 1 if verdict.findings else 0
+    if verdict.findings:
+        return 1
+    return 125 if machine.stopped else 0

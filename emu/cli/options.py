@@ -33,11 +33,11 @@ def case_options(function: F) -> F:
         click.option("--conduit", help="smc or hvc. [default: smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
         click.option(
-            "--scheduler", metavar="NAME[:SEED]", help="round-robin or random. [default: round-robin]"
+            "--scheduler", metavar="NAME[:SEED]", help="round-robin, timed or random. [default: round-robin]"
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
         click.option("--memory", help="Memory model: coherent."),
-        click.option("--latency", help="Latency profile of simulated time. [default: nominal]"),
+        click.option("--latency", help="Simulated time: nominal or zero. [default: nominal]"),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
@@ -65,12 +65,12 @@ def make_case(
     """
     if cpus is not None and options.get("topology"):
         raise InvalidCase(f"--cpus {cpus} and --topology {options['topology']}: give one of them")
-    case = Case.parse(case_text) if case_text else Case(DEFAULT_SUBJECT)
+    case = Case.parse(case_text) if case_text is not None else Case(DEFAULT_SUBJECT)
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     changes["fault"] = ",".join(changes.get("fault", ())) or case.fault
-    if subject:
+    if subject is not None:
         changes["subject"] = subject
     if cpus is not None:
         changes["topology"] = f"flat:{check_count(cpus, 'cpus')}"

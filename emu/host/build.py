@@ -73,6 +73,8 @@ def build(case: Case, *, record: bool = False) -> Boot:
         _check_bringup(case, guest, method)
     if case.cycle and not method.can_die:
         raise InvalidCase(f"cycle={case.cycle}: enable-method {case.enable_method} cannot take a CPU down")
+    if guest.design.lookup_table is None and "no-match" in case.fault:
+        raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
     core = Core(guest.data, len(guest.hwids))
     kick = make_kick(machine, guest, core, method)
     strategy = STRATEGIES[case.bringup](kick)
@@ -139,6 +141,9 @@ def check_case(case: Case) -> None:
         if value not in allowed:
             listed = ", ".join(map(str, allowed))
             raise InvalidCase(f"{name.replace('_', '-')}={value}: not one of {listed}")
+    for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
+        if getattr(case, name) < least:
+            raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
     if case.design and not is_source(case.subject):
         raise InvalidCase(f"design={case.design}: only a .S file needs the host side named")
     if case.el == 2 and case.conduit == "hvc":
@@ -154,10 +159,10 @@ def topology_of(case: Case) -> Topology:
     """
     name, _, count = case.topology.partition(":")
     if name == "flat":
-        if not count.isdigit():
+        if not (count.isascii() and count.isdecimal()):
             raise InvalidCase(f"topology={case.topology}: flat:N with N CPUs, 1..{NR_CPUS_MAX}")
-        return flat(int(count), case.boot_cpu)
-    return read_topology(Path(case.topology), case.boot_cpu or None)
+        return flat(int(count), max(case.boot_cpu, 0))
+    return read_topology(Path(case.topology), case.boot_cpu if case.boot_cpu >= 0 else None)
 
 
 def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:

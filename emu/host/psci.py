@@ -46,6 +46,7 @@ class Psci:
         self._faults = faults
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
+        self._pending: set[int] = set()
         self._cpu_of = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors)}
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
@@ -80,6 +81,8 @@ class Psci:
             return Return.PSCI_RET_INVALID_PARAMS
         if machine.actors[cpu].state is not State.OFF:
             return Return.PSCI_RET_ALREADY_ON
+        if cpu in self._pending:
+            return Return.PSCI_RET_ON_PENDING
         if entry_pa & 3 or not machine.memory.contains(entry_pa, 4):
             return Return.PSCI_RET_INVALID_ADDRESS
         request = CpuOn(
@@ -99,9 +102,12 @@ class Psci:
             delay = request.delay_ns + start * _SECOND_START_NS
 
             def switch_on() -> None:
+                self._pending.discard(cpu)
                 machine.power_on(cpu, entry_pa, request.context_id, request.el)
 
             if delay:
+                if start == 0:
+                    self._pending.add(cpu)
                 machine.call_later(delay, cpu, switch_on)
             else:
                 switch_on()
@@ -112,6 +118,8 @@ class Psci:
         cpu = self._cpu_of.get(target)
         if cpu is None or lowest_level != 0:  # levels above 0 need not be supported since PSCI 1.0
             return Return.PSCI_RET_INVALID_PARAMS
+        if cpu in self._pending:
+            return Affinity.ON_PENDING
         return Affinity.OFF if machine.actors[cpu].state is State.OFF else Affinity.ON
 
 

@@ -101,6 +101,10 @@ class Secondary:
         yield from self._method.cpu_die(me)
         yield Park("parked in cpu_die")
 
+    def say(self, me: int, line: str) -> None:
+        """printk() of a CPU that is not online: it has no console yet."""
+        self._core.hold(me, line)
+
     def set_status(self, me: int, status: int) -> Task:
         """update_cpu_boot_status() of the slot that this CPU has."""
         yield from update_cpu_boot_status(self._guest.slot_pa(me), status)

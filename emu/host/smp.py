@@ -53,6 +53,8 @@ class Smp:
             yield from self._method.cpu_init(cpu)
         yield Log("smp: Bringing up secondary CPUs ...")
         yield from self._strategy.bring_up(secondaries, maxcpus - 1)
+        for cpu in sorted(self._core.held):
+            yield from self._core.print_held(cpu)
         yield from self._smp_announce()
         yield from self._hyp_mode_check()
         if self._guest.design.data_read_only_after_init:

@@ -43,6 +43,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
     boot: dict[Register, int] = {}
     current: dict[Register, int] = {}
     modes: int | None = None
+    cut_off = panic = False
     for kind, size, actor, pc, pa, value in trace.rows():
         if kind < Kind.POWER_ON:
             continue
@@ -64,11 +65,18 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
             seen.outcome, seen.ended_at = trace.strings[value], pc
+        elif kind == Kind.STOPPED:
+            cut_off = True
+        elif kind == Kind.LOG:
+            panic = panic or trace.strings[value].startswith("Kernel panic")
         elif kind == Kind.BOOT_MODE:
             modes = value
     findings = [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
     for cpu in sorted(cpus):
         seen = cpus[cpu]
+        never_kicked = panic and seen.outcome == "off"
+        if not seen.landings and (cut_off or never_kicked):
+            continue
         if seen.expect.get(Expect.SECONDARY):
             for message in _of_one(cpu, seen, boot):
                 findings.append(Finding(NAME, message, (cpu,), case))

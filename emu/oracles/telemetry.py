@@ -23,6 +23,7 @@ _REASONS = {
 _FAILED = re.compile(
     r"(?:psci: )?CPU(\d+):? (?:failed to|is stuck|does not support|died during|may not have|failed in|killed)"
 )
+_BOOTED = re.compile(r"CPU(\d+): Booted secondary processor")
 _PANIC = re.compile(r"Kernel panic - not syncing: CPU(\d+) ")
 _REASON = re.compile(r"CPU(\d+): (does not support (?:52-bit VAs|\d+K granule))")
 
@@ -32,6 +33,7 @@ class _Seen:
     secondary: bool = False
     faulty: bool = False
     landed: bool = False
+    booted: bool = False  # it has said "Booted" since it landed
     outcome: str = ""
     ended_at: int = 0
     reported: list[str] = field(default_factory=list)
@@ -44,6 +46,7 @@ class _Story:
     early_status: range = range(0)
     stores: list[tuple[int, int, int, int]] = field(default_factory=list)  # CPU, PC, PA, value
     panic: bool = False
+    stopped: bool = False  # the run was cut off: what has not happened says nothing
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
@@ -73,7 +76,9 @@ def _read(trace: Trace) -> _Story:
             elif what in _REASONS:
                 story.stuck[what] = range(value, pa)
         elif kind == Kind.LAND:
-            seen.landed = True
+            seen.landed, seen.booted = True, False
+        elif kind == Kind.STOPPED:
+            story.stopped = True
         elif kind == Kind.OUTCOME:
             seen.outcome, seen.ended_at = trace.strings[value], pc
         elif kind == Kind.STORE and pa in story.early_status:
@@ -81,6 +86,9 @@ def _read(trace: Trace) -> _Story:
         elif kind == Kind.LOG:
             line = trace.strings[value]
             story.panic = story.panic or bool(_PANIC.match(line))
+            booted = _BOOTED.match(line)
+            if booted:
+                story.cpus.setdefault(int(booted[1]), _Seen()).booted = True
             match = _FAILED.match(line) or _PANIC.match(line)
             if match:
                 story.cpus.setdefault(int(match[1]), _Seen()).reported.append(line)
@@ -94,7 +102,10 @@ def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, 
     if healthy and told and not seen.faulty:
         found.append((f"CPU{cpu} is online, but was reported as failed: {told[0]!r}", ()))
     waits_for_a_dead_system = story.panic and seen.landed
-    if not healthy and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
+    absent = not healthy and not story.stopped
+    if absent and seen.reported and not waits_for_a_dead_system:
+        found += _unheard(cpu, seen, story)
+    if absent and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
         where = f"{seen.outcome}, PC {seen.ended_at:#x}"
         found.append((f"CPU{cpu} did not come up ({where}), and nobody reported it", ()))
     claimed = {match[2] for line in seen.reported if (match := _REASON.match(line))}
@@ -110,6 +121,16 @@ def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, 
             claim = next(claim for claim in claimed if _is(claim, reason))
             found.append((f"CPU{cpu} was reported as {claim!r}, which is not so{blame}", others))
     return found
+
+
+def _unheard(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
+    # What a CPU that got to C asked for and did not get.
+    if seen.outcome == "parked in cpu_panic_kernel" and not story.panic:
+        return [(f"CPU{cpu} asked for a panic (CPU_PANIC_KERNEL), and the boot CPU did not read it", ())]
+    died = seen.landed and not seen.booted and seen.outcome == "off"
+    if died and not any("died during" in line or "may not have" in line for line in seen.reported):
+        return [(f"CPU{cpu} asked to be killed (CPU_KILL_ME), and the boot CPU did not read it", ())]
+    return []
 
 
 def _is(claim: str, reason: Expect) -> bool:

@@ -62,6 +62,11 @@ def dmesg(boot: Boot) -> list[tuple[int, str]]:
     return [(pa, trace.strings[value]) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
 
 
+def verdict_name(boot: Boot, verdict: Verdict) -> str:
+    """Return "pass", "fail", or "untestable" when the run was cut off without a finding."""
+    return "untestable" if boot.machine.stopped and not verdict.findings else verdict.name
+
+
 def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
     """Return the object that ``--json`` prints. VAs are hexadecimal strings: they exceed 2**53."""
     cpus = cpu_outcomes(boot)
@@ -71,7 +76,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             totals[name] = totals.get(name, 0) + count
     return {
         "case": boot.case.text(),
-        "verdict": verdict.name,
+        "verdict": verdict_name(boot, verdict),
         "cpus": [
             {
                 "cpu": cpu.cpu,
@@ -88,7 +93,12 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
             for f in verdict.findings
         ],
-        "counters": {**totals, "picks": boot.machine.picks, "simulated_ns": boot.machine.now},
+        "counters": {
+            **totals,
+            "picks": boot.machine.picks,
+            "simulated_ns": boot.machine.now,
+            "cpus_stuck_in_kernel": boot.machine.memory.read(boot.guest.data.stuck, 4),
+        },
         "dmesg": [line for _ns, line in dmesg(boot)],
         "stopped": boot.machine.stopped or None,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,7 @@ from rich.text import Text
 from emu.arch.psci import Function, Return
 from emu.host.build import Boot
 from emu.operation import Kind
-from emu.report.outcome import cpu_outcomes, dmesg
+from emu.report.outcome import cpu_outcomes, dmesg, verdict_name
 from emu.verdict import Verdict
 
 _WIDTH = 80
@@ -20,14 +21,9 @@ _WIDTH = 80
 
 def make_console() -> Console:
     """Return a console on standard output: 80 columns and no markup unless it is a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    return (
-        console
-        if console.is_terminal
-        else Console(
-            highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDTH, color_system=None
-        )
-    )
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+    console = Console(**plain)
+    return console if console.is_terminal else Console(**plain, width=_WIDTH, color_system=None)
 
 
 def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) -> None:
@@ -59,13 +55,11 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         console.print(Text(f"finding ({finding.oracle}): {finding.message}", style="red"))
     if boot.machine.stopped:
         console.print(f"stopped: {boot.machine.stopped}")
+    name = verdict_name(boot, verdict)
     online = sum(cpu.outcome == "online" for cpu in cpus)
-    console.print(
-        Text(
-            f"{verdict.name}: {online} of {len(cpus)} CPUs online, {len(verdict.findings)} findings",
-            style="green" if verdict.name == "pass" else "bold red",
-        )
-    )
+    count = len(verdict.findings)
+    summary = f"{name}: {online} of {len(cpus)} CPUs online, {count} finding{'' if count == 1 else 's'}"
+    console.print(Text(summary, style="green" if name == "pass" else "bold red"))
     console.print(f"case: {boot.case.text()}")
 
 

@@ -111,7 +111,7 @@ def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) 
             if target.is_file():
                 break
         else:
-            raise line.error("no such file here or in asm/include")
+            raise line.error("no such file here, in asm/include or in asm")
         if target not in seen:
             seen.add(target)
             lines += read(target, _relative(target, include_dirs, shown), include_dirs, seen)
@@ -122,7 +122,8 @@ def _relative(target: Path, include_dirs: Sequence[Path], includer: str) -> str:
     # A short name for an included file: below asm/, or beside the file that asked for it.
     for folder in include_dirs:
         if target.is_relative_to(folder.resolve()):
-            return f"asm/include/{target.relative_to(folder.resolve())}"
+            root = folder.resolve() if (folder / "include").is_dir() else folder.resolve().parent
+            return f"asm/{target.relative_to(root)}"
     return str(Path(includer).parent / target.name)
 
 

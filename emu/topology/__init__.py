@@ -96,10 +96,13 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise InvalidCase(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidCase(f"{path}: not JSON: {error}") from None
     if not isinstance(data, dict) or not isinstance(data.get("cpus"), list):
         raise InvalidCase(f'{path}: a topology is {{"cpus": [{{"hwid": ...}}, ...]}}')
+    unknown = sorted(set(data) - {"boot_cpu", "cpus"})
+    if unknown:
+        raise InvalidCase(f"{path}: {unknown[0]}: a topology has boot_cpu and cpus")
     cpus = []
     for index, entry in enumerate(data["cpus"]):
         where = f"{path}: cpus[{index}]"
@@ -111,6 +114,8 @@ def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
                 f"{where}.{unknown[0]}: a CPU has hwid, midr, id_registers, thread, enable_method"
             )
         midr = _number(entry.get("midr", MIDR_CORTEX_A72), f"{where}.midr")
+        if midr >> 32:
+            raise InvalidCase(f"{where}.midr={midr:#x}: MIDR_EL1 has 32 bits")
         registers = entry.get("id_registers", {})
         if not isinstance(registers, dict):
             raise InvalidCase(f"{where}.id_registers: an object of register name to value")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,13 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         (["boot", "--grain", "sand"], 2, "grain=sand"),
         (["boot", "--memory", "weak"], 2, "memory=weak: not one of coherent"),
         (["boot", "--latency", "none"], 2, "latency=none"),
+        (["boot", "--cycle", "-1"], 2, "cycle=-1: at least 0"),
+        (["boot", "--instructions-max", "0"], 2, "instructions-max=0: at least 1"),
+        (["boot", "--topology", "flat:\u00b2"], 2, "flat:N"),
+        (["boot", "--case", ""], 2, "begins with a subject"),
+        (["boot", ""], 2, "begins with a subject"),
+        (["boot", "--append", "maxcpus=2\nx"], 2, "a case is one line"),
+        (["boot", "--fault", "2:late:99999999999999999999"], 2, "below 2**62"),
         (["boot", "--case", "v3 colour=red"], 2, "colour=red"),
         (["boot", "--case", "'v3"], 2, "case"),
         (["boot", "mainline", "--bringup", "parallel"], 2, "--force runs it all the same"),
@@ -148,6 +156,30 @@ def test_text_without_the_boot_path_is_untestable(tmp_path: Path) -> None:
 def test_failed_boot_leaves_no_trace_file(tmp_path: Path) -> None:
     assert emu("boot", "v4", "--trace", str(tmp_path / "t")).returncode == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["boot"], ["boot", "--json"], ["info"], ["boot", "--trace", "/dev/full"]]
+)
+def test_full_disk_is_one_line_and_status_2(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "emu", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_broken_pipe_is_no_finding() -> None:
+    writer = subprocess.Popen([sys.executable, "-m", "emu", "boot", "--cpus", "64"], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.close()
+    assert writer.wait() == -signal.SIGPIPE
 
 
 def test_help_of_every_command_says_what_it_does() -> None:

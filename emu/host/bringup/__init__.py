@@ -19,7 +19,6 @@ class Strategy(Protocol):
     """One way of bringing the secondaries up."""
 
     syncs_alive: bool  # the AP waits in cpuhp_ap_sync_alive()
-    overlaps: bool  # CPUs are kicked while earlier ones are on their way
 
     def __init__(self, kick: Kick) -> None: ...
 

@@ -21,8 +21,6 @@ NAME = "parallel"
 class Parallel(Split):
     """Split, in two passes over all CPUs."""
 
-    overlaps = True
-
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
         """Both passes for the primary threads, then for their siblings."""
         kick = self._kick

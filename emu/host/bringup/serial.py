@@ -19,7 +19,6 @@ class Serial:
     """CPUHP_BRINGUP_CPU does everything: kick, wait for the completion, telemetry, online."""
 
     syncs_alive = False
-    overlaps = False
 
     def __init__(self, kick: Kick) -> None:
         self._kick = kick
@@ -44,6 +43,7 @@ class Serial:
             yield Delay(_MS)
         online = yield Load(data.online(cpu), 1)
         if not online:
+            yield from self._kick.core.print_held(cpu)
             yield Log(f"CPU{cpu}: failed to come online")
         yield from self._kick.cleanup(cpu, bool(online))
         if not online:

@@ -21,7 +21,6 @@ class Split:
     """The two halves of a bring-up as two states."""
 
     syncs_alive = True
-    overlaps = False
 
     def __init__(self, kick: Kick) -> None:
         self._kick = kick
@@ -44,6 +43,7 @@ class Split:
             cpu, SyncState.SYNC_STATE_ALIVE, SyncState.SYNC_STATE_SHOULD_ONLINE
         )
         if not alive:
+            yield from self._kick.core.print_held(cpu)
             yield Log(f"CPU{cpu} failed to report alive state")
         yield from self._kick.cleanup(cpu, bool(alive))
         if not alive:

@@ -29,6 +29,10 @@ class CSide(Protocol):
         """Whether cpu_die_early() takes the CPU out of cpu_present_mask."""
         ...
 
+    def say(self, me: int, line: str) -> None:
+        """printk() of a CPU that is not online."""
+        ...
+
     def set_status(self, me: int, status: int) -> Task:
         """update_cpu_boot_status()."""
         ...
@@ -116,6 +120,8 @@ def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
         if (match[4] is None) == (kind in ARGUMENTS):
             raise InvalidCase(f"fault={spec}: {kind} takes {ARGUMENTS.get(kind, 'no argument')}")
         argument = int(match[4] or 0)
+        if argument >= 1 << 62:
+            raise InvalidCase(f"fault={spec}: a number below 2**62")
         if kind == "context-swapped" and not 1 <= argument < cpus:
             raise InvalidCase(f"fault={spec}: the secondaries are CPU1..CPU{cpus - 1}")
         for cpu in range(first, last + 1):
