@@ -90,7 +90,7 @@ def _run(image: bytes, name: str) -> bytes:
     program = _program()
     if program is None:
         raise Untestable(
-            f"{name}: no System.map, no {_PROGRAM}: pip install 'arm64-boot-emu[kallsyms]', or {_CURE}"
+            f"{name}: no usable System.map, no {_PROGRAM}: make setup (pip install '.[kallsyms]'), or {_CURE}"
         )
     try:
         with tempfile.TemporaryDirectory(prefix="emu-") as folder:

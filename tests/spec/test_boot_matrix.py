@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from booting import run
@@ -122,3 +123,10 @@ def test_code_moves_from_pa_to_va() -> None:
     assert min(pcs) >= subject.pa("secondary_holding_pen")
     assert any(pc == subject.va("secondary_load_task") for pc in pcs)
     assert not any(pc == subject.pa("secondary_load_task") for pc in pcs)
+
+
+def test_example_of_a_boot_path_of_ones_own_boots() -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "my_boot.S"
+    done = run(f"{example} topology=flat:16 nr-cpus=64")
+    assert done.messages == []
+    assert done.outcomes == ["online"] * 16

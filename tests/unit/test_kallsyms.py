@@ -132,8 +132,8 @@ def test_a_program_that_cannot_start_is_untestable(program: Callable[[str], None
 
 def test_a_missing_program_is_untestable_with_the_cure(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    cure = r"pip install 'arm64-boot-emu\[kallsyms\]', or give --system-map FILE$"
-    with pytest.raises(Untestable, match=f"^Image: no System.map, no kallsyms-finder: {cure}"):
+    cure = r"make setup \(pip install '.\[kallsyms\]'\), or give --system-map FILE$"
+    with pytest.raises(Untestable, match=f"^Image: no usable System.map, no kallsyms-finder: {cure}"):
         symbols_of_image(b"image", "ab12", "Image")
 
 
