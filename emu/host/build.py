@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,9 +60,10 @@ def build(case: Case, *, record: bool = False) -> Boot:
         if not Path(case.subject).exists():
             raise InvalidSubject(f"{case.subject}: no such file, and no design of that name ({names})")
         raise InvalidSubject(f"{case.subject}: neither a design ({names}), a .S file, nor an arm64 kernel")
-    if case.identity and case.identity != guest.subject.identity:
+    identity = _identity(case, guest)
+    if case.identity and case.identity != identity:
         raise InvalidCase(
-            f"case: identity={case.identity}: {case.subject} now is {guest.subject.identity}; "
+            f"case: identity={case.identity}: its files now are {identity}; "
             "the bytes that the case was made with are gone"
         )
     method = make_enable_method(case.enable_method, guest)
@@ -117,7 +119,7 @@ def _settle(
         raise InvalidCase(f"bringup=parallel: contradicts {case.append!r}")
     return replace(
         case,
-        identity=guest.subject.identity if case.subject not in DESIGNS else "",
+        identity=_identity(case, guest),
         bringup=bringup,
         base=guest.design.base if case.base == "auto" else case.base,
     )
@@ -163,6 +165,15 @@ def topology_of(case: Case) -> Topology:
             raise InvalidCase(f"topology={case.topology}: flat:N with N CPUs, 1..{NR_CPUS_MAX}")
         return flat(int(count), max(case.boot_cpu, 0))
     return read_topology(Path(case.topology), case.boot_cpu if case.boot_cpu >= 0 else None)
+
+
+def _identity(case: Case, guest: Guest) -> str:
+    # The bytes of every file that the case names: SHA-256 prefixes, the subject's first.
+    parts = [] if case.subject in DESIGNS else [guest.subject.identity]
+    files = (case.topology if case.topology.partition(":")[0] != "flat" else "", case.system_map)
+    for path in filter(None, files):
+        parts.append(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8])
+    return "-".join(parts)
 
 
 def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:

@@ -61,6 +61,17 @@ def test_finding_gives_exit_status_1_and_a_case_that_reproduces_it() -> None:
     assert again.stdout == first.stdout
 
 
+def test_case_of_a_topology_that_has_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"cpus": [{"hwid": 0}, {"hwid": 1}]}')
+    case = json.loads(emu("boot", "--topology", str(path), "--json").stdout)["case"]
+    assert emu("boot", "--case", case).returncode == 0
+    path.write_text('{"cpus": [{"hwid": 0}, {"hwid": 2}]}')
+    done = emu("boot", "--case", case)
+    assert done.returncode == 2
+    assert "the bytes that the case was made with are gone" in done.stderr
+
+
 def test_verbose_shows_firmware_calls_and_landings() -> None:
     done = emu("boot", "--cpus", "2", "-v")
     for line in (
