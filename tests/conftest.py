@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 _HOW = {
-    "EMU_KERNEL_612": "the vmlinuz of Debian's linux-image-6.12*-cloud-arm64-unsigned",
-    "EMU_KERNEL_61": "the vmlinuz of Debian's linux-image-6.1*-cloud-arm64-unsigned",
-    "EMU_KERNEL_16K": "the vmlinuz of Debian's linux-image-6.12*-arm64-16k-unsigned",
-    "EMU_KERNEL_SMALL": "a build tree of Linux 6.12, arm64 tinyconfig with SMP, KALLSYMS and PRINTK",
-    "EMU_KERNEL_SPLIT": "the same tree with HOTPLUG_SPLIT_STARTUP for arm64 (see .ci/run)",
-    "EMU_KERNEL_RFC": "the same tree with the RFC's parallel look-up (see .ci/run)",
+    "EMU_KERNEL_612": "Debian's linux-image-6.12*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 612",
+    "EMU_KERNEL_61": "Debian's linux-image-6.1*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 61",
+    "EMU_KERNEL_16K": "Debian's linux-image-6.12*-arm64-16k-unsigned, its vmlinuz: tools/fetch-kernels 16k",
+    "EMU_KERNEL_SMALL": "a tree of Linux 6.12, tinyconfig with SMP and KALLSYMS: tools/fetch-kernels small",
+    "EMU_KERNEL_SPLIT": "that tree with split startup: .ci/small-kernel CACHE split.diff",
+    "EMU_KERNEL_RFC": "that tree with the RFC's parallel look-up: .ci/small-kernel CACHE rfc.diff",
 }
 
 
@@ -69,8 +69,7 @@ def real_kernel() -> Callable[[str], Path]:
     def path(variable: str) -> Path:
         value = os.environ.get(variable)
         if not value:
-            name = variable.removeprefix("EMU_KERNEL_").lower()
-            pytest.skip(f"set {variable} to {_HOW[variable]}: tools/fetch-kernels {name}")
+            pytest.skip(f"set {variable} to {_HOW[variable]}")
         found = Path(value)
         assert found.exists(), f"{variable}={value}: no such file"
         return found
