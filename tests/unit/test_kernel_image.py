@@ -254,7 +254,7 @@ def test_symbols_of_another_kernel_are_refused(boot: Path) -> None:
 def test_a_stub_map_is_passed_over_when_found_and_refused_when_given(boot: Path) -> None:
     kernel, table = boot / "vmlinuz-1", boot / "System.map-1"
     table.write_bytes(b"ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n")
-    _refused(Untestable, r"vmlinuz-1: no System\.map, no kallsyms-finder: pip install", kernel)
+    _refused(Untestable, r"vmlinuz-1: no usable System\.map, no kallsyms-finder: make setup", kernel)
     _refused(InvalidSubject, r"System\.map-1:1: b'ffffffffffffffff B The real", kernel, system_map=table)
     _refused(InvalidSubject, r"none: No such file", kernel, system_map=boot / "none")
     _refused(InvalidSubject, r"none: No such file", kernel, vmlinux=boot / "none")
