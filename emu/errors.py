@@ -31,9 +31,5 @@ class AssemblyError(Untestable):
     """Text that does not assemble; the message carries file:line and the assembler's reason."""
 
 
-class ReplayDiverged(EmuError):
-    """A recorded schedule no longer fits the case."""
-
-
 class EngineError(EmuError):
     """The installed Unicorn is not the one whose layout this package knows."""

@@ -63,9 +63,3 @@ def set_field(value: int, field: tuple[int, int], bits: int) -> int:
     high, low = field
     mask = ((1 << high - low + 1) - 1) << low
     return value & ~mask | bits << low & mask
-
-
-def get_field(value: int, field: tuple[int, int]) -> int:
-    """Return the (high, low) field of ``value``."""
-    high, low = field
-    return value >> low & (1 << high - low + 1) - 1

@@ -13,7 +13,6 @@ from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod, make_enable_method
-from emu.host.faults import parse_faults
 from emu.host.fragment import build_fragment, is_source
 from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import build_kernel
@@ -69,23 +68,24 @@ def build(case: Case, *, record: bool = False) -> Boot:
     method = make_enable_method(case.enable_method, guest)
     parameters = parse_parameters(case.append)
     chosen = case.bringup
-    case = _settle(case, topology, guest, method, parameters)
+    case = _settle(replace(case, identity=identity), topology, guest, method, parameters)
     trace.case = case.text()
     if chosen != "auto":  # what the kernel itself would do is never refused
         _check_bringup(case, guest, method)
     if case.cycle and not method.can_die:
         raise InvalidCase(f"cycle={case.cycle}: enable-method {case.enable_method} cannot take a CPU down")
-    if guest.design.lookup_table is None and "no-match" in case.fault:
+    firmware = machine.firmware
+    assert isinstance(firmware, Psci)
+    faults = firmware.faults
+    outside = any(not fault.in_table() for found in faults.values() for fault in found)
+    if guest.design.lookup_table is None and outside:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
     core = Core(guest.data, len(guest.hwids))
     kick = make_kick(machine, guest, core, method)
     strategy = STRATEGIES[case.bringup](kick)
-    faults = parse_faults(case.fault, len(guest.hwids))
     secondary = Secondary(
         machine, guest, core, method, faults, base=case.base, syncs_alive=strategy.syncs_alive
     )
-    firmware = machine.firmware
-    assert isinstance(firmware, Psci)
     firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
     machine.land_at(guest.landing_va, secondary.start_kernel)
     possible = min(parameters.nr_cpus or len(guest.hwids), len(guest.hwids))
@@ -100,7 +100,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
     for actor in machine.actors:
         actor.pe.event = bool(case.event_register)
     method.power_on(machine)
-    smp = Smp(machine, guest, core, kick, strategy, method, faults)
+    smp = Smp(machine, guest, core, kick, strategy, method, faults, refused)
     machine.start_task(0, smp.boot_cpu(secondaries, maxcpus, case.cycle))
     return Boot(case, topology, guest, machine, core)
 
@@ -119,7 +119,6 @@ def _settle(
         raise InvalidCase(f"bringup=parallel: contradicts {case.append!r}")
     return replace(
         case,
-        identity=_identity(case, guest),
         bringup=bringup,
         base=guest.design.base if case.base == "auto" else case.base,
     )

@@ -43,7 +43,7 @@ class Psci:
     ) -> None:
         self.conduit = conduit
         self.contexts: Mapping[int, int] = {}  # context ID by logical CPU, for faults that mix them up
-        self._faults = faults
+        self.faults = faults  # by logical CPU
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
         self._pending: set[int] = set()
@@ -94,7 +94,7 @@ class Psci:
             call=self._calls.get(cpu, 0),
         )
         self._calls[cpu] = request.call + 1
-        for fault in self._faults.get(cpu, ()):
+        for fault in self.faults.get(cpu, ()):
             fault.cpu_on(request)
         if request.result is not None:
             return request.result

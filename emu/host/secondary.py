@@ -6,7 +6,7 @@ check, the alive synchronisation and RCU's "CPU starting" comes first decides wh
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from emu.actor import HostTask
@@ -36,7 +36,7 @@ class Secondary:
         guest: Guest,
         core: Core,
         method: EnableMethod,
-        faults: dict[int, list[Fault]],
+        faults: Mapping[int, Sequence[Fault]],
         *,
         base: str,
         syncs_alive: bool,

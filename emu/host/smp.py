@@ -7,7 +7,7 @@ memory models apply to it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any
 
 from emu.actor import HostTask
@@ -33,7 +33,8 @@ class Smp:
         kick: Kick,
         strategy: Strategy,
         method: EnableMethod,
-        faults: dict[int, list[Fault]],
+        faults: Mapping[int, Sequence[Fault]],
+        refused: Collection[int],
     ) -> None:
         self._machine = machine
         self._guest = guest
@@ -42,6 +43,7 @@ class Smp:
         self._strategy = strategy
         self._method = method
         self._faults = faults
+        self._refused = refused
 
     def boot_cpu(self, secondaries: Sequence[int], maxcpus: int, cycles: int) -> HostTask:
         """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
@@ -76,16 +78,13 @@ class Smp:
             if not all(fault.in_table() for fault in self._faults.get(cpu, ())):
                 continue
             yield from self._write_entry(table_pa + 8 * cpu, hwid)
-            if self._refused(cpu) and design.forgets_refused:
+            if cpu in self._refused and design.forgets_refused:
                 yield from self._write_entry(table_pa + 8 * cpu, design.lookup_table_unused)
 
     def _write_entry(self, pa: int, hwid: int) -> Generator[Operation, Any, None]:
         yield Store(pa, hwid)
         if self._guest.design.table_clean_to_poc:
             yield from clean(pa)
-
-    def _refused(self, cpu: int) -> bool:
-        return any(fault.refused() for fault in self._faults.get(cpu, ()))
 
     def _smp_announce(self) -> Generator[Operation, Any, None]:
         online = 0
