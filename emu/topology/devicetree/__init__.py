@@ -1,0 +1,9 @@
+"""The device tree, both ways: what a real kernel boots from, and what somebody's firmware says.
+
+:mod:`.flat` knows the format, :mod:`.cpu_map` who shares a core, :mod:`.write` and :mod:`.read` the rest.
+"""
+
+from emu.topology.devicetree.flat import u32, u64
+from emu.topology.devicetree.write import node_names, write_devicetree, write_stub_devicetree
+
+__all__ = ["node_names", "u32", "u64", "write_devicetree", "write_stub_devicetree"]
