@@ -1,0 +1,24 @@
+"""ACPI, both ways: a topology as the tables a kernel boots from, and tables of a machine as a topology.
+
+Python has no kept small library for these tables, and they are few and flat: ``struct`` does.
+"""
+
+from __future__ import annotations
+
+from emu.topology.acpi.fadt import read_fadt
+from emu.topology.acpi.madt import read_madt
+from emu.topology.acpi.pptt import read_pptt
+from emu.topology.acpi.read import is_acpi, is_acpi_directory, read_acpi, read_tables
+from emu.topology.acpi.write import AcpiTables, write_acpi
+
+__all__ = [
+    "AcpiTables",
+    "is_acpi",
+    "is_acpi_directory",
+    "read_acpi",
+    "read_fadt",
+    "read_madt",
+    "read_pptt",
+    "read_tables",
+    "write_acpi",
+]

@@ -1,0 +1,58 @@
+"""DSDT: AML with one processor device per CPU, as short as the AML compiler would write it.
+
+Source: ACPI 6.5, chapter 20 (AML), 8.4 (processor devices, ACPI0007), 6.3.7 (_STA). Nobody runs it here: the
+kernel has its interpreter long after the take-over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emu.topology.acpi.table import make_table
+
+SIGNATURE = "DSDT"
+_REVISION = 2  # integers have 64 bits
+_ZERO_OP, _ONE_OP, _NAME_OP, _BYTE, _WORD, _DWORD, _STRING = 0x00, 0x01, 0x08, 0x0A, 0x0B, 0x0C, 0x0D
+_SCOPE_OP, _DEVICE_OP = b"\x10", b"\x5b\x82"
+STA_PRESENT_NOT_ENABLED = 0x0D
+
+
+def write_dsdt(cpus: Sequence[tuple[int, int | None]]) -> bytes:
+    r"""Return a DSDT with \_SB.C000, \_SB.C001 ... for these CPUs, at most 4,096.
+
+    :param cpus: _UID (u32) and _STA (u8; None: not said, which means all is well) of each
+    """
+    devices = b"".join(_device(index, uid, status) for index, (uid, status) in enumerate(cpus))
+    return make_table(SIGNATURE, _REVISION, _SCOPE_OP + _package(b"_SB_" + devices))
+
+
+def _device(index: int, uid: int, status: int | None) -> bytes:
+    body = f"C{index:03X}".encode()
+    body += _name("_HID", bytes([_STRING]) + b"ACPI0007\0") + _name("_UID", _integer(uid))
+    if status is not None:
+        body += _name("_STA", _integer(status))
+    return _DEVICE_OP + _package(body)
+
+
+def _name(segment: str, value: bytes) -> bytes:
+    return bytes([_NAME_OP]) + segment.encode() + value
+
+
+def _integer(value: int) -> bytes:
+    if value < 2:
+        return bytes([(_ZERO_OP, _ONE_OP)[value]])
+    for prefix, size in ((_BYTE, 1), (_WORD, 2), (_DWORD, 4)):
+        if value < 1 << 8 * size:
+            return bytes([prefix]) + value.to_bytes(size, "little")
+    raise AssertionError(f"{value:#x} is no u32")
+
+
+def _package(body: bytes) -> bytes:
+    # PkgLength counts itself: one byte up to 63, else a nibble and one to three bytes (ACPI 6.5, 20.2.4).
+    if len(body) + 1 < 1 << 6:
+        return bytes([len(body) + 1]) + body
+    for more in (1, 2, 3):
+        total = len(body) + 1 + more
+        if total < 1 << 4 + 8 * more:
+            return bytes([more << 6 | total & 0xF]) + (total >> 4).to_bytes(more, "little") + body
+    raise AssertionError(f"{len(body)} bytes do not fit a package")

@@ -1,0 +1,131 @@
+"""A topology as ACPI tables. What breaks the kernel's rules (duplicates, stray bits) is written as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emu.errors import InvalidCase
+from emu.topology import Cpu, Topology
+from emu.topology.acpi import dsdt, fadt, madt, pptt
+from emu.topology.acpi.madt import ENABLED, ONLINE_CAPABLE, Gicc
+from emu.topology.acpi.pptt import Place
+from emu.topology.acpi.rsdp import RSDP_SIZE, write_rsdp, write_xsdt
+
+_ALIGN = 64  # of each table; ACPI asks for 16 of the RSDP and nothing of the others
+_METHODS = ("psci", "parking-protocol", "")
+
+
+@dataclass(frozen=True, slots=True)
+class AcpiTables:
+    """Tables that refer to each other by PA.
+
+    :ivar data: to be placed at ``base_pa``
+    :ivar base_pa: PA of the first byte
+    :ivar rsdp_pa: PA of the RSDP, for EFI's configuration table
+    :ivar tables: each table by its signature, without the RSDP
+    """
+
+    data: bytes
+    base_pa: int
+    rsdp_pa: int
+    tables: Mapping[str, bytes]
+
+
+def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> AcpiTables:
+    """Return RSDP, XSDT, FADT, MADT, DSDT and, when the topology tells cores apart, PPTT.
+
+    The CPUs come in the order of ``topology.cpus``; a boot CPU that is not among them stays out. PSCI is of
+    the whole machine: the FADT has it when a CPU has, or when no CPU has a method but there is a conduit.
+
+    :param base_pa: u64, 64-byte aligned
+    :param gicc_size: bytes of a GICC: 80, or 76 as ACPI 5.1 has it
+    :raises InvalidCase: a value that no table can hold
+    """
+    if not 0 <= base_pa < 1 << 52 or base_pa % _ALIGN:
+        raise InvalidCase(f"base_pa={base_pa:#x}: must be a 52-bit PA, {_ALIGN}-byte aligned")
+    for index, cpu in enumerate(topology.cpus):
+        _check(cpu, f"topology {topology.name}: cpus[{index}]")
+    methods = {cpu.enable_method for cpu in topology.cpus}
+    if {"psci", "parking-protocol"} <= methods:
+        raise InvalidCase(
+            f"topology {topology.name}: enable_method=psci, parking-protocol: a FADT has PSCI for all or none"
+        )
+    psci = "psci" in methods or (methods == {""} and bool(topology.conduit))
+    place = _Placer(base_pa)
+    place.skip(RSDP_SIZE)
+    devices = [(_uid(cpu, index), _status(cpu)) for index, cpu in enumerate(topology.cpus)]
+    dsdt_pa = place.add(dsdt.SIGNATURE, dsdt.write_dsdt(devices))
+    hvc = topology.conduit == "hvc"
+    listed = [place.add(fadt.SIGNATURE, fadt.write_fadt(psci=psci, hvc=hvc, dsdt_pa=dsdt_pa))]
+    giccs = [_gicc(cpu, index) for index, cpu in enumerate(topology.cpus)]
+    listed.append(place.add(madt.SIGNATURE, madt.write_madt(giccs, gicc_size)))
+    if topology.describes_cores:
+        listed.append(place.add(pptt.SIGNATURE, pptt.write_pptt(_places(topology))))
+    xsdt_pa = place.add("XSDT", write_xsdt(listed))
+    return AcpiTables(place.data(write_rsdp(xsdt_pa)), base_pa, base_pa, place.tables)
+
+
+class _Placer:
+    # Tables one after another behind the RSDP.
+    def __init__(self, base_pa: int) -> None:
+        self.tables: dict[str, bytes] = {}
+        self._base, self._data = base_pa, bytearray()
+
+    def skip(self, size: int) -> None:
+        self._data += bytes(size + -size % _ALIGN)
+
+    def add(self, signature: str, table: bytes) -> int:
+        pa = self._base + len(self._data)
+        self.tables[signature] = table
+        self._data += table + bytes(-len(table) % _ALIGN)
+        return pa
+
+    def data(self, rsdp: bytes) -> bytes:
+        self._data[: len(rsdp)] = rsdp
+        return bytes(self._data)
+
+
+def _check(cpu: Cpu, where: str) -> None:
+    if cpu.enable_method not in _METHODS:
+        raise InvalidCase(f"{where} enable_method={cpu.enable_method!r}: ACPI has psci and parking-protocol")
+    for name, value, bits in (
+        ("uid", cpu.uid, 32),
+        ("interface", cpu.interface, 32),
+        ("parking_version", cpu.parking_version, 32),
+        ("release_addr", cpu.release_addr, 64),
+    ):
+        # -1 of uid and interface is the place in the list.
+        if not (-1 if name in ("uid", "interface") else 0) <= value < 1 << bits:
+            raise InvalidCase(f"{where} {name}={value:#x}: a GICC has {bits} bits for it")
+
+
+def _uid(cpu: Cpu, index: int) -> int:
+    return index if cpu.uid < 0 else cpu.uid
+
+
+def _status(cpu: Cpu) -> int | None:
+    # ACPI 6.5, 6.3.7: without _STA a device is there and works.
+    if cpu.enabled:
+        return None
+    return dsdt.STA_PRESENT_NOT_ENABLED if cpu.online_capable else 0
+
+
+def _gicc(cpu: Cpu, index: int) -> Gicc:
+    return Gicc(
+        interface=index if cpu.interface < 0 else cpu.interface,
+        uid=_uid(cpu, index),
+        flags=ENABLED * cpu.enabled | ONLINE_CAPABLE * cpu.online_capable,
+        parking_version=cpu.parking_version,
+        parked_address=cpu.release_addr,
+        mpidr=cpu.hwid,
+    )
+
+
+def _places(topology: Topology) -> dict[int, Place]:
+    # A UID that two CPUs have gets one leaf, the first's: the kernel takes the first it finds.
+    found: dict[int, Place] = {}
+    for index, cpu in enumerate(topology.cpus):
+        if cpu.core >= 0:
+            found.setdefault(_uid(cpu, index), Place(cpu.socket, cpu.cluster, cpu.core, cpu.thread))
+    return found
