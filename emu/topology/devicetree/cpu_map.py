@@ -6,14 +6,16 @@ Sources: Linux v6.12 Documentation/devicetree/bindings/cpu/cpu-topology.txt; dri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree.flat import Writer, u32
+from emu.topology.devicetree.flat import Node, Writer, u32
 
 _LEVELS = ("socket", "cluster", "core", "thread")
 Place = tuple[int, int, int, int]  # the numbers of _LEVELS
+_NUMBERED = re.compile(rb"([a-z]+)(0|[1-9][0-9]{0,4})(?:@.*)?")
 _Threads = dict[int, int]  # thread -> index into the CPUs
 
 
@@ -48,6 +50,50 @@ def write_cpu_map(tree: Writer, topology: Topology, handles: Mapping[int, int]) 
             tree.end()
         tree.end()
     tree.end()
+
+
+def read_cpu_map(cpu_map: Node) -> dict[int, Place]:
+    """Return the place of each CPU that a node cpu-map names, by the CPU's phandle.
+
+    The numbers are those of the nodes' names; without sockets all is in socket 0, without threads a CPU is
+    thread 0. The leaves of nested clusters are counted through their socket. (The kernel knows one level: it
+    gives them the numbers they have in their parents, and takes cores of the same numbers for one.)
+
+    What the binding does not allow (cores outside a cluster, or beside clusters) is left out.
+    """
+    places: dict[int, Place] = {}
+    for socket, socket_node in (_numbered(cpu_map, b"socket") or {0: cpu_map}).items():
+        for cluster, cluster_node in _clusters(socket_node).items():
+            for core, core_node in _numbered(cluster_node, b"core").items():
+                for thread, leaf in (_numbered(core_node, b"thread") or {0: core_node}).items():
+                    handle = leaf.cell(b"cpu")
+                    if handle is not None:
+                        places.setdefault(handle, (socket, cluster, core, thread))
+    return places
+
+
+def _clusters(socket: Node) -> dict[int, Node]:
+    # The clusters with cores of a socket, by number.
+    clusters = _numbered(socket, b"cluster")
+    if not any(_numbered(cluster, b"cluster") for cluster in clusters.values()):
+        return clusters
+    return dict(enumerate(leaf for cluster in clusters.values() for leaf in _leaves(cluster)))
+
+
+def _leaves(cluster: Node) -> list[Node]:
+    # As deep as the tree, which parse() bounds.
+    inner = _numbered(cluster, b"cluster")
+    return [leaf for node in inner.values() for leaf in _leaves(node)] if inner else [cluster]
+
+
+def _numbered(node: Node, level: bytes) -> dict[int, Node]:
+    # Children LEVEL0, LEVEL1, ... in the order of their numbers; of two with one name the first.
+    found: dict[int, Node] = {}
+    for child in node.children:
+        match = _NUMBERED.fullmatch(child.name)
+        if match and match[1] == level:
+            found.setdefault(int(match[2]), child)
+    return dict(sorted(found.items()))
 
 
 def _write_core(tree: Writer, threads: _Threads, handles: Mapping[int, int]) -> None:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.devicetree.cpu_map import phandles, write_cpu_map
-from emu.topology.devicetree.flat import Writer, texts, u32, u64
+from emu.topology.devicetree.flat import NAME_MAX, Writer, texts, u32, u64
 
 _BOOTARGS_MAX = 2048  # COMMAND_LINE_SIZE, arch/arm64/include/uapi/asm/setup.h
 _NO_MORE: Mapping[str, bytes] = MappingProxyType({})
@@ -173,7 +173,7 @@ def _check_cpu(cpu: Cpu, index: int) -> None:
     for what, text in (("enable_method", cpu.enable_method), ("node", cpu.node)):
         if not text.isascii() or not text.isprintable():
             raise InvalidCase(f"cpus[{index}].{what}={text[:60]!r}: must be printable ASCII")
-    if "/" in cpu.node or cpu.node.partition("@")[0] == "cpu-map":
+    if "/" in cpu.node or len(cpu.node) > NAME_MAX or cpu.node.partition("@")[0] == "cpu-map":
         raise InvalidCase(f"cpus[{index}].node={cpu.node[:60]!r}: is no name of a CPU's node")
 
 
