@@ -2,16 +2,17 @@
 
 This is how an arm64 kernel finds the RSDP. To boot one from ACPI:
 
-1. ``tables = write_acpi(topology, firmware_pa)``; firmware_pa is 64 KiB aligned.
-2. ``efi_pa`` is the end of ``tables.data``, aligned to PAGE; the firmware's range goes from firmware_pa to
-   ``efi_pa + EFI_SIZE``, aligned to GRANULE.
-3. ``ranges = memory_map(dram=(pa, size), kept=[the firmware's range, the host's range])``. Mailboxes of the
-   parking protocol go into ``unmapped``: the kernel maps them itself, which it may not do with its own RAM.
-4. ``efi = write_efi(efi_pa, rsdp_pa=tables.rsdp_pa, ranges=ranges)``; ``tables.data`` goes to firmware_pa and
-   ``efi.data`` to efi_pa.
+1. ``tables = write_acpi(topology, firmware_pa)``; ``tables.data`` goes there.
+2. ``efi_pa`` is the end of ``tables.data``, aligned to PAGE. EFI_SIZE bytes from there and the tables lie in
+   one range, aligned to GRANULE at both ends: 1 MiB holds those of 4,096 CPUs.
+3. ``ranges = memory_map(dram=(pa, size), kept=[that range, what the host keeps for itself])``. Mailboxes of
+   the parking protocol may go into ``unmapped``: a kernel that runs maps them itself, which it cannot do with
+   RAM of its own. Up to the take-over it does not look.
+4. ``efi = write_efi(efi_pa, rsdp_pa=tables.rsdp_pa, ranges=ranges)``; ``efi.data`` goes to efi_pa.
 5. The device tree is a stub: a root with ``#address-cells`` and ``#size-cells`` of 2, and below it only
    /chosen with ``bootargs`` and each property of ``efi.chosen``. A node besides /chosen makes the kernel take
    the device tree unless bootargs has ``acpi=on`` or ``acpi=force``; memory nodes it forgets in any case.
+6. A kernel without the symbols ``acpi_boot_table_init`` and ``efi_init`` finds no memory and panics.
 
 Sources: UEFI 2.10, 4.2 (EFI table header), 4.3 (system table), 4.6 (configuration table), 7.2.3 (memory map),
 2.3.6 (AArch64); Linux v6.12 drivers/firmware/efi/fdtparams.c, efi-init.c; Documentation/arch/arm/uefi.rst.

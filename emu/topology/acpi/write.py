@@ -37,6 +37,8 @@ def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> Acpi
 
     The CPUs come in the order of ``topology.cpus``; a boot CPU that is not among them stays out. PSCI is of
     the whole machine: the FADT has it when a CPU has, or when no CPU has a method but there is a conduit.
+    While it boots, a kernel maps at most 256 KiB and a page of a table (NR_FIX_BTMAPS): of a MADT with more
+    than about 3,270 GICCs it warns, and finds no CPUs.
 
     :param base_pa: u64, 64-byte aligned
     :param gicc_size: bytes of a GICC: 80, or 76 as ACPI 5.1 has it
