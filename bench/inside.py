@@ -9,11 +9,10 @@ from typing import Any
 
 from emu.actor import Grain
 from emu.case import Case
-from emu.host.build import build, topology_of
+from emu.host.build import build, make_setting
 from emu.host.fragment import build_fragment
 from emu.machine import Machine
 from emu.operation import OPERATIONS
-from emu.trace import Trace
 
 _AFF3 = 1 << 32  # affinity level 3 of the CPUs that are in the table but not in the machine
 
@@ -36,8 +35,8 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
     """
     case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
-    trace = Trace(case.text())
-    machine, guest = build_fragment(case, topology_of(case), trace, record)
+    machine, guest = build_fragment(make_setting(case, record=record))
+    trace = machine.trace
     table_pa = guest.subject.pa("__cpu_logical_map")
     for index in range(entries):
         mine = index - (entries - cpus)

@@ -30,6 +30,7 @@ class State(Enum):
     OFF = "off"
     RUNNABLE = "runnable"
     WAITING = "waiting"  # for an event
+    IDLE = "idle"  # until an interrupt
     DELAYED = "delayed"
     SPINNING = "spinning"  # in a LoadUntil
     ENDED = "ended"
@@ -40,6 +41,7 @@ class Actor:
 
     __slots__ = (
         "deadline",
+        "interrupt",
         "landings",
         "outcome",
         "pe",
@@ -60,6 +62,7 @@ class Actor:
         self.time = 0  # ns
         self.spent = 0  # ns of the PE's counters that `time` has
         self.deadline = 0
+        self.interrupt = False  # one is pending
         self.landings = 0
         self.outcome = ""
 

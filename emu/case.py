@@ -14,12 +14,13 @@ class Case:
 
     subject: str  # a design's name or a path
     identity: str = ""  # SHA-256 prefix of the subject's bytes; checked when given
-    topology: str = "flat:8"  # flat:N or a path
+    topology: str = "flat:8"  # a preset, NAME or NAME:N, or a path
     boot_cpu: int = -1  # index into the topology; -1: as it says
     nr_cpus: int = 0  # NR_CPUS of a fragment; 0: as many as there are CPUs
     bringup: str = "auto"  # the most parallel that the subject and the enable-method support
-    enable_method: str = "psci"
-    conduit: str = "smc"
+    firmware: str = ""  # how it describes the CPUs: devicetree or acpi; "": as the topology does
+    enable_method: str = ""  # of all CPUs; "": as the topology says, psci where it does not
+    conduit: str = ""  # "": as the topology says, smc where it does not
     el: int = 1
     scheduler: str = "round-robin"
     grain: str = "free"

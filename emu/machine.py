@@ -37,8 +37,10 @@ from emu.operation import (
     Park,
     Register,
     SendEvent,
+    SendInterrupt,
     Store,
     WaitForEvent,
+    WaitForInterrupt,
 )
 from emu.pe import PE
 from emu.schedulers import Scheduler
@@ -160,6 +162,7 @@ class Machine:
         self.engine.disarm(actor.pe)
         actor.task = actor.suspended = actor.pending = None
         actor.outcome = ""
+        actor.interrupt = False
         self._set(cpu, State.OFF)
 
     @property
@@ -240,6 +243,8 @@ class Machine:
                 actor.outcome = "off"
             elif actor.state is State.WAITING:
                 actor.outcome = "asleep in WFE"
+            elif actor.state is State.IDLE:
+                actor.outcome = "asleep in WFI"
             elif actor.state is State.SPINNING or actor.task is not None:
                 actor.outcome = f"in {function_name(actor.task)}"
             else:
@@ -409,8 +414,8 @@ class Machine:
                 if actor.task is None:
                     break
                 if actor.state is not runnable:
-                    if actor.state is State.WAITING:
-                        actor.pending = None  # resumed by the event
+                    if actor.state in (State.WAITING, State.IDLE):
+                        actor.pending = None  # resumed by the event or the interrupt
                     break  # or ended, or spinning: a store to the word makes it look again
             self._advance_task(cpu, actor, result)
             if actor.state is not runnable or actor.task is None or kind is Delay or self.stopped:
@@ -477,6 +482,14 @@ class Machine:
                     self._set(cpu, State.WAITING)
                     return None
                 return True
+            case SendInterrupt(target):
+                self._record_host(Kind.SEND_INTERRUPT, cpu, 0, target)
+                self._interrupt(target)
+            case WaitForInterrupt():
+                self._record_host(Kind.WFI, cpu, 0, int(not actor.interrupt))
+                if not actor.interrupt:
+                    self._set(cpu, State.IDLE)
+                actor.interrupt = False
             case FirmwareCall(function_id, x1, x2, x3):
                 actor.pe.counters.calls += 1
                 actor.time += self.latency.call
@@ -565,6 +578,19 @@ class Machine:
             waker, self._current = self._current, cpu  # what the task does is this CPU's
             self._advance_task(cpu, actor, True)
             self._current = waker
+
+    def _interrupt(self, cpu: int) -> None:
+        # An interrupt is pending until the CPU takes it; one that is off loses it.
+        actor = self.actors[cpu]
+        if actor.state is not State.IDLE:
+            actor.interrupt = actor.state is not State.OFF
+            return
+        actor.time = max(actor.time, self.actors[self._current].time)
+        self._event(Kind.WAKE, cpu, actor.pe.pc, 0)
+        self._set(cpu, State.RUNNABLE)
+        waker, self._current = self._current, cpu
+        self._advance_task(cpu, actor, True)
+        self._current = waker
 
     def end(self, cpu: int, why: str) -> None:
         """Let ``cpu`` do nothing more; ``why`` is its outcome."""

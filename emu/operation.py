@@ -28,6 +28,7 @@ class Kind(IntEnum):
     RETURN = 16  # value: x0 after the call
     DELAY = 17  # value: ns
     PARK = 18
+    SEND_INTERRUPT = 19  # value: the CPU it goes to
     POWER_ON = 32  # pc: entry PA, value: x0
     POWER_OFF = 33
     EXCEPTION = 34  # value: ESR, pa: FAR, size: target EL
@@ -157,6 +158,16 @@ class WaitForEvent(NamedTuple):
     """WFE: sleep until the event register is set."""
 
 
+class SendInterrupt(NamedTuple):
+    """Send ``cpu`` an interrupt: an SGI, by which the kernel wakes a parked CPU."""
+
+    cpu: int
+
+
+class WaitForInterrupt(NamedTuple):
+    """WFI: sleep until an interrupt is pending, and take it."""
+
+
 class FirmwareCall(NamedTuple):
     """SMC or HVC with x0..x3; gives x0 as a signed 64-bit value."""
 
@@ -200,6 +211,8 @@ Operation = (
     | CacheOp
     | SendEvent
     | WaitForEvent
+    | SendInterrupt
+    | WaitForInterrupt
     | FirmwareCall
     | GuestCall
     | Delay

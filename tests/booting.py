@@ -10,6 +10,7 @@ from emu.case import Case
 from emu.host.build import Boot, build
 from emu.operation import OPERATIONS
 from emu.oracles import judge
+from emu.report.outcome import dmesg
 from emu.verdict import Verdict
 
 
@@ -29,6 +30,11 @@ class Run:
     def messages(self) -> list[str]:
         """The messages of all findings."""
         return [finding.message for finding in self.verdict.findings]
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of dmesg."""
+        return [line for _ns, line in dmesg(self.boot)]
 
     @property
     def trace_bytes(self) -> bytes:

@@ -23,14 +23,22 @@ def case_options(function: F) -> F:
     options = (
         click.argument("subject", required=False),
         click.option("--cpus", type=int, help=f"How many CPUs. [default: {DEFAULT_CPUS}]"),
-        click.option("--topology", metavar="NAME|FILE", help="flat:N, or a JSON file of CPUs."),
+        click.option(
+            "--topology",
+            metavar="NAME[:N]|FILE",
+            help="A preset, or a file: JSON, .dtb, .dts, a MADT, a directory of ACPI tables.",
+        ),
         click.option("--boot-cpu", type=int, help="Which CPU boots, by its place in the topology."),
         click.option(
             "--nr-cpus", type=int, help="NR_CPUS of a fragment, 1..4096. [default: as many as CPUs]"
         ),
         click.option("--bringup", help="serial, split or parallel. [default: the most parallel]"),
-        click.option("--enable-method", help="psci or spin-table. [default: psci]"),
-        click.option("--conduit", help="smc or hvc. [default: smc]"),
+        click.option("--firmware", help="devicetree or acpi. [default: as the topology]"),
+        click.option(
+            "--enable-method",
+            help="psci, spin-table or parking-protocol. [default: as the topology says, else psci]",
+        ),
+        click.option("--conduit", help="smc or hvc. [default: as the topology says, else smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
         click.option(
             "--scheduler", metavar="NAME[:SEED]", help="round-robin, timed or random. [default: round-robin]"

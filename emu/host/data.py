@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PER_CPU = 64  # bytes a CPU: one writeback granule each
+PER_CPU = 128  # bytes a CPU: a writeback granule for its words, one for its mailbox
 GLOBALS = 64
 
 
@@ -37,6 +37,10 @@ class HostData:
     def release(self, cpu: int) -> int:
         """u64: ``cpu-release-addr`` of spin-table."""
         return self._of(cpu, 0)
+
+    def mailbox(self, cpu: int) -> int:
+        """16 bytes: the parking protocol's mailbox. MODEL: not a 4 KiB page of Device memory of its own."""
+        return self._of(cpu, 64)
 
     def online(self, cpu: int) -> int:
         """u8: the CPU's bit of cpu_online_mask."""

@@ -22,16 +22,16 @@ from emu.arch.boot import (
 from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
 from emu.case import Case
 from emu.designs import Design, get
-from emu.errors import InvalidCase, Untestable
+from emu.errors import Untestable
 from emu.host.data import HostData
-from emu.host.guest import Guest, IdleTask, siblings_of
-from emu.host.platform import call, make_machine
+from emu.host.guest import Guest, IdleTask
+from emu.host.platform import Setting, call, make_machine
+from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
 from emu.subject.fragment import load_source
-from emu.topology import Topology
-from emu.trace import Trace
+from emu.topology import check_count
 
 DEFAULT_HOST_SIDE = "v3"
 NEEDED_SYMBOLS = (
@@ -56,19 +56,18 @@ _PER_CPU_STRIDE = 0x1_0000
 _MT_NORMAL = 0
 
 
-def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -> tuple[Machine, Guest]:
-    """Return a machine with the design or the .S file ``case.subject`` loaded, and its guest.
+def build_fragment(setting: Setting) -> tuple[Machine, Guest]:
+    """Return a machine with the design or the .S file of the case loaded, and its guest.
 
-    :raises InvalidCase: more CPUs than NR_CPUS
     :raises AssemblyError: the text does not assemble
     :raises Untestable: it lacks a symbol that the boot path needs
     """
-    cpus = topology.logical
-    nr_cpus = case.nr_cpus or len(cpus)
-    if len(cpus) > nr_cpus:
-        raise InvalidCase(f"topology {topology.name}: {len(cpus)} CPUs, but nr-cpus={nr_cpus}")
+    case = setting.case
+    nr_cpus = case.nr_cpus or check_count(count_cores(setting.topology), "cpus")
+    logical = setting.logical(nr_cpus)
+    cpus = logical.cpus
     design, subject = _load(case, nr_cpus)
-    if case.enable_method != "psci" and design.context_id_pointer:
+    if design.context_id_pointer and any(cpu and cpu.enable_method != "psci" for cpu in cpus[1:]):
         # No context ID arrives, so the secondary falls back to the global data.
         design = replace(
             design, context_id_pointer=False, data_symbol="secondary_data", data_per_cpu=False, parallel=False
@@ -79,20 +78,18 @@ def build_fragment(case: Case, topology: Topology, trace: Trace, record: bool) -
         memory.write_bytes(segment.pa, segment.data)
     # MODEL: every CPU says it has 52-bit VAs so that the check of them runs; the tables stay 48-bit.
     id_registers = {ID_AA64MMFR2_EL1: sysreg.set_field(0, MMFR2_VARANGE, 1)}
-    machine = make_machine(case, topology, memory, trace, record, id_registers)
+    machine = make_machine(setting, logical, memory, id_registers)
     _map_everything(memory, subject)
     idle = _make_tasks(memory, subject, len(cpus))
     guest = Guest(
         subject=subject,
         design=design,
-        hwids=[cpu.hwid for cpu in cpus],
-        midrs=[cpu.midr for cpu in cpus],
+        logical=logical,
         idle=idle,
         pa_of=_pa_of,
         data=HostData(_DATA_PA),
         tsk_ti_cpu=TSK_TI_CPU,
         page_size=4096,
-        siblings=siblings_of(topology),
     )
     _start_boot_cpu(machine, subject, design)
     return machine, guest

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from emu.arch.boot import SECONDARY_DATA_SIZE
 from emu.designs import Design
 from emu.host.data import HostData
+from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
 from emu.operation import Expect, Kind
 from emu.subject import Subject
-from emu.topology import Topology
+from emu.topology import Cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +31,38 @@ class Guest:
 
     ``pa_of`` turns a kernel VA into a PA; ``data`` are the C-side variables that the host plays;
     ``tsk_ti_cpu`` is the offset of the u32 thread_info.cpu in task_struct, ``page_size`` the granule in
-    bytes; ``siblings`` are the CPUs that are not the first thread of their core.
+    bytes; ``logical`` says which CPU has which number.
     """
 
     subject: Subject
     design: Design
-    hwids: Sequence[int]
-    midrs: Sequence[int]
+    logical: LogicalMap
     idle: Sequence[IdleTask]
     pa_of: Callable[[int], int]
     data: HostData
     tsk_ti_cpu: int
     page_size: int
-    siblings: frozenset[int] = frozenset()
     entry_symbol: str = "secondary_entry"
+
+    @property
+    def hwids(self) -> tuple[int, ...]:
+        """The hwid of each logical CPU; INVALID_HWID for a number without a CPU."""
+        return self.logical.hwids
+
+    @property
+    def secondaries(self) -> list[int]:
+        """The logical CPUs that there are, but the boot CPU."""
+        return [number for number, cpu in enumerate(self.logical.cpus) if cpu and number]
+
+    def cpu(self, number: int) -> Cpu:
+        """What firmware says of logical CPU ``number``, which is no hole."""
+        found = self.logical.cpus[number]
+        assert found is not None, f"CPU{number} is a hole"
+        return found
+
+    def method_of(self, number: int) -> str:
+        """The enable-method of a logical CPU."""
+        return self.cpu(number).enable_method
 
     @property
     def entry_pa(self) -> int:
@@ -67,11 +86,6 @@ class Guest:
     def context_id(self, cpu: int) -> int:
         """What CPU_ON hands over in x0."""
         return self.slot_va(cpu) if self.design.context_id_pointer else 0
-
-
-def siblings_of(topology: Topology) -> frozenset[int]:
-    """Return the logical CPUs that are not the first thread of their core."""
-    return frozenset(cpu for cpu, description in enumerate(topology.logical) if description.thread)
 
 
 def note_expectations(

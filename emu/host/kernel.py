@@ -10,29 +10,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.arch import sysreg
-from emu.arch.boot import DRAM_BASE
+from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID
-from emu.case import Case
 from emu.designs import Design
-from emu.errors import InvalidCase, Untestable
+from emu.errors import Untestable
 from emu.host.data import HostData
-from emu.host.guest import Guest, IdleTask, siblings_of
-from emu.host.parameters import parse_parameters
-from emu.host.platform import make_machine
+from emu.host.firmware import DTB_SIZE, TABLES_SIZE, Place, hand_over, place_mailboxes
+from emu.host.guest import Guest, IdleTask
+from emu.host.platform import Setting, make_machine
+from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.pe import PE
 from emu.stops import Call, Raised, Reached
 from emu.subject import Subject
 from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
-from emu.topology import Topology
-from emu.topology.devicetree import write_devicetree
-from emu.trace import Trace
 
 KICK = "arch_cpuhp_kick_ap_alive"
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
-_DTB_ALIGN = 2 << 20
-_DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
+_ALIGN = 2 << 20
 _FREE = 192 << 20  # what the kernel has for itself besides its image
 _PER_CPU = 512 << 10  # and per CPU: per-CPU area, vmemmap
 _EXCEPTIONS_MAX = 1000  # while the primary boots; a healthy one takes a handful
@@ -50,53 +46,40 @@ _A72_MMFR0 = 0x1124
 _NO_DC_ZVA = 1 << 4 | 4
 
 
-def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> tuple[Machine, Guest]:
-    """Return a machine whose CPU 0 has booted the kernel at ``case.subject``, and its guest.
+def build_kernel(setting: Setting) -> tuple[Machine, Guest]:
+    """Return a machine whose CPU 0 has booted the kernel of the case, and its guest.
 
     :raises InvalidSubject: not an arm64 kernel
     :raises Untestable: a symbol is missing, or the primary does not come to the take-over
-    :raises InvalidCase: more CPUs than the kernel's NR_CPUS
     """
+    case = setting.case
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
-    subject, layout, cpus = image.subject, image.layout, topology.logical
+    subject, layout = image.subject, image.layout
+    memory, place = _place(image, count_cores(setting.topology))
+    logical = setting.logical(_nr_cpus(memory, subject))
+    cpus = len(logical.cpus)
     stride = (layout.task_size + 63) & -64
-    host_data = (HostData.size(len(cpus)) + layout.thread_size) & -layout.thread_size
-    host_size = (len(cpus) * (stride + layout.thread_size) + host_data + 2 * _DTB_ALIGN) & -_DTB_ALIGN
-    image_end = (image.entry_pa + image.image_size + _DTB_ALIGN - 1) & -_DTB_ALIGN
-    host_pa = image_end + _DTB_SIZE + _FREE + (_PER_CPU * len(cpus) & -_DTB_ALIGN)
-    memory = Memory(DRAM_BASE, host_pa + host_size - DRAM_BASE)
-    for segment in subject.segments:
-        memory.write_bytes(segment.pa, segment.data)
-    data = HostData(host_pa)
-    dtb = write_devicetree(
-        hwids=[cpu.hwid for cpu in topology.cpus],
-        boot_cpu=topology.boot_cpu,
-        dram_base=DRAM_BASE,
-        dram_size=memory.size,
-        conduit=case.conduit,
-        enable_method=case.enable_method,
-        release_addrs=[data.release(_logical(topology, index)) for index in range(len(cpus))]
-        if case.enable_method == "spin-table"
-        else (),
-        bootargs=f"{_BOOTARGS} {case.append}".strip(),
-        reserved=((host_pa, host_size),),
+    data = HostData(place.host_pa)
+    release = data.mailbox if setting.topology.firmware == "acpi" else data.release
+    topology = place_mailboxes(
+        setting.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
     )
-    memory.write_bytes(image_end, dtb)
+    bootargs = f"{_BOOTARGS} {case.append}".strip()
+    hand_over(memory, topology, place, bootargs)
     field, supported = _GRANULE[image.page_size]
     mmfr0 = sysreg.set_field(_A72_MMFR0, field, supported)
     overrides = {sysreg.DCZID_EL0: _NO_DC_ZVA}
     if mmfr0 != _A72_MMFR0:
         overrides[sysreg.ID_AA64MMFR0_EL1] = mmfr0
-    machine = make_machine(case, topology, memory, trace, record, overrides)
+    machine = make_machine(setting, logical, memory, overrides)
     boot = machine.actors[0].pe
-    _boot_primary(machine, boot, image, image_end)
-    possible = cpus[: parse_parameters(case.append).nr_cpus]
-    _check_logical_map(memory, subject, [cpu.hwid for cpu in possible], image)
-    linear = _linear_offset(machine, boot, subject, host_pa)
-    tasks_pa = host_pa + host_data
-    stacks_pa = (tasks_pa + stride * len(cpus) + layout.thread_size - 1) & -layout.thread_size
-    idle = _make_tasks(memory, subject, layout, len(cpus), tasks_pa, stride, stacks_pa, linear)
+    _boot_primary(machine, boot, image, place.dtb_pa)
+    _check_logical_map(memory, subject, logical, image)
+    linear = _linear_offset(machine, boot, subject, place.host_pa)
+    tasks_pa = place.host_pa + place.data_size
+    stacks_pa = (tasks_pa + stride * cpus + layout.thread_size - 1) & -layout.thread_size
+    idle = _make_tasks(memory, subject, layout, cpus, tasks_pa, stride, stacks_pa, linear)
     image_va, image_end_va = image.subject.va("_text"), subject.va_offset + image.entry_pa + image.image_size
 
     def pa_of(va: int) -> int:
@@ -107,22 +90,40 @@ def build_kernel(case: Case, topology: Topology, trace: Trace, record: bool) -> 
     return machine, Guest(
         subject=subject,
         design=_design(image),
-        hwids=[cpu.hwid for cpu in cpus],
-        midrs=[cpu.midr for cpu in cpus],
+        logical=logical,
         idle=idle,
         pa_of=pa_of,
         data=data,
         tsk_ti_cpu=layout.task_cpu,
         page_size=image.page_size,
-        siblings=siblings_of(topology),
     )
 
 
-def _logical(topology: Topology, index: int) -> int:
-    # Logical number of the CPU that firmware lists at `index`.
-    if index == topology.boot_cpu:
-        return 0
-    return index + 1 if index < topology.boot_cpu else index
+def _place(image: KernelImage, cpus: int) -> tuple[Memory, Place]:
+    # DRAM with the kernel in it, and where the rest goes: what firmware hands over above the image, the
+    # kernel's own memory, and the host's above that.
+    layout = image.layout
+    stride = (layout.task_size + 63) & -64
+    data_size = (HostData.size(cpus) + layout.thread_size) & -layout.thread_size
+    host_size = (cpus * (stride + layout.thread_size) + data_size + 2 * _ALIGN) & -_ALIGN
+    image_end = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
+    tables_pa = image_end + DTB_SIZE
+    host_pa = tables_pa + TABLES_SIZE + _FREE + (_PER_CPU * cpus & -_ALIGN)
+    memory = Memory(DRAM_BASE, host_pa + host_size - DRAM_BASE)
+    for segment in image.subject.segments:
+        memory.write_bytes(segment.pa, segment.data)
+    return memory, Place(image_end, tables_pa, host_pa, host_size, data_size)
+
+
+def _nr_cpus(memory: Memory, subject: Subject) -> int:
+    # CONFIG_NR_CPUS: what nr_cpu_ids holds before anything runs. Where that symbol is not to be had the
+    # kernel is taken to be large enough; _check_logical_map() sees whether it was.
+    if subject.symbols.address("nr_cpu_ids") is None:
+        return NR_CPUS_MAX
+    nr_cpus = memory.read(subject.pa("nr_cpu_ids"), 4)
+    if not 1 <= nr_cpus <= NR_CPUS_MAX:
+        raise Untestable(f"{subject.name}: nr_cpu_ids={nr_cpus:#x} in the image: 1..{NR_CPUS_MAX} on arm64")
+    return nr_cpus
 
 
 def _design(image: KernelImage) -> Design:
@@ -192,16 +193,9 @@ def _where(subject: Subject, pc: int) -> str:
     return subject.symbols.describe(va & (2**64 - 1))
 
 
-def _check_logical_map(memory: Memory, subject: Subject, hwids: list[int], image: KernelImage) -> None:
-    nr_cpu_ids = (
-        memory.read(subject.pa("nr_cpu_ids"), 4) if subject.symbols.address("nr_cpu_ids") else len(hwids)
-    )
-    if nr_cpu_ids < len(hwids):
-        raise InvalidCase(
-            f"cpus={len(hwids)}: {subject.name} takes {nr_cpu_ids} (its NR_CPUS); ask for that many at most"
-        )
+def _check_logical_map(memory: Memory, subject: Subject, logical: LogicalMap, image: KernelImage) -> None:
     map_pa = subject.pa("__cpu_logical_map")
-    for cpu, hwid in enumerate(hwids):
+    for cpu, hwid in enumerate(logical.cpu_logical_map):
         found = memory.read(map_pa + 8 * cpu, 8)
         if found != hwid:
             raise Untestable(
@@ -241,6 +235,6 @@ def _make_tasks(
         memory.write_bytes(task_pa, template)
         memory.write(task_pa + layout.task_stack, 8, stack)
         memory.write(task_pa + layout.task_cpu, 4, cpu)
-        offset = memory.read(offsets_pa + 8 * cpu, 8)
+        offset = memory.read(offsets_pa + 8 * cpu, 8)  # of a hole: nothing, and nobody asks
         idle.append(IdleTask(task_pa + linear, stack, stack + layout.thread_size, offset))
     return idle

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from emu.actor import Grain
 from emu.arch import sysreg
+from emu.arch.mpidr import INVALID_HWID
 from emu.case import Case
 from emu.engine import Engine
 from emu.errors import InvalidCase
-from emu.host.faults import parse_faults
+from emu.host.faults import Fault
+from emu.host.parameters import Parameters
 from emu.host.psci import Psci
+from emu.host.smp_init_cpus import LogicalMap, smp_init_cpus
 from emu.latency import PROFILES
 from emu.machine import Machine
 from emu.memory import Memory
@@ -23,40 +27,64 @@ from emu.trace import Trace
 _CALL_MAX = 1_000_000
 
 
-def make_machine(
-    case: Case,
-    topology: Topology,
-    memory: Memory,
-    trace: Trace,
-    record: bool,
-    id_registers: Mapping[sysreg.Encoding, int],
-) -> Machine:
-    """Return the machine of ``case``; ``id_registers`` read so on every CPU that does not say otherwise.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a machine is built from: the case, and what follows from it without the subject.
 
-    :raises InvalidCase: no such scheduler, grain or latency profile
+    :ivar topology: every choice made (:func:`emu.host.firmware.settle`)
+    :ivar faults: by logical CPU
+    :ivar record: keep every operation in the trace, not events alone
     """
+
+    case: Case
+    topology: Topology
+    parameters: Parameters
+    faults: Mapping[int, Sequence[Fault]]
+    trace: Trace
+    record: bool
+
+    def logical(self, nr_cpus: int) -> LogicalMap:
+        """Return what a kernel with this CONFIG_NR_CPUS makes of the topology."""
+        nr_cpu_ids = min(self.parameters.nr_cpus or nr_cpus, nr_cpus)
+        refused = {cpu for cpu, found in self.faults.items() if any(fault.refused() for fault in found)}
+        return smp_init_cpus(self.topology, nr_cpus, nr_cpu_ids, refused)
+
+
+def make_machine(
+    setting: Setting, logical: LogicalMap, memory: Memory, id_registers: Mapping[sysreg.Encoding, int]
+) -> Machine:
+    """Return the machine; ``id_registers`` read so on every CPU that does not say otherwise.
+
+    :raises InvalidCase: no such scheduler, grain or latency profile, or a fault of a CPU that there is not
+    """
+    case = setting.case
     if case.latency not in PROFILES:
         raise InvalidCase(f"latency={case.latency}: not one of {', '.join(PROFILES)}")
     grains = [grain.value for grain in Grain]
     if case.grain not in grains:
         raise InvalidCase(f"grain={case.grain}: not one of {', '.join(grains)}")
+    for number in setting.faults:
+        if number >= len(logical.cpus) or logical.cpus[number] is None:
+            raise InvalidCase(f"fault={case.fault}: the kernel has no CPU{number} from this topology")
     machine = Machine(
         memory,
         make_scheduler(case.scheduler),
-        trace,
+        setting.trace,
         grain=Grain(case.grain),
-        record=record,
+        record=setting.record,
         latency=case.latency,
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el
-    faults = parse_faults(case.fault, len(topology.cpus))
-    for number, cpu in enumerate(topology.logical):
+    for number, cpu in enumerate(logical.cpus):
+        if cpu is None:  # a logical number without a CPU: off for ever
+            machine.add_cpu(INVALID_HWID, 0, {})
+            continue
         registers = {**id_registers, **cpu.id_registers}
-        for fault in faults.get(number, ()):
+        for fault in setting.faults.get(number, ()):
             registers |= fault.id_registers(cpu)
         machine.add_cpu(cpu.mpidr, cpu.midr, registers)
-    machine.firmware = Psci(machine, case.conduit, faults)
+    machine.firmware = Psci(machine, setting.topology.conduit, setting.faults)
     return machine
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from emu.actor import State
-from emu.arch.mpidr import hwid
+from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.arch.psci import MIGRATE_NOT_REQUIRED, VERSION_1_1, Affinity, Function, Return
 from emu.host.faults import CpuOn, Fault
-from emu.host.guest import Guest
 from emu.machine import Machine
-from emu.operation import Delay, FirmwareCall, Log, Operation
-
-NAME = "psci"
 
 _SECOND_START_NS = 1_000_000  # after the first, so that the CPU has got to C
 _FEATURES = {
@@ -44,10 +39,15 @@ class Psci:
         self.conduit = conduit
         self.contexts: Mapping[int, int] = {}  # context ID by logical CPU, for faults that mix them up
         self.faults = faults  # by logical CPU
+        self.disabled: set[int] = set()  # logical CPUs whose _STA says "not enabled": policy denies them
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
         self._pending: set[int] = set()
-        self._cpu_of = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors)}
+        self._cpu_of = {
+            hwid(actor.pe.mpidr): cpu
+            for cpu, actor in enumerate(machine.actors)
+            if actor.pe.mpidr != INVALID_HWID  # a logical number without a CPU
+        }
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
         """Return x0; None for calls that do not return."""
@@ -83,6 +83,8 @@ class Psci:
             return Return.PSCI_RET_ALREADY_ON
         if cpu in self._pending:
             return Return.PSCI_RET_ON_PENDING
+        if cpu in self.disabled:
+            return Return.PSCI_RET_DENIED
         if entry_pa & 3 or not machine.memory.contains(entry_pa, 4):
             return Return.PSCI_RET_INVALID_ADDRESS
         request = CpuOn(
@@ -121,63 +123,3 @@ class Psci:
         if cpu in self._pending:
             return Affinity.ON_PENDING
         return Affinity.OFF if machine.actors[cpu].state is State.OFF else Affinity.ON
-
-
-class PsciOperations:
-    """The kernel's cpu_psci_ops (Linux v6.12 arch/arm64/kernel/psci.c, drivers/firmware/psci/psci.c)."""
-
-    name = NAME
-    parallel = True
-    can_die = True
-
-    def __init__(self, guest: Guest) -> None:
-        self._guest = guest
-
-    def power_on(self, machine: Machine) -> None:
-        """PSCI firmware keeps the secondaries off."""
-
-    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
-        """Nothing to do for PSCI."""
-        yield from ()
-
-    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
-        """CPU_ON; give 0 or the errno of psci_to_linux_errno()."""
-        guest = self._guest
-        result = yield FirmwareCall(
-            Function.CPU_ON64, guest.hwids[cpu], guest.entry_pa, guest.context_id(cpu)
-        )
-        error = _ERRNO.get(result, -22) if result else 0
-        if error not in (0, _EPERM):
-            yield Log(f"psci: failed to boot CPU{cpu} ({error})")
-        return error
-
-    def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
-        """Nothing to do for PSCI."""
-        yield from ()
-
-    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
-        """CPU_OFF, which does not return."""
-        yield FirmwareCall(Function.CPU_OFF)
-
-    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
-        """cpu_psci_cpu_kill(): poll AFFINITY_INFO for at most 100 ms."""
-        for look in range(_KILL_LOOKS):
-            state = yield FirmwareCall(Function.AFFINITY_INFO64, self._guest.hwids[cpu], 0)
-            if state == Affinity.OFF:
-                polled = look * _KILL_SLEEP_NS // 1_000_000
-                yield Log(f"psci: CPU{cpu} killed (polled {polled} ms)")
-                return 0
-            yield Delay(_KILL_SLEEP_NS)
-        yield Log(f"psci: CPU{cpu} may not have shut down cleanly (AFFINITY_INFO reports {state})")
-        return -110  # -ETIMEDOUT
-
-
-_KILL_SLEEP_NS = 500_000  # usleep_range(100, 1000)
-_KILL_LOOKS = 200
-_EPERM = -1
-_ERRNO = {
-    Return.PSCI_RET_NOT_SUPPORTED: -95,  # -EOPNOTSUPP
-    Return.PSCI_RET_INVALID_PARAMS: -22,  # -EINVAL
-    Return.PSCI_RET_INVALID_ADDRESS: -22,
-    Return.PSCI_RET_DENIED: _EPERM,
-}

@@ -63,7 +63,9 @@ class Secondary:
             else:
                 for fault in self._faults.get(cpu, []):
                     yield from fault.check_capabilities(self, me)
-        yield Log(f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{guest.midrs[cpu]:08x}]")
+        yield from self._method.cpu_postboot(me)
+        midr = guest.cpu(cpu).midr
+        yield Log(f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{midr:08x}]")
         yield from update_cpu_boot_status(guest.slot_pa(me), CPU_BOOT_SUCCESS)
         yield Store(data.online(me), 1, 1)
         if not self._syncs_alive:  # complete(&cpu_running)

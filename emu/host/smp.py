@@ -7,17 +7,18 @@ memory models apply to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from emu.actor import HostTask
+from emu.arch.mpidr import INVALID_HWID
 from emu.host.bringup import Strategy
 from emu.host.cpuhp import Core
+from emu.host.dcache import clean
 from emu.host.enable_method import EnableMethod
 from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.kick import Kick
-from emu.host.spin_table import clean
 from emu.machine import Machine
 from emu.operation import Kind, Load, Log, Operation, Park, Store
 
@@ -34,7 +35,6 @@ class Smp:
         strategy: Strategy,
         method: EnableMethod,
         faults: Mapping[int, Sequence[Fault]],
-        refused: Collection[int],
     ) -> None:
         self._machine = machine
         self._guest = guest
@@ -43,7 +43,6 @@ class Smp:
         self._strategy = strategy
         self._method = method
         self._faults = faults
-        self._refused = refused
 
     def boot_cpu(self, secondaries: Sequence[int], maxcpus: int, cycles: int) -> HostTask:
         """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
@@ -51,6 +50,8 @@ class Smp:
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
+        for line in self._guest.logical.messages:
+            yield Log(line)
         for cpu in secondaries:
             yield from self._method.cpu_init(cpu)
         yield Log("smp: Bringing up secondary CPUs ...")
@@ -73,12 +74,15 @@ class Smp:
             return
         table_pa = guest.pa_of(guest.subject.va(design.lookup_table))
         for cpu, hwid in enumerate(guest.hwids):
-            if cpu == 0 and design.table_skips_boot_cpu:
+            if hwid == INVALID_HWID or (cpu == 0 and design.table_skips_boot_cpu):
                 continue
             if not all(fault.in_table() for fault in self._faults.get(cpu, ())):
                 continue
             yield from self._write_entry(table_pa + 8 * cpu, hwid)
-            if cpu in self._refused and design.forgets_refused:
+        if not design.forgets_refused:
+            return
+        for cpu, (hwid, final) in enumerate(zip(guest.hwids, guest.logical.cpu_logical_map, strict=True)):
+            if hwid != final:  # smp_cpu_setup() has failed
                 yield from self._write_entry(table_pa + 8 * cpu, design.lookup_table_unused)
 
     def _write_entry(self, pa: int, hwid: int) -> Generator[Operation, Any, None]:

@@ -14,13 +14,13 @@ from emu.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class CpuOutcome:
-    """One CPU: ``task`` is SP_EL0 (VA) as it landed, or None.
+    """One CPU: ``task`` is SP_EL0 (VA) as it landed, or None; ``hwid`` None is a number without a CPU.
 
     ``at`` names the instruction at which guest code ended, or nothing when it ended in a host task.
     """
 
     cpu: int
-    hwid: int
+    hwid: int | None
     outcome: str
     at: str
     landed: int
@@ -38,9 +38,11 @@ def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
     for cpu, actor in enumerate(boot.machine.actors):
         at = "" if actor.task is not None or actor.outcome == "off" else _place(boot, cpu)
         task = tasks.get(cpu) if actor.landings else None
-        hwid = boot.guest.hwids[cpu]
+        hole = boot.guest.logical.cpus[cpu] is None
+        hwid = None if hole else boot.guest.hwids[cpu]
+        outcome = "hole" if hole else actor.outcome
         counters = actor.pe.counters.as_dict()
-        found.append(CpuOutcome(cpu, hwid, actor.outcome, at, actor.landings, task, counters))
+        found.append(CpuOutcome(cpu, hwid, outcome, at, actor.landings, task, counters))
     return found
 
 

@@ -40,7 +40,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         counters = cpu.counters
         table.add_row(
             str(cpu.cpu),
-            f"{cpu.hwid:#x}",
+            f"{cpu.hwid:#x}" if cpu.hwid is not None else "-",
             Text(cpu.outcome[:16], style="" if cpu.outcome == "online" else "red"),
             f"{cpu.task:016x}" if cpu.task is not None else "-",
             *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
@@ -58,7 +58,8 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     name = verdict_name(boot, verdict)
     online = sum(cpu.outcome == "online" for cpu in cpus)
     count = len(verdict.findings)
-    summary = f"{name}: {online} of {len(cpus)} CPUs online, {count} finding{'' if count == 1 else 's'}"
+    total = sum(cpu.hwid is not None for cpu in cpus)
+    summary = f"{name}: {online} of {total} CPUs online, {count} finding{'' if count == 1 else 's'}"
     console.print(Text(summary, style="green" if name == "pass" else "bold red"))
     console.print(f"case: {boot.case.text()}")
 

@@ -1,67 +1,117 @@
-"""Topologies: the CPUs that exist, as data."""
+"""Topologies: what firmware says of a machine's CPUs, as data.
+
+A topology may say what firmware must not say (a duplicate, reserved bits, no boot CPU): what a kernel makes
+of it is smp_init_cpus()'s (:mod:`emu.host.smp_init_cpus`). Only what no table can hold is refused here.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from emu.arch import sysreg
 from emu.arch.boot import NR_CPUS_MAX
-from emu.arch.mpidr import RES1, affinity, check_hwid
+from emu.arch.mpidr import MPIDR_HWID_BITMASK, MT, RES1, U
 from emu.errors import InvalidCase
 
 MIDR_CORTEX_A72 = 0x410F_D083
+ENABLE_METHODS = ("psci", "spin-table", "parking-protocol")
+CONDUITS = ("smc", "hvc")
+FIRMWARES = ("devicetree", "acpi")
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """One CPU: its hwid (u64), MIDR_EL1 (u32), ID registers that differ, and its thread in its core (0:
-    first).
+    """One entry of firmware's list of CPUs, and the PE behind it.
+
+    :ivar hwid: u64 as listed (``reg`` of the DT node, MPIDR of the GICC); the PE has it without stray bits
+    :ivar midr: MIDR_EL1, u32
+    :ivar id_registers: ID registers that read differently on the PE
+    :ivar mt: MPIDR_EL1.MT (bit 24) of the PE
+    :ivar u: MPIDR_EL1.U (bit 30) of the PE
+    :ivar enabled: there at boot (GICC flags bit 0; always so in a device tree)
+    :ivar online_capable: may come later (GICC flags bit 3)
+    :ivar enable_method: one of ENABLE_METHODS, another text that firmware has, or nothing
+    :ivar release_addr: PA of ``cpu-release-addr``, or of the parking protocol's mailbox; 0: not said
+    :ivar parking_version: of the GICC; 0: no parking protocol
+    :ivar uid: ACPI Processor UID, u32; -1: its place in the list
+    :ivar interface: GICC CPU interface number, u32; -1: its place in the list
+    :ivar socket: of cpu-map or PPTT, from 0, like the next three
+    :ivar cluster: within the socket
+    :ivar core: within the cluster; -1: firmware does not describe how CPUs share cores
+    :ivar thread: within the core; 0 is the primary thread
+    :ivar node: name of the device-tree node, ``cpu@...``; nothing: made from the hwid
     """
 
     hwid: int
     midr: int = MIDR_CORTEX_A72
     id_registers: Mapping[sysreg.Encoding, int] = field(default_factory=dict)
+    mt: bool = False
+    u: bool = False
+    enabled: bool = True
+    online_capable: bool = False
+    enable_method: str = ""
+    release_addr: int = 0
+    parking_version: int = 0
+    uid: int = -1
+    interface: int = -1
+    socket: int = 0
+    cluster: int = 0
+    core: int = -1
     thread: int = 0
-    enable_method: str = ""  # of the boot CPU, where it is not that of the secondaries
+    node: str = ""
 
     @property
     def mpidr(self) -> int:
-        """MPIDR_EL1 (u64): the hwid with RES1 (bit 31)."""
-        return self.hwid | RES1
+        """MPIDR_EL1 (u64) of the PE: its affinity fields, RES1 (bit 31), MT and U."""
+        return self.hwid & MPIDR_HWID_BITMASK | RES1 | (MT if self.mt else 0) | (U if self.u else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The CPUs in the order that firmware lists them, and which of them boots."""
+    """What firmware says of the CPUs, in firmware's order, and which of them boots.
+
+    :ivar name: as given on the command line
+    :ivar cpus: the entries
+    :ivar boot_cpu: index into ``cpus``, or the boot CPU itself when firmware does not list it
+    :ivar conduit: of PSCI, one of CONDUITS; nothing: firmware does not say
+    :ivar firmware: how firmware says it, one of FIRMWARES; decides the numbering of bad entries
+    """
 
     name: str
     cpus: tuple[Cpu, ...]
-    boot_cpu: int = 0  # index into cpus; the kernel's logical CPU 0
+    boot_cpu: int | Cpu = 0
+    conduit: str = ""
+    firmware: str = "devicetree"
 
     def __post_init__(self) -> None:
-        seen: dict[int, int] = {}
         if not self.cpus:
             raise InvalidCase(f"topology {self.name}: no CPUs; a machine has at least one")
-        if not 0 <= self.boot_cpu < len(self.cpus):
+        if isinstance(self.boot_cpu, int) and not 0 <= self.boot_cpu < len(self.cpus):
             raise InvalidCase(
                 f"boot_cpu={self.boot_cpu}: topology {self.name} has CPUs 0..{len(self.cpus) - 1}"
             )
-        for index, cpu in enumerate(self.cpus):
-            check_hwid(cpu.hwid, f"topology {self.name}: hwids[{index}]")
-            if cpu.hwid in seen:
+        for value, allowed, what in (
+            (self.conduit, ("", *CONDUITS), "conduit"),
+            (self.firmware, FIRMWARES, "firmware"),
+        ):
+            if value not in allowed:
                 raise InvalidCase(
-                    f"topology {self.name}: hwids[{index}]={cpu.hwid:#x}: duplicates hwids[{seen[cpu.hwid]}]"
+                    f"topology {self.name}: {what}={value!r}: not one of {', '.join(filter(None, allowed))}"
                 )
-            seen[cpu.hwid] = index
+        for index, cpu in enumerate(self.cpus):
+            if not 0 <= cpu.hwid < 2**64:
+                raise InvalidCase(f"topology {self.name}: hwids[{index}]={cpu.hwid:#x}: a hwid is a u64")
 
     @property
-    def logical(self) -> tuple[Cpu, ...]:
-        """The CPUs by logical number: the boot CPU first, then the others in firmware's order."""
-        others = (cpu for index, cpu in enumerate(self.cpus) if index != self.boot_cpu)
-        return (self.cpus[self.boot_cpu], *others)
+    def boot(self) -> Cpu:
+        """The CPU that boots."""
+        return self.boot_cpu if isinstance(self.boot_cpu, Cpu) else self.cpus[self.boot_cpu]
+
+    @property
+    def describes_cores(self) -> bool:
+        """Whether firmware says which CPUs share a core: a cpu-map, or a PPTT."""
+        return any(cpu.core >= 0 for cpu in self.cpus)
 
 
 def check_count(cpus: int, where: str) -> int:
@@ -72,78 +122,3 @@ def check_count(cpus: int, where: str) -> int:
     if not 1 <= cpus <= NR_CPUS_MAX:
         raise InvalidCase(f"{where}={cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
     return cpus
-
-
-def flat(cpus: int, boot_cpu: int = 0) -> Topology:
-    """Return ``cpus`` CPUs, sixteen to an Aff1 as a GICv3 machine numbers them."""
-    check_count(cpus, "cpus")
-    return Topology(
-        f"flat:{cpus}",
-        tuple(Cpu(affinity(0, i >> 12, i >> 4 & 0xFF, i & 0xF)) for i in range(cpus)),
-        boot_cpu,
-    )
-
-
-def read_topology(path: Path, boot_cpu: int | None = None) -> Topology:
-    """Read the JSON form: ``{"boot_cpu": 0, "cpus": [{"hwid": "0x100"}, ...]}``.
-
-    Numbers are JSON integers or strings such as ``"0x80000000"``; ``midr`` and ``id_registers`` (name to
-    value) are optional.
-
-    :raises InvalidCase: no such file, not JSON, or a value that breaks a rule
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InvalidCase(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidCase(f"{path}: not JSON: {error}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("cpus"), list):
-        raise InvalidCase(f'{path}: a topology is {{"cpus": [{{"hwid": ...}}, ...]}}')
-    unknown = sorted(set(data) - {"boot_cpu", "cpus"})
-    if unknown:
-        raise InvalidCase(f"{path}: {unknown[0]}: a topology has boot_cpu and cpus")
-    cpus = []
-    for index, entry in enumerate(data["cpus"]):
-        where = f"{path}: cpus[{index}]"
-        if not isinstance(entry, dict) or "hwid" not in entry:
-            raise InvalidCase(f"{where}: a CPU is an object with a hwid")
-        unknown = sorted(set(entry) - {"hwid", "midr", "id_registers", "thread", "enable_method"})
-        if unknown:
-            raise InvalidCase(
-                f"{where}.{unknown[0]}: a CPU has hwid, midr, id_registers, thread, enable_method"
-            )
-        midr = _number(entry.get("midr", MIDR_CORTEX_A72), f"{where}.midr")
-        if midr >> 32:
-            raise InvalidCase(f"{where}.midr={midr:#x}: MIDR_EL1 has 32 bits")
-        registers = entry.get("id_registers", {})
-        if not isinstance(registers, dict):
-            raise InvalidCase(f"{where}.id_registers: an object of register name to value")
-        overrides = {
-            _id_register(name, where): _number(value, f"{where}.{name}") for name, value in registers.items()
-        }
-        thread = _number(entry.get("thread", 0), f"{where}.thread")
-        method = entry.get("enable_method", "")
-        if method not in ("", "psci", "spin-table"):
-            raise InvalidCase(f"{where}.enable_method={method!r}: psci or spin-table")
-        cpus.append(Cpu(_number(entry["hwid"], f"{where}.hwid"), midr, overrides, thread, method))
-    check_count(len(cpus), f"{path}: cpus")
-    boots = boot_cpu if boot_cpu is not None else _number(data.get("boot_cpu", 0), f"{path}: boot_cpu")
-    return Topology(str(path), tuple(cpus), boots)
-
-
-def _number(value: object, where: str) -> int:
-    try:
-        number = int(value, 0) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**64:
-        raise InvalidCase(f"{where}={value!r}: an integer of at most 64 bits")
-    return number
-
-
-def _id_register(name: str, where: str) -> sysreg.Encoding:
-    for encoding, known in sysreg.NAMES.items():
-        if known == name and known.startswith("ID_"):
-            return encoding
-    raise InvalidCase(f"{where}: {name}: not an ID register that can be overridden")

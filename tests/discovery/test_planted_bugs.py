@@ -11,8 +11,8 @@ from booting import finish, run
 from emu.case import Case
 from emu.designs import DESIGNS
 from emu.host.build import build
+from emu.host.enable_method.spin_table import SpinTable
 from emu.host.guest import Guest
-from emu.host.spin_table import SpinTable
 from emu.operation import SendEvent
 from emu.subject.fragment import asm_dir
 

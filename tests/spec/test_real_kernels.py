@@ -10,7 +10,6 @@ from booting import run
 
 from emu.actor import Grain
 from emu.arch.mpidr import INVALID_HWID
-from emu.errors import InvalidCase
 
 KERNELS = ("EMU_KERNEL_612", "EMU_KERNEL_61", "EMU_KERNEL_16K", "EMU_KERNEL_SMALL")
 
@@ -73,9 +72,11 @@ def test_logical_map_is_the_kernels_own_work(real_kernel: Callable[[str], Path])
     assert [memory.read(pa + 8 * cpu, 8) for cpu in range(21)] == [*done.boot.guest.hwids, INVALID_HWID]
 
 
-def test_more_cpus_than_the_kernels_nr_cpus_is_refused(real_kernel: Callable[[str], Path]) -> None:
-    with pytest.raises(InvalidCase, match="its NR_CPUS"):
-        run(f"{real_kernel('EMU_KERNEL_SMALL')} topology=flat:300")
+def test_cpus_beyond_the_kernels_nr_cpus_are_clipped(real_kernel: Callable[[str], Path]) -> None:
+    """The small kernel is built with NR_CPUS=256; what firmware lists beyond is counted and dropped."""
+    done = run(f"{real_kernel('EMU_KERNEL_SMALL')} topology=flat:300")
+    assert done.outcomes == ["online"] * 256
+    assert "Number of cores (300) exceeds configured maximum of 256 - clipping" in done.lines
 
 
 def test_planted_wrong_task_in_the_kernels_secondary_data_is_found(

@@ -112,7 +112,6 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         (["boot", "--cpus", "many"], 2, "'many' is not a valid integer"),
         (["boot", "--nr-cpus", "4097"], 2, "nr-cpus=4097: NR_CPUS is 1..4096"),
         (["boot", "--nr-cpus", "0"], 2, "nr-cpus=0: NR_CPUS is 1..4096"),
-        (["boot", "--cpus", "8", "--nr-cpus", "4"], 2, "8 CPUs, but nr-cpus=4"),
         (["boot", "--cpus", "8", "--topology", "flat:4"], 2, "give one of them"),
         (["boot", "--topology", "round:4"], 2, "round:4"),
         (["boot", "--boot-cpu", "8"], 2, "boot_cpu=8"),

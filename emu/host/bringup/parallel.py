@@ -24,8 +24,8 @@ class Parallel(Split):
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
         """Both passes for the primary threads, then for their siblings."""
         kick = self._kick
-        siblings = [cpu for cpu in cpus if cpu in kick.guest.siblings]
-        primaries = [cpu for cpu in cpus if cpu not in kick.guest.siblings]
+        siblings = [cpu for cpu in cpus if cpu in kick.guest.logical.siblings]
+        primaries = [cpu for cpu in cpus if cpu not in kick.guest.logical.siblings]
         for group in (primaries, siblings):
             if not group or count <= 0:
                 continue

@@ -11,9 +11,10 @@ from typing import Any
 
 from emu.actor import HostTask
 from emu.arch.mpidr import INVALID_HWID
+from emu.host.dcache import clean
 from emu.host.guest import Guest
 from emu.machine import Machine
-from emu.operation import DC_CIVAC, DSB_SY, Barrier, CacheOp, Load, Operation, SendEvent, Store, WaitForEvent
+from emu.operation import Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"
 
@@ -22,7 +23,7 @@ class SpinTable:
     """``cpu-release-addr`` per CPU, then one ``secondary_holding_pen_release`` word for all."""
 
     name = NAME
-    parallel = False  # one word names the CPU that may leave
+    why_serial = "releases one CPU at a time"
     can_die = False
 
     def __init__(self, guest: Guest) -> None:
@@ -32,8 +33,9 @@ class SpinTable:
 
     def power_on(self, machine: Machine) -> None:
         """At reset every secondary runs firmware's loop, waiting for its release address to be set."""
-        for cpu in range(1, len(self._guest.hwids)):
-            machine.start_task(cpu, self._firmware_loop(cpu))
+        for cpu in self._guest.secondaries:
+            if self._guest.method_of(cpu) == NAME:
+                machine.start_task(cpu, self._firmware_loop(cpu))
 
     def _firmware_loop(self, cpu: int) -> HostTask:
         word_pa = self._guest.data.release(cpu)
@@ -60,6 +62,10 @@ class SpinTable:
         """The word no longer names a CPU."""
         yield from self._write_pen_release(INVALID_HWID)
 
+    def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
+        """Nothing to do for spin-table."""
+        yield from ()
+
     def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
         """Spin-table has no way to leave."""
         yield from ()
@@ -74,7 +80,4 @@ class SpinTable:
         yield from clean(self._release_pa)
 
 
-def clean(pa: int) -> Generator[Operation, Any, None]:
-    """dcache_clean_inval_poc() of the line at ``pa``: its reader has the MMU off."""
-    yield CacheOp(DC_CIVAC, pa)
-    yield Barrier(DSB_SY)
+METHOD = SpinTable

@@ -1,0 +1,112 @@
+"""Enable-methods: how the boot CPU gets a secondary out of firmware (the kernel's struct cpu_operations).
+
+A module here with ``NAME`` and ``METHOD`` (a class that has what :class:`EnableMethod` says) is one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Protocol
+
+from emu.host.guest import Guest
+from emu.machine import Machine
+from emu.operation import Operation
+
+
+class EnableMethod(Protocol):
+    """The kernel's struct cpu_operations, as host tasks of the boot CPU."""
+
+    name: str
+    why_serial: str  # why CPUs may not be kicked before earlier ones have left; nothing: they may
+    can_die: bool  # a CPU can be switched off again
+
+    def power_on(self, machine: Machine) -> None:
+        """Put the secondaries where firmware leaves them at reset."""
+        ...
+
+    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
+        """Before the first boot of ``cpu``: tell firmware where the kernel's code is."""
+        ...
+
+    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
+        """Kick ``cpu``; give 0 or a negative errno."""
+        ...
+
+    def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
+        """After ``cpu`` has come up, or has been given up."""
+        ...
+
+    def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
+        """On ``cpu``, when it has got to C."""
+        ...
+
+    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
+        """On ``cpu``: leave for good; does not return where ``can_die``."""
+        ...
+
+    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
+        """Make sure that ``cpu`` is gone; give 0 or a negative errno."""
+        ...
+
+
+METHODS: dict[str, Callable[[Guest], EnableMethod]] = {}
+
+for _info in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_info.name}")
+    _name: str = _module.NAME
+    assert _name not in METHODS, f"two enable-methods named {_name}"
+    METHODS[_name] = _module.METHOD
+
+
+class PerCpu:
+    """get_cpu_ops(): every CPU by its own method, where firmware gives them different ones."""
+
+    def __init__(self, methods: Mapping[int, EnableMethod]) -> None:
+        self._methods = methods
+        kinds = list({method.name: method for method in methods.values()}.values())
+        self._kinds = kinds
+        self.name = ", ".join(method.name for method in kinds)
+        self.why_serial = next((method.why_serial for method in kinds if method.why_serial), "")
+        self.can_die = all(method.can_die for method in kinds)
+
+    def power_on(self, machine: Machine) -> None:
+        """Each kind for its own CPUs."""
+        for method in self._kinds:
+            method.power_on(machine)
+
+    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_init(cpu)
+
+    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_boot(cpu)
+
+    def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_booted(cpu)
+
+    def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_postboot(cpu)
+
+    def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_die(cpu)
+
+    def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
+        """The CPU's."""
+        return self._methods[cpu].cpu_kill(cpu)
+
+
+def make_enable_method(guest: Guest) -> EnableMethod:
+    """Return the enable-method of the guest's secondaries; of each its own where they differ."""
+    names = {cpu: guest.method_of(cpu) for cpu in guest.secondaries}
+    made = {name: METHODS[name](guest) for name in sorted(set(names.values()))}
+    if len(made) == 1:
+        return next(iter(made.values()))
+    if not made:
+        return METHODS["psci"](guest)
+    return PerCpu({cpu: made[name] for cpu, name in names.items()})

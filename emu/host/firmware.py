@@ -1,0 +1,125 @@
+"""What firmware says of the CPUs in one case, and how it hands that to a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from emu.case import Case
+from emu.errors import InvalidCase
+from emu.memory import Memory
+from emu.topology import CONDUITS, ENABLE_METHODS, FIRMWARES, Cpu, Topology
+from emu.topology.devicetree import write_devicetree
+
+# Enable-methods that each kind of firmware can describe (Linux v6.12 arch/arm64/kernel/cpu_ops.c).
+_METHODS = {"devicetree": ("psci", "spin-table"), "acpi": ("psci", "parking-protocol")}
+_SOMEWHERE = 8  # a release address that is ours to choose: place_mailboxes() does
+
+DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
+TABLES_SIZE = 4 << 20  # ACPI and EFI tables
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where things lie in a kernel's DRAM (PA, bytes), from low to high.
+
+    :ivar dtb_pa: the device tree, at most DTB_SIZE, right above the image
+    :ivar tables_pa: ACPI and EFI tables, at most TABLES_SIZE
+    :ivar host_pa: ``host_size`` bytes of the host's: mapped by the kernel and never handed out
+    :ivar data_size: of these, those before the task_structs
+    """
+
+    dtb_pa: int
+    tables_pa: int
+    host_pa: int
+    host_size: int
+    data_size: int
+
+
+def settle(case: Case, topology: Topology) -> Topology:
+    """Return ``topology`` as firmware presents it in ``case``: no enable-method, conduit or number left open.
+
+    The case's enable-method is that of all CPUs; but a boot CPU that the topology gives one of its own,
+    unlike the secondaries', keeps it. Without one in the case, a topology that gives none to any secondary
+    means psci; otherwise a CPU that has none, has none.
+
+    :raises InvalidCase: an unknown choice, or one that this kind of firmware cannot describe
+    """
+    for what, value, allowed in (
+        ("firmware", case.firmware, FIRMWARES),
+        ("conduit", case.conduit, CONDUITS),
+        ("enable-method", case.enable_method, ENABLE_METHODS),
+    ):
+        if value and value not in allowed:
+            raise InvalidCase(f"{what}={value}: not one of {', '.join(allowed)}")
+    firmware = _firmware(case, topology)
+    if case.enable_method and case.enable_method not in _METHODS[firmware]:
+        listed = " or ".join(_METHODS[firmware])
+        raise InvalidCase(f"enable-method={case.enable_method}: firmware={firmware} describes {listed}")
+    boot = topology.boot
+    theirs = {cpu.enable_method for cpu in topology.cpus if cpu is not boot}
+    method = case.enable_method or ("" if any(theirs) else "psci")
+    own = bool(boot.enable_method) and boot.enable_method not in theirs and len(topology.cpus) > 1
+
+    def settled(index: int, cpu: Cpu) -> Cpu:
+        changes: dict[str, object] = {}
+        if method and not (cpu is boot and own):
+            changes = {"enable_method": method, "release_addr": 0, "parking_version": 0}
+            if method != "psci":
+                changes |= {"release_addr": _SOMEWHERE, "parking_version": int(method != "spin-table")}
+        elif cpu is boot and cpu.enable_method == "spin-table":
+            changes = {"release_addr": _SOMEWHERE}
+        if cpu.uid < 0:
+            changes["uid"] = index
+        if cpu.interface < 0:
+            changes["interface"] = index
+        return replace(cpu, **changes)  # type: ignore[arg-type]
+
+    return replace(
+        topology,
+        cpus=tuple(settled(index, cpu) for index, cpu in enumerate(topology.cpus)),
+        boot_cpu=settled(0, boot) if isinstance(topology.boot_cpu, Cpu) else topology.boot_cpu,
+        conduit=case.conduit or topology.conduit or "smc",
+        firmware=firmware,
+    )
+
+
+def _firmware(case: Case, topology: Topology) -> str:
+    if case.firmware:
+        return case.firmware
+    words = case.append.split()
+    if "acpi=off" in words:
+        return "devicetree"
+    if {"acpi=on", "acpi=force"} & set(words) or case.enable_method == "parking-protocol":
+        return "acpi"
+    return "devicetree" if case.enable_method == "spin-table" else topology.firmware
+
+
+def place_mailboxes(topology: Topology, release_pa: Mapping[int, int]) -> Topology:
+    """Return ``topology`` with every release address that is given moved into our memory.
+
+    MODEL: where firmware had put it, is nowhere in this machine.
+
+    :param release_pa: PA by hwid; an entry that no CPU came of keeps what it says
+    """
+
+    def placed(cpu: Cpu) -> Cpu:
+        if not cpu.release_addr or cpu.hwid not in release_pa:
+            return cpu
+        return replace(cpu, release_addr=release_pa[cpu.hwid])
+
+    return replace(topology, cpus=tuple(placed(cpu) for cpu in topology.cpus))
+
+
+def hand_over(memory: Memory, topology: Topology, place: Place, bootargs: str) -> None:
+    """Write what firmware leaves in memory for a kernel: a device tree, or a stub of one and ACPI tables."""
+    if topology.firmware == "acpi":
+        raise NotImplementedError
+    dtb = write_devicetree(
+        topology,
+        dram_base=memory.base,
+        dram_size=memory.size,
+        bootargs=bootargs,
+        reserved=((place.host_pa, place.host_size),),
+    )
+    memory.write_bytes(place.dtb_pa, dtb)
