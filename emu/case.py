@@ -33,6 +33,8 @@ class Case:
     fault: str = ""  # CPU:KIND[:N],...
     append: str = ""  # kernel parameters: maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=
     cycle: int = 0
+    hotplug: str = ""  # CPU:ACTION,...: what happens to vCPUs once all are up
+    kexec: str = ""  # SUBJECT@CPU or SUBJECT: what boots next, on which CPU
     design: str = ""  # host side of a .S subject: whose tables and slots it uses
     force: int = 0
 

@@ -56,6 +56,13 @@ def case_options(function: F) -> F:
         ),
         click.option("--append", metavar="TEXT", help="maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=."),
         click.option("--cycle", type=int, help="Take all CPUs down and up again so many times."),
+        click.option(
+            "--hotplug",
+            multiple=True,
+            metavar="CPU:ACTION",
+            help="Then add, remove, online or offline a vCPU.",
+        ),
+        click.option("--kexec", metavar="SUBJECT[@CPU]", help="Then boot another subject, from that CPU."),
         click.option("--force", is_flag=True, help="Run a combination that would be refused."),
         click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),
     )
@@ -77,7 +84,8 @@ def make_case(
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    changes["fault"] = ",".join(changes.get("fault", ())) or case.fault
+    for name in ("fault", "hotplug"):
+        changes[name] = ",".join(changes.get(name, ())) or getattr(case, name)
     if subject is not None:
         changes["subject"] = subject
     if cpus is not None:
