@@ -12,7 +12,7 @@ from typing import NamedTuple
 from emu.errors import InvalidCase
 
 HEADER_SIZE = 36
-TABLE_SIZE_MAX = 16 << 20  # bytes; 4,096 GICCs are 320 KiB
+TABLE_SIZE_MAX = 4 << 20  # bytes; 4,096 GICCs are 320 KiB
 _HEADER = struct.Struct("<4sIBB6s8sI4sI")
 _CHECKSUM_AT = 9
 _OEM_ID, _OEM_TABLE_ID, _CREATOR_ID = b"EMU   ", b"EMU     ", b"EMU "
