@@ -237,6 +237,9 @@ def test_release_addresses_have_one_cell_or_two(value: bytes, address: int) -> N
     assert (cpu.enable_method, cpu.release_addr) == ("spin-table", address)
 
 
+_PSCI = {"compatible": b"arm,psci-1.0\0", "method": b"smc\0"}
+
+
 @pytest.mark.parametrize(
     ("root", "conduit"),
     [
@@ -245,8 +248,10 @@ def test_release_addresses_have_one_cell_or_two(value: bytes, address: int) -> N
         ({"psci": {"compatible": b"acme,psci\0ARM,psci-1.0\0", "method": b"smc\0"}}, "smc"),
         ({"firmware": {"any": {"compatible": b"arm,psci\0", "method": b"hvc\0"}}}, "hvc"),
         ({"a": {"compatible": b"arm,psci\0", "method": b"hvc\0"}, "psci": {"method": b"smc\0"}}, "hvc"),
-        ({"psci": {"compatible": b"arm,psci-1.0\0", "method": b"smc\0", "status": b"ok\0"}}, "smc"),
-        ({"psci": {"compatible": b"arm,psci-1.0\0", "method": b"smc\0", "status": b"disabled\0"}}, ""),
+        ({"a": {"b": {"compatible": b"arm,psci\0", "method": b"hvc\0"}}, "psci": _PSCI}, "hvc"),
+        ({"psci": _PSCI, "a": {"compatible": b"arm,psci\0", "method": b"hvc\0"}}, "smc"),
+        ({"psci": {**_PSCI, "status": b"ok\0"}}, "smc"),
+        ({"psci": {**_PSCI, "status": b"disabled\0"}}, ""),
         ({"psci": {"compatible": b"arm,psci-1.0\0", "method": b"svc\0"}}, ""),
         ({"psci": {"compatible": b"arm,psci-1.0\0"}}, ""),
         ({"psci": {"method": b"smc\0"}}, ""),
