@@ -141,7 +141,8 @@ def _topologies(draw: st.DrawFn) -> Topology:
         )
         if place and place not in taken:
             taken.add(place)
-            cpu = replace(cpu, **dict(zip(("socket", "cluster", "core", "thread"), place, strict=True)))
+            socket, cluster, core, thread = place
+            cpu = replace(cpu, socket=socket, cluster=cluster, core=core, thread=thread)
         cpus.append(cpu)
     boot_cpu = draw(st.integers(0, count - 1))
     return Topology("x.dtb", tuple(cpus), boot_cpu, draw(st.sampled_from(["smc", "hvc"])))
@@ -213,7 +214,7 @@ def test_hwids_are_those_of_of_get_cpu_hwid(cells: int, reg: _Tree, hwid: int) -
 def test_address_cells_are_those_of_the_nearest_parent() -> None:
     """Linux v6.12 drivers/of/base.c, of_n_addr_cells(); 1 where nobody says it."""
     cpus = {"cpu@0": _reg(1, 2)}
-    two = {"#address-cells": u32(2)}
+    two: dict[str, Any] = {"#address-cells": u32(2)}
     assert _read(cpus).cpus[0].hwid == 1
     assert _read(cpus, **two).cpus[0].hwid == 0x1_0000_0002
     assert _read({"#address-cells": u32(1), **cpus}, **two).cpus[0].hwid == 1
