@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from emu.case import Case
 from emu.errors import InvalidCase
+from emu.host import efi
 from emu.memory import Memory
 from emu.topology import CONDUITS, ENABLE_METHODS, FIRMWARES, Cpu, Topology
-from emu.topology.devicetree import write_devicetree
+from emu.topology.acpi import write_acpi
+from emu.topology.devicetree import write_devicetree, write_stub_devicetree
 
 # Enable-methods that each kind of firmware can describe (Linux v6.12 arch/arm64/kernel/cpu_ops.c).
 _METHODS = {"devicetree": ("psci", "spin-table"), "acpi": ("psci", "parking-protocol")}
@@ -112,14 +114,36 @@ def place_mailboxes(topology: Topology, release_pa: Mapping[int, int]) -> Topolo
 
 
 def hand_over(memory: Memory, topology: Topology, place: Place, bootargs: str) -> None:
-    """Write what firmware leaves in memory for a kernel: a device tree, or a stub of one and ACPI tables."""
-    if topology.firmware == "acpi":
-        raise NotImplementedError
-    dtb = write_devicetree(
-        topology,
-        dram_base=memory.base,
-        dram_size=memory.size,
-        bootargs=bootargs,
-        reserved=((place.host_pa, place.host_size),),
-    )
+    """Write what firmware leaves in memory for a kernel: a device tree, or a stub of one and ACPI tables.
+
+    :raises InvalidCase: the topology or the command line does not fit in there
+    """
+    if topology.firmware == "devicetree":
+        dtb = write_devicetree(
+            topology,
+            dram_base=memory.base,
+            dram_size=memory.size,
+            bootargs=bootargs,
+            reserved=((place.host_pa, place.host_size),),
+        )
+    else:
+        dtb = _write_acpi(memory, topology, place, bootargs)
+    assert len(dtb) <= DTB_SIZE, f"a device tree of {len(dtb)} bytes"
     memory.write_bytes(place.dtb_pa, dtb)
+
+
+def _write_acpi(memory: Memory, topology: Topology, place: Place, bootargs: str) -> bytes:
+    # Tables, EFI's way to them, and a device tree with nothing but the way to that.
+    tables = write_acpi(topology, place.tables_pa)
+    efi_pa = (place.tables_pa + len(tables.data) + efi.PAGE - 1) & -efi.PAGE
+    assert efi_pa + efi.EFI_SIZE <= place.tables_pa + TABLES_SIZE, "tables beyond their place"
+    ranges = efi.memory_map(
+        dram=(memory.base, memory.size),
+        kept=((place.tables_pa, TABLES_SIZE), (place.host_pa, place.host_size)),
+    )
+    found = efi.write_efi(efi_pa, rsdp_pa=tables.rsdp_pa, ranges=ranges)
+    memory.write_bytes(place.tables_pa, tables.data)
+    memory.write_bytes(efi_pa, found.data)
+    if not any(word.startswith("acpi=") for word in bootargs.split()):
+        bootargs += " acpi=force"
+    return write_stub_devicetree(bootargs=bootargs, chosen=found.chosen)

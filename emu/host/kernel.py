@@ -56,6 +56,8 @@ def build_kernel(setting: Setting) -> tuple[Machine, Guest]:
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
     subject, layout = image.subject, image.layout
+    if setting.topology.firmware == "acpi":
+        subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
     memory, place = _place(image, count_cores(setting.topology))
     logical = setting.logical(_nr_cpus(memory, subject))
     cpus = len(logical.cpus)
