@@ -139,7 +139,7 @@ def test_a_value_that_no_table_can_hold_is_refused() -> None:
         ({"parking_version": 1 << 32}, "parking_version=0x100000000: a GICC has 32 bits for it"),
         ({"enable_method": "spin-table"}, "enable_method='spin-table': ACPI has psci and parking-protocol"),
     ):
-        cpu = replace(Cpu(1), **changes)  # type: ignore[arg-type]
+        cpu = replace(Cpu(1), **changes)
         with pytest.raises(InvalidCase) as refused:
             write_acpi(Topology("t", (Cpu(0), cpu)), _BASE)
         assert str(refused.value) == f"topology t: cpus[1] {rule}"
