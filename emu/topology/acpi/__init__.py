@@ -1,6 +1,6 @@
 """ACPI, both ways: a topology as the tables a kernel boots from, and tables of a machine as a topology.
 
-Python has no kept small library for these tables, and they are few and flat: ``struct`` does.
+The tables are few and flat: ``struct`` does for them.
 """
 
 from __future__ import annotations
