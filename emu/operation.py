@@ -44,6 +44,7 @@ class Kind(IntEnum):
     TAKE_OVER = 44  # the boot CPU as the secondaries should match it: REGISTER records follow
     EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
     STOPPED = 47  # value: index into the strings: why the run was cut off
+    TABLE = 48  # an entry of the table that secondaries scan; actor: its index, pc: its name in the strings
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -84,6 +85,7 @@ class Expect(IntEnum):
     EARLY_STATUS = 8  # value: PA of __early_cpu_boot_status, pa: the first byte behind
     STUCK_52_BIT_VA = 9  # value: first PC (PA) of the loop, pa: the first byte behind
     STUCK_NO_GRAN = 10
+    HWID = 11
 
 
 @dataclass(frozen=True, slots=True)

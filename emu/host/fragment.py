@@ -90,6 +90,7 @@ def build_fragment(setting: Setting) -> tuple[Machine, Guest]:
         data=HostData(_DATA_PA),
         tsk_ti_cpu=TSK_TI_CPU,
         page_size=4096,
+        scanned_table=design.lookup_table,
     )
     _start_boot_cpu(machine, subject, design)
     return machine, guest

@@ -42,6 +42,7 @@ class Guest:
     data: HostData
     tsk_ti_cpu: int
     page_size: int
+    scanned_table: str | None = None  # u64[] that secondaries look themselves up in, whoever fills it
     entry_symbol: str = "secondary_entry"
 
     @property
@@ -104,6 +105,7 @@ def note_expectations(
             (Expect.ENTRY_EL, machine.entry_el),
             (Expect.SECONDARY, int(cpu in secondaries)),
             (Expect.FAULTY, int(cpu in faulty)),
+            (Expect.HWID, guest.hwids[cpu]),
         ):
             trace.add(Kind.EXPECT, cpu, what, 0, 0, value)
     for what, (low, high) in _places(guest).items():
@@ -113,6 +115,17 @@ def note_expectations(
     boot = machine.actors[0].pe
     trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
     trace.add_registers(0, boot.pc, machine.registers(boot))
+
+
+def note_table(machine: Machine, guest: Guest) -> None:
+    """Put the table that secondaries scan into the trace, as it is now."""
+    if guest.scanned_table is None:
+        return
+    trace, name = machine.trace, machine.trace.string(guest.scanned_table)
+    table_pa = guest.pa_of(guest.subject.va(guest.scanned_table))
+    for index in range(len(guest.hwids)):
+        pa = table_pa + 8 * index
+        trace.add(Kind.TABLE, index, 8, name, pa, machine.memory.read(pa, 8))
 
 
 def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:

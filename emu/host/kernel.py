@@ -26,6 +26,7 @@ from emu.stops import Call, Raised, Reached
 from emu.subject import Subject
 from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
 
+_TABLES = ("__mpidr_to_cpuid_table", "__cpu_logical_map")
 KICK = "arch_cpuhp_kick_ap_alive"
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 _ALIGN = 2 << 20
@@ -98,6 +99,7 @@ def build_kernel(setting: Setting) -> tuple[Machine, Guest]:
         data=data,
         tsk_ti_cpu=layout.task_cpu,
         page_size=image.page_size,
+        scanned_table=_scanned_table(subject),
     )
 
 
@@ -150,6 +152,13 @@ def _design(image: KernelImage) -> Design:
         decodes_failures=not split,
         base="6.12",
     )
+
+
+def _scanned_table(subject: Subject) -> str | None:
+    # What a kernel with per-CPU boot data looks its CPUs up in.
+    if subject.symbols.address("cpu_boot_data") is None:
+        return None
+    return next(name for name in _TABLES if subject.symbols.address(name) is not None)
 
 
 def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> None:

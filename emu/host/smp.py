@@ -17,7 +17,7 @@ from emu.host.cpuhp import Core
 from emu.host.dcache import clean
 from emu.host.enable_method import EnableMethod
 from emu.host.faults import Fault
-from emu.host.guest import Guest
+from emu.host.guest import Guest, note_table
 from emu.host.kick import Kick
 from emu.machine import Machine
 from emu.operation import Kind, Load, Log, Operation, Park, Store
@@ -50,6 +50,7 @@ class Smp:
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
+        note_table(self._machine, self._guest)
         for line in self._guest.logical.messages:
             yield Log(line)
         for cpu in secondaries:
