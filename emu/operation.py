@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
 
@@ -45,6 +45,8 @@ class Kind(IntEnum):
     EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
     STOPPED = 47  # value: index into the strings: why the run was cut off
     TABLE = 48  # an entry of the table that secondaries scan; actor: its index, pc: its name in the strings
+    MASKS = 49  # size: Mask bits of this CPU, value: the table entry that it has, pc: that entry's PA or 0
+    WANTED = 50  # value 1: the CPU is to come up from now on; 0: it need not any more
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -86,6 +88,18 @@ class Expect(IntEnum):
     STUCK_52_BIT_VA = 9  # value: first PC (PA) of the loop, pa: the first byte behind
     STUCK_NO_GRAN = 10
     HWID = 11
+
+
+class Mask(IntFlag):
+    """What a kernel and its firmware have a CPU down for, after a step of CPU hotplug."""
+
+    POSSIBLE = 1
+    PRESENT = 2
+    ENABLED = 4  # registered with the driver core
+    ONLINE = 8
+    STA_PRESENT = 16  # _STA bit 0
+    STA_ENABLED = 32  # _STA bit 1
+    MAPPED = 64  # the kernel has its number in use
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ GLOBALS = 64
 
 @dataclass(frozen=True, slots=True)
 class HostData:
-    """Where the words lie (PA). Per CPU: bytes ``online`` and ``present``, u32 for the rest."""
+    """Where the words lie (PA). Per CPU: bytes ``online``, ``present`` and ``enabled``, u32 for the rest."""
 
     base_pa: int
 
@@ -49,6 +49,10 @@ class HostData:
     def present(self, cpu: int) -> int:
         """u8: the CPU's bit of cpu_present_mask."""
         return self._of(cpu, 9)
+
+    def enabled(self, cpu: int) -> int:
+        """u8: the CPU's bit of cpu_enabled_mask: it is registered with the driver core."""
+        return self._of(cpu, 10)
 
     def sync_state(self, cpu: int) -> int:
         """u32: cpuhp_state.ap_sync_state."""
