@@ -61,6 +61,8 @@ def settle(case: Case, topology: Topology) -> Topology:
     boot = topology.boot
     theirs = {cpu.enable_method for cpu in topology.cpus if cpu is not boot}
     method = case.enable_method or ("" if any(theirs) else "psci")
+    if firmware == "acpi" and "psci" in theirs:
+        method = "psci"  # the FADT says so for the whole machine, and the kernel asks it first
     own = bool(boot.enable_method) and boot.enable_method not in theirs and len(topology.cpus) > 1
 
     def settled(index: int, cpu: Cpu) -> Cpu:

@@ -7,6 +7,7 @@ kernel's own work. Nothing up to there needs an interrupt. The idle tasks are th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from emu.arch import sysreg
@@ -60,7 +61,7 @@ def build_kernel(setting: Setting) -> tuple[Machine, Guest]:
     if setting.topology.firmware == "acpi":
         subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
     memory, place = _place(image, count_cores(setting.topology))
-    logical = setting.logical(_nr_cpus(memory, subject))
+    logical = setting.logical(_nr_cpus(memory, subject), online_capable=_has_vcpu_hotplug(image))
     cpus = len(logical.cpus)
     stride = (layout.task_size + 63) & -64
     data = HostData(place.host_pa)
@@ -117,6 +118,12 @@ def _place(image: KernelImage, cpus: int) -> tuple[Memory, Place]:
     for segment in image.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     return memory, Place(image_end, tables_pa, host_pa, host_size, data_size)
+
+
+def _has_vcpu_hotplug(image: KernelImage) -> bool:
+    # It came to arm64 with v6.11; before, a GICC that was not Enabled did not count.
+    version = re.match(r"(\d+)\.(\d+)", image.version)
+    return version is not None and (int(version[1]), int(version[2])) >= (6, 11)
 
 
 def _nr_cpus(memory: Memory, subject: Subject) -> int:

@@ -43,11 +43,14 @@ class Setting:
     trace: Trace
     record: bool
 
-    def logical(self, nr_cpus: int) -> LogicalMap:
-        """Return what a kernel with this CONFIG_NR_CPUS makes of the topology."""
+    def logical(self, nr_cpus: int, *, online_capable: bool = True) -> LogicalMap:
+        """Return what a kernel with this CONFIG_NR_CPUS makes of the topology.
+
+        :param online_capable: whether it has vCPU hotplug
+        """
         nr_cpu_ids = min(self.parameters.nr_cpus or nr_cpus, nr_cpus)
         refused = {cpu for cpu, found in self.faults.items() if any(fault.refused() for fault in found)}
-        return smp_init_cpus(self.topology, nr_cpus, nr_cpu_ids, refused)
+        return smp_init_cpus(self.topology, nr_cpus, nr_cpu_ids, refused, online_capable=online_capable)
 
 
 def make_machine(

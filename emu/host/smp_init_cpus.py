@@ -37,14 +37,26 @@ class LogicalMap:
 
 
 def smp_init_cpus(
-    topology: Topology, nr_cpus: int, nr_cpu_ids: int, refused: Collection[int] = ()
+    topology: Topology,
+    nr_cpus: int,
+    nr_cpu_ids: int,
+    refused: Collection[int] = (),
+    *,
+    online_capable: bool = True,
 ) -> LogicalMap:
     """Return what a kernel makes of ``topology``.
 
     :param nr_cpus: CONFIG_NR_CPUS
     :param nr_cpu_ids: at most ``nr_cpus``; less with the parameter nr_cpus=
     :param refused: logical CPUs whose cpu_init() fails for a reason of its own
+    :param online_capable: a GICC that is Online-capable only counts, as in kernels with vCPU hotplug
     """
+    if topology.firmware == "acpi" and not online_capable:
+        topology = replace(
+            topology,
+            boot_cpu=topology.boot,
+            cpus=tuple(replace(c, online_capable=False) for c in topology.cpus),
+        )
     boot = topology.boot
     cpus: list[Cpu | None] = [boot]
     messages: list[str] = []

@@ -51,22 +51,20 @@ def judge(case: str, trace: Trace) -> list[Finding]:
 
 def _misled(boot: _Boot) -> list[tuple[int, str]]:
     first: dict[int, int] = {}
-    for index, value in enumerate(boot.entries):
-        first.setdefault(value, index)
+    for number, value in enumerate(boot.entries):
+        first.setdefault(value, number)
     found = []
     for cpu in sorted(boot.secondaries):
         hwid = boot.hwids[cpu]
-        index = first.get(hwid)
-        if hwid == INVALID_HWID or index == cpu:
+        stop = first.get(hwid)
+        if hwid == INVALID_HWID or stop == cpu:
             continue
-        if index is None:
+        if stop is None:
             found.append((cpu, f"CPU{cpu}: its hwid {hwid:#x} is in no entry of {boot.name}"))
             continue
-        found.append(
-            (
-                cpu,
-                f"CPU{cpu}: entry {index} of {boot.name} holds its hwid {hwid:#x}, not CPU{index}'s "
-                f"{boot.hwids[index]:#x}: the look-up stops there and takes CPU{index}'s slot",
-            )
+        message = (
+            f"CPU{cpu}: entry {stop} of {boot.name} holds its hwid {hwid:#x}, not CPU{stop}'s "
+            f"{boot.hwids[stop]:#x}: the look-up stops there and takes CPU{stop}'s slot"
         )
+        found.append((cpu, message))
     return found

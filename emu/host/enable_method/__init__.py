@@ -102,8 +102,8 @@ class PerCpu:
 
 
 def make_enable_method(guest: Guest) -> EnableMethod:
-    """Return the enable-method of the guest's secondaries; of each its own where they differ."""
-    names = {cpu: guest.method_of(cpu) for cpu in guest.secondaries}
+    """Return the enable-method of the possible secondaries; of each its own where they differ."""
+    names = {cpu: guest.method_of(cpu) for cpu in sorted(guest.logical.possible - {0})}
     made = {name: METHODS[name](guest) for name in sorted(set(names.values()))}
     if len(made) == 1:
         return next(iter(made.values()))
