@@ -71,6 +71,8 @@ def settle(case: Case, topology: Topology) -> Topology:
             changes = {"enable_method": method, "release_addr": 0, "parking_version": 0}
             if method != "psci":
                 changes |= {"release_addr": _SOMEWHERE, "parking_version": int(method != "spin-table")}
+        elif firmware == "acpi" and cpu.enable_method not in _METHODS["acpi"]:
+            changes = {"enable_method": ""}  # no table could say it
         elif cpu is boot and cpu.enable_method == "spin-table":
             changes = {"release_addr": _SOMEWHERE}
         if cpu.uid < 0:
