@@ -1,4 +1,4 @@
-"""``emu info``: what was found in a subject."""
+"""``emu info``: what was found in a subject, or in a topology."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 import click
 
 from emu.designs import DESIGNS
-from emu.errors import InvalidSubject
+from emu.errors import InvalidCase, InvalidSubject
+from emu.host.firmware import write_tables
 from emu.host.fragment import is_source
 from emu.subject.fragment import load_source
 from emu.subject.kernel import is_kernel, load_kernel
+from emu.topology import Topology
+from emu.topology.json_form import to_json
+from emu.topology.read import is_topology, read_topology
 
 # Symbols that the host writes, kicks or waits at.
 _SYMBOLS = (
@@ -39,13 +43,37 @@ _SYMBOLS = (
 
 
 @click.command("info")
-@click.argument("subject", default="v3")
+@click.argument("subject", required=False)
+@click.option(
+    "--topology", metavar="NAME[:N]|FILE", help="Show these CPUs instead; with --json what --topology reads."
+)
 @click.option("--nr-cpus", type=int, default=8, show_default=True, help="NR_CPUS of a fragment, 1..4096.")
 @click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
+@click.option(
+    "--tables", type=click.Path(file_okay=False, path_type=Path), help="Write the topology's tables there."
+)
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
-def command(subject: str, nr_cpus: int, system_map: Path | None, as_object: bool) -> int:
-    """Show what was found in SUBJECT: version, symbols, layouts.  [default: v3]"""
-    found = _describe(subject, nr_cpus, system_map)
+def command(
+    subject: str | None,
+    topology: str | None,
+    nr_cpus: int,
+    system_map: Path | None,
+    tables: Path | None,
+    as_object: bool,
+) -> int:
+    """Show what was found in SUBJECT: version, symbols, layouts.  [default: v3]
+
+    A topology (a preset, or a .json, .dtb, .dts or ACPI file or directory) may stand for SUBJECT.
+    """
+    if subject is not None and topology is not None:
+        raise InvalidCase(f"{subject} and --topology {topology}: give one of them")
+    if topology is None and subject is not None and subject not in DESIGNS and is_topology(subject):
+        topology = subject
+    if topology is not None:
+        return _show_topology(read_topology(topology), tables, as_object)
+    if tables is not None:
+        raise InvalidCase(f"--tables {tables}: needs a topology")
+    found = _describe(subject or "v3", nr_cpus, system_map)
     if as_object:
         click.echo(json.dumps(found))
         return 0
@@ -60,6 +88,18 @@ def command(subject: str, nr_cpus: int, system_map: Path | None, as_object: bool
                 click.echo(f"  {item}")
         else:
             click.echo(f"{name + ':':<16} {value}")
+    return 0
+
+
+def _show_topology(topology: Topology, tables: Path | None, as_object: bool) -> int:
+    if tables is not None:
+        write_tables(topology, tables)
+    if as_object:
+        click.echo(json.dumps(to_json(topology), indent=1))
+        return 0
+    from emu.report.text import make_console, print_topology
+
+    print_topology(make_console(), topology)
     return 0
 
 

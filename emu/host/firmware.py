@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from emu.arch.boot import DRAM_BASE
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.host import efi
@@ -151,3 +153,22 @@ def _write_acpi(memory: Memory, topology: Topology, place: Place, bootargs: str)
     if not any(word.startswith("acpi=") for word in bootargs.split()):
         bootargs += " acpi=force"
     return write_stub_devicetree(bootargs=bootargs, chosen=found.chosen)
+
+
+def write_tables(topology: Topology, folder: Path) -> None:
+    """Write what a kernel would get to read into ``folder``: ``machine.dtb``, or one file per ACPI table.
+
+    :raises InvalidCase: the topology does not fit in there, or the folder cannot be written
+    """
+    settled = settle(Case("v3"), topology)
+    if settled.firmware == "devicetree":
+        found = {"machine.dtb": write_devicetree(settled, dram_base=DRAM_BASE, dram_size=1 << 30)}
+    else:
+        tables = write_acpi(settled, DRAM_BASE).tables
+        found = {f"{signature.lower()}.aml": data for signature, data in tables.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in found.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise InvalidCase(f"{folder}: {error.strerror}") from None

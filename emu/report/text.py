@@ -10,10 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.psci import Function, Return
+from emu.case import Case
 from emu.host.build import Boot
+from emu.host.firmware import settle
+from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
 from emu.report.outcome import cpu_outcomes, dmesg, verdict_name
+from emu.topology import Cpu, Topology
 from emu.verdict import Verdict
 
 _WIDTH = 80
@@ -62,6 +67,40 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     summary = f"{name}: {online} of {total} CPUs online, {count} finding{'' if count == 1 else 's'}"
     console.print(Text(summary, style="green" if name == "pass" else "bold red"))
     console.print(f"case: {boot.case.text()}")
+
+
+def print_topology(console: Console, topology: Topology) -> None:
+    """Print what firmware lists, in its order, and which logical CPU the kernel makes of each entry."""
+    logical = smp_init_cpus(settle(Case("v3"), topology), NR_CPUS_MAX, NR_CPUS_MAX)
+    number = {hwid: cpu for cpu, hwid in enumerate(logical.hwids)}
+    boots = (
+        "firmware does not list it" if isinstance(topology.boot_cpu, Cpu) else f"entry {topology.boot_cpu}"
+    )
+    console.print(f"topology:  {topology.name} ({topology.firmware}), {len(topology.cpus)} entries")
+    console.print(f"boots:     {topology.boot.hwid:#x} ({boots})")
+    if topology.conduit:
+        console.print(f"conduit:   {topology.conduit}")
+    console.print()
+    table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
+    for name in ("entry", "CPU", "hwid", "MPIDR_EL1", "MIDR_EL1", "place", "firmware says"):
+        table.add_column(name, justify="right" if name in ("entry", "CPU") else "left", no_wrap=True)
+    for index, cpu in enumerate(topology.cpus):
+        came = number.pop(cpu.hwid, None)
+        place = f"{cpu.socket}/{cpu.cluster}/{cpu.core}/{cpu.thread}" if cpu.core >= 0 else "-"
+        says = [] if cpu.enabled else ["online-capable" if cpu.online_capable else "disabled"]
+        says += [cpu.enable_method] if cpu.enable_method else []
+        table.add_row(
+            str(index),
+            str(came) if came is not None else "-",
+            f"{cpu.hwid:#x}",
+            f"{cpu.mpidr:#x}",
+            f"{cpu.midr:#x}",
+            place,
+            ", ".join(says) or "-",
+        )
+    console.print(table)
+    for line in logical.messages:
+        console.print(line)
 
 
 def _stamp(ns: int) -> str:

@@ -29,6 +29,21 @@ def read_topology(text: str, boot_cpu: int = -1) -> Topology:
     return replace(topology, boot_cpu=boot_cpu) if boot_cpu >= 0 else topology
 
 
+def is_topology(text: str) -> bool:
+    """Tell whether ``text`` names a preset, or a file or directory that looks like a topology."""
+    path = Path(text)
+    if is_preset(text) or path.suffix in (".dts", ".dtb", ".json"):
+        return True
+    if path.is_dir():
+        return is_acpi_directory(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(4)
+    except OSError:
+        return False
+    return data == _FDT_MAGIC or is_acpi(data)
+
+
 def topology_files(path: Path) -> list[Path]:
     """Return the files that :func:`read_topology` reads for ``path``, in a fixed order."""
     return sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
