@@ -10,7 +10,8 @@ from typing import Any
 from emu.actor import Grain
 from emu.case import Case
 from emu.host.build import build, make_setting
-from emu.host.fragment import build_fragment
+from emu.host.fragment import load_fragment
+from emu.host.platform import install
 from emu.machine import Machine
 from emu.operation import OPERATIONS
 
@@ -35,7 +36,7 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
     """
     case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
-    machine, guest = build_fragment(make_setting(case, record=record))
+    machine, guest = install(load_fragment(make_setting(case, record=record)))
     trace = machine.trace
     table_pa = guest.subject.pa("__cpu_logical_map")
     for index in range(entries):

@@ -15,12 +15,12 @@ from emu.host.cpuhp import Core
 from emu.host.enable_method import METHODS, EnableMethod, make_enable_method
 from emu.host.faults import parse_faults
 from emu.host.firmware import settle
-from emu.host.fragment import build_fragment, is_source
+from emu.host.fragment import is_source, load_fragment
 from emu.host.guest import Guest, note_expectations
-from emu.host.kernel import build_kernel
+from emu.host.kernel import load_kernel_of
 from emu.host.kernel_kick import make_kick
 from emu.host.parameters import Parameters, parse_parameters
-from emu.host.platform import Setting
+from emu.host.platform import Loaded, Setting, install
 from emu.host.psci import Psci
 from emu.host.secondary import ORDERS, Secondary
 from emu.host.smp import Smp
@@ -53,7 +53,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
     setting = make_setting(case, record=record)
-    machine, guest = _load(setting)
+    machine, guest = install(load(setting))
     identity = _identity(case, guest)
     if case.identity and case.identity != identity:
         raise InvalidCase(
@@ -88,13 +88,16 @@ def make_setting(case: Case, *, record: bool = False) -> Setting:
     return Setting(case, topology, parameters, faults, Trace(case.text()), record)
 
 
-def _load(setting: Setting) -> tuple[Machine, Guest]:
-    # The subject in memory, the boot CPU about to run the host's part.
+def load(setting: Setting) -> Loaded:
+    """Return the subject of the case, in no memory yet.
+
+    :raises EmuError: there is none of that name, or it cannot be loaded
+    """
     name = setting.case.subject
     if name in DESIGNS or is_source(name):
-        return build_fragment(setting)
+        return load_fragment(setting)
     if is_kernel(Path(name)):
-        return build_kernel(setting)
+        return load_kernel_of(setting)
     names = ", ".join(DESIGNS)
     if not Path(name).exists():
         raise InvalidSubject(f"{name}: no such file, and no design of that name ({names})")

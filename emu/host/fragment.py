@@ -6,7 +6,8 @@ it is mapped twice: PA to PA by idmap_pg_dir, and at PA + VA_OFFSET by swapper_p
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emu.arch import descriptors, sysreg
@@ -25,8 +26,8 @@ from emu.designs import Design, get
 from emu.errors import Untestable
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask
-from emu.host.platform import Setting, call, make_machine
-from emu.host.smp_init_cpus import count_cores
+from emu.host.platform import Setting, call
+from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
@@ -56,8 +57,49 @@ _PER_CPU_STRIDE = 0x1_0000
 _MT_NORMAL = 0
 
 
-def build_fragment(setting: Setting) -> tuple[Machine, Guest]:
-    """Return a machine with the design or the .S file of the case loaded, and its guest.
+@dataclass(frozen=True, slots=True)
+class LoadedFragment:
+    """A design or a .S file, assembled (:class:`emu.host.platform.Loaded`)."""
+
+    setting: Setting
+    subject: Subject
+    logical: LogicalMap
+    design: Design
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of DRAM that it needs."""
+        end = _STACKS_PA + THREAD_SIZE * len(self.logical.cpus)
+        return (end - DRAM_BASE + descriptors.BLOCK_2M - 1) & -descriptors.BLOCK_2M
+
+    @property
+    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
+        """MODEL: every CPU says it has 52-bit VAs so that the check of them runs; the tables stay 48-bit."""
+        return {ID_AA64MMFR2_EL1: sysreg.set_field(0, MMFR2_VARANGE, 1)}
+
+    def place(self, machine: Machine) -> Guest:
+        """Make page tables, tasks and the host's data; take CPU 0 through the set-up code."""
+        memory, subject, cpus = machine.memory, self.subject, len(self.logical.cpus)
+        memory.write_bytes(_DATA_PA, bytes(HostData.size(cpus)))
+        _map_everything(memory, subject)
+        idle = _make_tasks(memory, subject, cpus)
+        guest = Guest(
+            subject=subject,
+            design=self.design,
+            logical=self.logical,
+            idle=idle,
+            pa_of=_pa_of,
+            data=HostData(_DATA_PA),
+            tsk_ti_cpu=TSK_TI_CPU,
+            page_size=4096,
+            scanned_table=self.design.lookup_table,
+        )
+        _start_boot_cpu(machine, subject)
+        return guest
+
+
+def load_fragment(setting: Setting) -> LoadedFragment:
+    """Return the design or the .S file of the case, assembled.
 
     :raises AssemblyError: the text does not assemble
     :raises Untestable: it lacks a symbol that the boot path needs
@@ -72,28 +114,7 @@ def build_fragment(setting: Setting) -> tuple[Machine, Guest]:
         design = replace(
             design, context_id_pointer=False, data_symbol="secondary_data", data_per_cpu=False, parallel=False
         )
-    end = _STACKS_PA + THREAD_SIZE * len(cpus)
-    memory = Memory(DRAM_BASE, (end - DRAM_BASE + descriptors.BLOCK_2M - 1) & -descriptors.BLOCK_2M)
-    for segment in subject.segments:
-        memory.write_bytes(segment.pa, segment.data)
-    # MODEL: every CPU says it has 52-bit VAs so that the check of them runs; the tables stay 48-bit.
-    id_registers = {ID_AA64MMFR2_EL1: sysreg.set_field(0, MMFR2_VARANGE, 1)}
-    machine = make_machine(setting, logical, memory, id_registers)
-    _map_everything(memory, subject)
-    idle = _make_tasks(memory, subject, len(cpus))
-    guest = Guest(
-        subject=subject,
-        design=design,
-        logical=logical,
-        idle=idle,
-        pa_of=_pa_of,
-        data=HostData(_DATA_PA),
-        tsk_ti_cpu=TSK_TI_CPU,
-        page_size=4096,
-        scanned_table=design.lookup_table,
-    )
-    _start_boot_cpu(machine, subject, design)
-    return machine, guest
+    return LoadedFragment(setting, subject, logical, design)
 
 
 def is_source(subject: str) -> bool:
@@ -127,6 +148,7 @@ def _map_everything(memory: Memory, subject: Subject) -> None:
         nonlocal next_table
         next_table += 0x1000
         assert next_table <= _DATA_PA, "page tables reach the host's data"
+        memory.write_bytes(next_table - 0x1000, bytes(0x1000))
         return next_table - 0x1000
 
     for root, va in (("idmap_pg_dir", memory.base), ("swapper_pg_dir", memory.base + VA_OFFSET)):
@@ -156,7 +178,7 @@ def _make_tasks(memory: Memory, subject: Subject, cpus: int) -> list[IdleTask]:
     return idle
 
 
-def _start_boot_cpu(machine: Machine, subject: Subject, design: Design) -> None:
+def _start_boot_cpu(machine: Machine, subject: Subject) -> None:
     # CPU 0 went through the same set-up code: that is what the secondaries are compared with.
     engine, pe = machine.engine, machine.actors[0].pe
     memory = machine.memory

@@ -8,6 +8,8 @@ kernel's own work. Nothing up to there needs an interrupt. The idle tasks are th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from emu.arch import sysreg
@@ -18,7 +20,7 @@ from emu.errors import Untestable
 from emu.host.data import HostData
 from emu.host.firmware import DTB_SIZE, TABLES_SIZE, Place, hand_over, place_mailboxes
 from emu.host.guest import Guest, IdleTask
-from emu.host.platform import Setting, make_machine
+from emu.host.platform import Setting
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
@@ -48,76 +50,107 @@ _A72_MMFR0 = 0x1124
 _NO_DC_ZVA = 1 << 4 | 4
 
 
-def build_kernel(setting: Setting) -> tuple[Machine, Guest]:
-    """Return a machine whose CPU 0 has booted the kernel of the case, and its guest.
+@dataclass(frozen=True, slots=True)
+class LoadedKernel:
+    """A kernel's image, and where things go around it (:class:`emu.host.platform.Loaded`)."""
+
+    setting: Setting
+    subject: Subject
+    logical: LogicalMap
+    image: KernelImage
+    around: Place
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of DRAM that it needs."""
+        return self.around.host_pa + self.around.host_size - DRAM_BASE
+
+    @property
+    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
+        """What every CPU says so that this kernel boots on it."""
+        field, supported = _GRANULE[self.image.page_size]
+        mmfr0 = sysreg.set_field(_A72_MMFR0, field, supported)
+        overrides = {sysreg.DCZID_EL0: _NO_DC_ZVA}
+        if mmfr0 != _A72_MMFR0:
+            overrides[sysreg.ID_AA64MMFR0_EL1] = mmfr0
+        return overrides
+
+    def place(self, machine: Machine) -> Guest:
+        """Hand over what firmware says, let CPU 0 boot the kernel, and make the idle tasks.
+
+        :raises Untestable: the primary does not come to the take-over
+        """
+        memory, subject, logical, place = machine.memory, self.subject, self.logical, self.around
+        image, layout, cpus = self.image, self.image.layout, len(self.logical.cpus)
+        stride = _stride(layout)
+        data = HostData(place.host_pa)
+        memory.write_bytes(place.host_pa, bytes(HostData.size(cpus)))
+        release = data.mailbox if self.setting.topology.firmware == "acpi" else data.release
+        topology = place_mailboxes(
+            self.setting.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
+        )
+        bootargs = f"{_BOOTARGS} {self.setting.case.append}".strip()
+        hand_over(memory, topology, place, bootargs)
+        boot = machine.actors[0].pe
+        _boot_primary(machine, boot, image, place.dtb_pa)
+        _check_logical_map(memory, subject, logical, image)
+        linear = _linear_offset(machine, boot, subject, place.host_pa)
+        tasks_pa = place.host_pa + place.data_size
+        stacks_pa = (tasks_pa + stride * cpus + layout.thread_size - 1) & -layout.thread_size
+        idle = _make_tasks(memory, subject, layout, cpus, tasks_pa, stride, stacks_pa, linear)
+        image_va = subject.va("_text")
+        image_end_va = subject.va_offset + image.entry_pa + image.image_size
+
+        def pa_of(va: int) -> int:
+            in_image = image_va <= va < image_end_va
+            return (va - (subject.va_offset if in_image else linear)) & (2**64 - 1)
+
+        boot.reset_counters()
+        return Guest(
+            subject=subject,
+            design=_design(image),
+            logical=logical,
+            idle=idle,
+            pa_of=pa_of,
+            data=data,
+            tsk_ti_cpu=layout.task_cpu,
+            page_size=image.page_size,
+            scanned_table=_scanned_table(subject),
+        )
+
+
+def load_kernel_of(setting: Setting) -> LoadedKernel:
+    """Return the kernel of the case.
 
     :raises InvalidSubject: not an arm64 kernel
-    :raises Untestable: a symbol is missing, or the primary does not come to the take-over
+    :raises Untestable: a symbol is missing
     """
     case = setting.case
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
-    subject, layout = image.subject, image.layout
     if setting.topology.firmware == "acpi":
-        subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
-    memory, place = _place(image, count_cores(setting.topology))
-    logical = setting.logical(_nr_cpus(memory, subject), online_capable=_has_vcpu_hotplug(image))
-    cpus = len(logical.cpus)
-    stride = (layout.task_size + 63) & -64
-    data = HostData(place.host_pa)
-    release = data.mailbox if setting.topology.firmware == "acpi" else data.release
-    topology = place_mailboxes(
-        setting.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
-    )
-    bootargs = f"{_BOOTARGS} {case.append}".strip()
-    hand_over(memory, topology, place, bootargs)
-    field, supported = _GRANULE[image.page_size]
-    mmfr0 = sysreg.set_field(_A72_MMFR0, field, supported)
-    overrides = {sysreg.DCZID_EL0: _NO_DC_ZVA}
-    if mmfr0 != _A72_MMFR0:
-        overrides[sysreg.ID_AA64MMFR0_EL1] = mmfr0
-    machine = make_machine(setting, logical, memory, overrides)
-    boot = machine.actors[0].pe
-    _boot_primary(machine, boot, image, place.dtb_pa)
-    _check_logical_map(memory, subject, logical, image)
-    linear = _linear_offset(machine, boot, subject, place.host_pa)
-    tasks_pa = place.host_pa + place.data_size
-    stacks_pa = (tasks_pa + stride * cpus + layout.thread_size - 1) & -layout.thread_size
-    idle = _make_tasks(memory, subject, layout, cpus, tasks_pa, stride, stacks_pa, linear)
-    image_va, image_end_va = image.subject.va("_text"), subject.va_offset + image.entry_pa + image.image_size
-
-    def pa_of(va: int) -> int:
-        in_image = image_va <= va < image_end_va
-        return (va - (subject.va_offset if in_image else linear)) & (2**64 - 1)
-
-    boot.reset_counters()
-    return machine, Guest(
-        subject=subject,
-        design=_design(image),
-        logical=logical,
-        idle=idle,
-        pa_of=pa_of,
-        data=data,
-        tsk_ti_cpu=layout.task_cpu,
-        page_size=image.page_size,
-        scanned_table=_scanned_table(subject),
-    )
+        image.subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
+    logical = setting.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
+    around = _around(image, count_cores(setting.topology))
+    return LoadedKernel(setting, image.subject, logical, image, around)
 
 
-def _place(image: KernelImage, cpus: int) -> tuple[Memory, Place]:
-    # DRAM with the kernel in it, and where the rest goes: what firmware hands over above the image, the
-    # kernel's own memory, and the host's above that.
+def _stride(layout: KernelLayout) -> int:
+    # Bytes from one task_struct of ours to the next.
+    return (layout.task_size + 63) & -64
+
+
+def _around(image: KernelImage, cpus: int) -> Place:
+    # Where the rest goes: what firmware hands over above the image, the kernel's own memory, and the host's
+    # above that.
     layout = image.layout
-    stride = (layout.task_size + 63) & -64
+    stride = _stride(layout)
     data_size = (HostData.size(cpus) + layout.thread_size) & -layout.thread_size
     host_size = (cpus * (stride + layout.thread_size) + data_size + 2 * _ALIGN) & -_ALIGN
     image_end = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
     tables_pa = image_end + DTB_SIZE
     host_pa = tables_pa + TABLES_SIZE + _FREE + (_PER_CPU * cpus & -_ALIGN)
-    memory = Memory(DRAM_BASE, host_pa + host_size - DRAM_BASE)
-    for segment in image.subject.segments:
-        memory.write_bytes(segment.pa, segment.data)
-    return memory, Place(image_end, tables_pa, host_pa, host_size, data_size)
+    return Place(image_end, tables_pa, host_pa, host_size, data_size)
 
 
 def _has_vcpu_hotplug(image: KernelImage) -> bool:
@@ -126,12 +159,13 @@ def _has_vcpu_hotplug(image: KernelImage) -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= (6, 11)
 
 
-def _nr_cpus(memory: Memory, subject: Subject) -> int:
+def _nr_cpus(subject: Subject) -> int:
     # CONFIG_NR_CPUS: what nr_cpu_ids holds before anything runs. Where that symbol is not to be had the
     # kernel is taken to be large enough; _check_logical_map() sees whether it was.
     if subject.symbols.address("nr_cpu_ids") is None:
         return NR_CPUS_MAX
-    nr_cpus = memory.read(subject.pa("nr_cpu_ids"), 4)
+    (segment,), pa = subject.segments, subject.pa("nr_cpu_ids")
+    nr_cpus = int.from_bytes(segment.data[pa - segment.pa : pa - segment.pa + 4], "little")
     if not 1 <= nr_cpus <= NR_CPUS_MAX:
         raise Untestable(f"{subject.name}: nr_cpu_ids={nr_cpus:#x} in the image: 1..{NR_CPUS_MAX} on arm64")
     return nr_cpus

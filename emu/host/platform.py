@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from emu.actor import Grain
 from emu.arch import sysreg
+from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
 from emu.case import Case
 from emu.engine import Engine
 from emu.errors import InvalidCase
 from emu.host.faults import Fault
+from emu.host.guest import Guest
 from emu.host.parameters import Parameters
 from emu.host.psci import Psci
 from emu.host.smp_init_cpus import LogicalMap, smp_init_cpus
@@ -21,6 +24,7 @@ from emu.memory import Memory
 from emu.pe import PE
 from emu.schedulers import make_scheduler
 from emu.stops import Reached
+from emu.subject import Subject
 from emu.topology import Topology
 from emu.trace import Trace
 
@@ -51,6 +55,49 @@ class Setting:
         nr_cpu_ids = min(self.parameters.nr_cpus or nr_cpus, nr_cpus)
         refused = {cpu for cpu, found in self.faults.items() if any(fault.refused() for fault in found)}
         return smp_init_cpus(self.topology, nr_cpus, nr_cpu_ids, refused, online_capable=online_capable)
+
+
+class Loaded(Protocol):
+    """A subject with all that follows from it, in no memory yet."""
+
+    @property
+    def setting(self) -> Setting:
+        """What it is loaded for."""
+
+    @property
+    def subject(self) -> Subject:
+        """Its bytes and symbols."""
+
+    @property
+    def logical(self) -> LogicalMap:
+        """The CPUs as it numbers them."""
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of DRAM, from DRAM_BASE, that it needs."""
+
+    @property
+    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
+        """What reads so on every CPU that does not say otherwise."""
+
+    def place(self, machine: Machine) -> Guest:
+        """Put what it needs besides its segments into memory; leave CPU 0 where the host takes over.
+
+        :raises Untestable: its primary does not get there
+        """
+
+
+def install(loaded: Loaded, memory_size: int = 0) -> tuple[Machine, Guest]:
+    """Return a machine with the subject in its memory, of at least ``memory_size`` bytes, and its guest.
+
+    :raises InvalidCase: see :func:`make_machine`
+    :raises Untestable: its primary does not come to where the host takes over
+    """
+    memory = Memory(DRAM_BASE, max(loaded.memory_size, memory_size))
+    for segment in loaded.subject.segments:
+        memory.write_bytes(segment.pa, segment.data)
+    machine = make_machine(loaded.setting, loaded.logical, memory, loaded.id_registers)
+    return machine, loaded.place(machine)
 
 
 def make_machine(
