@@ -45,7 +45,7 @@ class Kind(IntEnum):
     EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
     STOPPED = 47  # value: index into the strings: why the run was cut off
     TABLE = 48  # an entry of the table that secondaries scan; actor: its index, pc: its name in the strings
-    MASKS = 49  # size: Mask bits of this CPU, value: the table entry that it has, pc: that entry's PA or 0
+    MASKS = 49  # size: Mask bits of this CPU, pa: its hwid, value: its table entry, pc: PA of that, or 0
     WANTED = 50  # value 1: the CPU is to come up from now on; 0: it need not any more
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
@@ -99,7 +99,8 @@ class Mask(IntFlag):
     ONLINE = 8
     STA_PRESENT = 16  # _STA bit 0
     STA_ENABLED = 32  # _STA bit 1
-    MAPPED = 64  # the kernel has its number in use
+    MAPPED = 64  # its number is in use, and so is its entry of the table
+    CLEAN = 128  # who reads the table has the MMU off: each store to it is cleaned to the PoC
 
 
 @dataclass(frozen=True, slots=True)

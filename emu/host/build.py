@@ -25,6 +25,9 @@ from emu.host.psci import Psci
 from emu.host.secondary import ORDERS, Secondary
 from emu.host.smp import Smp
 from emu.host.smp_init_cpus import count_cores
+from emu.host.vcpu import parse_hotplug, plan
+from emu.host.vcpu.hotplug import Hotplug
+from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
 from emu.subject.kernel import is_kernel
 from emu.topology import Topology
@@ -107,6 +110,14 @@ def load(setting: Setting) -> Loaded:
 def _start(setting: Setting, case: Case, machine: Machine, guest: Guest, method: EnableMethod) -> Boot:
     # The host's part: tasks that play the boot CPU and the C side of the secondaries.
     faults, logical, parameters = setting.faults, guest.logical, setting.parameters
+    actions = plan(
+        case.hotplug,
+        logical,
+        firmware=setting.topology.firmware,
+        can_die=method.can_die,
+        method=method.name,
+        bringup=case.bringup,
+    )
     core = Core(guest.data, len(guest.hwids))
     kick = make_kick(machine, guest, core, method)
     strategy = STRATEGIES[case.bringup](kick)
@@ -131,7 +142,12 @@ def _start(setting: Setting, case: Case, machine: Machine, guest: Guest, method:
         actor.pe.event = bool(case.event_register)
     method.power_on(machine)
     smp = Smp(machine, guest, core, kick, strategy, method, faults)
-    machine.start_task(0, smp.boot_cpu(secondaries, maxcpus, case.cycle))
+    acpi = setting.topology.firmware == "acpi"
+    vmm = Vmm(firmware, {cpu: guest.cpu(cpu).enabled for cpu in possible})
+    hotplug = Hotplug(
+        machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
+    )
+    machine.start_task(0, smp.boot_cpu(secondaries, maxcpus, case.cycle, hotplug, actions))
     return Boot(case, setting.topology, guest, machine, core)
 
 
@@ -172,6 +188,7 @@ def check_case(case: Case) -> None:
     for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
+    parse_hotplug(case.hotplug)
     if case.design and not is_source(case.subject):
         raise InvalidCase(f"design={case.design}: only a .S file needs the host side named")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:

@@ -17,7 +17,7 @@ from emu.operation import AtomicUpdate, Delay, Load, LoadUntil, Log, Operation, 
 
 Callback = Callable[[int], Generator[Operation, Any, int]]
 
-EIO, EAGAIN, EINVAL, EBUSY = -5, -11, -22, -16
+EIO, EAGAIN, EINVAL = -5, -11, -22
 SYNC_TIMEOUT_NS = 10_000_000_000
 _POLL_NS = 1_000_000  # busy looks before it sleeps between them
 _LOOK_NS = 10_000
@@ -182,18 +182,20 @@ class Core:
                 yield from teardown(cpu)
             self.state[cpu] = _ORDER[self.state[cpu] - 1]
 
-    def cpu_down(self, cpu: int) -> Generator[Operation, Any, int]:
-        """Take ``cpu`` down to offline. Gives 0 or a negative errno."""
-        if self.state[cpu] <= Cpuhp.CPUHP_BRINGUP_CPU:
-            return EBUSY if self.state[cpu] else EINVAL
-        result: int = yield from self.ask_thread(cpu, Cpuhp.CPUHP_AP_OFFLINE)
-        if result:
-            return result
-        self.state[cpu] = Cpuhp.CPUHP_BRINGUP_CPU
-        takedown = self.steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown
-        if takedown:
-            yield from takedown(cpu)
-        yield from self.roll_back(cpu, Cpuhp.CPUHP_OFFLINE)
+    def cpu_down(self, cpu: int, target: Cpuhp = Cpuhp.CPUHP_OFFLINE) -> Generator[Operation, Any, int]:
+        """Take ``cpu`` down to ``target``, one of the boot CPU's states. Gives 0 or a negative errno."""
+        present = yield Load(self.data.present(cpu), 1)
+        if not present:
+            return EINVAL
+        if self.state[cpu] > Cpuhp.CPUHP_BRINGUP_CPU:
+            result: int = yield from self.ask_thread(cpu, Cpuhp.CPUHP_AP_OFFLINE)
+            if result:
+                return result
+            self.state[cpu] = Cpuhp.CPUHP_BRINGUP_CPU
+            takedown = self.steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown
+            if takedown:
+                yield from takedown(cpu)
+        yield from self.roll_back(cpu, target)
         return 0
 
     def ask_thread(self, cpu: int, target: Cpuhp) -> Generator[Operation, Any, int]:

@@ -14,11 +14,12 @@ from emu.actor import HostTask
 from emu.arch.mpidr import INVALID_HWID
 from emu.host.bringup import Strategy
 from emu.host.cpuhp import Core
-from emu.host.dcache import clean
 from emu.host.enable_method import EnableMethod
 from emu.host.faults import Fault
 from emu.host.guest import Guest, note_table
 from emu.host.kick import Kick
+from emu.host.lookup_table import write_entry
+from emu.host.vcpu.hotplug import Hotplug
 from emu.machine import Machine
 from emu.operation import Kind, Load, Log, Operation, Park, Store
 
@@ -44,9 +45,16 @@ class Smp:
         self._method = method
         self._faults = faults
 
-    def boot_cpu(self, secondaries: Sequence[int], maxcpus: int, cycles: int) -> HostTask:
+    def boot_cpu(
+        self,
+        secondaries: Sequence[int],
+        maxcpus: int,
+        cycles: int,
+        hotplug: Hotplug,
+        actions: Sequence[tuple[int, str]] = (),
+    ) -> HostTask:
         """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
-        times.
+        times, then let ``actions`` happen.
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
@@ -65,6 +73,8 @@ class Smp:
             self._kick.data_read_only = True  # mark_rodata_ro()
         for _ in range(cycles):
             yield from self._cycle(secondaries)
+        if actions:
+            yield from hotplug.run(actions)
         yield Park("online")
         return None
 
@@ -73,23 +83,17 @@ class Smp:
         guest, design = self._guest, self._guest.design
         if design.lookup_table is None:
             return
-        table_pa = guest.pa_of(guest.subject.va(design.lookup_table))
         for cpu, hwid in enumerate(guest.hwids):
             if hwid == INVALID_HWID or (cpu == 0 and design.table_skips_boot_cpu):
                 continue
             if not all(fault.in_table() for fault in self._faults.get(cpu, ())):
                 continue
-            yield from self._write_entry(table_pa + 8 * cpu, hwid)
+            yield from write_entry(guest, cpu, hwid)
         if not design.forgets_refused:
             return
         for cpu, (hwid, final) in enumerate(zip(guest.hwids, guest.logical.cpu_logical_map, strict=True)):
             if hwid != final:  # smp_cpu_setup() has failed
-                yield from self._write_entry(table_pa + 8 * cpu, design.lookup_table_unused)
-
-    def _write_entry(self, pa: int, hwid: int) -> Generator[Operation, Any, None]:
-        yield Store(pa, hwid)
-        if self._guest.design.table_clean_to_poc:
-            yield from clean(pa)
+                yield from write_entry(guest, cpu, design.lookup_table_unused)
 
     def _smp_announce(self) -> Generator[Operation, Any, None]:
         online = 0

@@ -1,0 +1,24 @@
+"""Writing the table that secondaries look themselves up in, where the host is the one that fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from emu.host.dcache import clean
+from emu.host.guest import Guest
+from emu.operation import Operation, Store
+
+
+def entry_pa(guest: Guest, cpu: int) -> int:
+    """Return the PA of the u64 entry of ``cpu``, or 0 for a design without a table."""
+    symbol = guest.design.lookup_table
+    return guest.pa_of(guest.subject.va(symbol)) + 8 * cpu if symbol is not None else 0
+
+
+def write_entry(guest: Guest, cpu: int, value: int) -> Generator[Operation, Any, None]:
+    """Store ``value`` (u64) in the entry of ``cpu``, and clean it to the PoC for readers with the MMU off."""
+    pa = entry_pa(guest, cpu)
+    yield Store(pa, value)
+    if guest.design.table_clean_to_poc:
+        yield from clean(pa)
