@@ -1,4 +1,4 @@
-"""PSCI and spin-table, call by call and word by word."""
+"""PSCI, spin-table and the parking protocol, call by call and word by word."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from booting import finish, run
 from emu.arch.mpidr import INVALID_HWID
 from emu.arch.psci import Affinity, Function, Return
 from emu.case import Case
+from emu.errors import InvalidCase
 from emu.host.build import build
-from emu.operation import Kind
+from emu.host.enable_method.parking_protocol import ParkingProtocol
+from emu.operation import Delay, Kind, Load, Park, SendInterrupt, WaitForInterrupt
 
 ENTRY = 0x4020_0000
 
@@ -128,3 +130,77 @@ def test_pen_holds_every_cpu_until_its_hwid_is_written() -> None:
     landed = [r.actor for r in boot.machine.trace if r.kind is Kind.LAND]
     assert landed == [1, 2, 3]
     assert done.messages == []
+
+
+PARKED = "v3 topology=flat:4 enable-method=parking-protocol"
+
+
+def test_parked_cpus_are_called_one_by_one_through_their_mailboxes() -> None:
+    done = run(PARKED, record=True)
+    assert done.outcomes == ["online"] * 4
+    assert done.messages == []
+    sent = [r.value for r in done.boot.machine.trace if r.kind == Kind.SEND_INTERRUPT]
+    assert sent == [1, 2, 3]
+    guest, memory = done.boot.guest, done.boot.machine.memory
+    for cpu in (1, 2, 3):
+        mailbox_pa = guest.data.mailbox(cpu)
+        assert memory.read(mailbox_pa, 4) == cpu
+        assert memory.read(mailbox_pa + 8, 8) == 0, "firmware clears the entry point when it takes it"
+
+
+def test_a_cpu_that_nobody_calls_sleeps_at_its_mailbox() -> None:
+    done = run(f"{PARKED} append=maxcpus=2")
+    assert done.outcomes == ["online", "online", "asleep in WFI", "asleep in WFI"]
+    assert done.messages == []
+
+
+def test_a_mailbox_that_firmware_has_not_set_up_is_enxio() -> None:
+    """acpi_parking_protocol_cpu_boot() looks for ~0 in cpu_id."""
+    boot = build(Case.parse(PARKED))
+    boot.machine.memory.write(boot.guest.data.mailbox(2), 4, 0)
+    done = finish(boot)
+    assert "CPU2: failed to boot: -6" in done.lines
+    assert done.outcomes == ["online", "online", "asleep in WFI", "online"]
+
+
+def test_firmware_that_leaves_the_entry_point_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(self, cpu: int):
+        yield WaitForInterrupt()
+        entry_pa = yield Load(self._guest.data.mailbox(cpu) + 8)
+        return int(entry_pa), 0
+
+    monkeypatch.setattr(ParkingProtocol, "_firmware_loop", careless)
+    lines = run(PARKED).lines
+    assert "WARNING: CPU: 1 PID: 0 at acpi_parking_protocol_cpu_postboot" in lines
+
+
+def test_parking_protocol_loses_cpus_whose_interface_number_has_more_than_8_bits() -> None:
+    """struct cpu_mailbox_entry keeps it in a u8: CPU 256 is called as 0, and does not answer."""
+    done = run("mainline topology=flat:258 enable-method=parking-protocol")
+    assert [cpu for cpu, outcome in enumerate(done.outcomes) if outcome != "online"] == [256, 257]
+    assert "CPU256: failed to come online" in done.lines
+
+
+def test_parking_protocol_is_not_for_parallel_bring_up() -> None:
+    with pytest.raises(InvalidCase, match="parking-protocol is not PSCI"):
+        run(f"{PARKED} bringup=parallel")
+    assert run(f"{PARKED} bringup=parallel force=1").outcomes == ["online"] * 4
+
+
+def test_an_interrupt_before_the_wait_is_not_lost() -> None:
+    """An SGI stays pending until the CPU takes it."""
+    machine = build(Case.parse("v3 topology=flat:2")).machine
+
+    def receiver():
+        yield Delay(1000)
+        yield WaitForInterrupt()
+        yield Park("woken")
+
+    def sender():
+        yield SendInterrupt(1)
+        yield Park("sent")
+
+    machine.start_task(1, receiver())
+    machine.start_task(0, sender())
+    machine.run()
+    assert [actor.outcome for actor in machine.actors] == ["sent", "woken"]
