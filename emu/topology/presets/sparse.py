@@ -23,8 +23,8 @@ _VALUES = (0, 1, 3, 16, 42, 127, 128, 255)
 
 def _order() -> list[int]:
     # All hwids. Only random() is the same in every Python for a seed, so nothing else of it is used.
-    random = Random(_SEED)
-    keyed = [(random.random(), affinity(*fields)) for fields in product(_VALUES, repeat=4)]
+    shuffled = Random(_SEED)
+    keyed = [(shuffled.random(), affinity(*fields)) for fields in product(_VALUES, repeat=4)]
     return [hwid for _, hwid in sorted(keyed)]
 
 
