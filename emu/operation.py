@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
@@ -47,6 +48,9 @@ class Kind(IntEnum):
     TABLE = 48  # an entry of the table that secondaries scan; actor: its index, pc: its name in the strings
     MASKS = 49  # size: Mask bits of this CPU, pa: its hwid, value: its table entry, pc: PA of that, or 0
     WANTED = 50  # value 1: the CPU is to come up from now on; 0: it need not any more
+    SHUTDOWN = 51  # the kernel's end begins, on this CPU: what comes until REENTRY is no boot
+    REENTRY = 52  # actor: the CPU's number in the boot that begins, value: in the one before, size 1: it is on
+    COPY = 53  # pa, value: PA and number of the bytes that were copied over memory
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -88,6 +92,7 @@ class Expect(IntEnum):
     STUCK_52_BIT_VA = 9  # value: first PC (PA) of the loop, pa: the first byte behind
     STUCK_NO_GRAN = 10
     HWID = 11
+    PEN = 12  # value: PA of secondary_holding_pen, pa: the first byte behind
 
 
 class Mask(IntFlag):
@@ -167,6 +172,19 @@ class CacheOp(NamedTuple):
     pa: int
 
 
+class Copy(NamedTuple):
+    """Copy ``data`` over memory from ``pa`` on: a loader, whose source is nobody's concern."""
+
+    pa: int
+    data: bytes
+
+
+class Enter(NamedTuple):
+    """Leave this boot: ``begin`` makes the next, between two picks. Does not return."""
+
+    begin: Callable[[], None]
+
+
 class SendEvent(NamedTuple):
     """SEV."""
 
@@ -226,6 +244,8 @@ Operation = (
     | AtomicUpdate
     | Barrier
     | CacheOp
+    | Copy
+    | Enter
     | SendEvent
     | WaitForEvent
     | SendInterrupt

@@ -114,6 +114,16 @@ class Trace:
         """Yield (kind, size, actor, pc, pa, value) without making objects."""
         return _RECORD.iter_unpack(bytes(self._records))
 
+    def boots(self) -> list[Iterator[tuple[int, int, int, int, int, int]]]:
+        """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
+        kinds, found, start = bytes(self._records[:: _RECORD.size]), [], 0
+        while start >= 0:
+            end = kinds.find(Kind.SHUTDOWN, start)
+            records = self._records[start * _RECORD.size : end * _RECORD.size if end >= 0 else None]
+            found.append(_RECORD.iter_unpack(bytes(records)))
+            start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
+        return found
+
     def text_of(self, record: Record) -> str:
         """Return the string that the record's value numbers."""
         return self.strings[record.value]
