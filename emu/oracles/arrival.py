@@ -5,6 +5,7 @@ Judges from the trace alone: EXPECT and TAKE_OVER records say what should be, LA
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.operation import Expect, Kind, Register
@@ -38,13 +39,22 @@ class _Seen:
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
-    """Return a finding for each CPU and rule that does not hold."""
+    """Return a finding for each CPU and rule that does not hold, in each boot."""
+    return [
+        Finding(NAME, ("after kexec: " if number else "") + message, cpus, case)
+        for number, rows in enumerate(trace.boots())
+        for message, cpus in _judge(trace.strings, rows)
+    ]
+
+
+def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+    # (message, CPUs) of one boot.
     cpus: dict[int, _Seen] = {}
     boot: dict[Register, int] = {}
     current: dict[Register, int] = {}
     modes: int | None = None
     cut_off = panic = False
-    for kind, size, actor, pc, pa, value in trace.rows():
+    for kind, size, actor, pc, pa, value in rows:
         if kind < Kind.POWER_ON:
             continue
         seen = cpus.setdefault(actor, _Seen())
@@ -64,29 +74,30 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         elif kind == Kind.REGISTER:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = trace.strings[value], pc
+            seen.outcome, seen.ended_at = strings[value], pc
+        elif kind == Kind.REENTRY:
+            seen.on = bool(size)
         elif kind == Kind.STOPPED:
             cut_off = True
         elif kind == Kind.LOG:
-            panic = panic or trace.strings[value].startswith("Kernel panic")
+            panic = panic or strings[value].startswith("Kernel panic")
         elif kind == Kind.BOOT_MODE:
             modes = value
-    findings = [Finding(NAME, message, shared, case) for message, shared in _shared(cpus)]
+    findings = _shared(cpus)
     for cpu in sorted(cpus):
         seen = cpus[cpu]
         never_kicked = panic and seen.outcome == "off"
         if not seen.landings and (cut_off or never_kicked):
             continue
         if seen.expect.get(Expect.SECONDARY):
-            for message in _of_one(cpu, seen, boot):
-                findings.append(Finding(NAME, message, (cpu,), case))
+            findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
     if modes is not None:
         wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]
         if modes != wanted << 32 | wanted:
             message = (
                 f"__boot_cpu_mode is {{{modes & 0xFFFFFFFF:#x}, {modes >> 32:#x}}}, not {wanted:#x} twice"
             )
-            findings.append(Finding(NAME, message, (), case))
+            findings.append((message, ()))
     return findings
 
 

@@ -7,6 +7,7 @@ dead are findings. Reports are the lines of dmesg; what happened is where a CPU 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.operation import Expect, Kind
@@ -50,20 +51,23 @@ class _Story:
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
-    """Return a finding for each CPU whose fate and whose report differ."""
-    story = _read(trace)
+    """Return a finding for each CPU whose fate and whose report differ, in each boot."""
     findings = []
-    for cpu, seen in sorted(story.cpus.items()):
-        if not seen.secondary:
-            continue
-        for message, others in _of_one(cpu, seen, story):
-            findings.append(Finding(NAME, message, (cpu, *others), case))
+    for number, rows in enumerate(trace.boots()):
+        story = _read(trace.strings, rows)
+        where = "after kexec: " if number else ""
+        for cpu, seen in sorted(story.cpus.items()):
+            if not seen.secondary:
+                continue
+            for message, others in _of_one(cpu, seen, story):
+                findings.append(Finding(NAME, where + message, (cpu, *others), case))
     return findings
 
 
-def _read(trace: Trace) -> _Story:
+def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
+    # What happened in one boot.
     story = _Story()
-    for kind, size, cpu, pc, pa, value in trace.rows():
+    for kind, size, cpu, pc, pa, value in rows:
         seen = story.cpus.setdefault(cpu, _Seen())
         if kind == Kind.EXPECT:
             what = Expect(size)
@@ -80,11 +84,11 @@ def _read(trace: Trace) -> _Story:
         elif kind == Kind.STOPPED:
             story.stopped = True
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = trace.strings[value], pc
+            seen.outcome, seen.ended_at = strings[value], pc
         elif kind == Kind.STORE and pa in story.early_status:
             story.stores.append((cpu, pc, pa, value))
         elif kind == Kind.LOG:
-            line = trace.strings[value]
+            line = strings[value]
             story.panic = story.panic or bool(_PANIC.match(line))
             booted = _BOOTED.match(line)
             if booted:
