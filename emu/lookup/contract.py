@@ -1,0 +1,86 @@
+"""The contract of a lookup: where it begins and ends, what it reads, changes and may cost, what is right.
+
+Right, unless ``model`` says otherwise: with distinct valid hwids and holes anywhere, for every MPIDR_EL1 the
+code reaches ``found`` with the logical id of ``mpidr & MPIDR_HWID_BITMASK`` when the map has it, else
+``missing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Place = str | int  # a label or symbol, or an address in the subject's own space
+
+RETURN: Place = "ret"  # the exit of a routine that returns to its caller
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """A constant for the assembler: its value unless said, and those that the regression corpus goes through."""
+
+    default: int
+    sweep: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table that the code may read.
+
+    :ivar symbol: absolute symbol at its first byte, defined for the assembler; or of the subject itself
+    :ivar element: bytes of an entry, 1, 2, 4 or 8
+    :ivar count: entries, an expression over the defines
+    :ivar holds: name of what is in it, one of :data:`emu.lookup.tables.KINDS`
+    :ivar unused: value of an entry that belongs to no CPU; None: as the kind has it
+    :ivar base: register that holds the address of its first byte at entry; nothing: none does
+    :ivar length: register that holds the number of its entries at entry; nothing: none does
+    """
+
+    symbol: str
+    element: int = 8
+    count: str = "NR_CPUS"
+    holds: str = "hwid"
+    unused: int | None = None
+    base: str = ""
+    length: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a lookup promises.
+
+    :ivar source: what the contract was read from, for messages
+    :ivar entry: where it begins
+    :ivar found: reached with the index in place; RETURN: it returns
+    :ivar missing: reached when no entry matches; None: then it must never reach ``found``; RETURN only with
+        ``missing_index``
+    :ivar index: register with the result, "x0".."x30"
+    :ivar missing_index: index register's value (u64) that says "none"; None: a place of its own says so
+    :ivar mpidr: "mpidr_el1": the code reads it itself; or the register that holds it on entry
+    :ivar may_change: registers that may come out changed, beside ``index``
+    :ivar preserve_flags: NZCV must come out as it went in
+    :ivar parks: whether not to come to any exit is an answer for "missing"
+    :ivar instructions_max: retired instructions from entry to exit, an expression over the defines
+    :ivar el: exception level it runs at, 1 or 2
+    :ivar stack: bytes of stack below SP that it may use; 0: none
+    :ivar model: name of the reference model, one of :data:`emu.lookup.models.MODELS`
+    :ivar defines: constants by name
+    :ivar tables: reads outside all of them, and any store but to the stack, are findings
+    """
+
+    source: str
+    entry: Place
+    found: Place
+    index: str
+    missing: Place | None = None
+    missing_index: int | None = None
+    mpidr: str = "mpidr_el1"
+    may_change: tuple[str, ...] = ()
+    preserve_flags: bool = False
+    parks: bool = False
+    instructions_max: str = ""
+    el: int = 1
+    stack: int = 0
+    model: str = "logical-map"
+    defines: Mapping[str, Define] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
