@@ -20,7 +20,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "machine",
         "designs",
         "host",
-        "oracles",
+        "oracles lookup",
         "fuzz debug",
         "report",
         "cli",
