@@ -143,7 +143,7 @@ def _start(setting: Setting, case: Case, machine: Machine, guest: Guest, method:
     method.power_on(machine)
     smp = Smp(machine, guest, core, kick, strategy, method, faults)
     acpi = setting.topology.firmware == "acpi"
-    vmm = Vmm(firmware, {cpu: guest.cpu(cpu).enabled for cpu in possible})
+    vmm = Vmm(firmware, {cpu: not acpi or guest.cpu(cpu).enabled for cpu in possible})
     hotplug = Hotplug(
         machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
     )

@@ -33,6 +33,7 @@ class _Seen:
     landings: list[dict[Register, int]] = field(default_factory=list)
     since_on: int = 0  # landings since it was last off
     on: bool = False
+    awaited: bool = False  # it is to come, and has not
     started_twice: bool = False
     landed_twice: bool = False
     outcome: str = ""
@@ -61,12 +62,17 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
         seen = cpus.setdefault(actor, _Seen())
         if kind == Kind.EXPECT:
             seen.expect[Expect(size)] = value
+            if size == Expect.SECONDARY:
+                seen.awaited = bool(value)
+        elif kind == Kind.WANTED:
+            seen.awaited = bool(value)
         elif kind == Kind.TAKE_OVER:
             current = boot
         elif kind == Kind.LAND:
             current = {}
             seen.landings.append(current)
             seen.since_on += 1
+            seen.awaited = False
             seen.landed_twice = seen.landed_twice or seen.since_on > 1
         elif kind == Kind.POWER_OFF:
             seen.since_on, seen.on = 0, False
@@ -88,10 +94,9 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
     for cpu in sorted(cpus):
         seen = cpus[cpu]
         never_kicked = panic and seen.outcome == "off"
-        if not seen.landings and (cut_off or never_kicked):
-            continue
-        if seen.expect.get(Expect.SECONDARY):
-            findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
+        if cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
+            seen.awaited = False  # of a faulty CPU the telemetry oracle tells what became
+        findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
     if modes is not None:
         wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]
         if modes != wanted << 32 | wanted:
@@ -103,12 +108,11 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
 
 
 def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
-    if not seen.landings and seen.expect[Expect.FAULTY]:
-        return []  # what becomes of it is the telemetry oracle's
-    if not seen.landings:
-        where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
-        return [f"CPU{cpu} never came to secondary_start_kernel: {where}"]
     messages = []
+    if seen.awaited:
+        where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
+        never = "did not come again" if seen.landings else "never came"
+        messages.append(f"CPU{cpu} {never} to secondary_start_kernel: {where}")
     if seen.started_twice:
         messages.append(f"CPU{cpu} was switched on while it was on")
     if seen.landed_twice:

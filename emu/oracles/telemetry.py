@@ -24,6 +24,7 @@ _REASONS = {
 _FAILED = re.compile(
     r"(?:psci: )?CPU(\d+):? (?:failed to|is stuck|does not support|died during|may not have|failed in|killed)"
 )
+_FAILED_WRITE = re.compile(r"emu: (\d+):\w+ failed")  # what the writer of a sysfs file was told
 _BOOTED = re.compile(r"CPU(\d+): Booted secondary processor")
 _PANIC = re.compile(r"Kernel panic - not syncing: CPU(\d+) ")
 _REASON = re.compile(r"CPU(\d+): (does not support (?:52-bit VAs|\d+K granule))")
@@ -79,6 +80,8 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
                 story.early_status = range(value, pa)
             elif what in _REASONS:
                 story.stuck[what] = range(value, pa)
+        elif kind == Kind.WANTED:
+            seen.secondary = bool(value)
         elif kind == Kind.LAND:
             seen.landed, seen.booted = True, False
         elif kind == Kind.STOPPED:
@@ -93,7 +96,7 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
             booted = _BOOTED.match(line)
             if booted:
                 story.cpus.setdefault(int(booted[1]), _Seen()).booted = True
-            match = _FAILED.match(line) or _PANIC.match(line)
+            match = _FAILED.match(line) or _PANIC.match(line) or _FAILED_WRITE.match(line)
             if match:
                 story.cpus.setdefault(int(match[1]), _Seen()).reported.append(line)
     return story
@@ -102,7 +105,7 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
 def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
     found: list[tuple[str, tuple[int, ...]]] = []
     healthy = seen.outcome == "online"
-    told = [line for line in seen.reported if "killed" not in line]
+    told = [line for line in seen.reported if "killed" not in line and not _FAILED_WRITE.match(line)]
     if healthy and told and not seen.faulty:
         found.append((f"CPU{cpu} is online, but was reported as failed: {told[0]!r}", ()))
     waits_for_a_dead_system = story.panic and seen.landed
