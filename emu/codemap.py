@@ -103,6 +103,10 @@ class CodeMap:
         self.wanted = wanted
         return True
 
+    def unobserve(self) -> None:
+        """Make sites only of what must be one always."""
+        self.wanted = _UNOBSERVED
+
     @property
     def observing(self) -> bool:
         """Whether anything is counted."""

@@ -11,7 +11,7 @@ handle is here.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -127,6 +127,7 @@ class Engine:
         # VA and class of the last exclusive that was met; for a store: reads so far, whether it fails.
         self._exclusive = array("Q", [1, 0, 0, 0])
         self._contexts: list[c_void_p] = []
+        self._memory_hook_handles: list[c_size_t] = []
         finalize(self, _free_contexts, self._contexts).atexit = False
         self._start()
 
@@ -192,7 +193,7 @@ class Engine:
                     f"({got:#x}, expected {wanted:#x}); install unicorn==2.1.4"
                 )
 
-    def _hook(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> None:
+    def _hook(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> c_size_t:
         handle = c_size_t()
         error = uclib.uc_hook_add(
             self._handle, byref(handle), kind, cast(callback, c_void_p), None, c_uint64(begin), c_uint64(end)
@@ -200,6 +201,7 @@ class Engine:
         assert error == 0, f"uc_hook_add({kind}): {error}"
         if callback is not getattr(self, "_on_code_cb", None):
             self._keep.append(callback)
+        return handle
 
     def _make_reset(self, el: int) -> c_void_p:
         # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
@@ -244,10 +246,17 @@ class Engine:
         address = context.value
         assert address is not None
         pe = PE(index, mpidr, midr, context, Env(address + layout.CONTEXT_HEADER))
-        if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
-            self.override(pe, sysreg.MPIDR_EL1, mpidr)
-            self.override(pe, sysreg.MIDR_EL1, midr)
+        self.set_overrides(pe, el, {})
         return pe
+
+    def set_overrides(self, pe: PE, el: int, values: Mapping[sysreg.Encoding, int]) -> None:
+        """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
+        pe.overrides.clear()
+        if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
+            self.override(pe, sysreg.MPIDR_EL1, pe.mpidr)
+            self.override(pe, sysreg.MIDR_EL1, pe.midr)
+        for encoding, value in values.items():
+            self.override(pe, encoding, value)
 
     def override(self, pe: PE, encoding: sysreg.Encoding, value: int) -> None:
         """Make a system register read as ``value`` (u64) on this PE."""
@@ -284,9 +293,20 @@ class Engine:
         if self._code.observe(self.record is not None):
             if not hooked:
                 read, write = self._memory_hooks()
-                self._hook(uc_module.UC_HOOK_MEM_READ, read)
-                self._hook(uc_module.UC_HOOK_MEM_WRITE, write)
+                self._memory_hook_handles = [
+                    self._hook(uc_module.UC_HOOK_MEM_READ, read),
+                    self._hook(uc_module.UC_HOOK_MEM_WRITE, write),
+                ]
             self.forget_code()
+
+    def unobserve(self) -> None:
+        """Neither count nor record from now on, as before :meth:`observe_memory`."""
+        for handle in self._memory_hook_handles:
+            error = uclib.uc_hook_del(self._handle, handle)
+            assert error == 0, f"uc_hook_del: {error}"
+        self._memory_hook_handles = []
+        self._code.unobserve()
+        self.forget_code()
 
     def break_at(self, va: int) -> None:
         """Stop any PE whose PC gets to ``va``, before the instruction runs."""
@@ -730,6 +750,12 @@ class Engine:
                 pe.event = True
                 self.events.append(pe)
                 del self.armed_monitors[pe]
+
+    def store_clears_monitors_in(self, pas: range) -> None:
+        """Clear the monitor of each PE whose granule lies in these PAs: the host stores to all of them."""
+        for granule in set(self.armed_monitors.values()):
+            if pas.start < granule + _GRANULE and granule < pas.stop:
+                self.store_clears_monitors(granule, 1, None)
 
     # -- stops ------------------------------------------------------------------------------------
 

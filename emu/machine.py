@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Protocol
@@ -26,7 +26,9 @@ from emu.operation import (
     AtomicUpdate,
     Barrier,
     CacheOp,
+    Copy,
     Delay,
+    Enter,
     FirmwareCall,
     GuestCall,
     Kind,
@@ -119,6 +121,7 @@ class Machine:
         self._begun = 0  # instructions, and operations of host tasks
         self._counter_reads = 0
         self._events_at_reset: dict[int, bool] = {}
+        self._next_boot: Callable[[], None] | None = None
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -222,39 +225,96 @@ class Machine:
 
         :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
         """
-        self.engine.record = self._record if self.recording else None
-        self.engine.record_store = self._record
-        self.engine.observe_memory()
+        self._observe()
         with _interrupts_kept() as kept:
             while self.step():
                 if kept:
                     raise KeyboardInterrupt
 
+    def _observe(self) -> None:
+        self.engine.record = self._record if self.recording else None
+        self.engine.record_store = self._record
+        self.engine.observe_memory()
+
+    @contextmanager
+    def unobserved(self) -> Iterator[None]:
+        """Run PEs by hand in the middle of a run, as before it: nothing is counted or recorded."""
+        self.engine.record = self.engine.record_store = None
+        self.engine.unobserve()
+        try:
+            yield
+        finally:
+            self._observe()
+
     def finish(self) -> None:
         """Say in the trace why the run was cut off, if it was, and where every CPU ended."""
         if self.stopped:
             self._event(Kind.STOPPED, 0, 0, self.trace.string(self.stopped))
+        for actor in self.actors:
+            actor.outcome = _outcome(actor)
+        self._say_outcomes()
+        self.trace.flush()
+
+    def _say_outcomes(self) -> None:
         for cpu, actor in enumerate(self.actors):
             if actor.state is State.ENDED:
                 continue  # it has said so
-            if actor.outcome:
-                pass
-            elif actor.state is State.OFF:
-                actor.outcome = "off"
-            elif actor.state is State.WAITING:
-                actor.outcome = "asleep in WFE"
-            elif actor.state is State.IDLE:
-                actor.outcome = "asleep in WFI"
-            elif actor.state is State.SPINNING or actor.task is not None:
-                actor.outcome = f"in {function_name(actor.task)}"
-            else:
-                actor.outcome = "still running"
             at = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
-            self._event(Kind.OUTCOME, cpu, at, self.trace.string(actor.outcome))
-        self.trace.flush()
+            self._event(Kind.OUTCOME, cpu, at, self.trace.string(_outcome(actor)))
+
+    # -- one boot after another -------------------------------------------------------------------
+
+    def end_boot(self, cpu: int) -> None:
+        """Say in the trace where every CPU has got to; what ``cpu`` begins now is the boot's end."""
+        self._say_outcomes()
+        self._event(Kind.SHUTDOWN, cpu, 0, 0)
+
+    def has_run(self, cpu: int) -> bool:
+        """Tell whether ``cpu`` has ever left firmware: it was switched on, or is the boot CPU's."""
+        return cpu in self._events_at_reset
+
+    def begin_boot(self, order: Sequence[int]) -> list[int]:
+        """Let actor ``order[i]`` be logical CPU i from now on; return it with those behind that it left out.
+
+        The boot before is forgotten: landings, intercepts, watched stores, counters. Power states, what PEs
+        execute, event registers and clocks are kept.
+        """
+        rest = [cpu for cpu in range(len(self.actors)) if cpu not in set(order)]
+        order = [*order, *rest]
+        new = {old: number for number, old in enumerate(order)}
+        self.actors = [self.actors[old] for old in order]
+        for number, actor in enumerate(self.actors):
+            actor.pe.index = number
+            actor.pe.reset_counters()
+            actor.spent = actor.landings = 0
+        self._current = new[self._current]
+        self._runnable[:] = sorted(new[cpu] for cpu in self._runnable)
+        self._waiting = {new[cpu] for cpu in self._waiting}
+        self._spinning = {pa: [new[cpu] for cpu in cpus] for pa, cpus in self._spinning.items()}
+        self._timers[:] = [(when, number, new[cpu], action) for when, number, cpu, action in self._timers]
+        self._events_at_reset = {new[cpu]: event for cpu, event in self._events_at_reset.items()}
+        for va in (*self._landings, *self._intercepts, self.return_va):
+            self.engine.unbreak(va)
+        self._landings.clear()
+        self._intercepts.clear()
+        self.return_va = 0
+        self.engine.watched = range(0)
+        for number, old in enumerate(order):
+            self._event(Kind.REENTRY, number, 0, old, size=int(self.actors[number].state is not State.OFF))
+        for number, actor in enumerate(self.actors):
+            if actor.state is State.ENDED and actor.outcome:
+                self._event(Kind.OUTCOME, number, actor.pe.pc, self.trace.string(actor.outcome))
+        return order
+
+    def set_id_registers(self, cpu: int, values: Mapping[sysreg.Encoding, int]) -> None:
+        """Make these registers, and no others, read differently on ``cpu``."""
+        self.engine.set_overrides(self.actors[cpu].pe, self.entry_el, values)
 
     def step(self) -> bool:
         """Let the scheduler pick one actor and run it for one grain; False when the run is over."""
+        if self._next_boot is not None:
+            begin, self._next_boot = self._next_boot, None
+            begin()
         runnable = self._runnable
         if self._timers:
             self._quiet_picks += 1
@@ -470,6 +530,13 @@ class Machine:
                 self._record_host(Kind.BARRIER, cpu, 0, word)
             case CacheOp(word, pa):
                 self._record_host(Kind.CACHE, cpu, pa, word)
+            case Copy(pa, data):
+                self._copy(cpu, pa, data)
+            case Enter(begin):
+                self._next_boot = begin
+                actor.outcome = ""
+                actor.task = None
+                self._set(cpu, State.ENDED)
             case SendEvent():
                 self._record_host(Kind.SEV, cpu, 0, 0)
                 self.send_event()
@@ -542,6 +609,15 @@ class Machine:
             if spinner.state is State.SPINNING:
                 spinner.time = max(spinner.time, self.actors[self._current].time)
                 self._set(cpu, State.RUNNABLE)
+
+    def _copy(self, cpu: int, pa: int, data: bytes) -> None:
+        # A store to each byte, which whoever executes there meets.
+        self.memory.write_bytes(pa, data)
+        self.engine.store_clears_monitors_in(range(pa, pa + len(data)))
+        if self.engine.is_code(pa, len(data)):
+            self.engine.forget_code()
+        pc = HOST_PC + self.trace.string(location(self.actors[cpu].task))
+        self._event(Kind.COPY, cpu, pc, len(data), pa)
 
     def _timer(self, deadline: int, cpu: int, action: Callable[[], None] | None) -> None:
         if not self._timers:  # nobody has been waiting
@@ -618,6 +694,21 @@ class Machine:
         # CNTVCT_EL0 at 62.5 MHz of simulated time; each look is a tick later, so that a delay loop ends.
         self._counter_reads += 1
         return self.now * 625 // 10_000 + self._counter_reads
+
+
+def _outcome(actor: Actor) -> str:
+    # Where a CPU stands, in words.
+    if actor.outcome:
+        return actor.outcome
+    if actor.state is State.OFF:
+        return "off"
+    if actor.state is State.WAITING:
+        return "asleep in WFE"
+    if actor.state is State.IDLE:
+        return "asleep in WFI"
+    if actor.state is State.SPINNING or actor.task is not None:
+        return f"in {function_name(actor.task)}"
+    return "still running"
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Kind(IntEnum):
     MASKS = 49  # size: Mask bits of this CPU, pa: its hwid, value: its table entry, pc: PA of that, or 0
     WANTED = 50  # value 1: the CPU is to come up from now on; 0: it need not any more
     SHUTDOWN = 51  # the kernel's end begins, on this CPU: what comes until REENTRY is no boot
-    REENTRY = 52  # actor: the CPU's number in the boot that begins, value: in the one before, size 1: it is on
+    REENTRY = 52  # actor: the CPU's number in the boot that begins, value: the one before, size 1: it is on
     COPY = 53  # pa, value: PA and number of the bytes that were copied over memory
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emu.actor import State
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS
@@ -19,13 +21,15 @@ from emu.host.fragment import is_source, load_fragment
 from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import load_kernel_of
 from emu.host.kernel_kick import make_kick
+from emu.host.kexec import STUCK, Kexec, Plan, parse_kexec, plan_kexec
 from emu.host.parameters import Parameters, parse_parameters
 from emu.host.platform import Loaded, Setting, install
 from emu.host.psci import Psci
 from emu.host.secondary import ORDERS, Secondary
 from emu.host.smp import Smp
 from emu.host.smp_init_cpus import count_cores
-from emu.host.vcpu import parse_hotplug, plan
+from emu.host.vcpu import parse_hotplug
+from emu.host.vcpu import plan as plan_hotplug
 from emu.host.vcpu.hotplug import Hotplug
 from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
@@ -38,15 +42,19 @@ from emu.trace import Trace
 MEMORY_MODELS = ("coherent",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Boot:
-    """A machine with its guest, ready for :meth:`Machine.run`; ``case`` has every choice made."""
+    """A machine with its guest, ready for :meth:`Machine.run`; ``case`` has every choice made.
+
+    kexec puts another guest, with its topology and core, in place of the one in ``earlier``.
+    """
 
     case: Case
     topology: Topology
     guest: Guest
     machine: Machine
     core: Core
+    earlier: list[Guest] = field(default_factory=list)
 
 
 def build(case: Case, *, record: bool = False) -> Boot:
@@ -56,8 +64,10 @@ def build(case: Case, *, record: bool = False) -> Boot:
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
     setting = make_setting(case, record=record)
-    machine, guest = install(load(setting))
-    identity = _identity(case, guest)
+    first = load(setting)
+    plan = plan_kexec(setting, first.logical, load) if case.kexec else None
+    machine, guest = install(first, plan.loaded.memory_size if plan else 0)
+    identity = _identity(case, guest, plan)
     if case.identity and case.identity != identity:
         raise InvalidCase(
             f"case: identity={case.identity}: its files now are {identity}; "
@@ -74,7 +84,9 @@ def build(case: Case, *, record: bool = False) -> Boot:
     outside = any(not fault.in_table() for found in setting.faults.values() for fault in found)
     if guest.design.lookup_table is None and outside:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
-    return _start(setting, case, machine, guest, method)
+    if plan:
+        _check_kexec(setting, guest, method, plan)
+    return _start(setting, case, machine, guest, method, plan)
 
 
 def make_setting(case: Case, *, record: bool = False) -> Setting:
@@ -107,10 +119,19 @@ def load(setting: Setting) -> Loaded:
     raise InvalidSubject(f"{name}: neither a design ({names}), a .S file, nor an arm64 kernel")
 
 
-def _start(setting: Setting, case: Case, machine: Machine, guest: Guest, method: EnableMethod) -> Boot:
-    # The host's part: tasks that play the boot CPU and the C side of the secondaries.
-    faults, logical, parameters = setting.faults, guest.logical, setting.parameters
-    actions = plan(
+def _start(
+    setting: Setting,
+    case: Case,
+    machine: Machine,
+    guest: Guest,
+    method: EnableMethod,
+    kexec: Plan | None = None,
+    at_reset: Sequence[int] | None = None,
+) -> Boot:
+    # The host's part: tasks that play the boot CPU and the C side of the secondaries. `at_reset` are the CPUs
+    # that have not left firmware yet: all, unless a boot came before.
+    faults, logical = setting.faults, guest.logical
+    actions = plan_hotplug(
         case.hotplug,
         logical,
         firmware=setting.topology.firmware,
@@ -129,26 +150,67 @@ def _start(setting: Setting, case: Case, machine: Machine, guest: Guest, method:
     firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
     machine.land_at(guest.landing_va, secondary.start_kernel)
     possible = sorted(logical.possible)
-    maxcpus = len(possible) if parameters.maxcpus is None else parameters.maxcpus
     secondaries = possible[1:]
-    firmware.disabled = {cpu for cpu in secondaries if not guest.cpu(cpu).enabled}
+    if at_reset is None:
+        firmware.disabled = {cpu for cpu in secondaries if not guest.cpu(cpu).enabled}
+        at_reset = range(len(machine.actors))
     for cpu in possible:
         # v6.12 takes a CPU that firmware has not enabled for present, and is DENIED when it kicks it.
         present = cpu not in firmware.disabled or case.base == "6.12"
         machine.memory.write(guest.data.present(cpu), 1, int(present))
-    allowed = [cpu for cpu in secondaries if cpu not in firmware.disabled]
-    note_expectations(machine, guest, allowed[: max(maxcpus - 1, 0)], faults)
-    for actor in machine.actors:
-        actor.pe.event = bool(case.event_register)
-    method.power_on(machine)
+    wanted = [cpu for cpu in _wanted(setting, guest) if cpu not in firmware.disabled]
+    gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
+    note_expectations(machine, guest, wanted, faults.keys() | gone)
+    for cpu in at_reset:
+        machine.actors[cpu].pe.event = bool(case.event_register)
+    method.power_on(machine, at_reset)
     smp = Smp(machine, guest, core, kick, strategy, method, faults)
     acpi = setting.topology.firmware == "acpi"
     vmm = Vmm(firmware, {cpu: not acpi or guest.cpu(cpu).enabled for cpu in possible})
     hotplug = Hotplug(
         machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
     )
-    machine.start_task(0, smp.boot_cpu(secondaries, maxcpus, case.cycle, hotplug, actions))
-    return Boot(case, setting.topology, guest, machine, core)
+    boot = Boot(case, setting.topology, guest, machine, core)
+    if kexec:
+        second = kexec.loaded.setting
+
+        def start(guest: Guest, at_reset: Sequence[int]) -> None:
+            method = make_enable_method(guest)
+            case = _settle(second.case, guest, method, second.parameters)
+            made = _start(second, case, machine, guest, method, at_reset=at_reset)
+            boot.earlier.append(boot.guest)
+            boot.guest, boot.topology, boot.core = guest, made.topology, made.core
+
+        smp.reboot = Kexec(
+            kexec, machine, guest, core, method, secondary, force=bool(case.force), start=start
+        ).reboot
+    machine.start_task(0, smp.boot_cpu(secondaries, _maxcpus(setting, guest), case.cycle, hotplug, actions))
+    return boot
+
+
+def _maxcpus(setting: Setting, guest: Guest) -> int:
+    # How many CPUs may be online, the boot CPU among them.
+    maxcpus = setting.parameters.maxcpus
+    return len(guest.logical.possible) if maxcpus is None else maxcpus
+
+
+def _wanted(setting: Setting, guest: Guest) -> list[int]:
+    # The secondaries that the boot is to bring up, and firmware has enabled.
+    possible = sorted(guest.logical.possible)
+    enabled = [cpu for cpu in possible[1:] if guest.cpu(cpu).enabled]
+    return enabled[: max(_maxcpus(setting, guest) - 1, 0)]
+
+
+def _check_kexec(setting: Setting, guest: Guest, method: EnableMethod, plan: Plan) -> None:
+    # What can be known before anything runs.
+    case = setting.case
+    if len(guest.logical.possible) > 1 and not method.can_die and not case.force:
+        raise InvalidCase(
+            f"kexec={case.kexec}: {STUCK.removesuffix('.')} (enable-method {method.name} cannot switch them "
+            "off); --force stops them and goes on"
+        )
+    if plan.cpu and plan.cpu not in _wanted(setting, guest) and not case.hotplug:
+        raise InvalidCase(f"kexec={case.kexec}: CPU{plan.cpu} is not online after the first boot")
 
 
 def _settle(case: Case, guest: Guest, method: EnableMethod, parameters: Parameters) -> Case:
@@ -189,18 +251,21 @@ def check_case(case: Case) -> None:
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
     parse_hotplug(case.hotplug)
-    if case.design and not is_source(case.subject):
+    subjects = [case.subject] + ([parse_kexec(case.kexec)[0]] if case.kexec else [])
+    if case.design and not any(is_source(subject) for subject in subjects):
         raise InvalidCase(f"design={case.design}: only a .S file needs the host side named")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:
         raise InvalidCase(f"nr-cpus={case.nr_cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
 
 
-def _identity(case: Case, guest: Guest) -> str:
+def _identity(case: Case, guest: Guest, plan: Plan | None) -> str:
     # The bytes of every file that the case names: SHA-256 prefixes, the subject's first.
     parts = [] if case.subject in DESIGNS else [guest.subject.identity]
     files = () if is_preset(case.topology) else topology_files(Path(case.topology))
     for path in (*files, *filter(None, [Path(case.system_map)] if case.system_map else [])):
         parts.append(hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    if plan and plan.name not in DESIGNS:
+        parts.append(plan.loaded.subject.identity)
     return "-".join(parts)
 
 

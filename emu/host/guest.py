@@ -139,6 +139,10 @@ def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:
             if va is not None and after is not None:
                 found[what] = (guest.pa_of(va), guest.pa_of(after))
                 break
+    pen, loop = symbols.address("secondary_holding_pen"), symbols.address("pen")  # the second is in the first
+    after = symbols.after(loop if loop is not None else pen) if pen is not None else None
+    if pen is not None and after is not None:
+        found[Expect.PEN] = (guest.pa_of(pen), guest.pa_of(after))
     return found
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from emu.errors import InvalidCase
 
+FIRST_BOOT_ONLY = ("maxcpus", "nosmp", "nr_cpus")  # a kernel that kexec starts has its own
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:

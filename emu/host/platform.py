@@ -25,7 +25,7 @@ from emu.pe import PE
 from emu.schedulers import make_scheduler
 from emu.stops import Reached
 from emu.subject import Subject
-from emu.topology import Topology
+from emu.topology import Cpu, Topology
 from emu.trace import Trace
 
 _CALL_MAX = 1_000_000
@@ -130,12 +130,20 @@ def make_machine(
         if cpu is None:  # a logical number without a CPU: off for ever
             machine.add_cpu(INVALID_HWID, 0, {})
             continue
-        registers = {**id_registers, **cpu.id_registers}
-        for fault in setting.faults.get(number, ()):
-            registers |= fault.id_registers(cpu)
+        registers = id_registers_of(setting, number, cpu, id_registers)
         machine.add_cpu(cpu.mpidr, cpu.midr, registers)
     machine.firmware = Psci(machine, setting.topology.conduit, setting.faults)
     return machine
+
+
+def id_registers_of(
+    setting: Setting, number: int, cpu: Cpu, otherwise: Mapping[sysreg.Encoding, int]
+) -> dict[sysreg.Encoding, int]:
+    """Return what reads differently on logical CPU ``number``: as all say, as it says, as its faults say."""
+    registers = {**otherwise, **cpu.id_registers}
+    for fault in setting.faults.get(number, ()):
+        registers |= fault.id_registers(cpu)
+    return registers
 
 
 def call(engine: Engine, pe: PE, entry: int, *arguments: int, return_at: int) -> int:

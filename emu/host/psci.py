@@ -43,11 +43,17 @@ class Psci:
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
         self._pending: set[int] = set()
-        self._cpu_of = {
-            hwid(actor.pe.mpidr): cpu
-            for cpu, actor in enumerate(machine.actors)
-            if actor.pe.mpidr != INVALID_HWID  # a logical number without a CPU
-        }
+        self._cpu_of = _cpu_of(machine)
+
+    def renumber(self, machine: Machine, order: Sequence[int], faults: Mapping[int, Sequence[Fault]]) -> None:
+        """Follow :meth:`Machine.begin_boot`: CPU ``order[i]`` is CPU i now."""
+        new = {old: number for number, old in enumerate(order)}
+        self.faults = faults
+        self.disabled = {new[cpu] for cpu in self.disabled}
+        self._calls = {new[cpu]: calls for cpu, calls in self._calls.items()}
+        self._was_on = {new[cpu] for cpu in self._was_on}
+        self._pending = {new[cpu] for cpu in self._pending}
+        self._cpu_of = _cpu_of(machine)
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
         """Return x0; None for calls that do not return."""
@@ -104,8 +110,9 @@ class Psci:
             delay = request.delay_ns + start * _SECOND_START_NS
 
             def switch_on() -> None:
-                self._pending.discard(cpu)
-                machine.power_on(cpu, entry_pa, request.context_id, request.el)
+                number = self._cpu_of[target]  # another boot may have begun
+                self._pending.discard(number)
+                machine.power_on(number, entry_pa, request.context_id, request.el)
 
             if delay:
                 if start == 0:
@@ -123,3 +130,12 @@ class Psci:
         if cpu in self._pending:
             return Affinity.ON_PENDING
         return Affinity.OFF if machine.actors[cpu].state is State.OFF else Affinity.ON
+
+
+def _cpu_of(machine: Machine) -> dict[int, int]:
+    # The CPUs by hwid; not the logical numbers without a CPU.
+    return {
+        hwid(actor.pe.mpidr): cpu
+        for cpu, actor in enumerate(machine.actors)
+        if actor.pe.mpidr != INVALID_HWID
+    }

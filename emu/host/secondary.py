@@ -6,7 +6,7 @@ check, the alive synchronisation and RCU's "CPU starting" comes first decides wh
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from emu.actor import HostTask
@@ -21,6 +21,9 @@ from emu.operation import Load, LoadUntil, Log, Operation, Park, Store
 
 Task = Generator[Operation, Any, None]
 
+# What is asked of a CPU's idle loop besides a state: to run a task that has migrated there, and to stop
+# (IPI_CPU_STOP).
+MIGRATE, STOP = 0x100, 0x101
 ORDERS = {
     "6.12": ("rcu", "capabilities", "alive"),
     "v3": ("capabilities", "alive", "rcu"),
@@ -48,6 +51,7 @@ class Secondary:
         self._faults = faults
         self._base = base
         self._syncs_alive = syncs_alive
+        self.migrated: Callable[[], Task] | None = None  # the task of MIGRATE
 
     def start_kernel(self, cpu: int) -> HostTask:
         """secondary_start_kernel() on the PE of ``cpu``. Who it is, it learns from its task alone."""
@@ -75,16 +79,30 @@ class Secondary:
         return None
 
     def _idle(self, cpu: int, me: int) -> Task:
-        # cpu_startup_entry(CPUHP_AP_ONLINE_IDLE), the idle loop and the hotplug thread that runs out of it.
+        # cpu_startup_entry(CPUHP_AP_ONLINE_IDLE).
         core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
         yield from core.update_sync_state(me, SyncState.SYNC_STATE_ONLINE)
         yield Store(data.rcu(me), 0, 4)
         yield Store(data.done(me), 1, 4)
         actor.outcome = "online" if me == cpu else f"runs as CPU{me}"
+        yield from self.hotplug_thread(cpu, me)
+
+    def hotplug_thread(self, cpu: int, me: int) -> Task:
+        """The idle loop on the PE of ``cpu``, which is CPU ``me``, and the hotplug thread beside it.
+
+        Does not return.
+        """
+        core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
         state = Cpuhp.CPUHP_AP_ONLINE_IDLE
         while True:
             request = yield LoadUntil(data.request(me), 4)
             yield Store(data.request(me), 0, 4)
+            if request == MIGRATE:
+                assert self.migrated is not None
+                yield from self.migrated()
+            if request == STOP:
+                yield Store(data.online(me), 0, 1)
+                yield Park("stopped")
             target = Cpuhp(request - 1)
             result = yield from core.run_thread(me, state, max(target, Cpuhp.CPUHP_AP_ONLINE_IDLE))
             if not result:

@@ -7,7 +7,7 @@ memory models apply to it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from emu.actor import HostTask
@@ -44,6 +44,7 @@ class Smp:
         self._strategy = strategy
         self._method = method
         self._faults = faults
+        self.reboot: Callable[[], Generator[Operation, Any, None]] | None = None  # what comes after all that
 
     def boot_cpu(
         self,
@@ -75,6 +76,8 @@ class Smp:
             yield from self._cycle(secondaries)
         if actions:
             yield from hotplug.run(actions)
+        if self.reboot:
+            yield from self.reboot()
         yield Park("online")
         return None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Protocol
 
 from emu.host.guest import Guest
@@ -22,8 +22,8 @@ class EnableMethod(Protocol):
     why_serial: str  # why CPUs may not be kicked before earlier ones have left; nothing: they may
     can_die: bool  # a CPU can be switched off again
 
-    def power_on(self, machine: Machine) -> None:
-        """Put the secondaries where firmware leaves them at reset."""
+    def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
+        """Put the secondaries of ``cpus`` where firmware leaves them at reset."""
         ...
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
@@ -71,10 +71,10 @@ class PerCpu:
         self.why_serial = next((method.why_serial for method in kinds if method.why_serial), "")
         self.can_die = all(method.can_die for method in kinds)
 
-    def power_on(self, machine: Machine) -> None:
+    def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """Each kind for its own CPUs."""
         for method in self._kinds:
-            method.power_on(machine)
+            method.power_on(machine, cpus)
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """The CPU's."""

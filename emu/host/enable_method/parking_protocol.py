@@ -6,7 +6,7 @@ arch/arm64/kernel/acpi_parking_protocol.c.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from emu.actor import HostTask
@@ -31,10 +31,10 @@ class ParkingProtocol:
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
 
-    def power_on(self, machine: Machine) -> None:
+    def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """At reset every secondary sleeps at its mailbox until an interrupt comes."""
         for cpu in self._guest.secondaries:
-            if self._guest.method_of(cpu) == NAME:
+            if cpu in cpus and self._guest.method_of(cpu) == NAME:
                 machine.memory.write(self._guest.data.mailbox(cpu), 4, _NOBODY)
                 machine.start_task(cpu, self._firmware_loop(cpu))
 

@@ -5,7 +5,7 @@ Source: Linux v6.12 arch/arm64/kernel/psci.c, drivers/firmware/psci/psci.c.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from emu.arch.psci import Affinity, Function, Return
@@ -36,7 +36,7 @@ class PsciOperations:
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
 
-    def power_on(self, machine: Machine) -> None:
+    def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """PSCI firmware keeps the secondaries off."""
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:

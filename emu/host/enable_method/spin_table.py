@@ -6,7 +6,7 @@ goes back to INVALID_HWID once the CPU is up.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from emu.actor import HostTask
@@ -31,10 +31,10 @@ class SpinTable:
         self._pen_pa = guest.subject.pa("secondary_holding_pen")
         self._release_pa = guest.subject.pa("secondary_holding_pen_release")
 
-    def power_on(self, machine: Machine) -> None:
+    def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """At reset every secondary runs firmware's loop, waiting for its release address to be set."""
         for cpu in self._guest.secondaries:
-            if self._guest.method_of(cpu) == NAME:
+            if cpu in cpus and self._guest.method_of(cpu) == NAME:
                 machine.start_task(cpu, self._firmware_loop(cpu))
 
     def _firmware_loop(self, cpu: int) -> HostTask:

@@ -1,0 +1,220 @@
+"""kexec: the end of one boot, and the next one on the CPU that is left.
+
+Linux v6.12 kernel/kexec_core.c (kernel_kexec), kernel/cpu.c (smp_shutdown_nonboot_cpus) and
+arch/arm64/kernel: machine_kexec.c, relocate_kernel.S, smp.c (cpus_are_stuck_in_kernel, smp_send_stop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emu.arch.mpidr import INVALID_HWID, hwid
+from emu.case import Case
+from emu.errors import InvalidCase, Untestable
+from emu.host.cpuhp import Core, SyncState
+from emu.host.enable_method import EnableMethod
+from emu.host.guest import Guest
+from emu.host.parameters import FIRST_BOOT_ONLY, parse_parameters
+from emu.host.platform import Loaded, Setting, id_registers_of
+from emu.host.psci import Psci
+from emu.host.secondary import MIGRATE, STOP, Secondary
+from emu.host.smp_init_cpus import LogicalMap
+from emu.machine import Machine
+from emu.operation import Copy, Enter, Load, LoadUntil, Log, Operation, Store
+
+Task = Generator[Operation, Any, None]
+
+STUCK = "Can't kexec: CPUs are stuck in the kernel."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What boots next, loaded with ``cpu`` as its boot CPU: a logical number of the first boot."""
+
+    loaded: Loaded
+    cpu: int
+
+    @property
+    def name(self) -> str:
+        """The second subject, as the case names it."""
+        return self.loaded.setting.case.subject
+
+
+def parse_kexec(text: str) -> tuple[str, int]:
+    """Return (subject, logical CPU) of ``SUBJECT[@CPU]``.
+
+    :raises InvalidCase: no subject
+    """
+    subject, at, cpu = text.rpartition("@")
+    if not at or not cpu.isdecimal():
+        subject, cpu = text, "0"
+    if not subject:
+        raise InvalidCase(f"kexec={text}: SUBJECT or SUBJECT@CPU")
+    return subject, int(cpu)
+
+
+def plan_kexec(setting: Setting, first: LogicalMap, load: Callable[[Setting], Loaded]) -> Plan:
+    """Load what boots after the first boot of ``setting``, whose CPUs are ``first``.
+
+    The second boot has its own bring-up and no ``--cycle`` or ``--hotplug``, and of the kernel parameters not
+    those that bound the number of CPUs. A fault stays with its CPU.
+
+    :raises EmuError: there is no such CPU, or no such subject
+    """
+    subject, cpu = parse_kexec(setting.case.kexec)
+    if cpu not in first.possible:
+        possible = ", ".join(f"CPU{number}" for number in sorted(first.possible))
+        raise InvalidCase(f"kexec={setting.case.kexec}: CPU{cpu} is none of the first boot's {possible}")
+    case = _second_case(setting.case, subject)
+    topology = setting.topology
+    if cpu:
+        listed = [entry.hwid for entry in topology.cpus]
+        topology = replace(topology, boot_cpu=listed.index(first.hwids[cpu]))
+    parameters = parse_parameters(case.append)
+    second = Setting(case, topology, parameters, {}, setting.trace, setting.record)
+    loaded = load(second)
+    if setting.faults:
+        number_of = {number: cpu for cpu, number in enumerate(loaded.logical.hwids)}
+        faults = {
+            number_of[first.hwids[old]]: found
+            for old, found in setting.faults.items()
+            if first.hwids[old] in number_of
+        }
+        loaded = load(replace(second, faults=faults))
+    return Plan(loaded, cpu)
+
+
+def _second_case(case: Case, subject: str) -> Case:
+    append = " ".join(word for word in case.append.split() if word.partition("=")[0] not in FIRST_BOOT_ONLY)
+    return replace(
+        case,
+        subject=subject,
+        append=append,
+        system_map=case.system_map if subject == case.subject else "",
+        bringup="auto",
+        base="auto",
+        cycle=0,
+        hotplug="",
+        kexec="",
+    )
+
+
+class Kexec:
+    """The end of the first boot, as host tasks; ``start`` makes the host's part of the second one."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        machine: Machine,
+        guest: Guest,
+        core: Core,
+        method: EnableMethod,
+        secondary: Secondary,
+        *,
+        force: bool,
+        start: Callable[[Guest, Sequence[int]], None],
+    ) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._guest = guest
+        self._core = core
+        self._method = method
+        self._secondary = secondary
+        self._force = force
+        self._start = start
+        secondary.migrated = self._kernel_kexec
+
+    def reboot(self) -> Task:
+        """On CPU 0, after the first boot: let the chosen CPU do the rest. Returns when the kernel refuses."""
+        machine, data, cpu = self._machine, self._guest.data, self._plan.cpu
+        stuck = yield Load(data.stuck, 4)
+        if stuck and not self._force:  # machine_kexec_prepare()
+            yield Log(STUCK)
+            return
+        online = yield Load(data.online(cpu), 1)
+        if not online:
+            machine.end_boot(0)
+            machine.stopped = f"kexec: CPU{cpu} is not online after the first boot"
+            return
+        machine.actors[0].outcome = "online"
+        if not cpu:
+            yield from self._kernel_kexec()
+        yield Store(data.sync_state(0), SyncState.SYNC_STATE_ONLINE, 4)  # boot_cpu_hotplug_init()
+        yield Store(data.request(cpu), MIGRATE, 4)  # migrate_to_reboot_cpu()
+        yield from self._secondary.hotplug_thread(0, 0)
+
+    def _kernel_kexec(self) -> Task:
+        # On the chosen CPU.
+        cpu = self._plan.cpu
+        self._machine.end_boot(cpu)
+        yield Log("kexec_core: Starting new kernel")
+        yield from self._take_others_down(cpu)
+        yield Log("Bye!")
+        for segment in self._plan.loaded.subject.segments:  # arm64_relocate_new_kernel
+            yield Copy(segment.pa, segment.data + bytes(segment.size - len(segment.data)))
+        hwid_now = self._guest.hwids[cpu]
+        yield Log(f"emu: kexec: {self._plan.name} boots on CPU{cpu}, hwid {hwid_now:#x}: CPU0 from now on")
+        yield Enter(self._begin)
+
+    def _take_others_down(self, cpu: int) -> Task:
+        # smp_shutdown_nonboot_cpus(). With --force, CPUs that cannot be switched off are stopped as before a
+        # crash kernel: smp_send_stop().
+        data = self._guest.data
+        if not self._method.can_die:
+            yield Log("SMP: stopping secondary CPUs")
+        for other in range(len(self._guest.hwids)):
+            online = yield Load(data.online(other), 1)
+            if other == cpu or not online:
+                continue
+            if self._method.can_die:
+                error = yield from self._core.cpu_down(other)
+                if error:
+                    yield Log(f"Failed to offline CPU{other} - error={error}")
+            else:
+                yield Store(data.request(other), STOP, 4)
+                yield LoadUntil(data.online(other), 1, 0)
+
+    def _begin(self) -> None:
+        # Between two picks: the machine as the second subject finds it, and its primary's boot.
+        machine, loaded = self._machine, self._plan.loaded
+        order = machine.begin_boot(self._order(loaded.logical))
+        firmware = machine.firmware
+        assert isinstance(firmware, Psci)
+        firmware.renumber(machine, order, loaded.setting.faults)
+        for number, entry in enumerate(loaded.logical.cpus):
+            if entry is not None:
+                registers = id_registers_of(loaded.setting, number, entry, loaded.id_registers)
+                machine.set_id_registers(number, registers)
+        at_reset = [number for number in range(1, len(order)) if not machine.has_run(number)]
+        try:
+            with machine.unobserved():
+                guest = loaded.place(machine)
+        except Untestable as error:
+            machine.end(0, "its primary did not boot")
+            machine.stopped = f"kexec: {error}"
+            return
+        self._start(guest, at_reset)
+
+    def _order(self, logical: LogicalMap) -> list[int]:
+        # The machine's CPU of each new logical number; one that the first kernel had no number for is added.
+        machine = self._machine
+        holes = [cpu for cpu, actor in enumerate(machine.actors) if actor.pe.mpidr == INVALID_HWID]
+        found = {
+            hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors) if cpu not in set(holes)
+        }
+        order = []
+        for entry in logical.cpus:
+            if entry is None:
+                mine = holes.pop(0) if holes else None
+            else:
+                mine = found.get(hwid(entry.mpidr))
+            if mine is None:
+                mine = len(machine.actors)
+                if entry is None:
+                    machine.add_cpu(INVALID_HWID, 0, {})
+                else:
+                    machine.add_cpu(entry.mpidr, entry.midr, {})
+            order.append(mine)
+        return order
