@@ -7,10 +7,12 @@ arch_unregister_cpu), drivers/base/core.c (device_online, device_offline), kerne
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from emu.host.cpuhp import Core, Cpuhp
+from emu.host.data import PER_CPU
 from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.lookup_table import entry_pa, write_entry
@@ -50,7 +52,7 @@ class Hotplug:
         self._mapped = set(guest.logical.possible)
         self._offline: dict[int, bool] = {}  # struct device: offline
         self._warned = False  # pr_err_once()
-        self._noted: dict[int, tuple[int, ...]] = {}
+        self._noted: dict[int, tuple[int, int, int, int, int, bool]] = {}
         self._actions: dict[str, Callable[[int], Step]] = {
             "add": self._add,
             "remove": lambda cpu: self._eject(cpu, present=True),
@@ -220,24 +222,35 @@ class Hotplug:
 
     def _note_masks(self) -> None:
         # Every CPU whose masks or table entry are not as last noted. A look from outside: no operation.
-        data, memory = self._guest.data, self._machine.memory
-        for cpu in sorted(self._guest.logical.possible):
+        guest, design, trace = self._guest, self._guest.design, self._machine.trace
+        rows = self._rows()
+        for cpu in sorted(guest.logical.possible):
+            row = rows[cpu]
+            if self._noted.get(cpu) == row:
+                continue
+            self._noted[cpu] = row
+            online, present, enabled, entry, sta, mapped = row
             mask = Mask.POSSIBLE
-            for pa, bit in (
-                (data.present(cpu), Mask.PRESENT),
-                (data.enabled(cpu), Mask.ENABLED),
-                (data.online(cpu), Mask.ONLINE),
+            for is_set, bit in (
+                (present, Mask.PRESENT),
+                (enabled, Mask.ENABLED),
+                (online, Mask.ONLINE),
+                (sta & STA_PRESENT, Mask.STA_PRESENT),
+                (sta & STA_ENABLED, Mask.STA_ENABLED),
+                (mapped, Mask.MAPPED),
+                (design.lookup_table is not None and design.table_clean_to_poc, Mask.CLEAN),
             ):
-                mask |= bit if memory.read(pa, 1) else Mask(0)
-            sta = self._vmm.sta[cpu]
-            mask |= Mask.STA_PRESENT if sta & STA_PRESENT else Mask(0)
-            mask |= Mask.STA_ENABLED if sta & STA_ENABLED else Mask(0)
-            mask |= Mask.MAPPED if cpu in self._mapped else Mask(0)
-            pa = entry_pa(self._guest, cpu)
-            if pa and self._guest.design.table_clean_to_poc:
-                mask |= Mask.CLEAN
-            row = (int(mask), pa, self._guest.hwids[cpu], memory.read(pa, 8) if pa else 0)
-            if self._noted.get(cpu) != row:
-                self._noted[cpu] = row
-                size, entry, hwid, value = row
-                self._machine.trace.add(Kind.MASKS, cpu, size, entry, hwid, value)
+                mask |= bit if is_set else Mask(0)
+            trace.add(Kind.MASKS, cpu, mask, entry_pa(guest, cpu), guest.hwids[cpu], entry)
+
+    def _rows(self) -> list[tuple[int, int, int, int, int, bool]]:
+        # Of each CPU: online, present, enabled, table entry, _STA, mapped. In bulk: there may be 4096.
+        guest, data, memory = self._guest, self._guest.data, self._machine.memory
+        cpus, first = len(guest.hwids), data.online(0)
+        words = memory.read_bytes(first, PER_CPU * cpus - 8)
+        bits = [words[pa(0) - first :: PER_CPU] for pa in (data.online, data.present, data.enabled)]
+        table_pa = entry_pa(guest, 0)
+        entries = memory.read_bytes(table_pa, 8 * cpus) if table_pa else bytes(8 * cpus)
+        sta = [self._vmm.sta.get(cpu, 0) for cpu in range(cpus)]
+        mapped = [cpu in self._mapped for cpu in range(cpus)]
+        return list(zip(*bits, struct.unpack(f"<{cpus}Q", entries), sta, mapped, strict=True))
