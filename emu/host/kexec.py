@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from emu.arch.mpidr import INVALID_HWID, hwid
@@ -155,7 +156,8 @@ class Kexec:
         for segment in self._plan.loaded.subject.segments:  # arm64_relocate_new_kernel
             yield Copy(segment.pa, segment.data + bytes(segment.size - len(segment.data)))
         hwid_now = self._guest.hwids[cpu]
-        yield Log(f"emu: kexec: {self._plan.name} boots on CPU{cpu}, hwid {hwid_now:#x}: CPU0 from now on")
+        name = Path(self._plan.name).name
+        yield Log(f"emu: kexec: {name} boots on CPU{cpu}, hwid {hwid_now:#x}: CPU0 from now on")
         yield Enter(self._begin)
 
     def _take_others_down(self, cpu: int) -> Task:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from emu.actor import State
+from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.host.build import Boot
+from emu.host.kexec import parse_kexec
 from emu.operation import Kind, Register
 from emu.report.disassembly import disassemble
 from emu.verdict import Verdict
@@ -31,18 +33,18 @@ class CpuOutcome:
 def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
     """Return the CPUs by logical number."""
     tasks: dict[int, int] = {}
-    for kind, _size, cpu, _pc, pa, value in boot.machine.trace.rows():
+    for kind, _size, cpu, _pc, pa, value in boot.machine.trace.boots()[-1]:
         if kind == Kind.REGISTER and pa == Register.SP_EL0:
             tasks[cpu] = value
     found = []
     for cpu, actor in enumerate(boot.machine.actors):
         at = "" if actor.task is not None or actor.outcome == "off" else _place(boot, cpu)
         task = tasks.get(cpu) if actor.landings else None
-        hole = boot.guest.logical.cpus[cpu] is None
-        hwid = None if hole else boot.guest.hwids[cpu]
+        hole = actor.pe.mpidr == INVALID_HWID
+        number = None if hole else hwid(actor.pe.mpidr)
         outcome = "hole" if hole else actor.outcome
         counters = actor.pe.counters.as_dict()
-        found.append(CpuOutcome(cpu, hwid, outcome, at, actor.landings, task, counters))
+        found.append(CpuOutcome(cpu, number, outcome, at, actor.landings, task, counters))
     return found
 
 
@@ -56,6 +58,23 @@ def _place(boot: Boot, cpu: int) -> str:
     if not boot.machine.memory.contains(pa, 4):
         return where
     return f"{where}: {disassemble(boot.machine.memory.read(pa, 4), va)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reentry:
+    """The boot after kexec: what boots, and ``cpu``, the number that its boot CPU had before."""
+
+    subject: str
+    cpu: int
+    hwid: int
+
+
+def reentry(boot: Boot) -> Reentry | None:
+    """Return what booted after the first boot, or None."""
+    for kind, _size, cpu, _pc, _pa, value in boot.machine.trace.rows():
+        if kind == Kind.REENTRY and cpu == 0:
+            return Reentry(parse_kexec(boot.case.kexec)[0], value, hwid(boot.machine.actors[0].pe.mpidr))
+    return None
 
 
 def dmesg(boot: Boot) -> list[tuple[int, str]]:
@@ -73,12 +92,14 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
     """Return the object that ``--json`` prints. VAs are hexadecimal strings: they exceed 2**53."""
     cpus = cpu_outcomes(boot)
     totals: dict[str, int] = {}
+    again = reentry(boot)
     for cpu in cpus:
         for name, count in cpu.counters.items():
             totals[name] = totals.get(name, 0) + count
     return {
         "case": boot.case.text(),
         "verdict": verdict_name(boot, verdict),
+        "reentry": asdict(again) if again else None,
         "cpus": [
             {
                 "cpu": cpu.cpu,

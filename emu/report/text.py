@@ -17,7 +17,7 @@ from emu.host.build import Boot
 from emu.host.firmware import settle
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
-from emu.report.outcome import cpu_outcomes, dmesg, verdict_name
+from emu.report.outcome import cpu_outcomes, dmesg, reentry, verdict_name
 from emu.topology import Cpu, Topology
 from emu.verdict import Verdict
 
@@ -36,7 +36,10 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     for line in _events(boot) if verbose else (_stamp(ns) + line for ns, line in dmesg(boot)):
         console.print(line)
     console.print()
-    cpus = cpu_outcomes(boot)
+    cpus, again = cpu_outcomes(boot), reentry(boot)
+    if again:
+        console.print(f"after kexec: {again.subject} on CPU0, hwid {again.hwid:#x}, which was CPU{again.cpu}")
+        console.print()
     table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
     for name in ("CPU", "hwid", "outcome", "task", "instr", "ld mmu-off", "stores", "wfe"):
         right = name not in ("hwid", "outcome", "task")
@@ -109,14 +112,16 @@ def _stamp(ns: int) -> str:
 
 def _events(boot: Boot) -> Iterator[str]:
     # One line per event, in the order of the trace.
-    symbols, offset = boot.guest.subject.symbols, boot.guest.subject.va_offset
+    subjects = [guest.subject for guest in (*boot.earlier, boot.guest)]
+    subject = subjects.pop(0)
     trace = boot.machine.trace
 
     def where(pc: int) -> str:
         location = trace.location(pc)
         if location is not None:
             return location
-        return symbols.describe(pc if pc >> 63 else (pc + offset) & (2**64 - 1))
+        va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
+        return subject.symbols.describe(va)
 
     for record in trace:
         cpu, value = record.actor, record.value
@@ -144,6 +149,12 @@ def _events(boot: Boot) -> Iterator[str]:
                     f"  CPU{cpu} takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}, "
                     f"at {where(record.pc)}"
                 )
+            case Kind.COPY:
+                yield f"  CPU{cpu} copies {value:#x} bytes to {record.pa:#x} at {where(record.pc)}"
+            case Kind.REENTRY:
+                if cpu == 0 and subjects:
+                    subject = subjects.pop(0)
+                yield f"  CPU{value} is CPU{cpu} now, and {'on' if record.size else 'off'}"
             case Kind.LAND:
                 yield f"  CPU{cpu} lands at {where(record.pc)}"
             case Kind.WAKE:
