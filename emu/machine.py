@@ -121,6 +121,7 @@ class Machine:
         self._begun = 0  # instructions, and operations of host tasks
         self._counter_reads = 0
         self._events_at_reset: dict[int, bool] = {}
+        self._has_run = {0}
         self._next_boot: Callable[[], None] | None = None
 
     # -- building ---------------------------------------------------------------------------------
@@ -155,6 +156,7 @@ class Machine:
         actor.outcome = ""
         caller = self.actors[self._current].time if self._current >= 0 else 0
         actor.time = max(actor.time, self.now, caller)
+        self._has_run.add(cpu)
         self._event(Kind.POWER_ON, cpu, entry_pa, x0)
         self._set(cpu, State.RUNNABLE)
 
@@ -270,8 +272,8 @@ class Machine:
         self._event(Kind.SHUTDOWN, cpu, 0, 0)
 
     def has_run(self, cpu: int) -> bool:
-        """Tell whether ``cpu`` has ever left firmware: it was switched on, or is the boot CPU's."""
-        return cpu in self._events_at_reset
+        """Tell whether ``cpu`` has ever left firmware: it was switched on, or was a boot CPU."""
+        return cpu in self._has_run
 
     def begin_boot(self, order: Sequence[int]) -> list[int]:
         """Let actor ``order[i]`` be logical CPU i from now on; return it with those behind that it left out.
@@ -292,6 +294,7 @@ class Machine:
         self._waiting = {new[cpu] for cpu in self._waiting}
         self._spinning = {pa: [new[cpu] for cpu in cpus] for pa, cpus in self._spinning.items()}
         self._timers[:] = [(when, number, new[cpu], action) for when, number, cpu, action in self._timers]
+        self._has_run = {0} | {new[cpu] for cpu in self._has_run}
         self._events_at_reset = {new[cpu]: event for cpu, event in self._events_at_reset.items()}
         for va in (*self._landings, *self._intercepts, self.return_va):
             self.engine.unbreak(va)
@@ -300,7 +303,8 @@ class Machine:
         self.return_va = 0
         self.engine.watched = range(0)
         for number, old in enumerate(order):
-            self._event(Kind.REENTRY, number, 0, old, size=int(self.actors[number].state is not State.OFF))
+            is_on = self.has_run(number) and self.actors[number].state is not State.OFF
+            self._event(Kind.REENTRY, number, 0, old, size=int(is_on))
         for number, actor in enumerate(self.actors):
             if actor.state is State.ENDED and actor.outcome:
                 self._event(Kind.OUTCOME, number, actor.pe.pc, self.trace.string(actor.outcome))

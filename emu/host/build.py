@@ -161,8 +161,9 @@ def _start(
     wanted = [cpu for cpu in _wanted(setting, guest) if cpu not in firmware.disabled]
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
     note_expectations(machine, guest, wanted, faults.keys() | gone)
-    for cpu in at_reset:
-        machine.actors[cpu].pe.event = bool(case.event_register)
+    for cpu, actor in enumerate(machine.actors):
+        if cpu in at_reset or actor.state is State.OFF:
+            actor.pe.event = bool(case.event_register)
     method.power_on(machine, at_reset)
     smp = Smp(machine, guest, core, kick, strategy, method, faults)
     acpi = setting.topology.firmware == "acpi"
