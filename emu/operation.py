@@ -47,7 +47,7 @@ class Kind(IntEnum):
     STOPPED = 47  # value: index into the strings: why the run was cut off
     TABLE = 48  # an entry of the table that secondaries scan; actor: its index, pc: its name in the strings
     MASKS = 49  # size: Mask bits of this CPU, pa: its hwid, value: its table entry, pc: PA of that, or 0
-    WANTED = 50  # value 1: the CPU is to come up from now on; 0: it need not any more
+    WANTED = 50  # value: Wanted bits, what is asked of this CPU from now on; 0: nothing any more
     SHUTDOWN = 51  # the kernel's end begins, on this CPU: what comes until REENTRY is no boot
     REENTRY = 52  # actor: the CPU's number in the boot that begins, value: the one before, size 1: it is on
     COPY = 53  # pa, value: PA and number of the bytes that were copied over memory
@@ -93,6 +93,13 @@ class Expect(IntEnum):
     STUCK_NO_GRAN = 10
     HWID = 11
     PEN = 12  # value: PA of secondary_holding_pen, pa: the first byte behind
+
+
+class Wanted(IntFlag):
+    """What somebody asks of a CPU after the boot."""
+
+    ARRIVE = 1  # it is started: it is to come to secondary_start_kernel
+    ONLINE = 2  # it is to come online; if not, somebody has to be told
 
 
 class Mask(IntFlag):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.operation import Expect, Kind, Register
+from emu.operation import Expect, Kind, Register, Wanted
 from emu.trace import Trace
 from emu.verdict import Finding
 
@@ -65,7 +65,7 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
             if size == Expect.SECONDARY:
                 seen.awaited = bool(value)
         elif kind == Kind.WANTED:
-            seen.awaited = bool(value)
+            seen.awaited = bool(value & Wanted.ARRIVE) or seen.awaited and value != 0
         elif kind == Kind.TAKE_OVER:
             current = boot
         elif kind == Kind.LAND:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.operation import Expect, Kind
+from emu.operation import Expect, Kind, Wanted
 from emu.trace import Trace
 from emu.verdict import Finding
 
@@ -81,7 +81,7 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
             elif what in _REASONS:
                 story.stuck[what] = range(value, pa)
         elif kind == Kind.WANTED:
-            seen.secondary = bool(value)
+            seen.secondary = bool(value & Wanted.ONLINE)
         elif kind == Kind.LAND:
             seen.landed, seen.booted = True, False
         elif kind == Kind.STOPPED:

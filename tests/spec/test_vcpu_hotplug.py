@@ -247,6 +247,21 @@ def test_kick_takes_an_online_cpu_down_to_kick_ap() -> None:
     assert done.messages == []
 
 
+def test_a_kicked_cpu_waits_to_be_brought_online() -> None:
+    done = run("v3 topology=vcpus:4 hotplug=2:add,2:kick,2:kick")
+    assert done.outcomes[2] == "in ap_sync_alive"
+    assert done.messages == []
+
+
+def test_firmwares_policy_outlives_a_kexec() -> None:
+    """The kernel's cpu-hotplug.rst: what the MADT says is read again, _STA is found again."""
+    done = run("v3 topology=vcpus:6 hotplug=4:add,4:online,1:remove kexec=v3@4")
+    assert done.messages == []
+    assert done.lines[-2:] == ["smp: Brought up 1 node, 3 CPUs", "CPU: All CPU(s) started at EL1"]
+    online = {hwid for hwid, end in zip(done.boot.guest.hwids, done.outcomes, strict=True) if end == "online"}
+    assert online == {0, 2, 4}
+
+
 def test_a_cpu_that_cannot_be_taken_down_stays() -> None:
     """acpi_scan_try_to_offline(): -EBUSY, and nothing is ejected."""
     boot = build(Case.parse("v3 topology=vcpus:4 hotplug=1:remove"))

@@ -18,7 +18,7 @@ from emu.host.guest import Guest
 from emu.host.lookup_table import entry_pa, write_entry
 from emu.host.vcpu.vmm import STA_ENABLED, STA_PRESENT, Vmm
 from emu.machine import Machine
-from emu.operation import Kind, Load, Log, Mask, Operation, Store
+from emu.operation import Kind, Load, Log, Mask, Operation, Store, Wanted
 
 Task = Generator[Operation, Any, None]
 Step = Generator[Operation, Any, int]
@@ -157,7 +157,7 @@ class Hotplug:
             self._offline[cpu] = True
         self._vmm.eject(cpu, present=present)
         if registered:
-            self._want(cpu, False)
+            self._want(cpu, Wanted(0))
             yield from self._arch_unregister_cpu(cpu)
             yield from self.unmap_cpu(cpu)
         return 0
@@ -198,8 +198,12 @@ class Hotplug:
 
     def _cpu_up(self, cpu: int, target: Cpuhp) -> Step:
         present = yield Load(self._guest.data.present(cpu), 1)
-        if present and not self._vmm.denies(cpu) and self._core.state[cpu] < Cpuhp.CPUHP_BP_KICK_AP:
-            self._want(cpu, True)
+        wanted = Wanted.ONLINE if target > Cpuhp.CPUHP_BP_KICK_AP else Wanted(0)
+        if self._core.state[cpu] < Cpuhp.CPUHP_BP_KICK_AP:
+            wanted |= Wanted.ARRIVE
+        denied = Wanted.ARRIVE in wanted and self._vmm.denies(cpu)
+        if present and wanted and not denied:
+            self._want(cpu, wanted)
         return (yield from self._core.cpu_up(cpu, target))
 
     # -- firmware's policy ------------------------------------------------------------------------
@@ -216,9 +220,9 @@ class Hotplug:
 
     # -- the trace --------------------------------------------------------------------------------
 
-    def _want(self, cpu: int, wanted: bool) -> None:
-        # From here on the oracles expect the CPU, or no longer do.
-        self._machine.trace.add(Kind.WANTED, cpu, 0, 0, 0, int(wanted))
+    def _want(self, cpu: int, wanted: Wanted) -> None:
+        # From here on the oracles expect this of the CPU.
+        self._machine.trace.add(Kind.WANTED, cpu, 0, 0, 0, wanted)
 
     def _note_masks(self) -> None:
         # Every CPU whose masks or table entry are not as last noted. A look from outside: no operation.
