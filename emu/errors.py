@@ -17,6 +17,10 @@ class InvalidCase(EmuError):
     """A case, topology or option that breaks a rule of the architecture or of the kernel."""
 
 
+class InvalidContract(InvalidCase):
+    """A contract of a lookup that does not say what it must, or says what cannot be."""
+
+
 class InvalidSubject(EmuError):
     """A file that is not what it was given as: truncated, another machine, a wrong magic."""
 

@@ -1,0 +1,124 @@
+"""Reference models: which logical CPU a lookup has to find. They share no code with what they judge.
+
+A module here with ``NAME`` and ``MODEL`` is one model; its docstring says what is right, the first line in
+short. A contract may also name a Python file with the same two (``model = "my_model.py"``).
+
+A model is asked for many MPIDRs at once. It sees the logical map (a hwid, u64, or None for each logical CPU)
+and the tables as they lie in memory, by what they hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emu.errors import InvalidCase, InvalidContract
+from emu.lookup.user_file import load_definition
+
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """One table as it lies in memory.
+
+    :ivar element: bytes of an entry, 1, 2, 4 or 8
+    :ivar data: all entries, little-endian
+    """
+
+    element: int
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.data) // self.element
+
+    def entry(self, index: int) -> int:
+        """Return entry ``index``, below ``len``, as an unsigned integer."""
+        at = index * self.element
+        return int.from_bytes(self.data[at : at + self.element], "little")
+
+    def entries(self) -> tuple[int, ...]:
+        """Return all entries as unsigned integers."""
+        return struct.unpack(f"<{len(self)}{_CODES[self.element]}", self.data)
+
+
+Tables = Mapping[str, InMemory]  # by what it holds: "hwid", "sorted-hwid" ...; of two alike the first
+ExpectedMany = Callable[[Sequence[int | None], Tables, Sequence[int]], list[int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is right.
+
+    :ivar expected_many: (logical map, tables, raw MPIDR_EL1 values) to the logical id for each of these
+        values, None where the lookup has to miss
+    :ivar needs: kinds of table that must be there
+    :ivar duplicates: it has an answer when two CPUs have one hwid
+    """
+
+    expected_many: ExpectedMany
+    needs: tuple[str, ...] = ()
+    duplicates: bool = False
+
+    def expected(self, logical_map: Sequence[int | None], tables: Tables, mpidr: int) -> int | None:
+        """Return the logical id for one raw MPIDR_EL1 (u64), or None where the lookup has to miss."""
+        return self.expected_many(logical_map, tables, (mpidr,))[0]
+
+
+def get_model(name: str) -> Model:
+    """Return the model called ``name``, or the one in that ``.py`` file.
+
+    :raises InvalidContract: there is none, or the file does not define one
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if not name.endswith(".py"):
+        raise InvalidContract(f"{name!r}: one of {', '.join(MODELS)}, or a .py file")
+    _name, model = load_definition(Path(name), "MODEL", Model)
+    return model
+
+
+def expected_many(
+    name: str, logical_map: Sequence[int | None], tables: Tables, mpidrs: Sequence[int]
+) -> list[int | None]:
+    """Return what the model called ``name`` expects for each of ``mpidrs`` (u64, raw).
+
+    :raises InvalidContract: no such model, a table that it needs is not there, or a model of the user's own
+        misbehaves
+    """
+    model = get_model(name)
+    for kind in model.needs:
+        if kind not in tables:
+            raise InvalidContract(f"model {name!r}: needs a table that holds {kind!r}")
+    if name in MODELS:
+        return model.expected_many(logical_map, tables, mpidrs)
+    try:
+        found = model.expected_many(logical_map, tables, mpidrs)
+    except InvalidCase:
+        raise
+    except Exception as error:  # theirs may raise anything
+        raise InvalidContract(f"{name}: {type(error).__name__}: {error}") from error
+    if not isinstance(found, list) or len(found) != len(mpidrs):
+        raise InvalidContract(f"{name}: one answer for each of {len(mpidrs)} MPIDRs, as a list")
+    for answer in found:
+        if answer is not None and (type(answer) is not int or not 0 <= answer < 2**64):
+            raise InvalidContract(f"{name}: {answer!r}: an answer is a logical id or None")
+    return found
+
+
+def _discover() -> dict[str, Model]:
+    # Every module here, by its model's name.
+    found: dict[str, Model] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        assert module.NAME not in found, f"two models are called {module.NAME}"
+        assert isinstance(module.MODEL, Model), info.name
+        found[module.NAME] = module.MODEL
+    return found
+
+
+MODELS: dict[str, Model] = _discover()

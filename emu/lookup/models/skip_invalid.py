@@ -1,0 +1,28 @@
+"""The first i with ``table[i] == mpidr & MPIDR_HWID_BITMASK``; an entry of all ones never matches.
+
+Entries of fewer than 8 bytes are all ones too when all their bits are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.lookup.models import Model, Tables
+
+NAME = "skip-invalid"
+
+
+def _expected_many(
+    logical_map: Sequence[int | None], tables: Tables, mpidrs: Sequence[int]
+) -> list[int | None]:
+    table = tables["hwid"]
+    invalid = (1 << 8 * table.element) - 1
+    first: dict[int, int] = {}
+    for index, entry in enumerate(table.entries()):
+        first.setdefault(entry, index)
+    first.pop(invalid, None)
+    return [first.get(mpidr & MPIDR_HWID_BITMASK) for mpidr in mpidrs]
+
+
+MODEL = Model(_expected_many, needs=("hwid",), duplicates=True)
