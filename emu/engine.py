@@ -57,8 +57,10 @@ _CPTR_TFP = 1 << 10
 _SCTLR_A = 1 << 1
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
-_FETCH_UNMAPPED = 8
-_UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21}  # UC_ERR_*_UNMAPPED to EC of the external abort
+_WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
+_FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
+# UC_ERR_*_UNMAPPED and UC_ERR_*_PROT to EC of the external abort.
+_UNMAPPED = {6: 0x25, 7: 0x25, 8: 0x21, 12: 0x25, 13: 0x25, 14: 0x21}
 
 _SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
 _VIRTUAL = (sysreg.MPIDR_EL1, sysreg.MIDR_EL1)  # what EL1 reads in them is EL2's to say
@@ -116,6 +118,7 @@ class Engine:
         self._emulate: tuple[int, int, int] | None = None
         self._error: BaseException | None = None
         self._counted = True
+        self._microseconds = 0
         self._recount = False  # blocks without the instruction counter may be about
         self._resume_at = -1
         self._exception = -1
@@ -143,7 +146,7 @@ class Engine:
         self._counter = c_uint64.from_address(engine + layout.COUNTER_IN_ENGINE)
         self._check_layout()
         self._hook(uc_module.UC_HOOK_INTR, _INTR_CB(self._on_exception))
-        fault = uc_module.UC_HOOK_MEM_UNMAPPED
+        fault = uc_module.UC_HOOK_MEM_UNMAPPED | uc_module.UC_HOOK_MEM_PROT
         self._hook(fault, _MEM_FAULT_CB(self._on_unmapped))
         self._hook(uc_module.UC_HOOK_EDGE_GENERATED, _EDGE_CB(self._on_block))
         self._on_code_cb = _CODE_CB(self._on_code)
@@ -334,6 +337,24 @@ class Engine:
             return None
         return pa.value
 
+    def protect(self, pa: int, size: int, *, read: bool, write: bool, execute: bool) -> None:
+        """Let PEs do no more than this to whole pages of memory; anything else is an external abort."""
+        self._unload()
+        allowed = (
+            read * uc_module.UC_PROT_READ | write * uc_module.UC_PROT_WRITE | execute * uc_module.UC_PROT_EXEC
+        )
+        self._uc.mem_protect(pa, size, allowed)
+
+    def nzcv(self, pe: PE) -> int:
+        """Return the flags of ``pe`` as NZCV has them: bits 31:28."""
+        self._load(pe)
+        return int(self._uc.reg_read(regs.UC_ARM64_REG_NZCV)) & 0xF000_0000
+
+    def set_nzcv(self, pe: PE, value: int) -> None:
+        """Set the flags of ``pe``: bits 31:28 of ``value``."""
+        self._load(pe)
+        self._uc.reg_write(regs.UC_ARM64_REG_NZCV, value)
+
     @property
     def code_lines(self) -> set[int]:
         """PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from."""
@@ -386,16 +407,17 @@ class Engine:
         self._load(pe)
         return self._run(pe, instructions_max)
 
-    def run_uncounted(self, pe: PE) -> Stop:
-        """Run ``pe`` until it stops, with no limit and no instruction count: twice as fast.
+    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> Stop:
+        """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast.
 
-        For a kernel's primary only, before :meth:`observe_memory`; counted and uncounted code do not mix.
-        A loop that nothing ends is given up after ``UNCOUNTED_SECONDS`` of host time.
+        Before :meth:`observe_memory` only; counted and uncounted code do not mix. A loop that nothing ends is
+        given up after so many ``seconds`` of host time, which is no result: what it was, a counted run says.
         """
         assert not self._code.observing, "counted code does not run uncounted"
         self._load(pe)
         self._counted = False
         self._recount = True
+        self._microseconds = int(seconds * 1_000_000)
         counters = pe.counters.instructions
         stop = self._run(pe, UNLIMITED)
         pe.counters.instructions = counters
@@ -458,7 +480,7 @@ class Engine:
             if self._counted:
                 error = _emu_start(handle, pc, 0, 0, limit)
             else:
-                error = _emu_start(handle, pc, 0, UNCOUNTED_SECONDS * 1_000_000, 0)
+                error = _emu_start(handle, pc, 0, self._microseconds, 0)
             begun = self._counter.value
             if self._at_site:
                 begun -= 1
@@ -475,7 +497,7 @@ class Engine:
             if self._exception >= 0:
                 return self._raised(pe)
             if error in _UNMAPPED:
-                counters.instructions -= error != _FETCH_UNMAPPED
+                counters.instructions -= error not in _FETCHES
                 return self._external_abort(pe, error)
             if error:
                 return Unsupported(f"unicorn error {error}", live_pc.value)
@@ -871,8 +893,8 @@ class Engine:
     def _external_abort(self, pe: PE, error: int) -> Stop:
         # MODEL: QEMU tells the PA, not the VA; with the MMU on FAR is marked not valid (FnV, ISS bit 10).
         ec, far = _UNMAPPED[error], self._fault_pa
-        iss = 0x10 | (1 << 6 if error == 7 else 0)
-        if error == _FETCH_UNMAPPED:
+        iss = 0x10 | (1 << 6 if error in _WRITES else 0)
+        if error in _FETCHES:
             far = pe.pc
         elif pe.mmu_on:
             iss |= 1 << 10

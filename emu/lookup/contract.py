@@ -17,7 +17,7 @@ RETURN: Place = "ret"  # the exit of a routine that returns to its caller
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """A constant for the assembler: its value unless said, and those that the regression corpus goes through."""
+    """A constant for the assembler: its value, and those that the regression corpus goes through."""
 
     default: int
     sweep: tuple[int, ...] = ()

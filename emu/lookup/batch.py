@@ -1,0 +1,147 @@
+"""A lookup asked thousands of questions in one engine entry, at the speed of translated code.
+
+The exits are overwritten with branches into the driver (:mod:`emu.lookup.driver`), which is what makes it
+fast; reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes. The code cannot store but to
+its stack, and what does not come to an exit is left to :class:`emu.lookup.single.Single`, as is every answer
+that is not the right one: this path finds, that one judges.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+
+from emu.engine import Engine
+from emu.lookup.driver import (
+    CELLS_SIZE,
+    MISSING,
+    MISSING_BIT,
+    MRS_MPIDR,
+    MRS_MPIDR_MASK,
+    RESULT_SIZE,
+    Driver,
+    mrs_tpidrro,
+)
+from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
+from emu.stops import Call, Parked, Waiting
+
+QUESTIONS_MAX = 1 << 16
+# Host time after which a batch is taken to hang. Generous: what follows is the slow path, not a verdict.
+_SECONDS = 5.0
+_NO_EXIT = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class Batch:
+    """One lookup in an engine of its own, with a driver around it."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        memory = self._memory = target.memory()
+        contract = target.contract
+        driver_pa = (target.stack_top + 2 * PAGE) & -PAGE
+        self._cells_pa = driver_pa + PAGE
+        self._questions_pa = self._cells_pa + PAGE
+        self._results_pa = self._questions_pa + 8 * QUESTIONS_MAX
+        driver = Driver(target, driver_pa, self._cells_pa)
+        assert len(driver.code) <= PAGE
+        memory.write_bytes(driver_pa, driver.code)
+        self._driver = driver
+        self._patch(driver)
+        self._engine = Engine(memory)
+        self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
+        self._protect(driver_pa)
+        # Whether not to come to an exit may be the right answer.
+        self._may_park = contract.parks or contract.missing is None
+        self._missing_index = contract.missing_index
+
+    def _patch(self, driver: Driver) -> None:
+        memory, target = self._memory, self.target
+        if target.contract.mpidr == "mpidr_el1":
+            for segment in target.subject.segments:
+                self._patch_mrs(segment.pa, segment.data)
+        exits = {target.found_pa: driver.found_pa}
+        if target.missing_pa is not None:
+            exits[target.missing_pa] = driver.missing_pa
+        for pa, to in exits.items():
+            memory.write(pa, 4, 0x1400_0000 | (to - pa) >> 2 & 0x3FF_FFFF)
+
+    def _patch_mrs(self, pa: int, data: bytes) -> None:
+        words = memoryview(data[: len(data) & -4]).cast("I")
+        low = MRS_MPIDR.to_bytes(4, "little")[1:]
+        at = data.find(low)
+        while at >= 0:
+            word = words[at >> 2] if at - 1 & 3 == 0 and at >> 2 < len(words) else 0
+            if word & MRS_MPIDR_MASK == MRS_MPIDR:
+                self._memory.write(pa + at - 1, 4, mrs_tpidrro(word))
+            at = data.find(low, at + 1)
+
+    def _protect(self, driver_pa: int) -> None:
+        engine, memory, target = self._engine, self._memory, self.target
+        engine.protect(memory.base, memory.size, read=False, write=False, execute=False)
+        if RETURN_PA in (target.found_pa,):
+            engine.protect(RETURN_PA, PAGE, read=False, write=False, execute=True)
+        for segment in target.subject.segments:
+            start = segment.pa & -PAGE
+            end = (segment.pa + segment.size + 2 * PAGE - 1) & -PAGE  # an exit may stand right behind
+            engine.protect(start, end - start, read=True, write=False, execute=True)
+        for placed in target.tables:
+            start, end = placed.pa & -PAGE, (placed.bytes_at.stop + PAGE - 1) & -PAGE
+            if target.guarded:
+                engine.protect(start, end - start, read=True, write=False, execute=False)
+        if target.contract.stack:
+            size = (target.contract.stack + PAGE - 1) & -PAGE
+            engine.protect(target.stack_top - size, size, read=True, write=True, execute=False)
+        engine.protect(driver_pa, PAGE, read=True, write=False, execute=True)
+        end = self._results_pa + RESULT_SIZE * QUESTIONS_MAX
+        engine.protect(self._cells_pa, end - self._cells_pa, read=True, write=True, execute=False)
+
+    def fill(self, logical_map: Sequence[int | None]) -> None:
+        """Write the tables for this logical map."""
+        for placed in self.target.tables:
+            self._memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
+
+    def ask(self, mpidrs: Sequence[int], expected: Sequence[int | None]) -> Iterator[int]:
+        """Ask for every MPIDR (u64); yield the places of the answers that are not as expected, in order.
+
+        :param expected: logical id of each, None when no entry matches
+        """
+        assert len(mpidrs) == len(expected) <= QUESTIONS_MAX
+        count, memory = len(mpidrs), self._memory
+        memory.write_bytes(self._questions_pa, array("Q", mpidrs).tobytes())
+        self._run(count)
+        got = memory.read_bytes(self._results_pa, RESULT_SIZE * count)
+        wanted = array("Q", bytes(RESULT_SIZE * count))
+        none = self._missing_index
+        missing = MISSING if none is None else none
+        wanted[::2] = array("Q", [missing if index is None else index for index in expected])
+        if none is None:
+            wanted[1::2] = array("Q", [MISSING_BIT if index is None else 0 for index in expected])
+        if wanted.tobytes() == got:
+            return
+        found = array("Q", got)
+        for place in range(count):
+            pair = found[2 * place], found[2 * place + 1]
+            if pair != (wanted[2 * place], wanted[2 * place + 1]):
+                parked = pair == (_NO_EXIT, 0) and expected[place] is None and self._may_park
+                if not parked:
+                    yield place
+
+    def _run(self, count: int) -> None:
+        # As often as a question ends at no exit: the next run goes on behind it.
+        memory, engine, pe = self._memory, self._engine, self._pe
+        done = 0
+        while done < count:
+            cells = (self._questions_pa + 8 * done, self._results_pa + RESULT_SIZE * done, count - done)
+            memory.write_bytes(self._cells_pa, struct.pack("<3Q", *cells))
+            engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
+            stop = engine.run_uncounted(pe, _SECONDS)
+            left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
+            done = count - left
+            if left == 0 and isinstance(stop, Call):
+                return
+            result_pa = self._results_pa + RESULT_SIZE * done
+            # Parked or asleep may be right; anything else cannot: a pattern that no exit leaves.
+            ended = isinstance(stop, Parked | Waiting)
+            memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, 0 if ended else 1))
+            done += 1

@@ -1,0 +1,197 @@
+"""A lookup asked one question at a time, with everything that its contract promises looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.arch import sysreg
+from emu.engine import Engine
+from emu.lookup.case import Question
+from emu.lookup.contract import RETURN
+from emu.lookup.target import RETURN_PA, Target, fill_table
+from emu.operation import Kind
+from emu.stops import Call, Parked, Raised, Reached, StepLimit, Stop, Waiting
+
+_NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
+_POISON = 0xA5C3_0000_0000_0000  # and the register's number: no two are alike
+_FLAGS = 0xA000_0000  # NZCV at entry: N and C
+_STACK_SLACK = 256  # bytes above SP that a callee must not touch
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a lookup did with one question.
+
+    :ivar exit: "found", "missing", or "" when it came to no exit
+    :ivar index: the index register (u64), when it came to an exit
+    :ivar instructions: retired, to the exit or to where it was stopped
+    :ivar pc: PA of the instruction at which it was stopped
+    :ivar broken: what it did that its contract does not allow, in the order in which it did it
+    :ivar why: what stopped it short of an exit
+    """
+
+    exit: str
+    index: int
+    instructions: int
+    pc: int
+    broken: tuple[str, ...]
+    why: str = ""
+
+
+class Single:
+    """One lookup in an engine of its own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        contract = target.contract
+        self.memory = target.memory()
+        self.engine = Engine(self.memory)
+        self.pe = self.engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
+        self.engine.record = self._record
+        self.engine.observe_memory()
+        self._exits = {target.found_pa: "found"}
+        if target.missing_pa is not None:
+            self._exits[target.missing_pa] = "missing"
+        for pa in self._exits:
+            self.engine.break_at(pa)
+        kept = {contract.index, *contract.may_change}
+        self._kept = [number for number in range(31) if f"x{number}" not in kept]
+        self._broken: list[str] = []
+        entries = sum(placed.count for placed in target.tables)
+        # Without a promised bound: enough for any look at every entry.
+        self.limit = target.instructions_max or 1000 + 200 * entries
+        self._stack = range(target.stack_top - contract.stack, target.stack_top)
+        self._map: tuple[int | None, ...] | None = None
+
+    def fill(self, logical_map: Sequence[int | None]) -> None:
+        """Write the tables for this logical map."""
+        self._map = tuple(logical_map)
+        for placed in self.target.tables:
+            self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
+
+    def ask(self, question: Question) -> Answer:
+        """Run the lookup once."""
+        if question.logical_map != self._map:
+            self.fill(question.logical_map)
+        engine, pe, contract = self.engine, self.pe, self.target.contract
+        pe.mpidr = question.mpidr
+        if contract.el == 2:
+            engine.override(pe, sysreg.MPIDR_EL1, question.mpidr)
+        engine.reset(pe, contract.el, self.target.entry_pa, 0)
+        given = self._registers(question)
+        for number, value in enumerate(given):
+            pe.x[number] = value
+        if contract.preserve_flags:
+            engine.set_nzcv(pe, _FLAGS)
+        self._broken = []
+        before = pe.counters.instructions
+        stop = engine.run(pe, self.limit)
+        instructions = pe.counters.instructions - before
+        if not (isinstance(stop, Reached) and stop.va in self._exits):
+            return Answer("", 0, instructions, pe.pc, tuple(self._broken), self._why(stop))
+        exit_ = self._exits[stop.va]
+        index = pe.x[int(contract.index[1:])]
+        if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
+            exit_ = "missing" if contract.missing == RETURN else exit_
+        self._compare(given)
+        return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
+
+    def _registers(self, question: Question) -> list[int]:
+        contract, target = self.target.contract, self.target
+        given = [_POISON | number for number in range(31)]
+        given.append(target.stack_top if contract.stack else _NO_STACK)
+        if RETURN in (contract.found, contract.missing):
+            given[30] = RETURN_PA
+        if contract.mpidr != "mpidr_el1":
+            given[int(contract.mpidr[1:])] = question.mpidr
+        for placed in target.tables:
+            if placed.table.base:
+                given[int(placed.table.base[1:])] = placed.pa
+            if placed.table.length:
+                given[int(placed.table.length[1:])] = placed.count
+        return given
+
+    def _compare(self, given: Sequence[int]) -> None:
+        pe = self.pe
+        for number in self._kept:
+            if pe.x[number] != given[number]:
+                self._broken.append(
+                    f"x{number} comes out as {pe.x[number]:#x}, not as it went in ({given[number]:#x})"
+                )
+        if pe.x[31] != given[31]:
+            self._broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
+        if self.target.contract.preserve_flags:
+            flags = self.engine.nzcv(pe)
+            if flags != _FLAGS:
+                self._broken.append(f"NZCV comes out as {flags >> 28:#06b}, not as it went in (0b1010)")
+
+    def _why(self, stop: Stop) -> str:
+        match stop:
+            case StepLimit():
+                return f"no exit within {self.limit} instructions"
+            case Parked():
+                return "it branches to itself"
+            case Waiting(wfi=wfi):
+                return f"it waits in {'WFI' if wfi else 'WFE'}"
+            case Raised():
+                return f"exception, ESR {stop.syndrome:#x}" + (
+                    f", FAR {stop.far:#x}" if stop.far is not None else ""
+                )
+            case Call():
+                return f"it calls firmware ({stop.conduit})"
+            case _:
+                return str(stop)
+
+    def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
+        # Every access of the code under test.
+        if kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
+            if not (pa in self._stack and pa + size - 1 in self._stack):
+                self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
+        elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
+            for placed in self.target.tables:
+                if pa in placed.bytes_at and pa + size <= placed.bytes_at.stop:
+                    return
+            if pa in self._stack or self.memory.read(pc, 4) & 0x3B00_0000 == 0x1800_0000:
+                return  # a literal is part of the code
+            self._note(f"reads {size} bytes at {self._name(pa)}, outside its tables")
+
+    def _note(self, what: str) -> None:
+        if len(self._broken) < 8:
+            self._broken.append(what)
+
+    def _name(self, pa: int) -> str:
+        # As an offset in the nearest table, where there is one: that is what its author counts in.
+        for placed in self.target.tables:
+            offset = pa - placed.pa
+            if -64 <= offset < placed.size + 64:
+                return f"{placed.table.symbol}{offset:+#x}"
+        return f"{pa:#x}"
+
+
+def judge(answer: Answer, expected: int | None, target: Target) -> str:
+    """Return what is wrong with ``answer``, or nothing.
+
+    :param expected: the logical id, or None when no entry matches
+    """
+    contract = target.contract
+    bound = target.instructions_max
+    if not answer.exit:
+        stuck = answer.why
+        if expected is not None:
+            return f"{stuck}; CPU {expected} is in the map"
+        harmless = stuck.startswith(("no exit", "it branches", "it waits"))
+        if harmless and (contract.parks or contract.missing is None):
+            return answer.broken[0] if answer.broken else ""
+        return stuck
+    if answer.exit == "found" and expected is None:
+        return f"it finds CPU {answer.index:#x}; no CPU of the map has this hwid"
+    if answer.exit == "missing" and expected is not None:
+        return f"it finds nothing; CPU {expected} is in the map"
+    if answer.exit == "found" and answer.index != expected:
+        return f"it finds CPU {answer.index:#x}, not CPU {expected}"
+    if answer.broken:
+        return answer.broken[0]
+    if bound and answer.instructions > bound:
+        return f"it takes {answer.instructions} instructions, over its bound of {bound}"
+    return ""

@@ -1,0 +1,160 @@
+"""A lookup in memory: assembled for one set of defines, its places found, its tables placed.
+
+It runs with the MMU off, at physical addresses: code that is fit to run before the MMU is on, and code that
+finds its data relative to the PC, cannot tell. The tables that the text leaves undefined lie by themselves,
+each at the end of a page with nothing behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from emu.arch.boot import DRAM_BASE, IMAGE_PA
+from emu.errors import InvalidCase, Untestable
+from emu.lookup.contract import RETURN, Contract, Place, Table
+from emu.lookup.expression import evaluate
+from emu.lookup.tables import fill, shape_of
+from emu.memory import Memory
+from emu.subject import Subject
+
+PAGE = 4096
+RETURN_PA = DRAM_BASE  # where a routine returns to: nothing else lies there
+_TABLES_PA = IMAGE_PA + (2 << 20)  # of tables that the text leaves to us
+_STACK_SIZE = 64 << 10
+
+# Assembles the subject: NR_CPUS, and the other defines together with the PAs of our tables.
+Loader = Callable[[int, Mapping[str, int]], Subject]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A table where it lies: PA of its first byte, entries, and what the contract says of it."""
+
+    table: Table
+    pa: int
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.count * self.table.element
+
+    @property
+    def bytes_at(self) -> range:
+        """PAs of its bytes."""
+        return range(self.pa, self.pa + self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A lookup for one set of defines.
+
+    :ivar defines: constants by name, NR_CPUS among them
+    :ivar entry_pa: PA, like the next two
+    :ivar missing_pa: None when there is no such place
+    :ivar instructions_max: from entry to exit; 0: no bound is promised
+    :ivar guarded: whether nothing is mapped behind each table
+    """
+
+    contract: Contract
+    subject: Subject
+    defines: Mapping[str, int]
+    entry_pa: int
+    found_pa: int
+    missing_pa: int | None
+    tables: tuple[Placed, ...]
+    instructions_max: int
+    guarded: bool
+
+    @property
+    def nr_cpus(self) -> int:
+        """CONFIG_NR_CPUS, as many logical CPUs as a map may have."""
+        return self.defines["NR_CPUS"]
+
+    @property
+    def stack_top(self) -> int:
+        """PA that SP has at entry: of a stack, or of nothing."""
+        end = max((placed.bytes_at.stop for placed in self.tables), default=_TABLES_PA)
+        return _up(max(end, *(s.pa + s.size for s in self.subject.segments))) + 16 * PAGE + _STACK_SIZE
+
+    def memory(self) -> Memory:
+        """Return memory with the code in it, and room for what else a harness puts above the stack."""
+        size = _up(self.stack_top) + PAGE - DRAM_BASE
+        memory = Memory(DRAM_BASE, size + (8 << 20))
+        for segment in self.subject.segments:
+            memory.write_bytes(segment.pa, segment.data)
+        return memory
+
+
+def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Target:
+    """Return the lookup of ``contract`` with the defines of ``changes`` in place of their defaults.
+
+    :raises InvalidCase: a define that the contract does not have, or a table of no or too many bytes
+    :raises AssemblyError: the text does not assemble
+    :raises Untestable: a place of the contract is not in the subject
+    """
+    defines = {"NR_CPUS": 256} | {name: define.default for name, define in contract.defines.items()}
+    for name in changes:
+        if name not in defines:
+            raise InvalidCase(f"{contract.source}: {name}: not one of its defines ({', '.join(defines)})")
+    defines |= changes
+    at, ours = _TABLES_PA, {}
+    for table in contract.tables:
+        size = shape_of(table, defines).count * table.element
+        at += PAGE
+        ours[table.symbol] = _up(at + size) - size
+        at = _up(at + size)
+    others = {name: value for name, value in defines.items() if name != "NR_CPUS"}
+    subject = load(defines["NR_CPUS"], others | ours)
+    end = max(segment.pa + segment.size for segment in subject.segments)
+    placed = []
+    for table in contract.tables:
+        own = subject.symbols.address(table.symbol)
+        if own is None and end > _TABLES_PA:
+            raise Untestable(f"{contract.source}: no symbol {table.symbol} in {subject.name}")
+        pa = ours[table.symbol] if own is None else _pa(subject, own)
+        placed.append(Placed(table, pa, shape_of(table, defines).count))
+    missing = contract.missing
+    elsewhere = missing is not None and missing != RETURN
+    return Target(
+        contract=contract,
+        subject=subject,
+        defines=defines,
+        entry_pa=find_place(subject, contract.entry),
+        found_pa=find_place(subject, contract.found),
+        missing_pa=find_place(subject, missing) if missing is not None and elsewhere else None,
+        tables=tuple(placed),
+        instructions_max=_bound(contract, defines),
+        guarded=all(subject.symbols.address(table.symbol) is None for table in contract.tables),
+    )
+
+
+def fill_table(placed: Placed, logical_map: Sequence[int | None], target: Target) -> bytes:
+    """Return the bytes of a table for this logical map."""
+    return fill(placed.table, logical_map, target.defines)
+
+
+def find_place(subject: Subject, place: Place) -> int:
+    """Return the PA of a label, a symbol or an address (a VA, or a PA below 2**63) of ``subject``.
+
+    :raises Untestable: it has no such symbol
+    """
+    if place == RETURN:
+        return RETURN_PA
+    return _pa(subject, place) if isinstance(place, int) else subject.pa(place)
+
+
+def _pa(subject: Subject, address: int) -> int:
+    return (address - subject.va_offset) % 2**64 if address >> 63 else address
+
+
+def _bound(contract: Contract, defines: Mapping[str, int]) -> int:
+    if not contract.instructions_max:
+        return 0
+    lengths = {table.length: evaluate(table.count, defines) for table in contract.tables if table.length}
+    return evaluate(contract.instructions_max, {**defines, **lengths})
+
+
+def _up(pa: int) -> int:
+    return (pa + PAGE - 1) & -PAGE
