@@ -18,14 +18,15 @@ NAME = "permutation"
 def _expected_many(
     logical_map: Sequence[int | None], tables: Tables, mpidrs: Sequence[int]
 ) -> list[int | None]:
-    hwids, cpus = tables["sorted-hwid"].entries(), tables["sorted-cpu"].entries()
-    none = (1 << 8 * tables["sorted-cpu"].element) - 1
+    hwids, cpus = tables["sorted-hwid"].entries(), tables["sorted-cpu"]
+    none = (1 << 8 * cpus.element) - 1
     found: list[int | None] = []
     for mpidr in mpidrs:
         hwid = mpidr & MPIDR_HWID_BITMASK
         index = bisect_left(hwids, hwid)
-        hit = index < min(len(hwids), len(cpus)) and hwids[index] == hwid and cpus[index] != none
-        found.append(cpus[index] if hit else None)
+        hit = index < min(len(hwids), len(cpus)) and hwids[index] == hwid
+        cpu = cpus.entry(index) if hit else none
+        found.append(None if cpu == none else cpu)
     return found
 
 

@@ -33,7 +33,7 @@ class Hash:
     bits: int
 
     def bucket(self, mpidr: int) -> int:
-        """Return the hash of ``mpidr`` (u64), ``0 <= hash < 1 << bits`` when its level bits are in the mask."""
+        """Return the hash of ``mpidr`` (u64), ``0 <= hash < 1 << bits``."""
         kept = mpidr & self.mask
         first, second, third, fourth = self.shifts
         return (
