@@ -66,8 +66,8 @@ def plan_kexec(setting: Setting, first: LogicalMap, load: Callable[[Setting], Lo
     """
     subject, cpu = parse_kexec(setting.case.kexec)
     if cpu not in first.possible:
-        possible = ", ".join(f"CPU{number}" for number in sorted(first.possible))
-        raise InvalidCase(f"kexec={setting.case.kexec}: CPU{cpu} is none of the first boot's {possible}")
+        count = len(first.possible)
+        raise InvalidCase(f"kexec={setting.case.kexec}: the first boot has no CPU{cpu}, of {count} possible")
     case = _second_case(setting.case, subject)
     topology = setting.topology
     if cpu:
@@ -134,12 +134,12 @@ class Kexec:
         if stuck and not self._force:  # machine_kexec_prepare()
             yield Log(STUCK)
             return
+        machine.actors[0].outcome = "online"
         online = yield Load(data.online(cpu), 1)
         if not online:
             machine.end_boot(0)
             machine.stopped = f"kexec: CPU{cpu} is not online after the first boot"
             return
-        machine.actors[0].outcome = "online"
         if not cpu:
             yield from self._kernel_kexec()
         yield Store(data.sync_state(0), SyncState.SYNC_STATE_ONLINE, 4)  # boot_cpu_hotplug_init()
