@@ -281,8 +281,8 @@ class Machine:
         The boot before is forgotten: landings, intercepts, watched stores, counters. Power states, what PEs
         execute, event registers and clocks are kept.
         """
-        rest = [cpu for cpu in range(len(self.actors)) if cpu not in set(order)]
-        order = [*order, *rest]
+        named = set(order)
+        order = [*order, *(cpu for cpu in range(len(self.actors)) if cpu not in named)]
         new = {old: number for number, old in enumerate(order)}
         self.actors = [self.actors[old] for old in order]
         for number, actor in enumerate(self.actors):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -152,13 +152,13 @@ def _start(
     possible = sorted(logical.possible)
     secondaries = possible[1:]
     if at_reset is None:
-        firmware.disabled = {cpu for cpu in secondaries if not guest.cpu(cpu).enabled}
+        firmware.disabled = _disabled(guest)
         at_reset = range(len(machine.actors))
     for cpu in possible:
         # v6.12 takes a CPU that firmware has not enabled for present, and is DENIED when it kicks it.
         present = cpu not in firmware.disabled or case.base == "6.12"
         machine.memory.write(guest.data.present(cpu), 1, int(present))
-    wanted = [cpu for cpu in _wanted(setting, guest) if cpu not in firmware.disabled]
+    wanted = _wanted(setting, guest, firmware.disabled)
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
     note_expectations(machine, guest, wanted, faults.keys() | gone)
     for cpu, actor in enumerate(machine.actors):
@@ -195,10 +195,14 @@ def _maxcpus(setting: Setting, guest: Guest) -> int:
     return len(guest.logical.possible) if maxcpus is None else maxcpus
 
 
-def _wanted(setting: Setting, guest: Guest) -> list[int]:
-    # The secondaries that the boot is to bring up, and firmware has enabled.
-    possible = sorted(guest.logical.possible)
-    enabled = [cpu for cpu in possible[1:] if guest.cpu(cpu).enabled]
+def _disabled(guest: Guest) -> set[int]:
+    # The secondaries that firmware has not enabled, as it says at boot.
+    return {cpu for cpu in guest.logical.possible if cpu and not guest.cpu(cpu).enabled}
+
+
+def _wanted(setting: Setting, guest: Guest, disabled: Collection[int]) -> list[int]:
+    # The secondaries that the boot is to bring up.
+    enabled = [cpu for cpu in sorted(guest.logical.possible)[1:] if cpu not in disabled]
     return enabled[: max(_maxcpus(setting, guest) - 1, 0)]
 
 
@@ -210,7 +214,7 @@ def _check_kexec(setting: Setting, guest: Guest, method: EnableMethod, plan: Pla
             f"kexec={case.kexec}: {STUCK.removesuffix('.')} (enable-method {method.name} cannot switch them "
             "off); --force stops them and goes on"
         )
-    if plan.cpu and plan.cpu not in _wanted(setting, guest) and not case.hotplug:
+    if plan.cpu and plan.cpu not in _wanted(setting, guest, _disabled(guest)) and not case.hotplug:
         raise InvalidCase(f"kexec={case.kexec}: CPU{plan.cpu} is not online after the first boot")
 
 

@@ -202,10 +202,9 @@ class Kexec:
     def _order(self, logical: LogicalMap) -> list[int]:
         # The machine's CPU of each new logical number; one that the first kernel had no number for is added.
         machine = self._machine
-        holes = [cpu for cpu, actor in enumerate(machine.actors) if actor.pe.mpidr == INVALID_HWID]
-        found = {
-            hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors) if cpu not in set(holes)
-        }
+        mpidrs = [actor.pe.mpidr for actor in machine.actors]
+        holes = [cpu for cpu, mpidr in enumerate(mpidrs) if mpidr == INVALID_HWID]
+        found = {hwid(mpidr): cpu for cpu, mpidr in enumerate(mpidrs) if mpidr != INVALID_HWID}
         order = []
         for entry in logical.cpus:
             if entry is None:

@@ -165,8 +165,11 @@ def test_a_vcpu_that_was_removed_stays_away() -> None:
 
 def test_a_vcpu_that_was_added_may_boot_the_next_subject() -> None:
     done = run("v3 topology=vcpus hotplug=4:add,4:online kexec=v3@4")
-    assert done.outcomes[0] == "online"
+    assert done.messages == []
+    assert done.outcomes == ["online"] * 5 + ["off"] * 3
     assert hwids(done)[:2] == [4, 0]
+    one_more = run("v3 topology=vcpus hotplug=4:add kexec=v3@1")
+    assert one_more.outcomes == ["online"] * 5 + ["off"] * 3
 
 
 # -- the same at any grain, and again ----------------------------------------------------------------------
