@@ -10,7 +10,7 @@ import click
 
 from emu.errors import EmuError
 
-_COMMANDS = {"boot": "emu.cli.boot", "info": "emu.cli.info"}
+_COMMANDS = {"boot": "emu.cli.boot", "info": "emu.cli.info", "lookup": "emu.cli.lookup"}
 
 
 class _Lazy(click.Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,12 +22,65 @@ class Question:
     logical_map: tuple[int | None, ...]
     mpidr: int
 
+
+@dataclass(frozen=True, slots=True)
+class LookupCase:
+    """One question to one lookup, as a line of text: ``rfc nr-cpus=1 map=- mpidr=0x80000000``.
+
+    :ivar subject: a design's name or a path
+    :ivar contract: path of a TOML; nothing: what belongs to the subject
+    :ivar system_map: path; symbols of a kernel
+    """
+
+    subject: str
+    nr_cpus: int
+    question: Question
+    contract: str = ""
+    system_map: str = ""
+
     def text(self) -> str:
-        """Return ``map=HWID,-,HWID mpidr=MPIDR``; trailing holes are left out."""
-        hwids = list(self.logical_map)
+        """Return the line; trailing holes of the map are left out."""
+        hwids = list(self.question.logical_map)
         while hwids and hwids[-1] is None:
             hwids.pop()
-        return f"map={format_map(hwids)} mpidr={self.mpidr:#x}"
+        parts = [shlex.quote(self.subject), f"nr-cpus={self.nr_cpus}"]
+        if self.contract:
+            parts.append(f"contract={shlex.quote(self.contract)}")
+        if self.system_map:
+            parts.append(f"system-map={shlex.quote(self.system_map)}")
+        parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
+        return " ".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> LookupCase:
+        """Return the case that ``text`` describes.
+
+        :raises InvalidCase: an unknown key, or a value of the wrong type
+        """
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise InvalidCase(f"case {text!r}: {error}") from None
+        keys = ("nr-cpus", "contract", "system-map", "map", "mpidr")
+        values = {}
+        for word in words[1:]:
+            key, equals, value = word.partition("=")
+            if not equals or key not in keys:
+                raise InvalidCase(f"case: {word}: not one of {', '.join(keys)} with =VALUE")
+            values[key] = value
+        for key in ("nr-cpus", "mpidr"):
+            if key not in values or not words:
+                raise InvalidCase(f"case {text!r}: a subject, then {key}=...")
+        return cls(
+            words[0],
+            parse_u64(values["nr-cpus"], "case: nr-cpus"),
+            Question(
+                parse_map(values.get("map", ""), "case: map"),
+                parse_u64(values["mpidr"], "case: mpidr"),
+            ),
+            values.get("contract", ""),
+            values.get("system-map", ""),
+        )
 
 
 def format_map(hwids: Sequence[int | None]) -> str:
@@ -40,7 +94,7 @@ def parse_map(text: str, where: str) -> tuple[int | None, ...]:
     :raises InvalidCase: an entry that is neither ``-`` nor a u64
     """
     hwids: list[int | None] = []
-    for index, word in enumerate(text.split(",") if text else ()):
+    for index, word in enumerate(text.split(",") if text else []):
         hwids.append(None if word == HOLE else parse_u64(word, f"{where}[{index}]"))
     return tuple(hwids)
 

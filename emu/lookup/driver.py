@@ -34,7 +34,8 @@ def _bitmask(ones: int, rotation: int) -> tuple[int, int]:
 
 
 # One for each register: bits 63 and 40 set and not aligned, so that none is an address of anything.
-POISONS = [_bitmask(25 + number, 1 + (25 + number) // 2) for number in range(31)]
+_POISONS = [_bitmask(25 + number, 1 + (25 + number) // 2) for number in range(31)]
+DRIVER_POISONS = tuple(value for value, _fields in _POISONS)  # X0..X30, u64
 
 
 def mrs_tpidrro(word: int) -> int:
@@ -117,7 +118,7 @@ class Driver:
         if contract.preserve_flags:
             self._load_constant(24, _FLAGS)
             self._emit(_MSR_NZCV | 24)
-        for number, (_value, fields) in enumerate(POISONS):
+        for number, (_value, fields) in enumerate(_POISONS):
             self._emit(0xB200_0000 | fields | 31 << 5 | number)  # mov xN, #poison
         for number, value in self._inputs.items():
             if value is None:
@@ -131,7 +132,7 @@ class Driver:
         index, contract = self._index, self._contract
         kept = self._kept
         for number in kept:
-            self._emit(0xD200_0000 | POISONS[number][1] | number << 5 | number)  # eor: 0 when intact
+            self._emit(0xD200_0000 | _POISONS[number][1] | number << 5 | number)  # eor: 0 when intact
         free = [number for number in range(31) if number != index and number not in self._inputs]
         folded = kept[0] if kept else None
         for number in kept[1:]:

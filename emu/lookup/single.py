@@ -9,12 +9,14 @@ from emu.arch import sysreg
 from emu.engine import Engine
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
+from emu.lookup.driver import DRIVER_POISONS
 from emu.lookup.target import RETURN_PA, Target, fill_table
 from emu.operation import Kind
 from emu.stops import Call, Parked, Raised, Reached, StepLimit, Stop, Waiting
 
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
-_POISON = 0xA5C3_0000_0000_0000  # and the register's number: no two are alike
+# What X0..X30 hold where they hold nothing: no two alike, none an address. The batch has the second.
+POISONS = (tuple(0xA5C3_0000_0000_0000 | number for number in range(31)), DRIVER_POISONS)
 _FLAGS = 0xA000_0000  # NZCV at entry: N and C
 _STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
@@ -70,8 +72,8 @@ class Single:
         for placed in self.target.tables:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
-    def ask(self, question: Question) -> Answer:
-        """Run the lookup once."""
+    def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> Answer:
+        """Run the lookup once; ``poisons`` are X0..X30 (u64) where the contract puts nothing."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
         engine, pe, contract = self.engine, self.pe, self.target.contract
@@ -79,7 +81,7 @@ class Single:
         if contract.el == 2:
             engine.override(pe, sysreg.MPIDR_EL1, question.mpidr)
         engine.reset(pe, contract.el, self.target.entry_pa, 0)
-        given = self._registers(question)
+        given = self._registers(question, poisons)
         for number, value in enumerate(given):
             pe.x[number] = value
         if contract.preserve_flags:
@@ -97,9 +99,9 @@ class Single:
         self._compare(given)
         return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
 
-    def _registers(self, question: Question) -> list[int]:
+    def _registers(self, question: Question, poisons: Sequence[int]) -> list[int]:
         contract, target = self.target.contract, self.target
-        given = [_POISON | number for number in range(31)]
+        given = list(poisons)
         given.append(target.stack_top if contract.stack else _NO_STACK)
         if RETURN in (contract.found, contract.missing):
             given[30] = RETURN_PA
@@ -169,29 +171,46 @@ class Single:
         return f"{pa:#x}"
 
 
-def judge(answer: Answer, expected: int | None, target: Target) -> str:
-    """Return what is wrong with ``answer``, or nothing.
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A promise that was broken: which of PROPERTIES, and how."""
+
+    prop: str
+    text: str
+
+
+# What a lookup is held to, in the order in which it is reported.
+PROPERTIES = ("answer", "exit", "registers", "memory", "bound")
+
+
+def judge(answer: Answer, expected: int | None, target: Target) -> Wrong | None:
+    """Return what is wrong with ``answer``, the worst first, or None.
 
     :param expected: the logical id, or None when no entry matches
     """
-    contract = target.contract
-    bound = target.instructions_max
+    contract, bound = target.contract, target.instructions_max
     if not answer.exit:
-        stuck = answer.why
-        if expected is not None:
-            return f"{stuck}; CPU {expected} is in the map"
-        harmless = stuck.startswith(("no exit", "it branches", "it waits"))
-        if harmless and (contract.parks or contract.missing is None):
-            return answer.broken[0] if answer.broken else ""
-        return stuck
-    if answer.exit == "found" and expected is None:
-        return f"it finds CPU {answer.index:#x}; no CPU of the map has this hwid"
-    if answer.exit == "missing" and expected is not None:
-        return f"it finds nothing; CPU {expected} is in the map"
-    if answer.exit == "found" and answer.index != expected:
-        return f"it finds CPU {answer.index:#x}, not CPU {expected}"
+        # Not to come to an exit is an answer for "missing" where the contract has it so.
+        harmless = expected is None and (contract.parks or contract.missing is None)
+        if not (harmless and answer.why.startswith(_IDLE)):
+            there = f"; CPU {expected} is in the map" if expected is not None else ""
+            return Wrong("exit", answer.why + there)
+    elif answer.exit == "found" and expected is None:
+        return Wrong("answer", f"finds CPU {_number(answer.index)}; no CPU of the map has this hwid")
+    elif answer.exit == "missing" and expected is not None:
+        return Wrong("answer", f"finds nothing; CPU {expected} is in the map")
+    elif answer.exit == "found" and answer.index != expected:
+        return Wrong("answer", f"finds CPU {_number(answer.index)}, not CPU {expected}")
     if answer.broken:
-        return answer.broken[0]
-    if bound and answer.instructions > bound:
-        return f"it takes {answer.instructions} instructions, over its bound of {bound}"
-    return ""
+        memory = answer.broken[0].startswith(("stores", "reads"))
+        return Wrong("memory" if memory else "registers", answer.broken[0])
+    if answer.exit and bound and answer.instructions > bound:
+        return Wrong("bound", f"takes {answer.instructions} instructions; its bound is {bound}")
+    return None
+
+
+_IDLE = ("no exit", "it branches", "it waits")
+
+
+def _number(index: int) -> str:
+    return str(index) if index < 1 << 16 else f"{index:#x}"

@@ -1,0 +1,102 @@
+"""``emu lookup``: does a lookup find the right CPU, within its contract, for every table and MPIDR."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from emu.errors import InvalidCase
+from emu.fuzz.rig import UnderTest
+from emu.fuzz.search import Search
+from emu.lookup.case import LookupCase
+from emu.lookup.load import load_lookup
+from emu.report.lookup import as_json, case_of, describe
+
+
+@click.command("lookup")
+@click.argument("subject", required=False)
+@click.option("--contract", type=click.Path(path_type=Path), help="What it promises: a TOML file.")
+@click.option("--nr-cpus", type=int, multiple=True, help="NR_CPUS to go through. [default: the contract's]")
+@click.option("--max-cpus", type=int, help="Leave larger NR_CPUS out.")
+@click.option("--cases", type=int, default=200_000, show_default=True, help="Random questions to ask.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random questions.")
+@click.option("--matches", type=int, default=75, show_default=True, help="Percent of them in the map.")
+@click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
+@click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def command(
+    subject: str | None,
+    contract: Path | None,
+    nr_cpus: tuple[int, ...],
+    max_cpus: int | None,
+    cases: int,
+    seed: int,
+    matches: int,
+    system_map: Path | None,
+    case_text: str | None,
+    as_object: bool,
+) -> int:
+    """Test the lookup of SUBJECT: every small table, the regression corpus, then random ones.
+
+    SUBJECT is rfc, v2 or v3, a .S file, an object or a kernel. What it promises stands in its header, in a
+    TOML beside it, or in --contract.  [default: v3]
+    """
+    if cases < 0 or not 0 <= matches <= 100:
+        raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
+    if case_text is not None:
+        return _replay(LookupCase.parse(case_text), as_object)
+    name = subject or "v3"
+    promises, load, fixed = load_lookup(name, contract, system_map)
+    under_test = UnderTest(name, promises, load, fixed=fixed)
+    sizes = sorted(set(nr_cpus)) or under_test.sizes
+    sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
+    if not sizes:
+        raise InvalidCase(f"max-cpus={max_cpus}: the contract has NR_CPUS {under_test.sizes[0]} at least")
+    search = Search(under_test)
+    start = time.monotonic()
+    for _ in search.run(sizes, cases, seed, matches):
+        pass
+    seconds = time.monotonic() - start
+    texts = [
+        case_of(under_test, found, str(contract or ""), str(system_map or "")).text()
+        for found in search.findings
+    ]
+    if as_object:
+        click.echo(json.dumps(as_json(search, texts, name)))
+        return int(bool(texts))
+    for found, text in zip(search.findings, texts, strict=True):
+        for line in describe(under_test, found, text):
+            click.echo(line)
+    for size, why in under_test.refused.items():
+        click.echo(f"NR_CPUS={size} left out: {why}")
+    verdict = "fail" if texts else "pass"
+    listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
+    click.echo(
+        f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {len(texts)} finding"
+        f"{'' if len(texts) == 1 else 's'} ({search.cases / seconds:,.0f} cases/s)"
+    )
+    return int(bool(texts))
+
+
+def _replay(case: LookupCase, as_object: bool) -> int:
+    system_map = Path(case.system_map) if case.system_map else None
+    promises, load, fixed = load_lookup(
+        case.subject, Path(case.contract) if case.contract else None, system_map
+    )
+    under_test = UnderTest(case.subject, promises, load, fixed=fixed)
+    checked = under_test.at(case.nr_cpus).check(case.question)
+    search = Search(under_test, cases=1)
+    if checked.wrong is not None:
+        search.found["", ""] = checked
+    if as_object:
+        click.echo(json.dumps(as_json(search, [case.text()] * len(search.findings), case.subject)))
+    elif checked.wrong is not None:
+        for line in describe(under_test, checked, case.text()):
+            click.echo(line)
+    else:
+        expected = "none" if checked.expected is None else f"CPU {checked.expected}"
+        click.echo(f"pass: {expected}, as expected, after {checked.answer.instructions} instructions")
+    return int(checked.wrong is not None)

@@ -1,0 +1,152 @@
+"""A lookup under test: for each NR_CPUS its two ways to be asked, and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.errors import AssemblyError, InvalidCase
+from emu.lookup.batch import Batch
+from emu.lookup.case import Question
+from emu.lookup.contract import Contract
+from emu.lookup.models import InMemory, expected_many
+from emu.lookup.single import POISONS, Answer, Single, Wrong, judge
+from emu.lookup.target import Loader, Target, fill_table, place
+
+# NR_CPUS where tables and immediates end, for a contract that names none.
+SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One question, what was right (None: no CPU), what came, and what is wrong with that."""
+
+    nr_cpus: int
+    question: Question
+    expected: int | None
+    answer: Answer
+    wrong: Wrong | None
+
+
+class Rig:
+    """A lookup at one NR_CPUS."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._single: Single | None = None
+        self._batch: Batch | None = None
+        self._filled: tuple[int | None, ...] | None = None
+        self._tables: dict[str, InMemory] = {}
+
+    @property
+    def nr_cpus(self) -> int:
+        """NR_CPUS."""
+        return self.target.nr_cpus
+
+    @property
+    def single(self) -> Single:
+        """The way that looks at everything."""
+        if self._single is None:
+            self._single = Single(self.target)
+        return self._single
+
+    @property
+    def batch(self) -> Batch:
+        """The fast way."""
+        if self._batch is None:
+            self._batch = Batch(self.target)
+        return self._batch
+
+    def expected(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int | None]:
+        """Return what is right for each MPIDR.
+
+        :raises DoesNotFit: the tables cannot hold this map
+        """
+        tables: dict[str, InMemory] = {}
+        for placed in self.target.tables:
+            data = fill_table(placed, logical_map, self.target)
+            tables.setdefault(placed.table.holds, InMemory(placed.table.element, data))
+        return expected_many(self.target.contract.model, logical_map, tables, mpidrs)
+
+    def check(self, question: Question, *, thoroughly: bool = True) -> Checked:
+        """Ask one question and look at everything.
+
+        :param thoroughly: ask again with other values in the registers that hold nothing, when nothing is
+            wrong: an answer must not depend on them
+        """
+        question = Question(self.whole(question.logical_map), question.mpidr)
+        expected = self.expected(question.logical_map, [question.mpidr])[0]
+        for poisons in POISONS[: 2 if thoroughly else 1]:
+            answer = self.single.ask(question, poisons)
+            wrong = judge(answer, expected, self.target)
+            if wrong is not None:
+                break
+        if wrong is not None and poisons is not POISONS[0]:
+            wrong = Wrong(wrong.prop, f"{wrong.text} (when registers that hold nothing have other values)")
+        return Checked(self.nr_cpus, question, expected, answer, wrong)
+
+    def wrong_of(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int]:
+        """Ask for many MPIDRs of one map at once; return the places of those that look wrong."""
+        batch = self.batch
+        batch.fill(logical_map)
+        return list(batch.ask(mpidrs, self.expected(logical_map, mpidrs)))
+
+    def whole(self, logical_map: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the map with a place for each of NR_CPUS.
+
+        :raises InvalidCase: it has more, or a hwid that is none
+        """
+        if len(logical_map) > self.nr_cpus:
+            raise InvalidCase(f"map: {len(logical_map)} CPUs, but NR_CPUS={self.nr_cpus}")
+        for cpu, hwid in enumerate(logical_map):
+            if hwid is not None and hwid & ~MPIDR_HWID_BITMASK:
+                raise InvalidCase(f"map[{cpu}]={hwid:#x}: a hwid has bits of MPIDR_HWID_BITMASK only")
+        return (*logical_map, *[None] * (self.nr_cpus - len(logical_map)))
+
+
+class UnderTest:
+    """A lookup at every NR_CPUS that its contract goes through."""
+
+    def __init__(self, name: str, contract: Contract, load: Loader, *, fixed: bool = False) -> None:
+        self.name = name
+        self.contract = contract
+        self._load = load
+        self._fixed = fixed  # its NR_CPUS is built in
+        self._rigs: dict[int, Rig] = {}
+        self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
+
+    @property
+    def sizes(self) -> list[int]:
+        """Values of NR_CPUS to go through, ascending."""
+        define = self.contract.defines.get("NR_CPUS")
+        if define is None:
+            return [256] if self._fixed else list(SIZES)
+        if self._fixed:
+            return [define.default]
+        return sorted({define.default, *(define.sweep or SIZES)})
+
+    def at(self, nr_cpus: int) -> Rig:
+        """Return the lookup at this NR_CPUS.
+
+        :raises AssemblyError: it does not assemble so
+        """
+        rig = self._rigs.get(nr_cpus)
+        if rig is None:
+            rig = self._rigs[nr_cpus] = Rig(place(self.contract, self._load, {"NR_CPUS": nr_cpus}))
+        return rig
+
+    def rigs(self, sizes: Sequence[int]) -> list[Rig]:
+        """Return the lookup at each of ``sizes`` that it assembles for; ``refused`` has the others.
+
+        :raises AssemblyError: it assembles for none
+        """
+        found: list[Rig] = []
+        for nr_cpus in sizes:
+            try:
+                found.append(self.at(nr_cpus))
+            except AssemblyError as error:
+                self.refused[nr_cpus] = str(error)
+                if nr_cpus == sizes[-1] and not found:
+                    raise
+        return found

@@ -1,0 +1,122 @@
+"""The search for a wrong answer: every small question, the regression corpus, then random ones.
+
+A search is a generator: it yields after every piece of work, so that whoever drives it can show progress,
+stop it, or save what there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from emu.fuzz.questions import random_map, random_mpidrs
+from emu.fuzz.rig import Checked, Rig, UnderTest
+from emu.fuzz.shrink import shrink
+from emu.fuzz.small import MPIDRS, small_maps
+from emu.lookup.case import Question
+from emu.lookup.corpus import regression_corpus
+from emu.lookup.tables import DoesNotFit
+
+BATCH = 4096  # questions about one map
+SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
+_LOOKED_AT = 4  # questions of a batch that are asked again with everything looked at
+_WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
+_CAUSES_MAX = 8
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
+
+
+@dataclass(slots=True)
+class Search:
+    """What a search has done so far.
+
+    :ivar cases: questions asked
+    :ivar found: smallest question of each cause, in the order in which they were met
+    :ivar phase: what it is at
+    """
+
+    under_test: UnderTest
+    cases: int = 0
+    found: dict[tuple[str, str], Checked] = field(default_factory=dict)
+    phase: str = ""
+    edges: set[tuple[int, int]] = field(default_factory=set)
+
+    @property
+    def findings(self) -> list[Checked]:
+        """The smallest question of each cause."""
+        return list({id(checked): checked for checked in self.found.values()}.values())
+
+    def run(self, sizes: Sequence[int], cases: int, seed: int, matches: int = 75) -> Iterator[None]:
+        """Search at these values of NR_CPUS until ``cases`` random questions have been asked.
+
+        :raises AssemblyError: the text assembles for none of them
+        """
+        rigs = self.under_test.rigs(sizes)
+        for phase, steps in (
+            ("small", self._small(rigs)),
+            ("regression", self._regression(rigs)),
+            ("random", self._random(rigs, cases, seed, matches)),
+        ):
+            self.phase = phase
+            for _ in steps:
+                yield
+                if len(self.findings) >= _CAUSES_MAX:
+                    return
+
+    def _small(self, rigs: Sequence[Rig]) -> Iterator[None]:
+        for rig in rigs:
+            if rig.nr_cpus <= SMALL_MAX:
+                for number, logical_map in enumerate(small_maps(rig.nr_cpus)):
+                    self._ask(rig, logical_map, MPIDRS, range(0, len(MPIDRS), 9) if number < 8 else ())
+                    yield
+
+    def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
+        for rig in rigs:
+            for _name, logical_map, mpidrs in regression_corpus(rig.nr_cpus):
+                whole = rig.nr_cpus <= _WHOLE_LOOK_MAX
+                self._ask(rig, logical_map, mpidrs, range(0, len(mpidrs), 4) if whole else range(2))
+                yield
+
+    def _random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
+        rng = Random(seed)
+        while cases > 0:
+            rig = rng.choice(rigs)
+            logical_map = random_map(rng, rig.nr_cpus)
+            mpidrs = random_mpidrs(rng, logical_map, min(cases, BATCH), matches)
+            cases -= len(mpidrs)
+            self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs))))
+            yield
+
+    def _ask(
+        self,
+        rig: Rig,
+        logical_map: Sequence[int | None],
+        mpidrs: Sequence[int],
+        closely: Sequence[int],
+    ) -> None:
+        # All at once; then those that look wrong, and those of `closely`, one by one.
+        try:
+            wrong = rig.wrong_of(logical_map, mpidrs)
+        except DoesNotFit:
+            return
+        self.cases += len(mpidrs)
+        for place in (*wrong[:16], *closely):
+            self._check(rig, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+
+    def _check(self, rig: Rig, question: Question, wrong: bool) -> None:
+        checked = rig.check(question, thoroughly=wrong)
+        self.cases += 1
+        if checked.wrong is None:
+            assert not wrong, f"{rig.target.contract.source}: {question}: only the batch is wrong"
+            return
+        if cause(checked) not in self.found:
+            smallest = shrink(self.under_test, checked)
+            self.found.setdefault(cause(smallest), smallest)
+            self.found.setdefault(cause(checked), smallest)
+
+
+def cause(checked: Checked) -> tuple[str, str]:
+    """Return what tells wrong answers of different causes apart: the property, and how but for numbers."""
+    assert checked.wrong is not None
+    return checked.wrong.prop, _NUMBER.sub("N", checked.wrong.text)

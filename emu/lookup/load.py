@@ -1,0 +1,51 @@
+"""A lookup by name: a design, a ``.S`` file, an object, or the loop inside a kernel; and its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from emu.designs import DESIGNS
+from emu.errors import InvalidSubject, Untestable
+from emu.lookup.contract import Contract
+from emu.lookup.header import contract_for, contract_of_design
+from emu.lookup.target import Loader
+from emu.subject import Subject
+from emu.subject.fragment import load_source
+from emu.subject.kernel import is_kernel, load_kernel
+from emu.subject.object import load_object
+
+
+def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tuple[Contract, Loader, bool]:
+    """Return the contract of the lookup called ``name``, what assembles it, and whether it is built as it is.
+
+    :raises InvalidSubject: no such file, or one that is nothing of the kind
+    :raises InvalidContract: there is no contract, or it breaks a rule
+    :raises Untestable: a design without a lookup
+    """
+    if name in DESIGNS:
+        design = DESIGNS[name]
+        found = contract_for(Path(name), contract) if contract else contract_of_design(design)
+        if found is None:
+            others = ", ".join(other for other, design in DESIGNS.items() if design.lookup_table)
+            raise Untestable(f"{name}: this design looks nothing up; {others} do")
+        return found, lambda nr_cpus, _defines: design.load(nr_cpus), False
+    path = Path(name)
+    if not path.exists():
+        raise InvalidSubject(f"{name}: no such file, and no design of that name ({', '.join(DESIGNS)})")
+    if path.suffix in (".S", ".s"):
+
+        def assemble(nr_cpus: int, defines: Mapping[str, int]) -> Subject:
+            return load_source(path, nr_cpus=nr_cpus, defines=defines)
+
+        return contract_for(path, contract), assemble, False
+    if path.suffix == ".o":
+
+        def link(_nr_cpus: int, defines: Mapping[str, int]) -> Subject:
+            return load_object(path, defines, absolute="pa")
+
+        return contract_for(path, contract), link, True
+    if is_kernel(path):
+        image = load_kernel(path, system_map=system_map)
+        return contract_for(path, contract), lambda _nr_cpus, _defines: image.subject, True
+    raise InvalidSubject(f"{name}: neither a design, a .S file, an object, nor an arm64 kernel")

@@ -1,0 +1,85 @@
+"""What a search of a lookup came to: text for people, and the object that ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from emu.fuzz.rig import Checked, UnderTest
+from emu.fuzz.search import Search
+from emu.lookup.case import LookupCase, format_map
+from emu.report.disassembly import disassemble
+
+_AROUND = 5  # instructions before and after the one where it ended
+
+
+def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: str) -> LookupCase:
+    """Return the case that asks this question again."""
+    return LookupCase(under_test.name, checked.nr_cpus, checked.question, contract, system_map)
+
+
+def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str]:
+    """Yield the lines that tell of one wrong answer."""
+    assert checked.wrong is not None
+    question, answer = checked.question, checked.answer
+    hwids = list(question.logical_map)
+    while len(hwids) > 1 and hwids[-1] is None:
+        hwids.pop()
+    yield f"finding ({checked.wrong.prop}): {checked.wrong.text}"
+    yield f"  NR_CPUS={checked.nr_cpus}, map {_short(format_map(hwids))}, MPIDR_EL1 {question.mpidr:#x}"
+    expected = "none" if checked.expected is None else f"CPU {checked.expected}"
+    got = {"found": f"found, {under_test.contract.index} = {answer.index:#x}", "missing": "missing"}
+    yield f"  expected {expected}; {got.get(answer.exit, 'no exit')} after {answer.instructions} instructions"
+    yield from window(under_test, checked)
+    yield f"  case: {case}"
+
+
+def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
+    """Yield the instructions around the one at which it ended, that one marked."""
+    target = under_test.at(checked.nr_cpus).target
+    subject, pc = target.subject, checked.answer.pc
+    for segment in subject.segments:
+        if not segment.pa <= pc <= segment.pa + len(segment.data):
+            continue
+        first = max(pc - 4 * _AROUND, segment.pa)
+        for pa in range(first, min(pc + 4 * _AROUND, segment.pa + len(segment.data)), 4):
+            va = (pa + subject.va_offset) % 2**64
+            word = int.from_bytes(segment.data[pa - segment.pa : pa - segment.pa + 4], "little")
+            mark = ">" if pa == pc else " "
+            yield f"  {mark} {subject.symbols.describe(va):<24} {disassemble(word, va)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 160 else f"{text[:150]}... ({text.count(',') + 1} CPUs)"
+
+
+def as_json(search: Search, cases: list[str], name: str) -> dict[str, Any]:
+    """Return the object that ``emu lookup --json`` prints; ``cases`` belong to the findings."""
+    findings = search.findings
+    return {
+        "case": name,
+        "verdict": "fail" if findings else "pass",
+        "findings": [finding_json(checked, case) for checked, case in zip(findings, cases, strict=True)],
+        "counters": {"cases": search.cases, "edges": len(search.edges)},
+        "not_assembled": {str(nr_cpus): why for nr_cpus, why in search.under_test.refused.items()},
+    }
+
+
+def finding_json(checked: Checked, case: str) -> dict[str, Any]:
+    """Return one wrong answer as plain data; a hole of the map is null."""
+    assert checked.wrong is not None
+    answer = checked.answer
+    return {
+        "oracle": "lookup",
+        "property": checked.wrong.prop,
+        "message": checked.wrong.text,
+        "reason": checked.wrong.text,
+        "nr_cpus": checked.nr_cpus,
+        "logical_map": list(checked.question.logical_map),
+        "mpidr": checked.question.mpidr,
+        "expected": checked.expected,
+        "got": answer.index if answer.exit == "found" else None,
+        "exit": answer.exit or None,
+        "instructions": answer.instructions,
+        "case": case,
+    }
