@@ -77,6 +77,8 @@ def settle(case: Case, topology: Topology) -> Topology:
             changes = {"enable_method": ""}  # no table could say it
         elif cpu is boot and cpu.enable_method == "spin-table":
             changes = {"release_addr": _SOMEWHERE}
+        if firmware == "devicetree" and not cpu.enabled:
+            changes["enabled"] = True  # a device tree has no other CPUs
         if cpu.uid < 0:
             changes["uid"] = index
         if cpu.interface < 0:
