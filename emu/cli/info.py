@@ -13,7 +13,7 @@ from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.firmware import write_tables
 from emu.host.fragment import is_source
-from emu.subject.fragment import load_source
+from emu.subject.fragment import load_file
 from emu.subject.kernel import is_kernel, load_kernel
 from emu.topology import Topology
 from emu.topology.json_form import to_json
@@ -114,8 +114,10 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         found["design"] = {name: value for name, value in fields.items() if name != "name"}
         found["fragments"] = [f"asm/{name}" for name in fragments]
     elif is_source(subject):
-        loaded = load_source(Path(subject), nr_cpus=nr_cpus)
-        found = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus}
+        loaded = load_file(Path(subject), nr_cpus=nr_cpus)
+        found = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus, "assembler": loaded.assembler}
+        if not loaded.assembler:  # an object: neither was of our choosing
+            found = {"subject": subject, "kind": "object"}
         found["bytes"] = sum(segment.size for segment in loaded.segments)
     else:
         path = Path(subject)
@@ -139,7 +141,7 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
             "layout": asdict(image.layout),
         }
     found["identity"] = loaded.identity
-    names = [name for name, _va in loaded.symbols] if found["kind"] == "source" else _SYMBOLS
+    names = [name for name, _va in loaded.symbols] if found["kind"] in ("source", "object") else _SYMBOLS
     addresses = ((name, loaded.symbols.address(name)) for name in names)
     found["symbols"] = {name: f"{va:#018x}" for name, va in addresses if va is not None}
     return found

@@ -31,7 +31,7 @@ from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
-from emu.subject.fragment import load_source
+from emu.subject.fragment import load_file
 from emu.topology import check_count
 
 DEFAULT_HOST_SIDE = "v3"
@@ -59,7 +59,7 @@ _MT_NORMAL = 0
 
 @dataclass(frozen=True, slots=True)
 class LoadedFragment:
-    """A design or a .S file, assembled (:class:`emu.host.platform.Loaded`)."""
+    """A design, a .S or a .o file, assembled (:class:`emu.host.platform.Loaded`)."""
 
     setting: Setting
     subject: Subject
@@ -99,7 +99,7 @@ class LoadedFragment:
 
 
 def load_fragment(setting: Setting) -> LoadedFragment:
-    """Return the design or the .S file of the case, assembled.
+    """Return the design, the .S or the .o file of the case, assembled.
 
     :raises AssemblyError: the text does not assemble
     :raises Untestable: it lacks a symbol that the boot path needs
@@ -118,8 +118,8 @@ def load_fragment(setting: Setting) -> LoadedFragment:
 
 
 def is_source(subject: str) -> bool:
-    """Tell whether ``subject`` names assembly text."""
-    return Path(subject).suffix in (".S", ".s")
+    """Tell whether ``subject`` names assembly text, or an object made of some."""
+    return Path(subject).suffix in (".S", ".s", ".o")
 
 
 def _load(case: Case, nr_cpus: int) -> tuple[Design, Subject]:
@@ -127,7 +127,10 @@ def _load(case: Case, nr_cpus: int) -> tuple[Design, Subject]:
         design = get(case.subject)
         return design, design.load(nr_cpus)
     design = get(case.design or DEFAULT_HOST_SIDE)
-    subject = load_source(Path(case.subject), nr_cpus=nr_cpus)
+    subject = load_file(Path(case.subject), nr_cpus=nr_cpus)
+    if (end := max(segment.pa + segment.size for segment in subject.segments)) > _TABLES_PA:
+        room = f"from {IMAGE_PA:#x} to {end:#x}: must end before the page tables at {_TABLES_PA:#x}"
+        raise Untestable(f"{case.subject}: {room}")
     needed = {*NEEDED_SYMBOLS, design.data_symbol, design.lookup_table or design.data_symbol}
     for symbol in sorted(needed):
         if subject.symbols.address(symbol) is None:

@@ -31,6 +31,7 @@ class Subject:
     symbols: Symbols
     va_offset: int
     defines: Mapping[str, int] = field(default_factory=dict)
+    assembler: str = ""
 
     def va(self, symbol: str) -> int:
         """Return the VA of ``symbol``; raise :class:`Untestable` when the subject lacks it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +18,9 @@ from emu.errors import AssemblyError, InvalidCase
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
 from emu.subject.assembly_text import Flat, Line, flatten, read
+from emu.subject.object import load_object
 from emu.subject.symbols import Symbols
+from emu.subject.toolchain import assemble_elsewhere
 
 _U64 = 2**64
 
@@ -95,19 +98,38 @@ def design_lines(fragments: Sequence[str]) -> list[Line]:
 
 
 def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = MappingProxyType({})) -> Subject:
-    """Assemble a user's .S file at IMAGE_PA.
+    """Assemble a user's .S file at IMAGE_PA: with Keystone, else with another assembler that takes the text.
 
     Includes are looked for beside the file, then in asm/include and asm/, so that a file can be made of our
-    fragments and its own. The constants of the boot ABI and NR_CPUS
-    are defined beforehand. A name in ``defines`` is also an absolute symbol that ``adr`` and branches reach.
+    fragments and its own. The constants of the boot ABI and NR_CPUS are defined beforehand. A name in
+    ``defines`` is also an absolute symbol that ``adr`` and branches reach; to another assembler than Keystone
+    it is nothing else. A label is a PA: ``.quad label`` and ``ldr x0, =label`` give it, and ``label +
+    VA_OFFSET`` its VA.
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
     :raises InvalidCase: nr_cpus out of range
-    :raises AssemblyError: FILE:LINE and the assembler's reason
+    :raises AssemblyError: FILE:LINE and the reason of every assembler that was tried
     """
-    values = constants(nr_cpus, defines)
-    lines = read(path, str(path), [asm_dir() / "include", asm_dir()], set())
-    return _subject(path.name, flatten(lines, values), values, defines)
+    values, include_dirs = constants(nr_cpus, defines), [asm_dir() / "include", asm_dir()]
+    try:
+        flat = flatten(read(path, str(path), include_dirs, set()), values)
+        return _subject(path.name, flat, values, defines)
+    except AssemblyError as refused:
+        if refused.__cause__ is not None:  # a file that cannot be read: not a matter of assemblers
+            raise
+        ours = {name: values[name] for name in constants(nr_cpus)}
+        others = {name: value % _U64 for name, value in defines.items() if name not in ours}
+        subject = assemble_elsewhere(path, refused, constants=ours, symbols=others, include_dirs=include_dirs)
+        return replace(subject, defines=MappingProxyType(dict(values)))
+
+
+def load_file(path: Path, *, nr_cpus: int) -> Subject:
+    """Load a user's file, a ``.o`` as it is or text assembled, at IMAGE_PA.
+
+    :param nr_cpus: CONFIG_NR_CPUS of text, 1..4096; an object was made for some number already
+    :raises EmuError: as :func:`load_source` and :func:`emu.subject.object.load_object`
+    """
+    return load_object(path) if path.suffix == ".o" else load_source(path, nr_cpus=nr_cpus)
 
 
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:
@@ -126,4 +148,5 @@ def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[
         symbols=Symbols.of(symbols),
         va_offset=boot.VA_OFFSET,
         defines=MappingProxyType(dict(values)),
+        assembler="keystone",
     )

@@ -1,0 +1,234 @@
+"""Text that Keystone refuses goes to another assembler: GNU, clang or zig, the first of them that takes it.
+
+It gets what our own reader gives the text (:mod:`emu.subject.fragment`): the same include folders and the
+same constants, as macros of the C preprocessor and as symbols of the assembler. Its object is laid out and
+relocated by :mod:`emu.subject.object`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from emu.errors import AssemblyError, EmuError
+from emu.subject import Subject
+from emu.subject.assembly_text import read
+from emu.subject.object import link
+
+TOOL_SECONDS_MAX = 30  # an assembler takes 0.1 s; no result depends on this number
+OUTPUT_BYTES_MAX = 256 << 20  # ".zero 1 << 40" must end the tool, not the disk
+
+GNU, GNU_AS = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-as"
+_ARCH = "armv8.5-a+memtag+rng+crypto+sve2"  # what GNU C 10 and clang 10 know
+_INCLUDE = re.compile(r'^\s*(?:#\s*include|\.include)\s+["<]([^">]+)[">]', re.M)
+_ASSIGNED = re.compile(r"\.(?:equ|equiv|eqv|set|ifn?def|ifnotdef)\s+([\w.$]+)|^\s*([\w.$]+)\s*=", re.M)
+_CONDITION = re.compile(r"^\s*#\s*(?:el)?if.*", re.M)
+_ERROR = re.compile(r"(.*?:\d+|.*?):(?:\d+:)?\s*((?:fatal )?error:.*)", re.IGNORECASE)
+_SHOWN_CHARS_MAX = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """An assembler: how it is called in messages and in the Subject, and the start of its command line.
+
+    ``preprocesses`` is false when it has no C preprocessor: it then gets text with its includes resolved.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    preprocesses: bool = True
+
+
+def find_tools() -> tuple[list[Tool], list[str]]:
+    """Return the assemblers that are installed, in the order they are tried, and the names of the others."""
+    found, missing = [], []
+    gcc, gas, clang, zig = (shutil.which(name) for name in (GNU, GNU_AS, "clang", "zig"))
+    if gcc:
+        # The assembler's own -march comes last and counts: all that it knows.
+        march = ("-march=armv8.5-a", "-Wa,-march=all")
+        found.append(Tool(GNU, (gcc, "-c", "-x", "assembler-with-cpp", *march)))
+    else:
+        missing.append(GNU)
+        if gas:
+            found.append(Tool(GNU_AS, (gas, "-march=all"), preprocesses=False))
+    if clang:
+        target = ("--target=aarch64-linux-gnu", f"-march={_ARCH}")
+        found.append(Tool("clang", (clang, *target, "-c", "-x", "assembler-with-cpp")))
+    else:
+        missing.append("clang")
+    if importlib.util.find_spec("ziglang"):
+        zig_command: tuple[str, ...] = (sys.executable, "-m", "ziglang")
+    elif zig:
+        zig_command = (zig,)
+    else:
+        missing.append("zig")
+        return found, missing
+    # zig has its own names for what LLVM calls memtag and rng.
+    cpu = ("-target", "aarch64-linux-gnu", "-mcpu=generic+v8_5a+mte+rand+sve2")
+    found.append(Tool("zig", (*zig_command, "cc", *cpu, "-c", "-x", "assembler-with-cpp")))
+    return found, missing
+
+
+def assemble_elsewhere(
+    path: Path,
+    refused: AssemblyError,
+    *,
+    constants: Mapping[str, int],
+    symbols: Mapping[str, int],
+    include_dirs: Sequence[Path],
+) -> Subject:
+    """Return the Subject that the first assembler makes of a text which Keystone refused.
+
+    :param refused: Keystone's error, ``FILE:LINE: reason``
+    :param constants: signed 64-bit values, known to the preprocessor and to the assembler
+    :param symbols: u64 values of symbols that the text leaves undefined
+    :param include_dirs: searched after the file's own folder
+    :raises AssemblyError: ``refused`` and, behind it, what each assembler said and which were not found
+    """
+    tools, missing = find_tools()
+    tried = []
+    for tool in tools:
+        try:
+            data = _run(tool, path, constants, include_dirs)
+        except _Failed as failed:
+            tried.append(f"{tool.name}: {failed}")
+            continue
+        try:
+            subject = link(data, str(path), symbols, absolute="pa")  # as with Keystone
+        except EmuError as error:
+            tried.append(f"{tool.name}: {error}")
+            break  # the text does not link: another assembler changes nothing
+        return replace(subject, assembler=tool.name)
+    where, reason = _split(str(refused))
+    parts = [f"{where}: keystone: {reason}", *tried]
+    if missing and len(tried) == len(tools):
+        parts.append(f"not found: {', '.join(missing)}")
+    raise AssemblyError("; ".join(parts)) from refused
+
+
+class _Failed(Exception):
+    """A tool made no object; the message is its reason on one line."""
+
+
+def _split(message: str) -> tuple[str, str]:
+    # FILE:LINE and the reason behind it.
+    match = re.match(r"(.*?:\d+): (.*)", message, re.S)
+    assert match is not None, f"an AssemblyError without a line: {message}"
+    return match[1], match[2]
+
+
+def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Sequence[Path]) -> bytes:
+    # The object's bytes.
+    source, folders = path.resolve(), [path.resolve().parent, *include_dirs]
+    with tempfile.TemporaryDirectory(prefix="emu-asm-") as name:
+        work = Path(name)
+        if tool.preprocesses:
+            command = [*tool.command, *_definitions(source, constants, folders), "-g0"]
+            # Text may ask for its own name: it gets one without the folder.
+            command += [f"-ffile-prefix-map={source.parent}/=", *(f"-I{folder}" for folder in folders)]
+            command += ["-o", "t.o", str(source)]
+        else:
+            # GNU as takes -I for .include alone, and a name in the text for the origin of a line.
+            (work / "t.s").write_text(_with_origins(path, include_dirs), encoding="utf-8")
+            command = [*tool.command, *(f"--defsym={name}={value}" for name, value in constants.items())]
+            command += [f"-I{folder}" for folder in folders] + ["-o", "t.o", "t.s"]
+        said, status = _call(command, work)
+        if status == 0:
+            with suppress(OSError):
+                return (work / "t.o").read_bytes()
+            raise _Failed("made no object")
+    raise _Failed(_reason(said, status, source, path, include_dirs))
+
+
+def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[Path]) -> Iterator[str]:
+    # A name that the text gives to the assembler (.equ NAME, .ifdef NAME) must reach it as a name, unless the
+    # preprocessor is asked about it as well.
+    texts = list(_texts(source, folders, set()))
+    assigned = {name for text in texts for pair in _ASSIGNED.findall(text) for name in pair if name}
+    asked = {word for text in texts for line in _CONDITION.findall(text) for word in re.findall(r"\w+", line)}
+    for name, value in constants.items():
+        if name not in assigned or name in asked:
+            yield f"-D{name}={value}" if value >= 0 else f"-D{name}=({value})"
+        yield f"-Wa,--defsym,{name}={value}"
+    yield "-D__ASSEMBLY__"  # as the kernel's makefiles do
+
+
+def _texts(path: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[str]:
+    # The file and what it includes, whatever its conditionals say; a file that cannot be read is none.
+    if path in seen or not path.is_file():
+        return
+    seen.add(path)
+    with suppress(OSError):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        yield text
+        for name in _INCLUDE.findall(text):
+            for folder in (path.parent, *folders):
+                if (folder / name).is_file():
+                    yield from _texts((folder / name).resolve(), folders, seen)
+                    break
+
+
+def _with_origins(path: Path, include_dirs: Sequence[Path]) -> str:
+    # Our reader's statements, each behind the line marker that GNU as understands.
+    try:
+        lines = read(path, str(path), include_dirs, set())
+    except AssemblyError as error:
+        raise _Failed(f"has no preprocessor ({GNU} has): {_split(str(error))[1]}") from None
+    return "".join(f'# {line.number} "{line.file}"\n{line.text}\n' for line in lines)
+
+
+def _call(command: Sequence[str], work: Path) -> tuple[str, int]:
+    # What it wrote, and its exit status: in English, the date 1970, caches gone with `work`.
+    caches = {name: str(work / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
+    environment = {**os.environ, **caches, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "TMPDIR": str(work)}
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a compiler driver has children, which end with it
+            preexec_fn=_limit_output,
+        )
+    except OSError as error:
+        raise _Failed(f"does not start: {error.strerror}") from None
+    with child:
+        try:
+            said, _ = child.communicate(timeout=TOOL_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            raise _Failed(f"gave no answer within {TOOL_SECONDS_MAX} s") from None
+    return said.decode("utf-8", "replace"), child.returncode
+
+
+def _limit_output() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX))
+
+
+def _reason(said: str, status: int, source: Path, path: Path, include_dirs: Sequence[Path]) -> str:
+    # The first error as FILE:LINE: Error: ..., else the last line, files named as the user and Keystone do.
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = (match for line in lines if (match := _ERROR.match(line)))
+    first = next(errors, None)
+    ended = f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
+    text = f"{first[1]}: {first[2]}" if first else f"{lines[-1]} ({ended})" if lines else ended
+    text = text.replace(str(source), str(path))
+    for folder in include_dirs:
+        if folder.name == "asm":
+            text = text.replace(f"{folder}{os.sep}", "asm/")
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return printable if len(printable) <= _SHOWN_CHARS_MAX else f"{printable[:_SHOWN_CHARS_MAX]}..."
