@@ -289,6 +289,17 @@ def test_a_copy_that_leaves_no_record_is_not_noticed(monkeypatch: pytest.MonkeyP
     assert run(f"v3 {SPIN_TABLE} kexec=v3").messages == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [("no-52bit-va", "__cpu_secondary_check52bitva"), ("no-granule", "__no_granule_support")],
+)
+def test_a_loop_that_a_cpu_is_stuck_in_is_a_pen_too(fault: str, where: str) -> None:
+    done = run(f"v3 topology=flat:4 fault=2:{fault} force=1 kexec=v3@1")
+    found = [finding for finding in done.verdict.findings if finding.oracle == "pen"]
+    assert [finding.cpus for finding in found] == [(2, 1)]
+    assert found[0].message.startswith(f"CPU2 (hwid 0x2) still spins in {where} at PA 0x402")
+
+
 def test_parked_cpus_stay_with_firmware() -> None:
     """The parking protocol has no pen in the kernel: who was never woken is there for the next one."""
     done = run("v3 topology=flat:4 enable-method=parking-protocol append=maxcpus=2 force=1 kexec=v3@1")
