@@ -4,12 +4,12 @@
  * in:       none; reads MPIDR_EL1
  * out:      x19 = logical CPU number, 0..NR_CPUS-1
  * clobbers: x0 (hwid), x1 (table), x3 (entry), x19 (index), NZCV
- * memory:   reads __mpidr_to_cpuid_table, u64[NR_CPUS]; writes none
+ * memory:   reads __mpidr_to_cpuid_table, u64[NR_CPUS] of hwid, unused 0; writes none
  * state:    EL1, MMU on, no stack
  * exits:    falls through at found, into slot_per_cpu, within 6*NR_CPUS + 8 instructions; else branches
  *           to itself at missing for ever
- * model:    first i with __mpidr_to_cpuid_table[i] == hwid(MPIDR_EL1); entry 0 is never filled and stays
- *           0, so hwid 0 finds it
+ * model:    the logical id of hwid(MPIDR_EL1); it takes the first i with __mpidr_to_cpuid_table[i] == hwid,
+ *           and entry 0 is never filled and stays 0, so hwid 0 finds it
  * source:   original; follows the description of the rfc series (11 June 2026)
  */
 #include "macros.inc"

@@ -4,7 +4,7 @@
  * in:       none; reads MPIDR_EL1
  * out:      x19 = logical CPU number, 0..NR_CPUS-1
  * clobbers: x0 (hwid), x1 (table), x3 (entry), x19 (index), NZCV
- * memory:   reads __cpu_logical_map, u64[NR_CPUS]; writes none
+ * memory:   reads __cpu_logical_map, u64[NR_CPUS] of hwid, unused INVALID_HWID; writes none
  * state:    EL1, MMU on, no stack
  * exits:    falls through at found, into slot_per_cpu, within 8*NR_CPUS + 8 instructions; else from
  *           missing to __secondary_too_slow

@@ -87,7 +87,7 @@ def parse_contract(text: str, source: str, folder: Path = Path()) -> Contract:
 
 
 def check(contract: Contract) -> Contract:
-    """Return ``contract`` when it can be kept: places that differ, tables with a size, a model that has its own.
+    """Return ``contract`` when it can be kept: its places differ, its tables have sizes, and so on.
 
     :raises InvalidContract: ``KEY=VALUE: rule``, in the words of the TOML form
     """

@@ -3,8 +3,8 @@
 A module here with ``NAME`` and ``KIND`` is one kind; its docstring says what is in it, the first line in
 short. A contract may also name a Python file with the same two (``holds = "my_tables.py"``).
 
-A logical map is a sequence with one place for each logical CPU, NR_CPUS of them: the CPU's hwid (u64), or
-None where there is no such CPU.
+A logical map is a sequence with a place for each logical CPU, at most NR_CPUS of them: the CPU's hwid (u64),
+or None where there is no such CPU. Where it is shorter there are no more CPUs.
 """
 
 from __future__ import annotations
