@@ -57,12 +57,12 @@ class Model:
     :ivar expected_many: (logical map, tables, raw MPIDR_EL1 values) to the logical id for each of these
         values, None where the lookup has to miss
     :ivar needs: kinds of table that must be there
-    :ivar duplicates: it has an answer when two CPUs have one hwid
+    :ivar literal: it takes any table at its word: two entries of one hwid, entries that are no hwids
     """
 
     expected_many: ExpectedMany
     needs: tuple[str, ...] = ()
-    duplicates: bool = False
+    literal: bool = False
 
     def expected(self, logical_map: Sequence[int | None], tables: Tables, mpidr: int) -> int | None:
         """Return the logical id for one raw MPIDR_EL1 (u64), or None where the lookup has to miss."""

@@ -25,4 +25,4 @@ def _expected_many(
     return [first.get(mpidr & MPIDR_HWID_BITMASK) for mpidr in mpidrs]
 
 
-MODEL = Model(_expected_many, needs=("hwid",), duplicates=True)
+MODEL = Model(_expected_many, needs=("hwid",), literal=True)

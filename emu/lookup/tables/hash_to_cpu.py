@@ -1,6 +1,6 @@
 """Entry h is the logical number of the CPU whose MPIDR has the hash h; see ``mpidr-hash``.
 
-The first ``1 << bits`` entries are the buckets of that hash; buckets of no CPU, and the entries behind, are
+Distinct hwids have distinct hashes. The first ``1 << bits`` entries are the buckets of that hash; buckets of no CPU, and the entries behind, are
 unused, all ones unless said. The count is what there is room for: a map whose hash has more buckets does not
 fit, and its cases are left out. Unless said it is 4 for each CPU, from where on the kernel warns of a "Large
 number of MPIDR hash buckets". Source: Linux v6.12 arch/arm64/kernel/setup.c, smp_build_mpidr_hash().
@@ -20,8 +20,12 @@ def _fill(logical_map: LogicalMap, shape: Shape) -> bytes:
     if 1 << found.bits > shape.count:
         raise DoesNotFit(f"a hash of {found.bits} bits for a table of {shape.count} buckets")
     buckets = [shape.unused] * (1 << found.bits)
+    taken: dict[int, int] = {}
     for hwid, cpu in cpus:
-        buckets[found.bucket(hwid)] = cpu
+        bucket = found.bucket(hwid)
+        if taken.setdefault(bucket, cpu) != cpu:
+            raise DoesNotFit(f"CPU {taken[bucket]} and CPU {cpu} have the hash {bucket:#x}")
+        buckets[bucket] = cpu
     return shape.pack(buckets)
 
 
