@@ -289,7 +289,7 @@ class Machine:
             actor.pe.index = number
             actor.pe.reset_counters()
             actor.spent = actor.landings = 0
-        self._current = new[self._current]
+        self._current = new.get(self._current, -1)
         self._runnable[:] = sorted(new[cpu] for cpu in self._runnable)
         self._waiting = {new[cpu] for cpu in self._waiting}
         self._spinning = {pa: [new[cpu] for cpu in cpus] for pa, cpus in self._spinning.items()}
