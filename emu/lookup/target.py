@@ -2,7 +2,8 @@
 
 It runs with the MMU off, at physical addresses: code that is fit to run before the MMU is on, and code that
 finds its data relative to the PC, cannot tell. The tables that the text leaves undefined lie by themselves,
-each at the end of a page with nothing behind it.
+each at the end of a page with nothing behind it: right before the code, where ADR reaches them, or behind it
+when they are too large for that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from emu.subject import Subject
 
 PAGE = 4096
 RETURN_PA = DRAM_BASE  # where a routine returns to: nothing else lies there
-_TABLES_PA = IMAGE_PA + (2 << 20)  # of tables that the text leaves to us
+_TABLES_PA = IMAGE_PA + (2 << 20)  # of large tables that the text leaves to us
+_NEAR_SIZE = 512 << 10  # bytes before the code for them: half of what ADR spans (Arm DDI 0487, C6.2.10)
 _STACK_SIZE = 64 << 10
 
 # Assembles the subject: NR_CPUS, and the other defines together with the PAs of our tables.
@@ -99,12 +101,7 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
         if name not in defines:
             raise InvalidCase(f"{contract.source}: {name}: not one of its defines ({', '.join(defines)})")
     defines |= changes
-    at, ours = _TABLES_PA, {}
-    for table in contract.tables:
-        size = shape_of(table, defines).count * table.element
-        at += PAGE
-        ours[table.symbol] = _up(at + size) - size
-        at = _up(at + size)
+    ours = _place_tables(contract, defines)
     others = {name: value for name, value in defines.items() if name != "NR_CPUS"}
     subject = load(defines["NR_CPUS"], others | ours)
     end = max(segment.pa + segment.size for segment in subject.segments)
@@ -128,6 +125,17 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
         instructions_max=_bound(contract, defines),
         guarded=all(subject.symbols.address(table.symbol) is None for table in contract.tables),
     )
+
+
+def _place_tables(contract: Contract, defines: Mapping[str, int]) -> dict[str, int]:
+    # PA of each table, by its symbol: behind an unused page, and up to the end of a page.
+    at, ours = 0, {}
+    for table in contract.tables:
+        size = shape_of(table, defines).count * table.element
+        at = _up(at + PAGE + size)
+        ours[table.symbol] = at - size
+    start = IMAGE_PA - _NEAR_SIZE if at + PAGE <= _NEAR_SIZE else _TABLES_PA
+    return {symbol: start + offset for symbol, offset in ours.items()}
 
 
 def fill_table(placed: Placed, logical_map: Sequence[int | None], target: Target) -> bytes:
