@@ -87,7 +87,7 @@ def _replay(case: LookupCase, as_object: bool) -> int:
         case.subject, Path(case.contract) if case.contract else None, system_map
     )
     under_test = UnderTest(case.subject, promises, load, fixed=fixed)
-    checked = under_test.at(case.nr_cpus).check(case.question)
+    checked = under_test.at(case.nr_cpus, case.others).check(case.question)
     search = Search(under_test, cases=1)
     if checked.wrong is not None:
         search.found["", ""] = checked

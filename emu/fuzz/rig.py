@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
 from emu.lookup.case import Question
@@ -15,14 +14,19 @@ from emu.lookup.single import POISONS, Answer, Single, Wrong, judge
 from emu.lookup.target import Loader, Target, fill_table, place
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
+Others = tuple[tuple[str, int], ...]
 SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One question, what was right (None: no CPU), what came, and what is wrong with that."""
+    """One question, what was right (None: no CPU), what came, and what is wrong with that.
+
+    ``others`` are the defines beside NR_CPUS that do not have their defaults.
+    """
 
     nr_cpus: int
+    others: Others
     question: Question
     expected: int | None
     answer: Answer
@@ -32,8 +36,9 @@ class Checked:
 class Rig:
     """A lookup at one NR_CPUS."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, others: Others = ()) -> None:
         self.target = target
+        self.others = others
         self._single: Single | None = None
         self._batch: Batch | None = None
         self._filled: tuple[int | None, ...] | None = None
@@ -84,7 +89,7 @@ class Rig:
                 break
         if wrong is not None and poisons is not POISONS[0]:
             wrong = Wrong(wrong.prop, f"{wrong.text} (when registers that hold nothing have other values)")
-        return Checked(self.nr_cpus, question, expected, answer, wrong)
+        return Checked(self.nr_cpus, self.others, question, expected, answer, wrong)
 
     def wrong_of(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int]:
         """Ask for many MPIDRs of one map at once; return the places of those that look wrong."""
@@ -95,13 +100,10 @@ class Rig:
     def whole(self, logical_map: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the map with a place for each of NR_CPUS.
 
-        :raises InvalidCase: it has more, or a hwid that is none
+        :raises InvalidCase: it has more
         """
         if len(logical_map) > self.nr_cpus:
             raise InvalidCase(f"map: {len(logical_map)} CPUs, but NR_CPUS={self.nr_cpus}")
-        for cpu, hwid in enumerate(logical_map):
-            if hwid is not None and hwid & ~MPIDR_HWID_BITMASK:
-                raise InvalidCase(f"map[{cpu}]={hwid:#x}: a hwid has bits of MPIDR_HWID_BITMASK only")
         return (*logical_map, *[None] * (self.nr_cpus - len(logical_map)))
 
 
@@ -113,7 +115,7 @@ class UnderTest:
         self.contract = contract
         self._load = load
         self._fixed = fixed  # its NR_CPUS is built in
-        self._rigs: dict[int, Rig] = {}
+        self._rigs: dict[tuple[int, Others], Rig] = {}
         self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
 
     @property
@@ -126,14 +128,24 @@ class UnderTest:
             return [define.default]
         return sorted({define.default, *(define.sweep or SIZES)})
 
-    def at(self, nr_cpus: int) -> Rig:
-        """Return the lookup at this NR_CPUS.
+    @property
+    def variants(self) -> list[Others]:
+        """Values of the other defines to go through, each by itself; the defaults first."""
+        found: list[Others] = [()]
+        for name, define in self.contract.defines.items():
+            if name != "NR_CPUS" and not self._fixed:
+                found += [((name, value),) for value in sorted(set(define.sweep) - {define.default})]
+        return found
+
+    def at(self, nr_cpus: int, others: Others = ()) -> Rig:
+        """Return the lookup at this NR_CPUS and these values of other defines.
 
         :raises AssemblyError: it does not assemble so
         """
-        rig = self._rigs.get(nr_cpus)
+        rig = self._rigs.get((nr_cpus, others))
         if rig is None:
-            rig = self._rigs[nr_cpus] = Rig(place(self.contract, self._load, {"NR_CPUS": nr_cpus}))
+            changes = {"NR_CPUS": nr_cpus, **dict(others)}
+            rig = self._rigs[nr_cpus, others] = Rig(place(self.contract, self._load, changes), others)
         return rig
 
     def rigs(self, sizes: Sequence[int]) -> list[Rig]:
@@ -149,4 +161,6 @@ class UnderTest:
                 self.refused[nr_cpus] = str(error)
                 if nr_cpus == sizes[-1] and not found:
                     raise
-        return found
+        default = self.contract.defines.get("NR_CPUS")
+        usual = default.default if default and default.default in sizes else found[-1].nr_cpus
+        return found + [self.at(usual, others) for others in self.variants[1:]]

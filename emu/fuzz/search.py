@@ -16,8 +16,8 @@ from emu.fuzz.rig import Checked, Rig, UnderTest
 from emu.fuzz.shrink import shrink
 from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.case import Question
-from emu.lookup.corpus import regression_corpus
-from emu.lookup.tables import DoesNotFit
+from emu.lookup.corpus import situations
+from emu.lookup.tables import DoesNotFit, shape_of
 
 BATCH = 4096  # questions about one map
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
@@ -73,9 +73,12 @@ class Search:
 
     def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
         for rig in rigs:
-            for _name, logical_map, mpidrs in regression_corpus(rig.nr_cpus):
+            unused = sorted({shape_of(t, rig.target.defines).unused for t in self.under_test.contract.tables})
+            for situation in situations(rig.nr_cpus, unused=unused):
+                mpidrs = situation.mpidrs
                 whole = rig.nr_cpus <= _WHOLE_LOOK_MAX
-                self._ask(rig, logical_map, mpidrs, range(0, len(mpidrs), 4) if whole else range(2))
+                closely = range(0, len(mpidrs), 4) if whole else range(min(2, len(mpidrs)))
+                self._ask(rig, rig.whole(situation.logical_map), mpidrs, closely)
                 yield
 
     def _random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
@@ -112,8 +115,7 @@ class Search:
             return
         if cause(checked) not in self.found:
             smallest = shrink(self.under_test, checked)
-            self.found.setdefault(cause(smallest), smallest)
-            self.found.setdefault(cause(checked), smallest)
+            self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
 
 
 def cause(checked: Checked) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def shrink(under_test: UnderTest, found: Checked) -> Checked:
             return False
         tries -= 1
         try:
-            checked = under_test.at(nr_cpus).check(question)
+            checked = under_test.at(nr_cpus, best.others).check(question)
         except (DoesNotFit, EmuError):
             return False
         if checked.wrong is None or checked.wrong.prop != broken:

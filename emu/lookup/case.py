@@ -30,6 +30,7 @@ class LookupCase:
     :ivar subject: a design's name or a path
     :ivar contract: path of a TOML; nothing: what belongs to the subject
     :ivar system_map: path; symbols of a kernel
+    :ivar others: values of other defines, where they are not the defaults
     """
 
     subject: str
@@ -37,6 +38,7 @@ class LookupCase:
     question: Question
     contract: str = ""
     system_map: str = ""
+    others: tuple[tuple[str, int], ...] = ()
 
     def text(self) -> str:
         """Return the line; trailing holes of the map are left out."""
@@ -48,6 +50,7 @@ class LookupCase:
             parts.append(f"contract={shlex.quote(self.contract)}")
         if self.system_map:
             parts.append(f"system-map={shlex.quote(self.system_map)}")
+        parts += [f"define={name}:{value}" for name, value in self.others]
         parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
         return " ".join(parts)
 
@@ -61,12 +64,16 @@ class LookupCase:
             words = shlex.split(text)
         except ValueError as error:
             raise InvalidCase(f"case {text!r}: {error}") from None
-        keys = ("nr-cpus", "contract", "system-map", "map", "mpidr")
+        keys = ("nr-cpus", "contract", "system-map", "define", "map", "mpidr")
         values = {}
+        others = []
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or key not in keys:
                 raise InvalidCase(f"case: {word}: not one of {', '.join(keys)} with =VALUE")
+            if key == "define":
+                name, _, number = value.partition(":")
+                others.append((name, parse_u64(number, f"case: {name}")))
             values[key] = value
         for key in ("nr-cpus", "mpidr"):
             if key not in values or not words:
@@ -80,6 +87,7 @@ class LookupCase:
             ),
             values.get("contract", ""),
             values.get("system-map", ""),
+            tuple(others),
         )
 
 

@@ -15,7 +15,9 @@ _AROUND = 5  # instructions before and after the one where it ended
 
 def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: str) -> LookupCase:
     """Return the case that asks this question again."""
-    return LookupCase(under_test.name, checked.nr_cpus, checked.question, contract, system_map)
+    return LookupCase(
+        under_test.name, checked.nr_cpus, checked.question, contract, system_map, checked.others
+    )
 
 
 def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str]:
@@ -36,7 +38,7 @@ def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str
 
 def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
     """Yield the instructions around the one at which it ended, that one marked."""
-    target = under_test.at(checked.nr_cpus).target
+    target = under_test.at(checked.nr_cpus, checked.others).target
     subject, pc = target.subject, checked.answer.pc
     for segment in subject.segments:
         if not segment.pa <= pc <= segment.pa + len(segment.data):
