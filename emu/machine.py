@@ -248,6 +248,11 @@ class Machine:
         finally:
             self._observe()
 
+    def go_on(self, instructions: int) -> None:
+        """Let a run that is over be followed by another, of so many instructions at most."""
+        self.stopped = ""
+        self.instructions_max = self._begun + instructions
+
     def finish(self) -> None:
         """Say in the trace why the run was cut off, if it was, and where every CPU ended."""
         if self.stopped:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from emu.errors import InvalidCase
+from emu.fuzz.race import Race
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.search import Search
 from emu.lookup.case import LookupCase
@@ -87,7 +88,8 @@ def _replay(case: LookupCase, as_object: bool) -> int:
         case.subject, Path(case.contract) if case.contract else None, system_map
     )
     under_test = UnderTest(case.subject, promises, load, fixed=fixed)
-    checked = under_test.at(case.nr_cpus, case.others).check(case.question)
+    rig = under_test.at(case.nr_cpus, case.others)
+    checked = rig.check(case.question) if case.race is None else Race(rig).run(case.race)
     search = Search(under_test, cases=1)
     if checked.wrong is not None:
         search.found["", ""] = checked

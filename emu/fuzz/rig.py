@@ -11,7 +11,7 @@ from emu.lookup.case import Question
 from emu.lookup.contract import Contract
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import POISONS, Answer, Single, Wrong, judge
-from emu.lookup.target import Loader, Target, fill_table, place
+from emu.lookup.target import Loader, Placed, Target, fill_table, place
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
 Others = tuple[tuple[str, int], ...]
@@ -22,7 +22,8 @@ SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 class Checked:
     """One question, what was right (None: no CPU), what came, and what is wrong with that.
 
-    ``others`` are the defines beside NR_CPUS that do not have their defaults.
+    ``others`` are the defines beside NR_CPUS that do not have their defaults; ``race`` is the seed of a run
+    in which the table changed, and then what was right is what is right at its end.
     """
 
     nr_cpus: int
@@ -31,6 +32,7 @@ class Checked:
     expected: int | None
     answer: Answer
     wrong: Wrong | None
+    race: int | None = None
 
 
 class Rig:
@@ -70,9 +72,16 @@ class Rig:
         """
         tables: dict[str, InMemory] = {}
         for placed in self.target.tables:
-            data = fill_table(placed, logical_map, self.target)
+            data = self.table_bytes(placed, logical_map)
             tables.setdefault(placed.table.holds, InMemory(placed.table.element, data))
         return expected_many(self.target.contract.model, logical_map, tables, mpidrs)
+
+    def table_bytes(self, placed: Placed, logical_map: Sequence[int | None]) -> bytes:
+        """Return what a table holds for this map.
+
+        :raises DoesNotFit: it cannot hold it
+        """
+        return fill_table(placed, logical_map, self.target)
 
     def check(self, question: Question, *, thoroughly: bool = True) -> Checked:
         """Ask one question and look at everything.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from emu.fuzz.questions import random_map, random_mpidrs
+from emu.fuzz.race import Race, table_of
 from emu.fuzz.rig import Checked, Rig, UnderTest
 from emu.fuzz.shrink import shrink
 from emu.fuzz.small import MPIDRS, small_maps
@@ -20,6 +21,7 @@ from emu.lookup.corpus import situations
 from emu.lookup.tables import DoesNotFit, shape_of
 
 BATCH = 4096  # questions about one map
+RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 4  # questions of a batch that are asked again with everything looked at
 _WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
@@ -57,6 +59,7 @@ class Search:
             ("small", self._small(rigs)),
             ("regression", self._regression(rigs)),
             ("random", self._random(rigs, cases, seed, matches)),
+            ("concurrent", self._concurrent(rigs, seed)),
         ):
             self.phase = phase
             for _ in steps:
@@ -91,6 +94,19 @@ class Search:
             self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs))))
             yield
 
+    def _concurrent(self, rigs: Sequence[Rig], seed: int) -> Iterator[None]:
+        # At the smallest NR_CPUS with room for a change beside the one that asks.
+        fit = [rig for rig in rigs if rig.nr_cpus > 1 and table_of(rig) is not None]
+        if not fit or any(prop in ("answer", "exit") for prop, _how in self.found):
+            return  # what is wrong while nothing changes need not be found again
+        race = Race(fit[0])
+        for number in range(RACES):
+            checked = race.run(seed * RACES + number)
+            self.cases += 1
+            if checked.wrong is not None:
+                self.found.setdefault(cause(checked), checked)
+            yield
+
     def _ask(
         self,
         rig: Rig,
@@ -121,4 +137,6 @@ class Search:
 def cause(checked: Checked) -> tuple[str, str]:
     """Return what tells wrong answers of different causes apart: the property, and how but for numbers."""
     assert checked.wrong is not None
+    if checked.race is not None:
+        return checked.wrong.prop, checked.answer.exit
     return checked.wrong.prop, _NUMBER.sub("N", checked.wrong.text)

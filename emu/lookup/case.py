@@ -31,6 +31,7 @@ class LookupCase:
     :ivar contract: path of a TOML; nothing: what belongs to the subject
     :ivar system_map: path; symbols of a kernel
     :ivar others: values of other defines, where they are not the defaults
+    :ivar race: seed of a run in which the table changes: it stands for the question too
     """
 
     subject: str
@@ -39,6 +40,7 @@ class LookupCase:
     contract: str = ""
     system_map: str = ""
     others: tuple[tuple[str, int], ...] = ()
+    race: int | None = None
 
     def text(self) -> str:
         """Return the line; trailing holes of the map are left out."""
@@ -51,6 +53,8 @@ class LookupCase:
         if self.system_map:
             parts.append(f"system-map={shlex.quote(self.system_map)}")
         parts += [f"define={name}:{value}" for name, value in self.others]
+        if self.race is not None:
+            return " ".join([*parts, f"race={self.race}"])
         parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
         return " ".join(parts)
 
@@ -64,7 +68,7 @@ class LookupCase:
             words = shlex.split(text)
         except ValueError as error:
             raise InvalidCase(f"case {text!r}: {error}") from None
-        keys = ("nr-cpus", "contract", "system-map", "define", "map", "mpidr")
+        keys = ("nr-cpus", "contract", "system-map", "define", "map", "mpidr", "race")
         values = {}
         others = []
         for word in words[1:]:
@@ -76,18 +80,19 @@ class LookupCase:
                 others.append((name, parse_u64(number, f"case: {name}")))
             values[key] = value
         for key in ("nr-cpus", "mpidr"):
-            if key not in values or not words:
+            if not words or (key not in values and not (key == "mpidr" and "race" in values)):
                 raise InvalidCase(f"case {text!r}: a subject, then {key}=...")
         return cls(
             words[0],
             parse_u64(values["nr-cpus"], "case: nr-cpus"),
             Question(
                 parse_map(values.get("map", ""), "case: map"),
-                parse_u64(values["mpidr"], "case: mpidr"),
+                parse_u64(values.get("mpidr", "0"), "case: mpidr"),
             ),
             values.get("contract", ""),
             values.get("system-map", ""),
             tuple(others),
+            parse_u64(values["race"], "case: race") if "race" in values else None,
         )
 
 

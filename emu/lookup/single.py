@@ -63,6 +63,7 @@ class Single:
         entries = sum(placed.count for placed in target.tables)
         # Without a promised bound: enough for any look at every entry.
         self.limit = target.instructions_max or 1000 + 200 * entries
+        self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
         self._stack = range(target.stack_top - contract.stack, target.stack_top)
         self._map: tuple[int | None, ...] | None = None
 
@@ -81,7 +82,7 @@ class Single:
         if contract.el == 2:
             engine.override(pe, sysreg.MPIDR_EL1, question.mpidr)
         engine.reset(pe, contract.el, self.target.entry_pa, 0)
-        given = self._registers(question, poisons)
+        given = self.registers(question, poisons)
         for number, value in enumerate(given):
             pe.x[number] = value
         if contract.preserve_flags:
@@ -99,7 +100,8 @@ class Single:
         self._compare(given)
         return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
 
-    def _registers(self, question: Question, poisons: Sequence[int]) -> list[int]:
+    def registers(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> list[int]:
+        """Return X0..X30 and SP (u64) as the contract has them at entry."""
         contract, target = self.target.contract, self.target
         given = list(poisons)
         given.append(target.stack_top if contract.stack else _NO_STACK)
@@ -147,12 +149,12 @@ class Single:
 
     def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
         # Every access of the code under test.
-        if kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
+        if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
             if not (pa in self._stack and pa + size - 1 in self._stack):
                 self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
         elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
-            for placed in self.target.tables:
-                if pa in placed.bytes_at and pa + size <= placed.bytes_at.stop:
+            for start, stop in self._tables:
+                if start <= pa and pa + size <= stop:
                     return
             if pa in self._stack or self.memory.read(pc, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
@@ -180,7 +182,7 @@ class Wrong:
 
 
 # What a lookup is held to, in the order in which it is reported.
-PROPERTIES = ("answer", "exit", "registers", "memory", "bound")
+PROPERTIES = ("answer", "exit", "registers", "memory", "bound", "concurrent")
 
 
 def judge(answer: Answer, expected: int | None, target: Target) -> Wrong | None:

@@ -15,9 +15,9 @@ from emu.verdict import Finding
 NAME = "arrival"
 
 _ALL = 2**64 - 1
-# What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel switches
-# together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup() takes from
-# each CPU's own ID_AA64MMFR0_EL1.PARange.
+# What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
+# switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup()
+# takes from each CPU's own ID_AA64MMFR0_EL1.PARange.
 _SAME_AS_BOOT_CPU = {
     Register.TTBR1_EL1: 0x0000_FFFF_FFFF_FFFE,
     Register.TCR_EL1: _ALL & ~(0x3F | 7 << 32),

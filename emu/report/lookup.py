@@ -15,9 +15,9 @@ _AROUND = 5  # instructions before and after the one where it ended
 
 def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: str) -> LookupCase:
     """Return the case that asks this question again."""
-    return LookupCase(
-        under_test.name, checked.nr_cpus, checked.question, contract, system_map, checked.others
-    )
+    question = checked.question
+    others, race = checked.others, checked.race
+    return LookupCase(under_test.name, checked.nr_cpus, question, contract, system_map, others, race)
 
 
 def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str]:

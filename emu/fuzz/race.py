@@ -1,0 +1,174 @@
+"""A lookup that runs while the table changes under it: what it may answer then, and what it does.
+
+The host writes entries between any two operations of the scan, as hotplug of virtual CPUs does: an entry is
+emptied, filled, given to another hwid. Whatever the lookup answers must have been right at some moment of its
+run: before, after, or between two writes, but never a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from emu.actor import Grain, HostTask
+from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
+from emu.fuzz.questions import random_map
+from emu.fuzz.rig import Checked, Rig
+from emu.host.dcache import clean
+from emu.lookup.case import Question
+from emu.lookup.single import Answer, Wrong
+from emu.lookup.target import Placed
+from emu.machine import Machine
+from emu.operation import Operation, Park, Store
+from emu.schedulers import make_scheduler
+from emu.trace import Trace
+
+_WRITES_MAX = 6
+_LOW = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run: the map at its start, what is written to which entry, and who looks itself up."""
+
+    logical_map: tuple[int | None, ...]
+    writes: tuple[tuple[int, int | None], ...]
+    mpidr: int
+    seed: int
+
+    @property
+    def states(self) -> list[tuple[int | None, ...]]:
+        """The map at its start and after each write."""
+        found = [self.logical_map]
+        for cpu, hwid in self.writes:
+            changed = list(found[-1])
+            changed[cpu] = hwid
+            found.append(tuple(changed))
+        return found
+
+
+class Race:
+    """A lookup on CPU 1 of a machine whose CPU 0 writes the table."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._table = table_of(rig)
+        assert self._table is not None, "only a table of hwids has an entry for each CPU"
+        target = rig.target
+        self._memory = target.memory()
+        self._machine = Machine(self._memory, make_scheduler("random:0"), Trace(""), grain=Grain.OPERATION)
+        self._machine.entry_el = target.contract.el
+        for cpu in (0, 1):
+            self._machine.add_cpu(RES1 | cpu, 0x410F_D083, {})
+        self._answer = Answer("", 0, 0, 0, (), "")
+        self._machine.land_at(target.found_pa, lambda cpu: self._land(cpu, "found"))
+        if target.missing_pa is not None:
+            self._machine.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
+
+    def run(self, seed: int) -> Checked:
+        """Do the run that ``seed`` describes, and judge it."""
+        plan = make_plan(self._rig.nr_cpus, seed)
+        rig, target, machine = self._rig, self._rig.target, self._machine
+        states = plan.states
+        allowed = {rig.expected(state, [plan.mpidr])[0] for state in states}
+        for placed in target.tables:
+            self._memory.write_bytes(placed.pa, rig.table_bytes(placed, plan.logical_map))
+        machine.scheduler = make_scheduler(f"random:{seed}")
+        machine.trace = Trace("")
+        pe = machine.actors[1].pe
+        pe.mpidr = plan.mpidr
+        before = pe.counters.instructions
+        self._answer = Answer("", 0, 0, 0, (), "no exit")
+        machine.go_on(rig.single.limit + 1000)
+        machine.power_on(1, target.entry_pa, 0)
+        for number, value in enumerate(rig.single.registers(Question(plan.logical_map, plan.mpidr))):
+            pe.x[number] = value
+        machine.start_task(0, self._write(plan))
+        machine.run()
+        answer = replace(self._answer, instructions=pe.counters.instructions - before)
+        if not answer.exit:
+            answer = replace(answer, pc=pe.pc, why=machine.actors[1].outcome or "no exit")
+        question = Question(plan.logical_map, plan.mpidr)
+        expected = rig.expected(states[-1], [plan.mpidr])[0]
+        wrong = self._judge(plan, answer, allowed)
+        return Checked(rig.nr_cpus, rig.others, question, expected, answer, wrong, seed)
+
+    def _judge(self, plan: Plan, answer: Answer, allowed: set[int | None]) -> Wrong | None:
+        contract = self._rig.target.contract
+        got = answer.index if answer.exit == "found" else None
+        if answer.exit == "found" and contract.missing_index == answer.index:
+            got = None
+        if not answer.exit and not (contract.parks or contract.missing is None):
+            return Wrong("concurrent", f"{answer.why}, while the table changes")
+        if got in allowed:
+            return None
+        right = ", ".join("nothing" if cpu is None else f"CPU {cpu}" for cpu in sorted_answers(allowed))
+        what = "nothing" if got is None else f"CPU {got}"
+        writes = ", ".join(
+            f"entry {cpu} {'emptied' if hwid is None else f'= {hwid:#x}'}" for cpu, hwid in plan.writes
+        )
+        return Wrong("concurrent", f"finds {what}; at no moment of {writes} was that right ({right})")
+
+    def _write(self, plan: Plan) -> HostTask:
+        table = self._table
+        assert table is not None
+        for (cpu, _hwid), state in zip(plan.writes, plan.states[1:], strict=True):
+            data = self._rig.table_bytes(table, state)
+            at = cpu * table.table.element
+            value = int.from_bytes(data[at : at + table.table.element], "little")
+            yield Store(table.pa + at, value, table.table.element)
+            yield from clean(table.pa + at)
+        yield Park("done")
+        return None
+
+    def _land(self, cpu: int, exit_: str) -> HostTask:
+        pe = self._machine.actors[cpu].pe
+        index = pe.x[int(self._rig.target.contract.index[1:])]
+        self._answer = Answer(exit_, index, 0, pe.pc, ())
+        last: Operation = Park("landed")
+        yield last
+        return None
+
+
+def table_of(rig: Rig) -> Placed | None:
+    """Return the table in which each CPU has its own entry, when that is the only one."""
+    tables = rig.target.tables
+    return tables[0] if len(tables) == 1 and tables[0].table.holds == "hwid" else None
+
+
+def sorted_answers(answers: set[int | None]) -> list[int | None]:
+    """Return logical ids ascending, "nothing" (None) first."""
+    return sorted(answers, key=lambda cpu: -1 if cpu is None else cpu)
+
+
+def make_plan(nr_cpus: int, seed: int) -> Plan:
+    """Return the run that ``seed`` stands for: a map, up to six writes, and one that asks."""
+    rng = Random(seed)
+    start = random_map(rng, nr_cpus)
+    state, writes = list(start), []
+    spare = [hwid for hwid in random_map(rng, nr_cpus) if hwid is not None]
+    for _ in range(rng.randint(1, _WRITES_MAX)):
+        cpu = rng.randrange(nr_cpus)
+        free = [hwid for hwid in spare if hwid not in state]
+        hwid = rng.choice(free) if free and (state[cpu] is None or rng.random() < 0.4) else None
+        if hwid is None and state[cpu] is None:
+            continue
+        state[cpu] = hwid
+        writes.append((cpu, hwid))
+    return Plan(start, tuple(writes), _who_asks(rng, start, writes) | RES1, seed)
+
+
+def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[int, int | None]]) -> int:
+    # Somebody of the table, of what comes, or of the halves of both.
+    here = [hwid for hwid in start if hwid is not None] or [0]
+    written = [hwid for _cpu, hwid in writes if hwid is not None]
+    kind = rng.random()
+    if written and kind < 0.3:
+        return rng.choice(written)
+    if written and kind < 0.5:
+        halves = rng.choice(here) & _LOW | rng.choice(written) & ~_LOW
+        return halves & MPIDR_HWID_BITMASK
+    touched = [start[cpu] for cpu, _hwid in writes]
+    mine = [hwid for hwid in touched if hwid is not None]
+    return rng.choice(mine if mine and kind < 0.8 else here)
