@@ -18,11 +18,12 @@ from emu.errors import AssemblyError, InvalidCase
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
 from emu.subject.assembly_text import Flat, Line, flatten, read
-from emu.subject.object import load_object
+from emu.subject.object import OBJECT_SIZE_MAX, load_object
 from emu.subject.symbols import Symbols
 from emu.subject.toolchain import assemble_elsewhere
 
 _U64 = 2**64
+_LABEL = re.compile(r"([A-Za-z_.$][\w.$]*):")
 
 
 def asm_dir() -> Path:
@@ -102,9 +103,10 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
 
     Includes are looked for beside the file, then in asm/include and asm/, so that a file can be made of our
     fragments and its own. The constants of the boot ABI and NR_CPUS are defined beforehand. A name in
-    ``defines`` is also an absolute symbol that ``adr`` and branches reach; to another assembler than Keystone
-    it is nothing else. A label is a PA: ``.quad label`` and ``ldr x0, =label`` give it, and ``label +
-    VA_OFFSET`` its VA.
+    ``defines`` is also an absolute symbol that ``adr`` and branches reach, unless the text has a label of
+    that name; to another assembler than Keystone it is one of the two, a symbol when its value is an address
+    near the text. A label is a PA: ``.quad label`` and ``ldr x0, =label`` give that, ``label + VA_OFFSET``
+    gives its VA.
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
     :raises InvalidCase: nr_cpus out of range
@@ -112,15 +114,26 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
     """
     values, include_dirs = constants(nr_cpus, defines), [asm_dir() / "include", asm_dir()]
     try:
-        flat = flatten(read(path, str(path), include_dirs, set()), values)
-        return _subject(path.name, flat, values, defines)
+        lines = read(path, str(path), include_dirs, set())
+        own = {match[1] for line in lines if (match := _LABEL.match(line.text))} & set(defines)
+        values = {name: value for name, value in values.items() if name not in own}
+        others = {name: value for name, value in defines.items() if name not in own}
+        return _subject(path.name, flatten(lines, values), values, others)
     except AssemblyError as refused:
         if refused.__cause__ is not None:  # a file that cannot be read: not a matter of assemblers
             raise
-        ours = {name: values[name] for name in constants(nr_cpus)}
-        others = {name: value % _U64 for name, value in defines.items() if name not in ours}
-        subject = assemble_elsewhere(path, refused, constants=ours, symbols=others, include_dirs=include_dirs)
+        symbols = {name: value % _U64 for name, value in defines.items() if _is_near(value)}
+        numbers = {name: value for name, value in values.items() if name not in symbols}
+        subject = assemble_elsewhere(
+            path, refused, constants=numbers, symbols=symbols, include_dirs=include_dirs
+        )
         return replace(subject, defines=MappingProxyType(dict(values)))
+
+
+def _is_near(value: int) -> bool:
+    # In the memory that a branch reaches from the text, at its PA or VA.
+    places = (value % _U64, (value - boot.VA_OFFSET) % _U64)
+    return any(boot.DRAM_BASE < place < boot.DRAM_BASE + OBJECT_SIZE_MAX for place in places)
 
 
 def load_file(path: Path, *, nr_cpus: int) -> Subject:

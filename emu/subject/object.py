@@ -41,6 +41,7 @@ from emu.subject.unwrap import read_file
 
 OBJECT_SIZE_MAX = 128 << 20  # bytes in memory: as far as B reaches
 _UNDEFINED_SHOWN_MAX = 8
+_GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"
 _NOT_PLACES = (STT_SECTION, STT_FILE, STT_TLS, STT_GNU_IFUNC)
 _LOCAL_NAMES = ("$", ".L")  # mapping symbols, and labels that the assembler should have dropped
 
@@ -70,13 +71,10 @@ def link(
     """
     file = ObjectFile(data, name)
     fixups = file.fixups()
-    undefined = {
-        f.symbol.name for f in fixups if f.symbol.section == SHN_UNDEF and f.symbol.binding != STB_WEAK
-    }
-    if missing := sorted(undefined - set(defines) - {""}):
-        listed = ", ".join(missing[:_UNDEFINED_SHOWN_MAX]) + (
-            ", ..." if missing[_UNDEFINED_SHOWN_MAX:] else ""
-        )
+    used = {fixup.symbol for fixup in fixups}
+    undefined = {s.name for s in used if s.section == SHN_UNDEF and s.binding != STB_WEAK}
+    if missing := sorted(undefined - set(defines) - {"", _GOT_SYMBOL}):
+        listed = ", ".join([*missing[:_UNDEFINED_SHOWN_MAX], *["..."][: len(missing) > _UNDEFINED_SHOWN_MAX]])
         raise Untestable(f"{name}: not defined: {listed}; a fragment is linked with nothing else")
     layout = _Layout(file, [_slot(f) for f in fixups if f.relocation.formula.of_got])
     if layout.end == IMAGE_PA:
@@ -219,7 +217,7 @@ class _Linker:
         return address.value + (self.offset if address.moves else 0)
 
     def _got(self) -> int:
-        return min(self.layout.slots.values())
+        return min(self.layout.slots.values(), default=self.layout.end)
 
     def _address(self, symbol: Symbol) -> _Address | None:
         # None: undefined and weak. A relocation without a symbol has number 0, whose value is 0.
@@ -230,6 +228,8 @@ class _Linker:
         if symbol.section == SHN_ABS:
             return _Address(symbol.value, moves=False)
         if symbol.section == SHN_UNDEF:
+            if symbol.name == _GOT_SYMBOL:
+                return _Address(self._got(), moves=True)
             if symbol.name in self.defines:
                 return _Address(self.defines[symbol.name] % 2**64, moves=False)
             return None if symbol.binding == STB_WEAK else _Address(0, moves=False)
