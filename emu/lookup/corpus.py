@@ -2,7 +2,7 @@
 
 A situation is a logical map and the MPIDRs that ask; what is right, a model says. Maps hold distinct valid
 hwids, and where two CPUs have one hwid, only others ask. A model that takes any table at its word
-(``Model.literal``) is asked more: which of two entries, and whether an entry with the flags of MPIDR_EL1 in it
+(``Model.literal``) is asked more: which of two entries it is, and whether an entry with flags of MPIDR_EL1
 matches, although what is compared is masked.
 """
 

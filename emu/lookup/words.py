@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emu.arch.mpidr import INVALID_HWID
 from emu.lookup.contract import RETURN, Contract, Define, Place, Table
 from emu.lookup.tables import get_kind
 from emu.lookup.toml_form import MPIDR_EL1
@@ -17,8 +18,7 @@ def write_contract(contract: Contract) -> str:
         + ("the code reads MPIDR_EL1" if contract.mpidr == MPIDR_EL1 else f"raw, in {contract.mpidr}"),
         f"found: {_exit(contract.found)}, logical CPU number in {contract.index}",
         f"missing: {_missing(contract)}",
-        f"may change: {', '.join(_changes(contract))}; every other register of x0..x30, and SP, comes out as "
-        "it went in",
+        f"may change: {', '.join(_changes(contract))}; every other register, and SP, comes out as it went in",
         f"instructions: at most {contract.instructions_max}" if contract.instructions_max else "",
         f"right: as the model {contract.model} says",
     ]
@@ -60,7 +60,7 @@ def _table_line(table: Table) -> str:
     unused &= (1 << 8 * table.element) - 1
     parts = [f"reads {table.symbol}: u{8 * table.element}[{table.count}] of {table.holds}"]
     if not get_kind(table.holds).exact:
-        parts.append(f"unused {unused:#x}")
+        parts.append(f"unused {'INVALID_HWID' if unused == INVALID_HWID else hex(unused)}")
     parts += [f"address in {table.base}"] if table.base else []
     parts += [f"number of entries in {table.length}"] if table.length else []
     return ", ".join(parts)
