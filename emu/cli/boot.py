@@ -26,8 +26,8 @@ from emu.report.outcome import as_json
 def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: Any) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
-    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S file, or a kernel: Image (raw or
-    compressed), vmlinux, or a build directory.  [default: v3]
+    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S or .o file, or a kernel: Image
+    (raw or compressed), vmlinux, or a build directory.  [default: v3]
     """
     boot = build(make_case(**options), record=trace_path is not None)
     machine = boot.machine

@@ -49,7 +49,7 @@ def case_options(function: F) -> F:
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
-        click.option("--design", help="Host side of a .S subject: a design's name. [default: v3]"),
+        click.option("--design", help="Host side of a .S or .o subject: a design's name. [default: v3]"),
         click.option("--base", help="Order of secondary_start_kernel(): 6.12 or v3. [default: the design's]"),
         click.option(
             "--fault", multiple=True, metavar="CPU:KIND", help="Break a CPU; also 4-7:KIND, CPU:KIND:N."

@@ -116,7 +116,7 @@ def load(setting: Setting) -> Loaded:
     names = ", ".join(DESIGNS)
     if not Path(name).exists():
         raise InvalidSubject(f"{name}: no such file, and no design of that name ({names})")
-    raise InvalidSubject(f"{name}: neither a design ({names}), a .S file, nor an arm64 kernel")
+    raise InvalidSubject(f"{name}: neither a design ({names}), a .S or .o file, nor an arm64 kernel")
 
 
 def _start(
@@ -258,7 +258,7 @@ def check_case(case: Case) -> None:
     parse_hotplug(case.hotplug)
     subjects = [case.subject] + ([parse_kexec(case.kexec)[0]] if case.kexec else [])
     if case.design and not any(is_source(subject) for subject in subjects):
-        raise InvalidCase(f"design={case.design}: only a .S file needs the host side named")
+        raise InvalidCase(f"design={case.design}: only a .S or .o file needs the host side named")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:
         raise InvalidCase(f"nr-cpus={case.nr_cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
 

@@ -160,7 +160,7 @@ def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[P
     for name, value in constants.items():
         if name not in assigned or name in asked:
             yield f"-D{name}={value}" if value >= 0 else f"-D{name}=({value})"
-        yield f"-Wa,--defsym,{name}={value}"
+        yield f"-Wa,-defsym,{name}={value}"  # one dash: GNU as takes it as well, clang may know no other
     yield "-D__ASSEMBLY__"  # as the kernel's makefiles do
 
 
