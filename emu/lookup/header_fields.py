@@ -255,7 +255,7 @@ READERS = {
 def finish(draft: Draft, name: str) -> Contract:
     """Return the contract that the fields make; ``name`` is where they are from."""
     none = None if draft.missing_index is None else draft.missing_index % 2**64
-    missing = draft.found if none is not None and draft.missing is None else draft.missing
+    missing = RETURN if none is not None and draft.missing is None else draft.missing
     least, most = draft.lengths
     sweep = tuple(value for value in NR_CPUS.sweep if least <= value <= most)
     default = min(max(NR_CPUS.default, least), most)

@@ -130,7 +130,9 @@ def _contract(document: Mapping[str, Any], source: str, folder: Path) -> Contrac
     none = lookup.get("missing_index")
     if none is not None:
         none = _number(none, "lookup.missing_index", -(2**63), 2**64 - 1) % 2**64
-        missing = found if missing is None else missing
+        if missing not in (None, found):
+            raise _bad("lookup.missing_index", lookup["missing_index"], f"{missing!r} says it already")
+        missing = RETURN  # it ends where found does
     mpidr = _text(lookup.get("mpidr", MPIDR_EL1), "lookup.mpidr").lower()
     return Contract(
         source=source,
@@ -295,14 +297,11 @@ def _check_places(contract: Contract) -> None:
     for key, place in (("found", found), ("missing", missing)):
         if place == entry:
             raise _bad(f"lookup.{key}", place, "the entry itself: nothing would run")
-    if contract.missing_index is not None and missing != found:
-        raise _bad(
-            "lookup.missing_index",
-            contract.missing_index,
-            f"{missing!r} says it already: leave one of them out",
-        )
-    if contract.missing_index is None and missing == found:
-        raise _bad("lookup.missing", missing, "found is the same place: say missing_index too")
+    if contract.missing_index is not None and missing != RETURN:
+        raise _bad("lookup.missing_index", contract.missing_index, f"{missing!r} says it already")
+    if contract.missing_index is None and missing in (found, RETURN):
+        why = "found is the same place" if missing == found else "only the index can say it there"
+        raise _bad("lookup.missing", missing, f"{why}: say missing_index")
     if missing is None and not contract.parks:
         raise _bad(
             "lookup.parks", False, "nothing is left for an MPIDR of no CPU: say missing or missing_index"

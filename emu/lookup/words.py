@@ -43,7 +43,7 @@ def _exit(place: Place) -> str:
 def _missing(contract: Contract) -> str:
     if contract.missing is None:
         return "never reaches an exit, waits or loops for ever"
-    said = _exit(contract.missing)
+    said = _exit(contract.missing if contract.missing_index is None else contract.found)
     if contract.missing_index is not None:
         none = contract.missing_index
         said += f" with {contract.index} = {none - 2**64 if none >> 63 else none}"

@@ -392,6 +392,11 @@ def test_the_contract_in_words_says_every_fact() -> None:
     )
 
 
+def test_the_contract_in_words_says_where_the_index_says_none() -> None:
+    words = write_contract(read(out="x19 = index, or -1 when no entry matches", exits="to done"))
+    assert "missing: reaches done with x19 = -1\n" in words
+
+
 def test_the_contract_in_words_says_addresses_parks_and_stack() -> None:
     contract = parse_contract(
         "lookup = { entry = 0x1000, found = 0x2000, index = 'x1', mpidr = 'x0', el = 2, stack = 32, "

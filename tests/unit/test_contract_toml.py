@@ -120,6 +120,11 @@ def test_keys_beyond_the_design_are_read() -> None:
     assert contract.tables == (Table("x0_table", base="x0", length="x1"),)
 
 
+def test_a_label_may_be_reached_with_the_index_that_says_none() -> None:
+    contract = parse_contract(text({"missing": None, "missing_index": -1}), "my.toml")
+    assert (contract.found, contract.missing, contract.missing_index) == ("found", RETURN, 2**64 - 1)
+
+
 def test_without_a_place_for_missing_it_parks() -> None:
     contract = parse_contract(text({"missing": None}), "my.toml")
     assert contract.missing is None
@@ -173,7 +178,8 @@ def test_a_kind_has_an_element_and_a_count_of_its_own() -> None:
         ({"missing": "find"}, "lookup.missing='find': the entry itself"),
         ({"missing": "found"}, "lookup.missing='found': found is the same place"),
         ({"found": "ret", "missing": "ret"}, "lookup.missing='ret': found is the same place"),
-        ({"missing_index": -1}, "lookup.missing_index=18446744073709551615: 'missing' says it already"),
+        ({"missing_index": -1}, "lookup.missing_index=-1: 'missing' says it already"),
+        ({"missing": "ret"}, "lookup.missing='ret': only the index can say it there: say missing_index"),
         ({"missing": None, "missing_index": 2**64}, "lookup.missing_index=18446744073709551616: an integer"),
         ({"missing": None, "parks": False}, "lookup.parks=False: nothing is left"),
         ({"index": "x31"}, "lookup.index='x31': one of x0..x30"),
