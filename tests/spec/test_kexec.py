@@ -17,9 +17,11 @@ from emu.errors import InvalidCase, InvalidSubject
 from emu.host.build import build
 from emu.host.kexec import STUCK, parse_kexec
 from emu.machine import Machine
-from emu.operation import OPERATIONS, Kind, Register
+from emu.operation import OPERATIONS, Expect, Kind, Register
+from emu.oracles import pen
 from emu.report.outcome import as_json, cpu_outcomes, reentry
 from emu.subject.fragment import asm_dir
+from emu.trace import HOST_PC, Trace
 
 SPIN_TABLE = "topology=flat:4 enable-method=spin-table append=maxcpus=2 force=1"
 OTHERS = ["v2", "v3", "mainline", "context-id"]  # rfc has a finding of its own when hwid 0 is a secondary
@@ -163,6 +165,13 @@ def test_a_vcpu_that_was_removed_stays_away() -> None:
     assert done.outcomes == ["online"] * 3 + ["off"] * 5
 
 
+def test_a_vcpu_that_was_removed_stays_away_under_another_number() -> None:
+    done = run("v3 topology=vcpus hotplug=1:remove kexec=v3@2")
+    assert done.messages == []
+    assert hwids(done)[:3] == [2, 0, 1]
+    assert done.outcomes == ["online", "online", "off", "online"] + ["off"] * 4
+
+
 def test_a_vcpu_that_was_added_may_boot_the_next_subject() -> None:
     done = run("v3 topology=vcpus hotplug=4:add,4:online kexec=v3@4")
     assert done.messages == []
@@ -300,6 +309,32 @@ def test_a_loop_that_a_cpu_is_stuck_in_is_a_pen_too(fault: str, where: str) -> N
     assert found[0].message.startswith(f"CPU2 (hwid 0x2) still spins in {where} at PA 0x402")
 
 
+def pen_trace(*between: tuple[Kind, int]) -> Trace:
+    """CPU1 in a pen at 0x1000, a copy over it by CPU0, and what is given in between."""
+    trace = Trace("v3 kexec=v2@0")
+    trace.add(Kind.EXPECT, 1, Expect.HWID, 0, 0, 0x101)
+    trace.add(Kind.EXPECT, 0, Expect.PEN, 0, 0x1040, 0x1000)
+    trace.add(Kind.OUTCOME, 1, 0, 0x1020, 0, trace.string("asleep in WFE"))
+    trace.add(Kind.SHUTDOWN, 0, 0, 0, 0, 0)
+    for kind, cpu in between:
+        trace.add(kind, cpu, 1, 0, 0, 0)
+    trace.add(Kind.COPY, 0, 0, HOST_PC + trace.string("kexec.py:1"), 0xFF8, 0x20)
+    return trace
+
+
+def test_a_pen_is_judged_from_the_trace() -> None:
+    (finding,) = pen.judge("v3 kexec=v2@0", pen_trace())
+    assert finding.message == (
+        "CPU1 (hwid 0x101) still spins in secondary_holding_pen at PA 0x1020 (0x1000..0x1040), which CPU0 "
+        "overwrites with v2, 0xff8..0x1018, at kexec.py:1"
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.POWER_OFF, Kind.LAND, Kind.REENTRY])
+def test_who_has_left_the_pen_is_not_in_it(kind: Kind) -> None:
+    assert pen.judge("v3 kexec=v2", pen_trace((kind, 1))) == []
+
+
 def test_parked_cpus_stay_with_firmware() -> None:
     """The parking protocol has no pen in the kernel: who was never woken is there for the next one."""
     done = run("v3 topology=flat:4 enable-method=parking-protocol append=maxcpus=2 force=1 kexec=v3@1")
@@ -382,6 +417,14 @@ def test_firmware_that_refuses_cpu_on_after_cpu_off() -> None:
     moved = run("v3 topology=flat:4 fault=1:refuse-after-off kexec=v3@3")
     assert moved.outcomes == ["online", "online", "off", "online"]
     assert hwids(moved)[2] == 1
+
+
+def test_a_second_start_finds_its_cpu_under_another_number() -> None:
+    """Firmware's, a millisecond after the first: by then another boot has begun."""
+    done = run("v3 topology=flat:4 fault=2:double-start kexec=v3@3")
+    assert "after kexec: CPU3 was switched on while it was on" in done.messages
+    assert hwids(done)[3] == 2
+    assert not any(message.startswith("after kexec: CPU2") for message in done.messages)
 
 
 def test_a_late_cpu_is_late_again() -> None:

@@ -22,6 +22,7 @@ SELF = assemble("b .\nb .", CODE)
 @every_grain
 def test_a_cpu_that_runs_there_runs_the_new_bytes(grain: Grain) -> None:
     def loader() -> HostTask:
+        yield Delay(100)  # it has been round
         yield Copy(CODE, SELF)
         yield Park("done")
 
@@ -106,7 +107,7 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
     machine = make("wfe\nb .", cpus=7)
     machine.start_task(6, first())
     machine.start_task(2, spinner())
-    machine.start_task(3, sleeper())
+    machine.start_task(1, sleeper())
     machine.start_task(4, ended())
     machine.power_on(5, CODE, 0)
     mpidrs = [actor.pe.mpidr for actor in machine.actors]
@@ -118,9 +119,9 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
         "second",
         "branches to itself",
         "ended before",
-        "slept",
-        "saw it",
         "off",
+        "saw it",
+        "slept",
         "off",
     ]
     assert [(r.actor, r.value) for r in records(machine, Kind.REENTRY)] == list(enumerate(begun[0]))
@@ -146,6 +147,19 @@ def test_what_ended_says_so_again_under_its_new_number() -> None:
     assert said == [(2, "ended before"), (1, "ended before")]
 
 
+def test_a_cpu_that_runs_runs_on_under_its_new_number() -> None:
+    def first() -> HostTask:
+        yield Delay(10)
+        yield Enter(lambda: [machine.begin_boot([2, 0, 1]), None][-1])
+
+    machine = make("mov x1, #2000\nl: subs x1, x1, #1\nb.ne l\nb .", cpus=3, grain=Grain.INSTRUCTION)
+    machine.start_task(2, first())
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    assert outcomes(machine)[1:] == ["branches to itself", "off"]
+    assert machine.actors[1].pe.mpidr == 0x8000_0000
+
+
 def test_who_has_left_firmware() -> None:
     machine = make(cpus=3)
     machine.power_on(2, CODE, 0)
@@ -163,9 +177,11 @@ def test_landings_and_counters_are_the_new_boots() -> None:
     machine.run()
     assert machine.actors[0].landings == 1
     machine.begin_boot([0])
+    before = machine.actors[0].time
     machine.power_on(0, CODE, 0)
     machine.run()
     assert outcomes(machine) == ["branches to itself"]
+    assert machine.actors[0].time == before + 2  # ns, one an instruction
     assert machine.actors[0].landings == 0
     assert machine.actors[0].pe.counters.instructions == 2
     machine.land_at(CODE + 4, land)
