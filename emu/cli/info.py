@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from emu.designs import DESIGNS
-from emu.errors import InvalidCase, InvalidSubject
+from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.host.firmware import write_tables
 from emu.host.fragment import is_source
+from emu.lookup.header import contract_for, contract_of_header
+from emu.lookup.words import write_contract
 from emu.subject.fragment import load_file
 from emu.subject.kernel import is_kernel, load_kernel
 from emu.topology import Topology
@@ -103,6 +105,17 @@ def _show_topology(topology: Topology, tables: Path | None, as_object: bool) -> 
     return 0
 
 
+def _contract(path: Path) -> list[str]:
+    # What a lookup promises, or why its header is none of a lookup; nothing without a header and a TOML.
+    try:
+        found = contract_for(path) if path.with_suffix(".toml").is_file() else None
+        if found is None and path.suffix in (".S", ".s"):
+            found = contract_of_header(path.read_text(errors="replace"), str(path))
+    except InvalidContract as error:
+        return [f"not understood: {error}"]
+    return write_contract(found).splitlines() if found else []
+
+
 def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, Any]:
     if subject in DESIGNS:
         design = DESIGNS[subject]
@@ -119,6 +132,9 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         if not loaded.assembler:  # an object: neither was of our choosing
             found = {"subject": subject, "kind": "object"}
         found["bytes"] = sum(segment.size for segment in loaded.segments)
+        promised = _contract(Path(subject))
+        if promised:
+            found["contract"] = promised
     else:
         path = Path(subject)
         if not path.exists():

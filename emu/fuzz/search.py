@@ -23,7 +23,7 @@ from emu.lookup.tables import DoesNotFit, shape_of
 BATCH = 4096  # questions about one map
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
-_LOOKED_AT = 4  # questions of a batch that are asked again with everything looked at
+_LOOKED_AT = 1  # questions of a batch that are asked again with everything looked at
 _WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
 _CAUSES_MAX = 8
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
