@@ -131,6 +131,9 @@ class Engine:
         self._exclusive = array("Q", [1, 0, 0, 0])
         self._contexts: list[c_void_p] = []
         self._memory_hook_handles: list[c_size_t] = []
+        self._edges: set[tuple[int, int]] | None = None
+        self._edge_hook: c_size_t | None = None
+        self._block = 0  # VA of the block that began last; 0: of none since a PE was switched on
         finalize(self, _free_contexts, self._contexts).atexit = False
         self._start()
 
@@ -285,6 +288,7 @@ class Engine:
         pe.x[0:31] = [x0, *range(pattern + 1, pattern + 31)]
         pe.pc = entry_pa
         pe.reached = -1
+        self._block = 0
         self.disarm(pe)
 
     def observe_memory(self) -> None:
@@ -309,6 +313,25 @@ class Engine:
             assert error == 0, f"uc_hook_del: {error}"
         self._memory_hook_handles = []
         self._code.unobserve()
+        self.forget_code()
+
+    def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
+        """From now on add every edge of the control flow to ``into``: VAs of a block and of the next one.
+
+        A block is what the engine runs at a stretch: to a branch, to the end of a page, or to a word that the
+        host does in its place; before the first block of a PE that was switched on it is 0. The same run
+        gives the same edges, whatever ran before. Each block costs a call, so this is for one PE that is
+        looked at closely. None: stop it.
+        """
+        self._edges = into
+        if (into is None) == (self._edge_hook is None):
+            return
+        if into is None:
+            error = uclib.uc_hook_del(self._handle, self._edge_hook)
+            assert error == 0, f"uc_hook_del: {error}"
+            self._edge_hook = None
+        else:
+            self._edge_hook = self._hook(uc_module.UC_HOOK_BLOCK, _CODE_CB(self._on_edge))
         self.forget_code()
 
     def break_at(self, va: int) -> None:
@@ -565,6 +588,11 @@ class Engine:
         except BaseException as error:
             self._error = error
             _emu_stop(self._address)
+
+    def _on_edge(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        if self._edges is not None:
+            self._edges.add((self._block, va))
+        self._block = va
 
     def _on_exception(self, _uc: int, number: int, _data: int) -> None:
         self._exception = number
