@@ -1,0 +1,42 @@
+"""Questions made from those that reached something new: nearly the same map, nearly the same CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.fuzz.questions import FLAGS
+
+_BITS = (0, 1, 7, 8, 9, 15, 16, 17, 23, 32, 33, 39)
+_CHANGES_MAX = 4
+
+
+def mutated_map(rng: Random, logical_map: Sequence[int | None], nr_cpus: int) -> tuple[int | None, ...]:
+    """Return a map of ``nr_cpus`` places that differs a little from ``logical_map``; no hwid twice."""
+    changed = list(logical_map[:nr_cpus])
+    changed += [None] * (nr_cpus - len(changed))
+    for _ in range(rng.randint(1, _CHANGES_MAX)):
+        at, other, kind = rng.randrange(nr_cpus), rng.randrange(nr_cpus), rng.random()
+        hwid = changed[at]
+        if kind < 0.3:
+            changed[at], changed[other] = changed[other], changed[at]
+        elif kind < 0.45:
+            changed[at] = None
+        else:
+            new = rng.getrandbits(40) if hwid is None or kind > 0.9 else hwid ^ 1 << rng.choice(_BITS)
+            new &= MPIDR_HWID_BITMASK
+            if new not in changed:
+                changed[at] = new
+    return tuple(changed)
+
+
+def mutated_mpidrs(rng: Random, mpidr: int, count: int) -> list[int]:
+    """Return ``count`` raw MPIDR_EL1 (u64): ``mpidr``, then some that differ in a bit or in the flags."""
+    found = [mpidr]
+    while len(found) < count:
+        hwid = mpidr & MPIDR_HWID_BITMASK
+        if rng.random() < 0.7:
+            hwid ^= 1 << rng.choice(_BITS)
+        found.append(hwid | rng.choice(FLAGS))
+    return found

@@ -1,0 +1,183 @@
+"""What a worker needs to make the lookup under test: names, or the files themselves for one far away."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from emu.designs import DESIGNS
+from emu.errors import EmuError, InvalidSubject
+from emu.fuzz.rig import UnderTest
+from emu.fuzz.unit import Point
+from emu.lookup.contract import Contract
+from emu.lookup.load import load_lookup
+from emu.subject.kernel import is_kernel
+from emu.subject.kernel_files import find_files
+
+_INCLUDE = re.compile(r'^\s*(?:#\s*include|\.include|\.incbin)\s+["<]([^">]+)[">]', re.M)
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # of unpacked files, as long as the process
+_TEXT = (".S", ".s", ".inc", ".h")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A lookup under test, as plain data.
+
+    :ivar subject: a design's name or a path
+    :ivar contract: path of a TOML; "": what belongs to the subject
+    :ivar system_map: path; "": none
+    :ivar points: values of NR_CPUS and of other defines to ask at
+    :ivar identity: of the code at all points; another one is another lookup
+    :ivar matches: of a hundred random MPIDRs so many are in the map
+    :ivar files: absolute paths and contents, for a worker that does not see these files
+    """
+
+    subject: str
+    contract: str = ""
+    system_map: str = ""
+    points: tuple[Point, ...] = ()
+    identity: str = ""
+    matches: int = 75
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+def make_spec(
+    subject: str, contract: Path | None = None, system_map: Path | None = None, matches: int = 75
+) -> tuple[Spec, UnderTest]:
+    """Return a lookup under test, by its name and as it is.
+
+    :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
+    """
+    under_test = _load(subject, contract, system_map)
+    points = tuple((rig.nr_cpus, rig.others) for rig in under_test.rigs(under_test.sizes))
+    spec = Spec(subject, str(contract or ""), str(system_map or ""), points, matches=matches)
+    return replace(spec, identity=_identity(under_test, points)), under_test
+
+
+def load_spec(spec: Spec) -> UnderTest:
+    """Return the lookup of ``spec``.
+
+    :raises EmuError: it is not to be had here, or is another one than where the spec was made
+    """
+    names = spec.subject, spec.contract, spec.system_map
+    if spec.files:
+        folder = tempfile.TemporaryDirectory(prefix="emu-fuzz-")
+        _folders.append(folder)
+        names = _unpack(spec, Path(folder.name))
+    subject, contract, system_map = names
+    under_test = _load(
+        subject, Path(contract) if contract else None, Path(system_map) if system_map else None
+    )
+    found = _identity(under_test, spec.points)
+    if found != spec.identity:
+        version = metadata.version("arm64-boot-emu")
+        raise InvalidSubject(
+            f"{spec.subject}: not the same code here as where it began; emu here is {version}"
+        )
+    return under_test
+
+
+def absolute(spec: Spec) -> Spec:
+    """Return the spec with names that mean the same in any folder; a design's name stays."""
+
+    def full(name: str) -> str:
+        return os.path.abspath(name) if name and name not in DESIGNS else name
+
+    return replace(
+        spec, subject=full(spec.subject), contract=full(spec.contract), system_map=full(spec.system_map)
+    )
+
+
+def digests(spec: Spec, under_test: UnderTest) -> dict[str, str]:
+    """Return the SHA-256 of each file that decides what the lookup is, by absolute path; and of its code."""
+    found = {str(path): hashlib.sha256(data).hexdigest() for path, data in _files(spec, under_test.contract)}
+    return {"code": spec.identity, **found}
+
+
+def packed(spec: Spec, under_test: UnderTest) -> Spec:
+    """Return the spec with its files in it, and its names absolute."""
+    return replace(
+        absolute(spec), files=tuple((str(path), data) for path, data in _files(spec, under_test.contract))
+    )
+
+
+def _load(subject: str, contract: Path | None, system_map: Path | None) -> UnderTest:
+    promises, load, fixed = load_lookup(subject, contract, system_map)
+    return UnderTest(subject, promises, load, fixed=fixed)
+
+
+def _identity(under_test: UnderTest, points: tuple[Point, ...]) -> str:
+    digest = hashlib.sha256()
+    for point in points:
+        target = under_test.at(*point).target
+        digest.update(f"{point} {target.subject.identity} {target.entry_pa} {target.found_pa}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(spec: Spec, contract: Contract) -> list[tuple[Path, bytes]]:
+    subject = Path(spec.subject)
+    beside = subject.with_suffix(".toml") if subject.name else subject
+    paths = [Path(name) for name in (spec.contract, spec.system_map) if name]
+    paths += [
+        Path(name) for name in (contract.model, *(t.holds for t in contract.tables)) if name.endswith(".py")
+    ]
+    if subject.exists():
+        paths += [beside] if beside.is_file() else []
+        if is_kernel(subject):
+            kernel = find_files(subject, Path(spec.system_map) if spec.system_map else None, None)
+            paths += [path for path in (kernel.image, kernel.system_map, kernel.vmlinux) if path is not None]
+        else:
+            paths.append(subject)
+    found: dict[Path, bytes] = {}
+    while paths:
+        path = Path(os.path.abspath(paths.pop()))
+        if path in found:
+            continue
+        try:
+            data = found[path] = path.read_bytes()
+        except OSError as error:
+            raise InvalidSubject(f"{path}: {error.strerror}") from None
+        if path.suffix in _TEXT:
+            named = [path.parent / name for name in _INCLUDE.findall(data.decode(errors="replace"))]
+            paths += [name for name in named if name.is_file()]
+    return sorted(found.items())
+
+
+def _unpack(spec: Spec, folder: Path) -> tuple[str, str, str]:
+    # Write the same tree below `folder`; return subject, contract and System.map by their names there.
+    for name, data in spec.files:
+        place = folder / Path(name).relative_to("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+
+    def here(name: str) -> str:
+        place = folder / name.lstrip("/")
+        return str(place) if name.startswith("/") and place.exists() else name
+
+    return here(spec.subject), here(spec.contract), here(spec.system_map)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an unexpected error says, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def check_same(old: Mapping[str, str], new: Mapping[str, str], where: str) -> None:
+    """Hold that a campaign goes on with the files that it began with.
+
+    :raises EmuError: one of them has changed, is new or is gone
+    """
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            what = "the code" if name == "code" else name
+            raise EmuError(
+                f"{where}: {what} is not what this campaign began with; --restart begins anew and keeps "
+                "its findings as questions"
+            )

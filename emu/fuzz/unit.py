@@ -1,0 +1,301 @@
+"""A unit of work: a number that stands for some thousand questions, and what became of them.
+
+A unit's questions follow from its number, the campaign's seed and the snapshot that comes with it: whoever
+runs it, in whatever order and however often, finds the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.errors import AssemblyError, InvalidCase
+from emu.fuzz.mutate import mutated_map, mutated_mpidrs
+from emu.fuzz.questions import random_map, random_mpidrs
+from emu.fuzz.race import Race, table_of
+from emu.fuzz.rig import Checked, Others, Rig, UnderTest
+from emu.fuzz.search import BATCH, RACES, SMALL_MAX, Search, cause
+from emu.fuzz.shrink import shrink
+from emu.lookup.case import LookupCase, Question
+from emu.lookup.tables import DoesNotFit
+
+CONCURRENT_EVERY = 8  # of so many random units one has a table that changes
+_MUTATED = 0.4  # of the batches of a random unit, once there is a corpus
+_SHRUNK_MAX = 8  # causes of a unit that are made small
+_NEAR_LOOK = 4  # of the questions of such a batch, so many are looked at closely; of others one
+_SMALL_LOOK = 64  # small maps that tell whether a lookup is wrong while nothing changes
+
+Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
+Edge = tuple[int, Others, int, int]  # a point, and two blocks as bytes from the entry
+Cause = tuple[str, str, str]  # property, message but for numbers, where it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a campaign knows when it hands a unit out.
+
+    :ivar corpus: questions that reached new edges; some of them
+    :ivar edges: all that were reached
+    :ivar causes: of a wrong answer as it was met, to that of the finding it is counted for
+    """
+
+    corpus: tuple[LookupCase, ...] = ()
+    edges: frozenset[Edge] = frozenset()
+    causes: Mapping[Cause, Cause] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is to be asked.
+
+    :ivar number: from 0
+    :ivar kind: "kept": the questions of the snapshot's corpus; "small" and "regression": all of them at
+        ``point``; "random"; "concurrent": runs in which the table changes
+    :ivar cases: random questions; whole batches of 4,096 but for the last
+    """
+
+    number: int
+    kind: str
+    point: Point = (0, ())
+    seed: int = 0
+    cases: int = 0
+    snapshot: Snapshot = Snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A cause that a unit met.
+
+    :ivar cause: as it was met first
+    :ivar finding: cause of the smallest question that shows it
+    :ivar count: questions
+    :ivar message: of the smallest question; "" with ``case`` None: the snapshot has it
+    """
+
+    cause: Cause
+    finding: Cause
+    count: int
+    message: str = ""
+    case: LookupCase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A question that came along edges that the snapshot does not have."""
+
+    case: LookupCase
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What became of a unit.
+
+    :ivar cases: questions asked
+    """
+
+    number: int
+    kind: str
+    cases: int
+    hits: tuple[Hit, ...] = ()
+    reached: tuple[Reached, ...] = ()
+
+
+def broken(unit: Unit, what: str) -> UnitResult:
+    """Return the result of a unit that could not be run: ``what`` is a finding of its own kind."""
+    place = ("worker", what, f"unit {unit.number}")
+    return UnitResult(unit.number, unit.kind, 0, (Hit(place, place, 1, f"unit {unit.number}: {what}"),))
+
+
+def opening(points: Sequence[Point]) -> list[Unit]:
+    """Return the units that every campaign begins with; unit 0 is there for questions that were kept."""
+    found = [Unit(0, "kept")]
+    for kind in ("small", "regression"):
+        for point in points:
+            if kind == "regression" or point[0] <= SMALL_MAX:
+                found.append(Unit(len(found), kind, point))
+    return found
+
+
+def run_unit(under_test: UnderTest, points: Sequence[Point], unit: Unit, matches: int = 75) -> UnitResult:
+    """Ask the questions of a unit.
+
+    :param points: of random questions
+    :param matches: of a hundred random MPIDRs so many are in the map
+    """
+    return _Work(under_test, points, unit, matches).result()
+
+
+def subject_of(under_test: UnderTest, checked: Checked) -> LookupCase:
+    """Return the case of a question; what it needs beside the subject's name, its store adds."""
+    return LookupCase(
+        under_test.name, checked.nr_cpus, checked.question, others=checked.others, race=checked.race
+    )
+
+
+def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
+    """Return what tells findings apart: property, message but for numbers, and where it ended."""
+    prop, how = cause(checked)
+    if checked.race is not None or checked.answer.why.startswith("no exit within"):
+        return prop, how, ""  # it ended where the limit, or the other one, found it
+    subject = under_test.at(checked.nr_cpus, checked.others).target.subject
+    return prop, how, subject.symbols.describe((checked.answer.pc + subject.va_offset) % 2**64)
+
+
+class _Work(Search):
+    # A search of one unit, which looks at edges and leaves alone what the snapshot knows.
+
+    __slots__ = ("_hits", "_known", "_matches", "_points", "_reached", "_unit")
+
+    def __init__(self, under_test: UnderTest, points: Sequence[Point], unit: Unit, matches: int) -> None:
+        super().__init__(under_test)
+        self._points = points
+        self._unit = unit
+        self._matches = matches
+        self._known = set(unit.snapshot.edges)
+        self._reached: list[Reached] = []
+        self._hits: dict[Cause, Hit] = {}
+
+    def result(self) -> UnitResult:
+        unit = self._unit
+        kinds = {
+            "kept": self._kept,
+            "small": lambda: _drain(self._small([self._at(unit.point)])),
+            "regression": lambda: _drain(self._regression([self._at(unit.point)])),
+            "random": self._mixed,
+            "concurrent": self._races,
+        }
+        kinds[unit.kind]()
+        return UnitResult(
+            unit.number, unit.kind, self.cases, tuple(self._hits.values()), tuple(self._reached)
+        )
+
+    def _at(self, point: Point) -> Rig:
+        return self.under_test.at(*point)
+
+    def _kept(self) -> None:
+        for case in self._unit.snapshot.corpus:
+            try:
+                rig = self.under_test.at(case.nr_cpus, case.others)
+                if case.race is None:
+                    self._check(
+                        rig, Question(rig.whole(case.question.logical_map), case.question.mpidr), False
+                    )
+                elif table_of(rig) is not None:
+                    self._race(Race(rig), case.race)
+            except (AssemblyError, InvalidCase):  # of what the subject was then
+                continue
+
+    def _mixed(self) -> None:
+        unit = self._unit
+        rng, left = self._rng(), unit.cases
+        while left > 0:
+            count = min(left, BATCH)
+            left -= count
+            if unit.snapshot.corpus and rng.random() < _MUTATED:
+                rig, logical_map, mpidrs = self._mutated(rng, count)
+                closely = _NEAR_LOOK
+            else:
+                rig = self._at(rng.choice(self._points))
+                logical_map = random_map(rng, rig.nr_cpus)
+                mpidrs = random_mpidrs(rng, logical_map, count, self._matches)
+                closely = 1
+            self._ask(rig, logical_map, mpidrs, range(min(closely, count)))
+
+    def _rng(self) -> Random:
+        return Random(f"{self._unit.seed}:{self._unit.number}")
+
+    def _mutated(self, rng: Random, count: int) -> tuple[Rig, tuple[int | None, ...], list[int]]:
+        parent = rng.choice(self._unit.snapshot.corpus)
+        point = parent.nr_cpus, parent.others
+        if point not in self._points or rng.random() < 0.2:
+            point = rng.choice(self._points)
+        rig = self._at(point)
+        logical_map = mutated_map(rng, parent.question.logical_map, rig.nr_cpus)
+        near = mutated_mpidrs(rng, parent.question.mpidr, min(count, 64))
+        return rig, logical_map, near + random_mpidrs(rng, logical_map, count - len(near), self._matches)
+
+    def _races(self) -> None:
+        # At the smallest NR_CPUS with room for a change beside the one that asks.
+        rigs = [rig for rig in map(self._at, self._points) if rig.nr_cpus > 1 and table_of(rig) is not None]
+        if not rigs:
+            self._mixed()
+            return
+        _drain(islice(self._small(rigs[:1]), _SMALL_LOOK))
+        if any(
+            prop in ("answer", "exit") for prop, _how, _where in (*self._hits, *self._unit.snapshot.causes)
+        ):
+            return  # what is wrong while nothing changes need not be found again
+        race, rng = Race(rigs[0]), self._rng()
+        for _ in range(RACES):
+            self._race(race, rng.getrandbits(40))
+
+    def _race(self, race: Race, seed: int) -> None:
+        checked = race.run(seed)
+        self.cases += 1
+        if checked.wrong is not None:
+            self._note(checked)
+
+    def _check(self, rig: Rig, question: Question, wrong: bool) -> None:
+        edges: set[tuple[int, int]] = set()
+        rig.single.engine.collect_edges(edges)
+        try:
+            checked = rig.check(question, thoroughly=wrong)
+        except DoesNotFit:
+            return
+        self.cases += 1
+        self._note_edges(rig, checked, edges)
+        if checked.wrong is not None:
+            self._note(checked)
+        elif wrong:
+            what = "batch", "the batch finds it wrong, the close look does not: an error of emu", ""
+            self._count(what, what, what[1], subject_of(self.under_test, checked))
+
+    def _note_edges(self, rig: Rig, checked: Checked, edges: set[tuple[int, int]]) -> None:
+        entry = rig.target.entry_pa
+        new = {
+            (rig.nr_cpus, rig.others, source - entry, target - entry) for source, target in edges if source
+        } - self._known
+        if new:
+            self._known |= new
+            self._reached.append(Reached(subject_of(self.under_test, checked), tuple(sorted(new))))
+
+    def _note(self, checked: Checked) -> None:
+        met = cause_at(self.under_test, checked)
+        known = self._unit.snapshot.causes.get(met)
+        if met in self._hits:
+            self._count(met, self._hits[met].finding)
+        elif known is not None:
+            self._count(met, known)
+        else:
+            smallest = checked
+            if checked.race is None and len(self._hits) < _SHRUNK_MAX:
+                smallest = shrink(self.under_test, checked)
+            assert smallest.wrong is not None
+            case = subject_of(self.under_test, smallest)
+            self._count(met, cause_at(self.under_test, smallest), smallest.wrong.text, case)
+
+    def _count(self, met: Cause, finding: Cause, message: str = "", case: LookupCase | None = None) -> None:
+        old = self._hits.get(met)
+        if old is None:
+            self._hits[met] = Hit(met, finding, 1, message, case)
+        else:
+            self._hits[met] = Hit(met, finding, old.count + 1, old.message, old.case)
+
+
+def _drain(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
+
+
+def size_of(case: LookupCase) -> tuple[object, ...]:
+    """Return what cases are compared by: the smaller is easier to understand; different ones are unequal."""
+    question = case.question
+    hwids = [hwid for hwid in question.logical_map if hwid is not None]
+    used = [cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None]
+    flags = question.mpidr & ~MPIDR_HWID_BITMASK
+    mpidr = (question.mpidr & MPIDR_HWID_BITMASK).bit_count(), flags.bit_count(), question.mpidr
+    return (case.nr_cpus, len(hwids), sum(used), sum(hwids), mpidr, hwids, used, case.race or 0, case.others)
