@@ -1,0 +1,108 @@
+"""Workers of a Dask cluster: the same units, on machines that need not see our files.
+
+Each worker process (each of its threads, if it has several) unpacks the files of the :class:`Spec` once and
+builds the lookup from them. What is sent with a unit is its number and its snapshot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any
+
+from emu.errors import EmuError, InvalidCase
+from emu.fuzz.rig import UnderTest
+from emu.fuzz.spec import Spec, load_spec, one_line
+from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
+
+_PER_THREAD = 2  # units out for each thread, so that none waits for us
+_built = threading.local()  # of a worker's thread: the identity of its lookup, and the lookup
+_one_at_a_time = threading.Lock()
+
+
+class Cluster:
+    """Workers behind a Dask scheduler."""
+
+    def __init__(self, spec: Spec, address: str) -> None:
+        """Connect to the scheduler; ``local`` and ``local:N`` start one here, with N processes.
+
+        :param spec: with its files in it
+        :raises EmuError: no scheduler there, no workers, or Dask is not installed
+        """
+        try:
+            distributed: Any = importlib.import_module("distributed")
+        except ImportError:
+            raise EmuError(
+                "--cluster: Dask is not installed; pip install 'arm64-boot-emu[cluster]'"
+            ) from None
+        self._local: Any = None
+        name, _, count = address.partition(":")
+        try:
+            if name == "local":
+                if count and not (count.isdecimal() and int(count)):
+                    raise InvalidCase(f"--cluster {address}: local:N starts N processes, 1 at least")
+                self._local = distributed.LocalCluster(
+                    n_workers=int(count) if count else None, threads_per_worker=1, dashboard_address=None
+                )
+            self._client: Any = distributed.Client(self._local or address, set_as_default=False)
+            threads = sum(self._client.nthreads().values())
+        except (OSError, ValueError, TypeError) as error:
+            raise EmuError(f"--cluster {address}: {one_line(error)}") from None
+        if not threads:
+            self.close()
+            raise EmuError(f"--cluster {address}: the scheduler has no workers; start dask worker {address}")
+        self.slots = _PER_THREAD * threads
+        # A task and not data that is scattered: what is lost with a worker is made again.
+        self._spec = self._client.submit(_same, spec, pure=False)
+        self._done: Any = distributed.as_completed()
+        self._units: dict[str, Unit] = {}
+
+    def submit(self, unit: Unit) -> None:
+        """Send the unit to whichever worker is free."""
+        future = self._client.submit(_run, self._spec, unit, pure=False)
+        self._units[future.key] = unit
+        self._done.add(future)
+
+    def wait(self) -> UnitResult:
+        """Wait for any unit that is out."""
+        future = next(self._done)
+        unit = self._units.pop(future.key)
+        if future.status == "finished":
+            result: UnitResult = future.result()
+            return result
+        error = future.exception() if future.status == "error" else EmuError(f"cluster: unit {future.status}")
+        if isinstance(error, EmuError):
+            raise error
+        if type(error).__name__ == "KilledWorker":
+            return broken(unit, "its worker died, and so did others that tried")
+        return broken(unit, one_line(error))
+
+    def close(self) -> None:
+        """Cancel what is out; a cluster that was started here ends."""
+        self._client.close()
+        if self._local is not None:
+            self._local.close()
+
+
+def _same(spec: Spec) -> Spec:
+    return spec
+
+
+def _run(spec: Spec, unit: Unit) -> UnitResult:
+    # On a worker.
+    try:
+        return run_unit(_under_test(spec), spec.points, unit, spec.matches)
+    except EmuError:
+        raise
+    except Exception:
+        _built.identity = ""  # nobody knows what state its engines are in
+        raise
+
+
+def _under_test(spec: Spec) -> UnderTest:
+    if getattr(_built, "identity", "") != spec.identity:
+        with _one_at_a_time:  # assemblers keep to one thread
+            _built.under_test = load_spec(spec)
+        _built.identity = spec.identity
+    found: UnderTest = _built.under_test
+    return found

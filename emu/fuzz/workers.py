@@ -1,0 +1,198 @@
+"""Workers as processes of this machine: each builds the lookup once; one that dies is replaced."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Protocol
+
+from emu.errors import EmuError
+from emu.fuzz.spec import Spec, load_spec, one_line
+from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
+
+_ATTEMPTS = 2  # of a unit whose worker dies
+
+
+class Workers(Protocol):
+    """Whoever runs units.
+
+    :ivar slots: how many units keep them busy
+    """
+
+    slots: int
+
+    def submit(self, unit: Unit) -> None:
+        """Take a unit; no more than ``slots`` are out at a time."""
+
+    def wait(self) -> UnitResult:
+        """Wait for a unit to be done, any of those that are out.
+
+        :raises EmuError: the lookup cannot be had where the worker is
+        """
+
+    def close(self) -> None:
+        """Drop what is out."""
+
+
+class _Worker:
+    # One process, and the unit it has.
+
+    def __init__(self, spec: Spec) -> None:
+        self.unit: Unit | None = None
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(spec, theirs), daemon=True)
+        # Ctrl-C reaches every process of a terminal's group: workers end when their parent says so.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()  # so that its death is an end of file here
+
+    def give(self, unit: Unit) -> None:
+        self.unit = unit
+        with suppress(OSError):  # it is dead: wait() sees that
+            self.pipe.send(unit)
+
+    def take(self) -> UnitResult | EmuError | None:
+        # None: it died.
+        try:
+            found: UnitResult | EmuError = self.pipe.recv()
+        except (EOFError, OSError):
+            return None
+        return found
+
+    def end(self) -> int:
+        # Its exit code; a negative one is a signal's number.
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+        return self.process.exitcode or 0
+
+
+class Processes:
+    """Workers as processes."""
+
+    def __init__(self, spec: Spec, jobs: int) -> None:
+        self.slots = jobs
+        self._spec = spec
+        self._workers = [_Worker(spec) for _ in range(jobs)]
+        self._attempts: dict[int, int] = {}
+
+    def submit(self, unit: Unit) -> None:
+        """Give a unit to a worker that has none."""
+        self._attempts[unit.number] = 1
+        next(worker for worker in self._workers if worker.unit is None).give(unit)
+
+    def wait(self) -> UnitResult:
+        """Wait for any unit that is out."""
+        while True:
+            busy = {worker.pipe: worker for worker in self._workers if worker.unit is not None}
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                result = self._taken(busy[pipe])
+                if result is not None:
+                    return result
+
+    def _taken(self, worker: _Worker) -> UnitResult | None:
+        unit = worker.unit
+        assert unit is not None
+        result = worker.take()
+        if isinstance(result, EmuError):
+            raise result
+        if result is not None:
+            worker.unit = None
+            self._attempts.pop(unit.number, None)
+            return result
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        worker.end()
+        fresh = _Worker(self._spec)
+        self._workers[self._workers.index(worker)] = fresh
+        self._attempts[unit.number] += 1
+        if self._attempts[unit.number] <= _ATTEMPTS:
+            fresh.give(unit)
+            return None
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return broken(unit, f"its worker died, {_ATTEMPTS} times ({how})")
+
+    def close(self) -> None:
+        """End all workers, whatever they are at."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.end()
+
+
+class Here:
+    """A worker that is this very process."""
+
+    slots = 1
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._under_test = load_spec(spec)
+        self._units: deque[Unit] = deque()
+
+    def submit(self, unit: Unit) -> None:
+        """Keep the unit until somebody waits for it."""
+        self._units.append(unit)
+
+    def wait(self) -> UnitResult:
+        """Run the unit."""
+        spec = self._spec
+        return run_unit(self._under_test, spec.points, self._units.popleft(), spec.matches)
+
+    def close(self) -> None:
+        """Forget what was not run."""
+        self._units.clear()
+
+
+def run_units(spec: Spec, units: Iterable[Unit], jobs: int) -> Iterator[UnitResult]:
+    """Run units in so many processes (1: in this one); yield their results as they come.
+
+    :raises EmuError: the lookup cannot be had
+    """
+    workers: Workers = Here(spec) if jobs == 1 else Processes(spec, jobs)
+    try:
+        out = 0
+        for unit in units:
+            if out == workers.slots:
+                yield workers.wait()
+                out -= 1
+            workers.submit(unit)
+            out += 1
+        for _ in range(out):
+            yield workers.wait()
+    finally:
+        workers.close()
+
+
+def _serve(spec: Spec, pipe: Connection) -> None:
+    # A worker's life: until its parent closes the pipe, or is gone.
+    under_test = None
+    while True:
+        try:
+            unit = pipe.recv()
+        except (EOFError, OSError):
+            return
+        result: UnitResult | EmuError
+        try:
+            if under_test is None:
+                under_test = load_spec(spec)
+            result = run_unit(under_test, spec.points, unit, spec.matches)
+        except EmuError as error:
+            result = error
+        except Exception as error:  # whatever it is, it is this unit's: the campaign goes on
+            result = broken(unit, one_line(error))
+            under_test = None  # nobody knows what state its engines are in
+        try:
+            pipe.send(result)
+        except OSError:
+            return
