@@ -10,7 +10,12 @@ import click
 
 from emu.errors import EmuError
 
-_COMMANDS = {"boot": "emu.cli.boot", "info": "emu.cli.info", "lookup": "emu.cli.lookup"}
+_COMMANDS = {
+    "boot": "emu.cli.boot",
+    "fuzz": "emu.cli.fuzz",
+    "info": "emu.cli.info",
+    "lookup": "emu.cli.lookup",
+}
 
 
 class _Lazy(click.Group):

@@ -1,0 +1,178 @@
+"""A campaign: units handed to workers, their results committed as they come, and again where it stopped.
+
+Unit ``n`` belongs to generation ``n // generation``, and gets as its snapshot what the units two generations
+back and more have found. It is handed out when all of those are done. So a snapshot follows from the unit's
+number alone, however many workers there are and whichever is faster: the same seed and the same units give
+the same findings and the same corpus.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from emu.errors import EmuError
+from emu.fuzz.spec import Spec, check_same
+from emu.fuzz.store import Finding, Store, sample
+from emu.fuzz.unit import CONCURRENT_EVERY, Snapshot, Unit, UnitResult, opening
+from emu.fuzz.workers import Workers
+from emu.lookup.case import LookupCase, Question
+
+UNIT_CASES = 1 << 16
+GENERATION = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides which units a campaign has, beside its subject.
+
+    :ivar seed: of every random question
+    :ivar unit_cases: random questions of a unit
+    :ivar generation: units that get the same snapshot; workers beyond twice as many would wait
+    """
+
+    seed: int = 0
+    unit_cases: int = UNIT_CASES
+    generation: int = GENERATION
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A unit was committed: what became of it, and the findings of causes not met before."""
+
+    result: UnitResult
+    new: tuple[Finding, ...]
+
+
+class Campaign:
+    """The units of a campaign, those that are done and those to come."""
+
+    def __init__(self, store: Store, spec: Spec, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._opening = opening(spec.points)
+        self._case = LookupCase(spec.subject, 0, Question((), 0), spec.contract, spec.system_map)
+        self._done = store.done()
+        self._first_open = 0  # all units below are done
+        self._snapshots: dict[int, Snapshot] = {}
+        self._advance()
+
+    @property
+    def end(self) -> int:
+        """The number behind the last unit of the opening, and behind the last that is done."""
+        return max(len(self._opening), max(self._done, default=-1) + 1)
+
+    def unit(self, number: int) -> Unit | None:
+        """Return this unit as it is handed out, or None while its snapshot is not complete."""
+        settings = self._settings
+        limit = max(0, (number // settings.generation - 1) * settings.generation)
+        if limit > self._first_open:
+            return None
+        if number == 0:
+            return replace(self._opening[0], snapshot=Snapshot(corpus=self._store.kept()))
+        snapshot = sample(self._snapshot(limit), settings.seed, number)
+        if number < len(self._opening):
+            return replace(self._opening[number], snapshot=snapshot)
+        place = number - len(self._opening)
+        kind = "concurrent" if place % CONCURRENT_EVERY == CONCURRENT_EVERY - 1 else "random"
+        return Unit(number, kind, seed=settings.seed, cases=settings.unit_cases, snapshot=snapshot)
+
+    def _snapshot(self, limit: int) -> Snapshot:
+        if limit not in self._snapshots:
+            for old in sorted(self._snapshots)[:-2]:
+                del self._snapshots[old]
+            self._snapshots[limit] = self._store.snapshot(limit)
+        return self._snapshots[limit]
+
+    def _advance(self) -> None:
+        while self._first_open in self._done:
+            self._first_open += 1
+
+    def run(
+        self, workers: Workers, end: int | None, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Step]:
+        """Run the units below ``end`` (None: without end) that are not done; yield after each commit.
+
+        :param stop: asked before a unit is handed out; what is out then is waited for
+        :raises EmuError: a worker cannot have the lookup, or the database cannot be written
+        """
+        numbers = (n for n in _from(self._first_open, end) if n not in self._done)
+        waiting = next(numbers, None)
+        out = 0
+        while True:
+            while waiting is not None and out < workers.slots and not stop():
+                unit = self.unit(waiting)
+                if unit is None:
+                    break
+                workers.submit(unit)
+                out += 1
+                waiting = next(numbers, None)
+            if not out:
+                return
+            result = workers.wait()
+            out -= 1
+            causes = self._store.add(result, self._case)
+            self._done.add(result.number)
+            self._advance()
+            yield Step(result, tuple(self._store.finding(cause) for cause in causes))
+
+
+def _from(number: int, end: int | None) -> Iterator[int]:
+    while end is None or number < end:
+        yield number
+        number += 1
+
+
+def lock(folder: Path) -> TextIO:
+    """Make the folder if need be, and hold it for this process; closing the file, or any death, lets go.
+
+    :raises EmuError: another campaign runs in it, or it cannot be made
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise EmuError(f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise EmuError(f"{folder}: another emu fuzz runs in it; wait for it, or use another --dir") from None
+    return file
+
+
+def written(spec: Spec, settings: Settings, digests: Mapping[str, str]) -> dict[str, str]:
+    """Return what the database keeps of a campaign's beginning."""
+    return {
+        "subject": spec.subject,
+        "contract": spec.contract,
+        "system_map": spec.system_map,
+        "matches": str(spec.matches),
+        "points": json.dumps(spec.points),
+        "files": json.dumps(digests),
+        "seed": str(settings.seed),
+        "unit_cases": str(settings.unit_cases),
+        "generation": str(settings.generation),
+    }
+
+
+def check_goes_on(stored: Mapping[str, str], wanted: Mapping[str, str], where: str) -> None:
+    """Hold that a campaign goes on as it was begun.
+
+    :raises EmuError: another subject, setting or file
+    """
+    for name, value in stored.items():
+        if name not in ("files", "points") and wanted[name] != value:
+            option = name.replace("_", "-")
+            raise EmuError(
+                f"{where}: {option}={wanted[name] or 'none'}: this campaign has {value or 'none'}; leave it "
+                "out, use another --dir, or --restart"
+            )
+    check_same(json.loads(stored["files"]), json.loads(wanted["files"]), where)
+    if stored["points"] != wanted["points"]:
+        raise EmuError(f"{where}: it assembles for other NR_CPUS than when this campaign began; --restart")

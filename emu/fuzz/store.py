@@ -1,0 +1,299 @@
+"""A campaign on disk: one SQLite file with what was done, what was found and what reached something new.
+
+Only the process that runs the campaign writes, a transaction for each unit, so whatever ends it leaves a
+whole number of units. What is kept does not depend on the order in which units are done: of two findings of
+one cause the smaller question stays, and an edge belongs to the lowest unit that reached it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from emu.errors import EmuError
+from emu.fuzz.rig import Others
+from emu.fuzz.unit import Cause, Edge, Hit, Reached, Snapshot, UnitResult, size_of
+from emu.lookup.case import LookupCase
+
+VERSION = 1  # PRAGMA user_version
+FILE = "campaign.sqlite"
+_SCHEMA = """
+create table setting (name text primary key, value text not null) without rowid;
+create table unit (number integer primary key, kind text not null, cases integer not null);
+create table finding (
+    property text, pattern text, place text,
+    message text not null, "case" text,
+    first_unit integer not null, smallest_unit integer not null,
+    primary key (property, pattern, place)
+) without rowid;
+create table hit (
+    unit integer, property text, pattern text, place text,
+    finding_property text not null, finding_pattern text not null, finding_place text not null,
+    count integer not null, own integer not null,
+    primary key (unit, property, pattern, place)
+) without rowid;
+create table corpus (
+    unit integer, place integer, "case" text not null,
+    primary key (unit, place)
+) without rowid;
+create table edge (
+    nr_cpus integer, defines text, source integer, target integer,
+    unit integer not null, place integer not null,
+    primary key (nr_cpus, defines, source, target)
+) without rowid;
+create table kept ("case" text primary key) without rowid;
+create view findings as
+    select f.property, f.place, f.message, f."case", f.first_unit, f.smallest_unit,
+        coalesce((select sum(h.count) from hit h where h.finding_property = f.property
+            and h.finding_pattern = f.pattern and h.finding_place = f.place), 0) as count
+    from finding f;
+"""
+_SAMPLE = 8  # questions of the corpus that a unit gets
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A cause of wrong answers, merged over all units.
+
+    :ivar place: where it ended, a label and an offset in bytes; "" where that says nothing
+    :ivar message: of the smallest question
+    :ivar case: the smallest question, as ``emu lookup --case`` takes it; "": there is none
+    :ivar count: questions that were looked at closely and showed it
+    :ivar first_unit: lowest unit that met it
+    """
+
+    prop: str
+    place: str
+    message: str
+    case: str
+    count: int
+    first_unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Units done, questions asked, edges reached, questions in the corpus, findings."""
+
+    units: int
+    cases: int
+    edges: int
+    corpus: int
+    findings: int
+
+
+class Store:
+    """The database of a campaign, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it, or make it.
+
+        :raises EmuError: not a database of a campaign, or it cannot be written
+        """
+        self.path = folder / FILE
+        with self._errors():
+            self._db = sqlite3.connect(self.path, isolation_level=None)
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = full")
+            version = self._db.execute("pragma user_version").fetchone()[0]
+            if version == 0 and not self._db.execute("select 1 from sqlite_master").fetchone():
+                self._db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
+            elif version != VERSION:
+                raise EmuError(f"{self.path}: format {version}, not {VERSION}: use another --dir")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise EmuError(f"{self.path}: {error}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._errors():
+            cursor = self._db.cursor()
+            cursor.execute("begin immediate")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("rollback")
+                raise
+            cursor.execute("commit")
+
+    def close(self) -> None:
+        """Close it; the write-ahead log is folded in."""
+        self._db.close()
+
+    # -- settings -----------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the campaign was begun with; empty: it was not begun."""
+        with self._errors():
+            return dict(self._db.execute("select name, value from setting"))
+
+    def begin(self, settings: Mapping[str, str]) -> None:
+        """Begin a campaign; the cases of the findings of an earlier one are kept as questions."""
+        with self._transaction() as db:
+            db.execute("""insert or ignore into kept select "case" from finding where "case" is not null""")
+            for table in ("setting", "unit", "finding", "hit", "corpus", "edge"):
+                db.execute(f"delete from {table}")
+            db.executemany("insert into setting values (?, ?)", settings.items())
+
+    # -- units --------------------------------------------------------------------------------------
+
+    def done(self) -> set[int]:
+        """Return the numbers of the units that are done."""
+        with self._errors():
+            return {number for (number,) in self._db.execute("select number from unit")}
+
+    def add(self, result: UnitResult, subject: LookupCase) -> list[Cause]:
+        """Commit what became of a unit; return the causes of findings that are new.
+
+        :param subject: whose subject, contract and System.map belong into the cases
+        """
+        new = []
+        with self._transaction() as db:
+            db.execute("insert into unit values (?, ?, ?)", (result.number, result.kind, result.cases))
+            for hit in result.hits:
+                if self._add_hit(db, result.number, hit, subject):
+                    new.append(hit.finding)
+            for place, reached in enumerate(result.reached):
+                self._add_reached(db, result.number, place, reached, subject)
+        return new
+
+    def _add_hit(self, db: sqlite3.Cursor, unit: int, hit: Hit, subject: LookupCase) -> bool:
+        own = bool(hit.message)
+        db.execute(
+            "insert into hit values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (unit, *hit.cause, *hit.finding, hit.count, own),
+        )
+        row = db.execute(
+            'select "case", first_unit, smallest_unit from finding '
+            "where (property, pattern, place) = (?, ?, ?)",
+            hit.finding,
+        ).fetchone()
+        case = _named(hit.case, subject) if hit.case else None
+        if row is None:
+            assert own, "what a snapshot knows is in the database"
+            db.execute(
+                "insert into finding values (?, ?, ?, ?, ?, ?, ?)",
+                (*hit.finding, hit.message, case, unit, unit),
+            )
+            return True
+        old_case, first, smallest = row
+        db.execute(
+            "update finding set first_unit = ? where (property, pattern, place) = (?, ?, ?)",
+            (min(first, unit), *hit.finding),
+        )
+        if hit.case and old_case:
+            old, ours = size_of(LookupCase.parse(old_case)), size_of(LookupCase.parse(case or ""))
+            if (ours, unit) < (old, smallest):
+                db.execute(
+                    'update finding set message = ?, "case" = ?, smallest_unit = ? '
+                    "where (property, pattern, place) = (?, ?, ?)",
+                    (hit.message, case, unit, *hit.finding),
+                )
+        return False
+
+    def _add_reached(
+        self, db: sqlite3.Cursor, unit: int, place: int, reached: Reached, subject: LookupCase
+    ) -> None:
+        # Each edge to the lowest (unit, place); a question that has none left goes.
+        won = False
+        for nr_cpus, others, source, target in reached.edges:
+            key = nr_cpus, _defines(others), source, target
+            row = db.execute(
+                "select unit, place from edge where (nr_cpus, defines, source, target) = (?, ?, ?, ?)", key
+            ).fetchone()
+            if row is not None and row <= (unit, place):
+                continue
+            won = True
+            db.execute("insert or replace into edge values (?, ?, ?, ?, ?, ?)", (*key, unit, place))
+            if row and not db.execute("select 1 from edge where (unit, place) = (?, ?)", row).fetchone():
+                db.execute("delete from corpus where (unit, place) = (?, ?)", row)
+        if won:
+            db.execute("insert into corpus values (?, ?, ?)", (unit, place, _named(reached.case, subject)))
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    def snapshot(self, limit: int) -> Snapshot:
+        """Return what the units below ``limit`` found; all of them have to be done."""
+        with self._errors():
+            cases = self._db.execute(
+                'select "case" from corpus where unit < ? order by unit, place', (limit,)
+            )
+            corpus = tuple(LookupCase.parse(text) for (text,) in cases)
+            rows = self._db.execute(
+                "select nr_cpus, defines, source, target from edge where unit < ?", (limit,)
+            )
+            edges: frozenset[Edge] = frozenset((n, _others(d), s, t) for n, d, s, t in rows)
+            causes: dict[Cause, Cause] = {}
+            for row in self._db.execute(
+                "select property, pattern, place, finding_property, finding_pattern, finding_place from hit "
+                "where unit < ? and own order by unit desc",
+                (limit,),
+            ):
+                causes[row[:3]] = row[3:]
+        return Snapshot(corpus, edges, causes)
+
+    def kept(self) -> tuple[LookupCase, ...]:
+        """Return the findings of earlier campaigns, as questions."""
+        with self._errors():
+            rows = self._db.execute('select "case" from kept order by "case"').fetchall()
+        return tuple(LookupCase.parse(text) for (text,) in rows)
+
+    def findings(self) -> list[Finding]:
+        """Return what was found, in the order of the units that met it first."""
+        with self._errors():
+            rows = self._db.execute(
+                'select property, place, message, "case", count, first_unit from findings '
+                "order by first_unit, property, message, place"
+            ).fetchall()
+        return [Finding(p, at, text, case or "", count, unit) for p, at, text, case, count, unit in rows]
+
+    def finding(self, cause: Cause) -> Finding:
+        """Return the finding of this cause."""
+        with self._errors():
+            prop, place, message, case, unit = self._db.execute(
+                'select property, place, message, "case", first_unit from finding '
+                "where (property, pattern, place) = (?, ?, ?)",
+                cause,
+            ).fetchone()
+        return Finding(prop, place, message, case or "", 0, unit)
+
+    def totals(self) -> Totals:
+        """Return how much there is of everything."""
+        with self._errors():
+            units, cases = self._db.execute("select count(*), coalesce(sum(cases), 0) from unit").fetchone()
+            counts = [
+                self._db.execute(f"select count(*) from {table}").fetchone()[0]
+                for table in ("edge", "corpus", "finding")
+            ]
+        return Totals(units, cases, *counts)
+
+
+def sample(snapshot: Snapshot, seed: int, number: int) -> Snapshot:
+    """Return the snapshot with those questions of its corpus that unit ``number`` gets."""
+    if len(snapshot.corpus) <= _SAMPLE:
+        return snapshot
+    chosen = Random(f"{seed}:{number}:corpus").sample(range(len(snapshot.corpus)), _SAMPLE)
+    return replace(snapshot, corpus=tuple(snapshot.corpus[index] for index in sorted(chosen)))
+
+
+def _named(case: LookupCase, subject: LookupCase) -> str:
+    named = replace(case, subject=subject.subject, contract=subject.contract, system_map=subject.system_map)
+    return named.text()
+
+
+def _defines(others: Others) -> str:
+    return json.dumps(others) if others else ""
+
+
+def _others(text: str) -> Others:
+    pairs: Sequence[Sequence[object]] = json.loads(text) if text else ()
+    return tuple((str(name), int(str(value))) for name, value in pairs)
