@@ -54,7 +54,7 @@ class Cluster:
         self.slots = _PER_THREAD * threads
         # A task and not data that is scattered: what is lost with a worker is made again.
         self._spec = self._client.submit(_same, spec, pure=False)
-        self._done: Any = distributed.as_completed()
+        self._done: Any = distributed.as_completed(loop=self._client.loop)
         self._units: dict[str, Unit] = {}
 
     def submit(self, unit: Unit) -> None:
