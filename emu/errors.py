@@ -26,9 +26,13 @@ class InvalidSubject(EmuError):
 
 
 class Untestable(EmuError):
-    """The subject is well formed but lacks what a test needs (a symbol, a layout)."""
+    """The subject is well formed but lacks what a test needs (a symbol, a layout).
+
+    ``undefined`` are the symbols that nobody defines, when that is what is wrong.
+    """
 
     exit_status = 125
+    undefined: tuple[str, ...] = ()
 
 
 class AssemblyError(Untestable):

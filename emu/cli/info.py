@@ -13,7 +13,10 @@ from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.host.firmware import write_tables
 from emu.host.fragment import is_source
+from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_header
+from emu.lookup.load import load_lookup
+from emu.lookup.target import place
 from emu.lookup.words import write_contract
 from emu.subject.fragment import load_file
 from emu.subject.kernel import is_kernel, load_kernel
@@ -105,15 +108,15 @@ def _show_topology(topology: Topology, tables: Path | None, as_object: bool) -> 
     return 0
 
 
-def _contract(path: Path) -> list[str]:
-    # What a lookup promises, or why its header is none of a lookup; nothing without a header and a TOML.
+def _contract(path: Path) -> tuple[Contract | None, list[str]]:
+    # What a lookup promises, and in words; or why its header is none of a lookup.
     try:
         found = contract_for(path) if path.with_suffix(".toml").is_file() else None
         if found is None and path.suffix in (".S", ".s"):
             found = contract_of_header(path.read_text(errors="replace"), str(path))
     except InvalidContract as error:
-        return [f"not understood: {error}"]
-    return write_contract(found).splitlines() if found else []
+        return None, [f"not understood: {error}"]
+    return found, write_contract(found).splitlines() if found else []
 
 
 def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, Any]:
@@ -127,14 +130,20 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         found["design"] = {name: value for name, value in fields.items() if name != "name"}
         found["fragments"] = [f"asm/{name}" for name in fragments]
     elif is_source(subject):
-        loaded = load_file(Path(subject), nr_cpus=nr_cpus)
+        contract, words = _contract(Path(subject))
+        if contract is not None:  # it may lack what its harness brings
+            _, load, _ = load_lookup(subject, None, None)
+            loaded = place(
+                contract, load, {"NR_CPUS": nr_cpus} if "NR_CPUS" in contract.defines else {}
+            ).subject
+        else:
+            loaded = load_file(Path(subject), nr_cpus=nr_cpus)
         found = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus, "assembler": loaded.assembler}
         if not loaded.assembler:  # an object: neither was of our choosing
             found = {"subject": subject, "kind": "object"}
         found["bytes"] = sum(segment.size for segment in loaded.segments)
-        promised = _contract(Path(subject))
-        if promised:
-            found["contract"] = promised
+        if words:
+            found["contract"] = words
     else:
         path = Path(subject)
         if not path.exists():

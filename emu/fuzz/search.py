@@ -18,6 +18,7 @@ from emu.fuzz.shrink import shrink
 from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.case import Question
 from emu.lookup.corpus import situations
+from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit, shape_of
 
 BATCH = 4096  # questions about one map
@@ -75,9 +76,10 @@ class Search:
                     yield
 
     def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
+        literal = get_model(self.under_test.contract.model).literal
         for rig in rigs:
             unused = sorted({shape_of(t, rig.target.defines).unused for t in self.under_test.contract.tables})
-            for situation in situations(rig.nr_cpus, unused=unused):
+            for situation in situations(rig.nr_cpus, unused=unused, literal=literal):
                 mpidrs = situation.mpidrs
                 whole = rig.nr_cpus <= _WHOLE_LOOK_MAX
                 closely = range(0, len(mpidrs), 4) if whole else range(min(2, len(mpidrs)))

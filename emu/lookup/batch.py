@@ -24,11 +24,14 @@ from emu.lookup.driver import (
     mrs_tpidrro,
 )
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
-from emu.stops import Call, Parked, Waiting
+from emu.stops import Parked, StepLimit, Waiting
 
 QUESTIONS_MAX = 1 << 16
-# Host time after which a batch is taken to hang. Generous: what follows is the slow path, not a verdict.
-_SECONDS = 5.0
+# Host time after which a batch is taken to hang: so much, and as much again as its instructions take on a
+# machine many times slower. Generous: what follows is the slow path, not a verdict.
+_SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.25, 5.0, 20e6
+_SECONDS_AGAIN = 0.02  # for a question that seemed to hang once
+_HANGS_MAX = 4  # questions of a batch that may rightly hang before the rest is left out
 _NO_EXIT = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -51,6 +54,7 @@ class Batch:
         self._engine = Engine(memory)
         self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self._protect(driver_pa)
+        self._seconds = target.instructions_limit / _INSTRUCTIONS_PER_SECOND  # for a question
         # Whether not to come to an exit may be the right answer.
         self._may_park = contract.parks or contract.missing is None
         self._missing_index = contract.missing_index
@@ -104,12 +108,15 @@ class Batch:
     def ask(self, mpidrs: Sequence[int], expected: Sequence[int | None]) -> Iterator[int]:
         """Ask for every MPIDR (u64); yield the places of the answers that are not as expected, in order.
 
+        Code that hangs again and again is not asked the rest.
+
         :param expected: logical id of each, None when no entry matches
         """
         assert len(mpidrs) == len(expected) <= QUESTIONS_MAX
         count, memory = len(mpidrs), self._memory
         memory.write_bytes(self._questions_pa, array("Q", mpidrs).tobytes())
-        self._run(count)
+        count = self._run(count)
+        expected = expected[:count]
         got = memory.read_bytes(self._results_pa, RESULT_SIZE * count)
         wanted = array("Q", bytes(RESULT_SIZE * count))
         none = self._missing_index
@@ -127,21 +134,30 @@ class Batch:
                 if not parked:
                     yield place
 
-    def _run(self, count: int) -> None:
-        # As often as a question ends at no exit: the next run goes on behind it.
+    def _run(self, count: int) -> int:
+        # As often as a question ends at no exit, the next run goes on behind it. Returns how many were asked.
         memory, engine, pe = self._memory, self._engine, self._pe
-        done = 0
-        while done < count:
-            cells = (self._questions_pa + 8 * done, self._results_pa + RESULT_SIZE * done, count - done)
+        done = hangs = 0
+        alone = False  # the next question, because it seemed to hang: a busy host may have been the reason
+        hangs_max = _HANGS_MAX if self._may_park else 1
+        while done < count and hangs < hangs_max:
+            asked = 1 if alone else count - done
+            cells = (self._questions_pa + 8 * done, self._results_pa + RESULT_SIZE * done, asked)
             memory.write_bytes(self._cells_pa, struct.pack("<3Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
-            stop = engine.run_uncounted(pe, _SECONDS)
+            seconds = (_SECONDS_AGAIN if alone else _SECONDS) + asked * self._seconds
+            stop = engine.run_uncounted(pe, min(seconds, _SECONDS_MAX))
             left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
-            done = count - left
-            if left == 0 and isinstance(stop, Call):
-                return
+            done += asked - left
+            hung = isinstance(stop, StepLimit)
+            if left == 0 or (hung and not alone):
+                alone = hung and left > 0
+                continue
             result_pa = self._results_pa + RESULT_SIZE * done
-            # Parked or asleep may be right; anything else cannot: a pattern that no exit leaves.
-            ended = isinstance(stop, Parked | Waiting)
-            memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, 0 if ended else 1))
+            # To park, sleep or loop may be right; anything else cannot: a pattern that no exit leaves.
+            idle = hung or isinstance(stop, Parked | Waiting)
+            memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, 0 if idle else 1))
             done += 1
+            hangs += hung
+            alone = False
+        return done

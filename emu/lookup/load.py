@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from emu.designs import DESIGNS
 from emu.errors import InvalidSubject, Untestable
 from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_design
-from emu.lookup.target import Loader
+from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, Loader
 from emu.subject import Subject
 from emu.subject.fragment import load_source
 from emu.subject.kernel import is_kernel, load_kernel
@@ -38,14 +39,35 @@ def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tu
         def assemble(nr_cpus: int, defines: Mapping[str, int]) -> Subject:
             return load_source(path, nr_cpus=nr_cpus, defines=defines)
 
-        return contract_for(path, contract), assemble, False
+        return contract_for(path, contract), _with_outside(assemble), False
     if path.suffix == ".o":
 
         def link(_nr_cpus: int, defines: Mapping[str, int]) -> Subject:
             return load_object(path, defines, absolute="pa")
 
-        return contract_for(path, contract), link, True
+        return contract_for(path, contract), _with_outside(link), True
     if is_kernel(path):
         image = load_kernel(path, system_map=system_map)
         return contract_for(path, contract), lambda _nr_cpus, _defines: image.subject, True
     raise InvalidSubject(f"{name}: neither a design, a .S file, an object, nor an arm64 kernel")
+
+
+def _with_outside(load: Loader) -> Loader:
+    # A fragment branches to places that it does not have: each gets an address at which nothing is.
+    outside: dict[str, int] = {}
+
+    def loaded(nr_cpus: int, defines: Mapping[str, int]) -> Subject:
+        while True:
+            try:
+                subject = load(nr_cpus, {**defines, **outside})
+                break
+            except Untestable as error:
+                new = [name for name in error.undefined if name not in outside and name not in defines]
+                if not new or len(outside) + len(new) > OUTSIDE_MAX:
+                    raise
+                for name in new:
+                    outside[name] = OUTSIDE_PA + 16 * len(outside)
+        addresses = {name: (pa + subject.va_offset) % 2**64 for name, pa in outside.items()}
+        return replace(subject, symbols=subject.symbols.with_data(addresses))
+
+    return loaded

@@ -10,7 +10,7 @@ from emu.engine import Engine
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_POISONS
-from emu.lookup.target import RETURN_PA, Target, fill_table
+from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Target, fill_table
 from emu.operation import Kind
 from emu.stops import Call, Parked, Raised, Reached, StepLimit, Stop, Waiting
 
@@ -60,9 +60,7 @@ class Single:
         kept = {contract.index, *contract.may_change}
         self._kept = [number for number in range(31) if f"x{number}" not in kept]
         self._broken: list[str] = []
-        entries = sum(placed.count for placed in target.tables)
-        # Without a promised bound: enough for any look at every entry.
-        self.limit = target.instructions_max or 1000 + 200 * entries
+        self.limit = target.instructions_limit
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
         self._stack = range(target.stack_top - contract.stack, target.stack_top)
         self._map: tuple[int | None, ...] | None = None
@@ -138,6 +136,9 @@ class Single:
                 return "it branches to itself"
             case Waiting(wfi=wfi):
                 return f"it waits in {'WFI' if wfi else 'WFE'}"
+            case Raised() if OUTSIDE_PA <= self.pe.pc < OUTSIDE_PA + 16 * OUTSIDE_MAX:
+                va = self.pe.pc + self.target.subject.va_offset
+                return f"it leaves for {self.target.subject.symbols.describe(va % 2**64)}"
             case Raised():
                 return f"exception, ESR {stop.syndrome:#x}" + (
                     f", FAR {stop.far:#x}" if stop.far is not None else ""

@@ -20,7 +20,9 @@ from emu.memory import Memory
 from emu.subject import Subject
 
 PAGE = 4096
-RETURN_PA = DRAM_BASE  # where a routine returns to: nothing else lies there
+RETURN_PA = DRAM_BASE + PAGE  # where a routine returns to: nothing else lies there
+# Symbols that the text leaves undefined and that are no tables stand for places outside of it, from here on.
+OUTSIDE_PA, OUTSIDE_MAX = IMAGE_PA + 0xF_0000, 64
 _TABLES_PA = IMAGE_PA + (2 << 20)  # of large tables that the text leaves to us
 _NEAR_SIZE = 512 << 10  # bytes before the code for them: half of what ADR spans (Arm DDI 0487, C6.2.10)
 _STACK_SIZE = 64 << 10
@@ -73,6 +75,15 @@ class Target:
     def nr_cpus(self) -> int:
         """CONFIG_NR_CPUS, as many logical CPUs as a map may have."""
         return self.defines["NR_CPUS"]
+
+    @property
+    def instructions_limit(self) -> int:
+        """Retired instructions after which it is taken to come to no exit: well over its bound.
+
+        Without a promised bound: enough for any look at every entry.
+        """
+        entries = sum(placed.count for placed in self.tables)
+        return 1000 + (2 * self.instructions_max or 200 * entries)
 
     @property
     def stack_top(self) -> int:

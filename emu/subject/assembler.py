@@ -187,7 +187,9 @@ class _Keystone:
             word = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
             for line in lines:
                 if word.search(line.text):
-                    return line.error(f"symbol {name} is not defined")
+                    error = line.error(f"symbol {name} is not defined")
+                    error.undefined = tuple(answer["undefined"]) if answer else ()
+                    return error
         return self._first_bad_beginning(texts, answer["error"] if answer else reason)
 
     def _first_bad_beginning(self, texts: Sequence[str], reason: str) -> AssemblyError:

@@ -75,7 +75,9 @@ def link(
     undefined = {s.name for s in used if s.section == SHN_UNDEF and s.binding != STB_WEAK}
     if missing := sorted(undefined - set(defines) - {"", _GOT_SYMBOL}):
         listed = ", ".join([*missing[:_UNDEFINED_SHOWN_MAX], *["..."][: len(missing) > _UNDEFINED_SHOWN_MAX]])
-        raise Untestable(f"{name}: not defined: {listed}; a fragment is linked with nothing else")
+        error = Untestable(f"{name}: not defined: {listed}; a fragment is linked with nothing else")
+        error.undefined = tuple(missing)
+        raise error
     layout = _Layout(file, [_slot(f) for f in fixups if f.relocation.formula.of_got])
     if layout.end == IMAGE_PA:
         raise Untestable(f"{name}: no instruction and no data in it")

@@ -97,7 +97,7 @@ def assemble_elsewhere(
     :raises AssemblyError: ``refused`` and, behind it, what each assembler said and which were not found
     """
     tools, missing = find_tools()
-    tried = []
+    tried, undefined = [], refused.undefined
     for tool in tools:
         try:
             data = _run(tool, path, constants, include_dirs)
@@ -107,6 +107,7 @@ def assemble_elsewhere(
         try:
             subject = link(data, str(path), symbols, absolute="pa")  # as with Keystone
         except EmuError as error:
+            undefined = getattr(error, "undefined", ())
             tried.append(f"{tool.name}: {error}")
             break  # the text does not link: another assembler changes nothing
         return replace(subject, assembler=tool.name)
@@ -114,7 +115,9 @@ def assemble_elsewhere(
     parts = [f"{where}: keystone: {reason}", *tried]
     if missing and len(tried) == len(tools):
         parts.append(f"not found: {', '.join(missing)}")
-    raise AssemblyError("; ".join(parts)) from refused
+    combined = AssemblyError("; ".join(parts))
+    combined.undefined = undefined
+    raise combined from refused
 
 
 class _Failed(Exception):
