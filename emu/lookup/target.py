@@ -155,13 +155,16 @@ def fill_table(placed: Placed, logical_map: Sequence[int | None], target: Target
 
 
 def find_place(subject: Subject, place: Place) -> int:
-    """Return the PA of a label, a symbol or an address (a VA, or a PA below 2**63) of ``subject``.
+    """Return the PA of a label, ``symbol+0x10``, or an address (a VA, or a PA below 2**63) of ``subject``.
 
     :raises Untestable: it has no such symbol
     """
     if place == RETURN:
         return RETURN_PA
-    return _pa(subject, place) if isinstance(place, int) else subject.pa(place)
+    if isinstance(place, int):
+        return _pa(subject, place)
+    symbol, plus, offset = place.partition("+")
+    return subject.pa(symbol) + (int(offset, 0) if plus else 0)
 
 
 def _pa(subject: Subject, address: int) -> int:
