@@ -30,7 +30,7 @@ QUESTIONS_MAX = 1 << 16
 # Host time after which a batch is taken to hang: so much, and as much again as its instructions take on a
 # machine many times slower. Generous: what follows is the slow path, not a verdict.
 _SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.25, 5.0, 20e6
-_SECONDS_AGAIN = 0.02  # for a question that seemed to hang once
+_SECONDS_AGAIN = 0.02  # for a question that seemed to hang once, and for code that does
 _HANGS_MAX = 4  # questions of a batch that may rightly hang before the rest is left out
 _NO_EXIT = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -54,7 +54,7 @@ class Batch:
         self._engine = Engine(memory)
         self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self._protect(driver_pa)
-        self._seconds = target.instructions_limit / _INSTRUCTIONS_PER_SECOND  # for a question
+        self._hangs = False  # whether it is known to
         # Whether not to come to an exit may be the right answer.
         self._may_park = contract.parks or contract.missing is None
         self._missing_index = contract.missing_index
@@ -145,8 +145,7 @@ class Batch:
             cells = (self._questions_pa + 8 * done, self._results_pa + RESULT_SIZE * done, asked)
             memory.write_bytes(self._cells_pa, struct.pack("<3Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
-            seconds = (_SECONDS_AGAIN if alone else _SECONDS) + asked * self._seconds
-            stop = engine.run_uncounted(pe, min(seconds, _SECONDS_MAX))
+            stop = engine.run_uncounted(pe, self._patience(asked, alone))
             left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
             done += asked - left
             hung = isinstance(stop, StepLimit)
@@ -159,5 +158,12 @@ class Batch:
             memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, 0 if idle else 1))
             done += 1
             hangs += hung
+            self._hangs |= hung
             alone = False
         return done
+
+    def _patience(self, count: int, alone: bool) -> float:
+        # Host seconds for so many questions; fewer for code that is known to hang.
+        instructions = count * self.target.instructions_limit / (8 if self._hangs else 1)
+        least = _SECONDS_AGAIN if alone or self._hangs else _SECONDS
+        return min(least + instructions / _INSTRUCTIONS_PER_SECOND, _SECONDS_MAX)
