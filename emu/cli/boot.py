@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from emu.cli.options import case_options, make_case
+from emu.cli.options import Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
-from emu.host.build import build
+from emu.host.build import Boot, build
 from emu.oracles import judge
 from emu.report.outcome import as_json
+from emu.verdict import Verdict
+
+if TYPE_CHECKING:
+    from emu.report.property import Suite
 
 
 @click.command("boot")
 @case_options
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@report_options
 @click.option(
     "--trace", "trace_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
-def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: Any) -> int:
+def command(as_object: bool, trace_path: Path | None, verbose: bool, reports: Reports, **options: Any) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
     SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S or .o file, or a kernel: Image
@@ -45,7 +50,9 @@ def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: 
             interrupted = True
         machine.finish()
     verdict = judge(boot.case.text(), machine.trace)
-    if as_object:
+    if reports.show(lambda: _suite(boot, verdict)):
+        pass
+    elif as_object:
         click.echo(json.dumps(as_json(boot, verdict)))
     else:
         from emu.report.text import make_console, print_boot
@@ -56,3 +63,9 @@ def command(as_object: bool, trace_path: Path | None, verbose: bool, **options: 
     if verdict.findings:
         return 1
     return 125 if machine.stopped else 0
+
+
+def _suite(boot: Boot, verdict: Verdict) -> Suite:
+    from emu.report.property import boot_suite
+
+    return boot_suite(boot, verdict)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from emu.cli.options import Reports, report_options
 from emu.errors import InvalidCase
 from emu.fuzz.race import Race
 from emu.fuzz.rig import UnderTest
@@ -15,6 +16,7 @@ from emu.fuzz.search import Search
 from emu.lookup.case import LookupCase
 from emu.lookup.load import load_lookup
 from emu.report.lookup import as_json, case_of, describe
+from emu.report.property import lookup_suite, question_suite
 
 
 @click.command("lookup")
@@ -28,6 +30,7 @@ from emu.report.lookup import as_json, case_of, describe
 @click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@report_options
 def command(
     subject: str | None,
     contract: Path | None,
@@ -39,6 +42,7 @@ def command(
     system_map: Path | None,
     case_text: str | None,
     as_object: bool,
+    reports: Reports,
 ) -> int:
     """Test the lookup of SUBJECT: every small table, the regression corpus, then random ones.
 
@@ -48,7 +52,7 @@ def command(
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
     if case_text is not None:
-        return _replay(LookupCase.parse(case_text), as_object)
+        return _replay(LookupCase.parse(case_text), as_object, reports)
     name = subject or "v3"
     promises, load, fixed = load_lookup(name, contract, system_map)
     under_test = UnderTest(name, promises, load, fixed=fixed)
@@ -65,6 +69,8 @@ def command(
         case_of(under_test, found, str(contract or ""), str(system_map or "")).text()
         for found in search.findings
     ]
+    if reports.show(lambda: lookup_suite(search, texts, sizes)):
+        return int(bool(texts))
     if as_object:
         click.echo(json.dumps(as_json(search, texts, name)))
         return int(bool(texts))
@@ -82,7 +88,7 @@ def command(
     return int(bool(texts))
 
 
-def _replay(case: LookupCase, as_object: bool) -> int:
+def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:
     system_map = Path(case.system_map) if case.system_map else None
     promises, load, fixed = load_lookup(
         case.subject, Path(case.contract) if case.contract else None, system_map
@@ -93,7 +99,9 @@ def _replay(case: LookupCase, as_object: bool) -> int:
     search = Search(under_test, cases=1)
     if checked.wrong is not None:
         search.found["", ""] = checked
-    if as_object:
+    if reports.show(lambda: question_suite(under_test, checked, case.text())):
+        pass
+    elif as_object:
         click.echo(json.dumps(as_json(search, [case.text()] * len(search.findings), case.subject)))
     elif checked.wrong is not None:
         for line in describe(under_test, checked, case.text()):

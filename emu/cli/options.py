@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from emu.case import Case
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, Untestable
 from emu.topology import check_count
+
+if TYPE_CHECKING:
+    from emu.report.property import Suite
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,3 +98,61 @@ def make_case(
     if force:
         changes["force"] = 1
     return replace(case, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where results go beside the command's own output: KTAP in its place, JUnit XML into a file."""
+
+    ktap: bool
+    junit: Path | None
+
+    def show(self, make: Callable[[], Suite]) -> bool:
+        """Write what was asked for; return whether standard output has it and needs nothing else.
+
+        :raises InvalidCase: the file cannot be written
+        """
+        if not self.ktap and self.junit is None:
+            return False
+        suite = make()
+        if self.junit is not None:
+            from emu.report.junit import write_junit
+
+            write_junit(self.junit, suite)
+        if self.ktap:
+            from emu.report.ktap import ktap
+
+            click.echo(ktap(suite), nl=False)
+        return self.ktap
+
+
+def report_options(function: F) -> F:
+    """Add ``--ktap`` and ``--junit``, which the command gets as ``reports``.
+
+    A subject that cannot be tested is reported here, as a skip.
+    """
+
+    @functools.wraps(function)
+    def command(*arguments: Any, ktap: bool, junit: Path | None, **options: Any) -> Any:
+        if ktap and options.get("as_object"):
+            raise InvalidCase("--json and --ktap: give one of them")
+        if junit is not None and not junit.parent.is_dir():
+            raise InvalidCase(f"--junit {junit}: no such directory")
+        reports = Reports(ktap, junit)
+        try:
+            return function(*arguments, reports=reports, **options)
+        except Untestable as error:
+            from emu.report.property import untestable_suite
+
+            case = options.get("case_text") or options.get("subject") or DEFAULT_SUBJECT
+            suite = untestable_suite(str(click.get_current_context().info_name), case, str(error))
+            reports.show(lambda: suite)
+            raise
+
+    path = click.Path(dir_okay=False, path_type=Path)
+    for option in (
+        click.option("--junit", type=path, metavar="FILE", help="Also write JUnit XML."),
+        click.option("--ktap", is_flag=True, help="Print KTAP, a test for each property."),
+    ):
+        command = option(command)
+    return command  # type: ignore[return-value]

@@ -1,0 +1,186 @@
+"""What a test came to, property by property: the form that KTAP and JUnit XML are made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from emu.fuzz.rig import Checked, UnderTest
+from emu.fuzz.search import Search
+from emu.host.build import Boot
+from emu.lookup.single import PROPERTIES
+from emu.oracles import ORACLES
+from emu.report.lookup import describe
+from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
+from emu.verdict import Finding, Verdict
+
+# The order in which one answer is judged.
+_JUDGED = ("exit", "answer", "memory", "registers", "bound")
+# What text formats have no place for: control characters, other line ends, surrogates, non-characters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+
+class Result(StrEnum):
+    """What a property came to."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property: ``message`` says in one line what is wrong or why it was skipped."""
+
+    name: str
+    result: Result = Result.PASS
+    message: str = ""
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Properties that belong together: all of one CPU, or of one subject."""
+
+    name: str
+    members: Sequence[Group | Property]
+
+    @property
+    def result(self) -> Result:
+        """Fail when one of them fails, skip when all were skipped."""
+        results = {member.result for member in self.members}
+        if Result.FAIL in results:
+            return Result.FAIL
+        return Result.SKIP if results == {Result.SKIP} else Result.PASS
+
+    @property
+    def message(self) -> str:
+        """How many fail, or why all were skipped."""
+        if self.result is Result.SKIP:
+            return self.members[0].message
+        failed = sum(member.result is Result.FAIL for member in self.members)
+        return f"{failed} of {len(self.members)} fail" if failed else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """All of one subject: ``case`` runs it again, ``notes`` and ``log`` are lines to read."""
+
+    group: Group
+    case: str
+    notes: tuple[str, ...] = ()
+    log: tuple[str, ...] = field(default=())
+
+
+def version() -> str:
+    """Return the version of emu that is installed."""
+    from importlib import metadata  # here, because few commands need it
+
+    return metadata.version("arm64-boot-emu")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with what is neither printable, a tab nor a newline as ``\\x07`` or ``\\u2028``."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def lookup_suite(search: Search, cases: Sequence[str], sizes: Sequence[int]) -> Suite:
+    """Return the properties of a lookup that was searched; ``cases`` belong to the findings."""
+    under_test = search.under_test
+    wrong: dict[str, list[tuple[Checked, str]]] = {name: [] for name in PROPERTIES}
+    for checked, case in zip(search.findings, cases, strict=True):
+        assert checked.wrong is not None
+        wrong[checked.wrong.prop].append((checked, case))
+    skipped = {"bound": _why_no_bound(under_test), "concurrent": _why_not_concurrent(search, sizes)}
+    members = [_of_lookup(under_test, name, wrong[name], skipped.get(name, "")) for name in PROPERTIES]
+    kept = ", ".join(str(size) for size in sizes if size not in under_test.refused)
+    notes = [f"{search.cases} cases at NR_CPUS {kept}"]
+    notes += [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
+    return Suite(Group(f"lookup {under_test.name}", members), under_test.name, tuple(notes))
+
+
+def question_suite(under_test: UnderTest, checked: Checked, case: str) -> Suite:
+    """Return the properties of a lookup that was asked one question, or raced once."""
+    if checked.race is not None:
+        looked_at: Sequence[str] = ("concurrent",)
+    else:  # the worst comes first, and what comes after it is not looked at
+        last = checked.wrong.prop if checked.wrong is not None else _JUDGED[-1]
+        looked_at = _JUDGED[: _JUDGED.index(last) + 1]
+    members = []
+    for name in PROPERTIES:
+        wrong = [(checked, case)] if checked.wrong is not None and checked.wrong.prop == name else []
+        why = _why_no_bound(under_test) if name == "bound" else ""
+        if not why and name not in looked_at:
+            why = "not looked at by this case"
+        members.append(_of_lookup(under_test, name, wrong, why))
+    return Suite(Group(f"lookup {under_test.name}", members), case)
+
+
+def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
+    """Return what every oracle says of every CPU, and last of what concerns no CPU by itself."""
+    stopped = boot.machine.stopped
+    cut_off = f"cut off: {stopped}" if stopped else ""
+    cpus = cpu_outcomes(boot)
+    groups = []
+    for cpu in cpus:
+        findings = [finding for finding in verdict.findings if cpu.cpu in finding.cpus]
+        why = "no CPU has this number" if cpu.hwid is None else cut_off
+        groups.append(_judged(f"CPU{cpu.cpu}", findings, why, (_where(cpu),)))
+    known = {cpu.cpu for cpu in cpus}
+    others = [finding for finding in verdict.findings if not known & set(finding.cpus)]
+    groups.append(_judged("machine", others, cut_off, ()))
+    case = boot.case.text()
+    log = tuple(line for _ns, line in dmesg(boot))
+    return Suite(Group(f"boot {boot.case.subject}", groups), case, (cut_off,) if cut_off else (), log)
+
+
+def untestable_suite(command: str, case: str, why: str) -> Suite:
+    """Return the one skipped property of a case (or subject) that cannot be tested."""
+    return Suite(Group(f"{command} {case.split()[0]}", [Property("testable", Result.SKIP, why)]), case)
+
+
+def _of_lookup(
+    under_test: UnderTest, name: str, wrong: Sequence[tuple[Checked, str]], why_not: str
+) -> Property:
+    if wrong:
+        details = [line for checked, case in wrong for line in describe(under_test, checked, case)]
+        first = wrong[0][0].wrong
+        assert first is not None
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return Property(name, Result.FAIL, first.text + more, tuple(details))
+    return Property(name, Result.SKIP, why_not) if why_not else Property(name)
+
+
+def _why_no_bound(under_test: UnderTest) -> str:
+    return "" if under_test.contract.instructions_max else "the contract promises no bound"
+
+
+def _why_not_concurrent(search: Search, sizes: Sequence[int]) -> str:
+    # As the search decides it.
+    tables, refused = search.under_test.contract.tables, search.under_test.refused
+    if len(tables) != 1 or tables[0].holds != "hwid":
+        return "no table of which each CPU has one entry"
+    if not any(size > 1 and size not in refused for size in sizes):
+        return "one CPU alone: nobody changes the table"
+    if any(checked.wrong and checked.wrong.prop in ("answer", "exit") for checked in search.findings):
+        return "it is wrong while nothing changes"
+    return "" if search.phase == "concurrent" else "the search ended before"
+
+
+def _where(cpu: CpuOutcome) -> str:
+    return f"CPU{cpu.cpu}: {cpu.outcome}" + (f", at {cpu.at}" if cpu.at else "")
+
+
+def _judged(name: str, findings: Sequence[Finding], why_not: str, where: tuple[str, ...]) -> Group:
+    members = []
+    for oracle in ORACLES:
+        own = [finding for finding in findings if finding.oracle == oracle]
+        if own:
+            lines = tuple(f"finding ({oracle}): {finding.message}" for finding in own)
+            more = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
+            members.append(Property(oracle, Result.FAIL, own[0].message + more, lines + where))
+        else:
+            members.append(Property(oracle, Result.SKIP, why_not) if why_not else Property(oracle))
+    return Group(name, members)
