@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boots import cold_boot_612_8, rfc_4096
+from bench.lookups import lookup_256, lookup_shapes
 from bench.process import KERNEL_VARIABLE
 from bench.qemu import cold_boot_612_128
 from bench.rates import instruction_grain, operation_grain, per_secondary_612
@@ -26,6 +27,8 @@ BENCHMARKS: tuple[Callable[[int, bool], Iterator[Result]], ...] = (
     operation_grain,
     instruction_grain,
     rfc_4096,
+    lookup_256,
+    lookup_shapes,
     cold_boot_612_128,
 )
 _ROUNDS, _ROUNDS_QUICK = 5, 3

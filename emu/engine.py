@@ -28,6 +28,7 @@ from ctypes import (
     cast,
     memmove,
 )
+from threading import Timer
 from typing import Any
 from weakref import finalize
 
@@ -118,7 +119,6 @@ class Engine:
         self._emulate: tuple[int, int, int] | None = None
         self._error: BaseException | None = None
         self._counted = True
-        self._microseconds = 0
         self._recount = False  # blocks without the instruction counter may be about
         self._resume_at = -1
         self._exception = -1
@@ -440,9 +440,16 @@ class Engine:
         self._load(pe)
         self._counted = False
         self._recount = True
-        self._microseconds = int(seconds * 1_000_000)
         counters = pe.counters.instructions
-        stop = self._run(pe, UNLIMITED)
+        # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
+        watchdog = Timer(seconds, lambda: _emu_stop(self._address))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            stop = self._run(pe, UNLIMITED)
+        finally:
+            watchdog.cancel()
+            watchdog.join()
         pe.counters.instructions = counters
         self._counted = True
         return stop
@@ -503,7 +510,7 @@ class Engine:
             if self._counted:
                 error = _emu_start(handle, pc, 0, 0, limit)
             else:
-                error = _emu_start(handle, pc, 0, self._microseconds, 0)
+                error = _emu_start(handle, pc, 0, 0, 0)
             begun = self._counter.value
             if self._at_site:
                 begun -= 1

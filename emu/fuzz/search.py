@@ -21,7 +21,7 @@ from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit, shape_of
 
-BATCH = 4096  # questions about one map
+BATCH, _BATCH_MIN = 4096, 256  # questions about one map; of a small one there are more maps
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 1  # questions of a batch that are asked again with everything looked at
@@ -59,7 +59,7 @@ class Search:
         for phase, steps in (
             ("small", self._small(rigs)),
             ("regression", self._regression(rigs)),
-            ("random", self._random(rigs, cases, seed, matches)),
+            ("random", self.random(rigs, cases, seed, matches)),
             ("concurrent", self._concurrent(rigs, seed)),
         ):
             self.phase = phase
@@ -86,12 +86,14 @@ class Search:
                 self._ask(rig, rig.whole(situation.logical_map), mpidrs, closely)
                 yield
 
-    def _random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
+    def random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
+        """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map."""
         rng = Random(seed)
         while cases > 0:
             rig = rng.choice(rigs)
             logical_map = random_map(rng, rig.nr_cpus)
-            mpidrs = random_mpidrs(rng, logical_map, min(cases, BATCH), matches)
+            size = min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
+            mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
             cases -= len(mpidrs)
             self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs))))
             yield

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from emu.engine import Engine
 from emu.lookup.driver import (
@@ -120,10 +121,13 @@ class Batch:
         got = memory.read_bytes(self._results_pa, RESULT_SIZE * count)
         wanted = array("Q", bytes(RESULT_SIZE * count))
         none = self._missing_index
-        missing = MISSING if none is None else none
-        wanted[::2] = array("Q", [missing if index is None else index for index in expected])
-        if none is None:
-            wanted[1::2] = array("Q", [MISSING_BIT if index is None else 0 for index in expected])
+        if None in expected:
+            missing = MISSING if none is None else none
+            wanted[::2] = array("Q", [missing if index is None else index for index in expected])
+            if none is None:
+                wanted[1::2] = array("Q", [MISSING_BIT if index is None else 0 for index in expected])
+        else:
+            wanted[::2] = array("Q", cast(Sequence[int], expected))
         if wanted.tobytes() == got:
             return
         found = array("Q", got)
