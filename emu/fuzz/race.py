@@ -67,7 +67,10 @@ class Race:
             self._machine.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
 
     def run(self, seed: int) -> Checked:
-        """Do the run that ``seed`` describes, and judge it."""
+        """Do the run that ``seed`` describes, and judge it.
+
+        :raises DoesNotFit: the table cannot hold one of its maps
+        """
         plan = make_plan(self._rig.nr_cpus, seed)
         rig, target, machine = self._rig, self._rig.target, self._machine
         states = plan.states
@@ -78,6 +81,7 @@ class Race:
         machine.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = plan.mpidr
+        machine.engine.set_overrides(pe, target.contract.el, {})
         before = pe.counters.instructions
         self._answer = Answer("", 0, 0, 0, (), "no exit")
         machine.go_on(rig.single.limit + 1000)

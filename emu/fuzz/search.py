@@ -105,7 +105,10 @@ class Search:
             return  # what is wrong while nothing changes need not be found again
         race = Race(fit[0])
         for number in range(RACES):
-            checked = race.run(seed * RACES + number)
+            try:
+                checked = race.run(seed * RACES + number)
+            except DoesNotFit:
+                continue
             self.cases += 1
             if checked.wrong is not None:
                 self.found.setdefault(cause(checked), checked)
