@@ -211,7 +211,7 @@ class _Show:
             else:
                 for line in describe(under_test, checked, finding.case):
                     click.echo(line)
-            click.echo(f"  {_count(finding.count, 'question')}, the first in unit {finding.first_unit}")
+            click.echo(f"  met {_count(finding.count, 'time')}, first in unit {finding.first_unit}")
         click.echo(
             f"{verdict}: {self._name}, {totals.cases:,} cases in {_count(totals.units, 'unit')}, "
             f"{totals.edges} edges, {_count(totals.findings, 'finding')} ({rate:,.0f} cases/s)"

@@ -7,6 +7,7 @@ builds the lookup from them. What is sent with a unit is its number and its snap
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from typing import Any
 
@@ -14,8 +15,11 @@ from emu.errors import EmuError, InvalidCase
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.spec import Spec, load_spec, one_line
 from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
+from emu.fuzz.workers import deaf_children
 
 _PER_THREAD = 2  # units out for each thread, so that none waits for us
+_CONNECT_SECONDS = 10
+_ADDRESS = re.compile(r"local(:[1-9]\d{0,3})?|(?!local:)((tcp|tls|ws|wss|ucx)://)?[^:/\s]+:\d{1,5}")
 _built = threading.local()  # of a worker's thread: the identity of its lookup, and the lookup
 _one_at_a_time = threading.Lock()
 
@@ -29,6 +33,8 @@ class Cluster:
         :param spec: with its files in it
         :raises EmuError: no scheduler there, no workers, or Dask is not installed
         """
+        if not _ADDRESS.fullmatch(address):
+            raise InvalidCase(f"--cluster {address}: local, local:N (1 at least) or tcp://HOST:PORT")
         try:
             distributed: Any = importlib.import_module("distributed")
         except ImportError:
@@ -39,12 +45,13 @@ class Cluster:
         name, _, count = address.partition(":")
         try:
             if name == "local":
-                if count and not (count.isdecimal() and int(count)):
-                    raise InvalidCase(f"--cluster {address}: local:N starts N processes, 1 at least")
-                self._local = distributed.LocalCluster(
-                    n_workers=int(count) if count else None, threads_per_worker=1, dashboard_address=None
-                )
-            self._client: Any = distributed.Client(self._local or address, set_as_default=False)
+                with deaf_children():
+                    self._local = distributed.LocalCluster(
+                        n_workers=int(count) if count else None, threads_per_worker=1, dashboard_address=":0"
+                    )
+            self._client: Any = distributed.Client(
+                self._local or address, set_as_default=False, timeout=_CONNECT_SECONDS
+            )
             threads = sum(self._client.nthreads().values())
         except (OSError, ValueError, TypeError) as error:
             raise EmuError(f"--cluster {address}: {one_line(error)}") from None

@@ -190,14 +190,12 @@ class Store:
             "update finding set first_unit = ? where (property, pattern, place) = (?, ?, ?)",
             (min(first, unit), *hit.finding),
         )
-        if hit.case and old_case:
-            old, ours = size_of(LookupCase.parse(old_case)), size_of(LookupCase.parse(case or ""))
-            if (ours, unit) < (old, smallest):
-                db.execute(
-                    'update finding set message = ?, "case" = ?, smallest_unit = ? '
-                    "where (property, pattern, place) = (?, ?, ?)",
-                    (hit.message, case, unit, *hit.finding),
-                )
+        if own and _before(case, unit, old_case, smallest):
+            db.execute(
+                'update finding set message = ?, "case" = ?, smallest_unit = ? '
+                "where (property, pattern, place) = (?, ?, ?)",
+                (hit.message, case, unit, *hit.finding),
+            )
         return False
 
     def _add_reached(
@@ -283,6 +281,13 @@ def sample(snapshot: Snapshot, seed: int, number: int) -> Snapshot:
         return snapshot
     chosen = Random(f"{seed}:{number}:corpus").sample(range(len(snapshot.corpus)), _SAMPLE)
     return replace(snapshot, corpus=tuple(snapshot.corpus[index] for index in sorted(chosen)))
+
+
+def _before(case: str | None, unit: int, old: str | None, old_unit: int) -> bool:
+    # Whether this question of a finding is the one to show: the smaller, of equal ones the lower unit's.
+    if case is None or old is None:
+        return unit < old_unit
+    return (size_of(LookupCase.parse(case)), unit) < (size_of(LookupCase.parse(old)), old_unit)
 
 
 def _named(case: LookupCase, subject: LookupCase) -> str:

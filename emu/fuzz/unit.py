@@ -6,6 +6,7 @@ runs it, in whatever order and however often, finds the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +26,7 @@ from emu.lookup.tables import DoesNotFit
 CONCURRENT_EVERY = 8  # of so many random units one has a table that changes
 _MUTATED = 0.4  # of the batches of a random unit, once there is a corpus
 _SHRUNK_MAX = 8  # causes of a unit that are made small
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 _NEAR_LOOK = 4  # of the questions of such a batch, so many are looked at closely; of others one
 _SMALL_LOOK = 64  # small maps that tell whether a lookup is wrong while nothing changes
 
@@ -106,8 +108,8 @@ class UnitResult:
 
 def broken(unit: Unit, what: str) -> UnitResult:
     """Return the result of a unit that could not be run: ``what`` is a finding of its own kind."""
-    place = ("worker", what, f"unit {unit.number}")
-    return UnitResult(unit.number, unit.kind, 0, (Hit(place, place, 1, f"unit {unit.number}: {what}"),))
+    found = "worker", _NUMBER.sub("N", what), ""
+    return UnitResult(unit.number, unit.kind, 0, (Hit(found, found, 1, what),))
 
 
 def opening(points: Sequence[Point]) -> list[Unit]:
@@ -294,8 +296,8 @@ def _drain(steps: Iterator[None]) -> None:
 def size_of(case: LookupCase) -> tuple[object, ...]:
     """Return what cases are compared by: the smaller is easier to understand; different ones are unequal."""
     question = case.question
-    hwids = [hwid for hwid in question.logical_map if hwid is not None]
-    used = [cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None]
+    hwids = tuple(hwid for hwid in question.logical_map if hwid is not None)
+    used = tuple(cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None)
     flags = question.mpidr & ~MPIDR_HWID_BITMASK
     mpidr = (question.mpidr & MPIDR_HWID_BITMASK).bit_count(), flags.bit_count(), question.mpidr
     return (case.nr_cpus, len(hwids), sum(used), sum(hwids), mpidr, hwids, used, case.race or 0, case.others)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from multiprocessing import get_context
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -39,6 +39,20 @@ class Workers(Protocol):
         """Drop what is out."""
 
 
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Let processes, and threads, that start meanwhile not hear of Ctrl-C: their parent says when they end.
+
+    The signal reaches every process of a terminal's group.
+    """
+    resource_tracker.ensure_running()  # it would unblock the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     # One process, and the unit it has.
 
@@ -47,12 +61,8 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(spec, theirs), daemon=True)
-        # Ctrl-C reaches every process of a terminal's group: workers end when their parent says so.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf_children():
             self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that its death is an end of file here
 
     def give(self, unit: Unit) -> None:
