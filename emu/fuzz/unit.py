@@ -252,7 +252,8 @@ class _Work(Search):
         self._note_edges(rig, checked, edges)
         if checked.wrong is not None:
             self._note(checked)
-        elif wrong:
+        elif wrong and rig.wrong_of(checked.question.logical_map, [checked.question.mpidr]):
+            # Twice, so no matter of a busy host, on which a question may have seemed to hang.
             what = "batch", "the batch finds it wrong, the close look does not: an error of emu", ""
             self._count(what, what, what[1], subject_of(self.under_test, checked))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import sqlite3
 import subprocess
@@ -148,6 +150,38 @@ def test_json_has_what_lookup_has_and_counts(tmp_path: Path) -> None:
     assert (finding["property"], finding["nr_cpus"], finding["logical_map"]) == ("answer", 2, [None, 0])
     assert finding["first_unit"] == 2
     assert finding["count"] > 10
+
+
+def test_a_terminal_shows_how_it_goes(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ("--dir", str(tmp_path / "c"), "-j", "1", "--cases", "2000", "--unit-cases", "500")
+    command = [sys.executable, "-m", "emu", "fuzz", str(plant(tmp_path, _OFF_BY_ONE)), *arguments]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    shown = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        try:
+            while data := os.read(ours, 4096):
+                shown.append(data)
+        except OSError:  # how Linux says that the other side is closed
+            pass
+        assert process.stdout is not None
+        out = process.stdout.read().decode()
+    os.close(ours)
+    assert process.returncode == 1
+    assert re.search(rb"\d cases/s, \d+ units, [\d,]+ cases, \d+ edges, 1 finding", b"".join(shown))
+    assert out.startswith("unit 2: finding (answer): ")
+    assert "cases/s, " not in out
+
+
+def test_a_time_ends_it(tmp_path: Path) -> None:
+    options = ("-j", "2", "--unit-cases", "500")
+    done = emu_fuzz(plant(tmp_path), "--dir", tmp_path / "c", *options, "--for", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    numbers = units(tmp_path / "c")
+    assert numbers == list(range(len(numbers)))
+    assert emu_fuzz("--dir", tmp_path / "c", *options, "--for", "0").returncode == 0
+    assert units(tmp_path / "c") == numbers
 
 
 # -- the same whoever works -------------------------------------------------------------------------
