@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         for role in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     }
+    who |= {f"GIT_{role}_DATE": "2026-06-18T12:00:00Z" for role in ("AUTHOR", "COMMITTER")}
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(
@@ -128,3 +130,20 @@ def test_git_bisect_run_names_the_commit_that_broke_it(history: Path, good: int)
     # What a report of it says: the finding, the smallest question, and the case that asks it again.
     assert "finding (answer): finds nothing; CPU 0 is in the map" in done.stdout
     assert "case: head_fragment.S nr-cpus=1 map=0x100000000 mpidr=0x180000000" in done.stdout
+
+
+def test_a_commit_without_a_contract_stops_the_search_when_told_so(history: Path) -> None:
+    """Status 2 is "bad" to git, 128 and more ends the search (git-bisect(1), "Bisect run")."""
+    git(history, "checkout", "--quiet", "-b", "other", "HEAD~9")
+    bare = '#include "macros.inc"\nfind_cpu: nop\n'
+    for text in (bare, f"{bare}nop\n", FIRST.replace("x0, x0, x1", "x0, x0, x0")):
+        (history / "head_fragment.S").write_text(text)
+        git(history, "commit", "--quiet", "--all", "--message", "head: next")
+    git(history, "bisect", "start", "HEAD", "HEAD~3")
+    lookup = shlex.join(LOOKUP)
+    done = run(
+        history, "git", "bisect", "run", "sh", "-c", f"{lookup}; s=$?; [ $s -ne 2 ] || exit 128; exit $s"
+    )
+    assert done.returncode != 0
+    assert "no contract" in done.stderr
+    assert "first bad commit" not in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -304,3 +305,19 @@ def test_a_boot_is_looked_at_from_all_sides(pytester: pytest.Pytester) -> None:
             "E       case: mainline topology=flat:3 bringup=parallel base=6.12 force=1",
         ]
     )
+
+
+def test_what_the_documentation_shows_runs(pytester: pytest.Pytester) -> None:
+    """Every block of Python in docs/testing.md is a file of tests, and all of them pass."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/testing.md").read_text(), re.M | re.S)
+    (pytester.path / "my_lookup.S").write_text(MINE)
+    (pytester.path / "my.toml").write_text(
+        "lookup = { entry = 'find', found = 'found', missing = 'missing', index = 'x19', "
+        "may_change = ['x0', 'x1', 'x2', 'x3'] }\ntable = [{ symbol = '__cpu_logical_map' }]\n"
+    )
+    for number, block in enumerate(blocks):
+        shorter = block.replace("cases=100_000", "cases=100, max_cpus=3")
+        (pytester.path / f"test_block_{number}.py").write_text(shorter)
+    tests = sum(len(re.findall(r"^def test_", block, re.M)) for block in blocks)
+    done = pytester.runpytest_inprocess()
+    done.assert_outcomes(passed=tests + 2)  # one of them for three subjects
