@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Protocol
@@ -116,6 +116,7 @@ class Machine:
         self.return_va = 0  # where a GuestCall returns to: an address whose instruction never runs
         self._waiting: set[int] = set()
         self._current = -1
+        self.pc_before = 0  # of the step that was done last; 0: a host task did it
         self._quiet_picks = 0
         self._quiet_until = 0
         self._begun = 0  # instructions, and operations of host tasks
@@ -253,6 +254,39 @@ class Machine:
         self.stopped = ""
         self.instructions_max = self._begun + instructions
 
+    def observe(self) -> None:
+        """From now on count accesses, and keep operations in the trace where ``recording`` says so."""
+        self.engine.record = self._record if self.recording else None
+        self.engine.record_store = self._record
+        self.engine.observe_memory()
+
+    def run_alone(self, cpu: int, exits: Iterable[int]) -> int:
+        """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
+
+        :return: instructions retired
+        """
+        actor, engine = self.actors[cpu], self.engine
+        assert actor.task is None and actor.state is State.RUNNABLE, f"CPU{cpu} does not run guest code"
+        places = [va for va in exits if va not in self._landings and va not in self._intercepts]
+        for va in places:
+            engine.break_at(va)
+        self._current = cpu
+        before = actor.pe.counters.instructions
+        stop = engine.run(actor.pe, max(1, self.instructions_max - self._begun))
+        retired = actor.pe.counters.instructions - before
+        self._begun += retired
+        spent = self.latency.of(actor.pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
+        self.now = max(self.now, actor.time)
+        for va in places:
+            engine.unbreak(va)
+        if stop.__class__ is StepLimit:
+            self._limit()
+        elif not (isinstance(stop, Reached) and stop.va in places):
+            self._handle(cpu, actor, stop)
+        return retired
+
     def finish(self) -> None:
         """Say in the trace why the run was cut off, if it was, and where every CPU ended."""
         if self.stopped:
@@ -319,8 +353,20 @@ class Machine:
         """Make these registers, and no others, read differently on ``cpu``."""
         self.engine.set_overrides(self.actors[cpu].pe, self.entry_el, values)
 
-    def step(self) -> bool:
-        """Let the scheduler pick one actor and run it for one grain; False when the run is over."""
+    @property
+    def current(self) -> int:
+        """The CPU that ran last, -1 before the first."""
+        return self._current
+
+    def is_runnable(self, cpu: int) -> bool:
+        """Tell whether ``cpu`` can do its next step now."""
+        return self.actors[cpu].state is State.RUNNABLE
+
+    def step(self, choose: int = -1) -> bool:
+        """Let the scheduler pick one actor and run it for one grain; False when the run is over.
+
+        :param choose: the CPU that runs instead of the scheduler's; it must be runnable
+        """
         if self._next_boot is not None:
             begin, self._next_boot = self._next_boot, None
             begin()
@@ -343,13 +389,18 @@ class Machine:
                     self._set(cpu, State.RUNNABLE)
         if not runnable or self.stopped:
             return False
-        cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self._current)
+        if choose >= 0:
+            cpu = choose
+        else:
+            cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self._current)
         self._current = cpu
         self.picks += 1
         actor = self.actors[cpu]
         if actor.task is not None:
+            self.pc_before = 0
             self._run_task(cpu, actor)
         else:
+            self.pc_before = actor.pe.pc
             self._run_pe(cpu, actor)
         if actor.time > self.now:
             self.now = actor.time

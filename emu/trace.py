@@ -110,6 +110,10 @@ class Trace:
         for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
             yield Record(Kind(kind), actor, size, pc, pa, value)
 
+    def row(self, index: int) -> tuple[int, int, int, int, int, int]:
+        """Return (kind, size, actor, pc, pa, value) of record ``index``."""
+        return _RECORD.unpack_from(self._records, index * _RECORD.size)
+
     def rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
         """Yield (kind, size, actor, pc, pa, value) without making objects."""
         return _RECORD.iter_unpack(bytes(self._records))

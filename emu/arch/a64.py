@@ -135,6 +135,24 @@ def is_branch(word: int) -> bool:
     return top in (0xD6, 0xD7, 0xD4)  # BR/BLR/RET/ERET and their PAuth forms, exception generation
 
 
+def branch_target(word: int, pc: int) -> int | None:
+    """Return where a direct branch at ``pc`` goes to when it is taken, or None; calls (BL) are none.
+
+    :source: Arm DDI 0487, C4.1.65 (branches)
+    """
+    top = word >> 24
+    if top & 0xFC == 0x14:  # B
+        bits, low = 26, 0
+    elif top == 0x54 or top & 0x7E == 0x34:  # B.cond, CBZ and CBNZ
+        bits, low = 19, 5
+    elif top & 0x7E == 0x36:  # TBZ and TBNZ
+        bits, low = 14, 5
+    else:
+        return None
+    offset = word >> low & (1 << bits) - 1
+    return pc + 4 * (offset - (offset >> bits - 1 << bits))
+
+
 def system_register(word: int) -> tuple[int, int, int, int, int]:
     """Return (op0, op1, CRn, CRm, op2) of an MRS, MSR (register) or SYS word."""
     return (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emu.subject.lines import Lines
 from emu.subject.symbols import Symbols
+
+NO_LINES = Lines({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Subject:
     va_offset: int
     defines: Mapping[str, int] = field(default_factory=dict)
     assembler: str = ""
+    lines: Lines = NO_LINES
 
     def va(self, symbol: str) -> int:
         """Return the VA of ``symbol``; raise :class:`Untestable` when the subject lacks it."""

@@ -1,0 +1,1 @@
+"""Stepping a machine, forwards and backwards."""

@@ -1,0 +1,103 @@
+"""Conditions of breakpoints: registers, symbols and memory of the CPU that is there.
+
+``x0 == 3 and [cpu_boot_data + 16] != 0``: x0..x30, sp, pc, el, cpu, hwid; a symbol is its VA; ``[address]``
+is the u64 there, ``u32[address]``, ``u16[...]`` and ``u8[...]`` narrower ones; operators are Python's.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.arch.mpidr import hwid
+from emu.errors import InvalidCase
+
+if TYPE_CHECKING:
+    from emu.debug.session import Session
+
+_LENGTH_MAX = 200
+_BINARY: dict[type[ast.AST], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+    ast.RShift: lambda a, b: a >> (b & 63),
+    ast.LShift: lambda a, b: a << (b & 63),
+}
+_COMPARE: dict[type[ast.AST], Callable[[int, int], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+_BARE = re.compile(r"(?<![\w\]])\[")
+
+
+def evaluate(text: str, session: Session, cpu: int) -> int:
+    """Return the value of an expression on ``cpu`` (a comparison gives 0 or 1).
+
+    :raises InvalidCase: it is none, or reads memory that there is not
+    """
+    if len(text) > _LENGTH_MAX:
+        raise InvalidCase(f"{text[:40]}...: at most {_LENGTH_MAX} characters")
+    try:
+        tree = ast.parse(_BARE.sub("u64[", text.strip()), mode="eval")
+        return _Evaluator(session, cpu).value(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InvalidCase(f"{text}: not an expression; such as x0 == 3 and [symbol + 8] != 0") from None
+
+
+class _Evaluator:
+    def __init__(self, session: Session, cpu: int) -> None:
+        self._session = session
+        self._cpu = cpu
+
+    def value(self, node: ast.AST) -> int:
+        match node:
+            case ast.Constant(value=int(number)) if not isinstance(number, bool):
+                return number
+            case ast.Name(id=name):
+                return self._name(name)
+            case ast.BinOp(left, op, right) if type(op) in _BINARY:
+                return _BINARY[type(op)](self.value(left), self.value(right)) % 2**64
+            case ast.UnaryOp(ast.Not(), operand):
+                return int(not self.value(operand))
+            case ast.UnaryOp(ast.USub(), operand):
+                return -self.value(operand) % 2**64
+            case ast.BoolOp(ast.And(), values):
+                return int(all(self.value(each) for each in values))
+            case ast.BoolOp(ast.Or(), values):
+                return int(any(self.value(each) for each in values))
+            case ast.Compare(left, ops, others) if all(type(op) in _COMPARE for op in ops):
+                found = [self.value(each) for each in (left, *others)]
+                pairs = zip(ops, found, found[1:], strict=False)
+                return int(all(_COMPARE[type(op)](a, b) for op, a, b in pairs))
+            case ast.Subscript(ast.Name(id=width), index) if width in _WIDTHS:
+                return self._memory(self.value(index), _WIDTHS[width])
+        raise ValueError(ast.dump(node))
+
+    def _name(self, name: str) -> int:
+        session, pe = self._session, self._session.pe(self._cpu)
+        if re.fullmatch(r"x([12]?\d|30)", name):
+            return int(pe.x[int(name[1:])])
+        found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
+        if name in found:
+            return int(found[name])
+        va = session.boot.guest.subject.symbols.address(name)
+        if va is None:
+            raise InvalidCase(f"{name}: neither a register nor a symbol of {session.boot.guest.subject.name}")
+        return va
+
+    def _memory(self, address: int, size: int) -> int:
+        data = self._session.read(self._session.places.pa(address), size)
+        if len(data) < size:
+            raise InvalidCase(f"[{address:#x}]: no memory there")
+        return int.from_bytes(data, "little")

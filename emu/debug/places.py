@@ -1,0 +1,141 @@
+"""Places by name: instructions, data with fields, source lines; and what an address is called.
+
+An instruction has one PA and up to two VAs, in the image and in the identity map; a place means the
+instruction, so that a breakpoint set before the MMU is on is hit after it is, and the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from emu.arch import a64
+from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
+from emu.debug.expressions import evaluate
+from emu.errors import InvalidCase
+from emu.host.build import Boot
+
+if TYPE_CHECKING:
+    from emu.debug.session import Session
+
+_DATA = re.compile(
+    r"\*?([A-Za-z_.$][\w.$]*|0x[0-9a-fA-F]+|\d+)(?:\[(\d+)\])?(?:\.(\w+))?(?:\+(0x[0-9a-fA-F]+|\d+))?"
+)
+_CODE = re.compile(r"\*?([A-Za-z_.$][\w.$]*|0x[0-9a-fA-F]+)(?:\+(0x[0-9a-fA-F]+|\d+))?")
+_LINE = re.compile(r"([^:]+):(\d+)")
+# Arrays of structures that the boot path has: bytes of an element, and its fields (offset, bytes).
+_STRUCTS = {
+    name: (SECONDARY_DATA_SIZE, {"task": (CPU_BOOT_TASK, 8), "status": (CPU_BOOT_STATUS, 8)})
+    for name in ("secondary_data", "cpu_boot_data")
+}
+_LOOP_MAX = 4096  # bytes that a loop may span
+
+
+class Places:
+    """Names of one boot's subject."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._guest = boot.guest
+        self._memory = boot.machine.memory
+
+    def pa(self, pc: int) -> int:
+        """Return the PA of the instruction at a PC: a VA of the image or of the linear map, or a PA."""
+        return self._guest.pa_of(pc) if pc >> 63 else pc
+
+    def va(self, pc: int) -> int:
+        """Return the VA that the subject's symbols have for a PC."""
+        return pc if pc >> 63 else (pc + self._guest.subject.va_offset) % 2**64
+
+    def describe(self, pc: int) -> str:
+        """Return ``symbol+0x10`` for a PC, ``file.py:12`` for a host task's."""
+        return self._guest.subject.symbols.describe(self.va(pc))
+
+    def instruction(self, text: str) -> int:
+        """Return the PA of an instruction: ``symbol``, ``symbol+0x10``, ``FILE:LINE``, a PA or a VA.
+
+        :raises InvalidCase: there is none of that name
+        """
+        line = _LINE.fullmatch(text)
+        if line:
+            pa = self._guest.subject.lines.find(line[1], int(line[2]))
+            if pa is None:
+                raise InvalidCase(f"{text}: no instruction of the subject is from that line")
+            return pa
+        match = _CODE.fullmatch(text)
+        if not match:
+            raise InvalidCase(f"{text}: a place is a symbol, symbol+0x10, FILE:LINE, a PA or a VA")
+        return self._address(match[1], text) + int(match[2] or "0", 0)
+
+    def data(self, text: str) -> tuple[int, int]:
+        """Return (PA, bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.
+
+        :raises InvalidCase: there is none of that name, or no such field
+        """
+        match = _DATA.fullmatch(text)
+        if not match:
+            raise InvalidCase(f"{text}: data is a symbol, symbol[3].field, symbol+8, a PA or a VA")
+        name, index, member, offset = match.groups()
+        pa = self._address(name, text) + int(offset or "0", 0)
+        stride, fields = _STRUCTS.get(name, (8, {}))
+        if index is not None:
+            pa += stride * int(index)
+        if member is None:
+            return pa, stride if index is None or fields else 8
+        if member not in fields:
+            raise InvalidCase(f"{text}: {name} has {', '.join(fields) or 'no fields'}")
+        return pa + fields[member][0], fields[member][1]
+
+    def _address(self, name: str, text: str) -> int:
+        # PA of a symbol or of a number.
+        if name[0].isdigit():
+            address = int(name, 0)
+            if address >= 2**64:
+                raise InvalidCase(f"{text}: an address has 64 bits")
+            return self.pa(address)
+        va = self._guest.subject.symbols.address(name)
+        if va is None:
+            raise InvalidCase(f"{text}: no symbol {name} in {self._guest.subject.name}")
+        return self._guest.pa_of(va)
+
+    def holds(self, condition: str, session: Session, cpu: int) -> bool:
+        """Tell whether an expression over the registers and memory of ``cpu`` is true.
+
+        :raises InvalidCase: it is no expression
+        """
+        return bool(evaluate(condition, session, cpu))
+
+    def word(self, pa: int) -> int | None:
+        """Return the instruction word (u32) at a PA, or None outside of memory."""
+        return self._memory.read(pa, 4) if self._memory.contains(pa, 4) else None
+
+    def loop(self, pc: int) -> tuple[int, int, list[int]] | None:
+        """Return (first VA, last VA, VAs outside that it can go to) of the innermost loop around ``pc``.
+
+        A loop is what a branch back from at or behind the PC to at or before it spans, the shortest such. VAs
+        are in the space of ``pc``.
+        """
+        here = self.pa(pc)
+        best: tuple[int, int] | None = None
+        for at in range(here, here + _LOOP_MAX, 4):
+            target = self._target(at)
+            if (
+                target is not None
+                and at - _LOOP_MAX < target <= here
+                and (not best or at - target < best[1] - best[0])
+            ):
+                best = target, at
+        if best is None:
+            return None
+        first, last = best
+        exits = {last + 4}
+        for at in range(first, last + 4, 4):
+            target = self._target(at)
+            if target is not None and not first <= target <= last:
+                exits.add(target)
+        shift = pc - here
+        return first + shift, last + shift, sorted(va + shift for va in exits)
+
+    def _target(self, pa: int) -> int | None:
+        # PA that a direct branch at `pa` goes to; calls come back, and do not count.
+        word = self.word(pa)
+        return None if word is None else a64.branch_target(word, pa)
