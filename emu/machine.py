@@ -266,7 +266,8 @@ class Machine:
         :return: instructions retired
         """
         actor, engine = self.actors[cpu], self.engine
-        assert actor.task is None and actor.state is State.RUNNABLE, f"CPU{cpu} does not run guest code"
+        assert actor.task is None, f"CPU{cpu} runs a host task"
+        assert actor.state is State.RUNNABLE, f"CPU{cpu} is {actor.state.value}"
         places = [va for va in exits if va not in self._landings and va not in self._intercepts]
         for va in places:
             engine.break_at(va)

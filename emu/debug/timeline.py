@@ -1,10 +1,10 @@
 """Going back in time: copies of this process that wait, one for each checkpoint.
 
 Everything that makes a machine (engine, memory, host tasks that stand in the middle of a function, what
-firmware has noted) is this process. A checkpoint is a fork of it that sleeps: exact, whatever it holds, and as
-large as what has changed since, because pages are shared until they are written. To travel, a checkpoint forks
-once more; that copy is the debugger from then on and runs forward to where it was sent, and the process that
-sent it ends.
+firmware has noted) is this process. A checkpoint is a fork of it that sleeps: exact, whatever it holds, and
+as large as what has changed since, because pages are shared until they are written. To travel, a checkpoint
+forks once more; that copy is the debugger from then on and runs forward to where it was sent, and the process
+that sent it ends.
 
 A root process stays in front, so that whoever started the debugger has one process to wait for.
 """
