@@ -151,6 +151,12 @@ class Session:
         machine.grain = Grain.INSTRUCTION
         machine.recording = True
         machine.observe()
+
+    def begin(self) -> None:
+        """Make the checkpoint of the start: after this, and after every step, Travelled may come.
+
+        Not when the session is made: whoever catches Travelled needs the session, to let it :meth:`arrive`.
+        """
         self._save()
 
     # -- looking ----------------------------------------------------------------------------------
