@@ -13,6 +13,8 @@ from emu.errors import InvalidCase
 from emu.fuzz.race import Race
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.search import Search
+from emu.fuzz.spec import make_spec
+from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
 from emu.lookup.load import load_lookup
 from emu.report.lookup import as_json, case_of, describe
@@ -28,6 +30,7 @@ from emu.report.property import lookup_suite, question_suite
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random questions.")
 @click.option("--matches", type=int, default=75, show_default=True, help="Percent of them in the map.")
 @click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Processes for the random questions.")
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -40,6 +43,7 @@ def command(
     seed: int,
     matches: int,
     system_map: Path | None,
+    jobs: int,
     case_text: str | None,
     as_object: bool,
     reports: Reports,
@@ -62,8 +66,11 @@ def command(
         raise InvalidCase(f"max-cpus={max_cpus}: the contract has NR_CPUS {under_test.sizes[0]} at least")
     search = Search(under_test)
     start = time.monotonic()
-    for _ in search.run(sizes, cases, seed, matches):
+    for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
         pass
+    if jobs > 1:
+        spec, _ = make_spec(name, contract, system_map, matches, sizes)
+        random_in_processes(search, spec, cases, seed, jobs)
     seconds = time.monotonic() - start
     texts = [
         case_of(under_test, found, str(contract or ""), str(system_map or "")).text()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -48,14 +48,19 @@ class Spec:
 
 
 def make_spec(
-    subject: str, contract: Path | None = None, system_map: Path | None = None, matches: int = 75
+    subject: str,
+    contract: Path | None = None,
+    system_map: Path | None = None,
+    matches: int = 75,
+    sizes: Sequence[int] = (),
 ) -> tuple[Spec, UnderTest]:
     """Return a lookup under test, by its name and as it is.
 
+    :param sizes: values of NR_CPUS; none: the contract's
     :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
     """
     under_test = _load(subject, contract, system_map)
-    points = tuple((rig.nr_cpus, rig.others) for rig in under_test.rigs(under_test.sizes))
+    points = tuple((rig.nr_cpus, rig.others) for rig in under_test.rigs(sizes or under_test.sizes))
     spec = Spec(subject, str(contract or ""), str(system_map or ""), points, matches=matches)
     return replace(spec, identity=_identity(under_test, points)), under_test
 

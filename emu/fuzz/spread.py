@@ -1,0 +1,30 @@
+"""The random part of a search, in several processes."""
+
+from __future__ import annotations
+
+from emu.fuzz.search import BATCH, Search
+from emu.fuzz.spec import Spec
+from emu.fuzz.unit import Unit
+from emu.fuzz.workers import run_units
+
+_UNIT_CASES = 16 * BATCH  # of one unit: long against what it costs to hand over
+
+
+def random_in_processes(search: Search, spec: Spec, cases: int, seed: int, jobs: int) -> None:
+    """Ask so many random questions in ``jobs`` processes; ``search`` gets what they find.
+
+    The same questions whatever ``jobs`` is, and the same findings in the same order.
+
+    :raises EmuError: the lookup cannot be had in another process
+    """
+    units = [
+        Unit(number, "random", seed=seed, cases=min(_UNIT_CASES, cases - start))
+        for number, start in enumerate(range(0, cases, _UNIT_CASES))
+    ]
+    results = sorted(run_units(spec, units, jobs), key=lambda result: result.number)
+    for result in results:
+        search.cases += result.cases
+        for hit in result.hits:
+            if hit.case is not None:
+                rig = search.under_test.at(hit.case.nr_cpus, hit.case.others)
+                search.add(rig.check(hit.case.question))
