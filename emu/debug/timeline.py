@@ -56,9 +56,10 @@ class _Saved:
 class Timeline:
     """The checkpoints of one debugger, made by :func:`with_timeline`."""
 
-    def __init__(self, lifeline: int, news: int) -> None:
+    def __init__(self, lifeline: int, news: int, flush: Callable[[], None]) -> None:
         self._lifeline = lifeline  # ends when the root does
         self._news = news
+        self._flush = flush  # what was printed must be out before a copy is made
         self._saved: list[_Saved] = []
 
     @property
@@ -78,8 +79,7 @@ class Timeline:
         if self._saved and self._saved[-1].position == position:
             return
         ours, theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._flush()
         if os.fork():
             theirs.close()
             self._saved.append(_Saved(position, ours))
@@ -97,8 +97,7 @@ class Timeline:
                 _tell(saved.control, _DIE)
         socket.send_fds(best.control, [_LENGTH.pack(len(data))], list(fds))
         best.control.sendall(data)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._flush()
         os._exit(0)
 
     def close(self) -> None:
@@ -153,24 +152,25 @@ class Timeline:
             raise Travelled(position, target, payload, fds)
 
 
-def with_timeline(debugger: Callable[[Timeline], int]) -> int:
+def with_timeline(debugger: Callable[[Timeline], int], flush: Callable[[], None] = lambda: None) -> int:
     """Run ``debugger`` in a process that can travel; return the exit status that the last one gave.
 
     ``debugger`` must let :class:`Travelled` through to a place that knows how to go on.
+
+    :param flush: writes out what was printed and still waits in a buffer
     """
     lifeline_read, lifeline_write = os.pipe()
     news_read, news_write = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     child = os.fork()
     if child == 0:
         os.close(lifeline_write)
         os.close(news_read)
         status = _DIED
         try:
-            status = debugger(Timeline(lifeline_read, news_write))
+            status = debugger(Timeline(lifeline_read, news_write, flush))
         finally:
-            _end(news_write, status)
+            _end(news_write, status, flush)
     os.close(lifeline_read)
     os.close(news_write)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the debugger decides what an interrupt means
@@ -182,14 +182,13 @@ def with_timeline(debugger: Callable[[Timeline], int]) -> int:
         os.close(news_read)
 
 
-def _end(news: int, status: int) -> NoReturn:
+def _end(news: int, status: int, flush: Callable[[], None]) -> NoReturn:
     # Say how it ended, and leave without the clean-up of whoever forked us.
     error = sys.exc_info()[1]
     if error is not None and not isinstance(error, SystemExit):
         with contextlib.suppress(Exception):
             sys.excepthook(type(error), error, error.__traceback__)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     _report(news, -1 - status)
     os._exit(status)
 
