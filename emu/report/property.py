@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from emu.fuzz.rig import Checked, UnderTest
@@ -16,6 +16,7 @@ from emu.report.lookup import describe
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
 from emu.verdict import Finding, Verdict
 
+_SHORT_MAX = 200  # characters of a finding where it is not told in full
 # The order in which one answer is judged.
 _JUDGED = ("exit", "answer", "memory", "registers", "bound")
 # What text formats have no place for: control characters, other line ends, surrogates, non-characters.
@@ -71,7 +72,7 @@ class Suite:
     group: Group
     case: str
     notes: tuple[str, ...] = ()
-    log: tuple[str, ...] = field(default=())
+    log: tuple[str, ...] = ()
 
 
 def version() -> str:
@@ -123,14 +124,15 @@ def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
     stopped = boot.machine.stopped
     cut_off = f"cut off: {stopped}" if stopped else ""
     cpus = cpu_outcomes(boot)
+    of_cpu: dict[int | None, list[Finding]] = {}
+    for finding in verdict.findings:
+        for number in finding.cpus or (None,):
+            of_cpu.setdefault(number, []).append(finding)
     groups = []
     for cpu in cpus:
-        findings = [finding for finding in verdict.findings if cpu.cpu in finding.cpus]
         why = "no CPU has this number" if cpu.hwid is None else cut_off
-        groups.append(_judged(f"CPU{cpu.cpu}", findings, why, (_where(cpu),)))
-    known = {cpu.cpu for cpu in cpus}
-    others = [finding for finding in verdict.findings if not known & set(finding.cpus)]
-    groups.append(_judged("machine", others, cut_off, ()))
+        groups.append(_judged(cpu.cpu, of_cpu.get(cpu.cpu, ()), why, (_where(cpu),)))
+    groups.append(_judged(None, of_cpu.get(None, ()), cut_off, ()))
     case = boot.case.text()
     log = tuple(line for _ns, line in dmesg(boot))
     return Suite(Group(f"boot {boot.case.subject}", groups), case, (cut_off,) if cut_off else (), log)
@@ -173,14 +175,20 @@ def _where(cpu: CpuOutcome) -> str:
     return f"CPU{cpu.cpu}: {cpu.outcome}" + (f", at {cpu.at}" if cpu.at else "")
 
 
-def _judged(name: str, findings: Sequence[Finding], why_not: str, where: tuple[str, ...]) -> Group:
+def _judged(cpu: int | None, findings: Sequence[Finding], why_not: str, where: tuple[str, ...]) -> Group:
     members = []
     for oracle in ORACLES:
         own = [finding for finding in findings if finding.oracle == oracle]
         if own:
-            lines = tuple(f"finding ({oracle}): {finding.message}" for finding in own)
+            # What names many CPUs is told in full at the first of them.
+            texts = [f.message if f.cpus[:1] == (cpu,) else _short(f.message) for f in own]
+            lines = tuple(f"finding ({oracle}): {text}" for text in texts)
             more = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
-            members.append(Property(oracle, Result.FAIL, own[0].message + more, lines + where))
+            members.append(Property(oracle, Result.FAIL, _short(own[0].message) + more, lines + where))
         else:
             members.append(Property(oracle, Result.SKIP, why_not) if why_not else Property(oracle))
-    return Group(name, members)
+    return Group("machine" if cpu is None else f"CPU{cpu}", members)
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= _SHORT_MAX else f"{message[:_SHORT_MAX]}..."
