@@ -219,7 +219,7 @@ def test_a_property_of_a_lookup_is_a_test_with_hypothesis(pytester: pytest.Pytes
     )
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.fnmatch_lines(
-        ["E*AssertionError: lookup wrong.S:", "E*case: wrong.S nr-cpus=1 map=0x0 mpidr=0x180000000"]
+        ["E*AssertionError: lookup wrong.S:", "E*case: wrong.S nr-cpus=* map=0x* mpidr=0x*"]
     )
 
 
