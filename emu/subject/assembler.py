@@ -18,15 +18,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emu.errors import AssemblyError
 from emu.subject.assembly_text import Flat, Line, evaluate
 
-CACHE_FORMAT = 1  # part of the key: raise it when the meaning of an entry changes
+CACHE_FORMAT = 2  # part of the key: raise it when the meaning of an entry changes
 CHILD_SECONDS_MAX = 20  # Keystone can hang; its work takes 0.1 s, and no run depends on this number
 
-Assembled = tuple[bytes, dict[str, int]]  # bytes, and the PA of every label
+
+class Assembled(NamedTuple):
+    """What text came to: bytes, the PA of every label, and the PA of each line that is an instruction."""
+
+    code: bytes
+    labels: dict[str, int]
+    lines: list[int | None]
+
 
 _ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
 _LO12 = re.compile(r"#?:lo12:([^\],]+)")
@@ -34,7 +41,7 @@ _kept: dict[str, Assembled] = {}
 
 
 def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
-    """Return the bytes of a text and the addresses of its labels.
+    """Return the bytes of a text, and the addresses of its labels and lines.
 
     :param address: PA of the first byte, page aligned
     :param externals: addresses of symbols that are not labels of the text, u64
@@ -71,16 +78,18 @@ def _read_cache(path: Path) -> Assembled | None:
         entry = json.loads(path.read_text(encoding="utf-8"))
         code = base64.b64decode(entry["code"], validate=True)
         labels = {str(name): int(pa) for name, pa in entry["labels"].items()}
+        lines = [None if pa is None else int(pa) for pa in entry["lines"]]
         checksum = entry["sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (code, labels) if _checksum(code, labels) == checksum else None
+    found = Assembled(code, labels, lines)
+    return found if _checksum(found) == checksum else None
 
 
 def _write_cache(path: Path, found: Assembled) -> None:
     # A cache that cannot be written costs time only.
-    code, labels = found
-    entry = {"sha256": _checksum(code, labels), "code": base64.b64encode(code).decode(), "labels": labels}
+    entry: dict[str, Any] = {"sha256": _checksum(found), "code": base64.b64encode(found.code).decode()}
+    entry |= {"labels": found.labels, "lines": found.lines}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -92,8 +101,9 @@ def _write_cache(path: Path, found: Assembled) -> None:
             os.unlink(temporary)
 
 
-def _checksum(code: bytes, labels: Mapping[str, int]) -> str:
-    return hashlib.sha256(code + json.dumps(sorted(labels.items())).encode()).hexdigest()
+def _checksum(found: Assembled) -> str:
+    places = json.dumps([sorted(found.labels.items()), found.lines])
+    return hashlib.sha256(found.code + places.encode()).hexdigest()
 
 
 def _assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
@@ -109,7 +119,7 @@ def _assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembl
         ]
     answer = keystone.assemble(texts)
     code = base64.b64decode(answer["code"])
-    return code, dict(zip(flat.labels, answer["labels"], strict=True))
+    return Assembled(code, dict(zip(flat.labels, answer["labels"], strict=True)), answer["lines"])
 
 
 def _relocated(line: Line, places: Mapping[str, int], pc: int) -> str:

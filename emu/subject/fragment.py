@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from emu.errors import AssemblyError, InvalidCase
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
 from emu.subject.assembly_text import Flat, Line, flatten, read
+from emu.subject.lines import Lines
 from emu.subject.object import OBJECT_SIZE_MAX, load_object
 from emu.subject.symbols import Symbols
 from emu.subject.toolchain import assemble_elsewhere
@@ -148,7 +150,7 @@ def load_file(path: Path, *, nr_cpus: int) -> Subject:
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:
     words = set(re.findall(r"[A-Za-z_.$][\w.$]*", flat.text)) - set(flat.labels)
     externals = {key: value % _U64 for key, value in defines.items() if key in words}
-    code, addresses = assemble(flat, boot.IMAGE_PA, externals)
+    code, addresses, lines = assemble(flat, boot.IMAGE_PA, externals)
     if not code:
         raise AssemblyError(f"{name}:1: no instruction and no data in it")
     symbols = {
@@ -162,4 +164,15 @@ def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[
         va_offset=boot.VA_OFFSET,
         defines=MappingProxyType(dict(values)),
         assembler="keystone",
+        lines=Lines(partial(_places, flat, lines)),
     )
+
+
+def _places(flat: Flat, lines: Sequence[int | None]) -> dict[int, tuple[str, int]]:
+    # PA of each instruction -> where it was written; of a macro's, where the outermost macro was called.
+    found = {}
+    for line, pa in zip(flat.lines, lines, strict=True):
+        if pa is not None:
+            file, _, number = (line.caller or f"{line.file}:{line.number}").rpartition(":")
+            found[pa] = (file, int(number))
+    return found

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
+
+Places = Mapping[int, tuple[str, int]]
 
 
 class Lines:
-    """Source lines by PA of their instructions: (file as the assembler or the compiler named it, line)."""
+    """Source lines by PA of their instructions: (file as the assembler or the compiler named it, line).
 
-    def __init__(self, places: Mapping[int, tuple[str, int]]) -> None:
-        self._places = places
+    :param places: the lines, or what makes them when they are asked for the first time: most runs never ask
+    """
+
+    def __init__(self, places: Places | Callable[[], Places]) -> None:
+        self._source = places
+        self._places: Places | None = None
         self._first: dict[tuple[str, int], int] = {}
-        for pa in sorted(places, reverse=True):
-            file, line = places[pa]
-            self._first[file, line] = self._first[PurePath(file).name, line] = pa
 
     def at(self, pa: int) -> tuple[str, int] | None:
         """Return the file and line of the instruction at ``pa``, or None."""
-        return self._places.get(pa)
+        return self._read().get(pa)
 
     def find(self, file: str, line: int) -> int | None:
         """Return the PA of the first instruction from a line of ``file`` (its path or its name), or None."""
+        places = self._read()
+        if not self._first:
+            for pa in sorted(places, reverse=True):
+                path, number = places[pa]
+                self._first[path, number] = self._first[PurePath(path).name, number] = pa
         return self._first.get((file, line))
 
+    def _read(self) -> Places:
+        if self._places is None:
+            self._places = self._source() if callable(self._source) else self._source
+        return self._places
+
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._read())
