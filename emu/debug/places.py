@@ -18,9 +18,8 @@ from emu.host.build import Boot
 if TYPE_CHECKING:
     from emu.debug.session import Session
 
-_DATA = re.compile(
-    r"\*?([A-Za-z_.$][\w.$]*|0x[0-9a-fA-F]+|\d+)(?:\[(\d+)\])?(?:\.(\w+))?(?:\+(0x[0-9a-fA-F]+|\d+))?"
-)
+_NUMBER = r"0x[0-9a-fA-F]+|\d+"
+_DATA = re.compile(rf"\*?([A-Za-z_$][\w$]*|{_NUMBER})(?:\[(\d+)\])?(?:\.(\w+))?(?:\+({_NUMBER}))?")
 _CODE = re.compile(r"\*?([A-Za-z_.$][\w.$]*|0x[0-9a-fA-F]+)(?:\+(0x[0-9a-fA-F]+|\d+))?")
 _LINE = re.compile(r"([^:]+):(\d+)")
 # Arrays of structures that the boot path has: bytes of an element, and its fields (offset, bytes).
