@@ -10,13 +10,9 @@ import ast
 import operator
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from emu.arch.mpidr import hwid
 from emu.errors import InvalidCase
-
-if TYPE_CHECKING:
-    from emu.debug.session import Session
 
 _LENGTH_MAX = 200
 _BINARY: dict[type[ast.AST], Callable[[int, int], int]] = {
@@ -41,8 +37,20 @@ _WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _BARE = re.compile(r"(?<![\w\]])\[")
 
 
-def evaluate(text: str, session: Session, cpu: int) -> int:
-    """Return the value of an expression on ``cpu`` (a comparison gives 0 or 1).
+class Where(Protocol):
+    """A CPU that an expression is about."""
+
+    def value_of(self, name: str) -> int | None:
+        """Return a register or the VA of a symbol, or None."""
+        ...
+
+    def read_at(self, address: int, size: int) -> bytes:
+        """Return memory at a VA or PA; fewer bytes where there is none."""
+        ...
+
+
+def evaluate(text: str, where: Where) -> int:
+    """Return the value of an expression (a comparison gives 0 or 1).
 
     :raises InvalidCase: it is none, or reads memory that there is not
     """
@@ -50,15 +58,14 @@ def evaluate(text: str, session: Session, cpu: int) -> int:
         raise InvalidCase(f"{text[:40]}...: at most {_LENGTH_MAX} characters")
     try:
         tree = ast.parse(_BARE.sub("u64[", text.strip()), mode="eval")
-        return _Evaluator(session, cpu).value(tree.body)
+        return _Evaluator(where).value(tree.body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InvalidCase(f"{text}: not an expression; such as x0 == 3 and [symbol + 8] != 0") from None
 
 
 class _Evaluator:
-    def __init__(self, session: Session, cpu: int) -> None:
-        self._session = session
-        self._cpu = cpu
+    def __init__(self, where: Where) -> None:
+        self._where = where
 
     def value(self, node: ast.AST) -> int:
         match node:
@@ -85,19 +92,13 @@ class _Evaluator:
         raise ValueError(ast.dump(node))
 
     def _name(self, name: str) -> int:
-        session, pe = self._session, self._session.pe(self._cpu)
-        if re.fullmatch(r"x([12]?\d|30)", name):
-            return int(pe.x[int(name[1:])])
-        found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
-        if name in found:
-            return int(found[name])
-        va = session.boot.guest.subject.symbols.address(name)
-        if va is None:
-            raise InvalidCase(f"{name}: neither a register nor a symbol of {session.boot.guest.subject.name}")
-        return va
+        value = self._where.value_of(name)
+        if value is None:
+            raise InvalidCase(f"{name}: neither a register nor a symbol")
+        return value
 
     def _memory(self, address: int, size: int) -> int:
-        data = self._session.read(self._session.places.pa(address), size)
+        data = self._where.read_at(address, size)
         if len(data) < size:
             raise InvalidCase(f"[{address:#x}]: no memory there")
         return int.from_bytes(data, "little")

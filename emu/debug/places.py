@@ -7,16 +7,11 @@ instruction, so that a breakpoint set before the MMU is on is hit after it is, a
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from emu.arch import a64
 from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
-from emu.debug.expressions import evaluate
 from emu.errors import InvalidCase
 from emu.host.build import Boot
-
-if TYPE_CHECKING:
-    from emu.debug.session import Session
 
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _DATA = re.compile(rf"\*?([A-Za-z_$][\w$]*|{_NUMBER})(?:\[(\d+)\])?(?:\.(\w+))?(?:\+({_NUMBER}))?")
@@ -95,13 +90,6 @@ class Places:
         if va is None:
             raise InvalidCase(f"{text}: no symbol {name} in {self._guest.subject.name}")
         return self._guest.pa_of(va)
-
-    def holds(self, condition: str, session: Session, cpu: int) -> bool:
-        """Tell whether an expression over the registers and memory of ``cpu`` is true.
-
-        :raises InvalidCase: it is no expression
-        """
-        return bool(evaluate(condition, session, cpu))
 
     def word(self, pa: int) -> int | None:
         """Return the instruction word (u32) at a PA, or None outside of memory."""

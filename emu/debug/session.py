@@ -17,6 +17,8 @@ from enum import Enum
 from typing import Any
 
 from emu.actor import Grain, State
+from emu.arch.mpidr import hwid
+from emu.debug.expressions import evaluate
 from emu.debug.places import Places
 from emu.debug.timeline import Timeline
 from emu.host.build import Boot
@@ -195,6 +197,13 @@ class Session:
         if not pe.mmu_on:
             return address if self.machine.memory.contains(address, 1) else None
         return self.machine.engine.translate(pe, address)
+
+    def evaluate(self, text: str, cpu: int) -> int:
+        """Return the value of an expression (:mod:`emu.debug.expressions`) on ``cpu``.
+
+        :raises InvalidCase: it is none
+        """
+        return evaluate(text, _On(self, cpu))
 
     def row(self, index: int) -> Record:
         """Return record ``index`` of the trace."""
@@ -429,7 +438,7 @@ class Session:
         for made in list(self.settings.breakpoints.values()):
             if made.pa != pa or made.cpu not in (-1, cpu):
                 continue
-            if made.condition and not self.places.holds(made.condition, self, cpu):
+            if made.condition and not self.evaluate(made.condition, cpu):
                 continue
             made.hits += 1
             if made.temporary:
@@ -501,3 +510,26 @@ class Session:
         """Yield (position, CPU, PC) of the steps done, the last first."""
         for position in range(self.position - 1, -1, -1):
             yield (position, *self.stepped(position))
+
+
+_X = {f"x{number}": number for number in range(31)}
+
+
+class _On:
+    # One CPU of a session, as expressions see it.
+
+    def __init__(self, session: Session, cpu: int) -> None:
+        self._session = session
+        self._cpu = cpu
+
+    def value_of(self, name: str) -> int | None:
+        pe = self._session.pe(self._cpu)
+        if name in _X:
+            return int(pe.x[_X[name]])
+        found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
+        if name in found:
+            return int(found[name])
+        return self._session.boot.guest.subject.symbols.address(name)
+
+    def read_at(self, address: int, size: int) -> bytes:
+        return self._session.read(self._session.places.pa(address), size)

@@ -209,19 +209,15 @@ def test_expressions(text: str, value: int) -> None:
     debugged = session()
     debugged.add_breakpoint("find", cpu=1)
     debugged.go_on()
-    from emu.debug.expressions import evaluate
-
-    assert evaluate(text, debugged, 1) == value
+    assert debugged.evaluate(text, 1) == value
 
 
 @pytest.mark.parametrize(
     "text", ["", "x99", "import os", "().__class__", "[0]", "x0(", "a" * 300, "u8", "x0 ** 9"]
 )
 def test_what_is_no_expression_is_refused(text: str) -> None:
-    from emu.debug.expressions import evaluate
-
     with pytest.raises(InvalidCase):
-        evaluate(text, session(), 1)
+        session().evaluate(text, 1)
 
 
 def test_backwards_and_forwards_again_is_the_same_machine() -> None:
