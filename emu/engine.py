@@ -18,6 +18,7 @@ from ctypes import (
     Structure,
     byref,
     c_bool,
+    c_char,
     c_int,
     c_int64,
     c_size_t,
@@ -41,6 +42,7 @@ from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
 from emu.codemap import BREAKPOINT, COUNTERS, LINE_SHIFT, CodeMap, changes_translation
 from emu.errors import EngineError
+from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
 from emu.operation import Kind
 from emu.pe import PE, Env
@@ -77,6 +79,7 @@ _CODE_CB = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 _INTR_CB = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 _MEM_CB = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 _MEM_FAULT_CB = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+_STEP_CB = CFUNCTYPE(None)  # a code hook that asks for none of its arguments: they cost 0.1 us each
 _EDGE_CB = CFUNCTYPE(None, c_void_p, POINTER(_Block), POINTER(_Block), c_void_p)
 
 _emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(("uc_emu_start", uclib))
@@ -131,6 +134,9 @@ class Engine:
         self._exclusive = array("Q", [1, 0, 0, 0])
         self._contexts: list[c_void_p] = []
         self._memory_hook_handles: list[c_size_t] = []
+        self._site_hooks: dict[int, c_size_t] = {}
+        self.steps: StepRecorder | None = None  # gets every instruction
+        self._step_hook: c_size_t | None = None
         self._edges: set[tuple[int, int]] | None = None
         self._edge_hook: c_size_t | None = None
         self._block = 0  # VA of the block that began last; 0: of none since a PE was switched on
@@ -180,6 +186,9 @@ class Engine:
                 self._write_cp(encoding, wanted)
                 wanted = self._read_cp(encoding)
             checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
+        self._uc.reg_write(regs.UC_ARM64_REG_NZCV, 0xA000_0000)
+        flags = layout.traced_columns(array("Q", self._traced().tobytes()), 1)[1][0]
+        checks.append(("NZCV", flags >> 4, 0xA))
         nop, ldxr = (0xD503201F).to_bytes(4, "little"), (0xC85F7C20).to_bytes(4, "little")  # ldxr x0, [x1]
         self._uc.mem_write(self.memory.base, nop + ldxr + nop)
         self._uc.reg_write(regs.UC_ARM64_REG_X1, self.memory.base)
@@ -296,6 +305,8 @@ class Engine:
 
         Before, a PE runs without any memory hook.
         """
+        if self.steps is not None and self._step_hook is None:
+            self._hook_steps(self.steps)
         hooked = self._code.observing
         if self._code.observe(self.record is not None):
             if not hooked:
@@ -312,7 +323,51 @@ class Engine:
             error = uclib.uc_hook_del(self._handle, handle)
             assert error == 0, f"uc_hook_del: {error}"
         self._memory_hook_handles = []
+        if self._step_hook is not None:
+            error = uclib.uc_hook_del(self._handle, self._step_hook)
+            assert error == 0, f"uc_hook_del: {error}"
+            self._step_hook = None
         self._code.unobserve()
+        self.forget_code()
+
+    def step_recorder(self) -> StepRecorder:
+        """Return a recorder of instructions; as ``steps`` it gets those after :meth:`observe_memory`."""
+        return StepRecorder(self._traced(), layout.traced_columns)
+
+    def _traced(self) -> memoryview:
+        # The part of the live state that a trace of instructions copies.
+        live = (c_char * layout.TRACED_BYTES).from_address(self._live.address + layout.TRACED)
+        return memoryview(live).cast("B")
+
+    def take_state(self, pe: PE) -> None:
+        """Give ``steps`` the state that ``pe`` stops in, as if it were about to do an instruction."""
+        self._load(pe)
+        assert self.steps is not None
+        self.steps.take()
+
+    def _hook_steps(self, steps: StepRecorder) -> None:
+        # A hook on every instruction. The hooks of sites must come after it: what they do changes the state,
+        # and what they stop is not shown to the hooks behind.
+        def on_instruction() -> None:
+            try:
+                place()[:] = source
+            except ValueError:
+                full()
+
+        def full() -> None:
+            try:
+                steps.make_room()
+            except BaseException as error:
+                self._error = error
+                _emu_stop(self._address)
+
+        place, source = steps.place, steps.source
+        for handle in self._site_hooks.values():
+            error = uclib.uc_hook_del(self._handle, handle)
+            assert error == 0, f"uc_hook_del: {error}"
+        self._step_hook = self._hook(uc_module.UC_HOOK_CODE, _STEP_CB(on_instruction))
+        for va in self._site_hooks:
+            self._site_hooks[va] = self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
         self.forget_code()
 
     def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
@@ -377,6 +432,21 @@ class Engine:
         """Set the flags of ``pe``: bits 31:28 of ``value``."""
         self._load(pe)
         self._uc.reg_write(regs.UC_ARM64_REG_NZCV, value)
+
+    def pstate(self, pe: PE) -> int:
+        """Return PSTATE of ``pe`` as SPSR_ELx has it: flags, masks, EL and SPSel."""
+        self._load(pe)
+        return int(self._uc.reg_read(regs.UC_ARM64_REG_PSTATE))
+
+    def system_register(self, pe: PE, encoding: sysreg.Encoding) -> int:
+        """Return a system register of ``pe`` (u64) as the engine has it, whatever its overrides say."""
+        self._load(pe)
+        return self._read_cp(encoding)
+
+    def vector_register(self, pe: PE, number: int) -> int:
+        """Return V0..V31 of ``pe`` (u128)."""
+        self._load(pe)
+        return int(self._uc.reg_read(regs.UC_ARM64_REG_Q0 + number))
 
     @property
     def code_lines(self) -> set[int]:
@@ -514,6 +584,8 @@ class Engine:
             begun = self._counter.value
             if self._at_site:
                 begun -= 1
+                if self._step_hook is not None and self._emulate is None and self.steps is not None:
+                    self.steps.drop()
             elif begun > limit:
                 begun = limit
             counters.instructions += begun
@@ -574,7 +646,7 @@ class Engine:
         self._code.sites[va] = kind
         self._code.replan()
         if not hooked:
-            self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
+            self._site_hooks[va] = self._hook(uc_module.UC_HOOK_CODE, self._on_code_cb, va, va)
 
     # -- hooks: called by the engine, never raise, never call out ---------------------------------
 

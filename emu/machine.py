@@ -196,6 +196,11 @@ class Machine:
         self.return_va = return_va
         self.engine.break_at(return_va)
 
+    def record_instructions(self, fetch: Callable[[int], int | None]) -> None:
+        """Keep every instruction of PEs in the trace; ``fetch`` gives the word at a VA, or None."""
+        self.engine.steps = self.engine.step_recorder()
+        self.trace.record_instructions(self.engine.steps, fetch)
+
     def watch_stores(self, pa: int, size: int) -> None:
         """Keep every store of a PE to these bytes in the trace, whatever else is recorded."""
         self.engine.watched = range(pa, pa + size)
@@ -414,6 +419,8 @@ class Machine:
     def _run_pe(self, cpu: int, actor: Actor) -> None:
         pe = actor.pe
         before = pe.counters.instructions
+        if self.trace.steps is not None:
+            self.trace.turn(cpu)
         if self.grain is Grain.FREE:
             stop = self.engine.run(pe, max(1, min(SLICE, self.instructions_max - self._begun)))
         elif self.grain is Grain.OPERATION:
@@ -421,6 +428,11 @@ class Machine:
         else:
             stop = self.engine.step(pe)
         self._begun += pe.counters.instructions - before
+        if self.trace.steps is not None and (
+            stop.__class__ is not StepLimit or self._begun >= self.instructions_max
+        ):
+            self.engine.take_state(pe)
+            self.trace.stopped()
         spent = self.latency.of(pe.counters)
         actor.time += spent - actor.spent
         actor.spent = spent

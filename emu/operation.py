@@ -51,6 +51,9 @@ class Kind(IntEnum):
     SHUTDOWN = 51  # the kernel's end begins, on this CPU: what comes until REENTRY is no boot
     REENTRY = 52  # actor: the CPU's number in the boot that begins, value: the one before, size 1: it is on
     COPY = 53  # pa, value: PA and number of the bytes that were copied over memory
+    INSTRUCTIONS = (
+        54  # value: how many rows of the chunks with tag 3 are next; size 1: a state, no instruction
+    )
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 

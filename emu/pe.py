@@ -7,6 +7,7 @@ whatever host it runs.
 
 from __future__ import annotations
 
+from array import array
 from ctypes import Array, c_char, c_uint32, c_uint64
 
 from emu.arch import sysreg
@@ -19,6 +20,7 @@ ENV_IN_CPUSTATE = 0x128
 COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
 XREGS, PC, PSTATE = 64, 320, 328
 ELR_EL, SP_EL, SCTLR_EL, CPACR, CPTR_EL = 568, 600, 672, 704, 712
+CF, VF, NF, ZF, DAIF = 520, 524, 528, 532, 560
 TTBR0_EL, TTBR1_EL, VTTBR_EL2, TCR_EL, VTCR_EL2 = 768, 800, 832, 840, 904
 HCR_EL2, SCR_EL3, ESR_EL, FAR_EL = 952, 960, 984, 1048
 MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
@@ -26,6 +28,15 @@ VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3
 EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
 # What a TLB entry depends on lies in here: SCTLR, TTBR0, TTBR1, VTTBR, TCR, VTCR, HCR and SCR of all levels.
 REGIME, REGIME_SIZE = SCTLR_EL, SCR_EL3 + 8 - SCTLR_EL
+
+# What a trace of instructions copies of the state, from X0 to PSTATE.DAIF; where in it, in u64, things are.
+TRACED, TRACED_BYTES = XREGS, DAIF + 8 - XREGS
+_PC_AT, _PSTATE_AT, _CF_AT, _NF_AT, _DAIF_AT = ((at - XREGS) // 8 for at in (PC, PSTATE, CF, NF, DAIF))
+_SIGN_N, _SIGN_V = (bytes(bit if byte >> 7 else 0 for byte in range(256)) for bit in (0x80, 0x10))
+_IS_ZERO = bytes([0x40]) + bytes(255)
+_CARRY = bytes([0]) + bytes([0x20]) * 255
+_LEVEL = bytes(byte & 0xD for byte in range(256))  # PSTATE.EL and SPSel
+_LOW = bytes(byte & 0xF for byte in range(256))
 
 # Registers that can be read from a saved context, by encoding.
 _IN_CONTEXT: dict[Encoding, int] = {
@@ -65,6 +76,37 @@ class Env:
     def u64(self, offset: int) -> c_uint64:
         """Return the 64-bit cell at ``offset`` bytes into the state."""
         return c_uint64.from_address(self.address + offset)
+
+
+def traced_columns(copies: array[int], count: int) -> tuple[list[array[int]], bytes, bytes]:
+    """Return what so many copies of the state have, column by column, for :mod:`emu.instructions`.
+
+    That is u64 X0..X30, SP and PC, then a byte NZCV << 4 | EL << 2 | SPSel and a byte DAIF of each.
+    """
+    width = TRACED_BYTES // 8
+
+    def column(at: int) -> array[int]:
+        return copies[at : count * width : width]
+
+    carry, negative = column(_CF_AT).tobytes(), column(_NF_AT).tobytes()
+    # QEMU keeps the flags apart: N and V are bit 31 of NF and VF, Z is ZF == 0, C is CF.
+    nonzero = 0
+    for byte in range(4, 8):
+        nonzero |= int.from_bytes(negative[byte::8], "little")
+    planes = (
+        negative[3::8].translate(_SIGN_N),
+        nonzero.to_bytes(count, "little").translate(_IS_ZERO),
+        carry[0::8].translate(_CARRY),
+        carry[7::8].translate(_SIGN_V),
+        column(_PSTATE_AT).tobytes()[0::8].translate(_LEVEL),
+    )
+    flags = 0
+    for plane in planes:
+        flags |= int.from_bytes(plane, "little")
+    masks = int.from_bytes(column(_DAIF_AT).tobytes(), "little") >> 6
+    daif = masks.to_bytes(8 * count, "little")[0::8].translate(_LOW)
+    words = [column(at) for at in (*range(32), _PC_AT)]
+    return words, flags.to_bytes(count, "little"), daif
 
 
 class Counters:

@@ -1,14 +1,18 @@
 """Traces: everything that happened in a run, in order, in a compact form.
 
-File format, version 1 (all integers little-endian):
+File format (all integers little-endian):
 
     8 bytes   b"EMUTRACE"
-    u16       version, 1
+    u16       version: 1, or 2 when there are instructions
     u32       length of the case text, then the text (UTF-8, one line)
     chunks    u8 tag, u32 length, then that many bytes
               tag 1: zlib-compressed records of 28 bytes: u8 kind, u8 size, u16 actor,
                      u64 pc, u64 pa, u64 value
               tag 2: one string (UTF-8); strings are numbered from 0 in file order
+              tag 3: instructions (:mod:`emu.instructions`), before the records INSTRUCTIONS that use them
+              tag 4: rows of u64 PC, u32 instruction word there, from here on
+              tag 5: symbols: u64 VA minus PA, u64 VA of the image, u64 VA behind it, then
+                     zlib-compressed System.map text
 
 Kinds are :class:`emu.operation.Kind`. A string stands in the file before the first record that uses it. A
 chunk is written whole and flushed, so a recording that is cut off is readable up to its last chunk.
@@ -18,17 +22,23 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
+from emu.instructions import Recorder, Step, unpack
 from emu.operation import Expect, Kind, Record, Register
 
 MAGIC = b"EMUTRACE"
 VERSION = 1
+VERSION_INSTRUCTIONS = 2
 _RECORD = struct.Struct("<BBHQQQ")
 _CHUNK = struct.Struct("<BI")
+_CODE = struct.Struct("<QI")
+_SYMBOLS = struct.Struct("<QQQ")
 _CHUNK_RECORDS = 1 << 15
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
@@ -36,6 +46,16 @@ _HEADER_SIZE = 14
 _RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
 _KINDS, _REGISTERS, _EXPECTS = frozenset(Kind), frozenset(Register), frozenset(Expect)
 _WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME})  # value: its number
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolTable:
+    """System.map text, and VA minus PA of the image, whose VAs are from ``start`` on, below ``end``."""
+
+    va_offset: int
+    start: int
+    end: int
+    text: bytes
 
 
 class Trace:
@@ -49,17 +69,26 @@ class Trace:
         self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
+        self.steps: Recorder | None = None  # where instructions come from
+        self.fetch: Callable[[int], int | None] = lambda _pc: None  # the word at a VA of now
+        self.symbols: SymbolTable | None = None
+        self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
+        self._bodies_written = 0
+        self._words: dict[int, int] = {}
 
     def attach(self, sink: BinaryIO) -> None:
         """Write what there is to ``sink``, and what comes from now on."""
         assert self._sink is None, "one sink"
         self._sink = sink
         text = self.case.encode(errors="backslashreplace")
-        self._write(MAGIC + struct.pack("<HI", VERSION, len(text)) + text)
+        version = VERSION if self.steps is None else VERSION_INSTRUCTIONS
+        self._write(MAGIC + struct.pack("<HI", version, len(text)) + text)
         self.flush()
 
     def add(self, kind: Kind, actor: int, size: int, pc: int, pa: int, value: int) -> None:
         """Append one record: size in bytes, pc a VA, pa a PA, value a u64."""
+        if self.steps is not None:
+            self._account(0)
         self._records += _RECORD.pack(kind, size, actor, pc, pa, value)
         if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
             self.flush()
@@ -68,6 +97,94 @@ class Trace:
         """Append a REGISTER record for each (:class:`emu.operation.Register`, value)."""
         pack = _RECORD.pack
         self._records += b"".join([pack(Kind.REGISTER, 8, actor, pc, r, value) for r, value in registers])
+
+    def record_instructions(self, steps: Recorder, fetch: Callable[[int], int | None]) -> None:
+        """Keep every instruction that ``steps`` gets; ``fetch`` gives the word at a VA.
+
+        To be called before :meth:`attach`.
+        """
+        assert self._sink is None, "the file says first what is in it"
+        self.steps, self.fetch = steps, fetch
+        steps.flush = self.flush
+
+    def turn(self, cpu: int) -> None:
+        """Say that the instructions from now on are those of ``cpu``."""
+        assert self.steps is not None
+        self._account(0)
+        self.steps.running = cpu
+
+    def stopped(self) -> None:
+        """Say that the last row of ``steps`` is no instruction, but the state in which its CPU stopped."""
+        self._account(1)
+
+    def _account(self, states: int) -> None:
+        # A record for the instructions since the last one; the last of them may be a mere state.
+        steps = self.steps
+        assert steps is not None
+        count = steps.account()
+        if count > states:
+            self._records += _RECORD.pack(Kind.INSTRUCTIONS, 0, steps.running, 0, 0, count - states)
+        if states and count:
+            self._records += _RECORD.pack(Kind.INSTRUCTIONS, 1, steps.running, 0, 0, 1)
+
+    def _pack(self) -> None:
+        # What the recorder has, as chunks.
+        if self.steps is None:
+            return
+        self._account(0)
+        body, pcs = self.steps.pack()
+        if not body:
+            return
+        code = bytearray()
+        for pc in sorted(pcs):
+            word = self.fetch(pc)
+            if word is not None and self._words.get(pc) != word:
+                self._words[pc] = word
+                code += _CODE.pack(pc, word)
+        if code:
+            self._bodies.append((4, bytes(code)))
+        self._bodies.append((3, body))
+
+    def add_symbols(self, symbols: SymbolTable) -> None:
+        """Name the addresses of this trace, so that it can be read without its subject."""
+        self.symbols = symbols
+        if self._sink:
+            data = _SYMBOLS.pack(symbols.va_offset, symbols.start, symbols.end) + zlib.compress(symbols.text)
+            self._write(_CHUNK.pack(5, len(data)) + data)
+
+    def steps_of(self) -> Iterator[tuple[Record, list[Step]]]:
+        """Yield every record in order, INSTRUCTIONS with its steps; :meth:`word` fits until the next one.
+
+        :raises InvalidSubject: a chunk is damaged
+        """
+        self._pack()
+        waiting: dict[int, list[Iterator[Step]]] = {}
+        bodies = iter(self._bodies)
+        words: dict[int, int] = {}
+        for record in self:
+            steps: list[Step] = []
+            if record.kind is Kind.INSTRUCTIONS:
+                while len(steps) < record.value:
+                    queue = waiting.setdefault(record.actor, [])
+                    if queue:
+                        steps += islice(queue[0], record.value - len(steps))
+                        if len(steps) < record.value:
+                            queue.pop(0)
+                        continue
+                    tag, body = next(bodies, (0, b""))
+                    if tag == 4:
+                        words.update(_CODE.iter_unpack(body))
+                    elif tag == 3:
+                        for cpu, found in unpack(body).items():
+                            waiting.setdefault(cpu, []).append(found)
+                    else:
+                        raise InvalidSubject(f"trace: CPU {record.actor}: fewer instructions than it says")
+                self._words = words
+            yield record, steps
+
+    def word(self, pc: int) -> int | None:
+        """Return the instruction word (u32) at a PC of the trace, or None."""
+        return self._words.get(pc)
 
     def string(self, text: str) -> int:
         """Return the number of ``text``, adding it when it is new."""
@@ -82,12 +199,16 @@ class Trace:
 
         :raises EmuError: the file cannot be written
         """
+        self._pack()
         if not self._sink:
             return
         chunks = bytearray()
         for text in self.strings[self._strings_written :]:
             data = text.encode(errors="backslashreplace")
             chunks += _CHUNK.pack(2, len(data)) + data
+        for tag, body in self._bodies[self._bodies_written :]:
+            chunks += _CHUNK.pack(tag, len(body)) + body
+        self._bodies_written = len(self._bodies)
         if self._written < len(self._records):
             data = zlib.compress(memoryview(self._records)[self._written :], 1)
             chunks += _CHUNK.pack(1, len(data)) + data
@@ -152,8 +273,8 @@ def read_trace(path: Path) -> Trace:
     if len(data) < _HEADER_SIZE:
         raise InvalidSubject(f"{path}: {len(data)} bytes: cut off in its header")
     version, length = struct.unpack_from("<HI", data, 8)
-    if version != VERSION:
-        raise InvalidSubject(f"{path}: version {version}: this emu reads version {VERSION}")
+    if version not in (VERSION, VERSION_INSTRUCTIONS):
+        raise InvalidSubject(f"{path}: version {version}: this emu reads versions 1 and 2")
     at = _HEADER_SIZE + length
     if at > len(data):
         raise InvalidSubject(f"{path}: {len(data)} bytes: cut off in its case text of {length}")
@@ -167,15 +288,29 @@ def read_trace(path: Path) -> Trace:
             text = chunk.decode(errors="replace")
             trace._numbers.setdefault(text, len(trace.strings))
             trace.strings.append(text)
-        elif tag == 1:
+        else:
             try:
-                trace._records += _unpack(chunk, len(trace.strings))
+                _use(trace, tag, chunk)
             except (ValueError, zlib.error) as error:
                 raise InvalidSubject(f"{path}: chunk at {at:#x}: {error}") from None
-        else:
-            raise InvalidSubject(f"{path}: chunk at {at:#x}: tag {tag} is neither 1 nor 2")
         at += _CHUNK.size + size
     return trace
+
+
+def _use(trace: Trace, tag: int, chunk: bytes) -> None:
+    # Put a chunk that is no string into the trace; ValueError says what is wrong with it.
+    if tag == 1:
+        trace._records += _unpack(chunk, len(trace.strings))
+    elif tag == 3 or (tag == 4 and not len(chunk) % _CODE.size):
+        if tag == 3:
+            unpack(chunk)
+        trace._bodies.append((tag, chunk))
+    elif tag == 5 and len(chunk) > _SYMBOLS.size:
+        text = zlib.decompressobj().decompress(chunk[_SYMBOLS.size :], _RECORDS_BYTES_MAX)
+        offset, start, end = _SYMBOLS.unpack_from(chunk)
+        trace.symbols = SymbolTable(offset, start, end, text)
+    else:
+        raise ValueError(f"tag {tag} of {len(chunk)} bytes: none that this emu knows")
 
 
 def _unpack(chunk: bytes, strings: int) -> bytes:

@@ -13,7 +13,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors",
         "arch",
-        "case memory operation stops pe verdict schedulers",
+        "case instructions memory operation stops pe verdict schedulers",
         "trace codemap latency actor",
         "engine",
         "models subject topology",

@@ -181,9 +181,9 @@ HEADER = MAGIC + struct.pack("<HI", VERSION, 0)
         (b"", "begins with"),
         (b"EMUTRACE", "cut off in its header"),
         (b"ELF" * 10, "begins with"),
-        (MAGIC + struct.pack("<HI", 2, 0), "version 2: this emu reads version 1"),
+        (MAGIC + struct.pack("<HI", 3, 0), "version 3: this emu reads versions 1 and 2"),
         (MAGIC + struct.pack("<HI", VERSION, 5) + b"abc", "cut off in its case text"),
-        (HEADER + b"\x03\0\0\0\0", "tag 3"),
+        (HEADER + b"\x06\0\0\0\0", "tag 6"),
         (HEADER + b"\x01\x04\0\0\0abcd", "chunk at 0xe"),
         (
             HEADER + struct.pack("<BI", 1, len(zlib.compress(bytes(27)))) + zlib.compress(bytes(27)),
