@@ -683,6 +683,16 @@ class Machine:
                 spinner.time = max(spinner.time, self.actors[self._current].time)
                 self._set(cpu, State.RUNNABLE)
 
+    def poke(self, pa: int, data: bytes) -> None:
+        """Store bytes from outside of the machine, as a debugger does: nobody has done it."""
+        self.memory.write_bytes(pa, data)
+        self.engine.store_clears_monitors_in(range(pa, pa + len(data)))
+        self.engine.forget_code()  # and the TLB: it may have been a page table
+        for word in [word for word in self._spinning if pa - 8 < word < pa + len(data)]:
+            for cpu in self._spinning.pop(word):
+                if self.actors[cpu].state is State.SPINNING:
+                    self._set(cpu, State.RUNNABLE)
+
     def _copy(self, cpu: int, pa: int, data: bytes) -> None:
         # A store to each byte, which whoever executes there meets.
         self.memory.write_bytes(pa, data)
