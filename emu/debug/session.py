@@ -19,6 +19,7 @@ from typing import Any
 from emu.actor import Grain, State
 from emu.arch.mpidr import hwid
 from emu.debug.expressions import evaluate
+from emu.debug.edits import Edit
 from emu.debug.places import Places
 from emu.debug.timeline import Timeline
 from emu.host.build import Boot
@@ -31,6 +32,7 @@ _FORCED = 0x8000  # in the log: not the scheduler's pick
 _CPU_MASK = 0x7FFF
 _WRITES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
 _READS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)
+_BACK = {"read": _READS, "access": (*_READS, *_WRITES)}
 
 
 class Others(Enum):
@@ -132,6 +134,7 @@ class Settings:
     cpu: int = 0  # the one that is looked at
     last_number: int = 0
     forced: dict[int, int] = field(default_factory=dict)  # picks to come that are not the scheduler's
+    edits: dict[int, list[Edit]] = field(default_factory=dict)  # by the position they were made at
 
 
 class Session:
@@ -269,6 +272,11 @@ class Session:
         found = settings.breakpoints.pop(number, None) or settings.watchpoints.pop(number, None)
         return found is not None
 
+    def edit(self, edit: Edit) -> None:
+        """Change memory or a register. Whoever comes by this position again finds it changed too."""
+        self.settings.edits.setdefault(self.position, []).append(edit)
+        edit.apply(self.machine)
+
     # -- forwards ---------------------------------------------------------------------------------
 
     def step(self, cpu: int) -> Stop:
@@ -299,9 +307,9 @@ class Session:
         now = self.machine.current
         return self._run(lambda ran: ran != now, -1)
 
-    def go_on(self) -> Stop:
-        """Run until something stops it."""
-        return self._run(lambda _ran: False, -1)
+    def go_on(self, cpu: int = -1) -> Stop:
+        """Run until something stops it; of a CPU until that cannot go on, where others are not scheduled."""
+        return self._run(lambda _ran: False, cpu)
 
     def leave_loop(self, cpu: int) -> Stop:
         """Run ``cpu`` alone, at full speed, until it is out of the innermost loop around its PC."""
@@ -365,6 +373,8 @@ class Session:
     def _one(self, choose: int) -> bool:
         # One step, with what is kept of it.
         machine = self.machine
+        if self.settings.edits:
+            self._edit_again()
         rows = len(machine.trace)
         if not machine.step(choose):
             return False
@@ -375,6 +385,10 @@ class Session:
         if self.position % CHECKPOINT_STEPS == 0:
             self._save()
         return True
+
+    def _edit_again(self) -> None:
+        for edit in self.settings.edits.get(self.position, ()):
+            edit.apply(self.machine)
 
     def _let_others(self, cpu: int) -> bool:
         # Every other CPU as much as it can; False when none could do anything.
@@ -473,6 +487,7 @@ class Session:
         self.settings = settings
         self.ended = False
         self.run_to(target)
+        self._edit_again()
         for watch in settings.watchpoints.values():
             watch.value = self.read(watch.pa, watch.size)
         return payload
@@ -498,7 +513,7 @@ class Session:
                 kind, size, actor, _pc, pa, _value = self.machine.trace.row(index)
                 for watch in settings.watchpoints.values():
                     touched = pa < watch.pa + watch.size and watch.pa < pa + size
-                    kinds = _READS if watch.access == "read" else _WRITES
+                    kinds = _BACK.get(watch.access, _WRITES)
                     if touched and kind in kinds and watch.cpu in (-1, actor):
                         return position, Stop("watchpoint", actor, watch.text, watch.number, pa)
             made = places.get(self.places.pa(pc)) if pc else None

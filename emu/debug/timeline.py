@@ -63,6 +63,11 @@ class Timeline:
         self._saved: list[_Saved] = []
 
     @property
+    def lifeline(self) -> int:
+        """A file descriptor that can be read when whoever started the debugger has gone."""
+        return self._lifeline
+
+    @property
     def positions(self) -> list[int]:
         """Where there are checkpoints, ascending."""
         return [saved.position for saved in self._saved]
