@@ -15,6 +15,7 @@ _COMMANDS = {
     "fuzz": "emu.cli.fuzz",
     "info": "emu.cli.info",
     "lookup": "emu.cli.lookup",
+    "step": "emu.cli.step",
 }
 
 

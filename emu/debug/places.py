@@ -10,8 +10,10 @@ import re
 
 from emu.arch import a64
 from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
+from emu.debug.bootdata import Word, words
 from emu.errors import InvalidCase
 from emu.host.build import Boot
+from emu.host.guest import Guest
 
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _DATA = re.compile(rf"\*?([A-Za-z_$][\w$]*|{_NUMBER})(?:\[(\d+)\])?(?:\.(\w+))?(?:\+({_NUMBER}))?")
@@ -29,8 +31,21 @@ class Places:
     """Names of one boot's subject."""
 
     def __init__(self, boot: Boot) -> None:
-        self._guest = boot.guest
+        self._boot = boot
         self._memory = boot.machine.memory
+        self._words: list[Word] = []
+        self._words_of: Guest | None = None
+
+    @property
+    def _guest(self) -> Guest:
+        return self._boot.guest  # kexec puts another in its place
+
+    @property
+    def words(self) -> list[Word]:
+        """The words that the boot path shares."""
+        if self._words_of is not self._guest:
+            self._words, self._words_of = words(self._guest), self._guest
+        return self._words
 
     def pa(self, pc: int) -> int:
         """Return the PA of the instruction at a PC: a VA of the image or of the linear map, or a PA."""
@@ -63,8 +78,13 @@ class Places:
     def data(self, text: str) -> tuple[int, int]:
         """Return (PA, bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.
 
+        A word that the host plays has a name too, such as ``ap_sync_state[3]``.
+
         :raises InvalidCase: there is none of that name, or no such field
         """
+        for word in self.words:
+            if word.name == text:
+                return word.pa, word.size
         match = _DATA.fullmatch(text)
         if not match:
             raise InvalidCase(f"{text}: data is a symbol, symbol[3].field, symbol+8, a PA or a VA")

@@ -21,8 +21,9 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "designs",
         "host",
         "oracles lookup",
-        "fuzz debug",
+        "fuzz",
         "report",
+        "debug",
         "cli",
         "__main__ pytest_plugin",
     )

@@ -1,0 +1,151 @@
+"""``emu step``: step a boot, backwards too, on a screen or from a script."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.case import Case
+from emu.cli.options import case_options, make_case
+from emu.debug.commands import Commands, GoBack, Memory, Quit
+from emu.debug.session import Session, Stop
+from emu.debug.timeline import Timeline, Travelled, with_timeline
+from emu.errors import EmuError, InvalidCase
+from emu.host.build import build
+from emu.report.outcome import verdict_name
+
+
+@click.command("step")
+@case_options
+@click.option(
+    "--script", metavar="FILE", help="Run the commands in FILE (- is standard input) and print what they say."
+)
+def command(script: str | None, **options: Any) -> int:
+    """Step the boot of SUBJECT, one instruction, operation or loop at a time, forwards and backwards.
+
+    On a terminal it is a screen; with --script it is plain text. "help" lists the commands.
+    """
+    case = replace(make_case(**options), grain="instruction")
+    if script is not None:
+        return run_script(case, read_script(script), "standard input" if script == "-" else script)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InvalidCase("emu step: not a terminal; give --script FILE, or --script - for standard input")
+    from emu.debug.tui import run
+
+    return run(case)
+
+
+def read_script(name: str) -> list[str]:
+    """Return the lines of a script, ``-`` being standard input.
+
+    :raises InvalidCase: it cannot be read
+    """
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InvalidCase(f"--script {name}: {reason}") from None
+    return text.splitlines()
+
+
+def run_script(case: Case, lines: list[str], name: str) -> int:
+    """Run a script on the boot of a case; return the exit status.
+
+    :param name: how messages call the script
+    """
+    return with_timeline(lambda timeline: _Script(lines, name).debug(case, timeline), _flush)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+class _Script:
+    """A script that runs; the number of the next line travels with it."""
+
+    def __init__(self, lines: list[str], name: str) -> None:
+        self.lines = lines
+        self.name = name
+        self.next = 0
+        self.interrupted = False
+
+    def debug(self, case: Case, timeline: Timeline) -> int:
+        """Run all of it, in this process and in those that take over."""
+        try:
+            session = Session(build(case), timeline)
+        except EmuError as error:
+            click.echo(f"emu: {error}", err=True)
+            return error.exit_status
+        commands = Commands(session)
+        session.interrupted = lambda: self.interrupted
+        rest = self._start(session, commands)
+        while True:
+            try:
+                return next(rest)
+            except Travelled as travelled:
+                rest = self._arrive(session, commands, travelled)
+
+    def _start(self, session: Session, commands: Commands) -> Iterator[int]:
+        self._keep_interrupts()
+        session.begin()
+        yield self._run(session, commands)
+
+    def _arrive(self, session: Session, commands: Commands, travelled: Travelled) -> Iterator[int]:
+        self._keep_interrupts()
+        payload: tuple[int, Memory, Stop] = session.arrive(travelled.target, travelled.payload)
+        self.next, commands.memory, stop = payload
+        for row in commands.arrived(stop):
+            click.echo(row)
+        yield self._run(session, commands)
+
+    def _run(self, session: Session, commands: Commands) -> int:
+        while self.next < len(self.lines):
+            line, self.next = self.lines[self.next].strip(), self.next + 1
+            if not line or line.startswith("#"):
+                continue
+            click.echo(f"(emu) {line}")
+            try:
+                for row in commands.run(line):
+                    click.echo(row)
+            except GoBack as back:
+                session.go_back(back.position, (self.next, commands.memory, back.stop))
+            except Quit:
+                break
+            except EmuError as error:
+                click.echo(f"emu: {self.name}:{self.next}: {error}", err=True)
+                return 2
+            if self.interrupted:
+                click.echo("emu: interrupted", err=True)
+                return 130
+        return _verdict(session, commands)
+
+    def _keep_interrupts(self) -> None:
+        # The first one stops the command between two steps; the second ends the process at once.
+        def keep(_number: int, _frame: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        signal.signal(signal.SIGINT, keep)
+
+
+def _verdict(session: Session, commands: Commands) -> int:
+    # A run that has come to its end is judged as that of emu boot; one in its midst is not.
+    if not session.ended:
+        return 0
+    boot, verdict = session.boot, commands.view.findings()
+    for found in verdict.findings:
+        click.echo(f"finding ({found.oracle}): {found.message}")
+    name = verdict_name(boot, verdict)
+    click.echo(f"{name}: {len(verdict.findings)} findings")
+    click.echo(f"case: {boot.case.text()}")
+    if verdict.findings:
+        return 1
+    return 125 if boot.machine.stopped else 0

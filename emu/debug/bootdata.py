@@ -1,0 +1,130 @@
+"""The words that the boot path shares, by name, and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from emu.arch import boot as abi
+from emu.arch.mpidr import INVALID_HWID
+from emu.host.cpuhp import SyncState
+from emu.host.guest import Guest
+
+_STATUS = {
+    abi.CPU_BOOT_SUCCESS: "success",
+    abi.CPU_KILL_ME: "kill me",
+    abi.CPU_STUCK_IN_KERNEL: "stuck in kernel",
+    abi.CPU_PANIC_KERNEL: "panic",
+}
+_REASONS = {abi.CPU_STUCK_REASON_52_BIT_VA: "no 52-bit VA", abi.CPU_STUCK_REASON_NO_GRAN: "no granule"}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word: its name as places are written, PA, bytes, and what a value of it means."""
+
+    name: str
+    pa: int
+    size: int
+    meaning: Callable[[int], str]
+
+
+def status_meaning(value: int) -> str:
+    """Return a status word (u64) in words (Linux arch/arm64/include/asm/smp.h)."""
+    if value == 2**64 - 1:
+        return "MMU off: see the early status"
+    if value & ~0x3FF or value & abi.CPU_BOOT_STATUS_MASK not in _STATUS:
+        return "unknown"
+    reasons = [text for bit, text in _REASONS.items() if value & bit]
+    return ", ".join([_STATUS[value & abi.CPU_BOOT_STATUS_MASK], *reasons])
+
+
+def words(guest: Guest) -> list[Word]:
+    """Return the shared words of a guest, those of the kernel first, then those that the host plays."""
+    return [*_table(guest), *_slots(guest), *_early_status(guest), *_single(guest), *_host(guest)]
+
+
+def _table(guest: Guest) -> Iterator[Word]:
+    hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(guest.hwids) if hwid != INVALID_HWID}
+
+    def meaning(value: int) -> str:
+        unused = value == guest.design.lookup_table_unused and (value or 0 not in hwids)
+        return "nobody" if unused else hwids.get(value, "no CPU's hwid")
+
+    name = guest.scanned_table
+    va = guest.subject.symbols.address(name) if name else None
+    for cpu in range(len(guest.hwids)) if va is not None else ():
+        yield Word(f"{name}[{cpu}]", guest.pa_of(va or 0) + 8 * cpu, 8, meaning)
+
+
+def _slots(guest: Guest) -> Iterator[Word]:
+    tasks = {idle.task: f"CPU{cpu}'s idle task" for cpu, idle in enumerate(guest.idle)}
+
+    def task(value: int) -> str:
+        return tasks.get(value, "no idle task") if value else "none"
+
+    name, count = guest.design.data_symbol, len(guest.hwids) if guest.design.data_per_cpu else 1
+    if guest.subject.symbols.address(name) is None:
+        return
+    for cpu in range(count):
+        slot = f"{name}[{cpu}]" if guest.design.data_per_cpu else name
+        yield Word(f"{slot}.task", guest.slot_pa(cpu) + abi.CPU_BOOT_TASK, 8, task)
+        yield Word(f"{slot}.status", guest.slot_pa(cpu) + abi.CPU_BOOT_STATUS, 8, status_meaning)
+
+
+def _early_status(guest: Guest) -> Iterator[Word]:
+    name = "__early_cpu_boot_status"
+    va = guest.subject.symbols.address(name)
+    if va is None:
+        return
+    pa = guest.pa_of(va)
+    if guest.design.early_status == "per_cpu":
+        for cpu in range(len(guest.hwids)):
+            yield Word(f"{name}[{cpu}]", pa + 8 * cpu, 8, status_meaning)
+    elif guest.design.early_status == "per_reason":
+        for offset, reason in enumerate(_REASONS.values()):
+            yield Word(f"{name}+{offset}", pa + offset, 1, _reason_meaning(reason))
+    else:
+        yield Word(name, pa, 8, status_meaning)
+
+
+def _reason_meaning(reason: str) -> Callable[[int], str]:
+    return lambda value: f"{reason}: {_STATUS.get(value, 'unknown') if value else 'nobody'}"
+
+
+def _single(guest: Guest) -> Iterator[Word]:
+    hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(guest.hwids)}
+
+    def mode(value: int) -> str:
+        return {abi.BOOT_CPU_MODE_EL1: "EL1", abi.BOOT_CPU_MODE_EL2: "EL2"}.get(value, "unknown")
+
+    def release(value: int) -> str:
+        return "nobody" if value == INVALID_HWID else hwids.get(value, "no CPU's hwid")
+
+    for name, size, offsets, meaning in (
+        ("secondary_holding_pen_release", 8, (0,), release),
+        ("__boot_cpu_mode", 4, (0, 4), mode),
+        ("vabits_actual", 8, (0,), lambda value: f"{value} bits"),
+    ):
+        va = guest.subject.symbols.address(name)
+        for offset in offsets if va is not None else ():
+            label = f"{name}+{offset}" if offset else name
+            yield Word(label, guest.pa_of(va or 0) + offset, size, meaning)
+
+
+def _host(guest: Guest) -> Iterator[Word]:
+    data = guest.data
+
+    def sync(value: int) -> str:
+        names = {int(state): state.name.removeprefix("SYNC_STATE_").lower() for state in SyncState}
+        return names.get(value, "unknown").replace("_", " ")
+
+    def yes(value: int) -> str:
+        return "yes" if value else "no"
+
+    for cpu in range(len(guest.hwids)):
+        yield Word(f"cpu_present[{cpu}]", data.present(cpu), 1, yes)
+        yield Word(f"cpu_online[{cpu}]", data.online(cpu), 1, yes)
+        yield Word(f"ap_sync_state[{cpu}]", data.sync_state(cpu), 4, sync)
+    yield Word("cpu_running", data.cpu_running, 4, lambda value: "")
+    yield Word("cpus_stuck_in_kernel", data.stuck, 4, lambda value: "")

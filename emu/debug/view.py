@@ -1,0 +1,404 @@
+"""What a debugger shows, as plain data that also goes through a socket: CPUs, registers, code, operations,
+boot data. Nothing here changes the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from emu.actor import State, function_name, location
+from emu.arch import psci, sysreg
+from emu.arch.mpidr import INVALID_HWID, hwid
+from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
+from emu.operation import OPERATIONS, Kind, Record
+from emu.oracles import judge
+from emu.report.disassembly import disassemble
+from emu.subject.fragment import asm_dir
+from emu.trace import Trace
+from emu.verdict import Verdict
+
+_SYSTEM = (
+    "SCTLR_EL1",
+    "TTBR0_EL1",
+    "TTBR1_EL1",
+    "TCR_EL1",
+    "MAIR_EL1",
+    "VBAR_EL1",
+    "TPIDR_EL1",
+    "HCR_EL2",
+    "VBAR_EL2",
+    "TPIDR_EL2",
+)
+_FLAGS = "NZCV"
+_TASK_BYTES = 0x80
+_TARGET = re.compile(r"#(0xffff[0-9a-f]{12})\b")  # of a branch or of ADR, as Capstone writes it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a CPU stands.
+
+    :ivar name: ``symbol+0x10``, or the host function that runs in its stead
+    :ivar file: source file as the assembler, the compiler or Python names it; nothing when unknown
+    :ivar text: the instruction, or the host's next operation
+    """
+
+    name: str
+    file: str
+    line: int
+    text: str
+
+    @property
+    def source(self) -> str:
+        """``file:line``, or nothing."""
+        return f"{self.file}:{self.line}" if self.file else ""
+
+    def __str__(self) -> str:
+        return self.name + (f" ({self.source})" if self.file else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuView:
+    """One CPU: ``hwid`` is -1 for a number without a CPU; ``state`` as :meth:`Session.state` names it.
+
+    ``el`` is -1 where the PE says nothing: it is off, or a host task runs in its stead.
+    """
+
+    cpu: int
+    hwid: int
+    state: str
+    el: int
+    mmu: bool
+    place: Place
+
+    @property
+    def mode(self) -> str:
+        """The exception level and the MMU, or what it does instead of running guest code."""
+        return f"EL{self.el} MMU {'on' if self.mmu else 'off'}" if self.el >= 0 else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLine:
+    """One instruction: its address as the PC would have it, and whether the PC or a breakpoint is there."""
+
+    address: int
+    name: str
+    source: str
+    text: str
+    here: bool
+    breakpoint: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One shared word, its value, and what that means."""
+
+    name: str
+    value: int
+    size: int
+    meaning: str
+
+
+class View:
+    """Looks at a session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    # -- places -----------------------------------------------------------------------------------
+
+    def place(self, cpu: int) -> Place:
+        """Return where ``cpu`` stands."""
+        session = self.session
+        actor = session.machine.actors[cpu]
+        if actor.task is not None:
+            file, _, line = location(actor.task).rpartition(":")
+            return Place(function_name(actor.task), file, int(line), self._pending(cpu))
+        if actor.state is State.OFF:
+            return Place("", "", 0, "")
+        pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+        found = self.place_of(pc)
+        if actor.state is State.ENDED:
+            return Place(found.name, found.file, found.line, actor.outcome or found.text)
+        return found
+
+    def place_of(self, pc: int) -> Place:
+        """Return what is at a PC of a record: of guest code, or the place of a host task."""
+        session = self.session
+        host = session.machine.trace.location(pc)
+        if host is not None:
+            file, _, line = host.rpartition(":")
+            return Place("host", file, int(line), "")
+        pa = session.places.pa(pc)
+        word = session.places.word(pa)
+        line_of = session.boot.guest.subject.lines.at(pa)
+        text = _TARGET.sub(self._named, disassemble(word, session.places.va(pc))) if word is not None else ""
+        file, number = line_of or ("", 0)
+        return Place(session.places.describe(pc), file, number, text)
+
+    def _named(self, match: re.Match[str]) -> str:
+        # An address in an instruction as symbol+offset.
+        return self.session.boot.guest.subject.symbols.describe(int(match[1], 16))
+
+    def _pending(self, cpu: int) -> str:
+        operation = self.session.machine.actors[cpu].pending
+        if operation is None:
+            return ""
+        name = type(operation).__name__
+        pa = getattr(operation, "pa", None)
+        value = getattr(operation, "value", None)
+        of = f" {self.data_name(pa)}" if pa is not None else ""
+        return f"{name}{of}" + (f" = {value:#x}" if isinstance(value, int) and name == "Store" else "")
+
+    def data_name(self, pa: int) -> str:
+        """Return what the byte at a PA is called: a shared word, a task, a symbol, or its address."""
+        guest = self.session.boot.guest
+        for word in self.session.places.words:
+            if word.pa <= pa < word.pa + word.size:
+                return word.name + (f"+{pa - word.pa}" if pa != word.pa else "")
+        for cpu, idle in enumerate(guest.idle):
+            task, stack = guest.pa_of(idle.task), guest.pa_of(idle.stack_low)
+            if task <= pa < task + _TASK_BYTES:
+                return f"CPU{cpu}'s task+{pa - task:#x}"
+            if stack <= pa < stack + idle.stack_high - idle.stack_low:
+                return f"CPU{cpu}'s stack+{pa - stack:#x}"
+        if any(segment.pa <= pa < segment.pa + segment.size for segment in guest.subject.segments):
+            return guest.subject.symbols.describe((pa + guest.subject.va_offset) % 2**64)
+        return f"{pa:#x}"
+
+    # -- panes ------------------------------------------------------------------------------------
+
+    def cpu(self, cpu: int) -> CpuView:
+        """Return one CPU."""
+        pe = self.session.pe(cpu)
+        number = -1 if pe.mpidr == INVALID_HWID else hwid(pe.mpidr)
+        actor = self.session.machine.actors[cpu]
+        el = -1 if actor.task is not None or actor.state is State.OFF else pe.el
+        return CpuView(cpu, number, self.session.state(cpu), el, pe.mmu_on, self.place(cpu))
+
+    def registers(self, cpu: int) -> dict[str, int]:
+        """Return the registers of ``cpu`` by name; ``NZCV`` has the flags in bits 3:0."""
+        session, pe = self.session, self.session.pe(cpu)
+        found = {f"X{number}": int(pe.x[number]) for number in range(31)}
+        found |= {"SP": pe.sp, "PC": pe.pc, "NZCV": session.machine.engine.nzcv(pe) >> 28, "EL": pe.el}
+        found["SP_EL0"] = pe.sp_el0
+        found |= {name: pe.sysreg(getattr(sysreg, name)) for name in _SYSTEM if _is_shown(session, name)}
+        return found
+
+    def code(self, pc: int, before: int, after: int) -> list[CodeLine]:
+        """Return the instructions around an address (PA or VA)."""
+        session = self.session
+        stops = {made.pa for made in session.settings.breakpoints.values()}
+        found = []
+        for address in range(pc - 4 * before, pc + 4 * (after + 1), 4):
+            pa = session.places.pa(address)
+            if session.places.word(pa) is None:
+                continue
+            place = self.place_of(address)
+            found.append(CodeLine(address, place.name, place.source, place.text, address == pc, pa in stops))
+        return found
+
+    def data(self) -> list[Datum]:
+        """Return the shared words."""
+        found = []
+        for word in self.session.places.words:
+            raw = self.session.read(word.pa, word.size)
+            if len(raw) == word.size:
+                value = int.from_bytes(raw, "little")
+                found.append(Datum(word.name, value, word.size, word.meaning(value)))
+        return found
+
+    def operations(self, count: int) -> list[str]:
+        """Return the last operations and events, the oldest first, as lines."""
+        found: list[str] = []
+        for position, record in self._records_back():
+            found.append(f"#{position} {self.record(record)}")
+            if len(found) == count:
+                break
+        return found[::-1]
+
+    def _records_back(self) -> Iterator[tuple[int, Record]]:
+        session = self.session
+        for position in range(session.position - 1, -1, -1):
+            for index in reversed(session.rows_of(position)):
+                if Kind(session.machine.trace.row(index)[0]) in _SHOWN:
+                    yield position, session.row(index)
+
+    def record(self, record: Record) -> str:
+        """Return an operation or event as one line."""
+        place = self.place_of(record.pc) if record.pc else None
+        at = f"  {place}" if place else ""
+        return f"CPU{record.actor} {self._what(record)}{at}"
+
+    def _what(self, record: Record) -> str:
+        value, kind = record.value, record.kind
+        strings = self.session.machine.trace.strings
+        match kind:
+            case Kind.STORE | Kind.STORE_EXCLUSIVE | Kind.ATOMIC:
+                return f"{_VERBS[kind]} {value:#x} to {self.data_name(record.pa)}"
+            case Kind.LOAD | Kind.LOAD_EXCLUSIVE:
+                return f"{_VERBS[kind]} {value:#x} from {self.data_name(record.pa)}"
+            case Kind.BARRIER:
+                return disassemble(value, 0)
+            case Kind.CACHE:
+                name = disassemble(value & ~0x1F | 31, 0).split(",")[0]
+                return f"{name} {self.data_name(self.session.places.pa(record.pa))}"
+            case Kind.WFE:
+                return "wfe, sleeps" if value else "wfe, goes on"
+            case Kind.CALL:
+                return f"calls {_function(value)}, x1={record.pa:#x}"
+            case Kind.RETURN:
+                return f"returns {value - (value >> 63 << 64)}"
+            case Kind.DELAY:
+                return f"waits {value} ns"
+            case Kind.SEND_INTERRUPT:
+                return f"interrupts CPU{value}"
+            case Kind.POWER_ON:
+                return f"is switched on, x0={value:#x}"
+            case Kind.EXCEPTION:
+                return f"takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}"
+            case Kind.MMU:
+                return f"MMU {'on' if value & 1 else 'off'}"
+            case Kind.EL:
+                return f"enters EL{value}"
+            case Kind.LOG:
+                return f"logs: {strings[value]}"
+            case Kind.MISUSE | Kind.UNSUPPORTED | Kind.OUTCOME | Kind.STOPPED:
+                return strings[value]
+            case Kind.COPY:
+                return f"copies {value:#x} bytes to {record.pa:#x}"
+        return _VERBS.get(kind, kind.name.lower().replace("_", " "))
+
+    def dmesg(self) -> list[str]:
+        """Return the kernel's log, with time stamps."""
+        trace = self.session.machine.trace
+        rows = [(pa, value) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
+        return [f"[{ns // 10**9:5}.{ns % 10**9 // 1000:06}] {trace.strings[value]}" for ns, value in rows]
+
+    def findings(self) -> Verdict:
+        """Return what the oracles say of what there is, as if the run ended here."""
+        machine = self.session.machine
+        trace, outcomes = machine.trace, [actor.outcome for actor in machine.actors]
+        machine.trace = Trace(trace.case)
+        for text in trace.strings:
+            machine.trace.string(text)
+        for kind, size, actor, pc, pa, value in trace.rows():
+            machine.trace.add(Kind(kind), actor, size, pc, pa, value)
+        try:
+            machine.finish()
+            return judge(trace.case, machine.trace)
+        finally:
+            machine.trace = trace
+            for actor_, outcome in zip(machine.actors, outcomes, strict=True):
+                actor_.outcome = outcome
+
+    # -- all of it --------------------------------------------------------------------------------
+
+    def snapshot(self, before: int, after: int, operations: int) -> dict[str, Any]:
+        """Return everything that a screen shows, fit for JSON.
+
+        :param before: lines of code before the PC; ``after``: behind it
+        :param operations: how many of the last operations
+        """
+        session, settings = self.session, self.session.settings
+        cpu = settings.cpu
+        host = session.machine.actors[cpu].task is not None
+        place = self.place(cpu)
+        lines = session.boot.guest.subject.lines
+        marked = [lines.at(made.pa) for made in settings.breakpoints.values()]
+        return {
+            "position": session.position,
+            "ended": session.ended,
+            "now": session.machine.now,
+            "cpu": cpu,
+            "others": settings.others.value,
+            "cpus": [asdict(self.cpu(each)) for each in session.cpus],
+            "registers": {} if host else self.registers(cpu),
+            "place": asdict(place),
+            "code": [] if host else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
+            "source": source(place.file),
+            "marked": [list(at) for at in marked if at],
+            "operations": self.operations(operations),
+            "data": [asdict(datum) for datum in self.data()],
+            "stops": stop_lines(settings),
+        }
+
+
+def stop_lines(settings: Settings) -> list[str]:
+    """Return the breakpoints and watchpoints, one a line, by number."""
+    made: dict[int, Breakpoint | Watchpoint] = {**settings.breakpoints, **settings.watchpoints}
+    return [_stop_line(made[number]) for number in sorted(made)]
+
+
+def _stop_line(made: Breakpoint | Watchpoint) -> str:
+    if isinstance(made, Breakpoint):
+        parts = [f"{made.number}", "tbreak" if made.temporary else "break", made.text]
+        parts += [f"if {made.condition}"] if made.condition else []
+    else:
+        parts = [f"{made.number}", "watch", made.text, made.access]
+    parts += [f"cpu {made.cpu}"] if made.cpu >= 0 else []
+    return " ".join([*parts, f"({made.hits} hits)"] if made.hits else parts)
+
+
+def changed(before: Mapping[str, int], now: Mapping[str, int]) -> set[str]:
+    """Return the names whose values differ; all that are new when there was something before."""
+    return {name for name, value in now.items() if before and before.get(name) != value}
+
+
+def flags(value: int) -> str:
+    """Return NZCV (bits 3:0) as letters, capital when set."""
+    return "".join(letter if value >> 3 - bit & 1 else letter.lower() for bit, letter in enumerate(_FLAGS))
+
+
+@cache
+def source(file: str) -> list[str]:
+    """Return the lines of a source file as records name it; nothing when it is not to be had."""
+    package = Path(__file__).resolve().parent.parent
+    for path in (Path(file), package.parent / file, asm_dir().parent / file):
+        if file and path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return []
+
+
+def _is_shown(session: Session, name: str) -> bool:
+    return session.machine.entry_el == 2 or not name.endswith("EL2")
+
+
+def _function(function_id: int) -> str:
+    try:
+        return psci.Function(function_id & 0xFFFF_FFFF).name
+    except ValueError:
+        return f"function {function_id:#x}"
+
+
+_VERBS = {
+    Kind.LOAD: "loads",
+    Kind.STORE: "stores",
+    Kind.ATOMIC: "exchanges",
+    Kind.LOAD_EXCLUSIVE: "loads exclusively",
+    Kind.STORE_EXCLUSIVE: "stores exclusively",
+    Kind.TLB: "tlbi",
+    Kind.PARK: "parks",
+    Kind.POWER_OFF: "is switched off",
+    Kind.LAND: "arrives in C",
+    Kind.WAKE: "wakes",
+}
+_SHOWN = (OPERATIONS - {Kind.CALL_ARGS}) | {
+    Kind.POWER_ON,
+    Kind.POWER_OFF,
+    Kind.EXCEPTION,
+    Kind.MMU,
+    Kind.EL,
+    Kind.LAND,
+    Kind.WAKE,
+    Kind.MISUSE,
+    Kind.UNSUPPORTED,
+    Kind.LOG,
+    Kind.OUTCOME,
+    Kind.COPY,
+}
