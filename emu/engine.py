@@ -29,7 +29,7 @@ from ctypes import (
     cast,
     memmove,
 )
-from threading import Timer
+from threading import Event, Thread
 from typing import Any
 from weakref import finalize
 
@@ -83,6 +83,7 @@ _STEP_CB = CFUNCTYPE(None)  # a code hook that asks for none of its arguments: t
 _EDGE_CB = CFUNCTYPE(None, c_void_p, POINTER(_Block), POINTER(_Block), c_void_p)
 
 _emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(("uc_emu_start", uclib))
+_STOP_AGAIN_SECONDS = 0.005
 _emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
 _context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
 _context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
@@ -512,17 +513,23 @@ class Engine:
         self._recount = True
         counters = pe.counters.instructions
         # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
-        watchdog = Timer(seconds, lambda: _emu_stop(self._address))
-        watchdog.daemon = True
+        ended = Event()
+        watchdog = Thread(target=self._stop_after, args=(seconds, ended), daemon=True)
         watchdog.start()
         try:
             stop = self._run(pe, UNLIMITED)
         finally:
-            watchdog.cancel()
+            ended.set()
             watchdog.join()
         pe.counters.instructions = counters
         self._counted = True
         return stop
+
+    def _stop_after(self, seconds: float, ended: Event) -> None:
+        # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
+        while not ended.wait(seconds):
+            _emu_stop(self._address)
+            seconds = _STOP_AGAIN_SECONDS
 
     def step(self, pe: PE) -> Stop:
         """Run one instruction."""

@@ -33,7 +33,7 @@ QUESTIONS_MAX = 1 << 16
 _SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.25, 5.0, 20e6
 _SECONDS_AGAIN = 0.02  # for a question that seemed to hang once, and for code that does
 _HANGS_MAX = 4  # questions of a batch that may rightly hang before the rest is left out
-_NO_EXIT = 0xFFFF_FFFF_FFFF_FFFF
+_NO_EXIT, _IDLE, _OTHER = 2**64 - 1, 1, 2  # stored for the index after no exit, and beside it: how it ended
 
 
 class Batch:
@@ -134,7 +134,7 @@ class Batch:
         for place in range(count):
             pair = found[2 * place], found[2 * place + 1]
             if pair != (wanted[2 * place], wanted[2 * place + 1]):
-                parked = pair == (_NO_EXIT, 0) and expected[place] is None and self._may_park
+                parked = pair == (_NO_EXIT, _IDLE) and expected[place] is None and self._may_park
                 if not parked:
                     yield place
 
@@ -159,7 +159,7 @@ class Batch:
             result_pa = self._results_pa + RESULT_SIZE * done
             # To park, sleep or loop may be right; anything else cannot: a pattern that no exit leaves.
             idle = hung or isinstance(stop, Parked | Waiting)
-            memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, 0 if idle else 1))
+            memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, _IDLE if idle else _OTHER))
             done += 1
             hangs += hung
             self._hangs |= hung
