@@ -80,7 +80,7 @@ class Race:
         machine.scheduler = make_scheduler(f"random:{seed}")
         machine.trace = Trace("")
         pe = machine.actors[1].pe
-        pe.mpidr = plan.mpidr
+        pe.mpidr = target.mpidr_el1(plan.mpidr)
         machine.engine.set_overrides(pe, target.contract.el, {})
         before = pe.counters.instructions
         self._answer = Answer("", 0, 0, 0, (), "no exit")

@@ -22,7 +22,7 @@ MRS_MPIDR, MRS_MPIDR_MASK = 0xD538_00A0, 0xFFFF_FFE0
 _TPIDRRO = 0xD060  # o0, op1, CRn, CRm, op2 of TPIDRRO_EL0, as bits of MRS and MSR
 _MRS_TPIDRRO, _MSR_TPIDRRO = 0xD53B_0000 | _TPIDRRO, 0xD51B_0000 | _TPIDRRO
 _MRS_NZCV, _MSR_NZCV = 0xD53B_4200, 0xD51B_4200
-_FLAGS = 0xA000_0000
+DRIVER_FLAGS = 0xA000_0000  # NZCV at entry: N and C
 _HVC = 0xD400_0002
 
 
@@ -115,9 +115,7 @@ class Driver:
         else:
             self._load_constant(23, 0xDEAD_0000_0000_0000)
         self._emit(0x9100_0000 | 23 << 5 | 31)  # mov sp, x23
-        if contract.preserve_flags:
-            self._load_constant(24, _FLAGS)
-            self._emit(_MSR_NZCV | 24)
+        self._emit(0xD2A0_0000 | (DRIVER_FLAGS >> 16) << 5 | 24, _MSR_NZCV | 24)  # movz x24, lsl #16
         for number, (_value, fields) in enumerate(_POISONS):
             self._emit(0xB200_0000 | fields | 31 << 5 | number)  # mov xN, #poison
         for number, value in self._inputs.items():
@@ -157,7 +155,7 @@ class Driver:
         self._or(folded, a)
         if contract.preserve_flags:
             self._emit(_MRS_NZCV | b)
-            self._load_constant(a, _FLAGS)
+            self._load_constant(a, DRIVER_FLAGS)
             self._xor(a, b)
             self._or(folded, a)
         if missing:

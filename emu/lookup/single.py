@@ -9,15 +9,18 @@ from emu.arch import sysreg
 from emu.engine import Engine
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
-from emu.lookup.driver import DRIVER_POISONS
+from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Target, fill_table
 from emu.operation import Kind
 from emu.stops import Call, Parked, Raised, Reached, StepLimit, Stop, Waiting
 
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
-# What X0..X30 hold where they hold nothing: no two alike, none an address. The batch has the second.
-POISONS = (tuple(0xA5C3_0000_0000_0000 | number for number in range(31)), DRIVER_POISONS)
-_FLAGS = 0xA000_0000  # NZCV at entry: N and C
+# What X0..X30, then NZCV, hold where they hold nothing: no two alike, none an address; no flag is the same in
+# both. The batch has the second.
+POISONS = (
+    (*(0xA5C3_0000_0000_0000 | number for number in range(31)), 0x5000_0000),
+    (*DRIVER_POISONS, DRIVER_FLAGS),
+)
 _STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
 
@@ -72,19 +75,18 @@ class Single:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
     def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> Answer:
-        """Run the lookup once; ``poisons`` are X0..X30 (u64) where the contract puts nothing."""
+        """Run the lookup once; ``poisons`` are X0..X30 (u64), where the contract puts nothing, and NZCV."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
         engine, pe, contract = self.engine, self.pe, self.target.contract
-        pe.mpidr = question.mpidr
+        pe.mpidr = self.target.mpidr_el1(question.mpidr)
         if contract.el == 2:
-            engine.override(pe, sysreg.MPIDR_EL1, question.mpidr)
+            engine.override(pe, sysreg.MPIDR_EL1, pe.mpidr)
         engine.reset(pe, contract.el, self.target.entry_pa, 0)
         given = self.registers(question, poisons)
         for number, value in enumerate(given):
             pe.x[number] = value
-        if contract.preserve_flags:
-            engine.set_nzcv(pe, _FLAGS)
+        engine.set_nzcv(pe, poisons[31])
         self._broken = []
         before = pe.counters.instructions
         stop = engine.run(pe, self.limit)
@@ -95,13 +97,13 @@ class Single:
         index = pe.x[int(contract.index[1:])]
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
             exit_ = "missing" if contract.missing == RETURN else exit_
-        self._compare(given)
+        self._compare(given, poisons[31])
         return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
 
     def registers(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
         contract, target = self.target.contract, self.target
-        given = list(poisons)
+        given = list(poisons[:31])
         given.append(target.stack_top if contract.stack else _NO_STACK)
         if RETURN in (contract.found, contract.missing):
             given[30] = RETURN_PA
@@ -114,7 +116,7 @@ class Single:
                 given[int(placed.table.length[1:])] = placed.count
         return given
 
-    def _compare(self, given: Sequence[int]) -> None:
+    def _compare(self, given: Sequence[int], nzcv: int) -> None:
         pe = self.pe
         for number in self._kept:
             if pe.x[number] != given[number]:
@@ -125,8 +127,10 @@ class Single:
             self._broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
         if self.target.contract.preserve_flags:
             flags = self.engine.nzcv(pe)
-            if flags != _FLAGS:
-                self._broken.append(f"NZCV comes out as {flags >> 28:#06b}, not as it went in (0b1010)")
+            if flags != nzcv:
+                self._broken.append(
+                    f"NZCV comes out as {flags >> 28:#06b}, not as it went in ({nzcv >> 28:#06b})"
+                )
 
     def _why(self, stop: Stop) -> str:
         match stop:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emu.arch.boot import DRAM_BASE, IMAGE_PA
+from emu.arch.mpidr import RES1
 from emu.errors import InvalidCase, Untestable
 from emu.lookup.contract import RETURN, Contract, Place, Table
 from emu.lookup.expression import evaluate
@@ -75,6 +76,10 @@ class Target:
     def nr_cpus(self) -> int:
         """CONFIG_NR_CPUS, as many logical CPUs as a map may have."""
         return self.defines["NR_CPUS"]
+
+    def mpidr_el1(self, mpidr: int) -> int:
+        """Return MPIDR_EL1 (u64) when ``mpidr`` is asked for: another one, when that comes in a register."""
+        return mpidr if self.contract.mpidr == "mpidr_el1" else RES1
 
     @property
     def instructions_limit(self) -> int:
