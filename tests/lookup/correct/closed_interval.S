@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
- * closed_interval - binary search with both ends in [x4, x5], a routine that returns; signed, so that the upper
- *                   end may fall below 0
+ * closed_interval - binary search in [x4, x5], signed, so that the upper end may fall below 0
  *
- * in:       x0 = MPIDR_EL1; x1 = PA of sorted_hwids, u64[x3] of sorted-hwid; x2 = PA of sorted_cpus, u16[NR_CPUS] of
- *           sorted-cpu; x3 = entries, 1..4096
+ * in:       x0 = MPIDR_EL1; x1 = PA of sorted_hwids, u64[x3] of sorted-hwid; x2 = PA of sorted_cpus,
+ *           u16[NR_CPUS] of sorted-cpu; x3 = entries, 1..4096
  * out:      x0 = logical CPU number, or -1 when no entry matches
  * clobbers: x4-x7, NZCV
  * memory:   reads [x1, x1 + 8*x3); writes none

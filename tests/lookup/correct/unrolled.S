@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-// Four entries a step, then the rest one by one: NR_CPUS need not be a multiple of 4. Contract in unrolled.toml.
+// Four entries a step, then the rest one by one: NR_CPUS need not be a multiple of 4.
 #include "macros.inc"
 
 find:

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ * number_for_none - a lookup with one planted bug
+ *
+ * in:       none; reads MPIDR_EL1
+ * out:      x0 = logical CPU number, or -1 when no entry matches
+ * clobbers: x1-x7, NZCV
+ * memory:   reads __cpu_logical_map, u64[NR_CPUS] of hwid, unused INVALID_HWID; writes none
+ * state:    EL1, MMU off, no stack
+ * exits:    ret, after at most 12*NR_CPUS + 40 instructions
+ * model:    the logical id of hwid(MPIDR_EL1)
+ * source:   original
+ */
+// Planted: says NR_CPUS for "none"
+// Smallest: nobody is in an empty map
+#include "macros.inc"
+
+number_for_none:
+        mrs     x1, mpidr_el1
+        mov_q   x2, MPIDR_HWID_BITMASK
+        and     x1, x1, x2                              // x1 = hwid of this PE
+        adr_l   x2, __cpu_logical_map
+        mov     x0, #0
+scan:
+        ldr     x3, [x2, x0, lsl #3]
+        cmp     x3, x1
+        b.eq    done
+        add     x0, x0, #1
+        cmp     x0, #NR_CPUS
+        b.ne    scan
+done:
+        ret

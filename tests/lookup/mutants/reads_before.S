@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ * reads_before - a lookup with one planted bug
+ *
+ * in:       none; reads MPIDR_EL1
+ * out:      x0 = logical CPU number, or -1 when no entry matches
+ * clobbers: x1-x7, NZCV
+ * memory:   reads __cpu_logical_map, u64[NR_CPUS] of hwid, unused INVALID_HWID; writes none
+ * state:    EL1, MMU off, no stack
+ * exits:    ret, after at most 12*NR_CPUS + 40 instructions
+ * model:    the logical id of hwid(MPIDR_EL1)
+ * source:   original
+ */
+// Planted: backward with a load ahead: the last one is of the entry before the first
+// Smallest: an empty table of one
+#include "macros.inc"
+
+reads_before:
+        mrs     x1, mpidr_el1
+        mov_q   x2, MPIDR_HWID_BITMASK
+        and     x1, x1, x2                              // x1 = hwid of this PE
+        adr_l   x2, __cpu_logical_map
+        mov     x0, #NR_CPUS
+        add     x2, x2, x0, lsl #3
+        ldr     x3, [x2, #-8]!
+scan:
+        ldr     x4, [x2, #-8]!
+        sub     x0, x0, #1
+        cmp     x3, x1
+        b.eq    done
+        mov     x3, x4
+        cbnz    x0, scan
+        mov     x0, #-1
+done:
+        ret

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+// Planted: unrolled by 4, and what the loop around the lanes should look at is taken as done
+// Smallest: eight CPUs make two steps, of which the second is left out: CPU 4 of eight
+#include "macros.inc"
+
+find:
+        mrs     x0, mpidr_el1
+        mov_q   x1, MPIDR_HWID_BITMASK
+        and     x0, x0, x1                              // x0 = hwid of this PE
+        adr_l   x1, __cpu_logical_map
+        mov     x19, #0
+        mov     x2, #(NR_CPUS >> 2)
+        cbz     x2, rest
+four:
+        ldp     x3, x4, [x1], #16
+        ldp     x5, x6, [x1], #16
+        cmp     x3, x0
+        b.eq    found
+        cmp     x4, x0
+        b.eq    second
+        cmp     x5, x0
+        b.eq    third
+        cmp     x6, x0
+        b.eq    fourth
+        add     x19, x19, #4
+        subs    x2, x2, #1
+        b.eq    rest
+        add     x19, x19, x2, lsl #2
+        add     x1, x1, x2, lsl #5
+rest:
+        cmp     x19, #NR_CPUS
+        b.hs    missing
+        ldr     x3, [x1], #8
+        cmp     x3, x0
+        b.eq    found
+        add     x19, x19, #1
+        b       rest
+fourth:
+        add     x19, x19, #1
+third:
+        add     x19, x19, #1
+second:
+        add     x19, x19, #1
+        b       found
+missing:
+        b       missing
+found:
+        nop

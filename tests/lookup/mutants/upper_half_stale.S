@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ * upper_half_stale - a lookup with one planted bug
+ *
+ * in:       none; reads MPIDR_EL1
+ * out:      x19 = logical CPU number, 0..NR_CPUS-1
+ * clobbers: x0-x7, NZCV
+ * memory:   reads __cpu_logical_map, u64[NR_CPUS] of hwid, unused INVALID_HWID; writes none
+ * state:    EL1, MMU off, no stack
+ * exits:    reaches found, within 12*NR_CPUS + 40 instructions; else at missing
+ * model:    the logical id of hwid(MPIDR_EL1)
+ * source:   original
+ */
+// Planted: the low half of x19 alone is written
+// Smallest: whoever is found at all has the upper half of before
+#include "macros.inc"
+
+upper_half_stale:
+        mrs     x0, mpidr_el1
+        mov_q   x1, MPIDR_HWID_BITMASK
+        and     x0, x0, x1                              // x0 = hwid of this PE
+        adr_l   x1, __cpu_logical_map
+        mov     x4, #0
+scan:
+        ldr     x3, [x1, x4, lsl #3]
+        cmp     x3, x0
+        b.eq    hit
+        add     x4, x4, #1
+        cmp     x4, #NR_CPUS
+        b.lo    scan
+        b       missing
+hit:
+        bfi     x19, x4, #0, #32
+        b       found
+missing:
+        b       missing
+found:
+        nop

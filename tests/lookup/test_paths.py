@@ -1,0 +1,75 @@
+"""The fast path and the one that looks at everything: the same answers, question by question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from zoo import CORRECT, MUTANTS, under_test
+
+from emu.fuzz.questions import random_map, random_mpidrs
+from emu.fuzz.rig import Rig
+from emu.lookup.case import Question
+from emu.lookup.single import POISONS, Wrong, judge
+from emu.lookup.tables import DoesNotFit
+
+SIZES_MAX = 5  # values of NR_CPUS of a lookup, the smallest
+MAPS, MPIDRS = 6, 24  # of each NR_CPUS
+# What the fast path cannot see: a bound, an access in the page of a table, and that an address is unaligned.
+SLOW_ONLY = ("memory", "bound")
+
+
+def one_by_one(rig: Rig, logical_map: tuple[int | None, ...], mpidrs: list[int]) -> list[Wrong | None]:
+    """Return what is wrong with each answer, asked with what the registers hold on the fast path."""
+    expected = rig.expected(logical_map, mpidrs)
+    return [
+        judge(rig.single.ask(Question(logical_map, mpidr), POISONS[1]), right, rig.target)
+        for mpidr, right in zip(mpidrs, expected, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("path", [*CORRECT, *MUTANTS], ids=lambda path: path.stem)
+def test_both_paths_agree_case_by_case(path: Path) -> None:
+    """A batch that hangs leaves out the rest; up to there the two say the same."""
+    lookup = under_test(path)
+    rng = Random(5)
+    asked = 0
+    for nr_cpus in [size for size in lookup.sizes if size <= 300][:SIZES_MAX]:
+        rig = lookup.at(nr_cpus)
+        for _ in range(MAPS):
+            logical_map = random_map(rng, nr_cpus)
+            mpidrs = random_mpidrs(rng, logical_map, MPIDRS)
+            try:
+                fast = rig.wrong_of(logical_map, mpidrs)
+            except DoesNotFit:
+                continue
+            slow = one_by_one(rig, logical_map, mpidrs)
+            hang = next((place for place, wrong in enumerate(slow) if hangs(wrong)), MPIDRS)
+            for place, wrong in enumerate(slow[: hang + 1]):
+                asked += 1
+                if wrong is None:
+                    assert place not in fast, (nr_cpus, logical_map, hex(mpidrs[place]))
+                elif wrong.prop not in SLOW_ONLY and "unaligned" not in wrong.text:
+                    assert place in fast, (nr_cpus, logical_map, hex(mpidrs[place]), wrong)
+    assert asked
+
+
+@pytest.mark.parametrize("path", CORRECT, ids=lambda path: path.stem)
+def test_both_paths_agree_in_large_tables(path: Path) -> None:
+    """As many CPUs as there may be."""
+    lookup = under_test(path)
+    rig, rng = lookup.at(lookup.sizes[-1]), Random(6)
+    logical_map = random_map(rng, rig.nr_cpus)
+    mpidrs = random_mpidrs(rng, logical_map, 8)
+    try:
+        fast = rig.wrong_of(logical_map, mpidrs)
+    except DoesNotFit:
+        return
+    assert fast == []
+    assert one_by_one(rig, logical_map, mpidrs) == [None] * len(mpidrs)
+
+
+def hangs(wrong: Wrong | None) -> bool:
+    """Tell whether code never ended."""
+    return wrong is not None and wrong.text.startswith("no exit")
