@@ -148,24 +148,38 @@ def unpack(body: bytes) -> dict[int, Iterator[Step]]:
     if at > len(body):
         raise ValueError(f"{len(body)} bytes: cut off in its {count} groups")
     groups = [_GROUP.unpack_from(body, _GROUPS.size + index * _GROUP.size) for index in range(count)]
-    rows = sum(number for _, number in groups)
-    if len({cpu for cpu, _ in groups}) < count or rows * _ROW_BYTES > _UNPACKED_MAX:
-        raise ValueError(f"{count} groups of {rows} rows: too many")
+    if len({cpu for cpu, _ in groups}) < count:
+        raise ValueError(f"{count} groups: two of one CPU")
+    columns, flags, daif = _columns(body[at:], sum(number for _, number in groups))
+    found, first = {}, 0
+    for cpu, number in groups:
+        found[cpu] = _steps(cpu, columns, flags, daif, range(first, first + number))
+        first += number
+    return found
+
+
+def values(body: bytes) -> set[int]:
+    """Return every value (u64) that X0..X30, SP or PC has in a chunk that :func:`unpack` takes."""
+    (count,) = _GROUPS.unpack_from(body)
+    at = _GROUPS.size + count * _GROUP.size
+    rows = sum(_GROUP.unpack_from(body, _GROUPS.size + index * _GROUP.size)[1] for index in range(count))
+    return set().union(*_columns(body[at:], rows)[0])
+
+
+def _columns(packed: bytes, rows: int) -> tuple[list[array[int]], bytes, bytes]:
+    # The columns of a chunk, each over all its rows.
+    if rows * _ROW_BYTES > _UNPACKED_MAX:
+        raise ValueError(f"{rows} rows: too many")
     stream = zlib.decompressobj()
     try:
-        data = stream.decompress(body[at:], rows * _ROW_BYTES + 1)
+        data = stream.decompress(packed, rows * _ROW_BYTES + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if len(data) != rows * _ROW_BYTES or not stream.eof or stream.unused_data:
         raise ValueError(f"{len(data)} bytes: {rows} rows have {rows * _ROW_BYTES}")
     words = memoryview(data)[: 8 * _U64S * rows]
     columns = [_u64s(words[8 * rows * index : 8 * rows * (index + 1)]) for index in range(_U64S)]
-    flags, daif = data[8 * _U64S * rows : -rows or None], data[len(data) - rows :]
-    found, first = {}, 0
-    for cpu, number in groups:
-        found[cpu] = _steps(cpu, columns, flags, daif, range(first, first + number))
-        first += number
-    return found
+    return columns, data[8 * _U64S * rows : len(data) - rows], data[len(data) - rows :]
 
 
 def _u64s(data: memoryview) -> array[int]:

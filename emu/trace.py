@@ -11,8 +11,8 @@ File format (all integers little-endian):
               tag 2: one string (UTF-8); strings are numbered from 0 in file order
               tag 3: instructions (:mod:`emu.instructions`), before the records INSTRUCTIONS that use them
               tag 4: rows of u64 PC, u32 instruction word there, from here on
-              tag 5: symbols: u64 VA minus PA, u64 VA of the image, u64 VA behind it, then
-                     zlib-compressed System.map text
+              tag 5: symbols: u64 VA minus PA, u64 VA of the image, u64 VA behind it, u64 VA minus PA
+                     of the linear map, then zlib-compressed System.map text
 
 Kinds are :class:`emu.operation.Kind`. A string stands in the file before the first record that uses it. A
 chunk is written whole and flushed, so a recording that is cut off is readable up to its last chunk.
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
-from emu.instructions import Recorder, Step, unpack
+from emu.instructions import Recorder, Step, unpack, values
 from emu.operation import Expect, Kind, Record, Register
 
 MAGIC = b"EMUTRACE"
@@ -38,7 +38,7 @@ VERSION_INSTRUCTIONS = 2
 _RECORD = struct.Struct("<BBHQQQ")
 _CHUNK = struct.Struct("<BI")
 _CODE = struct.Struct("<QI")
-_SYMBOLS = struct.Struct("<QQQ")
+_SYMBOLS = struct.Struct("<QQQQ")
 _CHUNK_RECORDS = 1 << 15
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
@@ -50,11 +50,12 @@ _WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME}
 
 @dataclass(frozen=True, slots=True)
 class SymbolTable:
-    """System.map text, and VA minus PA of the image, whose VAs are from ``start`` on, below ``end``."""
+    """System.map text, and VA minus PA of the image (VAs from ``start`` on, below ``end``) and elsewhere."""
 
     va_offset: int
     start: int
     end: int
+    linear_offset: int
     text: bytes
 
 
@@ -149,8 +150,21 @@ class Trace:
         """Name the addresses of this trace, so that it can be read without its subject."""
         self.symbols = symbols
         if self._sink:
-            data = _SYMBOLS.pack(symbols.va_offset, symbols.start, symbols.end) + zlib.compress(symbols.text)
+            head = _SYMBOLS.pack(symbols.va_offset, symbols.start, symbols.end, symbols.linear_offset)
+            data = head + zlib.compress(symbols.text)
             self._write(_CHUNK.pack(5, len(data)) + data)
+
+    def values(self) -> set[int]:
+        """Return every address and value in the trace: those of registers, and of records."""
+        self._pack()
+        found = {number for row in self.rows() for number in row[3:]}
+        return found.union(*(values(body) for tag, body in self._bodies if tag == 3))
+
+    @property
+    def has_instructions(self) -> bool:
+        """Whether there is any instruction."""
+        self._pack()
+        return any(tag == 3 for tag, _ in self._bodies)
 
     def steps_of(self) -> Iterator[tuple[Record, list[Step]]]:
         """Yield every record in order, INSTRUCTIONS with its steps; :meth:`word` fits until the next one.
@@ -307,8 +321,8 @@ def _use(trace: Trace, tag: int, chunk: bytes) -> None:
         trace._bodies.append((tag, chunk))
     elif tag == 5 and len(chunk) > _SYMBOLS.size:
         text = zlib.decompressobj().decompress(chunk[_SYMBOLS.size :], _RECORDS_BYTES_MAX)
-        offset, start, end = _SYMBOLS.unpack_from(chunk)
-        trace.symbols = SymbolTable(offset, start, end, text)
+        offset, start, end, linear = _SYMBOLS.unpack_from(chunk)
+        trace.symbols = SymbolTable(offset, start, end, linear, text)
     else:
         raise ValueError(f"tag {tag} of {len(chunk)} bytes: none that this emu knows")
 

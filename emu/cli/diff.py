@@ -1,0 +1,80 @@
+"""``emu diff``: two runs, CPU by CPU, and where they part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.case import Case
+from emu.cli.recording import GRAINS, built, recorded_case_options, run
+from emu.designs import DESIGNS
+from emu.errors import EmuError, InvalidCase
+from emu.host.build import build
+from emu.host.tracing import symbol_table
+from emu.report.diff import Run, compare, diff_json, diff_text
+from emu.trace import MAGIC, read_trace
+
+
+def _options(function: Any) -> Any:
+    return recorded_case_options(function, subject=False)
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--grain",
+    type=click.Choice(GRAINS),
+    help="Compare every instruction, or operations alone.  [default: instruction, if both traces have them]",
+)
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@_options
+def command(a: str, b: str, grain: str | None, as_object: bool, **options: Any) -> int:
+    """Show where the runs A and B part, for each CPU.
+
+    A and B are traces that `emu trace` has written, subjects as `emu boot` takes them, or cases in quotes.
+    What is no trace is run with the options given. Status 0: the runs are the same, 1: they differ.
+    """
+    runs = [_run_of(name, dict(options), grain != "operation") for name in (a, b)]
+    able = all(run.trace.has_instructions for run in runs)
+    if grain == "instruction" and not able:
+        raise InvalidCase("--grain instruction: a trace has no instructions; record it with that grain")
+    diff = compare(*runs, instructions=able and grain != "operation")
+    if as_object:
+        click.echo(json.dumps(diff_json(diff)))
+    else:
+        for line in diff_text(diff):
+            click.echo(line)
+    return 0 if diff.same else 1
+
+
+def _run_of(name: str, options: dict[str, Any], instructions: bool) -> Run:
+    # A trace as it was recorded; anything else is run.
+    if _is_trace(Path(name)):
+        trace = read_trace(Path(name))
+        return Run(trace, trace.symbols or _symbols_of_case(name, trace.case))
+    is_subject = name in DESIGNS or Path(name).exists() or "=" not in name
+    options |= {"subject": name if is_subject else None, "case_text": None if is_subject else name}
+    boot = built(options, instructions=instructions)
+    if run(boot):
+        raise KeyboardInterrupt
+    return Run(boot.machine.trace, symbol_table(boot.guest))
+
+
+def _is_trace(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _symbols_of_case(name: str, text: str) -> Any:
+    # A trace that was cut off, or is of operations alone, has no symbols: its case's subject has.
+    try:
+        return symbol_table(build(Case.parse(text)).guest)
+    except EmuError as error:
+        raise InvalidCase(f"{name}: no symbols in it, and its case cannot be loaded: {error}") from None

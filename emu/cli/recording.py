@@ -1,0 +1,74 @@
+"""Options and steps that the commands which record a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from emu.cli.options import case_options
+from emu.errors import InvalidCase
+from emu.host.build import Boot, build
+from emu.host.tracing import record_instructions
+
+F = TypeVar("F", bound=Callable[..., Any])
+GRAINS = ("instruction", "operation")
+
+
+def recorded_case_options(function: F, *, subject: bool) -> F:
+    """Add the options that make a case. ``--grain`` is left to the recording; the case's is ``--run-grain``.
+
+    :param subject: the command takes the subject of a case, and the case's text
+    """
+    own = list(getattr(function, "__click_params__", []))
+    decorated = case_options(function)
+    kept = []
+    for parameter in decorated.__click_params__:  # type: ignore[attr-defined]
+        if parameter in own:
+            kept.append(parameter)
+        elif parameter.name == "grain":
+            help_text = "How far a CPU runs: free, operation or instruction. [default: free]"
+            kept.append(click.Option(["--run-grain"], help=help_text))
+        elif subject or parameter.name not in ("subject", "case_text"):
+            kept.append(parameter)
+    decorated.__click_params__ = kept  # type: ignore[attr-defined]
+    return decorated
+
+
+def built(case_options: dict[str, Any], *, instructions: bool) -> Boot:
+    """Return the machine of these options, about to record what it does.
+
+    :raises EmuError: the case breaks a rule, or its subject cannot be loaded
+    """
+    from emu.cli.options import make_case
+
+    case_options["grain"] = case_options.pop("run_grain")
+    boot = build(make_case(**case_options), record=True)
+    if instructions:
+        record_instructions(boot)
+    return boot
+
+
+def run(boot: Boot) -> bool:
+    """Run the machine to its end; return whether it was interrupted."""
+    interrupted = False
+    try:
+        boot.machine.run()
+    except KeyboardInterrupt:
+        boot.machine.stopped = "interrupted"
+        interrupted = True
+    boot.machine.finish()
+    return interrupted
+
+
+def open_for_writing(path: Path) -> Any:
+    """Return the file, unbuffered.
+
+    :raises InvalidCase: it cannot be written
+    """
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        raise InvalidCase(f"{path}: {error.strerror}") from None
