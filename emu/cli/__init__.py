@@ -12,10 +12,12 @@ from emu.errors import EmuError
 
 _COMMANDS = {
     "boot": "emu.cli.boot",
+    "diff": "emu.cli.diff",
     "fuzz": "emu.cli.fuzz",
     "info": "emu.cli.info",
     "lookup": "emu.cli.lookup",
     "step": "emu.cli.step",
+    "trace": "emu.cli.trace",
 }
 
 
