@@ -14,8 +14,7 @@ from emu.lookup.case import Question
 from emu.lookup.single import POISONS, Wrong, judge
 from emu.lookup.tables import DoesNotFit
 
-SIZES_MAX = 5  # values of NR_CPUS of a lookup, the smallest
-MAPS, MPIDRS = 6, 24  # of each NR_CPUS
+MAPS, MPIDRS = 5, 16  # of each NR_CPUS
 # What the fast path cannot see: a bound, an access in the page of a table, and that an address is unaligned.
 SLOW_ONLY = ("memory", "bound")
 
@@ -35,7 +34,9 @@ def test_both_paths_agree_case_by_case(path: Path) -> None:
     lookup = under_test(path)
     rng = Random(5)
     asked = 0
-    for nr_cpus in [size for size in lookup.sizes if size <= 300][:SIZES_MAX]:
+    # With more entries the quadratic one takes so much more than its bound that it is taken to hang.
+    sizes = [size for size in lookup.sizes if size <= (16 if path.stem == "quadratic" else 300)]
+    for nr_cpus in dict.fromkeys([*sizes[:3], sizes[-1]]):
         rig = lookup.at(nr_cpus)
         for _ in range(MAPS):
             logical_map = random_map(rng, nr_cpus)
@@ -57,17 +58,20 @@ def test_both_paths_agree_case_by_case(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CORRECT, ids=lambda path: path.stem)
 def test_both_paths_agree_in_large_tables(path: Path) -> None:
-    """As many CPUs as there may be."""
+    """As many CPUs as there may be: many questions on the fast path, a few of them on the other."""
     lookup = under_test(path)
     rig, rng = lookup.at(lookup.sizes[-1]), Random(6)
-    logical_map = random_map(rng, rig.nr_cpus)
-    mpidrs = random_mpidrs(rng, logical_map, 8)
-    try:
-        fast = rig.wrong_of(logical_map, mpidrs)
-    except DoesNotFit:
-        return
-    assert fast == []
-    assert one_by_one(rig, logical_map, mpidrs) == [None] * len(mpidrs)
+    fitting = 0
+    for _ in range(12):
+        logical_map = random_map(rng, rig.nr_cpus)
+        mpidrs = random_mpidrs(rng, logical_map, 512)
+        try:
+            assert rig.wrong_of(logical_map, mpidrs) == []
+        except DoesNotFit:
+            continue
+        fitting += 1
+        assert one_by_one(rig, logical_map, mpidrs[:2]) == [None, None]
+    assert fitting
 
 
 def hangs(wrong: Wrong | None) -> bool:

@@ -14,17 +14,17 @@ CORRECT = tuple(sorted((FOLDER / "correct").glob("*.S")))
 MUTANTS = tuple(sorted((FOLDER / "mutants").glob("*.S")))
 
 
-def under_test(path: Path, contract: Path | None = None) -> UnderTest:
-    """Return the lookup of a file, with its own contract or another one."""
-    understood, load, fixed = load_lookup(str(path), contract, None)
+def under_test(path: Path) -> UnderTest:
+    """Return the lookup of a file with its own contract."""
+    understood, load, fixed = load_lookup(str(path), None, None)
     return UnderTest(str(path), understood, load, fixed=fixed)
 
 
-def search(path: Path, cases: int, seed: int = 1, contract: Path | None = None) -> Iterator[Search]:
-    """Search with so many random cases; yield the search after each piece of work."""
-    lookup = under_test(path, contract)
+def search(path: Path, cases: int, *, nr_cpus_max: int = 4096) -> Iterator[Search]:
+    """Search with so many random cases and up to so many CPUs; yield the search after each piece of work."""
+    lookup = under_test(path)
     found = Search(lookup)
-    for _ in found.run(lookup.sizes, cases, seed):
+    for _ in found.run([size for size in lookup.sizes if size <= nr_cpus_max], cases, seed=1):
         yield found
 
 

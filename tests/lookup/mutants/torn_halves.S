@@ -1,20 +1,9 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later
- * torn_halves - a lookup with one planted bug
- *
- * in:       none; reads MPIDR_EL1
- * out:      x19 = logical CPU number, 0..NR_CPUS-1
- * clobbers: x0-x7, NZCV
- * memory:   reads __cpu_logical_map, u64[NR_CPUS] of hwid, unused INVALID_HWID; writes none
- * state:    EL1, MMU off, no stack
- * exits:    reaches found, within 12*NR_CPUS + 40 instructions; else at missing
- * model:    the logical id of hwid(MPIDR_EL1)
- * source:   original
- */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 // Planted: the halves of an entry are loaded one after the other, so that they may be of two CPUs
 // Smallest: only a table that changes shows it; the search looks at the smallest NR_CPUS above 1
 #include "macros.inc"
 
-torn_halves:
+find:
         mrs     x0, mpidr_el1
         and     w2, w0, #0xffffff
         ubfx    x0, x0, #32, #8
