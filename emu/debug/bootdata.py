@@ -21,12 +21,16 @@ _REASONS = {abi.CPU_STUCK_REASON_52_BIT_VA: "no 52-bit VA", abi.CPU_STUCK_REASON
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word: its name as places are written, PA, bytes, and what a value of it means."""
+    """One word: its name as places are written, PA, bytes, and what a value of it means.
+
+    ``minor`` ones have a name, but are not what one looks for.
+    """
 
     name: str
     pa: int
     size: int
     meaning: Callable[[int], str]
+    minor: bool = False
 
 
 def status_meaning(value: int) -> str:
@@ -126,5 +130,14 @@ def _host(guest: Guest) -> Iterator[Word]:
         yield Word(f"cpu_present[{cpu}]", data.present(cpu), 1, yes)
         yield Word(f"cpu_online[{cpu}]", data.online(cpu), 1, yes)
         yield Word(f"ap_sync_state[{cpu}]", data.sync_state(cpu), 4, sync)
+        for name, pa, size in (
+            ("cpu_release_addr", data.release(cpu), 8),
+            ("mailbox", data.mailbox(cpu), 16),
+            ("cpu_enabled", data.enabled(cpu), 1),
+            ("hotplug_request", data.request(cpu), 4),
+            ("hotplug_done", data.done(cpu), 4),
+            ("rcu_busy", data.rcu(cpu), 4),
+        ):
+            yield Word(f"{name}[{cpu}]", pa, size, lambda value: "", minor=True)
     yield Word("cpu_running", data.cpu_running, 4, lambda value: "")
     yield Word("cpus_stuck_in_kernel", data.stuck, 4, lambda value: "")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.debug.session import Event, Others, Session, Stop
-from emu.debug.view import Place, View, changed, flags, source, stop_lines
+from emu.debug.sources import source
+from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS
 
@@ -105,6 +106,11 @@ class Commands:
     def arrived(self, stop: Stop) -> list[str]:
         """Return what to say after a journey back."""
         return self.stopped(stop)
+
+    @property
+    def names(self) -> list[str]:
+        """The commands, each by its first name."""
+        return [entry.names[0] for entry in _LISTED]
 
     # -- what the commands share ------------------------------------------------------------------
 
@@ -335,7 +341,9 @@ def _add_breakpoint(self: Commands, text: str, temporary: bool) -> list[str]:
 def _here(self: Commands) -> str:
     if self.session.machine.actors[self.cpu].task is not None:
         raise InvalidCase(f"CPU{self.cpu} runs a host task: name a place")
-    return f"{self.session.pe(self.cpu).pc:#x}"
+    if self.view.cpu(self.cpu).el < 0:
+        raise InvalidCase(f"CPU{self.cpu} is off: name a place")
+    return self.session.places.describe(self.session.pe(self.cpu).pc)
 
 
 def _check_condition(self: Commands, condition: str) -> None:
@@ -355,6 +363,16 @@ def _break(self: Commands, text: str) -> list[str]:
 @_command("tbreak tb", "[PLACE] [if CONDITION] [cpu N]", "stop there once")
 def _tbreak(self: Commands, text: str) -> list[str]:
     return _add_breakpoint(self, text, temporary=True)
+
+
+@_command("toggle", "[PLACE]", "set a breakpoint there, or delete the one that is there")
+def _toggle(self: Commands, text: str) -> list[str]:
+    pa = self.session.places.instruction(text or _here(self))
+    for made in self.session.settings.breakpoints.values():
+        if made.pa == pa:
+            self.session.delete(made.number)
+            return [f"breakpoint {made.number} deleted"]
+    return _add_breakpoint(self, text, temporary=False)
 
 
 @_command(
@@ -506,7 +524,8 @@ def _disas(self: Commands, text: str) -> list[str]:
         pa = self.session.places.instruction(place)
         found = self.view.code(pa, 0, _number(count.strip(), "N", 10, 1) - 1)
     else:
-        found = self.view.code(int(_here(self), 0), _LIST_LINES, _LIST_LINES)
+        _here(self)
+        found = self.view.code(self.session.pe(self.cpu).pc, _LIST_LINES, _LIST_LINES)
     width = max((len(line.name) for line in found), default=0)
     here = self.session.places.pa(self.session.pe(self.cpu).pc)
     rows = []

@@ -7,8 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from emu.actor import State, function_name, location
@@ -18,7 +16,6 @@ from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
 from emu.operation import OPERATIONS, Kind, Record
 from emu.oracles import judge
 from emu.report.disassembly import disassemble
-from emu.subject.fragment import asm_dir
 from emu.trace import Trace
 from emu.verdict import Verdict
 
@@ -207,6 +204,8 @@ class View:
         """Return the shared words."""
         found = []
         for word in self.session.places.words:
+            if word.minor:
+                continue
             raw = self.session.read(word.pa, word.size)
             if len(raw) == word.size:
                 value = int.from_bytes(raw, "little")
@@ -307,7 +306,7 @@ class View:
         """
         session, settings = self.session, self.session.settings
         cpu = settings.cpu
-        host = session.machine.actors[cpu].task is not None
+        silent = self.cpu(cpu).el < 0
         place = self.place(cpu)
         lines = session.boot.guest.subject.lines
         marked = [lines.at(made.pa) for made in settings.breakpoints.values()]
@@ -318,10 +317,9 @@ class View:
             "cpu": cpu,
             "others": settings.others.value,
             "cpus": [asdict(self.cpu(each)) for each in session.cpus],
-            "registers": {} if host else self.registers(cpu),
+            "registers": {} if silent else self.registers(cpu),
             "place": asdict(place),
-            "code": [] if host else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
-            "source": source(place.file),
+            "code": [] if silent else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
             "marked": [list(at) for at in marked if at],
             "operations": self.operations(operations),
             "data": [asdict(datum) for datum in self.data()],
@@ -353,16 +351,6 @@ def changed(before: Mapping[str, int], now: Mapping[str, int]) -> set[str]:
 def flags(value: int) -> str:
     """Return NZCV (bits 3:0) as letters, capital when set."""
     return "".join(letter if value >> 3 - bit & 1 else letter.lower() for bit, letter in enumerate(_FLAGS))
-
-
-@cache
-def source(file: str) -> list[str]:
-    """Return the lines of a source file as records name it; nothing when it is not to be had."""
-    package = Path(__file__).resolve().parent.parent
-    for path in (Path(file), package.parent / file, asm_dir().parent / file):
-        if file and path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return []
 
 
 def _is_shown(session: Session, name: str) -> bool:

@@ -1,0 +1,153 @@
+"""What the panes of the screen have in them: a snapshot (:meth:`emu.debug.view.View.snapshot`) as text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from emu.debug.sources import source
+from emu.debug.view import flags
+
+View = Mapping[str, Any]
+
+_HERE, _CHANGED, _STOP, _FAINT, _NUMBER = "reverse", "bold yellow", "bold red", "dim", "dim"
+_STATES = {"runs": "green", "host": "cyan", "wfe": "yellow", "ended": "red", "off": "dim"}
+# Registers in the order in which they are looked at; the rest follow.
+_FIRST = ("PC", "SP", "NZCV", "EL")
+_SHORT = {"SP_EL0": "SPEL0", "VBAR_EL2": "VBAR2", "TPIDR_EL2": "TPDR2"}
+CELL = 23  # columns that a register takes
+
+
+def title(answer: Mapping[str, Any], case: str, busy: str) -> Text:
+    """Return the header: where it is, and why it stopped, or what went wrong."""
+    view, stop = answer["view"], answer["stop"]
+    cpu = view["cpus"][view["cpu"]]
+    text = Text(" ")
+    text.append(f"{case.split(' ', 1)[0].rpartition('/')[2]} ", "bold")
+    text.append(f"#{view['position']} ", "bold yellow")
+    text.append(f"CPU{cpu['cpu']} {_mode(cpu)} ", "bold green")
+    if view["others"] != "schedule":
+        text.append(f"[others {view['others']}] ", "red")
+    if busy:
+        text.append(f"{busy} ... Esc stops it", "bold red")
+    elif answer["error"]:
+        text.append(answer["error"], "bold red")
+    else:
+        place = cpu["place"]["name"]
+        why = "; ".join(stop["why"]) or _PLAIN.get(stop["reason"], "")
+        text.append("  ".join(filter(None, (place, why))))
+    return text
+
+
+_PLAIN = {"start": "the start", "end": "the end"}
+
+
+def _mode(cpu: Mapping[str, Any]) -> str:
+    return f"EL{cpu['el']} MMU {'on' if cpu['mmu'] else 'off'}" if cpu["el"] >= 0 else str(cpu["state"])
+
+
+def code(view: View, as_source: bool, width: int) -> tuple[Text, int, str]:
+    """Return the code, the row of the PC in it, and a title."""
+    place = view["place"]
+    lines = source(place["file"]) if as_source else []
+    if lines:
+        here = int(place["line"]) - 1
+        return _source(lines, here, view), here, f"{_line(place)}: {place['text']}".rstrip(" :")
+    at = next((row for row, line in enumerate(view["code"]) if line["here"]), 0)
+    if not view["code"]:
+        return Text("no code: " + view["cpus"][view["cpu"]]["state"]), 0, place["name"] or "code"
+    return _disassembly(view, width), at, " ".join(filter(None, (place["name"], _line(place))))
+
+
+def _source(lines: Sequence[str], here: int, view: View) -> Text:
+    stops = {line for file, line in view["marked"] if file == view["place"]["file"]}
+    text = Text(no_wrap=True, overflow="crop")
+    for row, line in enumerate(lines):
+        text.append("b" if row + 1 in stops else " ", _STOP)
+        text.append(f"{row + 1:4} ", _NUMBER)
+        text.append(line.expandtabs() + "\n", _HERE if row == here else "")
+    return text
+
+
+def _line(place: Mapping[str, Any]) -> str:
+    return f"{place['file'].rpartition('/')[2]}:{place['line']}" if place["file"] else ""
+
+
+def _disassembly(view: View, columns: int) -> Text:
+    text = Text(no_wrap=True, overflow="crop")
+    names = [line["name"] for line in view["code"]]
+    width = min(max(map(len, names), default=0), max(12, (columns - 10) * 2 // 5))
+    for line in view["code"]:
+        text.append("b" if line["breakpoint"] else " ", _STOP)
+        text.append(f"{line['address'] & 0xFFFFFFFF:08x} ", _NUMBER)
+        text.append(f"{line['name'][-width:]:<{width}} ", _FAINT if not line["here"] else _HERE)
+        text.append(line["text"] + "\n", _HERE if line["here"] else "")
+    return text
+
+
+def registers(view: View, changed: Collection[str], width: int) -> Text:
+    """Return the registers in as many columns as fit, those that changed marked."""
+    values: dict[str, int] = view["registers"]
+    if not values:
+        off = view["cpus"][view["cpu"]]["state"] == "off"
+        return Text("off" if off else "a host task runs\nin its stead", _FAINT)
+    names = [*_FIRST, *(name for name in values if name not in _FIRST)]
+    columns = max(1, (width + 1) // (CELL + 1))
+    rows = -(-len(names) // columns)
+    text = Text(no_wrap=True, overflow="crop")
+    for row in range(rows):
+        for name in names[row::rows]:
+            style = _CHANGED if name in changed else ""
+            shown = flags(values[name]) if name == "NZCV" else f"{values[name]:016x}"
+            short = _SHORT.get(name, name.removesuffix("_EL1").removesuffix("_EL2"))
+            text.append(f"{short:<5} ", style or _FAINT)
+            text.append(f"{shown:<{CELL - 6}} ", style)
+        text.append("\n")
+    return text
+
+
+def cpus(view: View) -> Text:
+    """Return the CPUs, the selected one marked."""
+    text = Text(no_wrap=True, overflow="crop")
+    for cpu in view["cpus"]:
+        selected = cpu["cpu"] == view["cpu"]
+        name = "-" if cpu["hwid"] < 0 else f"{cpu['hwid']:#x}"
+        text.append(">" if selected else " ", "bold green")
+        text.append(f"{cpu['cpu']:<3} {name:<8} ", "bold" if selected else "")
+        text.append(f"{cpu['state']:<8} ", _STATES.get(cpu["state"], ""))
+        mode = f"EL{cpu['el']} {'on' if cpu['mmu'] else 'off':<3}" if cpu["el"] >= 0 else "       "
+        place = cpu["place"]
+        at = f"{place['name']}" + (f" ({_line(place)})" if place["file"] else "")
+        text.append(f"{mode}  {at}\n")
+    return text
+
+
+def operations(view: View) -> Text:
+    """Return the last operations, the youngest last."""
+    text = Text(no_wrap=True, overflow="crop")
+    mine = f"CPU{view['cpu']} "
+    for line in view["operations"]:
+        number, _, rest = line.partition(" ")
+        text.append(f"{number} ", _NUMBER)
+        text.append(rest + "\n", "" if rest.startswith(mine) else _FAINT)
+    return text
+
+
+def data(view: View, before: View | None) -> Text:
+    """Return the shared words, those that changed since the last stop marked."""
+    old = {datum["name"]: datum["value"] for datum in before["data"]} if before else {}
+    width = max((len(datum["name"]) for datum in view["data"]), default=0)
+    text = Text(no_wrap=True, overflow="crop")
+    for datum in view["data"]:
+        is_new = bool(old) and old.get(datum["name"]) != datum["value"]
+        text.append(f"{datum['name']:<{width}} ", _FAINT)
+        text.append(f"{datum['value']:#x} ", _CHANGED if is_new else "")
+        text.append(f" {datum['meaning']}\n", "italic")
+    return text
+
+
+def stops(view: View) -> Text:
+    """Return breakpoints and watchpoints."""
+    return Text("\n".join(view["stops"]) or "none: x sets a breakpoint here, :watch DATA a watchpoint", "")
