@@ -9,12 +9,13 @@ from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
 from emu.errors import InvalidCase, InvalidSubject, Untestable
-from emu.subject import Segment, Subject
+from emu.subject import NO_LINES, Segment, Subject
 from emu.subject.elf import Elf
 from emu.subject.image import ImageHeader, parse_header
 from emu.subject.kallsyms import symbols_of_image
 from emu.subject.kernel_files import KernelFiles, find_files, is_kernel
 from emu.subject.layout import KernelLayout, kernel_layout
+from emu.subject.lines import Lines
 from emu.subject.recover import BootFunctions
 from emu.subject.symbols import Symbols
 from emu.subject.unwrap import read_file, unwrap
@@ -72,6 +73,7 @@ def load_kernel(
     elf = Elf(data, name) if data.startswith(b"\x7fELF") else None
     image = elf.image()[1] if elf else data
     header = parse_header(image, name)
+    with_lines = files.image if elf else files.vmlinux
     image = image[: header.image_size]  # a signature may follow
     banner = _banner(image, name)
     sha256 = hashlib.sha256(image).hexdigest()
@@ -87,6 +89,7 @@ def load_kernel(
         segments=(Segment(load_pa, image, header.image_size),),
         symbols=symbols,
         va_offset=(base_va - load_pa) & (2**64 - 1),
+        lines=_lines(with_lines, (base_va - load_pa) & (2**64 - 1)),
     )
     return KernelImage(
         subject=subject,
@@ -113,6 +116,15 @@ def _symbols(
     if elf and text:
         return elf.name, Symbols(text), elf
     return str(files.image), symbols_of_image(image, sha256, str(files.image)), elf
+
+
+def _lines(vmlinux: Path | None, va_offset: int) -> Lines:
+    # Of an ELF that is not read before somebody asks: its reader is not even imported.
+    if vmlinux is None:
+        return NO_LINES
+    from emu.subject.dwarf import DwarfLines
+
+    return DwarfLines(vmlinux, va_offset)
 
 
 def _banner(image: bytes, name: str) -> str:
