@@ -27,6 +27,7 @@ SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 1  # questions of a batch that are asked again with everything looked at
 _WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
 _CAUSES_MAX = 8
+_MISFITS_MAX = 1000  # random maps in a row that the tables cannot hold
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 
@@ -87,15 +88,22 @@ class Search:
                 yield
 
     def random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
-        """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map."""
+        """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map.
+
+        Maps that the tables cannot hold do not count, unless there is none but those.
+        """
         rng = Random(seed)
-        while cases > 0:
+        misfits = 0  # one after the other
+        while cases > 0 and misfits < _MISFITS_MAX:
             rig = rng.choice(rigs)
             logical_map = random_map(rng, rig.nr_cpus)
             size = min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
             mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
-            cases -= len(mpidrs)
-            self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs))))
+            if self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
+                cases -= len(mpidrs)
+                misfits = 0
+            else:
+                misfits += 1
             yield
 
     def _concurrent(self, rigs: Sequence[Rig], seed: int) -> Iterator[None]:
@@ -120,15 +128,16 @@ class Search:
         logical_map: Sequence[int | None],
         mpidrs: Sequence[int],
         closely: Sequence[int],
-    ) -> None:
-        # All at once; then those that look wrong, and those of `closely`, one by one.
+    ) -> bool:
+        # All at once; then those that look wrong, and those of `closely`, one by one. Whether the map fits.
         try:
             wrong = rig.wrong_of(logical_map, mpidrs)
         except DoesNotFit:
-            return
+            return False
         self.cases += len(mpidrs)
         for place in (*wrong[:16], *closely):
             self._check(rig, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+        return True
 
     def _check(self, rig: Rig, question: Question, wrong: bool) -> None:
         checked = rig.check(question, thoroughly=wrong)
