@@ -138,6 +138,7 @@ class Engine:
         self._site_hooks: dict[int, c_size_t] = {}
         self.steps: StepRecorder | None = None  # gets every instruction
         self._step_hook: c_size_t | None = None
+        self.timed = False  # somebody asks for `begun`
         self._edges: set[tuple[int, int]] | None = None
         self._edge_hook: c_size_t | None = None
         self._block = 0  # VA of the block that began last; 0: of none since a PE was switched on
@@ -339,6 +340,11 @@ class Engine:
         # The part of the live state that a trace of instructions copies.
         live = (c_char * layout.TRACED_BYTES).from_address(self._live.address + layout.TRACED)
         return memoryview(live).cast("B")
+
+    @property
+    def begun(self) -> int:
+        """Instructions begun that the running PE's counter does not have yet; only while ``timed``."""
+        return int(self._counter.value)
 
     def take_state(self, pe: PE) -> None:
         """Give ``steps`` the state that ``pe`` stops in, as if it were about to do an instruction."""
@@ -589,6 +595,8 @@ class Engine:
             else:
                 error = _emu_start(handle, pc, 0, 0, 0)
             begun = self._counter.value
+            if self.timed:
+                self._counter.value = 0
             if self._at_site:
                 begun -= 1
                 if self._step_hook is not None and self._emulate is None and self.steps is not None:

@@ -201,6 +201,18 @@ class Machine:
         self.engine.steps = self.engine.step_recorder()
         self.trace.record_instructions(self.engine.steps, fetch)
 
+    def record_times(self) -> None:
+        """Let the trace have the simulated time (ns) of each record."""
+        self.engine.timed = True
+        self.trace.record_times(self._time_of)
+
+    def _time_of(self, cpu: int) -> int:
+        actor = self.actors[cpu]
+        if cpu != self._current or actor.task is not None:
+            return actor.time
+        in_flight = self.engine.begun * self.latency.instruction
+        return actor.time + self.latency.of(actor.pe.counters) - actor.spent + in_flight
+
     def watch_stores(self, pa: int, size: int) -> None:
         """Keep every store of a PE to these bytes in the trace, whatever else is recorded."""
         self.engine.watched = range(pa, pa + size)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -75,6 +76,8 @@ class Trace:
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
         self._bodies_written = 0
+        self.times: array[int] = array("Q")  # simulated ns of each record, when they are recorded
+        self._clock: Callable[[int], int] | None = None
         self._words: dict[int, int] = {}
 
     def attach(self, sink: BinaryIO) -> None:
@@ -91,6 +94,8 @@ class Trace:
         if self.steps is not None:
             self._account(0)
         self._records += _RECORD.pack(kind, size, actor, pc, pa, value)
+        if self._clock is not None:
+            self._stamp(actor)
         if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
             self.flush()
 
@@ -107,6 +112,16 @@ class Trace:
         assert self._sink is None, "the file says first what is in it"
         self.steps, self.fetch = steps, fetch
         steps.flush = self.flush
+
+    def record_times(self, clock: Callable[[int], int]) -> None:
+        """Keep the time of each record in ``times``: ``clock`` gives a CPU's."""
+        self._clock = clock
+
+    def _stamp(self, actor: int) -> None:
+        # The records that have no time yet are of now.
+        assert self._clock is not None
+        missing = len(self._records) // _RECORD.size - len(self.times)
+        self.times.extend([self._clock(actor)] * missing)
 
     def turn(self, cpu: int) -> None:
         """Say that the instructions from now on are those of ``cpu``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emu.cli.options import Reports, case_options, make_case, report_options
+from emu.cli.recording import timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.oracles import judge
@@ -27,15 +28,27 @@ if TYPE_CHECKING:
 @click.option(
     "--trace", "trace_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace."
 )
+@timeline_options
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
-def command(as_object: bool, trace_path: Path | None, verbose: bool, reports: Reports, **options: Any) -> int:
+def command(
+    as_object: bool,
+    trace_path: Path | None,
+    ftrace: Path | None,
+    perfetto: Path | None,
+    verbose: bool,
+    reports: Reports,
+    **options: Any,
+) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
     SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S or .o file, or a kernel: Image
     (raw or compressed), vmlinux, or a build directory.  [default: v3]
     """
-    boot = build(make_case(**options), record=trace_path is not None)
+    timed = ftrace is not None or perfetto is not None
+    boot = build(make_case(**options), record=timed or trace_path is not None)
     machine = boot.machine
+    if timed:
+        machine.record_times()
     with ExitStack() as stack:
         if trace_path:
             try:
@@ -49,6 +62,7 @@ def command(as_object: bool, trace_path: Path | None, verbose: bool, reports: Re
             machine.stopped = "interrupted"
             interrupted = True
         machine.finish()
+        write_timelines(boot, ftrace, perfetto)
     verdict = judge(boot.case.text(), machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):
         pass

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from emu.cli.options import case_options
+from emu.arch.mpidr import hwid
+from emu.cli.options import case_options, make_case
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
-from emu.host.tracing import record_instructions
+from emu.host.tracing import record_instructions, symbol_table
 
 F = TypeVar("F", bound=Callable[..., Any])
 GRAINS = ("instruction", "operation")
@@ -42,8 +43,6 @@ def built(case_options: dict[str, Any], *, instructions: bool) -> Boot:
 
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
-    from emu.cli.options import make_case
-
     case_options["grain"] = case_options.pop("run_grain")
     boot = build(make_case(**case_options), record=True)
     if instructions:
@@ -69,6 +68,42 @@ def open_for_writing(path: Path) -> Any:
     :raises InvalidCase: it cannot be written
     """
     try:
-        return path.open("wb", buffering=0)
+        return path.open("wb", buffering=0)  # so that what was recorded is in the file if the process dies
     except OSError as error:
         raise InvalidCase(f"{path}: {error.strerror}") from None
+
+
+def timeline_options(function: F) -> F:
+    """Add ``--ftrace`` and ``--perfetto``."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    options = (
+        click.option("--ftrace", type=path, metavar="FILE", help="Write text as ftrace has it."),
+        click.option("--perfetto", type=path, metavar="FILE", help="Write a trace for ui.perfetto.dev."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def write_timelines(boot: Boot, ftrace: Path | None, perfetto: Path | None) -> None:
+    """Write what was asked for of a run that recorded times.
+
+    :raises InvalidCase: a file cannot be written
+    """
+    if ftrace is None and perfetto is None:
+        return
+    import json
+
+    from emu.report.ftrace import ftrace_text
+    from emu.report.perfetto import perfetto_json
+    from emu.report.timeline import timeline
+
+    machine = boot.machine
+    found = timeline(machine.trace, symbol_table(boot.guest), len(machine.actors))
+    if ftrace is not None:
+        with open_for_writing(ftrace) as file:
+            file.write("".join(ftrace_text(found)).encode())
+    if perfetto is not None:
+        hwids = [hwid(actor.pe.mpidr) for actor in machine.actors]
+        with open_for_writing(perfetto) as file:
+            file.write(json.dumps(perfetto_json(found, f"emu {boot.case.text()}", hwids)).encode())

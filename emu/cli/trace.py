@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from emu.cli.recording import GRAINS, built, open_for_writing, recorded_case_options, run
+from emu.cli.recording import (
+    GRAINS,
+    built,
+    open_for_writing,
+    recorded_case_options,
+    run,
+    timeline_options,
+    write_timelines,
+)
+from emu.host.build import Boot
 from emu.host.tracing import used_symbols
 
 
@@ -20,7 +29,6 @@ def _options(function: Any) -> Any:
     "-o",
     "--output",
     "path",
-    required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the trace there.",
 )
@@ -31,13 +39,32 @@ def _options(function: Any) -> Any:
     show_default=True,
     help="Record every instruction with its registers, or operations alone.",
 )
+@timeline_options
 @_options
-def command(path: Path, grain: str, **options: Any) -> int:
+def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path | None, **options: Any) -> int:
     """Record the boot of all CPUs of SUBJECT, which is as `emu boot` takes it.
 
     What the run comes to is not judged: status 0 when it was recorded, 125 when it was cut off.
     """
-    boot = built(options, instructions=grain == "instruction")
+    if path is None and ftrace is None and perfetto is None:
+        raise click.UsageError("-o FILE, --ftrace FILE or --perfetto FILE: where is the trace to go?")
+    boot = built(options, instructions=grain == "instruction" and path is not None)
+    if ftrace is not None or perfetto is not None:
+        boot.machine.record_times()
+    interrupted = _record(boot, path)
+    write_timelines(boot, ftrace, perfetto)
+    click.echo(f"case: {boot.case.text()}")
+    if boot.machine.stopped:
+        click.echo(f"stopped: {boot.machine.stopped}")
+    if interrupted:
+        return 130
+    return 125 if boot.machine.stopped else 0
+
+
+def _record(boot: Boot, path: Path | None) -> bool:
+    # Run the machine and write the trace; True when it was interrupted.
+    if path is None:
+        return run(boot)
     trace = boot.machine.trace
     with open_for_writing(path) as file:
         trace.attach(file)
@@ -46,9 +73,4 @@ def command(path: Path, grain: str, **options: Any) -> int:
         size = file.tell()
     instructions = sum(actor.pe.counters.instructions for actor in boot.machine.actors)
     click.echo(f"{path}: {len(boot.machine.actors)} CPUs, {instructions} instructions, {size} bytes")
-    click.echo(f"case: {boot.case.text()}")
-    if boot.machine.stopped:
-        click.echo(f"stopped: {boot.machine.stopped}")
-    if interrupted:
-        return 130
-    return 125 if boot.machine.stopped else 0
+    return interrupted

@@ -23,7 +23,7 @@ _U64 = 2**64 - 1
 _TASK_MAX = 1 << 12  # bytes of a task_struct that somebody may point into
 _COUNTED = ("instructions", "loads", "loads_mmu_off", "stores", "wfe", "calls", "exceptions", "host")
 # What the host notes for the checks, and what every actor has said elsewhere.
-_NOTES = frozenset(
+NOTES = frozenset(
     {
         Kind.REGISTER,
         Kind.LOG,
@@ -182,7 +182,7 @@ def histories(trace: Trace, names: Names, *, instructions: bool) -> dict[int, Hi
     found: dict[int, History] = {}
     tellers: dict[int, _Teller] = {}
     for record, steps in trace.steps_of():
-        if record.kind in _NOTES and not steps:
+        if record.kind in NOTES and not steps:
             continue
         cpu = record.actor
         if cpu not in tellers:
@@ -193,6 +193,12 @@ def histories(trace: Trace, names: Names, *, instructions: bool) -> dict[int, Hi
         else:
             tellers[cpu].record(record)
     return found
+
+
+def tell(record: Record, trace: Trace, names: Names) -> Item:
+    """Return one operation or event in words."""
+    teller = _Teller(record.actor, History(), trace, names, instructions=False)
+    return teller.operation(record) if record.kind in OPERATIONS else teller.event(record)
 
 
 class _Teller:
@@ -285,7 +291,7 @@ class _Teller:
         if kind in OPERATIONS:
             self._count(record)
             if self._names.is_host(record.pc) or not self._instructions:
-                self._history.items.append(self._operation(record))
+                self._history.items.append(self.operation(record))
             elif self._item is not None and kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
                 where = f"[{self._names.pa(record.pa, self._cpu)}]"
                 self._item.effects.append((where, self._names.value(record.value, self._cpu)))
@@ -303,7 +309,7 @@ class _Teller:
         self._last, self._item = None, None
         if kind is Kind.POWER_ON:
             self._pages.clear()
-        self._history.items.append(self._event(record))
+        self._history.items.append(self.event(record))
 
     def _count(self, record: Record) -> None:
         kind, counts = record.kind, self._history.counts
@@ -319,7 +325,7 @@ class _Teller:
         elif kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
             counts["stores"] += 1
 
-    def _operation(self, record: Record) -> Item:
+    def operation(self, record: Record) -> Item:
         kind, names, cpu = record.kind, self._names, self._cpu
         place = names.place(record.pc)
         name = kind.name.lower().replace("_", " ")
@@ -347,7 +353,7 @@ class _Teller:
             )
         return Item(place, what, (kind, what))
 
-    def _event(self, record: Record) -> Item:
+    def event(self, record: Record) -> Item:
         kind, names = record.kind, self._names
         place = names.place(record.pc) if record.pc else "-"
         if kind in (Kind.OUTCOME, Kind.MISUSE, Kind.UNSUPPORTED):

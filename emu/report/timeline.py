@@ -1,0 +1,165 @@
+"""A run along simulated time: what phase each CPU was in, and what happened when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from emu.operation import OPERATIONS, Kind, Record
+from emu.report.history import NOTES, Item, Names, tell
+from emu.trace import SymbolTable, Trace
+
+FIRMWARE = "firmware"
+EARLY = "early boot, MMU off"
+MMU_ON = "MMU on"
+HOST = "secondary_start_kernel"
+BOOT_CPU = "boot CPU"
+ASLEEP = "asleep in WFE"
+IDLE = "idle"
+# What wakes a sleeper: WAKE stands right behind it.
+_WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC, Kind.COPY})
+_MEMORY = frozenset({Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE})
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a CPU was about from ``start`` to ``end``, in simulated ns."""
+
+    cpu: int
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at one moment (ns); ``effects`` of :class:`Item` are in the text."""
+
+    cpu: int
+    ns: int
+    kind: Kind
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What one CPU did to another: a kick and the start, a SEV and the wake-up."""
+
+    name: str
+    from_cpu: int
+    from_ns: int
+    to_cpu: int
+    to_ns: int
+
+
+@dataclass(slots=True)
+class Timeline:
+    """All CPUs; phases of one CPU follow each other, marks are in order of time."""
+
+    cpus: int
+    phases: list[Phase] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
+
+
+def timeline(trace: Trace, symbols: SymbolTable, cpus: int) -> Timeline:
+    """Return the timeline of a trace that has the times of its records."""
+    names = Names(trace, symbols)
+    found = Timeline(cpus)
+    walk = _Walk(found, cpus)
+    for record, ns in _timed(trace):
+        if record.kind is Kind.LOG:
+            found.marks.append(Mark(record.actor, ns, Kind.LOG, "", trace.text_of(record)))
+        elif record.kind not in NOTES:
+            item = tell(record, trace, names)
+            walk.record(record, ns, host=names.is_host(record.pc))
+            found.marks.append(Mark(record.actor, ns, record.kind, item.place, _line(item)))
+    walk.close()
+    found.marks.sort(key=lambda mark: mark.ns)
+    found.phases.sort(key=lambda phase: (phase.cpu, phase.start))
+    return found
+
+
+def _timed(trace: Trace) -> Iterator[tuple[Record, int]]:
+    # Records with the time, which does not go back on any CPU; nobody wakes before who wakes it.
+    latest: dict[int, int] = {}
+    cause = 0
+    assert len(trace.times) == len(trace), "record_times() before the run"
+    for record, ns in zip(trace, trace.times, strict=True):
+        latest[record.actor] = max(ns, latest.get(record.actor, 0), cause if record.kind is Kind.WAKE else 0)
+        if record.kind in _WAKES:
+            cause = latest[record.actor]
+        yield record, latest[record.actor]
+
+
+def _line(item: Item) -> str:
+    signs = ("=", "<-")
+    effects = (f"{name} {value}" if name in signs else f"{name}={value}" for name, value in item.effects)
+    return " ".join([item.text, *effects])
+
+
+def is_memory(mark: Mark) -> bool:
+    """Tell whether a mark is a load, a store or an atomic: the many."""
+    return mark.kind in _MEMORY
+
+
+class _Walk:
+    # Follows the phase of each CPU.
+
+    def __init__(self, found: Timeline, cpus: int) -> None:
+        self._found = found
+        self._now: dict[int, tuple[str, int]] = {0: (BOOT_CPU, 0)}
+        self._last = [0] * cpus
+        self._back: dict[int, str] = {}  # what a sleeper does when it wakes
+        self._caller: tuple[int, int] | None = None  # CPU and time of the firmware call that is going on
+        self._event: tuple[int, int] | None = None
+
+    def _enter(self, cpu: int, name: str, ns: int) -> None:
+        self._leave(cpu, ns)
+        if name:
+            self._now[cpu] = (name, ns)
+
+    def _leave(self, cpu: int, ns: int) -> None:
+        name, start = self._now.pop(cpu, ("", 0))
+        if name:
+            self._found.phases.append(Phase(cpu, name, start, ns))
+
+    def record(self, record: Record, ns: int, *, host: bool) -> None:
+        cpu, kind = record.actor, record.kind
+        self._last[cpu] = max(self._last[cpu], ns)
+        name = self._now.get(cpu, ("", 0))[0]
+        if not name and kind in OPERATIONS:
+            name = FIRMWARE if host else EARLY
+            self._enter(cpu, name, ns)
+        if kind in _WAKES:
+            self._event = (cpu, ns)
+        match kind:
+            case Kind.CALL:
+                self._caller = (cpu, ns)
+            case Kind.RETURN:
+                self._caller = None
+            case Kind.POWER_ON:
+                if self._caller is not None and self._caller[0] != cpu:
+                    self._found.flows.append(Flow("kick", *self._caller, cpu, ns))
+                self._enter(cpu, EARLY, ns)
+            case Kind.MMU if record.value & 1 and name == EARLY:
+                self._enter(cpu, MMU_ON, ns)
+            case Kind.LAND:
+                self._enter(cpu, HOST, ns)
+            case Kind.WFE | Kind.WFI if record.value:
+                self._back[cpu] = name
+                self._enter(cpu, ASLEEP if kind is Kind.WFE else IDLE, ns)
+            case Kind.WAKE:
+                if self._event is not None and self._event[0] != cpu:
+                    self._found.flows.append(Flow("wake", *self._event, cpu, ns))
+                self._enter(cpu, self._back.pop(cpu, EARLY), ns)
+            case Kind.POWER_OFF:
+                self._leave(cpu, ns)
+            case Kind.OUTCOME if cpu:
+                self._enter(cpu, IDLE if name == HOST else "", ns)
+
+    def close(self) -> None:
+        end = max(self._last, default=0)
+        for cpu in list(self._now):
+            self._leave(cpu, end)
