@@ -1,0 +1,244 @@
+"""The debugger's commands, each on a session of a whole boot; going back is tests/spec/test_step.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.case import Case
+from emu.debug.commands import Commands, GoBack, Quit
+from emu.debug.session import Session
+from emu.errors import InvalidCase
+from emu.host.build import build
+
+
+def _commands(subject: str = "v3", **options: object) -> Commands:
+    case = Case(subject, topology=str(options.pop("topology", "flat:4")), grain="instruction")
+    return Commands(Session(build(Case.parse(case.text() + _text(options)))))
+
+
+def _text(options: dict[str, object]) -> str:
+    return "".join(f" {name}={value}" for name, value in options.items())
+
+
+@pytest.fixture
+def commands() -> Commands:
+    return _commands()
+
+
+def test_a_blank_line_and_a_comment_do_nothing(commands: Commands) -> None:
+    assert commands.run("") == commands.run("  # step") == []
+    assert commands.session.position == 0
+
+
+def test_until_stops_at_a_place_whatever_the_mmu_does(commands: Commands) -> None:
+    (line,) = commands.run("until secondary_entry")
+    assert (
+        line.startswith("#") and "CPU1 EL1 MMU off  secondary_entry (asm/boot/secondary_entry.S:15)" in line
+    )
+    (line,) = commands.run("until __secondary_switched")
+    assert "EL1 MMU on  __secondary_switched " in line
+    assert commands.run("info breakpoints") == ["none"]
+
+
+def test_step_lets_the_cpu_do_so_many_instructions(commands: Commands) -> None:
+    commands.run("until secondary_entry")
+    before = commands.session.pe(1).counters.instructions
+    commands.run("step 3")
+    assert commands.session.pe(1).counters.instructions == before + 3
+
+
+def test_a_breakpoint_may_be_for_one_cpu_and_have_a_condition(commands: Commands) -> None:
+    commands.run("break secondary_startup cpu 3")
+    lines = commands.run("continue")
+    assert lines[0] == "breakpoint 1: secondary_startup, CPU3"
+    assert commands.cpu == 3
+    commands.run("delete 1")
+    commands.run("break __secondary_switched if cpu == 2 and x20 == 0xe11")
+    assert commands.run("c")[0] == "breakpoint 2: __secondary_switched, CPU2"
+    assert commands.run("info b") == ["2 break __secondary_switched if cpu == 2 and x20 == 0xe11 (1 hits)"]
+
+
+def test_a_breakpoint_on_a_source_line(commands: Commands) -> None:
+    (line,) = commands.run("break secondary_entry.S:15")
+    assert line.endswith("secondary_entry (asm/boot/secondary_entry.S:15)")
+
+
+def test_toggle_sets_a_breakpoint_here_and_deletes_it(commands: Commands) -> None:
+    commands.run("until secondary_entry")
+    assert commands.run("toggle")[0].startswith("breakpoint 2 at PA 0x")
+    assert commands.run("disas")[5].startswith(">b ")
+    assert commands.run("toggle") == ["breakpoint 2 deleted"]
+
+
+def test_a_watchpoint_says_what_was_done_and_by_whom(commands: Commands) -> None:
+    commands.run("watch cpu_boot_data[3].task")
+    lines = commands.run("c")
+    assert lines[0] == "watchpoint 1: cpu_boot_data[3].task, CPU0"
+    assert "CPU0 stores 0xffff800080400180 to cpu_boot_data[3].task" in lines[1]
+    commands.run("delete")
+    commands.run("watch cpu_boot_data[3].task read")
+    lines = commands.run("c")
+    assert lines[0].endswith("CPU3") and "loads" in lines[1]
+
+
+def test_the_host_s_words_have_names_too(commands: Commands) -> None:
+    commands.run("watch ap_sync_state[2] change")
+    assert "ap_sync_state[2]" in commands.run("c")[0]
+    assert commands.run("x ap_sync_state[2]")[0].endswith("kicked")
+
+
+def test_events_stop_it(commands: Commands) -> None:
+    assert "* mmu" in commands.run("events mmu")
+    (line, where) = commands.run("c")
+    assert line.startswith("CPU1: mmu: init_el1")
+    assert commands.run("events none")[0] == "  exception"
+
+
+def test_leave_crosses_the_loop_of_the_lookup(commands: Commands) -> None:
+    commands.run("until scan cpu 3")
+    lines = commands.run("leave")
+    assert lines[0].startswith("left 0x")
+    assert " found " in lines[1]
+
+
+def test_other_selects_the_cpu_that_acts(commands: Commands) -> None:
+    commands.run("until secondary_startup")
+    before = commands.cpu
+    commands.run("other")
+    assert commands.cpu != before
+
+
+def test_who_wrote_names_cpu_pc_and_line(commands: Commands) -> None:
+    assert commands.run("who-wrote __early_cpu_boot_status[2]")[1] == "  nobody has, since the start"
+    commands.run("c")
+    lines = commands.run("who-wrote cpu_boot_data[2].task")
+    assert lines[0].endswith("is 0xffff800080400100")
+    assert lines[1].split(" stored ")[1] == "0xffff800080400100, before: as at the start"
+    assert "emu/host/" in lines[2]
+
+
+def test_registers_that_changed_are_marked(commands: Commands) -> None:
+    commands.run("until secondary_entry")
+    commands.run("step")
+    marked = [cell for line in commands.run("regs") for cell in line.split("  ") if cell.startswith("*")]
+    assert [cell.split()[0] for cell in marked] == ["*PC"]
+
+
+def test_boot_data_is_decoded_by_field(commands: Commands) -> None:
+    commands.run("c")
+    rows = commands.run("data")
+    assert "cpu_boot_data[2].task         0xffff800080400100  CPU2's idle task" in rows
+    assert "__cpu_logical_map[3]          0x3  CPU3" in rows
+    assert "ap_sync_state[3]              0x5  online" in rows
+    assert commands.run("data logical_map[1]") == ["__cpu_logical_map[1] 0x1  CPU1"]
+
+
+def test_a_failure_s_status_is_decoded() -> None:
+    commands = _commands(fault="2:no-granule")
+    commands.run("c")
+    (line,) = commands.run("data early_cpu_boot_status[2]")
+    assert line == "__early_cpu_boot_status[2] 0x202  stuck in kernel, no granule"
+
+
+def test_findings_change_nothing(commands: Commands) -> None:
+    commands.run("until scan")
+    trace = commands.session.machine.trace
+    before = list(trace.rows()), list(trace.strings)
+    assert any(line.startswith("(arrival) CPU3") for line in commands.run("findings"))
+    assert (list(trace.rows()), list(trace.strings)) == before
+    commands.run("c")
+    assert commands.run("findings") == ["none"]
+
+
+def test_print_evaluates_on_the_selected_cpu(commands: Commands) -> None:
+    commands.run("until secondary_entry")
+    assert commands.run("print cpu + 0x10") == ["0x11 (17)"]
+    assert commands.run("cpu 2")[0].startswith("#")
+    assert commands.run("p cpu") == ["0x2 (2)"]
+
+
+def test_the_lists_have_a_row_for_each_cpu(commands: Commands) -> None:
+    commands.run("until secondary_startup")
+    rows = commands.run("info cpus")
+    assert len(rows) == 5
+    assert rows[2].startswith("* 1   0x1          runs     1  off  secondary_startup (asm/boot/")
+
+
+def test_the_log_and_dmesg_grow(commands: Commands) -> None:
+    assert commands.run("log") == ["nothing yet"]
+    commands.run("c")
+    assert len(commands.run("log 7")) == 7
+    assert commands.run("dmesg")[-1].endswith("CPU: All CPU(s) started at EL1")
+
+
+def test_source_is_shown_of_guest_and_host(commands: Commands) -> None:
+    assert any(line.startswith("> ") and "yield" in line for line in commands.run("list"))
+    commands.run("until secondary_entry")
+    assert any(line.startswith(">   15 ") for line in commands.run("list"))
+
+
+def test_going_back_is_for_the_front_end(commands: Commands) -> None:
+    commands.run("until secondary_entry")
+    position = commands.session.position
+    for line in ("goto 3", "goto #3", "back-op", "rcontinue", "cpu 0", "back 2"):
+        if line.startswith("cpu"):
+            commands.run(line)
+            continue
+        if line == "back-op":
+            commands.run("cpu 0")
+        with pytest.raises(GoBack) as found:
+            commands.run(line)
+        assert found.value.position < position
+    with pytest.raises(Quit):
+        commands.run("quit")
+
+
+def test_the_end_is_said() -> None:
+    commands = _commands(topology="flat:2")
+    assert commands.run("c")[0] == "the end: nobody can go on"
+    assert commands.session.ended
+
+
+def test_every_command_is_in_the_help(commands: Commands) -> None:
+    listed = "\n".join(commands.run("help"))
+    assert all(name in listed for name in commands.names)
+    assert len(commands.run("help step")) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ste", "ste: no such command; did you mean step, stepi?"),
+        ("fly", "fly: no such command; try help"),
+        ("step x", "x: N is a number"),
+        ("step 0", "0: N is at least 1"),
+        ("break", "CPU0 runs a host task: name a place"),
+        ("break nowhere", "nowhere: no symbol nowhere in v3"),
+        ("break nowhere.S:3", "nowhere.S:3: no instruction of the subject is from that line"),
+        ("break secondary_entry cpu 9", "cpu 9: there are 4, from 0 on"),
+        ("break secondary_entry if x0 =", "x0 =: not an expression; such as x0 == 3 and [symbol + 8] != 0"),
+        ("watch", "DATA is missing"),
+        ("watch cpu_boot_data[1].tusk", "cpu_boot_data[1].tusk: cpu_boot_data has task, status"),
+        ("watch cpu_boot_data sometimes", "sometimes: write, read, access or change"),
+        ("watch cpu_boot_data size 0", "size 0: 1..4096 bytes"),
+        ("delete 7", "7: no breakpoint and no watchpoint has that number"),
+        ("events bang", "bang: not one of exception, call, mmu, el, wfe, land, power-on, log, all, none"),
+        ("info", "nothing: breakpoints, cpus or events"),
+        ("cpu 4", "cpu 4: there are 4, from 0 on"),
+        ("others run", "run: schedule, stand, free"),
+        ("x 0x10", "0x10: no memory there"),
+        ("who-wrote 0x10", "0x10: no memory there"),
+        ("goto", "nothing: a position is a number"),
+        ("goto -1", "-1: a position is at least 0"),
+        ("back", "CPU0 has done nothing that could be undone"),
+        ("back-op", "CPU0 has done no operation"),
+        ("finish now", "now: the command takes nothing more"),
+        ("data fruit", "fruit: no shared word has that in its name"),
+        ("help fly", "fly: no such command"),
+        ("print [0]", "[0x0]: no memory there"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(commands: Commands, line: str, message: str) -> None:
+    with pytest.raises(InvalidCase) as error:
+        commands.run(line)
+    assert str(error.value) == message
