@@ -14,6 +14,7 @@ _COMMANDS = {
     "boot": "emu.cli.boot",
     "diff": "emu.cli.diff",
     "fuzz": "emu.cli.fuzz",
+    "gdb": "emu.cli.gdb",
     "info": "emu.cli.info",
     "lookup": "emu.cli.lookup",
     "step": "emu.cli.step",

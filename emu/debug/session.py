@@ -18,8 +18,8 @@ from typing import Any
 
 from emu.actor import Grain, State
 from emu.arch.mpidr import hwid
-from emu.debug.expressions import evaluate
 from emu.debug.edits import Edit
+from emu.debug.expressions import evaluate
 from emu.debug.places import Places
 from emu.debug.timeline import Timeline
 from emu.host.build import Boot
@@ -27,6 +27,7 @@ from emu.operation import OPERATIONS, Kind, Record
 from emu.pe import PE
 
 CHECKPOINT_STEPS = 4096
+LEAVE_STEPS = 1 << 20  # what is kept of them must fit in memory
 _LOOK_STEPS = 1024  # between two looks whether somebody wants to interrupt
 _FORCED = 0x8000  # in the log: not the scheduler's pick
 _CPU_MASK = 0x7FFF
@@ -312,24 +313,29 @@ class Session:
         return self._run(lambda _ran: False, cpu)
 
     def leave_loop(self, cpu: int) -> Stop:
-        """Run ``cpu`` alone, at full speed, until it is out of the innermost loop around its PC."""
+        """Run ``cpu`` alone, at full speed, until it is out of the innermost loop around its PC.
+
+        A loop without an end is left alone after LEAVE_STEPS.
+        """
         pe = self.pe(cpu)
         loop = self.places.loop(pe.pc)
         if loop is None or not self.machine.is_runnable(cpu) or self.machine.actors[cpu].task is not None:
             return Stop("step", cpu, "no loop around the PC")
         first, last, exits = loop
-        before = pe.counters.instructions
-        steps = self.machine.run_alone(cpu, exits)
-        for _ in range(steps):
-            self._cpus.append(cpu | _FORCED)
-            self._pcs.append(0)
-            self._rows.append(len(self.machine.trace))
+        row = len(self.machine.trace)
+        steps = self.machine.run_alone(cpu, exits, LEAVE_STEPS)
+        # What was done on the way belongs to the first step: going there is going to before the loop.
+        self._cpus.extend([cpu | _FORCED] * steps)
+        self._pcs.extend([0] * steps)
+        self._rows.extend([row, *[len(self.machine.trace)] * (steps - 1)][:steps])
         self.position += steps
         self._save()
+        if self.machine.stopped:
+            self.ended = True
+            return Stop("end", cpu, self.machine.stopped)
+        what = "still in" if first <= pe.pc <= last and self.machine.is_runnable(cpu) else "left"
         where = self.places.describe(pe.pc)
-        return Stop(
-            "step", cpu, f"left {first:#x}..{last:#x} after {pe.counters.instructions - before}, at {where}"
-        )
+        return Stop("step", cpu, f"{what} {first:#x}..{last:#x} after {steps} instructions, at {where}")
 
     def run_to(self, position: int) -> Stop:
         """Run to a position, stopping at nothing."""
@@ -461,6 +467,11 @@ class Session:
         return None
 
     # -- backwards --------------------------------------------------------------------------------
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether there are checkpoints."""
+        return self._timeline is not None
 
     def _save(self) -> None:
         if self._timeline is not None:

@@ -1,0 +1,92 @@
+"""``emu gdb``: a boot that gdb debugs."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.cli.options import case_options, make_case
+from emu.debug.gdb.server import Server, listen
+from emu.debug.gdb.symbols import script, symbol_file
+from emu.debug.session import Session
+from emu.debug.timeline import Timeline, with_timeline
+from emu.errors import InvalidCase
+from emu.host.build import build
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("gdb")
+@case_options
+@click.option("--port", type=int, default=1234, show_default=True, help="TCP port; 0: any that is free.")
+@click.option("--listen", "address", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--symbols", type=_PATH, metavar="FILE", help="Write the symbols for gdb there, and keep them.")
+@click.option(
+    "--script", "script_path", type=_PATH, metavar="FILE", help="Write the script for gdb there, and keep it."
+)
+@click.option("--print-script", is_flag=True, help="Print the script for gdb, and end. Needs --symbols.")
+def command(
+    port: int,
+    address: str,
+    symbols: Path | None,
+    script_path: Path | None,
+    print_script: bool,
+    **options: Any,
+) -> int:
+    """Wait for gdb and let it debug the boot of SUBJECT: a thread for each CPU, and reverse execution.
+
+    It runs until gdb kills it, or Ctrl-C. The second line that it prints starts gdb with the symbols at both
+    addresses that code has, before and after the MMU is on.
+    """
+    if print_script and symbols is None:
+        raise InvalidCase("--print-script: needs --symbols FILE, which the script loads")
+    boot = build(replace(make_case(**options), grain="instruction"))
+    subject = boot.guest.subject
+    with ExitStack() as stack:
+        if symbols is None or script_path is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emu-gdb-")))
+            symbols = symbols or folder / "symbols.elf"
+            script_path = script_path or folder / "emu.gdb"
+        symbols = symbols.absolute()
+        _write(symbols, symbol_file(subject))
+        if print_script:
+            click.echo(script(subject, symbols, _join(address, port)), nl=False)
+            return 0
+        listener = stack.enter_context(listen(address, port))
+        place = _join(address, listener.getsockname()[1])
+        _write(script_path, script(subject, symbols, place).encode())
+        click.echo(f"gdb: target remote {place}")
+        click.echo(f"gdb: gdb-multiarch -x {script_path}")
+        _flush()
+
+        def debugger(timeline: Timeline) -> int:
+            try:
+                Server(Session(boot, timeline), listener, timeline.lifeline).run()
+            except KeyboardInterrupt:
+                click.echo("emu: interrupted", err=True)
+                return 130
+            return 0
+
+        return with_timeline(debugger, _flush)
+
+
+def _join(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise InvalidCase(f"{path}: {error.strerror}") from None
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

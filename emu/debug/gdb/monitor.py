@@ -1,0 +1,72 @@
+"""``monitor`` commands: those of :mod:`emu.debug.commands`, for a gdb that keeps what it has read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emu.debug.commands import Commands
+from emu.errors import InvalidCase
+
+_ALSO = {"leave-loop": "leave", "schedule": "others", "position": "where"}
+_FORWARDS = (
+    "step",
+    "s",
+    "stepi",
+    "si",
+    "op",
+    "o",
+    "finish",
+    "fin",
+    "leave",
+    "other",
+    "continue",
+    "c",
+    "until",
+)
+_MOVING = frozenset((*_FORWARDS, "goto", "back", "b-", "back-op", "rcontinue", "rc"))
+_STALE = "gdb still shows what it read before: maintenance flush register-cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One ``monitor`` line: the command as :class:`emu.debug.commands.Commands` has it."""
+
+    word: str
+    rest: str
+
+    @property
+    def moves(self) -> bool:
+        """Whether it can make the machine go on, or back."""
+        return self.word in _MOVING
+
+    @property
+    def text(self) -> str:
+        """The whole line."""
+        return f"{self.word} {self.rest}".strip()
+
+
+def parse(text: str) -> Line:
+    """Return what a ``monitor`` line means; nothing is ``help``."""
+    word, _, rest = text.strip().partition(" ")
+    return Line(_ALSO.get(word, word) or "help", rest.strip())
+
+
+def run(commands: Commands, line: Line) -> list[str]:
+    """Run a line; return what it says.
+
+    :raises InvalidCase: no such command, or it cannot be done
+    :raises emu.debug.commands.GoBack: it needs an earlier position
+    """
+    if line.word in ("quit", "q"):
+        raise InvalidCase("quit: that is gdb's own; kill ends emu gdb, detach leaves it as it is")
+    if line.word in ("delete", "d") and not line.rest:
+        raise InvalidCase("delete: which one? its number (monitor info breakpoints)")
+    said = commands.run(line.text)
+    if line.word in ("help", "h") and not line.rest:
+        said += ["", *(f"{name} is {other}" for name, other in _ALSO.items())]
+    return [*said, _STALE] if line.moves else said
+
+
+def arrived(said: list[str]) -> list[str]:
+    """Return what a command says when it has gone back in time."""
+    return [*said, _STALE]

@@ -1,0 +1,93 @@
+"""Packets of gdb's remote serial protocol: ``$payload#checksum``, out of a stream of bytes and into one.
+
+Source: Debugging with GDB, appendix E (GDB Remote Serial Protocol), "Overview".
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+PACKET_MAX = 1 << 16  # bytes of a payload, escapes counted
+_INTERRUPT = 0x03
+_START, _END, _ESCAPE = ord("$"), ord("#"), ord("}")
+_CHECKSUMS = {text.encode(): n for n in range(256) for text in (f"{n:02x}", f"{n:02X}")}
+_NEEDS_ESCAPE = re.compile(rb"[$#}*]")
+_ESCAPED = re.compile(rb"}(.)", re.DOTALL)
+
+
+class Item(Enum):
+    """What a stream holds."""
+
+    PACKET = "packet"
+    BROKEN = "broken"  # a packet whose checksum is wrong
+    RESEND = "resend"  # a NAK
+    INTERRUPT = "interrupt"
+
+
+class Reader:
+    """Takes packets out of a stream that comes in pieces. Nothing that it is fed makes it fail."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = bytearray(data)
+
+    @property
+    def rest(self) -> bytes:
+        """What has been fed and not been taken yet."""
+        return bytes(self._data)
+
+    def feed(self, data: bytes) -> None:
+        """Add what came in."""
+        self._data += data
+
+    def next(self) -> tuple[Item, bytes] | None:
+        """Return the next item and, of a packet, its payload; None when more must come in first."""
+        data = self._data
+        while data:
+            first = data[0]
+            if first == _START:
+                return self._packet()
+            del data[0]
+            if first == _INTERRUPT:
+                return Item.INTERRUPT, b""
+            if first == ord("-"):
+                return Item.RESEND, b""
+        return None
+
+    def _packet(self) -> tuple[Item, bytes] | None:
+        data = self._data
+        end = data.find(_END, 1)
+        restart = data.find(_START, 1, end if end >= 0 else len(data))
+        if restart > 0:  # a packet that was cut off: no payload holds a bare $
+            del data[:restart]
+            return Item.BROKEN, b""
+        if end < 0 or len(data) < end + 3:
+            if (len(data) if end < 0 else end) > PACKET_MAX:
+                data.clear()
+                return Item.BROKEN, b""
+            return None
+        payload = bytes(data[1:end])
+        written = bytes(data[end + 1 : end + 3])
+        del data[: end + 3]
+        if len(payload) > PACKET_MAX or _CHECKSUMS.get(written) != sum(payload) & 0xFF:
+            return Item.BROKEN, b""
+        if _ESCAPE in payload:
+            payload = _ESCAPED.sub(lambda match: bytes([match[1][0] ^ 0x20]), payload)
+        return Item.PACKET, payload
+
+    def interrupted(self) -> bool:
+        """Take a 0x03 that stands in front of everything; tell whether there was one."""
+        data = self._data
+        while data[:1] == b"+":
+            del data[0]
+        if data[:1] == b"\x03":
+            del data[0]
+            return True
+        return False
+
+
+def encode(payload: bytes) -> bytes:
+    """Return the packet of a payload, with what must be escaped escaped."""
+    if _NEEDS_ESCAPE.search(payload):
+        payload = _NEEDS_ESCAPE.sub(lambda match: bytes([_ESCAPE, match[0][0] ^ 0x20]), payload)
+    return b"$%b#%02x" % (payload, sum(payload) & 0xFF)

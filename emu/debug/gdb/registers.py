@@ -1,0 +1,135 @@
+"""The registers that gdb sees: their description as XML, and their bytes.
+
+Source: Debugging with GDB, appendix G (Target Descriptions), "AArch64 Features".
+"""
+
+from __future__ import annotations
+
+from ctypes import string_at
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.debug.edits import NZCV, PC, SP, Edit
+from emu.engine import Engine
+from emu.pe import PE, SP_EL, XREGS
+
+X29, CPSR = 29, NZCV
+_CORE_BYTES = 33 * 8  # X0..X30, SP and PC lie together
+V0, FPSR, FPCR = 34, 66, 67
+_FIRST_SYSTEM = 68
+_FPCR, _FPSR = (3, 3, 4, 4, 0), (3, 3, 4, 4, 1)
+
+# Beside those of emu.arch.sysreg.
+_MORE: dict[str, Encoding] = {
+    "ELR_EL1": (3, 0, 4, 0, 1),
+    "ESR_EL1": (3, 0, 5, 2, 0),
+    "FAR_EL1": (3, 0, 6, 0, 0),
+    "PAR_EL1": (3, 0, 7, 4, 0),
+    "CURRENTEL": (3, 0, 4, 2, 2),
+    "DAIF": (3, 3, 4, 2, 1),
+    "TPIDR_EL0": (3, 3, 13, 0, 2),
+    "TPIDRRO_EL0": (3, 3, 13, 0, 3),
+    "ELR_EL2": (3, 4, 4, 0, 1),
+    "ESR_EL2": (3, 4, 5, 2, 0),
+    "FAR_EL2": (3, 4, 6, 0, 0),
+    "TTBR0_EL2": (3, 4, 2, 0, 0),
+    "TCR_EL2": (3, 4, 2, 0, 2),
+    "MAIR_EL2": (3, 4, 10, 2, 0),
+    "CNTVOFF_EL2": (3, 4, 14, 0, 3),
+}
+_STACKS = {"SP_EL0": 0, "SP_EL1": 1, "SP_EL2": 2}
+_EL1 = (
+    "SCTLR TTBR0 TTBR1 TCR MAIR VBAR ESR FAR ELR SPSR CPACR CONTEXTIDR TPIDR PAR MPIDR MIDR "
+    "ID_AA64PFR0 ID_AA64MMFR0 ID_AA64MMFR1 ID_AA64MMFR2"
+)
+_EL2 = "HCR SCTLR TTBR0 TCR MAIR VBAR ESR FAR ELR SPSR CPTR TPIDR VMPIDR VPIDR CNTVOFF"
+SYSTEM: tuple[str, ...] = (
+    *(f"{name}_EL1" for name in _EL1.split()),
+    *("TPIDR_EL0", "TPIDRRO_EL0", "SP_EL0", "SP_EL1", "SP_EL2", "CURRENTEL", "DAIF", "CNTFRQ_EL0"),
+    *(f"{name}_EL2" for name in _EL2.split()),
+)
+COUNT = _FIRST_SYSTEM + len(SYSTEM)
+
+_FLAGS = [("SP", 0), ("EL", 2, 3), ("nRW", 4), ("F", 6), ("I", 7), ("A", 8), ("D", 9), ("IL", 20), ("SS", 21)]
+_FLAGS += [("PAN", 22), ("UAO", 23), ("V", 28), ("C", 29), ("Z", 30), ("N", 31)]
+
+
+def target_xml() -> bytes:
+    """Return the target description: core, FPU and system registers, in the order of their numbers."""
+    core = [f'<reg name="x{number}" bitsize="64"/>' for number in range(31)]
+    core += ['<reg name="sp" bitsize="64" type="data_ptr"/>', '<reg name="pc" bitsize="64" type="code_ptr"/>']
+    flags = "".join(f'<field name="{f[0]}" start="{f[1]}" end="{f[-1]}"/>' for f in _FLAGS)
+    core.insert(0, f'<flags id="cpsr_flags" size="4">{flags}</flags>')
+    core.append('<reg name="cpsr" bitsize="32" type="cpsr_flags"/>')
+    parts = (("d", "ieee_double", 2), ("s", "ieee_single", 4), ("h", "uint16", 8), ("b", "uint8", 16))
+    fpu = [f'<vector id="v{name}" type="{kind}" count="{count}"/>' for name, kind, count in parts]
+    fields = "".join(f'<field name="{name}" type="v{name}"/>' for name, _, _ in parts)
+    fpu.append(f'<union id="aarch64v">{fields}<field name="q" type="uint128"/></union>')
+    fpu += [f'<reg name="v{number}" bitsize="128" type="aarch64v"/>' for number in range(32)]
+    fpu += [f'<reg name="{name}" bitsize="32" type="int" group="float"/>' for name in ("fpsr", "fpcr")]
+    system = [
+        f'<reg name="{name}" bitsize="64" type="uint64" group="system" save-restore="no"/>' for name in SYSTEM
+    ]
+    features = (("gnu.gdb.aarch64.core", core), ("gnu.gdb.aarch64.fpu", fpu), ("emu.system", system))
+    body = "".join(f'<feature name="org.{name}">\n{_lines(items)}</feature>\n' for name, items in features)
+    head = '<?xml version="1.0"?>\n<!DOCTYPE target SYSTEM "gdb-target.dtd">\n'
+    return f"{head}<target>\n<architecture>aarch64</architecture>\n{body}</target>\n".encode()
+
+
+def _lines(items: list[str]) -> str:
+    return "".join(f"{item}\n" for item in items)
+
+
+def core(engine: Engine, pe: PE) -> bytes:
+    """Return X0..X30, SP, PC and CPSR, little-endian, one behind the other: what a ``g`` packet has."""
+    return string_at(pe.env.address + XREGS, _CORE_BYTES) + engine.pstate(pe).to_bytes(4, "little")
+
+
+def expedited(pe: PE) -> bytes:
+    """Return what a stop reply tells of the registers, so that gdb need not ask after each step."""
+    at = pe.env.address + XREGS
+    x29, sp, pc = (string_at(at + 8 * number, 8).hex() for number in (X29, SP, PC))
+    return f"1d:{x29};1f:{sp};20:{pc};".encode()
+
+
+def read(engine: Engine, pe: PE, number: int) -> bytes | None:
+    """Return the bytes of register ``number``, little-endian, or None when there is none."""
+    if 0 <= number < CPSR:
+        return string_at(pe.env.address + XREGS + 8 * number, 8)
+    if number == CPSR:
+        return engine.pstate(pe).to_bytes(4, "little")
+    if V0 <= number < FPSR:
+        return engine.vector_register(pe, number - V0).to_bytes(16, "little")
+    if number in (FPSR, FPCR):
+        encoding = _FPSR if number == FPSR else _FPCR
+        return (engine.system_register(pe, encoding) & 0xFFFF_FFFF).to_bytes(4, "little")
+    if _FIRST_SYSTEM <= number < COUNT:
+        return system_register(engine, pe, SYSTEM[number - _FIRST_SYSTEM]).to_bytes(8, "little")
+    return None
+
+
+def system_register(engine: Engine, pe: PE, name: str) -> int:
+    """Return one of :data:`SYSTEM` (u64), as code on that CPU reads it.
+
+    :raises KeyError: it is none of them
+    """
+    if name in _STACKS:
+        banked = _STACKS[name]
+        current = pe.el if pe.env.pstate.value & 1 else 0
+        return pe.sp if banked == current else pe.env.u64(SP_EL + 8 * banked).value
+    known: dict[str, Encoding] = vars(sysreg)
+    encoding = _MORE.get(name) or known[name]
+    value = pe.overrides.get(encoding)
+    if value is None:
+        fixed = {"MPIDR_EL1": pe.mpidr, "MIDR_EL1": pe.midr, "CURRENTEL": pe.el << 2}
+        value = fixed.get(name)
+    return engine.system_register(pe, encoding) if value is None else value
+
+
+def edit(cpu: int, number: int, data: bytes) -> Edit | None:
+    """Return what puts ``data`` into register ``number``; None for one that cannot be written so.
+
+    X0..X30, SP and PC, and of CPSR the flags, can be.
+    """
+    fits = len(data) == (4 if number == CPSR else 8)
+    return Edit(number, data, cpu) if 0 <= number <= CPSR and fits else None

@@ -1,0 +1,504 @@
+"""What each packet asks for, and its answer: a debug session in the words of gdb's protocol.
+
+No sockets here. Going back in time leaves this process: :class:`Journey` is raised for whoever has the
+connection, which takes :class:`State` along and calls :meth:`Stub.arrived` where it ends.
+
+Source: Debugging with GDB, appendix E (GDB Remote Serial Protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from emu.debug.commands import Commands, GoBack, Memory
+from emu.debug.edits import PC
+from emu.debug.gdb import memory, monitor, registers
+from emu.debug.gdb.packets import PACKET_MAX
+from emu.debug.gdb.threads import describe, threads_xml
+from emu.debug.session import Others, Session, Stop
+from emu.errors import EmuError
+
+_OK, _UNKNOWN, _ERROR = b"OK", b"", b"E01"
+_FEATURES = (
+    f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;vContSupported+;"
+    "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;error-message+"
+)
+_BREAKPOINTS = {"0": "swbreak", "1": "hwbreak"}
+_WATCHPOINTS = {"2": ("write", "watch"), "3": ("read", "rwatch"), "4": ("access", "awatch")}
+_THREADS_A_PACKET = 256
+_CONSOLE_BYTES = 2000  # of text in one O packet
+_INSERTED_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """A breakpoint or watchpoint that gdb has put in.
+
+    :ivar kind: the digit behind Z
+    :ivar address: as gdb has it: a VA or a PA
+    :ivar size: bytes; of a breakpoint the kind that gdb says
+    """
+
+    kind: str
+    address: int
+    size: int
+
+
+@dataclass(slots=True)
+class State:
+    """What a connection is in the middle of: it goes along through time."""
+
+    no_ack: bool = False
+    cpu: int = 0  # whose registers and memory are asked for
+    resumed: int = -1  # who is stepped: of an Hc packet; -1: the one above
+    inserted: dict[Inserted, int] = field(default_factory=dict)  # the session's numbers
+    seen: Memory = field(default_factory=lambda: Memory({}))
+    stepped: int = -1  # gdb will step this CPU off an access that is done already
+    last: bytes = b""  # the stop reply that ? repeats
+
+
+class Journey(BaseException):
+    """Raised by :meth:`Stub.answer` when the answer lies in the past.
+
+    :ivar position: where to go
+    :ivar what: what :meth:`Stub.arrived` needs to answer there
+    """
+
+    def __init__(self, position: int, what: Any) -> None:
+        super().__init__(position)
+        self.position = position
+        self.what = what
+
+
+class Stub:
+    """Answers packets about one session.
+
+    :param ended: called when gdb wants the whole thing to end
+    """
+
+    def __init__(self, session: Session, ended: Callable[[], None] = lambda: None) -> None:
+        self.session = session
+        self.state = State(cpu=session.settings.cpu)
+        self._ended = ended
+        self._xml = registers.target_xml()
+        self._threads = b""
+        self._listed = 0  # threads told so far
+        self._console = Commands(session)
+        self._commands: dict[int, Callable[[str], list[bytes]]] = {
+            ord(name[0]): function
+            for name, function in (
+                ("?", self._why),
+                ("g", self._read_registers),
+                ("G", self._write_registers),
+                ("p", self._read_register),
+                ("P", self._write_register),
+                ("m", self._read_memory),
+                ("M", self._write_memory),
+                ("H", self._select),
+                ("T", self._is_alive),
+                ("s", lambda text: self._resume_one(text, step=True)),
+                ("c", lambda text: self._resume_one(text, step=False)),
+                ("S", lambda text: self._resume_one(text.partition(";")[2], step=True)),
+                ("C", lambda text: self._resume_one(text.partition(";")[2], step=False)),
+                ("b", self._back),
+                ("Z", self._insert),
+                ("z", self._remove),
+                ("D", self._detach),
+                ("k", self._kill),
+                ("q", self._query),
+                ("Q", self._set),
+                ("v", self._named),
+            )
+        }
+
+    # -- packets ----------------------------------------------------------------------------------
+
+    def answer(self, packet: bytes) -> list[bytes]:
+        """Return the payloads that answer a packet: none, or some of console output and one answer.
+
+        Whatever the packet holds, an answer is given.
+
+        :raises Journey: the answer lies in the past
+        """
+        if not packet:
+            return [_UNKNOWN]
+        if packet[0] == ord("X"):
+            return self._write_binary(packet)
+        function = self._commands.get(packet[0])
+        if function is None:
+            return [_UNKNOWN]
+        try:
+            return function(packet[1:].decode("latin-1"))
+        except (ValueError, IndexError, OverflowError):
+            return [_ERROR]
+        except EmuError as error:
+            return [f"E.{error}".encode(errors="replace")]
+
+    def gone(self) -> None:
+        """Forget what a client had put in: it has gone, and the machine stays as it is."""
+        for number in self.state.inserted.values():
+            self.session.delete(number)
+        self.state = State(cpu=self.state.cpu)
+
+    def arrived(self, what: Any) -> list[bytes]:
+        """Return the answer that a :class:`Journey` was made for."""
+        kind, stop = what
+        if kind == "monitor":
+            self._console.memory = self.state.seen
+            return [*self.console(monitor.arrived(self._console.arrived(stop))), _OK]
+        if stop.reason == "watchpoint":
+            self.state.stepped = stop.cpu  # gdb steps back over the access, which is undone already
+        return self._stopped(stop)
+
+    @staticmethod
+    def console(lines: list[str]) -> list[bytes]:
+        """Return O packets that let gdb print these lines."""
+        data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        starts = range(0, len(data), _CONSOLE_BYTES)
+        return [b"O" + data[at : at + _CONSOLE_BYTES].hex().encode() for at in starts]
+
+    # -- registers and memory ---------------------------------------------------------------------
+
+    def _read_registers(self, _text: str) -> list[bytes]:
+        session = self.session
+        return [registers.core(session.machine.engine, session.pe(self.state.cpu)).hex().encode()]
+
+    def _write_registers(self, text: str) -> list[bytes]:
+        data = bytes.fromhex(text)
+        for number in range(registers.CPSR):
+            part = data[8 * number : 8 * number + 8]
+            made = registers.edit(self.state.cpu, number, part)
+            if made is not None and part != registers.read(
+                self.session.machine.engine, self.session.pe(self.state.cpu), number
+            ):
+                self.session.edit(made)
+        return [_OK]
+
+    def _read_register(self, text: str) -> list[bytes]:
+        session = self.session
+        data = registers.read(session.machine.engine, session.pe(self.state.cpu), _hex(text))
+        return [_ERROR if data is None else data.hex().encode()]
+
+    def _write_register(self, text: str) -> list[bytes]:
+        number, _, value = text.partition("=")
+        made = registers.edit(self.state.cpu, _hex(number), bytes.fromhex(value))
+        if made is None:
+            return [_ERROR]
+        self.session.edit(made)
+        return [_OK]
+
+    def _read_memory(self, text: str) -> list[bytes]:
+        address, size = _pair(text)
+        data = memory.read(self.session, self.state.cpu, address, min(size, PACKET_MAX // 2 - 8))
+        return [data.hex().encode() if data or not size else _ERROR]
+
+    def _write_memory(self, text: str) -> list[bytes]:
+        where, _, data = text.partition(":")
+        address, size = _pair(where)
+        return self._write(address, size, bytes.fromhex(data))
+
+    def _write_binary(self, packet: bytes) -> list[bytes]:
+        where, _, data = packet[1:].partition(b":")
+        try:
+            address, size = _pair(where.decode("latin-1"))
+        except ValueError:
+            return [_ERROR]
+        return self._write(address, size, data)
+
+    def _write(self, address: int, size: int, data: bytes) -> list[bytes]:
+        fits = len(data) == size and memory.write(self.session, self.state.cpu, address, data)
+        return [_OK if fits else _ERROR]
+
+    # -- threads ----------------------------------------------------------------------------------
+
+    def _select(self, text: str) -> list[bytes]:
+        cpu = self._cpu(text[1:])
+        if text[:1] == "c":
+            self.state.resumed = cpu
+        elif text[:1] == "g":
+            if cpu >= 0:
+                self.state.cpu = self.session.settings.cpu = cpu
+        else:
+            return [_ERROR]
+        return [_OK]
+
+    def _is_alive(self, text: str) -> list[bytes]:
+        return [_OK if self._cpu(text) >= 0 else _ERROR]
+
+    def _cpu(self, text: str) -> int:
+        # The CPU of a thread-id; -1 for any and all. Of a process part there is but one process.
+        if text.startswith("p"):
+            text = text.partition(".")[2] or "-1"
+        if text in ("-1", "0"):
+            return -1
+        cpu = _hex(text) - 1
+        if cpu not in self.session.cpus:
+            raise ValueError(f"thread {text}")
+        return cpu
+
+    # -- going on ---------------------------------------------------------------------------------
+
+    def _resume_one(self, text: str, *, step: bool) -> list[bytes]:
+        cpu = self.state.resumed if self.state.resumed >= 0 else self.state.cpu
+        if text:
+            made = registers.edit(cpu, PC, _hex(text).to_bytes(8, "little"))
+            assert made is not None
+            self.session.edit(made)
+        if step:
+            return self._go(lambda: self.session.step(cpu))
+        return self._go(self.session.go_on)
+
+    def _continue(self, text: str) -> list[bytes]:
+        # vCont: the first action that names a thread is for that one, the one without is for the others.
+        chosen, action, default = -1, "", ""
+        for part in text.split(";"):
+            what, _, thread = part.partition(":")
+            cpu = self._cpu(thread) if thread else -1
+            if not what or what[0] not in "cCsSrt":
+                return [_ERROR]
+            if cpu >= 0 and chosen < 0:
+                chosen, action = cpu, what
+            elif cpu < 0 and not default:
+                default = what
+        if chosen < 0:
+            chosen, action = self.state.cpu, default
+            if action[0] in "cC":
+                return self._go(self.session.go_on)
+        alone = not default
+        session = self.session
+        if action[0] in "sS":
+            if alone and self.state.stepped == chosen:
+                self.state.stepped = -1  # off the access that it has stopped behind
+                return self._stopped(Stop("step", chosen))
+            return self._go(lambda: session.step(chosen), alone)
+        if action[0] == "r":
+            first, last = (_hex(number) for number in action[1:].split(","))
+            return self._go(lambda: self._step_range(chosen, first, last), alone)
+        if action[0] == "t":
+            return [_OK]
+        return self._go(lambda: session.go_on(chosen if alone else -1), alone)
+
+    def _step_range(self, cpu: int, first: int, last: int) -> Stop:
+        # Step until the PC is outside of [first, last).
+        pe = self.session.pe(cpu)
+        while True:
+            stop = self.session.step(cpu)
+            if (
+                stop.reason != "step"
+                or not first <= pe.pc < last
+                or not self.session.machine.is_runnable(cpu)
+            ):
+                return stop
+            if self.session.interrupted():
+                return Stop("interrupt", cpu)
+
+    def _go(self, run: Callable[[], Stop], alone: bool = False) -> list[bytes]:
+        self.state.stepped = -1
+        if not alone:
+            return self._stopped(run())
+        settings = self.session.settings
+        others, settings.others = settings.others, Others.STAND
+        try:
+            stop = run()
+        finally:
+            self.session.settings.others = others
+        return self._stopped(stop)
+
+    def _back(self, text: str) -> list[bytes]:
+        session, state = self.session, self.state
+        cpu = state.resumed if state.resumed >= 0 else state.cpu
+        if text == "s":
+            if state.stepped >= 0:
+                stop = Stop("step", state.stepped)
+                state.stepped = -1
+                return self._stopped(stop)
+            position = session.before(cpu)
+            if position is None:
+                return self._stopped(Stop("start", cpu))
+            raise Journey(position, ("stop", Stop("step", cpu)))
+        if text == "c":
+            position, stop = session.back_to_stop()
+            state.stepped = -1
+            if position == session.position:
+                return self._stopped(stop)
+            raise Journey(position, ("stop", stop))
+        return [_UNKNOWN]
+
+    def _stopped(self, stop: Stop) -> list[bytes]:
+        # The stop reply, with what gdb cannot know by itself in front of it.
+        state, said = self.state, ""
+        state.cpu = self.session.settings.cpu = stop.cpu
+        why = b""
+        if stop.reason == "breakpoint":
+            mine = self._inserted_at(self.session.pe(stop.cpu).pc)
+            if mine is not None:
+                why = f"{_BREAKPOINTS[mine.kind]}:;".encode()
+            else:  # the session's own, or gdb's at the instruction's other address: gdb takes it for a signal
+                said = f"breakpoint at {stop.text}"
+        elif stop.reason == "watchpoint":
+            mine = self._inserted(stop.number)
+            if mine is None:
+                said = f"watchpoint {stop.number}, {stop.text}"
+            else:
+                why = f"{_WATCHPOINTS[mine.kind][1]}:{mine.address:x};".encode()
+                state.stepped = stop.cpu  # a gdb for AArch64 steps off the access before it looks
+        elif stop.reason == "end":
+            said, why = stop.text, b"replaylog:end;"
+        elif stop.reason == "start":
+            why = b"replaylog:begin;"
+        elif stop.text and stop.reason != "interrupt":
+            said = stop.text
+        signal = b"T02" if stop.reason == "interrupt" else b"T05"
+        pe = self.session.pe(stop.cpu)
+        state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, registers.expedited(pe))
+        return [*self.console([said]), state.last] if said else [state.last]
+
+    def _inserted(self, number: int) -> Inserted | None:
+        return next((mine for mine, made in self.state.inserted.items() if made == number), None)
+
+    def _inserted_at(self, pc: int) -> Inserted | None:
+        breakpoints = (mine for mine in self.state.inserted if mine.kind in _BREAKPOINTS)
+        return next((mine for mine in breakpoints if mine.address == pc), None)
+
+    def _why(self, _text: str) -> list[bytes]:
+        return [self.state.last] if self.state.last else self._stopped(Stop("step", self.state.cpu))
+
+    # -- breakpoints ------------------------------------------------------------------------------
+
+    def _insert(self, text: str) -> list[bytes]:
+        mine = _inserted(text)
+        if mine is None:
+            return [_UNKNOWN]
+        session, inserted = self.session, self.state.inserted
+        if mine in inserted:
+            return [_OK]
+        if len(inserted) >= _INSERTED_MAX:
+            return [_ERROR]
+        if mine.kind in _BREAKPOINTS:
+            number = session.add_breakpoint(f"{mine.address:#x}").number
+        else:
+            pa = memory.pa_of(session, self.state.cpu, mine.address)
+            if pa is None:
+                return [_ERROR]
+            access = _WATCHPOINTS[mine.kind][0]
+            number = session.add_watchpoint(f"{pa:#x}", max(mine.size, 1), access=access).number
+        inserted[mine] = number
+        return [_OK]
+
+    def _remove(self, text: str) -> list[bytes]:
+        mine = _inserted(text)
+        if mine is None:
+            return [_UNKNOWN]
+        number = self.state.inserted.pop(mine, None)
+        if number is not None:
+            self.session.delete(number)
+        return [_OK]
+
+    # -- the rest ---------------------------------------------------------------------------------
+
+    def _detach(self, _text: str) -> list[bytes]:
+        no_ack = self.state.no_ack
+        self.gone()
+        self.state.no_ack = no_ack
+        return [_OK]
+
+    def _kill(self, _text: str) -> list[bytes]:
+        self._ended()
+        return []
+
+    def _query(self, text: str) -> list[bytes]:
+        name, _, rest = text.partition(":")
+        if name == "Supported":
+            return [_FEATURES.encode()]
+        if name == "Xfer":
+            return self._transfer(rest)
+        if name == "C":
+            return [b"QC%x" % (self.state.cpu + 1)]
+        if name in ("fThreadInfo", "sThreadInfo"):
+            return self._thread_ids(first=name[0] == "f")
+        if name == "Attached":
+            return [b"1"]
+        if name == "Symbol":
+            return [_OK]
+        if text.startswith("ThreadExtraInfo,"):
+            cpu = self._cpu(text.partition(",")[2])
+            return [describe(self.session, max(cpu, 0)).encode().hex().encode()]
+        if text.startswith("Rcmd,"):
+            return self._monitor(bytes.fromhex(text[5:]).decode(errors="replace"))
+        return [_UNKNOWN]
+
+    def _monitor(self, text: str) -> list[bytes]:
+        session, commands = self.session, self._console
+        session.settings.cpu = self.state.cpu
+        commands.memory = self.state.seen
+        try:
+            said = monitor.run(commands, monitor.parse(text))
+        except GoBack as back:
+            self.state.seen = commands.memory
+            raise Journey(back.position, ("monitor", back.stop)) from None
+        except EmuError as error:
+            said = [str(error)]
+        self.state.seen = commands.memory
+        return [*self.console(said), _OK]
+
+    def _thread_ids(self, *, first: bool) -> list[bytes]:
+        self._listed = 0 if first else self._listed
+        some = list(self.session.cpus)[self._listed : self._listed + _THREADS_A_PACKET]
+        self._listed += len(some)
+        return [b"m" + b",".join(b"%x" % (cpu + 1) for cpu in some) if some else b"l"]
+
+    def _transfer(self, text: str) -> list[bytes]:
+        what, verb, annex, place = text.split(":")
+        if verb != "read":
+            return [_UNKNOWN]
+        offset, size = _pair(place)
+        if what == "features":
+            if annex != "target.xml":
+                return [b"E00"]
+            data = self._xml
+        elif what == "threads":
+            if not offset:
+                self._threads = threads_xml(self.session)
+            data = self._threads
+        else:
+            return [_UNKNOWN]
+        part = data[offset : offset + min(size, PACKET_MAX // 2)]
+        return [(b"m" if offset + len(part) < len(data) else b"l") + part]
+
+    def _set(self, text: str) -> list[bytes]:
+        if text == "StartNoAckMode":
+            self.state.no_ack = True
+            return [_OK]
+        return [_UNKNOWN]
+
+    def _named(self, text: str) -> list[bytes]:
+        if text == "Cont?":
+            return [b"vCont;c;C;s;S;t;r"]
+        if text.startswith("Cont;"):
+            return self._continue(text[5:])
+        if text.startswith("Kill;"):
+            self._ended()
+            return [_OK]
+        return [_UNKNOWN]
+
+
+def _inserted(text: str) -> Inserted | None:
+    # What a Z or z packet names; None for a kind that is none.
+    kind, address, size = text.partition(";")[0].split(",")
+    if kind not in _BREAKPOINTS and kind not in _WATCHPOINTS:
+        return None
+    return Inserted(kind, _hex(address), min(_hex(size), PACKET_MAX))
+
+
+def _hex(text: str) -> int:
+    # A number of 64 bits; int() would take signs and underscores.
+    if not text.isalnum() or len(text) > 16:
+        raise ValueError(text)
+    return int(text, 16)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, second = text.split(",")
+    return _hex(first), _hex(second)
