@@ -105,7 +105,7 @@ def diff_text(diff: Diff) -> Iterator[str]:
     yield from _wrapped("+++ ", _short(diff.b, diff.a))
     for group in _groups(diff):
         yield ""
-        yield from _hunk(group, "instruction" if diff.instructions else "operation")
+        yield from _hunk(group)
     yield ""
     yield from _summary(diff)
     yield ""
@@ -161,13 +161,13 @@ def _spread(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}..{high}"
 
 
-def _hunk(group: Sequence[CpuDiff], unit: str) -> Iterator[str]:
+def _hunk(group: Sequence[CpuDiff]) -> Iterator[str]:
     shown = group[0]
     first = shown.first
     assert first is not None
     who = cpu_ranges([cpu.cpu for cpu in group])
     after = _spread([cpu.first or 0 for cpu in group])
-    alike = f"alike for {after} {unit}{'' if after == '1' else 's'}" if after != "0" else "nothing alike"
+    alike = f"alike for {after} step{'' if after == '1' else 's'}" if after != "0" else "nothing alike"
     yield from _wrapped("@@ ", f"{who}: {alike}" + (f"; CPU{shown.cpu} is shown" if len(group) > 1 else ""))
     a, b = shown.a.items, shown.b.items
     start = max(first - _BEFORE, 0)
@@ -248,7 +248,10 @@ def _place_width(items: Sequence[Item]) -> int:
 
 
 def _line(mark: str, item: Item, width: int) -> str:
-    place = item.place if len(item.place) <= width else item.place[: width - 2] + ".."
+    place = item.place
+    if len(place) > width:
+        name, plus, offset = place.partition("+")
+        place = name[: width - len(plus + offset) - 2] + ".." + plus + offset
     return _cut(f"{mark} {place:<{width}}  {item.text}")
 
 

@@ -2,8 +2,8 @@
 
 A line is ``%16s-%-7d [%03d] %5s %5lu.%09lu: event: text``: task and PID, CPU, flags, simulated seconds
 (kernel/trace, trace_print_context(); nanoseconds as ``trace-cmd report -t`` has them). A CPU is the task
-CPU<n> with PID n + 1. Phases are the marks ``B|pid|name`` and ``E|pid`` that atrace writes, everything else is
-``I|pid|text``; Perfetto reads both.
+CPU<n> with PID n + 1. Phases are the marks ``B|pid|name`` and ``E|pid`` that atrace writes, everything else
+is ``I|pid|text``; Perfetto reads both.
 """
 
 from __future__ import annotations

@@ -1,0 +1,153 @@
+"""Alignment of two runs: what is no difference, what is, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from emu.case import Case
+from emu.host.build import Boot, build
+from emu.host.tracing import record_instructions, symbol_table
+from emu.operation import Kind
+from emu.report.diff import WIDTH, Diff, Run, compare, cpu_ranges, diff_json, diff_text
+from emu.report.history import Item, Names, histories
+
+DESIGNS = ("mainline", "rfc", "v2", "v3", "context-id")
+
+
+def boot_of(case: Case) -> Boot:
+    boot = build(case, record=True)
+    record_instructions(boot)
+    boot.machine.run()
+    boot.machine.finish()
+    return boot
+
+
+def run_of(case: Case) -> Run:
+    boot = boot_of(case)
+    return Run(boot.machine.trace, symbol_table(boot.guest))
+
+
+def diff_of(a: str | Case, b: str | Case, *, instructions: bool = True, cpus: int = 4) -> Diff:
+    cases = (Case(x, topology=f"flat:{cpus}") if isinstance(x, str) else x for x in (a, b))
+    return compare(*(run_of(case) for case in cases), instructions=instructions)
+
+
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_run_is_the_same_as_itself(design: str, instructions: bool) -> None:
+    diff = diff_of(design, design, instructions=instructions)
+    assert diff.same
+    assert len(diff.cpus) == 4
+    assert list(diff_text(diff))[-1] == "same: 4 CPUs"
+
+
+@pytest.mark.parametrize("scheduler", ["random:1", "random:2", "timed"])
+def test_another_order_of_cpus_is_no_difference(scheduler: str) -> None:
+    """Each CPU is compared with itself, wherever the others are."""
+    case = Case("mainline", topology="flat:4")
+    assert diff_of(case, replace(case, scheduler=scheduler)).same
+
+
+def test_other_addresses_of_the_same_symbols_are_no_difference() -> None:
+    """A larger NR_CPUS moves all data behind v3's tables: page tables, stacks, tasks."""
+    small = Case("v3", topology="flat:4", nr_cpus=4)
+    one, other = boot_of(small), boot_of(replace(small, nr_cpus=512))
+    assert one.guest.subject.va("idmap_pg_dir") != other.guest.subject.va("idmap_pg_dir")
+    assert one.guest.idle[1].stack_low != other.guest.idle[1].stack_low
+    runs = [Run(boot.machine.trace, symbol_table(boot.guest)) for boot in (one, other)]
+    assert compare(*runs, instructions=False).same
+    found = compare(*runs, instructions=True)
+    texts = {item.text for cpu in found.cpus for side in (cpu.a, cpu.b) if (item := cpu.item(side))}
+    assert texts == {"cmp x19, #4", "cmp x19, #0x200"}, "NR_CPUS itself, in the bound of the look-up"
+
+
+def test_the_first_difference_of_mainline_and_v3_is_the_lookup() -> None:
+    diff = diff_of("mainline", "v3")
+    for cpu in diff.cpus[1:]:
+        one, other = cpu.item(cpu.a), cpu.item(cpu.b)
+        assert one is not None
+        assert other is not None
+        assert (other.place, other.text) == ("find", "mrs x0, mpidr_el1")
+        assert one.text == "bl __cpu_secondary_check52bitva"
+    assert len({cpu.place for cpu in diff.cpus[1:]}) == 1
+
+
+def test_a_register_that_differs_is_named() -> None:
+    """One CPU's feature register: the same code sees another value."""
+    case = Case("v3", topology="flat:3")
+    diff = diff_of(case, replace(case, fault="1:no-52bit-va"))
+    (cpu,) = [cpu for cpu in diff.cpus if cpu.cpu == 1]
+    one, other = cpu.item(cpu.a), cpu.item(cpu.b)
+    assert one is not None
+    assert other is not None
+    assert one.text == other.text == "mrs x0, id_aa64mmfr2_el1"
+    assert (one.effects, other.effects) == ([("x0", "0x10000")], [("x0", "0x0")])
+    lines = list(diff_text(diff))
+    assert any(line.startswith("- ") and line.endswith("; x0 = 0x10000") for line in lines)
+    assert any(line.startswith("+ ") and line.endswith("; x0 = 0x0") for line in lines)
+
+
+@pytest.mark.parametrize("el", [1, 2])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_counts_are_those_of_the_machine(design: str, el: int) -> None:
+    """What the summary counts from the trace, the engine has counted as it ran."""
+    boot = boot_of(Case(design, topology="flat:4", el=el))
+    trace = boot.machine.trace
+    found = histories(trace, Names(trace, symbol_table(boot.guest)), instructions=True)
+    for cpu, actor in enumerate(boot.machine.actors):
+        counters, counts = actor.pe.counters, found[cpu].counts
+        assert counts["instructions"] == counters.instructions
+        assert (counts["loads"], counts["stores"]) == (counters.loads, counters.stores)
+        assert counts["loads_mmu_off"] == counters.loads_mmu_off
+        own = sum(r.actor == cpu and r.kind is Kind.EXCEPTION and r.value >> 26 == 0x16 for r in trace)
+        assert counts["calls"] + own == counters.calls, "an HVC to the kernel's own EL2 is an exception"
+        assert counts["wfe"] == counters.wfe_sleeps
+        assert counts["exceptions"] == counters.exceptions
+
+
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize("a", DESIGNS)
+@pytest.mark.parametrize("b", DESIGNS)
+def test_text_fits_into_mail(a: str, b: str, instructions: bool) -> None:
+    lines = list(diff_text(diff_of(a, b, instructions=instructions)))
+    assert max(map(len, lines)) <= WIDTH
+    assert all(line == line.rstrip() and line.isascii() for line in lines)
+    assert lines[0].startswith(f"--- {a} ")
+
+
+def test_more_cpus_on_one_side() -> None:
+    case = Case("mainline", topology="flat:2")
+    diff = diff_of(case, replace(case, topology="flat:4"))
+    assert [cpu.first for cpu in diff.cpus[2:]] == [0, 0]
+    text = "\n".join(diff_text(diff))
+    assert "- (nothing more)" in text
+    assert "CPU2..CPU3" in text
+
+
+def test_json_has_both_sides_of_each_cpu() -> None:
+    found = diff_json(diff_of("mainline", "v3"))
+    assert (found["same"], found["grain"]) == (False, "instruction")
+    assert [cpu["cpu"] for cpu in found["cpus"]] == [0, 1, 2, 3]
+    first = found["cpus"][1]["first"]
+    assert first["b"]["at"] == "find"
+    assert found["cpus"][1]["a"]["instructions"] != found["cpus"][1]["b"]["instructions"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"),
+    [([0], "CPU0"), ([1, 2, 3], "CPU1..CPU3"), ([0, 2, 3, 7], "CPU0, CPU2..CPU3, CPU7")],
+)
+def test_cpu_ranges(cpus: list[int], text: str) -> None:
+    assert cpu_ranges(cpus) == text
+
+
+def test_a_register_that_had_the_value_already_is_no_difference() -> None:
+    """Only one side changes it, both have it."""
+    one = Item("f", "cmp x0, #0", (1,), [("nzcv", "0110")], True)
+    other = Item("f", "cmp x0, #0", (1,), [], True, lambda name: "0110" if name == "nzcv" else None)
+    assert one.same_as(other)
+    assert other.same_as(one)
+    other.after = lambda _name: "1000"
+    assert not one.same_as(other)
