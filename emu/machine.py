@@ -277,9 +277,10 @@ class Machine:
         self.engine.record_store = self._record
         self.engine.observe_memory()
 
-    def run_alone(self, cpu: int, exits: Iterable[int]) -> int:
+    def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
 
+        :param instructions: at most so many
         :return: instructions retired
         """
         actor, engine = self.actors[cpu], self.engine
@@ -290,7 +291,7 @@ class Machine:
             engine.break_at(va)
         self._current = cpu
         before = actor.pe.counters.instructions
-        stop = engine.run(actor.pe, max(1, self.instructions_max - self._begun))
+        stop = engine.run(actor.pe, max(1, min(instructions, self.instructions_max - self._begun)))
         retired = actor.pe.counters.instructions - before
         self._begun += retired
         spent = self.latency.of(actor.pe.counters)
@@ -299,9 +300,9 @@ class Machine:
         self.now = max(self.now, actor.time)
         for va in places:
             engine.unbreak(va)
-        if stop.__class__ is StepLimit:
+        if self._begun >= self.instructions_max:
             self._limit()
-        elif not (isinstance(stop, Reached) and stop.va in places):
+        if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
             self._handle(cpu, actor, stop)
         return retired
 

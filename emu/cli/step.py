@@ -35,7 +35,7 @@ def command(script: str | None, **options: Any) -> int:
     if script is not None:
         return run_script(case, read_script(script), "standard input" if script == "-" else script)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise InvalidCase("emu step: not a terminal; give --script FILE, or --script - for standard input")
+        raise InvalidCase("step: not a terminal; give --script FILE, or --script - for standard input")
     from emu.debug.tui import run
 
     return run(case)
@@ -143,8 +143,8 @@ def _verdict(session: Session, commands: Commands) -> int:
     boot, verdict = session.boot, commands.view.findings()
     for found in verdict.findings:
         click.echo(f"finding ({found.oracle}): {found.message}")
-    name = verdict_name(boot, verdict)
-    click.echo(f"{name}: {len(verdict.findings)} findings")
+    count = len(verdict.findings)
+    click.echo(f"{verdict_name(boot, verdict)}: {count} finding{'' if count == 1 else 's'}")
     click.echo(f"case: {boot.case.text()}")
     if verdict.findings:
         return 1
