@@ -236,7 +236,7 @@ _JUMPS = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 6)), min_size=1
 def test_a_boot_that_is_travelled_in_is_the_boot(
     straight: tuple[Records, int, Path], jumps: list[Any]
 ) -> None:
-    """Jumps to anywhere and steps in between, then to the end: each record of the trace is as ``emu boot`` has it.
+    """Jumps to anywhere and steps in between, then to the end: the trace is as ``emu boot`` has it.
 
     Registers, states, event registers, boot data and time at a position are what they were there before.
     """
