@@ -175,7 +175,8 @@ def test_everything_fits_into_80_by_24() -> None:
         for row in ("keys0", "keys1"):
             assert len(str(app.query_one(f"#{row}", Static).render())) <= 80
         code, registers = app._panes["code"].region, app._panes["registers"].region
-        assert code.width >= 50 and code.height >= 10
+        assert code.width >= 50
+        assert code.height >= 10
         assert registers.right == 80
 
     drive(run)
