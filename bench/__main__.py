@@ -19,6 +19,7 @@ from bench.process import KERNEL_VARIABLE
 from bench.qemu import cold_boot_612_128
 from bench.rates import instruction_grain, operation_grain, per_secondary_612
 from bench.result import HEADER, Broken, Result, Skipped
+from bench.tracing import trace_registers
 
 # The long one comes last. Each takes (rounds, quick).
 BENCHMARKS: tuple[Callable[[int, bool], Iterator[Result]], ...] = (
@@ -27,6 +28,7 @@ BENCHMARKS: tuple[Callable[[int, bool], Iterator[Result]], ...] = (
     operation_grain,
     instruction_grain,
     rfc_4096,
+    trace_registers,
     lookup_256,
     lookup_shapes,
     cold_boot_612_128,
