@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boots import cold_boot_612_8, rfc_4096
+from bench.gdb import gdb_raw, gdb_stepi
 from bench.lookups import lookup_256, lookup_shapes
 from bench.process import KERNEL_VARIABLE
 from bench.qemu import cold_boot_612_128
@@ -31,6 +32,8 @@ BENCHMARKS: tuple[Callable[[int, bool], Iterator[Result]], ...] = (
     trace_registers,
     lookup_256,
     lookup_shapes,
+    gdb_raw,
+    gdb_stepi,
     cold_boot_612_128,
 )
 _ROUNDS, _ROUNDS_QUICK = 5, 3

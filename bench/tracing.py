@@ -24,9 +24,9 @@ _QEMU_SECONDS = 2.0
 _QEMU_START_MAX = 20.0
 _ENTRY = b"\nTrace "  # each instruction begins so, but for the first
 _NOTE = (
-    "both write all registers at each instruction. emu records every secondary of the boot, its operations too, "
-    "and the host's; QEMU the primary's start. Time of emu: what it takes to run and record guest code, packed "
-    "and written; .run is all of machine.run(), with the C side that is played in Python"
+    "both write all registers at each instruction. emu records every secondary of the boot, its operations "
+    "too, and the host's; QEMU the primary's start. Time of emu: what it takes to run and record guest code, "
+    "packed and written; .run is all of machine.run(), with the C side that is played in Python"
 )
 
 
@@ -64,9 +64,8 @@ def _qemu(image: str, log: Path) -> tuple[float, float]:
     command += ["-display", "none", "-monitor", "none", "-serial", "none", "-nic", "none"]
     log.unlink(missing_ok=True)
     start = time.perf_counter()
-    child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
     try:
         while not (log.exists() and log.stat().st_size):
             if child.poll() is not None or time.perf_counter() - start > _QEMU_START_MAX:
@@ -78,8 +77,6 @@ def _qemu(image: str, log: Path) -> tuple[float, float]:
     finally:
         child.kill()
         child.wait()
-        if child.stderr is not None:
-            child.stderr.close()
     count = at = 0
     with log.open("rb") as file:
         while at < size and (data := file.read(min(1 << 24, size - at))):
