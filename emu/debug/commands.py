@@ -14,7 +14,7 @@ from emu.debug.session import Event, Others, Session, Stop
 from emu.debug.sources import source
 from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
-from emu.operation import OPERATIONS
+from emu.operation import OPERATIONS, Record
 
 _CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
 _SIZE_AT_END = re.compile(r"\s+size\s+(\d+)$")
@@ -565,11 +565,22 @@ def _who_wrote(self: Commands, text: str) -> list[str]:
             rows.append("  nobody has, since the start" if before is None else "  nobody before that")
             break
         before, record = found
-        earlier = session.last_write(pa, size, before)
-        was = f"{earlier[1].value:#x}" if earlier else "as at the start"
-        rows.append(f"  #{before} CPU{record.actor} stored {record.value:#x}, before: {was}")
+        to = "" if (record.pa, record.size) == (pa, size) else f" to {self.view.data_name(record.pa)}"
+        was = _was(self, before, record)
+        rows.append(f"  #{before} CPU{record.actor} stored {record.value:#x}{to}, before: {was}")
         rows.append(f"    at {self.view.place_of(record.pc)}, PC {_pc(self, record.pc)}")
     return rows
+
+
+def _was(self: Commands, position: int, record: Record) -> str:
+    # What the bytes held that a store has written.
+    found = self.session.last_write(record.pa, record.size, position)
+    if found is None:
+        return "as at the start"
+    earlier = found[1]
+    if earlier.pa > record.pa or earlier.pa + earlier.size < record.pa + record.size:
+        return f"partly {earlier.value:#x}"
+    return f"{earlier.value >> 8 * (record.pa - earlier.pa) & (1 << 8 * record.size) - 1:#x}"
 
 
 def _pc(self: Commands, pc: int) -> str:

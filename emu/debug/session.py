@@ -27,6 +27,7 @@ from emu.operation import OPERATIONS, Kind, Record
 from emu.pe import PE
 
 CHECKPOINT_STEPS = 4096
+NEAR_STEPS = 256  # before where a travel ends there is a checkpoint
 LEAVE_STEPS = 1 << 20  # what is kept of them must fit in memory
 _LOOK_STEPS = 1024  # between two looks whether somebody wants to interrupt
 _FORCED = 0x8000  # in the log: not the scheduler's pick
@@ -497,6 +498,9 @@ class Session:
         settings, payload = packed
         self.settings = settings
         self.ended = False
+        if target - self.position > 2 * NEAR_STEPS:  # whoever goes back once will go back again
+            self.run_to(target - NEAR_STEPS)
+            self._save()
         self.run_to(target)
         self._edit_again()
         for watch in settings.watchpoints.values():

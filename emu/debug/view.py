@@ -134,7 +134,9 @@ class View:
         pa = session.places.pa(pc)
         word = session.places.word(pa)
         line_of = session.boot.guest.subject.lines.at(pa)
-        text = _TARGET.sub(self._named, disassemble(word, session.places.va(pc))) if word is not None else ""
+        text = disassemble(word, session.places.va(pc)) if word is not None else ""
+        if not text.startswith("adrp"):  # a page, not a place
+            text = _TARGET.sub(self._named, text)
         file, number = line_of or ("", 0)
         return Place(session.places.describe(pc), file, number, text)
 
@@ -245,8 +247,8 @@ class View:
             case Kind.BARRIER:
                 return disassemble(value, 0)
             case Kind.CACHE:
-                name = disassemble(value & ~0x1F | 31, 0).split(",")[0]
-                return f"{name} {self.data_name(self.session.places.pa(record.pa))}"
+                name, has_address, _ = disassemble(value, 0).partition(",")
+                return f"{name} {self.data_name(self.session.places.pa(record.pa))}" if has_address else name
             case Kind.WFE:
                 return "wfe, sleeps" if value else "wfe, goes on"
             case Kind.CALL:
