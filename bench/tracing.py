@@ -1,6 +1,7 @@
 """Every instruction with all registers, written to a file: emu against QEMU's ``-d exec,cpu``.
 
-``python -m bench.tracing IMAGE CPUS FILE`` is the process that one sample measures; it prints a JSON object.
+``python -m bench.tracing primary|secondaries IMAGE N FILE`` is the process that one sample measures: N
+instructions of the primary, or N CPUs; it prints a JSON object.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ from typing import Any
 from bench.process import kernel, run_python
 from bench.qemu import PROGRAM
 from bench.result import Broken, Result, Skipped
+from emu.case import Case
+from emu.host.build import build, load, make_setting
+from emu.host.kernel import LoadedKernel
+from emu.host.tracing import record_instructions, used_symbols
+from emu.stops import STEP_LIMIT
 
 CPUS = 128
+INSTRUCTIONS = 500_000
 _QEMU_SECONDS = 2.0
 _QEMU_START_MAX = 20.0
 _ENTRY = b"\nTrace "  # each instruction begins so, but for the first
 _NOTE = (
-    "both write all registers at each instruction. emu records every secondary of the boot, its operations "
-    "too, and the host's; QEMU the primary's start. Time of emu: what it takes to run and record guest code, "
-    "packed and written; .run is all of machine.run(), with the C side that is played in Python"
+    "both run the primary from the Image's first byte and write all registers at each instruction; "
+    ".smp is the guest code of all secondaries, with the operations of all CPUs and the host; .smp_run is the "
+    "whole of that run, with the C side that is played in Python"
 )
 
 
@@ -35,26 +42,33 @@ def trace_registers(rounds: int, quick: bool) -> Iterator[Result]:
     image = kernel()
     if not shutil.which(PROGRAM):
         raise Skipped(f"{PROGRAM}: not found (Debian: qemu-system-arm)")
-    ours: list[dict[str, Any]] = []
+    runs: dict[str, list[dict[str, Any]]] = {"primary": [], "secondaries": []}
     theirs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(1 if quick else rounds):
             theirs.append(_qemu(image, Path(folder) / "qemu.log"))
-            path = Path(folder) / "emu.trace"
-            ours.append(json.loads(run_python("-m", "bench.tracing", image, str(CPUS), str(path)).stdout))
-    rates = tuple(run["instructions"] / run["seconds"] for run in ours)
-    whole = tuple(run["instructions"] / run["seconds_run"] for run in ours)
+            for what, number in (("primary", INSTRUCTIONS), ("secondaries", CPUS)):
+                path = str(Path(folder) / "emu.trace")
+                done = run_python("-m", "bench.tracing", what, image, str(number), path)
+                runs[what].append(json.loads(done.stdout))
+
+    def rates(what: str, seconds: str = "seconds") -> tuple[float, ...]:
+        return tuple(run["instructions"] / run[seconds] for run in runs[what])
+
+    def sizes(what: str) -> tuple[float, ...]:
+        return tuple(run["bytes"] / run["instructions"] for run in runs[what])
+
     peer = tuple(rate for rate, _ in theirs)
-    ratios = tuple(a / b for a, b in zip(rates, peer, strict=True))
-    facts = {"cpus": CPUS, "instructions": ours[0]["instructions"]}
+    ratios = tuple(a / b for a, b in zip(rates("primary"), peer, strict=True))
+    facts = {"cpus": CPUS, "instructions": INSTRUCTIONS}
     yield Result("trace_registers", "times", ratios, at_least=2, note=_NOTE, facts=facts)
-    yield Result("trace_registers.emu", "/s", rates)
-    yield Result("trace_registers.run", "/s", whole)
+    yield Result("trace_registers.emu", "/s", rates("primary"))
     yield Result("trace_registers.qemu", "/s", peer)
-    yield Result(
-        "trace_registers.bytes", "B", tuple(run["bytes"] / run["instructions"] for run in ours), at_most=20
-    )
-    yield Result("trace_registers.qemu_bytes", "B", tuple(size for _, size in theirs))
+    yield Result("trace_registers.smp", "/s", rates("secondaries"))
+    yield Result("trace_registers.smp_run", "/s", rates("secondaries", "seconds_run"))
+    yield Result("trace_bytes", "B", sizes("primary"), at_most=20)
+    yield Result("trace_bytes.smp", "B", sizes("secondaries"), at_most=20)
+    yield Result("trace_bytes.qemu", "B", tuple(size for _, size in theirs))
 
 
 def _qemu(image: str, log: Path) -> tuple[float, float]:
@@ -86,12 +100,35 @@ def _qemu(image: str, log: Path) -> tuple[float, float]:
     return count / seconds, size / count
 
 
-def record(image: str, cpus: int, path: Path) -> dict[str, Any]:
-    """Record the boot of ``cpus`` CPUs; time the guest's code, and all of the run."""
-    from emu.case import Case
-    from emu.host.build import build
-    from emu.host.tracing import record_instructions, used_symbols
+def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
+    """Record so many instructions of the primary, from the Image's first byte on."""
+    case = Case(image, topology="flat:1")
+    loaded = load(make_setting(case))
+    assert isinstance(loaded, LoadedKernel)
+    boot = build(case)  # boots it once; then once more, in memory as the loader left it
+    machine, engine, subject = boot.machine, boot.machine.engine, boot.guest.subject
+    for segment in subject.segments:
+        machine.memory.write_bytes(segment.pa, segment.data + bytes(segment.size - len(segment.data)))
+    engine.forget_code()
+    pe = machine.actors[0].pe
+    engine.reset(pe, machine.entry_el, subject.pa("_text"), loaded.around.dtb_pa)
+    pe.x[1:4] = [0, 0, 0]
+    record_instructions(boot)
+    engine.observe_memory()
+    machine.trace.turn(0)
+    with path.open("wb", buffering=0) as file:
+        machine.trace.attach(file)
+        start = time.perf_counter()
+        stop = engine.run(pe, instructions)
+        machine.trace.flush()
+        seconds = time.perf_counter() - start
+    assert stop == STEP_LIMIT, f"{stop} at {pe.pc:#x}"
+    assert pe.counters.instructions == instructions
+    return {"instructions": instructions, "seconds": seconds, "bytes": path.stat().st_size}
 
+
+def record_secondaries(image: str, cpus: int, path: Path) -> dict[str, Any]:
+    """Record the boot of ``cpus`` CPUs; time the guest's code, and all of the run."""
     boot = build(Case(image, topology=f"flat:{cpus}"), record=True)
     record_instructions(boot)
     machine, engine = boot.machine, boot.machine.engine
@@ -129,4 +166,5 @@ def record(image: str, cpus: int, path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(record(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))
+    record = record_primary if sys.argv[1] == "primary" else record_secondaries
+    print(json.dumps(record(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))))

@@ -184,6 +184,12 @@ HEADER = MAGIC + struct.pack("<HI", VERSION, 0)
         (MAGIC + struct.pack("<HI", 3, 0), "version 3: this emu reads versions 1 and 2"),
         (MAGIC + struct.pack("<HI", VERSION, 5) + b"abc", "cut off in its case text"),
         (HEADER + b"\x06\0\0\0\0", "tag 6"),
+        (HEADER + b"\x03\x01\0\0\0\0", "cut off in its head"),
+        (HEADER + b"\x03\x02\0\0\0\x01\0", "cut off in its 1 groups"),
+        (HEADER + b"\x03\x08\0\0\0\x01\0\0\0\x01\0\0\0", "0 bytes: 1 rows have 266"),
+        (HEADER + b"\x03\x08\0\0\0\x01\0\0\0\xff\xff\xff\xff", "rows: too many"),
+        (HEADER + b"\x04\x05\0\0\0abcde", "tag 4 of 5 bytes"),
+        (HEADER + b"\x05\x05\0\0\0abcde", "tag 5 of 5 bytes"),
         (HEADER + b"\x01\x04\0\0\0abcd", "chunk at 0xe"),
         (
             HEADER + struct.pack("<BI", 1, len(zlib.compress(bytes(27)))) + zlib.compress(bytes(27)),
