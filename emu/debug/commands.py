@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.debug.session import Event, Others, Session, Stop
-from emu.debug.sources import source
+from emu.debug.sources import read_source
 from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS, Record
@@ -540,7 +540,7 @@ def _disas(self: Commands, text: str) -> list[str]:
 def _list(self: Commands, text: str) -> list[str]:
     _none(text)
     place = self.view.place(self.cpu)
-    lines = source(place.file)
+    lines = read_source(self.view.path(place))
     if not lines:
         raise InvalidCase(f"{place.source or place.name or 'off'}: no source; try disas")
     first = max(1, place.line - _LIST_LINES)

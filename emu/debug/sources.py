@@ -1,18 +1,30 @@
-"""The text of source files, by the names that records and assemblers give them."""
+"""The text of source files, by the names that records, assemblers and compilers give them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from emu.subject.fragment import asm_dir
 
 
-@cache
-def source(file: str) -> list[str]:
-    """Return the lines of a source file; nothing when it is not to be had."""
+def find_source(file: str, folders: Sequence[Path] = ()) -> Path | None:
+    """Return where a source file is, or None.
+
+    :param folders: where to look besides the current folder, that of emu, and that of asm/
+    """
     package = Path(__file__).resolve().parent.parent
-    for path in (Path(file), package.parent / file, asm_dir().parent / file):
+    for path in (Path(file), package.parent / file, asm_dir().parent / file, *(at / file for at in folders)):
         if file and path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return []
+            return path
+    return None
+
+
+@cache
+def read_source(path: str) -> list[str]:
+    """Return the lines of a source file; nothing for no path, or for one that cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if path else []
+    except OSError:
+        return []

@@ -13,6 +13,7 @@ from emu.actor import State, function_name, location
 from emu.arch import psci, sysreg
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
+from emu.debug.sources import find_source
 from emu.operation import OPERATIONS, Kind, Record
 from emu.oracles import judge
 from emu.report.disassembly import disassemble
@@ -139,6 +140,11 @@ class View:
             text = _TARGET.sub(self._named, text)
         file, number = line_of or ("", 0)
         return Place(session.places.describe(pc), file, number, text)
+
+    def path(self, place: Place) -> str:
+        """Return where the source of a place is, or nothing."""
+        found = find_source(place.file, self.session.boot.guest.subject.lines.folders)
+        return str(found.absolute()) if found else ""
 
     def _named(self, match: re.Match[str]) -> str:
         # An address in an instruction as symbol+offset.
@@ -321,6 +327,7 @@ class View:
             "cpus": [asdict(self.cpu(each)) for each in session.cpus],
             "registers": {} if silent else self.registers(cpu),
             "place": asdict(place),
+            "path": self.path(place),
             "code": [] if silent else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
             "marked": [list(at) for at in marked if at],
             "operations": self.operations(operations),

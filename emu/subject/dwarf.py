@@ -1,7 +1,10 @@
 """Source lines of a vmlinux: .debug_line, by pyelftools, one compilation unit at a time and when asked.
 
 A kernel has thousands of units, whose line programs take seconds altogether; .debug_aranges says which of
-them an address is in.
+them an address is in. What the kernel has in .idmap.text, all that runs before the MMU is on, has no lines:
+the source does not mark that section as code, and GNU as numbers the lines of code alone.
+
+pyelftools raises whatever comes up on a file that is not what it says: such a file has no lines.
 
 :source: DWARF Debugging Information Format, versions 4 and 5, sections 6.1.2 and 6.2
 """
@@ -9,11 +12,11 @@ them an address is in.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
 from emu.subject.lines import Lines
@@ -30,20 +33,16 @@ class DwarfLines(Lines):
 
     def __init__(self, path: Path, va_offset: int) -> None:
         super().__init__({})
+        self.folders = (path.resolve().parent,)
         self._path = path
         self._va_offset = va_offset
         self._units: dict[int, list[_Row]] = {}  # by offset of the unit
 
     def at(self, pa: int) -> tuple[str, int] | None:
         """Return the file and line of the instruction at ``pa``, or None."""
-        dwarf = self._dwarf
-        if dwarf is None:
-            return None
         va = (pa + self._va_offset) % 2**64
-        offset = self._aranges.cu_offset_at_addr(va) if self._aranges else None
-        if offset is None:
-            return None
-        for first, behind, file, line in self._rows(offset):
+        offset = self._unit_of(va)
+        for first, behind, file, line in self._rows(offset) if offset is not None else ():
             if first <= va < behind:
                 return file, line
         return None
@@ -53,8 +52,6 @@ class DwarfLines(Lines):
 
         Units are asked by their own name first; a header is looked for in all of them.
         """
-        if self._dwarf is None:
-            return None
         named = [offset for offset, name in self._names if _is_same(name, file)]
         for offset in named or [offset for offset, _name in self._names]:
             found = [
@@ -77,30 +74,37 @@ class DwarfLines(Lines):
             if elf.get_section_by_name(".debug_line") is None:
                 return None
             return elf.get_dwarf_info(relocate_dwarf_sections=False)
-        except (OSError, ELFError):
+        except Exception:
             return None
 
     @cached_property
     def _aranges(self) -> Any:
-        return self._dwarf.get_aranges()
+        with suppress(Exception):
+            return self._dwarf.get_aranges() if self._dwarf is not None else None
+        return None
+
+    def _unit_of(self, va: int) -> int | None:
+        aranges = self._aranges
+        offset: int | None = aranges.cu_offset_at_addr(va) if aranges and aranges.entries else None
+        return offset
 
     @cached_property
     def _names(self) -> list[tuple[int, str]]:
         # (offset, source file) of every unit.
-        found = []
-        for unit in self._dwarf.iter_CUs():
-            name = unit.get_top_DIE().attributes.get("DW_AT_name")
-            if name is not None:
-                found.append((unit.cu_offset, _text(name.value)))
+        found: list[tuple[int, str]] = []
+        with suppress(Exception):
+            for unit in self._dwarf.iter_CUs() if self._dwarf is not None else ():
+                name = unit.get_top_DIE().attributes.get("DW_AT_name")
+                if name is not None:
+                    found.append((unit.cu_offset, _text(name.value)))
         return found
 
     def _rows(self, offset: int) -> list[_Row]:
         if offset not in self._units:
-            unit = self._dwarf.get_CU_at(offset)
-            try:
+            self._units[offset] = []
+            with suppress(Exception):
+                unit = self._dwarf.get_CU_at(offset)
                 self._units[offset] = sorted(_rows(self._dwarf.line_program_for_CU(unit)))
-            except (DWARFError, ELFError, IndexError, ValueError):  # damaged: a unit without lines
-                self._units[offset] = []
         return self._units[offset]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 Places = Mapping[int, tuple[str, int]]
 
@@ -13,6 +13,8 @@ class Lines:
 
     :param places: the lines, or what makes them when they are asked for the first time: most runs never ask
     """
+
+    folders: tuple[Path, ...] = ()  # what relative names of files may be relative to, beside the obvious
 
     def __init__(self, places: Places | Callable[[], Places]) -> None:
         self._source = places

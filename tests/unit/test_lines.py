@@ -137,3 +137,18 @@ def test_a_vmlinux_without_line_tables_has_no_lines(tmp_path: Path) -> None:
         assert lines.at(IMAGE_PA) is None
         assert lines.find("head.S", 1) is None
     assert not DwarfLines(tmp_path / "gone", VA_OFFSET)
+
+
+@needs_gnu
+def test_damaged_line_tables_are_none(vmlinux: Path) -> None:
+    """Whatever byte is wrong, a question has an answer."""
+    good = vmlinux.read_bytes()
+    starts = [good.find(b".debug_line"), 64, len(good) // 2, len(good) - 600]
+    for start in starts:
+        for at in range(start, start + 240, 7):
+            damaged = bytearray(good)
+            damaged[at] ^= 0xFF
+            vmlinux.write_bytes(damaged)
+            lines = DwarfLines(vmlinux, VA_OFFSET)
+            lines.at(IMAGE_PA)
+            lines.find("head.S", 4)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from emu.debug.sources import source
+from emu.debug.sources import read_source
 from emu.debug.view import flags
 
 View = Mapping[str, Any]
@@ -51,7 +51,7 @@ def _mode(cpu: Mapping[str, Any]) -> str:
 def code(view: View, as_source: bool, width: int) -> tuple[Text, int, str]:
     """Return the code, the row of the PC in it, and a title."""
     place = view["place"]
-    lines = source(place["file"]) if as_source else []
+    lines = read_source(view["path"]) if as_source else []
     if lines:
         here = int(place["line"]) - 1
         return _source(lines, here, view), here, f"{_line(place)}: {place['text']}".rstrip(" :")
