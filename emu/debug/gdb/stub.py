@@ -22,9 +22,12 @@ from emu.errors import EmuError
 
 _OK, _UNKNOWN, _ERROR = b"OK", b"", b"E01"
 _FEATURES = (
-    f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;vContSupported+;"
+    f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;vContSupported+;"
     "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;error-message+"
 )
+# gdb reads the whole object after each step, so with more CPUs than this it is not offered: gdb asks for a
+# list of numbers then, and for names when it shows them.
+_NAMED_MAX = 16
 _BREAKPOINTS = {"0": "swbreak", "1": "hwbreak"}
 _WATCHPOINTS = {"2": ("write", "watch"), "3": ("read", "rwatch"), "4": ("access", "awatch")}
 _THREADS_A_PACKET = 256
@@ -411,7 +414,8 @@ class Stub:
     def _query(self, text: str) -> list[bytes]:
         name, _, rest = text.partition(":")
         if name == "Supported":
-            return [_FEATURES.encode()]
+            named = ";qXfer:threads:read+" if len(self.session.cpus) <= _NAMED_MAX else ""
+            return [f"{_FEATURES}{named}".encode()]
         if name == "Xfer":
             return self._transfer(rest)
         if name == "C":

@@ -1,0 +1,181 @@
+"""Single steps from gdb, and from a bare client of its protocol: emu next to QEMU's gdbstub.
+
+Server and client are pinned to one CPU, because two processes in ping-pong on two CPUs measure the waking of
+the CPUs. Both servers step the same loop of :file:`bench/stepped.S`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.process import ROOT
+from bench.qemu import PROGRAM
+from bench.result import Broken, Result, Skipped
+from emu.subject import Subject
+from emu.subject.fragment import load_source
+
+GDB = "gdb-multiarch"
+_TEXT = Path(__file__).with_name("stepped.S")
+_ACCELERATORS = ("tcg,thread=single", "tcg,thread=multi")
+_STEPS, _STEPS_RAW = 2000, 10_000
+_SECONDS_MAX = 120
+_SCRIPT = """
+set pagination off
+set confirm off
+set architecture aarch64
+target remote 127.0.0.1:{port}
+hbreak *{pc:#x}
+continue
+delete
+python
+import time
+def rate(times, command):
+    start = time.perf_counter()
+    for _ in range(times):
+        gdb.execute(command, to_string=True)
+    return times / (time.perf_counter() - start)
+rate(100, "stepi")
+print("RATE", rate({steps}, "stepi"))
+end
+kill
+"""
+_NOTE = "both sides on one CPU; of 8 CPUs the others are switched off, or host code that waits"
+
+
+def gdb_stepi(rounds: int, quick: bool) -> Iterator[Result]:
+    """``stepi`` of gdb-multiarch with 1 and 8 CPUs: how many times more of them emu does in a second."""
+    _needs(GDB, "gdb-multiarch")
+    for cpus, least in ((1, 1.8), (8, 3.0)):
+        yield from _side_by_side(f"gdb_stepi_{cpus}", cpus, least, rounds, quick, _gdb)
+
+
+def gdb_raw(rounds: int, quick: bool) -> Iterator[Result]:
+    """``s`` packets of a client that does nothing else."""
+    for cpus, least in ((1, 4.0), (8, None)):
+        yield from _side_by_side(f"gdb_raw_{cpus}", cpus, least, rounds, quick, _raw)
+
+
+Measure = Callable[[int, int], float]  # port, PC to step from; steps a second
+
+
+def _side_by_side(
+    name: str, cpus: int, least: float | None, rounds: int, quick: bool, measure: Measure
+) -> Iterator[Result]:
+    _needs(PROGRAM, "qemu-system-arm")
+    subject = load_source(_TEXT, nr_cpus=8)
+    trials = {accelerator: _of_qemu(subject, cpus, accelerator, measure) for accelerator in _ACCELERATORS}
+    best = max(trials, key=lambda accelerator: trials[accelerator])
+    theirs: list[float] = []
+    ours: list[float] = []
+    for _ in range(1 if quick else rounds):  # in turn, so that a slow minute of the machine slows both
+        theirs.append(_of_qemu(subject, cpus, best, measure))
+        ours.append(_of_emu(subject, cpus, measure))
+    ratios = tuple(emu / qemu for emu, qemu in zip(ours, theirs, strict=True))
+    facts = {"accelerator": best, "trials": trials}
+    yield Result(name, "times", ratios, at_least=least, note=_NOTE, facts=facts)
+    yield Result(f"{name}.qemu", "/s", tuple(theirs), note=f"-accel {best}")
+    yield Result(f"{name}.emu", "/s", tuple(ours))
+    if cpus > 1:
+        samples = tuple(_of_emu(subject, cpus, measure, all_run=True) for _ in ours)
+        yield Result(f"{name}.emu_all_run", "/s", samples, note="every other CPU does a step at each")
+
+
+def _needs(program: str, package: str) -> None:
+    if not shutil.which(program):
+        raise Skipped(f"{program}: not found (Debian: {package})")
+
+
+def _pin() -> None:
+    # Server and client on the last of the CPUs that we may use.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _raw(port: int, pc: int) -> float:
+    command = [sys.executable, "-m", "bench.gdb_client", str(port), str(pc), str(_STEPS_RAW)]
+    return float(json.loads(_run(command)))
+
+
+def _gdb(port: int, pc: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "steps.gdb"
+        script.write_text(_SCRIPT.format(port=port, pc=pc, steps=_STEPS))
+        out = _run([GDB, "-nx", "-batch", "-x", str(script)])
+    rates = [line.split()[1] for line in out.splitlines() if line.startswith("RATE")]
+    if not rates:
+        raise Broken(f"{GDB}: {out.strip().splitlines()[-1:]}")
+    return float(rates[0])
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS_MAX, preexec_fn=_pin, check=False
+    )
+    if done.returncode:
+        raise Broken(f"{command[0]}: status {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def _of_emu(subject: Subject, cpus: int, measure: Measure, *, all_run: bool = False) -> float:
+    # With one CPU to step there are two: the boot CPU, which is host code, waits for it.
+    command = [sys.executable, "-m", "emu", "gdb", str(_TEXT), "--cpus", str(max(cpus, 2)), "--port", "0"]
+    command += ["--bringup", "parallel" if all_run else "serial"]
+    with _server(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline().decode()
+        if not line.startswith("gdb: target remote"):
+            raise Broken(f"emu gdb: {line.strip() or 'said nothing'}")
+        return measure(int(line.rsplit(":", 1)[1]), subject.pa("step_loop"))
+
+
+def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) -> float:
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        image = Path(folder) / "stepped.bin"
+        (segment,) = subject.segments
+        image.write_bytes(segment.data)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        command = [PROGRAM, "-machine", "virt", "-cpu", "cortex-a72", "-smp", str(cpus), "-m", "256"]
+        command += ["-display", "none", "-serial", "none", "-monitor", "none", "-nic", "none", "-S"]
+        command += ["-accel", accelerator, "-gdb", f"tcp:127.0.0.1:{port}"]
+        command += ["-device", f"loader,file={image},addr={segment.pa:#x},force-raw=on"]
+        command += ["-device", f"loader,addr={subject.pa('secondary_entry'):#x},cpu-num=0"]
+        with _server(command, stdout=subprocess.DEVNULL):
+            _wait_for(port)
+            return measure(port, subject.pa("step_loop"))
+
+
+@contextmanager
+def _server(command: list[str], stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    server = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL, preexec_fn=_pin
+    )
+    try:
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
+
+
+def _wait_for(port: int) -> None:
+    # QEMU takes one client, so it is not asked by connecting: it listens when the port is in the table.
+    wanted = f"0100007F:{port:04X}"
+    for _ in range(200):
+        with open("/proc/net/tcp") as table:
+            if any(wanted == line.split()[1] and line.split()[3] == "0A" for line in table):
+                return
+        time.sleep(0.05)
+    raise Broken(f"{PROGRAM}: does not listen at port {port}")
