@@ -32,8 +32,8 @@ _QEMU_START_MAX = 20.0
 _ENTRY = b"\nTrace "  # each instruction begins so, but for the first
 _NOTE = (
     "both run the primary from the Image's first byte and write all registers at each instruction; "
-    ".smp is the guest code of all secondaries, with the operations of all CPUs and the host; .smp_run is the "
-    "whole of that run, with the C side that is played in Python"
+    ".smp is the guest code of all secondaries, with the operations of all CPUs and the host; .smp_run is "
+    "the whole of that run, with the C side that is played in Python"
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
-from emu.arch import a64, sysreg
+from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.arch.psci import Function
 from emu.instructions import Step
@@ -271,7 +271,7 @@ class _Teller:
             item = Item(place, self._text(word, step.pc), (_shape(word, self._pages),), is_instruction=True)
             if a64.classify(word) is Class.MSR:
                 value = step.x[word & 31] if word & 31 != 31 else 0
-                name = sysreg.name(a64.system_register(word)).lower()
+                name = item.text.removeprefix("msr ").partition(",")[0]
                 item.effects.append((name, self._names.value(value, self._cpu)))
         self._history.items.append(item)
         self._last, self._item = step, item
