@@ -335,7 +335,10 @@ def _use(trace: Trace, tag: int, chunk: bytes) -> None:
             unpack(chunk)
         trace._bodies.append((tag, chunk))
     elif tag == 5 and len(chunk) > _SYMBOLS.size:
-        text = zlib.decompressobj().decompress(chunk[_SYMBOLS.size :], _RECORDS_BYTES_MAX)
+        stream = zlib.decompressobj()
+        text = stream.decompress(chunk[_SYMBOLS.size :], _RECORDS_BYTES_MAX)
+        if not stream.eof:
+            raise ValueError("symbols that do not end")
         offset, start, end, linear = _SYMBOLS.unpack_from(chunk)
         trace.symbols = SymbolTable(offset, start, end, linear, text)
     else:

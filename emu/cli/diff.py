@@ -15,6 +15,7 @@ from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
 from emu.host.tracing import symbol_table
 from emu.report.diff import Run, compare, diff_json, diff_text
+from emu.subject.symbols import Symbols
 from emu.trace import MAGIC, read_trace
 
 
@@ -55,6 +56,8 @@ def _run_of(name: str, options: dict[str, Any], instructions: bool) -> Run:
     # A trace as it was recorded; anything else is run.
     if _is_trace(Path(name)):
         trace = read_trace(Path(name))
+        if trace.symbols:
+            Symbols.parse(trace.symbols.text, name)  # or it is damaged
         return Run(trace, trace.symbols or _symbols_of_case(name, trace.case))
     is_subject = name in DESIGNS or Path(name).exists() or "=" not in name
     options |= {"subject": name if is_subject else None, "case_text": None if is_subject else name}
