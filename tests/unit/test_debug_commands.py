@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emu.case import Case
@@ -241,3 +243,9 @@ def test_what_cannot_be_done_is_one_line(commands: Commands, line: str, message:
     with pytest.raises(InvalidCase) as error:
         commands.run(line)
     assert str(error.value) == message
+
+
+def test_every_command_is_in_the_documentation(commands: Commands) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "stepping.md").read_text()
+    missing = [name for name in commands.names if f"`{name}`" not in text and f"`{name} " not in text]
+    assert not missing

@@ -71,7 +71,7 @@ def visible(app: StepApp) -> list[str]:
 
 def test_it_opens_on_the_boot_cpu_with_the_source_of_what_it_does() -> None:
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
-        assert "#0 CPU0 host boot_cpu  the start" in text(app, "title")
+        assert "#0 CPU0 host the start" in text(app, "title")
         assert "def boot_cpu(" in text(app, "code")
         assert ">0   0x0      host" in text(app, "cpus")
 

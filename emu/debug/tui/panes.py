@@ -35,9 +35,7 @@ def title(answer: Mapping[str, Any], case: str, busy: str) -> Text:
     elif answer["error"]:
         text.append(answer["error"], "bold red")
     else:
-        place = cpu["place"]["name"]
-        why = "; ".join(stop["why"]) or _PLAIN.get(stop["reason"], "")
-        text.append("  ".join(filter(None, (place, why))))
+        text.append("; ".join(stop["why"]) or _PLAIN.get(stop["reason"], "") or cpu["place"]["name"])
     return text
 
 
@@ -132,6 +130,7 @@ def operations(view: View) -> Text:
         number, _, rest = line.partition(" ")
         text.append(f"{number} ", _NUMBER)
         text.append(rest + "\n", "" if rest.startswith(mine) else _FAINT)
+    text.rstrip()
     return text
 
 
@@ -145,6 +144,7 @@ def data(view: View, before: View | None) -> Text:
         text.append(f"{datum['name']:<{width}} ", _FAINT)
         text.append(f"{datum['value']:#x} ", _CHANGED if is_new else "")
         text.append(f" {datum['meaning']}\n", "italic")
+    text.rstrip()
     return text
 
 
