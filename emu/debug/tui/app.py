@@ -266,7 +266,8 @@ class StepApp(App[int]):
         self._fill("log", panes.operations(view), len(view["operations"]))
         self._fill("data", panes.data(view, self.before))
         self._fill("stops", panes.stops(view))
-        self._fill("output", Text("\n".join(self.output), no_wrap=False), len(self.output))
+        self._fill("output", Text("\n".join(self.output)))
+        self.call_after_refresh(shown["output"].scroll_end, animate=False)
 
     def _fill(self, name: str, text: Text, row: int | None = None) -> None:
         # Put text into a pane; with a row, so that it is seen, in the middle if it can be.

@@ -17,6 +17,7 @@ _STATES = {"runs": "green", "host": "cyan", "wfe": "yellow", "ended": "red", "of
 # Registers in the order in which they are looked at; the rest follow.
 _FIRST = ("PC", "SP", "NZCV", "EL")
 _SHORT = {"SP_EL0": "SPEL0", "VBAR_EL2": "VBAR2", "TPIDR_EL2": "TPDR2"}
+_SUBJECT = 16  # columns of its name in the header
 CELL = 23  # columns that a register takes
 
 
@@ -25,7 +26,8 @@ def title(answer: Mapping[str, Any], case: str, busy: str) -> Text:
     view, stop = answer["view"], answer["stop"]
     cpu = view["cpus"][view["cpu"]]
     text = Text(" ")
-    text.append(f"{case.split(' ', 1)[0].rpartition('/')[2]} ", "bold")
+    subject = case.split(" ", 1)[0].rpartition("/")[2]
+    text.append(f"{subject if len(subject) <= _SUBJECT else subject[: _SUBJECT - 1] + '…'} ", "bold")
     text.append(f"#{view['position']} ", "bold yellow")
     text.append(f"CPU{cpu['cpu']} {_mode(cpu)} ", "bold green")
     if view["others"] != "schedule":
@@ -44,6 +46,14 @@ _PLAIN = {"start": "the start", "end": "the end"}
 
 def _mode(cpu: Mapping[str, Any]) -> str:
     return f"EL{cpu['el']} MMU {'on' if cpu['mmu'] else 'off'}" if cpu["el"] >= 0 else str(cpu["state"])
+
+
+def _cut(name: str, width: int) -> str:
+    # A name, or its beginning and its offset when it is longer.
+    if len(name) <= width:
+        return name
+    symbol, plus, offset = name.rpartition("+")
+    return f"{(symbol or name)[: width - 1 - len(plus + offset) * bool(symbol)]}…{(plus + offset) if symbol else ''}"
 
 
 def code(view: View, as_source: bool, width: int) -> tuple[Text, int, str]:
@@ -80,7 +90,7 @@ def _disassembly(view: View, columns: int) -> Text:
     for line in view["code"]:
         text.append("b" if line["breakpoint"] else " ", _STOP)
         text.append(f"{line['address'] & 0xFFFFFFFF:08x} ", _NUMBER)
-        text.append(f"{line['name'][-width:]:<{width}} ", _FAINT if not line["here"] else _HERE)
+        text.append(f"{_cut(line['name'], width):<{width}} ", _FAINT if not line["here"] else _HERE)
         text.append(line["text"] + "\n", _HERE if line["here"] else "")
     return text
 
