@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# What a test says does not depend on how busy the machine is.
+settings.register_profile("emu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("emu")
 
 _HOW = {
     "EMU_KERNEL_612": "Debian's linux-image-6.12*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 612",
