@@ -53,7 +53,9 @@ def _cut(name: str, width: int) -> str:
     if len(name) <= width:
         return name
     symbol, plus, offset = name.rpartition("+")
-    return f"{(symbol or name)[: width - 1 - len(plus + offset) * bool(symbol)]}…{(plus + offset) if symbol else ''}"
+    if not symbol:
+        return f"{name[: width - 1]}…"
+    return f"{symbol[: width - len(offset) - 2]}…{plus}{offset}"
 
 
 def code(view: View, as_source: bool, width: int) -> tuple[Text, int, str]:
