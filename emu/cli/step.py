@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from select import select
 from typing import Any
 
 import click
@@ -84,7 +85,8 @@ class _Script:
             click.echo(f"emu: {error}", err=True)
             return error.exit_status
         commands = Commands(session)
-        session.interrupted = lambda: self.interrupted
+        # Nobody waits for it any more when the process that the user started has gone.
+        session.interrupted = lambda: self.interrupted or bool(select([timeline.lifeline], [], [], 0)[0])
         rest = self._start(session, commands)
         while True:
             try:
@@ -121,7 +123,7 @@ class _Script:
             except EmuError as error:
                 click.echo(f"emu: {self.name}:{self.next}: {error}", err=True)
                 return 2
-            if self.interrupted:
+            if session.interrupted():
                 click.echo("emu: interrupted", err=True)
                 return 130
         return _verdict(session, commands)

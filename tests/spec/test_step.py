@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +143,40 @@ def test_a_case_that_breaks_a_rule_is_refused() -> None:
     done = _run("where\n", "--cpus", "0")
     assert done.returncode == 2
     assert done.stderr.startswith("emu: cpus=0: ")
+
+
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_or_the_end_of_its_parent_stops_a_run(ends: signal.Signals, tmp_path: Path) -> None:
+    """The first as on a terminal, to all of its processes; the second to the one that was started."""
+    mine = (Path(__file__).parents[2] / "examples" / "my_boot.S").read_text()
+    path = tmp_path / "spin.S"
+    path.write_text(mine.replace("my_scan:", "forever: add x5, x5, #1\n b forever\nmy_scan:"))
+    command = [sys.executable, "-m", "emu", "step", str(path), "--cpus", "2", "--script", "-"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdin.write("until forever\nback 1\ncontinue\n")
+        run.stdin.close()
+        for line in run.stdout:
+            if line == "(emu) continue\n":
+                break
+        if ends == signal.SIGINT:
+            os.killpg(run.pid, ends)
+        else:
+            os.kill(run.pid, ends)
+        printed, said = run.stdout.read(), run.stderr.read()  # to the end: nobody has them open any more
+        status = run.wait()
+    assert "emu: interrupted" in said
+    assert "interrupted" in printed or ends == signal.SIGKILL
+    assert status == (130 if ends == signal.SIGINT else -signal.SIGKILL)
 
 
 _DRIVER = """
