@@ -188,6 +188,11 @@ class PE:
         return self.env.x[31] if not self.env.pstate.value & 1 else self.env.u64(SP_EL).value
 
     @property
+    def daif(self) -> int:
+        """PSTATE.D, A, I and F as the DAIF register has them: bits 9:6."""
+        return self.env.u64(DAIF).value & 0x3C0
+
+    @property
     def mmu_on(self) -> bool:
         """Whether stage 1 translation of the current EL is enabled (SCTLR_ELx.M)."""
         return bool(self.env.u64(SCTLR_EL + 8 * max(self.el, 1)).value & 1)

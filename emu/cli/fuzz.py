@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dir", "folder", type=_PATH, required=True, help="Where the campaign is kept.")
 @click.option("--contract", type=_PATH, help="What it promises: a TOML file.")
 @click.option("--system-map", type=_PATH, help="Symbols of a kernel.")
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Worker processes. [default: one for each CPU]")
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. [default: one a CPU]")
 @click.option("--cases", type=click.IntRange(0), help="Ask so many random questions, in whole units of work.")
 @click.option("--for", "seconds", type=click.FloatRange(0), help="Stop after so many seconds.")
 @click.option("--seed", type=int, help="Of the random questions. [default: 0]")
@@ -63,6 +64,8 @@ def command(
     SUBJECT is what emu lookup takes; with a campaign in DIR already it goes on, and SUBJECT can be left out.
     Ctrl-C ends it in good order, and so may anything else: no unit that was done is lost.
     """
+    if seconds is not None and not math.isfinite(seconds):
+        raise InvalidCase(f"--for {seconds}: a number of seconds")
     if cases is not None and seconds is not None:
         raise InvalidCase(f"--cases {cases} and --for {seconds:g}: give one of them")
     begun = (folder / FILE).exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from emu.cli.options import Reports, report_options
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, Untestable
 from emu.fuzz.race import Race
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.search import Search
@@ -30,7 +30,9 @@ from emu.report.property import lookup_suite, question_suite
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random questions.")
 @click.option("--matches", type=int, default=75, show_default=True, help="Percent of them in the map.")
 @click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Processes for the random questions.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 256), default=1, help="Processes for the random questions."
+)
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -63,7 +65,8 @@ def command(
     sizes = sorted(set(nr_cpus)) or under_test.sizes
     sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
     if not sizes:
-        raise InvalidCase(f"max-cpus={max_cpus}: the contract has NR_CPUS {under_test.sizes[0]} at least")
+        least = min(nr_cpus or under_test.sizes)
+        raise InvalidCase(f"max-cpus={max_cpus}: NR_CPUS is {least} at least")
     search = Search(under_test)
     start = time.monotonic()
     for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
@@ -72,6 +75,8 @@ def command(
         spec, _ = make_spec(name, contract, system_map, matches, sizes)
         random_in_processes(search, spec, cases, seed, jobs)
     seconds = time.monotonic() - start
+    if not search.cases:
+        raise Untestable(f"{name}: no map fits the tables of its contract: nothing was asked")
     texts = [
         case_of(under_test, found, str(contract or ""), str(system_map or "")).text()
         for found in search.findings

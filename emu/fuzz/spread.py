@@ -21,7 +21,9 @@ def random_in_processes(search: Search, spec: Spec, cases: int, seed: int, jobs:
         Unit(number, "random", seed=seed, cases=min(_UNIT_CASES, cases - start))
         for number, start in enumerate(range(0, cases, _UNIT_CASES))
     ]
-    results = sorted(run_units(spec, units, jobs), key=lambda result: result.number)
+    if not units:
+        return
+    results = sorted(run_units(spec, units, min(jobs, len(units))), key=lambda result: result.number)
     for result in results:
         search.cases += result.cases
         for hit in result.hits:

@@ -58,7 +58,8 @@ def contract_for(source: Path, contract: Path | None = None) -> Contract:
     """
     if contract is not None:
         return read_contract(contract)
-    beside = source.with_suffix(".toml")
+    plain = source.suffix in (".S", ".s", ".o", ".inc")
+    beside = source.with_suffix(".toml") if plain else source.with_name(f"{source.name}.toml")
     if beside != source and beside.is_file():
         return read_contract(beside)
     found = None

@@ -83,6 +83,8 @@ def _read_in(text: str, draft: Draft) -> None:
             draft.length = match[1]
             if match[2]:
                 draft.lengths = int(match[2], 0), int(match[3], 0)
+                if not 1 <= draft.lengths[0] <= draft.lengths[1]:
+                    raise InvalidContract(f"{match[2]}..{match[3]}: from at least 1 upwards")
         else:
             raise _refuse(clause)
     for index, table in enumerate(draft.tables):

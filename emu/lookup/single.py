@@ -21,6 +21,19 @@ POISONS = (
     (*(0xA5C3_0000_0000_0000 | number for number in range(31)), 0x5000_0000),
     (*DRIVER_POISONS, DRIVER_FLAGS),
 )
+_SYSTEM = (
+    sysreg.SCTLR_EL1,
+    sysreg.CPACR_EL1,
+    sysreg.TTBR0_EL1,
+    sysreg.TTBR1_EL1,
+    sysreg.TCR_EL1,
+    sysreg.MAIR_EL1,
+    sysreg.VBAR_EL1,
+    sysreg.TPIDR_EL1,
+    sysreg.TPIDR_EL2,
+    sysreg.CONTEXTIDR_EL1,
+    sysreg.HCR_EL2,
+)
 _STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
 
@@ -88,6 +101,7 @@ class Single:
             pe.x[number] = value
         engine.set_nzcv(pe, poisons[31])
         self._broken = []
+        system = self._system()
         before = pe.counters.instructions
         stop = engine.run(pe, self.limit)
         instructions = pe.counters.instructions - before
@@ -98,7 +112,16 @@ class Single:
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
             exit_ = "missing" if contract.missing == RETURN else exit_
         self._compare(given, poisons[31])
+        for name, value in self._system().items():
+            if value != system[name]:
+                self._broken.append(f"{name} comes out as {value:#x}, not as it went in ({system[name]:#x})")
         return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
+
+    def _system(self) -> dict[str, int]:
+        # System registers that no lookup has to write, and the interrupt masks.
+        pe = self.pe
+        found = {sysreg.name(encoding): pe.sysreg(encoding) for encoding in _SYSTEM}
+        return found | {"SP_EL0": pe.sp_el0, "DAIF": pe.daif}
 
     def registers(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from emu.arch import boot, mpidr
-from emu.errors import AssemblyError, InvalidCase
+from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
 from emu.subject.assembly_text import Flat, Line, flatten, read
@@ -112,9 +112,14 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
     :raises InvalidCase: nr_cpus out of range
+    :raises InvalidSubject: the file cannot be read
     :raises AssemblyError: FILE:LINE and the reason of every assembler that was tried
     """
     values, include_dirs = constants(nr_cpus, defines), [asm_dir() / "include", asm_dir()]
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidSubject(f"{path}: {error.strerror}") from None
     try:
         lines = read(path, str(path), include_dirs, set())
         own = {match[1] for line in lines if (match := _LABEL.match(line.text))} & set(defines)

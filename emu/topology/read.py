@@ -25,6 +25,8 @@ def read_topology(text: str, boot_cpu: int = -1) -> Topology:
     :param boot_cpu: index of the CPU that boots instead; -1: as the topology says
     :raises InvalidCase: neither, or a file that breaks a rule
     """
+    if not text:
+        raise InvalidCase("topology='': a preset or a file")
     topology = get_preset(text) if is_preset(text) else _read_file(Path(text))
     return replace(topology, boot_cpu=boot_cpu) if boot_cpu >= 0 else topology
 
@@ -32,6 +34,8 @@ def read_topology(text: str, boot_cpu: int = -1) -> Topology:
 def is_topology(text: str) -> bool:
     """Tell whether ``text`` names a preset, or a file or directory that looks like a topology."""
     path = Path(text)
+    if not text:
+        return False
     if is_preset(text) or path.suffix in (".dts", ".dtb", ".json"):
         return True
     if path.is_dir():

@@ -242,8 +242,45 @@ def test_only_a_table_with_an_entry_for_each_cpu_can_change_under_a_look_up(tmp_
 
 
 @pytest.mark.parametrize(
+    ("instruction", "register"),
+    [
+        ("msr tpidr_el1, x0", "TPIDR_EL1"),
+        ("msr sp_el0, x0", "SP_EL0"),
+        ("msr vbar_el1, x0", "VBAR_EL1"),
+        ("msr daifclr, #2", "DAIF"),
+    ],
+)
+def test_a_look_up_that_writes_a_system_register_is_found(
+    tmp_path: Path, instruction: str, register: str
+) -> None:
+    path, start = tmp_path / "writes.S", "        mov     x19, #0\n"
+    text = (ROOT / "asm/lookup/v3.S").read_text()
+    path.write_text(text.replace(start, f"{start}        {instruction}\n"))
+    found = searched(str(path), cases=100, sizes=[1]).findings
+    assert any(c.wrong and c.wrong.text.startswith(f"{register} comes out as") for c in found)
+
+
+def test_a_search_in_which_no_map_fits_has_not_tested_anything(tmp_path: Path) -> None:
+    (tmp_path / "tight.py").write_text(
+        "from emu.lookup.tables import DoesNotFit, TableKind\n\n"
+        "def fill(logical_map, shape):\n    raise DoesNotFit('never')\n\n"
+        "NAME, KIND = 'tight', TableKind(fill)\n"
+    )
+    (tmp_path / "linear.S").write_text((ROOT / "asm/lookup/v3.S").read_text())
+    (tmp_path / "linear.toml").write_text(
+        '[lookup]\nentry = "find"\nfound = "found"\nmissing = "missing"\nindex = "x19"\n'
+        'may_change = ["x0", "x1", "x3"]\n[[table]]\nsymbol = "__cpu_logical_map"\nholds = "tight.py"\n'
+    )
+    done = emu(str(tmp_path / "linear.S"), "--cases", "100", "--max-cpus", "2")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "no map fits the tables of its contract" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
+        (["nosuch.S"], 2, "nosuch.S: no such file"),
+        (["v3", "-j", "100000"], 2, "-j"),
         (["mainline"], 125, "mainline: this design looks nothing up"),
         (["nosuch"], 2, "nosuch: no such file, and no design of that name"),
         (["README.md"], 2, "README.md: neither a design"),

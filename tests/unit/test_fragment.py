@@ -10,7 +10,7 @@ import pytest
 from emu.arch import boot
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import DESIGNS, Design
-from emu.errors import AssemblyError, InvalidCase
+from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Subject, assembler, toolchain
 from emu.subject.fragment import constants, load_design, load_source
 
@@ -230,9 +230,9 @@ def test_include_is_found_beside_the_file_and_among_ours(tmp_path: Path) -> None
 
 def test_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     """Bad input ends in one line that names the file."""
-    with pytest.raises(AssemblyError, match=r"nothing\.S:1: No such file"):
+    with pytest.raises(InvalidSubject, match=r"nothing\.S: No such file"):
         load_source(tmp_path / "nothing.S", nr_cpus=8)
-    with pytest.raises(AssemblyError, match=r":1: Is a directory"):
+    with pytest.raises(InvalidSubject, match=r": Is a directory"):
         load_source(tmp_path, nr_cpus=8)
     (tmp_path / "user.S").write_bytes(b"\xff\xfe")
     with pytest.raises(AssemblyError, match=r"user\.S:1: not UTF-8"):
