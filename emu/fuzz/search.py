@@ -27,6 +27,7 @@ SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 1  # questions of a batch that are asked again with everything looked at
 _WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
 _CAUSES_MAX = 8
+_REPEATS_MAX = 8  # maps in a row, in one phase at one NR_CPUS, that show only what is known, before the next
 _MISFITS_MAX = 1000  # random maps in a row that the tables cannot hold
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
@@ -45,6 +46,7 @@ class Search:
     found: dict[tuple[str, str], Checked] = field(default_factory=dict)
     phase: str = ""
     edges: set[tuple[int, int]] = field(default_factory=set)
+    _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 
     @property
     def findings(self) -> list[Checked]:
@@ -71,14 +73,18 @@ class Search:
 
     def _small(self, rigs: Sequence[Rig]) -> Iterator[None]:
         for rig in rigs:
+            self._repeats = 0
             if rig.nr_cpus <= SMALL_MAX:
                 for number, logical_map in enumerate(small_maps(rig.nr_cpus)):
                     self._ask(rig, logical_map, MPIDRS, range(0, len(MPIDRS), 9) if number < 8 else ())
                     yield
+                    if self._repeats >= _REPEATS_MAX:
+                        break
 
     def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
         literal = get_model(self.under_test.contract.model).literal
         for rig in rigs:
+            self._repeats = 0
             unused = sorted({shape_of(t, rig.target.defines).unused for t in self.under_test.contract.tables})
             for situation in situations(rig.nr_cpus, unused=unused, literal=literal):
                 mpidrs = situation.mpidrs
@@ -86,18 +92,22 @@ class Search:
                 closely = range(0, len(mpidrs), 4) if whole else range(min(2, len(mpidrs)))
                 self._ask(rig, rig.whole(situation.logical_map), mpidrs, closely)
                 yield
+                if self._repeats >= _REPEATS_MAX:
+                    break
 
     def random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
         """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map.
 
-        Maps that the tables cannot hold do not count, unless there is none but those.
+        Fewer when all that they show is known. Maps that the tables cannot hold do not count, unless there is
+        none but those.
         """
         rng = Random(seed)
         misfits = 0  # one after the other
-        while cases > 0 and misfits < _MISFITS_MAX:
+        self._repeats = 0
+        while cases > 0 and misfits < _MISFITS_MAX and self._repeats < _REPEATS_MAX:
             rig = rng.choice(rigs)
             logical_map = random_map(rng, rig.nr_cpus)
-            size = min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
+            size = _BATCH_MIN if self.found else min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
             mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
             if self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
                 cases -= len(mpidrs)
@@ -135,8 +145,12 @@ class Search:
         except DoesNotFit:
             return False
         self.cases += len(mpidrs)
-        for place in (*wrong[:16], *closely):
+        known = len(self.found)
+        again = wrong[: 4 if known else 16]
+        for place in (*again, *closely):
             self._check(rig, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+        if known:
+            self._repeats = 0 if len(self.found) > known else self._repeats + bool(wrong)
         return True
 
     def _check(self, rig: Rig, question: Question, wrong: bool) -> None:

@@ -236,7 +236,10 @@ class _Work(Search):
             self._race(race, rng.getrandbits(40))
 
     def _race(self, race: Race, seed: int) -> None:
-        checked = race.run(seed)
+        try:
+            checked = race.run(seed)
+        except DoesNotFit:
+            return
         self.cases += 1
         if checked.wrong is not None:
             self._note(checked)
