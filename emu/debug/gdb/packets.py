@@ -76,14 +76,13 @@ class Reader:
         return Item.PACKET, payload
 
     def interrupted(self) -> bool:
-        """Take a 0x03 that stands in front of everything; tell whether there was one."""
-        data = self._data
-        while data[:1] == b"+":
-            del data[0]
-        if data[:1] == b"\x03":
-            del data[0]
-            return True
-        return False
+        """Tell whether a 0x03 has come in, and drop it and all before it.
+
+        For while the machine runs: a client that waits for it to stop has nothing else to say.
+        """
+        at = self._data.find(_INTERRUPT)
+        del self._data[: at + 1]
+        return at >= 0
 
 
 def encode(payload: bytes) -> bytes:

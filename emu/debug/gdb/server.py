@@ -103,12 +103,10 @@ class Server:
 
     def _serve(self) -> None:
         try:
-            while not self._done:
+            while not self._done and (self._client is not None or self._listener is not None):
                 item = self._reader.next()
                 if item is None:
                     self._wait(-1)
-                    if self._client is None and self._listener is None:
-                        return
                     continue
                 what, payload = item
                 acks = not self._stub.state.no_ack

@@ -35,11 +35,10 @@ def symbol_file(subject: Subject) -> bytes:
 
     Its sections have addresses and no bytes: gdb takes code from the machine.
     """
-    rows = list(_rows(subject))
     runs: list[_Run] = []
-    symbols = bytearray(_SYMBOL.size)
+    tables = {False: bytearray(_SYMBOL.size), True: bytearray()}  # locals come first
     names = bytearray(b"\0")
-    for va, letter, name in rows:
+    for va, letter, name in _rows(subject):
         if letter in "aA":
             index = _ABSOLUTE
         else:
@@ -51,21 +50,22 @@ def symbol_file(subject: Subject) -> bytes:
             runs[-1].end = max(runs[-1].end, va + 4)
             index = len(runs)
         kind = _STT_FUNC if letter in "tTwW" else _STT_OBJECT
-        symbols += _SYMBOL.pack(len(names), (_GLOBAL if letter.isupper() else 0) | kind, 0, index, va, 0)
+        is_global = letter.isupper()
+        binding = _GLOBAL if is_global else 0
+        tables[is_global] += _SYMBOL.pack(len(names), binding | kind, 0, index, va, 0)
         names += name.encode("latin-1", errors="replace") + b"\0"
     if runs:
         runs[-1].end = (runs[-1].end + _PAGE - 1) // _PAGE * _PAGE % 2**64 or 2**64 - 1
-    return _elf(runs, bytes(symbols), bytes(names))
+    return _elf(runs, bytes(tables[False]), bytes(tables[True]), bytes(names))
 
 
 def _rows(subject: Subject) -> Iterator[tuple[int, str, str]]:
-    # (VA, nm's letter, name), local symbols in front, as ELF wants them, each part by VA.
-    text = subject.symbols.text.decode("latin-1").splitlines()
-    for row in text:
+    # (VA, nm's letter, name), by VA.
+    for row in subject.symbols.text.decode("latin-1").splitlines():
         yield int(row[:16], 16), row[17], row[19:]
 
 
-def _elf(runs: list[_Run], symbols: bytes, names: bytes) -> bytes:
+def _elf(runs: list[_Run], private: bytes, public: bytes, names: bytes) -> bytes:
     section_names = bytearray(b"\0")
 
     def named(name: str) -> int:
@@ -82,11 +82,20 @@ def _elf(runs: list[_Run], symbols: bytes, names: bytes) -> bytes:
         flags = _ALLOC | (_EXECUTE if run.code else _WRITE)
         size = max(run.end - run.va, 4)
         headers.append(_SECTION.pack(named(name), _SHT_NOBITS, flags, run.va, 64, size, 0, 0, 4, 0))
-    at = 64
+    at, symbols, first_public = 64, private + public, len(private) // _SYMBOL.size
     strings_index = len(headers) + 1
     headers.append(
         _SECTION.pack(
-            named(".symtab"), _SHT_SYMTAB, 0, 0, at, len(symbols), strings_index, 1, 8, _SYMBOL.size
+            named(".symtab"),
+            _SHT_SYMTAB,
+            0,
+            0,
+            at,
+            len(symbols),
+            strings_index,
+            first_public,
+            8,
+            _SYMBOL.size,
         )
     )
     at += len(symbols)

@@ -1,0 +1,76 @@
+"""Packets of gdb's protocol: in pieces, escaped, broken."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from emu.debug.gdb.packets import PACKET_MAX, Item, Reader, encode
+
+
+def items(*pieces: bytes) -> list[tuple[Item, bytes]]:
+    reader, found = Reader(), []
+    for piece in pieces:
+        reader.feed(piece)
+        while (item := reader.next()) is not None:
+            found.append(item)
+    return found
+
+
+@pytest.mark.parametrize("payload", [b"", b"g", b"qRcmd,68656c70", b"X0,4:\x00}#$*\x03", bytes(range(256))])
+def test_what_is_encoded_is_read_again(payload: bytes) -> None:
+    packet = encode(payload)
+    assert items(packet) == [(Item.PACKET, payload)]
+    assert items(*(bytes([byte]) for byte in packet)) == [(Item.PACKET, payload)]
+
+
+def test_the_checksum_is_the_sum_of_what_is_sent() -> None:
+    assert encode(b"OK") == b"$OK#9a"
+    assert encode(b"}") == b"$}]#da"
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"+++$g#67", [(Item.PACKET, b"g")]),
+        (b"$g#68", [(Item.BROKEN, b"")]),
+        (b"$g#zz$g#67", [(Item.BROKEN, b""), (Item.PACKET, b"g")]),
+        (b"$g#+7", [(Item.BROKEN, b"")]),
+        (b"$g$g#67", [(Item.BROKEN, b""), (Item.PACKET, b"g")]),
+        (b"\x03", [(Item.INTERRUPT, b"")]),
+        (b"-", [(Item.RESEND, b"")]),
+        (b"no packet at all", []),
+        (b"$m0,4#fd\x03$g#67", [(Item.PACKET, b"m0,4"), (Item.INTERRUPT, b""), (Item.PACKET, b"g")]),
+        (b"$G#6", []),
+    ],
+)
+def test_streams(stream: bytes, expected: list[tuple[Item, bytes]]) -> None:
+    assert items(stream) == expected
+
+
+def test_a_packet_without_an_end_is_given_up() -> None:
+    assert items(b"$" + b"a" * (PACKET_MAX + 100), b"$g#67") == [(Item.BROKEN, b""), (Item.PACKET, b"g")]
+
+
+@pytest.mark.parametrize("before", [b"", b"+", b"$m0,", b"junk"])
+def test_an_interrupt_is_seen_whatever_is_before_it(before: bytes) -> None:
+    reader = Reader(before + b"\x03$g#67")
+    assert reader.interrupted()
+    assert not reader.interrupted()
+    assert reader.rest == b"$g#67"
+
+
+def test_no_stream_makes_the_reader_fail_or_keep_without_end() -> None:
+    rng = random.Random(1)
+    letters = b"$#}*+-\x03gGmM0123456789abcdefXqvZz,;:"
+    for _ in range(2000):
+        reader = Reader()
+        for _ in range(rng.randrange(1, 6)):
+            reader.feed(bytes(rng.choice(letters) for _ in range(rng.randrange(40))))
+            for _ in range(1000):
+                if reader.next() is None:
+                    break
+            else:
+                pytest.fail(f"no end: {reader.rest!r}")
+        assert len(reader.rest) < 400

@@ -1,0 +1,578 @@
+"""The answers to gdb's packets, and a server that nothing kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from travelling import watch
+
+from emu.case import Case
+from emu.debug.gdb import registers
+from emu.debug.gdb.packets import Item, Reader, encode
+from emu.debug.gdb.server import Server, listen
+from emu.debug.gdb.stub import Stub
+from emu.debug.session import Session
+from emu.debug.timeline import Timeline
+from emu.errors import InvalidCase
+from emu.host.build import build
+
+_REGISTERS = re.compile(rb"1d:[0-9a-f]{16};1f:[0-9a-f]{16};20:[0-9a-f]{16};")
+
+
+def session(text: str = "v3 topology=flat:4", timeline: Timeline | None = None) -> Session:
+    return Session(build(Case.parse(f"{text} grain=instruction")), timeline)
+
+
+def stub(text: str = "v3 topology=flat:4") -> Stub:
+    return Stub(session(text))
+
+
+def ask(stub: Stub, packet: str) -> str:
+    """The answer, without console output."""
+    return stub.answer(packet.encode())[-1].decode()
+
+
+def said(stub: Stub, packet: str) -> str:
+    """What gdb would print."""
+    texts = [answer[1:] for answer in stub.answer(packet.encode()) if answer[:1] == b"O" and answer != b"OK"]
+    return bytes.fromhex(b"".join(texts).decode()).decode()
+
+
+def monitor(stub: Stub, command: str) -> str:
+    return said(stub, f"qRcmd,{command.encode().hex()}")
+
+
+def at(stub: Stub, symbol: str, cpu: int = -1) -> None:
+    """Run to a symbol."""
+    made = stub.session.add_breakpoint(symbol, cpu=cpu)
+    while stub.session.go_on().reason != "breakpoint":
+        pass
+    stub.session.delete(made.number)
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("packet", "answer"),
+    [
+        ("vMustReplyEmpty", ""),
+        ("", ""),
+        ("!", ""),
+        ("qNoSuchQuery", ""),
+        ("vCont?", "vCont;c;C;s;S;t;r"),
+        ("qAttached", "1"),
+        ("qC", "QC1"),
+        ("Hg3", "OK"),
+        ("Hc-1", "OK"),
+        ("Hg9", "E01"),
+        ("Hx1", "E01"),
+        ("T4", "OK"),
+        ("T5", "E01"),
+        ("Tp1.2", "OK"),
+        ("pffff", "E01"),
+        ("p", "E01"),
+        ("m0,8", "E01"),
+        ("m40200000,0", ""),
+        ("mzz,8", "E01"),
+        ("m1", "E01"),
+        ("M40200000,8:00", "E01"),
+        ("M0,1:00", "E01"),
+        ("Z9,0,4", ""),
+        ("Z0,1", "E01"),
+        ("z0,40200000,4", "OK"),
+        ("vCont;x", "E01"),
+        ("vCont", ""),
+        ("qXfer:features:read:other.xml:0,100", "E00"),
+        ("qXfer:memory-map:read::0,100", ""),
+        ("qXfer:features:read", "E01"),
+        ("qSymbol::", "OK"),
+        ("QStartNoAckMode", "OK"),
+        ("QNoSuchThing", ""),
+    ],
+)
+def test_answers(packet: str, answer: str) -> None:
+    assert ask(stub(), packet) == answer
+
+
+def test_what_is_supported_is_said() -> None:
+    found = ask(stub(), "qSupported:multiprocess+;swbreak+").split(";")
+    assert {"QStartNoAckMode+", "ReverseStep+", "ReverseContinue+", "swbreak+", "vContSupported+"} <= set(
+        found
+    )
+    assert "qXfer:threads:read+" in found
+    assert "qXfer:threads:read+" not in ask(stub("v3 topology=flat:64"), "qSupported")
+
+
+def test_threads_are_cpus_with_a_name() -> None:
+    told = stub()
+    assert ask(told, "qfThreadInfo") == "m1,2,3,4"
+    assert ask(told, "qsThreadInfo") == "l"
+    assert bytes.fromhex(ask(told, "qThreadExtraInfo,1")).decode() == "CPU0 0x0 host boot_cpu()"
+    assert bytes.fromhex(ask(told, "qThreadExtraInfo,4")).decode() == "CPU3 0x3 off"
+    at(told, "__secondary_switched", 2)
+    assert bytes.fromhex(ask(told, "qThreadExtraInfo,3")).decode() == "CPU2 0x2 EL1 mmu-on runs"
+    xml = ask(told, "qXfer:threads:read::0,1000")
+    assert xml[0] == "l"
+    assert '<thread id="3" core="2" name="CPU2 0x2 EL1 mmu-on runs"/>' in xml
+
+
+def test_many_threads_come_in_pieces() -> None:
+    told = stub("v3 topology=flat:600")
+    first, second = ask(told, "qfThreadInfo"), ask(told, "qsThreadInfo")
+    third = ask(told, "qsThreadInfo")
+    assert ask(told, "qsThreadInfo") == "l"
+    numbers = ",".join(part[1:] for part in (first, second, third)).split(",")
+    assert [int(number, 16) for number in numbers] == list(range(1, 601))
+
+
+def test_an_object_is_read_in_pieces() -> None:
+    told, whole, offset = stub(), "", 0
+    while True:
+        part = ask(told, f"qXfer:features:read:target.xml:{offset:x},400")
+        whole += part[1:]
+        offset += len(part) - 1
+        if part[0] == "l":
+            break
+    assert whole.encode() == registers.target_xml()
+    assert whole.count("<reg ") == registers.COUNT
+
+
+# -- registers and memory -------------------------------------------------------------------------
+
+
+def test_registers_in_one_block_and_one_by_one() -> None:
+    told = stub()
+    at(told, "__secondary_switched", 2)
+    ask(told, "Hg3")
+    pe = told.session.pe(2)
+    block = bytes.fromhex(ask(told, "g"))
+    assert len(block) == 33 * 8 + 4
+    for number in range(33):
+        assert bytes.fromhex(ask(told, f"p{number:x}")) == block[8 * number : 8 * number + 8]
+    assert int.from_bytes(block[:8], "little") == pe.x[0]
+    assert int.from_bytes(block[256:264], "little") == pe.pc
+    assert int.from_bytes(block[264:], "little") & 0x3CF == 0x3C5
+    assert int(ask(told, "p22"), 16) == 0, "V0"
+    assert len(ask(told, "p22")) == 32
+
+
+def test_system_registers_are_what_the_cpu_reads() -> None:
+    told = stub("v3 topology=clusters:4")
+    at(told, "__secondary_switched", 3)
+    pe, engine = told.session.pe(3), told.session.machine.engine
+    values = {name: registers.system_register(engine, pe, name) for name in registers.SYSTEM}
+    assert values["MPIDR_EL1"] == pe.mpidr
+    assert values["SCTLR_EL1"] & 1
+    assert values["TTBR1_EL1"] == pe.sysreg((3, 0, 2, 0, 1))
+    assert values["SP_EL1"] == pe.sp
+    assert values["CURRENTEL"] == 4
+    assert values["DAIF"] == 0x3C0
+
+
+def test_registers_are_written_and_those_that_cannot_be_are_refused() -> None:
+    told = stub()
+    at(told, "find", 1)
+    ask(told, "Hg2")
+    assert ask(told, "P5=1122334455667788") == "OK"
+    assert told.session.pe(1).x[5] == 0x8877665544332211
+    assert ask(told, "P21=000000a0") == "OK"
+    assert told.session.machine.engine.nzcv(told.session.pe(1)) == 0xA000_0000
+    assert ask(told, "P44=0000000000000000") == "E01", "SCTLR_EL1"
+    assert ask(told, "P5=1122") == "E01"
+    block = bytearray.fromhex(ask(told, "g"))
+    block[8:16] = bytes(range(8))
+    assert ask(told, f"G{block.hex()}") == "OK"
+    assert told.session.pe(1).x[1] == int.from_bytes(range(8), "little")
+
+
+def test_memory_is_read_by_pa_and_by_va_before_and_after_the_mmu_is_on() -> None:
+    told = stub()
+    subject = told.session.boot.guest.subject
+    pa, va = subject.pa("__secondary_switched"), subject.va("__secondary_switched")
+    word = f"{told.session.read(pa, 4).hex()}"
+    for symbol in ("find", "__secondary_switched"):
+        at(told, symbol, 2)
+        ask(told, "Hg3")
+        assert ask(told, f"m{pa:x},4") == word
+        assert ask(told, f"m{va:x},4") == word
+    assert ask(told, "mffffffffffffff00,8") == "E01"
+    end = told.session.machine.memory.base + told.session.machine.memory.size
+    assert len(ask(told, f"m{end - 4:x},8")) == 8, "as much as there is"
+
+
+def test_memory_is_written_as_text_and_as_bytes() -> None:
+    told = stub()
+    pa, _ = told.session.places.data("cpu_boot_data[3].task")
+    assert ask(told, f"M{pa:x},4:01020304") == "OK"
+    assert told.answer(b"X%x,3:#$}" % (pa + 4)) == [b"OK"]
+    assert told.session.read(pa, 7) == b"\1\2\3\4#$}"
+
+
+# -- going on and stopping ------------------------------------------------------------------------
+
+
+def test_a_breakpoint_at_either_address_is_hit_at_both() -> None:
+    told = stub()
+    subject = told.session.boot.guest.subject
+    pa, va = subject.pa("secondary_entry"), subject.va("secondary_entry")
+    ask(told, f"Z0,{pa:x},4")
+    assert re.fullmatch(r"T05swbreak:;thread:2;1d:.*", ask(told, "vCont;c"))
+    ask(told, f"z0,{pa:x},4")
+    ask(told, f"Z1,{va:x},4")
+    answers = told.answer(b"vCont;c")
+    assert answers[-1].startswith(b"T05thread:3;"), "the PC is the PA: gdb has no breakpoint there"
+    assert b"breakpoint at " + f"{va:#x}".encode() in bytes.fromhex(answers[0][1:].decode())
+    ask(told, f"Z0,{pa:x},4")
+    assert ask(told, "vCont;c").startswith("T05swbreak:;thread:4;")
+
+
+def test_a_stop_reply_has_the_registers_that_gdb_looks_at() -> None:
+    told = stub()
+    at(told, "find", 1)
+    answer = ask(told, "vCont;s:2;c")
+    assert _REGISTERS.search(answer.encode())
+    pc = int.from_bytes(bytes.fromhex(answer.partition("20:")[2][:16]), "little")
+    assert pc == told.session.pe(1).pc
+    assert ask(told, "?") == answer
+
+
+def test_a_step_with_nobody_else_resumed_lets_the_others_stand() -> None:
+    told = stub()
+    at(told, "find", 2)
+    counts = lambda: [told.session.pe(cpu).counters.instructions for cpu in (1, 2, 3)]  # noqa: E731
+    before = counts()
+    ask(told, "vCont;s:3")
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [0, 1, 0]
+    before = counts()
+    ask(told, "vCont;s:3;c")
+    assert all(now > then for now, then in zip(counts(), before, strict=True))
+    monitor(told, "schedule stand")
+    before = counts()
+    ask(told, "vCont;s:3;c")
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [0, 1, 0]
+    before = counts()
+    ask(told, "vCont;c:3")
+    assert counts()[0] == before[0]
+
+
+def test_a_range_is_stepped_until_the_pc_is_out_of_it() -> None:
+    told = stub()
+    at(told, "scan", 1)
+    start = told.session.pe(1).pc
+    assert ask(told, f"vCont;r{start:x},{start + 16:x}:2;c").startswith("T05thread:2;")
+    assert not start <= told.session.pe(1).pc < start + 16
+
+
+def test_a_watchpoint_tells_the_address_that_gdb_has_for_it() -> None:
+    told = stub()
+    slot = told.session.boot.guest.subject.va("cpu_boot_data") + 32
+    ask(told, f"Z2,{slot:x},8")
+    assert ask(told, "vCont;c").startswith(f"T05watch:{slot:x};thread:1;")
+    position = told.session.position
+    assert ask(told, "vCont;s:1").startswith("T05thread:1;"), "the step over the access: it is done already"
+    assert told.session.position == position
+    ask(told, f"z2,{slot:x},8")
+    ask(told, f"Z3,{slot:x},8")
+    assert ask(told, "vCont;c").startswith(f"T05rwatch:{slot:x};thread:3;")
+
+
+def test_the_end_is_the_end_of_the_log() -> None:
+    told = stub()
+    assert ask(told, "vCont;c").startswith("T05replaylog:end;thread:1;")
+    assert ask(told, "s").startswith("T05replaylog:end;")
+
+
+def test_a_run_is_interrupted() -> None:
+    told = stub("bench/stepped.S topology=flat:2")
+    told.session.interrupted = lambda: True
+    assert ask(told, "c").startswith("T02thread:")
+
+
+# -- monitor --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("help", "leave-loop is leave"),
+        ("", "who-wrote"),
+        ("cpus", "off"),
+        ("position", "#0 CPU0"),
+        ("events mmu wfe", "* mmu"),
+        ("schedule free", "the others: free"),
+        ("break find if x0 == 3 cpu 2", "breakpoint 1 at PA"),
+        ("break nosuch", "no symbol nosuch"),
+        ("who-wrote cpu_boot_data[2].task", "cpu_boot_data[2].task"),
+        ("goto 20", "#20 "),
+        ("goto x", "a position is a number"),
+        ("dmesg", "Bringing up secondary CPUs"),
+        ("findings", "never came to"),
+        ("quit", "kill ends emu gdb"),
+        ("delete", "its number"),
+        ("nosuch", "no such command"),
+    ],
+)
+def test_monitor(command: str, expected: str) -> None:
+    told = stub()
+    if command in ("dmesg", "findings"):
+        told.session.run_to(50)
+    assert expected in monitor(told, command)
+    assert ask(told, "qRcmd," + command.encode().hex()) == "OK"
+
+
+def test_a_breakpoint_of_the_monitor_is_a_signal_for_gdb() -> None:
+    told = stub()
+    monitor(told, "break find cpu 3")
+    answers = told.answer(b"vCont;c")
+    assert answers[-1].startswith(b"T05thread:4;")
+    assert b"breakpoint at find" in bytes.fromhex(answers[0][1:].decode())
+
+
+def test_a_loop_is_left() -> None:
+    told = stub("v3 topology=flat:4 nr-cpus=256")
+    at(told, "scan", 3)
+    ask(told, "Hg4")
+    text = monitor(told, "leave-loop")
+    assert "found" in text
+    assert "maintenance flush register-cache" in text
+
+
+# -- the connection -------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(debugged: Session) -> Iterator[socket.socket]:
+    """A client of a server in a thread, without time travel."""
+    ours, theirs = socket.socketpair()
+    server = Server(debugged, None, client=theirs)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    ours.settimeout(60)
+    try:
+        yield ours
+    finally:
+        ours.close()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def receive(client: socket.socket, reader: Reader) -> tuple[Item, bytes]:
+    while (item := reader.next()) is None:
+        data = client.recv(1 << 16)
+        if not data:
+            raise EOFError
+        reader.feed(data)
+    return item
+
+
+def test_packets_are_acknowledged_until_that_is_switched_off() -> None:
+    with served(session()) as client:
+        for sent, answer in (
+            (b"$qC#b4", b"+$QC1#c5"),
+            (b"+$qC#b5", b"-"),
+            (b"-", b"$QC1#c5"),
+            (encode(b"QStartNoAckMode"), b"+$OK#9a"),
+            (b"+$qC#b5$qC#b4", b"$QC1#c5"),
+        ):
+            client.sendall(sent)
+            got = b""
+            while len(got) < len(answer):
+                got += client.recv(100)
+            assert got == answer
+
+
+def test_a_running_machine_is_interrupted_by_the_client() -> None:
+    with served(session("bench/stepped.S topology=flat:2")) as client:
+        reader = Reader()
+        client.sendall(encode(b"QStartNoAckMode"))
+        receive(client, reader)
+        client.sendall(encode(b"vCont;c"))
+        client.sendall(b"\x03")
+        assert receive(client, reader)[1].startswith(b"T02thread:")
+
+
+def test_a_client_that_goes_leaves_the_machine_and_the_next_one_finds_it() -> None:
+    debugged = session()
+    with served(debugged) as client:
+        client.sendall(encode(b"Z0,40200038,4") + encode(b"vCont;c"))
+        reader = Reader()
+        while not receive(client, reader)[1].startswith(b"T05"):
+            pass
+    position = debugged.position
+    assert position > 0
+    assert debugged.settings.breakpoints == {}
+    with served(debugged) as client:
+        client.sendall(encode(b"?"))
+        assert receive(client, Reader())[1].startswith(b"T05")
+    assert debugged.position == position
+
+
+def read_to(client: socket.socket, end: bytes) -> None:
+    """Read until what has come in ends so."""
+    client.settimeout(60)
+    got = b""
+    while not got.endswith(end):
+        more = client.recv(100)
+        assert more, got
+        got += more
+
+
+def test_a_second_client_is_turned_away_and_one_after_the_first_is_not() -> None:
+    listener = listen("127.0.0.1", 0)
+    server = Server(session(), listener)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    first = socket.create_connection(listener.getsockname())
+    first.sendall(encode(b"qC"))
+    read_to(first, b"$QC1#c5")
+    second = socket.create_connection(listener.getsockname())
+    second.settimeout(10)
+    assert second.recv(10) == b""
+    first.sendall(b"+" + encode(b"qC"))
+    read_to(first, b"$QC1#c5")
+    first.close()
+    third = socket.create_connection(listener.getsockname())
+    third.sendall(encode(b"qC"))
+    read_to(third, b"$QC1#c5")
+    third.sendall(b"+" + encode(b"k"))
+    thread.join(30)
+    assert not thread.is_alive()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "port"), [("127.0.0.1", 65536), ("no.such.host.invalid", 0), ("127.0.0.1", -1)]
+)
+def test_where_it_cannot_listen_it_says_so(address: str, port: int) -> None:
+    with pytest.raises(InvalidCase, match=r"--port|--listen"):
+        listen(address, port)
+
+
+_SEEDS = [
+    b"?",
+    b"qSupported:multiprocess+;swbreak+",
+    b"qXfer:features:read:target.xml:0,1000",
+    b"qXfer:threads:read::0,1000",
+    b"qThreadExtraInfo,2",
+    b"qfThreadInfo",
+    b"qRcmd,63707573",
+    b"qRcmd,676f746f20313030",
+    b"qRcmd,77686f2d77726f7465206370755f626f6f745f646174615b325d2e7461736b",
+    b"Hg2",
+    b"Hcp1.3",
+    b"T3",
+    b"g",
+    b"G" + b"00" * 268,
+    b"p20",
+    b"P20=3800204000000000",
+    b"m40200000,40",
+    b"mffff800080000000,8",
+    b"M40202000,4:01020304",
+    b"X40202000,4:\x01\x7d\x5d\x03z",
+    b"Z0,40200038,4",
+    b"z0,40200038,4",
+    b"Z2,ffff800080002040,8",
+    b"vCont;s:2;c",
+    b"vCont;r40200000,40200100:2;c",
+    b"vCont;c:3",
+    b"vCont?",
+    b"s",
+    b"bs",
+    b"bc",
+    b"c",
+]
+
+
+def mutate(rng: random.Random) -> bytes:
+    """A packet, or some, with something wrong: in the payload, or in what is around it."""
+    payload = bytearray(rng.choice(_SEEDS))
+    for _ in range(rng.randrange(4)):
+        at = rng.randrange(len(payload) + 1)
+        match rng.randrange(5):
+            case 0 if at < len(payload):
+                payload[at] ^= 1 << rng.randrange(8)
+            case 1 if at < len(payload):
+                del payload[at : at + rng.randrange(1, 5)]
+            case 2:
+                payload[at:at] = rng.choice([b";", b":", b",", b"-1", b"f" * 16, b"\xff", b"0", b"p1.", b"}"])
+            case 3:
+                payload += rng.choice(_SEEDS)[: rng.randrange(8)]
+            case _ if at < len(payload):
+                payload[at] = rng.randrange(256)
+    stream = bytearray(encode(bytes(payload)))
+    if rng.random() < 0.2:
+        at = rng.randrange(len(stream))
+        stream[at : at + rng.randrange(3)] = bytes(rng.randrange(256) for _ in range(rng.randrange(3)))
+    return bytes(stream)
+
+
+def test_nothing_that_comes_in_kills_the_server() -> None:
+    rng, sent = random.Random(6), 0
+    for _ in range(10):
+        debugged = session("v3 topology=flat:3 instructions-max=20000")
+        done = 0
+        while done < 550:
+            with served(debugged) as client:
+                reader = Reader()
+                try:
+                    client.sendall(encode(b"QStartNoAckMode"))
+                    while receive(client, reader) != (Item.PACKET, b"OK"):
+                        pass
+                    while done < 550:
+                        done += 1
+                        # The acks stand in for a lost checksum, the interrupt ends a run, and the answer to
+                        # the last packet shows that the server is there.
+                        client.sendall(mutate(rng) + b"++\x03" + encode(b"qAttached"))
+                        while receive(client, reader) != (Item.PACKET, b"1"):
+                            pass
+                except (EOFError, ConnectionError):
+                    pass  # it was a detach or a kill
+        sent += done
+    assert sent >= 5000
+
+
+def test_the_answer_comes_from_the_past_through_the_same_socket() -> None:
+    told = watch(_travelling_server)
+    assert told[0] == "T05swbreak:;"
+    assert told[1:4] == [True, True, True]
+
+
+def _travelling_server(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    listener = listen("127.0.0.1", 0)
+    if os.fork():
+        Server(session(timeline=timeline), listener, timeline.lifeline).run()
+        return
+    connection = socket.create_connection(listener.getsockname())
+    listener.close()
+    reader = Reader()
+
+    def answer(packet: bytes) -> bytes:
+        connection.sendall(encode(packet))
+        while True:
+            item, payload = receive(connection, reader)
+            if item is Item.PACKET and (payload[:1] != b"O" or payload == b"OK"):
+                return payload
+
+    answer(b"QStartNoAckMode")
+    answer(b"Z0,40200048,4")  # find
+    tell(answer(b"vCont;c")[:12].decode())
+    answer(b"z0,40200048,4")
+    seen = []
+    for _ in range(20):
+        seen.append(answer(b"vCont;s:2;c")[-80:] + answer(b"g"))
+    back = [answer(b"bs")[-80:] + answer(b"g") for _ in range(19)]
+    tell(back == seen[-2::-1])
+    again = [answer(b"vCont;s:2;c")[-80:] + answer(b"g") for _ in range(19)]
+    tell(again == seen[1:])
+    tell(answer(b"bc").startswith(b"T05replaylog:begin;"))
+    connection.sendall(encode(b"k"))
+    os._exit(0)
