@@ -1,4 +1,7 @@
-"""The answers to gdb's packets, and a server that nothing kills."""
+"""The answers to gdb's packets, and a server that nothing kills.
+
+This is one file because every packet is sent to the same stub and the same server.
+"""
 
 from __future__ import annotations
 

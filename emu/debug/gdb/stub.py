@@ -3,6 +3,8 @@
 No sockets here. Going back in time leaves this process: :class:`Journey` is raised for whoever has the
 connection, which takes :class:`State` along and calls :meth:`Stub.arrived` where it ends.
 
+This is one file because a packet, its answer and what both leave for the next one are one state.
+
 Source: Debugging with GDB, appendix E (GDB Remote Serial Protocol).
 """
 
