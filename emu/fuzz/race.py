@@ -26,6 +26,7 @@ from emu.trace import Trace
 
 _WRITES_MAX = 6
 _LOW = 0xFFFF_FFFF
+_TORN = 0.3  # of the runs look for an entry of which one half is old and the other new
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,8 @@ def make_plan(nr_cpus: int, seed: int) -> Plan:
     """Return the run that ``seed`` stands for: a map, up to six writes, and one that asks."""
     rng = Random(seed)
     start = random_map(rng, nr_cpus)
+    if rng.random() < _TORN:
+        return _torn_plan(rng, start, seed)
     state, writes = list(start), []
     spare = [hwid for hwid in random_map(rng, nr_cpus) if hwid is not None]
     for _ in range(rng.randint(1, _WRITES_MAX)):
@@ -163,16 +166,24 @@ def make_plan(nr_cpus: int, seed: int) -> Plan:
     return Plan(start, tuple(writes), _who_asks(rng, start, writes) | RES1, seed)
 
 
+def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> Plan:
+    # One entry is given to another hwid, and back; who asks has half of each.
+    cpu = rng.randrange(len(logical_map))
+    before, after = (rng.getrandbits(40) & MPIDR_HWID_BITMASK for _ in range(2))
+    start = tuple(None if hwid in (before, after) else hwid for hwid in logical_map)
+    start = (*start[:cpu], before, *start[cpu + 1 :])
+    writes = [(cpu, after), (cpu, before)][: rng.randint(1, 2)] if before != after else []
+    asks = before & _LOW | after & ~_LOW if rng.random() < 0.5 else before & ~_LOW | after & _LOW
+    return Plan(start, tuple(writes), asks | RES1, seed)
+
+
 def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[int, int | None]]) -> int:
-    # Somebody of the table, of what comes, or of the halves of both.
+    # Somebody of the table, or of what comes.
     here = [hwid for hwid in start if hwid is not None] or [0]
     written = [hwid for _cpu, hwid in writes if hwid is not None]
     kind = rng.random()
-    if written and kind < 0.3:
+    if written and kind < 0.4:
         return rng.choice(written)
-    if written and kind < 0.5:
-        halves = rng.choice(here) & _LOW | rng.choice(written) & ~_LOW
-        return halves & MPIDR_HWID_BITMASK
     touched = [start[cpu] for cpu, _hwid in writes]
     mine = [hwid for hwid in touched if hwid is not None]
     return rng.choice(mine if mine and kind < 0.8 else here)
