@@ -17,6 +17,7 @@ from typing import Any
 from emu.debug.commands import Commands, GoBack, Memory
 from emu.debug.edits import PC
 from emu.debug.gdb import memory, monitor, registers
+from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
 from emu.debug.session import Others, Session, Stop
@@ -27,28 +28,11 @@ _FEATURES = (
     f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;vContSupported+;"
     "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;error-message+"
 )
-# gdb reads the whole object after each step, so with more CPUs than this it is not offered: gdb asks for a
-# list of numbers then, and for names when it shows them.
-_NAMED_MAX = 16
-_BREAKPOINTS = {"0": "swbreak", "1": "hwbreak"}
-_WATCHPOINTS = {"2": ("write", "watch"), "3": ("read", "rwatch"), "4": ("access", "awatch")}
+# Not qXfer:threads, though it is answered: gdb would read that object after each step, which costs more than
+# the step. With its "set remote threads-packet on" it does.
 _THREADS_A_PACKET = 256
 _CONSOLE_BYTES = 2000  # of text in one O packet
 _INSERTED_MAX = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Inserted:
-    """A breakpoint or watchpoint that gdb has put in.
-
-    :ivar kind: the digit behind Z
-    :ivar address: as gdb has it: a VA or a PA
-    :ivar size: bytes; of a breakpoint the kind that gdb says
-    """
-
-    kind: str
-    address: int
-    size: int
 
 
 @dataclass(slots=True)
@@ -183,31 +167,31 @@ class Stub:
 
     def _read_register(self, text: str) -> list[bytes]:
         session = self.session
-        data = registers.read(session.machine.engine, session.pe(self.state.cpu), _hex(text))
+        data = registers.read(session.machine.engine, session.pe(self.state.cpu), parse_hex(text))
         return [_ERROR if data is None else data.hex().encode()]
 
     def _write_register(self, text: str) -> list[bytes]:
         number, _, value = text.partition("=")
-        made = registers.edit(self.state.cpu, _hex(number), bytes.fromhex(value))
+        made = registers.edit(self.state.cpu, parse_hex(number), bytes.fromhex(value))
         if made is None:
             return [_ERROR]
         self.session.edit(made)
         return [_OK]
 
     def _read_memory(self, text: str) -> list[bytes]:
-        address, size = _pair(text)
+        address, size = parse_pair(text)
         data = memory.read(self.session, self.state.cpu, address, min(size, PACKET_MAX // 2 - 8))
         return [data.hex().encode() if data or not size else _ERROR]
 
     def _write_memory(self, text: str) -> list[bytes]:
         where, _, data = text.partition(":")
-        address, size = _pair(where)
+        address, size = parse_pair(where)
         return self._write(address, size, bytes.fromhex(data))
 
     def _write_binary(self, packet: bytes) -> list[bytes]:
         where, _, data = packet[1:].partition(b":")
         try:
-            address, size = _pair(where.decode("latin-1"))
+            address, size = parse_pair(where.decode("latin-1"))
         except ValueError:
             return [_ERROR]
         return self._write(address, size, data)
@@ -238,7 +222,7 @@ class Stub:
             text = text.partition(".")[2] or "-1"
         if text in ("-1", "0"):
             return -1
-        cpu = _hex(text) - 1
+        cpu = parse_hex(text) - 1
         if cpu not in self.session.cpus:
             raise ValueError(f"thread {text}")
         return cpu
@@ -248,7 +232,7 @@ class Stub:
     def _resume_one(self, text: str, *, step: bool) -> list[bytes]:
         cpu = self.state.resumed if self.state.resumed >= 0 else self.state.cpu
         if text:
-            made = registers.edit(cpu, PC, _hex(text).to_bytes(8, "little"))
+            made = registers.edit(cpu, PC, parse_hex(text).to_bytes(8, "little"))
             assert made is not None
             self.session.edit(made)
         if step:
@@ -279,7 +263,7 @@ class Stub:
                 return self._stopped(Stop("step", chosen))
             return self._go(lambda: session.step(chosen), alone)
         if action[0] == "r":
-            first, last = (_hex(number) for number in action[1:].split(","))
+            first, last = (parse_hex(number) for number in action[1:].split(","))
             return self._go(lambda: self._step_range(chosen, first, last), alone)
         if action[0] == "t":
             return [_OK]
@@ -339,7 +323,7 @@ class Stub:
         if stop.reason == "breakpoint":
             mine = self._inserted_at(self.session.pe(stop.cpu).pc)
             if mine is not None:
-                why = f"{_BREAKPOINTS[mine.kind]}:;".encode()
+                why = f"{BREAKPOINTS[mine.kind]}:;".encode()
             else:  # the session's own, or gdb's at the instruction's other address: gdb takes it for a signal
                 said = f"breakpoint at {stop.text}"
         elif stop.reason == "watchpoint":
@@ -347,7 +331,7 @@ class Stub:
             if mine is None:
                 said = f"watchpoint {stop.number}, {stop.text}"
             else:
-                why = f"{_WATCHPOINTS[mine.kind][1]}:{mine.address:x};".encode()
+                why = f"{WATCHPOINTS[mine.kind][1]}:{mine.address:x};".encode()
                 state.stepped = stop.cpu  # a gdb for AArch64 steps off the access before it looks
         elif stop.reason == "end":
             said, why = stop.text, b"replaylog:end;"
@@ -364,7 +348,7 @@ class Stub:
         return next((mine for mine, made in self.state.inserted.items() if made == number), None)
 
     def _inserted_at(self, pc: int) -> Inserted | None:
-        breakpoints = (mine for mine in self.state.inserted if mine.kind in _BREAKPOINTS)
+        breakpoints = (mine for mine in self.state.inserted if mine.kind in BREAKPOINTS)
         return next((mine for mine in breakpoints if mine.address == pc), None)
 
     def _why(self, _text: str) -> list[bytes]:
@@ -373,7 +357,7 @@ class Stub:
     # -- breakpoints ------------------------------------------------------------------------------
 
     def _insert(self, text: str) -> list[bytes]:
-        mine = _inserted(text)
+        mine = parse_inserted(text)
         if mine is None:
             return [_UNKNOWN]
         session, inserted = self.session, self.state.inserted
@@ -381,19 +365,19 @@ class Stub:
             return [_OK]
         if len(inserted) >= _INSERTED_MAX:
             return [_ERROR]
-        if mine.kind in _BREAKPOINTS:
+        if mine.kind in BREAKPOINTS:
             number = session.add_breakpoint(f"{mine.address:#x}").number
         else:
             pa = memory.pa_of(session, self.state.cpu, mine.address)
             if pa is None:
                 return [_ERROR]
-            access = _WATCHPOINTS[mine.kind][0]
+            access = WATCHPOINTS[mine.kind][0]
             number = session.add_watchpoint(f"{pa:#x}", max(mine.size, 1), access=access).number
         inserted[mine] = number
         return [_OK]
 
     def _remove(self, text: str) -> list[bytes]:
-        mine = _inserted(text)
+        mine = parse_inserted(text)
         if mine is None:
             return [_UNKNOWN]
         number = self.state.inserted.pop(mine, None)
@@ -416,8 +400,7 @@ class Stub:
     def _query(self, text: str) -> list[bytes]:
         name, _, rest = text.partition(":")
         if name == "Supported":
-            named = ";qXfer:threads:read+" if len(self.session.cpus) <= _NAMED_MAX else ""
-            return [f"{_FEATURES}{named}".encode()]
+            return [_FEATURES.encode()]
         if name == "Xfer":
             return self._transfer(rest)
         if name == "C":
@@ -459,7 +442,7 @@ class Stub:
         what, verb, annex, place = text.split(":")
         if verb != "read":
             return [_UNKNOWN]
-        offset, size = _pair(place)
+        offset, size = parse_pair(place)
         if what == "features":
             if annex != "target.xml":
                 return [b"E00"]
@@ -488,23 +471,3 @@ class Stub:
             self._ended()
             return [_OK]
         return [_UNKNOWN]
-
-
-def _inserted(text: str) -> Inserted | None:
-    # What a Z or z packet names; None for a kind that is none.
-    kind, address, size = text.partition(";")[0].split(",")
-    if kind not in _BREAKPOINTS and kind not in _WATCHPOINTS:
-        return None
-    return Inserted(kind, _hex(address), min(_hex(size), PACKET_MAX))
-
-
-def _hex(text: str) -> int:
-    # A number of 64 bits; int() would take signs and underscores.
-    if not text.isalnum() or len(text) > 16:
-        raise ValueError(text)
-    return int(text, 16)
-
-
-def _pair(text: str) -> tuple[int, int]:
-    first, second = text.split(",")
-    return _hex(first), _hex(second)
