@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -73,6 +74,7 @@ def command(
                 return 130
             return 0
 
+        gc.freeze()  # what has been built stays, and the copies that checkpoints are keep sharing it
         return with_timeline(debugger, _flush)
 
 

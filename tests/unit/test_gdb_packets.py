@@ -25,6 +25,25 @@ def test_what_is_encoded_is_read_again(payload: bytes) -> None:
     assert items(*(bytes([byte]) for byte in packet)) == [(Item.PACKET, payload)]
 
 
+@pytest.mark.parametrize(
+    ("data", "payload"),
+    [
+        (b"$g#67", b"g"),
+        (b"$#00", b""),
+        (b"$g#68", None),
+        (b"$g#67$g#67", None),
+        (b"+$g#67", None),
+        (b"$}\x03#80", None),
+        (b"$g#6", None),
+        (b"$", None),
+        (b"", None),
+    ],
+)
+def test_one_plain_packet_is_taken_at_once(data: bytes, payload: bytes | None) -> None:
+    assert Reader().whole(data) == payload
+    assert Reader(b"$").whole(data) is None
+
+
 def test_the_checksum_is_the_sum_of_what_is_sent() -> None:
     assert encode(b"OK") == b"$OK#9a"
     assert encode(b"}") == b"$}]#da"

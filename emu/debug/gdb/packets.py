@@ -13,6 +13,7 @@ _INTERRUPT = 0x03
 _START, _END, _ESCAPE = ord("$"), ord("#"), ord("}")
 _CHECKSUMS = {text.encode(): n for n in range(256) for text in (f"{n:02x}", f"{n:02X}")}
 _NEEDS_ESCAPE = re.compile(rb"[$#}*]")
+_NOT_PLAIN = re.compile(rb"[$#}]")
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
 
@@ -35,6 +36,18 @@ class Reader:
     def rest(self) -> bytes:
         """What has been fed and not been taken yet."""
         return bytes(self._data)
+
+    def whole(self, data: bytes) -> bytes | None:
+        """Return the payload when ``data`` is one plain packet and nothing waits before it; else None.
+
+        This is what comes in nearly always, and :meth:`feed` and :meth:`next` would give the same.
+        """
+        if self._data or data[:1] != b"$" or data[-3:-2] != b"#" or len(data) > PACKET_MAX:
+            return None
+        payload = data[1:-3]
+        if _NOT_PLAIN.search(payload) or _CHECKSUMS.get(data[-2:]) != sum(payload) & 0xFF:
+            return None
+        return payload
 
     def feed(self, data: bytes) -> None:
         """Add what came in."""

@@ -72,6 +72,7 @@ class Server:
         self._reader = Reader()
         self._client: socket.socket | None = None
         self._sent = b""
+        self._whole: bytes | None = None  # a packet that has come in just now, and nothing beside it
         self._resends = 0
         self._poll = select.poll()
         if listener is not None:
@@ -107,6 +108,9 @@ class Server:
                 item = self._reader.next()
                 if item is None:
                     self._wait(-1)
+                    ready, self._whole = self._whole, None
+                    if ready is not None:
+                        self._answer(ready)
                     continue
                 what, payload = item
                 acks = not self._stub.state.no_ack
@@ -157,10 +161,12 @@ class Server:
             return
         except OSError:
             data = b""
-        if data:
-            self._reader.feed(data)
-        else:
+        if not data:
             self._drop()
+            return
+        self._whole = self._reader.whole(data) if self._stub.state.no_ack else None
+        if self._whole is None:
+            self._reader.feed(data)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -192,6 +198,7 @@ class Server:
             client.shutdown(socket.SHUT_RDWR)
         client.close()
         self._reader = Reader()
+        self._whole = None
         self._stub.gone()
 
     def _send(self, data: bytes) -> None:
@@ -206,6 +213,9 @@ class Server:
         # Asked now and then while the machine runs. A client that goes interrupts it too.
         before = self._client
         self._wait(0)
+        if self._whole is not None:  # a packet although the last one has no answer yet: it must wait
+            self._reader.feed(encode(self._whole))
+            self._whole = None
         return self._done or self._client is not before or self._reader.interrupted()
 
     def _end(self) -> None:
