@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 import textwrap
 from collections.abc import Callable
@@ -340,4 +340,4 @@ def test_without_hypothesis_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     monkeypatch.delitem(sys.modules, "emu.topology.generate")
     with pytest.raises(ImportError, match=r"pip install 'arm64-boot-emu\[test\]'"):
-        runpy.run_module("emu.topology.generate")
+        importlib.import_module("emu.topology.generate")

@@ -12,7 +12,7 @@ import pytest
 from make_object import NOP, Name, Part, make_object
 
 from emu.arch import boot
-from emu.errors import AssemblyError
+from emu.errors import AssemblyError, InvalidSubject
 from emu.subject import Subject, assembler, toolchain
 from emu.subject.fragment import asm_dir, constants, constants_include, load_source
 from emu.subject.toolchain import GNU, GNU_AS, Tool, assemble_elsewhere, find_tools
@@ -408,7 +408,7 @@ def test_text_that_does_not_link_is_not_tried_again(tmp_path: Path, empty_path: 
 
 def test_file_that_cannot_be_read_is_nobodys_to_assemble(tmp_path: Path, empty_path: Path) -> None:
     stub(empty_path, "clang", copying(empty_path))
-    with pytest.raises(AssemblyError, match=r"nothing\.S:1: No such file"):
+    with pytest.raises(InvalidSubject, match=r"nothing\.S: No such file"):
         load_source(tmp_path / "nothing.S", nr_cpus=8)
     assert not (empty_path / "clang.arguments").exists()
 
