@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -74,6 +75,7 @@ def command(
                 return 130
             return 0
 
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without removing the folder
         gc.freeze()  # what has been built stays, and the copies that checkpoints are keep sharing it
         return with_timeline(debugger, _flush)
 
