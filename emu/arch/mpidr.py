@@ -29,20 +29,6 @@ def hwid(mpidr: int) -> int:
     return mpidr & MPIDR_HWID_BITMASK
 
 
-def check_hwid(value: int, where: str) -> int:
-    """Return ``value`` when it is a hwid; ``where`` names it in the error.
-
-    :raises InvalidCase: a bit outside MPIDR_HWID_BITMASK is set
-    """
-    if not 0 <= value < 2**64:
-        raise InvalidCase(f"{where}={value:#x}: a hwid is a u64")
-    stray = value & ~MPIDR_HWID_BITMASK
-    if stray:
-        bit = stray.bit_length() - 1
-        raise InvalidCase(f"{where}={value:#x}: bit {bit} is outside MPIDR_HWID_BITMASK; pass hwid(mpidr)")
-    return value
-
-
 def affinity(aff3: int, aff2: int, aff1: int, aff0: int) -> int:
     """Return the hwid of four 8-bit affinity fields."""
     return aff3 << AFF3[1] | aff2 << AFF2[1] | aff1 << AFF1[1] | aff0
