@@ -11,12 +11,10 @@ from emu.case import Case
 from emu.errors import InvalidCase
 from emu.host import efi
 from emu.memory import Memory
-from emu.topology import CONDUITS, ENABLE_METHODS, FIRMWARES, Cpu, Topology
+from emu.topology import CONDUITS, ENABLE_METHODS, FIRMWARES, METHODS_OF, Cpu, Topology
 from emu.topology.acpi import write_acpi
 from emu.topology.devicetree import write_devicetree, write_stub_devicetree
 
-# Enable-methods that each kind of firmware can describe (Linux v6.12 arch/arm64/kernel/cpu_ops.c).
-_METHODS = {"devicetree": ("psci", "spin-table"), "acpi": ("psci", "parking-protocol")}
 _SOMEWHERE = 8  # a release address that is ours to choose: place_mailboxes() does
 
 DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
@@ -57,8 +55,8 @@ def settle(case: Case, topology: Topology) -> Topology:
         if value and value not in allowed:
             raise InvalidCase(f"{what}={value}: not one of {', '.join(allowed)}")
     firmware = _firmware(case, topology)
-    if case.enable_method and case.enable_method not in _METHODS[firmware]:
-        listed = " or ".join(_METHODS[firmware])
+    if case.enable_method and case.enable_method not in METHODS_OF[firmware]:
+        listed = " or ".join(METHODS_OF[firmware])
         raise InvalidCase(f"enable-method={case.enable_method}: firmware={firmware} describes {listed}")
     boot = topology.boot
     theirs = {cpu.enable_method for cpu in topology.cpus if cpu is not boot}
@@ -73,7 +71,7 @@ def settle(case: Case, topology: Topology) -> Topology:
             changes = {"enable_method": method, "release_addr": 0, "parking_version": 0}
             if method != "psci":
                 changes |= {"release_addr": _SOMEWHERE, "parking_version": int(method != "spin-table")}
-        elif firmware == "acpi" and cpu.enable_method not in _METHODS["acpi"]:
+        elif firmware == "acpi" and cpu.enable_method not in METHODS_OF["acpi"]:
             changes = {"enable_method": ""}  # no table could say it
         elif cpu is boot and cpu.enable_method == "spin-table":
             changes = {"release_addr": _SOMEWHERE}

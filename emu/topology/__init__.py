@@ -15,9 +15,11 @@ from emu.arch.mpidr import MPIDR_HWID_BITMASK, MT, RES1, U
 from emu.errors import InvalidCase
 
 MIDR_CORTEX_A72 = 0x410F_D083
-ENABLE_METHODS = ("psci", "spin-table", "parking-protocol")
 CONDUITS = ("smc", "hvc")
-FIRMWARES = ("devicetree", "acpi")
+# Enable-methods that each kind of firmware can describe (Linux v6.12 arch/arm64/kernel/cpu_ops.c).
+METHODS_OF = {"devicetree": ("psci", "spin-table"), "acpi": ("psci", "parking-protocol")}
+FIRMWARES = tuple(METHODS_OF)
+ENABLE_METHODS = tuple(dict.fromkeys(method for methods in METHODS_OF.values() for method in methods))
 
 
 @dataclass(frozen=True, slots=True)
