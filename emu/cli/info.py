@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from emu.designs import DESIGNS
+from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.host.firmware import write_tables
 from emu.host.fragment import is_source
@@ -145,11 +145,8 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         if words:
             found["contract"] = words
     else:
+        check_exists(subject)
         path = Path(subject)
-        if not path.exists():
-            raise InvalidSubject(
-                f"{subject}: no such file, and no design of that name ({', '.join(DESIGNS)})"
-            )
         if not is_kernel(path):
             raise InvalidSubject(f"{subject}: neither an arm64 kernel nor a design ({', '.join(DESIGNS)})")
         image = load_kernel(path, system_map=system_map)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass
+from pathlib import Path
 
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, InvalidSubject
 from emu.subject import Subject
 from emu.subject.fragment import load_design
 
@@ -109,6 +110,15 @@ def get(name: str) -> Design:
     if name not in DESIGNS:
         raise InvalidCase(f"design={name}: no such design; one of {', '.join(DESIGNS)}")
     return DESIGNS[name]
+
+
+def check_exists(subject: str) -> None:
+    """Refuse a subject that is no file, once it has turned out to be no design.
+
+    :raises InvalidSubject: there is no such file
+    """
+    if not Path(subject).exists():
+        raise InvalidSubject(f"{subject}: no such file, and no design of that name ({', '.join(DESIGNS)})")
 
 
 def _discover() -> dict[str, Design]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from emu.actor import State
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
-from emu.designs import DESIGNS
+from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.cpuhp import Core
@@ -113,9 +113,8 @@ def load(setting: Setting) -> Loaded:
         return load_fragment(setting)
     if is_kernel(Path(name)):
         return load_kernel_of(setting)
+    check_exists(name)
     names = ", ".join(DESIGNS)
-    if not Path(name).exists():
-        raise InvalidSubject(f"{name}: no such file, and no design of that name ({names})")
     raise InvalidSubject(f"{name}: neither a design ({names}), a .S or .o file, nor an arm64 kernel")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from emu.designs import DESIGNS
+from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidSubject, Untestable
 from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_design
@@ -31,9 +31,8 @@ def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tu
             others = ", ".join(other for other, design in DESIGNS.items() if design.lookup_table)
             raise Untestable(f"{name}: this design looks nothing up; {others} do")
         return found, lambda nr_cpus, _defines: design.load(nr_cpus), False
+    check_exists(name)
     path = Path(name)
-    if not path.exists():
-        raise InvalidSubject(f"{name}: no such file, and no design of that name ({', '.join(DESIGNS)})")
     if path.suffix in (".S", ".s"):
 
         def assemble(nr_cpus: int, defines: Mapping[str, int]) -> Subject:
