@@ -23,7 +23,6 @@ from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz.questions import random_mpidrs
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.search import BATCH, Search
-from emu.lookup.load import load_lookup
 from emu.subject.fragment import load_source
 
 _TABLE_PA, _QUESTIONS_PA, _ANSWERS_PA = IMAGE_PA + 0x2_0000, IMAGE_PA + 0x10_0000, IMAGE_PA + 0x20_0000
@@ -77,8 +76,7 @@ class Bare:
 
 def measure(entries: int, matches: int) -> dict[str, Any]:
     """Return cases per second of CPU time of each of the three, the best of so many turns."""
-    contract, load, fixed = load_lookup("rfc", None, None)
-    under_test = UnderTest("rfc", contract, load, fixed=fixed)
+    under_test = UnderTest("rfc")
     rig = under_test.at(entries)
     bare = Bare(entries, matches)
     cases = max(20 * BATCH * 256 // entries, BATCH)

@@ -46,18 +46,16 @@ class Lookup:
         near: Path | None = None,
     ) -> None:
         from emu.fuzz.rig import UnderTest
-        from emu.lookup.load import load_lookup
 
         folder = near or _caller()
         self.name = _find(subject, folder)
         self._contract = _find(contract, folder) if contract else ""
         self._system_map = _find(system_map, folder) if system_map else ""
-        promises, load, fixed = load_lookup(
+        self._under_test = UnderTest(
             self.name,
             Path(self._contract) if contract else None,
             Path(self._system_map) if system_map else None,
         )
-        self._under_test = UnderTest(self.name, promises, load, fixed=fixed)
 
     def __repr__(self) -> str:
         return f"Lookup({self.name!r})"

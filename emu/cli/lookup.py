@@ -16,7 +16,6 @@ from emu.fuzz.search import Search
 from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
-from emu.lookup.load import load_lookup
 from emu.report.lookup import as_json, case_of, describe
 from emu.report.property import lookup_suite, question_suite
 
@@ -60,8 +59,7 @@ def command(
     if case_text is not None:
         return _replay(LookupCase.parse(case_text), as_object, reports)
     name = subject or "v3"
-    promises, load, fixed = load_lookup(name, contract, system_map)
-    under_test = UnderTest(name, promises, load, fixed=fixed)
+    under_test = UnderTest(name, contract, system_map)
     sizes = sorted(set(nr_cpus)) or under_test.sizes
     sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
     if not sizes:
@@ -101,11 +99,8 @@ def command(
 
 
 def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:
-    system_map = Path(case.system_map) if case.system_map else None
-    promises, load, fixed = load_lookup(
-        case.subject, Path(case.contract) if case.contract else None, system_map
-    )
-    under_test = UnderTest(case.subject, promises, load, fixed=fixed)
+    contract = Path(case.contract) if case.contract else None
+    under_test = UnderTest(case.subject, contract, Path(case.system_map) if case.system_map else None)
     rig = under_test.at(case.nr_cpus, case.others)
     checked = rig.check(case.question) if case.race is None else Race(rig).run(case.race)
     search = Search(under_test, cases=1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
 from emu.lookup.case import Question
-from emu.lookup.contract import Contract
+from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import POISONS, Answer, Single, Wrong, judge
-from emu.lookup.target import Loader, Placed, Target, fill_table, place
+from emu.lookup.target import Placed, Target, fill_table, place
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
 Others = tuple[tuple[str, int], ...]
@@ -117,13 +118,15 @@ class Rig:
 
 
 class UnderTest:
-    """A lookup at every NR_CPUS that its contract goes through."""
+    """A lookup at every NR_CPUS that its contract goes through.
 
-    def __init__(self, name: str, contract: Contract, load: Loader, *, fixed: bool = False) -> None:
+    :ivar contract: what the lookup promises
+    :raises EmuError: as :func:`emu.lookup.load.load_lookup`, which the arguments go to
+    """
+
+    def __init__(self, name: str, contract: Path | None = None, system_map: Path | None = None) -> None:
         self.name = name
-        self.contract = contract
-        self._load = load
-        self._fixed = fixed  # its NR_CPUS is built in
+        self.contract, self._load, self._fixed = load_lookup(name, contract, system_map)
         self._rigs: dict[tuple[int, Others], Rig] = {}
         self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
 

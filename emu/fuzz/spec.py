@@ -16,7 +16,6 @@ from emu.errors import EmuError, InvalidSubject
 from emu.fuzz.rig import UnderTest
 from emu.fuzz.unit import Point
 from emu.lookup.contract import Contract
-from emu.lookup.load import load_lookup
 from emu.subject.kernel import is_kernel
 from emu.subject.kernel_files import find_files
 
@@ -59,7 +58,7 @@ def make_spec(
     :param sizes: values of NR_CPUS; none: the contract's
     :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
     """
-    under_test = _load(subject, contract, system_map)
+    under_test = UnderTest(subject, contract, system_map)
     points = tuple((rig.nr_cpus, rig.others) for rig in under_test.rigs(sizes or under_test.sizes))
     spec = Spec(subject, str(contract or ""), str(system_map or ""), points, matches=matches)
     return replace(spec, identity=_identity(under_test, points)), under_test
@@ -76,7 +75,7 @@ def load_spec(spec: Spec) -> UnderTest:
         _folders.append(folder)
         names = _unpack(spec, Path(folder.name))
     subject, contract, system_map = names
-    under_test = _load(
+    under_test = UnderTest(
         subject, Path(contract) if contract else None, Path(system_map) if system_map else None
     )
     found = _identity(under_test, spec.points)
@@ -110,11 +109,6 @@ def packed(spec: Spec, under_test: UnderTest) -> Spec:
     return replace(
         absolute(spec), files=tuple((str(path), data) for path, data in _files(spec, under_test.contract))
     )
-
-
-def _load(subject: str, contract: Path | None, system_map: Path | None) -> UnderTest:
-    promises, load, fixed = load_lookup(subject, contract, system_map)
-    return UnderTest(subject, promises, load, fixed=fixed)
 
 
 def _identity(under_test: UnderTest, points: tuple[Point, ...]) -> str:

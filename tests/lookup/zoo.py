@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import Search
-from emu.lookup.load import load_lookup
 
 FOLDER = Path(__file__).parent
 CORRECT = tuple(sorted((FOLDER / "correct").glob("*.S")))
@@ -16,8 +15,7 @@ MUTANTS = tuple(sorted((FOLDER / "mutants").glob("*.S")))
 
 def under_test(path: Path) -> UnderTest:
     """Return the lookup of a file with its own contract."""
-    understood, load, fixed = load_lookup(str(path), None, None)
-    return UnderTest(str(path), understood, load, fixed=fixed)
+    return UnderTest(str(path))
 
 
 def search(path: Path, cases: int, *, nr_cpus_max: int = 4096) -> Iterator[Search]:

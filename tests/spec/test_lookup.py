@@ -20,7 +20,6 @@ from emu.fuzz.race import Race, make_plan, table_of
 from emu.fuzz.rig import Rig, UnderTest
 from emu.fuzz.search import Search
 from emu.lookup.case import LookupCase, Question
-from emu.lookup.load import load_lookup
 from emu.lookup.single import judge
 from emu.subject.kernel import load_kernel
 from emu.topology.generate import hwid_tables, mpidrs
@@ -64,8 +63,7 @@ def emu(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def searched(name: str, *, cases: int = 20_000, sizes: list[int] | None = None, seed: int = 0) -> Search:
-    contract, load, fixed = load_lookup(name, None, None)
-    search = Search(UnderTest(name, contract, load, fixed=fixed))
+    search = Search(UnderTest(name))
     for _ in search.run(sizes or search.under_test.sizes, cases, seed):
         pass
     return search
@@ -188,8 +186,7 @@ def test_the_batch_says_of_each_case_what_one_at_a_time_says(design: str, data: 
 
 @cache
 def _rig(name: str, nr_cpus: int) -> Rig:
-    contract, load, fixed = load_lookup(name, None, None)
-    return UnderTest(name, contract, load, fixed=fixed).at(nr_cpus)
+    return UnderTest(name).at(nr_cpus)
 
 
 def test_an_answer_that_depends_on_what_a_register_held_is_found(tmp_path: Path) -> None:
@@ -223,8 +220,7 @@ def test_a_look_up_that_reads_an_entry_in_halves_finds_a_cpu_that_never_was(tmp_
     text = text.replace(load[0], halves).replace("x19 (index), NZCV", "x19 (index), x20, NZCV")
     text = text.replace("8*NR_CPUS + 8", "12*NR_CPUS + 8")
     path.write_text(text)
-    contract, loader, fixed = load_lookup(str(path), None, None)
-    under_test = UnderTest(str(path), contract, loader, fixed=fixed)
+    under_test = UnderTest(str(path))
     for _ in (search := Search(under_test)).run([1, 2], 2000, 0):
         pass
     broken = {found.wrong.prop for found in search.findings if found.wrong}
