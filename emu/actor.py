@@ -46,11 +46,13 @@ class Actor:
         "outcome",
         "pe",
         "pending",
+        "restarted",
         "spent",
         "state",
         "suspended",
         "task",
         "time",
+        "waited",
     )
 
     def __init__(self, pe: PE) -> None:
@@ -62,6 +64,8 @@ class Actor:
         self.time = 0  # ns
         self.spent = 0  # ns of the PE's counters that `time` has
         self.deadline = 0
+        self.waited = 0  # ns in the Poll that is pending
+        self.restarted = False  # the task was Again where it began
         self.interrupt = False  # one is pending
         self.landings = 0
         self.outcome = ""

@@ -25,6 +25,7 @@ class Case:
     scheduler: str = "round-robin"
     grain: str = "free"
     memory: str = "coherent"
+    granule: int = 64  # writeback granule of memory=caches, bytes
     latency: str = "nominal"
     event_register: int = 0  # of every PE at power-on
     instructions_max: int = 2_000_000_000

@@ -108,6 +108,10 @@ class Engine:
         self.watched = range(0)  # PAs whose stores go to `record_store` even when nothing is recorded
         self.record_store: Recorder | None = None
         self.send_event: Callable[[], None] = lambda: None
+        # For memory models: before an access (PE, VA of its instruction, PA, size, is a store), and at
+        # a DC or IC (PE, word, its VA).
+        self.access: Callable[[PE, int, int, int, bool], None] | None = None
+        self.maintain: Callable[[PE, int, int], None] | None = None
         self.armed_monitors: dict[PE, int] = {}  # PA of the granule
         self.events: list[PE] = []  # PEs whose event register a cleared monitor has set
         uc: Any = uc_module
@@ -422,6 +426,25 @@ class Engine:
             return None
         return pa.value
 
+    def translate_live(self, va: int) -> int | None:
+        """Return the PA of ``va`` for the PE that runs, also in a hook; None when it is not mapped."""
+        pa = c_uint64()
+        return None if _vmem_translate(self._address, va, uc_module.UC_PROT_READ, pa) else pa.value
+
+    def word(self, va: int) -> int | None:
+        """Return the instruction word (u32) that the PE that runs fetches at ``va``, or None."""
+        return self._code.word(va)
+
+    def state_of(self, pe: PE) -> bytes:
+        """Return everything that the engine keeps of ``pe``, for :meth:`set_state`."""
+        self._unload()
+        return bytes((c_char * layout.CONTEXT_BYTES).from_address(pe.saved_env.address))
+
+    def set_state(self, pe: PE, state: bytes) -> None:
+        """Put ``pe`` where it was when :meth:`state_of` gave ``state``; monitor and event are not in it."""
+        self._unload()
+        memmove(pe.saved_env.address, state, layout.CONTEXT_BYTES)
+
     def protect(self, pa: int, size: int, *, read: bool, write: bool, execute: bool) -> None:
         """Let PEs do no more than this to whole pages of memory; anything else is an external abort."""
         self._unload()
@@ -729,6 +752,8 @@ class Engine:
         elif kind in (Class.CACHE, Class.TLB):
             if kind is Class.TLB:
                 self._code.remapped()
+            elif self.maintain:
+                self.maintain(pe, word, pe.x[word & 31] if word & 31 != 31 else 0)
             if record:
                 target = pe.x[word & 31] if word & 31 != 31 else 0
                 record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
@@ -827,6 +852,8 @@ class Engine:
                     counters.loads_mmu_off += 1
                 if pa & (size - 1):
                     self._check_unaligned(pe, here, pa)
+                if self.access:
+                    self.access(pe, here, pa, size, False)
                 if is_exclusive:
                     pe.monitor = monitors[pe] = pa & -_GRANULE
                 record = self.record
@@ -852,6 +879,8 @@ class Engine:
                 pe.counters.stores += 1
                 if pa & (size - 1):
                     self._check_unaligned(pe, here, pa)
+                if self.access:
+                    self.access(pe, here, pa, size, True)
                 if monitors:
                     self.store_clears_monitors(pa, size, pe)
                 if pa >> LINE_SHIFT in code_lines or (
@@ -955,6 +984,8 @@ class Engine:
         assert not failed, "asked by _zero_faults()"
         if not self.memory.contains(pa.value, 64):
             return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
+        if self.access:
+            self.access(pe, va, pa.value, 64, True)
         self.memory.write_bytes(pa.value, bytes(64))
         pe.counters.stores += 1
         self.store_clears_monitors(pa.value, 64, pe)

@@ -41,3 +41,7 @@ class AssemblyError(Untestable):
 
 class EngineError(EmuError):
     """The installed Unicorn is not the one whose layout this package knows."""
+
+
+class ReplayDiverged(InvalidCase):
+    """A recorded schedule does not fit the run: another version of emu, or of the subject."""

@@ -13,16 +13,22 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from heapq import heappop, heappush
-from typing import Protocol
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, Protocol
 
 from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
+from emu.arch.operand import access_va
 from emu.codemap import LINE_SHIFT
 from emu.engine import UNLIMITED, Engine
+from emu.errors import ReplayDiverged
 from emu.latency import PROFILES
 from emu.memory import Memory
+from emu.models.attributes import is_cacheable
+from emu.models.caches import Choice
+from emu.models.domain import Domain
 from emu.operation import (
+    Again,
     AtomicUpdate,
     Barrier,
     CacheOp,
@@ -37,6 +43,7 @@ from emu.operation import (
     Log,
     Operation,
     Park,
+    Poll,
     Register,
     SendEvent,
     SendInterrupt,
@@ -45,7 +52,7 @@ from emu.operation import (
     WaitForInterrupt,
 )
 from emu.pe import PE
-from emu.schedulers import Scheduler
+from emu.schedulers import Pick, Scheduler, Steering
 from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
 from emu.trace import HOST_PC, Trace
 
@@ -56,6 +63,17 @@ TASK_SLICE = 1 << 10  # operations of a host task, likewise
 SPIN_PICKS = 1 << 16
 SPIN_INSTRUCTIONS = 1 << 22
 _EC_SVC, _EC_HVC, _IL = 0x15, 0x16, 1 << 25
+
+
+class Standing(NamedTuple):
+    """Where an actor stands (:class:`emu.actor.Actor` has the meanings)."""
+
+    state: State
+    task: HostTask | None
+    suspended: HostTask | None
+    pending: Operation | None
+    outcome: str
+    landings: int
 
 
 _KEPT = [
@@ -95,9 +113,11 @@ class Machine:
         attach = getattr(scheduler, "attach", None)
         if attach:
             attach(lambda cpu: self.actors[cpu].time)
+        self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.trace = trace
         self.grain = grain
         self.recording = record
+        self.domain: Domain | None = None
         self.latency = PROFILES[latency]
         self.instructions_max = instructions_max
         self.actors: list[Actor] = []
@@ -126,6 +146,34 @@ class Machine:
         self._next_boot: Callable[[], None] | None = None
 
     # -- building ---------------------------------------------------------------------------------
+
+    def cache(self, granule: int) -> None:
+        """Use the memory model ``caches`` with lines of ``granule`` bytes; every operation is recorded."""
+        self.recording = True
+        self.domain = Domain(self.memory, granule, self._note)
+        self.engine.access = self._access
+        self.engine.maintain = self._maintain
+
+    def _access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
+        # A PE is about to make this access; `va` is its instruction's.
+        assert self.domain is not None
+        self.domain.access(pa, size, self.cacheable_access(pe, va), is_store)
+
+    def cacheable_access(self, pe: PE, va: int) -> bool:
+        """Tell whether the load or store at ``va`` that ``pe`` is about to do is cacheable."""
+        word = self.engine.word(va)
+        assert word is not None, "it is being executed"
+        target = pe.x[word & 31] if word >> 24 == 0xD5 else access_va(word, va, list(pe.x))  # DC ZVA
+        return is_cacheable(pe, target, lambda pa: self.memory.read(pa, 8))
+
+    def _maintain(self, pe: PE, word: int, va: int) -> None:
+        assert self.domain is not None
+        pa = self.engine.translate_live(va)
+        if pa is not None and self.memory.contains(pa, 1):
+            self.domain.maintain(word, pa)
+
+    def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
+        self.trace.add(kind, max(self._current, 0), size, 0, pa, value)
 
     def add_cpu(self, mpidr: int, midr: int, overrides: dict[sysreg.Encoding, int]) -> Actor:
         """Add the next CPU, switched off; ``mpidr`` and ``midr`` are raw u64."""
@@ -237,6 +285,52 @@ class Machine:
         kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.sp_el0)]
         kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr)]
         return kept
+
+    # -- where an actor stands --------------------------------------------------------------------
+
+    def standing(self, cpu: int) -> Standing:
+        """Return where ``cpu`` stands, but for the state of its PE."""
+        actor = self.actors[cpu]
+        return Standing(
+            actor.state, actor.task, actor.suspended, actor.pending, actor.outcome, actor.landings
+        )
+
+    def set_standing(self, cpu: int, standing: Standing) -> None:
+        """Put ``cpu`` where ``standing`` says, at time 0; its PE is left alone."""
+        actor = self.actors[cpu]
+        self._set(cpu, standing.state)
+        actor.task, actor.suspended, actor.pending = standing.task, standing.suspended, standing.pending
+        actor.outcome, actor.landings = standing.outcome, standing.landings
+        actor.time = actor.waited = actor.spent = 0
+        actor.pe.reset_counters()
+        self.stopped = ""
+        self._begun = self._counter_reads = self.now = 0
+        self._current = cpu
+        self._timers.clear()
+        self._spinning.clear()
+
+    def ending(self, cpu: int) -> tuple[str, int]:
+        """Return where ``cpu`` would end if it did nothing more: in words, and the VA."""
+        actor = self.actors[cpu]
+        asleep = actor.state is State.WAITING
+        return _outcome(actor), actor.pe.pc - 4 if asleep else actor.pe.pc
+
+    def wake(self, cpu: int) -> None:
+        """End the WFE or WFI in which ``cpu`` sleeps; an event or interrupt does it, or nothing."""
+        before, self._current = self._current, cpu
+        if self.actors[cpu].state is State.WAITING:
+            self._wake(cpu)
+        else:
+            self._interrupt(cpu)
+        self._current = before
+
+    def is_landing(self, va: int) -> bool:
+        """Tell whether a PE that comes to ``va`` stops there and the host does something."""
+        return va in self._landings or va in self._intercepts or (va == self.return_va and va != 0)
+
+    def landing(self, va: int) -> Callable[[int], HostTask]:
+        """Return what makes the task that goes on at ``va``."""
+        return self._landings[va]
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -381,6 +475,40 @@ class Machine:
         """Tell whether ``cpu`` can do its next step now."""
         return self.actors[cpu].state is State.RUNNABLE
 
+    def _follow(self, pick: Pick) -> int:
+        # Do a pick of a recorded schedule that is no step of a CPU, or give the CPU that is to run: -1, none.
+        kind, number = pick
+        if kind == "run" or kind == "timeout":
+            actor = self.actors[number] if number < len(self.actors) else None
+            if actor is None or actor.state not in (State.RUNNABLE, State.SPINNING, State.DELAYED):
+                what = actor.state.value if actor else "not there"
+                raise ReplayDiverged(f"schedule: pick {self.picks}: CPU{number} is {what}, not runnable")
+            if kind == "timeout" and isinstance(actor.pending, Poll):
+                actor.waited = actor.pending.timeout_ns + 1
+            self._set(number, State.RUNNABLE)
+            return number
+        if kind == "wake":
+            if number not in self._waiting:
+                raise ReplayDiverged(f"schedule: pick {self.picks}: CPU{number} is not asleep in WFE")
+            self._wake(number)
+        elif kind == "start":
+            timer = next((t for t in sorted(self._timers) if t[2] == number and t[3] is not None), None)
+            if timer is None:
+                raise ReplayDiverged(f"schedule: pick {self.picks}: no start of CPU{number} is pending")
+            self._timers.remove(timer)
+            heapify(self._timers)
+            assert timer[3] is not None
+            timer[3]()
+        else:
+            if self.domain is None:
+                raise ReplayDiverged(f"schedule: pick {self.picks}: a cache line, without memory=caches")
+            try:
+                self.domain.choose(number, Choice(kind))
+            except ValueError as error:
+                raise ReplayDiverged(f"schedule: pick {self.picks}: {number:#x}: {error}") from None
+        self.picks += 1
+        return -1
+
     def step(self, choose: int = -1) -> bool:
         """Let the scheduler pick one actor and run it for one grain; False when the run is over.
 
@@ -390,7 +518,12 @@ class Machine:
             begin, self._next_boot = self._next_boot, None
             begin()
         runnable = self._runnable
-        if self._timers:
+        pick = self._steering.next_pick() if self._steering is not None and choose < 0 else None
+        if pick is not None:
+            choose = self._follow(pick)
+            if choose < 0:
+                return True
+        elif self._timers:
             self._quiet_picks += 1
             while self._timers and (
                 not runnable
@@ -427,6 +560,8 @@ class Machine:
             if pe.index in self._waiting:
                 self._wake(pe.index)
         self.engine.events.clear()
+        if self.domain is not None:
+            self.domain.settle()
         return True
 
     def _run_pe(self, cpu: int, actor: Actor) -> None:
@@ -575,11 +710,13 @@ class Machine:
         task = actor.task
         assert task is not None
         actor.pending = None
+        actor.restarted = False
         try:
             operation = task.send(value)
-            while operation.__class__ is Log:
-                assert isinstance(operation, Log)
-                self._event(Kind.LOG, cpu, 0, self.trace.string(operation.line), actor.time)
+            while operation.__class__ is Log or operation.__class__ is Again:
+                actor.restarted = operation.__class__ is Again
+                if isinstance(operation, Log):
+                    self._event(Kind.LOG, cpu, 0, self.trace.string(operation.line), actor.time)
                 operation = task.send(None)
         except StopIteration as done:
             actor.task = None
@@ -589,6 +726,7 @@ class Machine:
                 self._set(cpu, State.ENDED)
             return
         actor.pending = operation
+        actor.waited = 0
         if operation.__class__ is Delay:
             assert isinstance(operation, Delay)
             actor.deadline = actor.time + operation.ns
@@ -601,9 +739,11 @@ class Machine:
         # Do one operation of a host task but a load or store; give what the task gets for it.
         match operation:
             case AtomicUpdate(pa, expected, new, size):
+                if self.domain is not None:
+                    self.domain.access(pa, size, True, False)
                 old = self.memory.read(pa, size)
                 if expected is None or old == expected:
-                    self._write(pa, size, new)
+                    self._write(pa, size, new, True)
                 self._record_host(Kind.ATOMIC, cpu, pa, new, size)
                 return old
             case LoadUntil(pa, size, wanted):
@@ -612,10 +752,26 @@ class Machine:
                     return value
                 self._spinning.setdefault(pa, []).append(cpu)
                 self._set(cpu, State.SPINNING)
+            case Poll(pa, size, _, timeout_ns):
+                if actor.waited:
+                    actor.time = max(actor.time, actor.deadline)
+                    self._record_host(Kind.DELAY, cpu, 0, operation.pause(actor.waited - 1))
+                value = self._host_load(cpu, pa, size)
+                if operation.is_over(value):
+                    return value
+                if actor.waited > timeout_ns:
+                    return None
+                pause = operation.pause(actor.waited)
+                actor.waited += pause
+                actor.deadline = actor.time + pause
+                self._set(cpu, State.DELAYED)
+                self._timer(actor.deadline, cpu, None)
             case Barrier(word):
                 self._record_host(Kind.BARRIER, cpu, 0, word)
             case CacheOp(word, pa):
                 self._record_host(Kind.CACHE, cpu, pa, word)
+                if self.domain is not None:
+                    self.domain.maintain(word, pa)
             case Copy(pa, data):
                 self._copy(cpu, pa, data)
             case Enter(begin):
@@ -665,14 +821,18 @@ class Machine:
                 raise AssertionError(f"{operation}: an event is consumed before it gets here")
         return None
 
-    def _host_load(self, cpu: int, pa: int, size: int) -> int:
+    def _host_load(self, cpu: int, pa: int, size: int, cacheable: bool = True, plain: bool = False) -> int:
+        if self.domain is not None:
+            self.domain.access(pa, size, cacheable, False)
         value = self.memory.read(pa, size)
         if self.recording:
             self._record_host(Kind.LOAD, cpu, pa, value, size)
         return value
 
-    def _host_store(self, cpu: int, pa: int, value: int, size: int) -> None:
-        self._write(pa, size, value)
+    def _host_store(
+        self, cpu: int, pa: int, value: int, size: int, cacheable: bool = True, plain: bool = False
+    ) -> None:
+        self._write(pa, size, value, cacheable)
         if self.recording:
             self._record_host(Kind.STORE, cpu, pa, value & (1 << 8 * size) - 1, size)
 
@@ -681,9 +841,13 @@ class Machine:
             pc = HOST_PC + self.trace.string(location(self.actors[cpu].task))
             self.trace.add(kind, cpu, size, pc, pa, value)
 
-    def _write(self, pa: int, size: int, value: int) -> None:
+    def _write(self, pa: int, size: int, value: int, cacheable: bool) -> None:
         # A store of the host: monitors, code and spinning tasks take note.
+        if self.domain is not None:
+            self.domain.access(pa, size, cacheable, True)
         self.memory.write(pa, size, value)
+        if self.domain is not None:
+            self.domain.settle()
         if self.engine.armed_monitors:
             self.engine.store_clears_monitors(pa, size, None)
         if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line

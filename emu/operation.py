@@ -54,6 +54,11 @@ class Kind(IntEnum):
     INSTRUCTIONS = (
         54  # value: how many rows of the chunks with tag 3 are next; size 1: a state, no instruction
     )
+    STALE = 55  # the load that follows gets an old value; value: the newer one, pa and size: its place
+    LOST = 56  # bytes that somebody stored are gone: pa, value: the u64 that they made
+    LINE = 57  # the caches do something to the line at pa; value: index of caches.Choice
+    READY = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
+    CYCLE = 59  # from here on this CPU goes round for ever
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -134,11 +139,17 @@ class Record:
 # one and a frozen dataclass takes four times as long to make.
 
 
+# ``cacheable`` says with which attributes the CPU of the task makes the access: firmware has its MMU off. A
+# ``plain`` access is one that the kernel's C code makes without READ_ONCE(), WRITE_ONCE() or an atomic.
+
+
 class Load(NamedTuple):
     """Read ``size`` bytes at ``pa``; gives the value."""
 
     pa: int
     size: int = 8
+    cacheable: bool = True
+    plain: bool = False
 
 
 class LoadUntil(NamedTuple):
@@ -152,12 +163,36 @@ class LoadUntil(NamedTuple):
     value: int | None = None
 
 
+class Poll(NamedTuple):
+    """Look at a word now and then until it is ``value``, or not 0 when that is None.
+
+    Gives the value that ended it, or None once more than ``timeout_ns`` have been waited. ``pauses`` has
+    (ns waited, ns to the next look) pairs: the last whose first figure is reached holds.
+    """
+
+    pa: int
+    size: int
+    value: int | None
+    timeout_ns: int
+    pauses: tuple[tuple[int, int], ...]
+
+    def is_over(self, value: int) -> bool:
+        """Tell whether ``value`` is what is waited for."""
+        return value == self.value or (self.value is None and value != 0)
+
+    def pause(self, waited_ns: int) -> int:
+        """Return the ns to the next look."""
+        return next(pause for after, pause in reversed(self.pauses) if waited_ns >= after)
+
+
 class Store(NamedTuple):
     """Write the low ``size`` bytes of ``value`` at ``pa``."""
 
     pa: int
     value: int
     size: int = 8
+    cacheable: bool = True
+    plain: bool = False
 
 
 class AtomicUpdate(NamedTuple):
@@ -247,6 +282,10 @@ class Log(NamedTuple):
     line: str
 
 
+class Again(NamedTuple):
+    """The task is where it began, and has kept nothing: an event, not an operation."""
+
+
 Operation = (
     Load
     | LoadUntil
@@ -265,6 +304,8 @@ Operation = (
     | Delay
     | Park
     | Log
+    | Again
+    | Poll
 )
 
 DSB_SY = 0xD503_3F9F

@@ -123,6 +123,17 @@ class Trace:
         missing = len(self._records) // _RECORD.size - len(self.times)
         self.times.extend([self._clock(actor)] * missing)
 
+    def take(self) -> bytes:
+        """Remove every record and return them, as they stand in a file; strings stay."""
+        assert self._sink is None, "a file would miss them"
+        taken = bytes(self._records)
+        self._records.clear()
+        return taken
+
+    def put(self, records: bytes) -> None:
+        """Append records that :meth:`take` gave."""
+        self._records += records
+
     def turn(self, cpu: int) -> None:
         """Say that the instructions from now on are those of ``cpu``."""
         assert self.steps is not None

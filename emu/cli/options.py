@@ -46,10 +46,13 @@ def case_options(function: F) -> F:
         click.option("--conduit", help="smc or hvc. [default: as the topology says, else smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
         click.option(
-            "--scheduler", metavar="NAME[:SEED]", help="round-robin, timed or random. [default: round-robin]"
+            "--scheduler",
+            metavar="NAME[:SEED]",
+            help="round-robin, timed, random, pct or replay. [default: round-robin]",
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
-        click.option("--memory", help="Memory model: coherent."),
+        click.option("--memory", help="Memory model: coherent or caches. [default: coherent]"),
+        click.option("--granule", type=int, help="Writeback granule of caches, bytes. [default: 64]"),
         click.option("--latency", help="Simulated time: nominal or zero. [default: nominal]"),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emu.actor import State
+from emu.actor import HostTask, State
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
@@ -33,13 +33,13 @@ from emu.host.vcpu import plan as plan_hotplug
 from emu.host.vcpu.hotplug import Hotplug
 from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
+from emu.models import MEMORY_MODELS
+from emu.models.caches import GRANULES
 from emu.subject.kernel import is_kernel
 from emu.topology import Topology
 from emu.topology.presets import is_preset
 from emu.topology.read import read_topology, topology_files
 from emu.trace import Trace
-
-MEMORY_MODELS = ("coherent",)
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class Boot:
     guest: Guest
     machine: Machine
     core: Core
+    method: EnableMethod
+    new_task: Callable[[], HostTask]  # the boot CPU's, from its beginning, with a cpuhp core of its own
     earlier: list[Guest] = field(default_factory=list)
 
 
@@ -139,10 +141,14 @@ def _start(
         bringup=case.bringup,
     )
     core = Core(guest.data, len(guest.hwids))
-    kick = make_kick(machine, guest, core, method)
-    strategy = STRATEGIES[case.bringup](kick)
     secondary = Secondary(
-        machine, guest, core, method, faults, base=case.base, syncs_alive=strategy.syncs_alive
+        machine,
+        guest,
+        core,
+        method,
+        faults,
+        base=case.base,
+        syncs_alive=STRATEGIES[case.bringup].syncs_alive,
     )
     firmware = machine.firmware
     assert isinstance(firmware, Psci)
@@ -164,13 +170,25 @@ def _start(
         if cpu in at_reset or actor.state is State.OFF:
             actor.pe.event = bool(case.event_register)
     method.power_on(machine, at_reset)
-    smp = Smp(machine, guest, core, kick, strategy, method, faults)
     acpi = setting.topology.firmware == "acpi"
     vmm = Vmm(firmware, {cpu: not acpi or guest.cpu(cpu).enabled for cpu in possible})
-    hotplug = Hotplug(
-        machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
-    )
-    boot = Boot(case, setting.topology, guest, machine, core)
+
+    def new_smp(core: Core) -> Smp:
+        kick = make_kick(machine, guest, core, method)
+        return Smp(machine, guest, core, kick, STRATEGIES[case.bringup](kick), method, faults)
+
+    def boot_cpu(smp: Smp, core: Core) -> HostTask:
+        hotplug = Hotplug(
+            machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
+        )
+        return smp.boot_cpu(secondaries, _maxcpus(setting, guest), case.cycle, hotplug, actions)
+
+    def new_task() -> HostTask:
+        core = Core(guest.data, len(guest.hwids))
+        return boot_cpu(new_smp(core), core)
+
+    smp = new_smp(core)
+    boot = Boot(case, setting.topology, guest, machine, core, method, new_task)
     if kexec:
         second = kexec.loaded.setting
 
@@ -184,7 +202,7 @@ def _start(
         smp.reboot = Kexec(
             kexec, machine, guest, core, method, secondary, force=bool(case.force), start=start
         ).reboot
-    machine.start_task(0, smp.boot_cpu(secondaries, _maxcpus(setting, guest), case.cycle, hotplug, actions))
+    machine.start_task(0, boot_cpu(smp, core))
     return boot
 
 
@@ -245,6 +263,7 @@ def check_case(case: Case) -> None:
         "memory": MEMORY_MODELS,
         "el": (1, 2),
         "event_register": (0, 1),
+        "granule": GRANULES,
     }
     for name, allowed in choices.items():
         value = getattr(case, name)
@@ -254,6 +273,8 @@ def check_case(case: Case) -> None:
     for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
+    if case.memory != "coherent" and case.kexec:
+        raise InvalidCase(f"memory={case.memory}: a loader copies over memory; kexec needs coherent")
     parse_hotplug(case.hotplug)
     subjects = [case.subject] + ([parse_kexec(case.kexec)[0]] if case.kexec else [])
     if case.design and not any(is_source(subject) for subject in subjects):

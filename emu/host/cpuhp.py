@@ -13,15 +13,14 @@ from enum import IntEnum
 from typing import Any
 
 from emu.host.data import HostData
-from emu.operation import AtomicUpdate, Delay, Load, LoadUntil, Log, Operation, Store
+from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Poll, Store
 
 Callback = Callable[[int], Generator[Operation, Any, int]]
 
 EIO, EAGAIN, EINVAL = -5, -11, -22
 SYNC_TIMEOUT_NS = 10_000_000_000
-_POLL_NS = 1_000_000  # busy looks before it sleeps between them
-_LOOK_NS = 10_000
-_SLEEP_NS = 1_500_000  # usleep_range(1000, 2000)
+# Busy looks for 1 ms, then usleep_range(1000, 2000) between them.
+_PAUSES = ((0, 10_000), (1_000_000, 1_500_000))
 
 
 class Cpuhp(IntEnum):
@@ -257,19 +256,13 @@ class Core:
         self, cpu: int, state: SyncState, then: SyncState
     ) -> Generator[Operation, Any, bool]:
         """cpuhp_wait_for_sync_state(): 1 ms of busy looks, then 1..2 ms of sleep a look, for 10 s."""
-        waited = 0
-        while True:
-            sync = yield Load(self.data.sync_state(cpu), 4)
-            if sync == state:
-                old = yield AtomicUpdate(self.data.sync_state(cpu), state, then, 4)
-                if old == state:
-                    return True
-                continue
-            if waited > SYNC_TIMEOUT_NS:
-                return False
-            pause = _LOOK_NS if waited < _POLL_NS else _SLEEP_NS
-            yield Delay(pause)
-            waited += pause
+        sync = yield Poll(self.data.sync_state(cpu), 4, state, SYNC_TIMEOUT_NS, _PAUSES)
+        while sync == state:
+            old = yield AtomicUpdate(self.data.sync_state(cpu), state, then, 4)
+            if old == state:
+                return True
+            sync = yield Poll(self.data.sync_state(cpu), 4, state, SYNC_TIMEOUT_NS, _PAUSES)
+        return False
 
     def bp_sync_dead(self, cpu: int) -> Generator[Operation, Any, bool]:
         """cpuhp_bp_sync_dead(): True when the AP has reported DEAD."""

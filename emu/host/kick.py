@@ -35,7 +35,7 @@ class Kick:
             yield Log(f"Unable to handle kernel write to read-only memory at virtual address {va:016x}")
             return _EFAULT
         yield Store(self.guest.data.done(cpu), 0, 4)
-        yield Store(slot_pa + CPU_BOOT_TASK, self.guest.idle[cpu].task)
+        yield Store(slot_pa + CPU_BOOT_TASK, self.guest.idle[cpu].task, plain=True)
         yield from update_cpu_boot_status(slot_pa, CPU_MMU_OFF)
         result: int = yield from self.method.cpu_boot(cpu)
         if result and result != _EPERM:

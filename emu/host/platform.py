@@ -126,6 +126,8 @@ def make_machine(
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el
+    if case.memory == "caches":
+        machine.cache(case.granule)
     for number, cpu in enumerate(logical.cpus):
         if cpu is None:  # a logical number without a CPU: off for ever
             machine.add_cpu(INVALID_HWID, 0, {})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 
 from emu.actor import State
 from emu.arch.mpidr import INVALID_HWID, hwid
@@ -25,6 +27,14 @@ _FEATURES = {
     Function.SYSTEM_RESET,
     Function.SMCCC_VERSION,
 }
+
+
+class PsciState(NamedTuple):
+    """What firmware remembers of its calls: CPU_ON calls by CPU, who was on, whose start is delayed."""
+
+    calls: tuple[tuple[int, int], ...]
+    was_on: frozenset[int]
+    pending: frozenset[int]
 
 
 class Psci:
@@ -109,11 +119,9 @@ class Psci:
         for start in range(request.starts):
             delay = request.delay_ns + start * _SECOND_START_NS
 
-            def switch_on() -> None:
-                number = self._cpu_of[target]  # another boot may have begun
-                self._pending.discard(number)
-                machine.power_on(number, entry_pa, request.context_id, request.el)
-
+            switch_on = partial(
+                self.switch_on, machine, target, entry_pa, request.context_id, request.el, start
+            )
             if delay:
                 if start == 0:
                     self._pending.add(cpu)
@@ -122,6 +130,23 @@ class Psci:
                 switch_on()
         self._was_on.add(cpu)
         return Return.PSCI_RET_SUCCESS
+
+    def switch_on(self, machine: Machine, target: int, entry_pa: int, x0: int, el: int, start: int) -> None:
+        """Carry out start number ``start`` of one CPU_ON."""
+        number = self._cpu_of[target]  # another boot may have begun
+        self._pending.discard(number)
+        machine.power_on(number, entry_pa, x0, el)
+
+    def state(self) -> PsciState:
+        """Return what it remembers, for :meth:`set_state`."""
+        return PsciState(
+            tuple(sorted(self._calls.items())), frozenset(self._was_on), frozenset(self._pending)
+        )
+
+    def set_state(self, state: PsciState) -> None:
+        """Be as it was when :meth:`state` gave this."""
+        self._calls = dict(state.calls)
+        self._was_on, self._pending = set(state.was_on), set(state.pending)
 
     def _affinity_info(self, machine: Machine, target: int, lowest_level: int) -> int:
         cpu = self._cpu_of.get(target)

@@ -17,7 +17,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
-from emu.operation import Load, LoadUntil, Log, Operation, Park, Store
+from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Park, Store
 
 Task = Generator[Operation, Any, None]
 
@@ -72,9 +72,10 @@ class Secondary:
         yield Log(f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{midr:08x}]")
         yield from update_cpu_boot_status(guest.slot_pa(me), CPU_BOOT_SUCCESS)
         yield Store(data.online(me), 1, 1)
-        if not self._syncs_alive:  # complete(&cpu_running)
+        if not self._syncs_alive:  # complete(&cpu_running), under the lock of its wait queue
             running = yield Load(data.cpu_running, 4)
-            yield Store(data.cpu_running, running + 1, 4)
+            while (old := (yield AtomicUpdate(data.cpu_running, running, running + 1, 4))) != running:
+                running = old
         yield from self._idle(cpu, me)
         return None
 

@@ -44,7 +44,7 @@ def decode_failure(guest: Guest, method: EnableMethod, cpu: int) -> Task:
     :source: Linux v6.12 arch/arm64/kernel/smp.c, __cpu_up(); in v3 arch_cpuhp_cleanup_kick_cpu()
     """
     slot_pa = guest.slot_pa(cpu)
-    yield Store(slot_pa + boot.CPU_BOOT_TASK, 0)
+    yield Store(slot_pa + boot.CPU_BOOT_TASK, 0, plain=True)
     status = yield Load(slot_pa + boot.CPU_BOOT_STATUS)
     if status == _CPU_MMU_OFF:
         status = yield from read_early_status(guest, cpu)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from emu.seed import seed_of
+
 NAME = "round-robin"
 
 
 class RoundRobin:
     """Picks the next higher index, then the lowest again."""
 
-    def __init__(self, _seed: int = 0) -> None:
-        pass
+    def __init__(self, text: str = "") -> None:
+        seed_of(text)
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return the runnable actor that follows ``current``."""

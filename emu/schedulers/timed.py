@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from emu.seed import seed_of
+
 NAME = "timed"
 
 
 class Timed:
     """Picks by the actors' clocks, the lower index among equals."""
 
-    def __init__(self, _seed: int = 0) -> None:
+    def __init__(self, text: str = "") -> None:
+        seed_of(text)
         self._time_of: Callable[[int], int] = lambda cpu: 0
 
     def attach(self, time_of: Callable[[int], int]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from emu.seed import seed_of
+
 NAME = "random"
 
 
 class Uniform:
     """Picks uniformly with a Mersenne Twister of its own (the same picks for the same seed on every host)."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, text: str = "") -> None:
+        self._random = random.Random(seed_of(text))
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return a random runnable actor."""

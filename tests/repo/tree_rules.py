@@ -11,7 +11,7 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors",
+        "errors seed",
         "arch",
         "case instructions memory operation stops pe verdict schedulers",
         "trace codemap latency actor",
@@ -21,7 +21,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "designs",
         "host",
         "oracles lookup",
-        "fuzz",
+        "fuzz explore",
         "report",
         "debug",
         "cli",

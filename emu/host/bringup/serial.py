@@ -8,11 +8,11 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import Delay, Load, Log, Operation, Store
+from emu.operation import Load, Log, Operation, Poll, Store
 
 NAME = "serial"
-_WAIT_MS = 5000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000))
-_MS = 1_000_000
+_WAIT_NS = 5_000_000_000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000))
+_PAUSES = ((0, 1_000_000),)
 
 
 class Serial:
@@ -35,12 +35,9 @@ class Serial:
         result: int = yield from self._kick.kick_ap_alive(cpu)
         if result:
             return result
-        for _ in range(_WAIT_MS):
-            running = yield Load(data.cpu_running, 4)
-            if running:
-                yield Store(data.cpu_running, running - 1, 4)
-                break
-            yield Delay(_MS)
+        running = yield Poll(data.cpu_running, 4, None, _WAIT_NS, _PAUSES)
+        if running:
+            yield Store(data.cpu_running, running - 1, 4)
         online = yield Load(data.online(cpu), 1)
         if not online:
             yield from self._kick.core.print_held(cpu)

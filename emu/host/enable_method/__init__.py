@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Protocol
 
+from emu.actor import HostTask
 from emu.host.guest import Guest
 from emu.machine import Machine
 from emu.operation import Operation
@@ -24,6 +25,10 @@ class EnableMethod(Protocol):
 
     def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """Put the secondaries of ``cpus`` where firmware leaves them at reset."""
+        ...
+
+    def firmware_task(self, cpu: int) -> HostTask | None:
+        """What firmware runs on a secondary from reset on; None: the CPU is off."""
         ...
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
@@ -75,6 +80,10 @@ class PerCpu:
         """Each kind for its own CPUs."""
         for method in self._kinds:
             method.power_on(machine, cpus)
+
+    def firmware_task(self, cpu: int) -> HostTask | None:
+        """The CPU's."""
+        return self._methods[cpu].firmware_task(cpu)
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """The CPU's."""

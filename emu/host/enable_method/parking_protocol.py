@@ -12,7 +12,7 @@ from typing import Any
 from emu.actor import HostTask
 from emu.host.guest import Guest
 from emu.machine import Machine
-from emu.operation import Load, Log, Operation, SendInterrupt, Store, WaitForInterrupt
+from emu.operation import Again, Load, Log, Operation, SendInterrupt, Store, WaitForInterrupt
 
 NAME = "parking-protocol"
 
@@ -36,18 +36,21 @@ class ParkingProtocol:
         for cpu in self._guest.secondaries:
             if cpu in cpus and self._guest.method_of(cpu) == NAME:
                 machine.memory.write(self._guest.data.mailbox(cpu), 4, _NOBODY)
-                machine.start_task(cpu, self._firmware_loop(cpu))
+                machine.start_task(cpu, self.firmware_task(cpu))
 
-    def _firmware_loop(self, cpu: int) -> HostTask:
+    def firmware_task(self, cpu: int) -> HostTask:
+        """Firmware's loop."""
         mailbox_pa = self._guest.data.mailbox(cpu)
         me = self._guest.cpu(cpu).interface
         while True:
             yield WaitForInterrupt()
-            cpu_id = yield Load(mailbox_pa, 4)
-            entry_pa = yield Load(mailbox_pa + _ENTRY_POINT)
+            cpu_id = yield Load(mailbox_pa, 4, cacheable=False)
+            entry_pa = yield Load(mailbox_pa + _ENTRY_POINT, cacheable=False)
             if cpu_id == me and entry_pa:
-                yield Store(mailbox_pa + _ENTRY_POINT, 0)  # the kernel looks whether it was taken
+                # The kernel looks whether it was taken.
+                yield Store(mailbox_pa + _ENTRY_POINT, 0, cacheable=False)
                 return int(entry_pa), 0
+            yield Again()
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """The mailbox was noted when the MADT was read."""
@@ -56,12 +59,13 @@ class ParkingProtocol:
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
         """acpi_parking_protocol_cpu_boot(): -ENXIO when firmware has not set the mailbox up."""
         mailbox_pa = self._guest.data.mailbox(cpu)
-        cpu_id = yield Load(mailbox_pa, 4)
+        # The kernel maps the mailbox with ioremap(): Device memory.
+        cpu_id = yield Load(mailbox_pa, 4, cacheable=False)
         if cpu_id != _NOBODY:
             return _ENXIO
-        yield Store(mailbox_pa + _ENTRY_POINT, self._guest.entry_pa)
+        yield Store(mailbox_pa + _ENTRY_POINT, self._guest.entry_pa, cacheable=False)
         # The kernel keeps the number in a u8 (struct cpu_mailbox_entry).
-        yield Store(mailbox_pa, self._guest.cpu(cpu).interface & 0xFF, 4)
+        yield Store(mailbox_pa, self._guest.cpu(cpu).interface & 0xFF, 4, cacheable=False)
         yield SendInterrupt(cpu)
         return 0
 
@@ -71,7 +75,7 @@ class ParkingProtocol:
 
     def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
         """acpi_parking_protocol_cpu_postboot(): firmware must have cleared the entry point."""
-        entry_pa = yield Load(self._guest.data.mailbox(cpu) + _ENTRY_POINT)
+        entry_pa = yield Load(self._guest.data.mailbox(cpu) + _ENTRY_POINT, cacheable=False)
         if entry_pa:
             yield Log(f"WARNING: CPU: {cpu} PID: 0 at acpi_parking_protocol_cpu_postboot")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from typing import Any
 
+from emu.actor import HostTask
 from emu.arch.psci import Affinity, Function, Return
 from emu.host.guest import Guest
 from emu.machine import Machine
@@ -38,6 +39,10 @@ class PsciOperations:
 
     def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
         """PSCI firmware keeps the secondaries off."""
+
+    def firmware_task(self, cpu: int) -> HostTask | None:
+        """Nothing: the CPU is off."""
+        return None
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """Nothing to do for PSCI."""

@@ -14,7 +14,7 @@ from emu.arch.mpidr import INVALID_HWID
 from emu.host.dcache import clean
 from emu.host.guest import Guest
 from emu.machine import Machine
-from emu.operation import Load, Operation, SendEvent, Store, WaitForEvent
+from emu.operation import Again, Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"
 
@@ -35,15 +35,17 @@ class SpinTable:
         """At reset every secondary runs firmware's loop, waiting for its release address to be set."""
         for cpu in self._guest.secondaries:
             if cpu in cpus and self._guest.method_of(cpu) == NAME:
-                machine.start_task(cpu, self._firmware_loop(cpu))
+                machine.start_task(cpu, self.firmware_task(cpu))
 
-    def _firmware_loop(self, cpu: int) -> HostTask:
+    def firmware_task(self, cpu: int) -> HostTask:
+        """Firmware's loop."""
         word_pa = self._guest.data.release(cpu)
         while True:
-            entry_pa = yield Load(word_pa)
+            entry_pa = yield Load(word_pa, cacheable=False)
             if entry_pa:
                 return int(entry_pa), 0
             yield WaitForEvent()
+            yield Again()
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """smp_spin_table_cpu_prepare: send the CPU from firmware into the pen."""

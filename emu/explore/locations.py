@@ -1,0 +1,185 @@
+"""What actions read and write, as bits: two actions whose bits do not meet can be swapped.
+
+A location is what is accessed as a whole: a word of memory, an event register, firmware. Whatever lies in a
+line that the caches or an exclusive monitor have to do with is one location, so that anything about it meets.
+Bits are made as locations come up; where a new one overlaps an old one the round is not the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emu.explore.place import Access, Action, Place, Verb
+from emu.explore.rig import Rig
+
+_EXCLUSIVES = (Verb.LOAD_EXCLUSIVE, Verb.STORE_EXCLUSIVE)
+GRANULE = 64  # of exclusives, bytes (:mod:`emu.engine`)
+
+
+class Locations:
+    """The locations of one round. ``lines``: PAs of the lines whose state is followed, in order."""
+
+    def __init__(self, rig: Rig, granule: int) -> None:
+        self.cpus = len(rig.start)
+        self.granule = granule
+        self.lines: list[int] = []
+        self._exclusive: set[int] = set()
+        self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
+        self._over: list[int] = []  # by number: the bits of all that overlap
+        self._places: list[tuple[int, int]] = []
+        self.changed = False  # something new overlaps something known
+        actions = [place.action for place in rig.places]
+        for action in actions:
+            if action.verb in _EXCLUSIVES:
+                self._exclusive.update(access.pa & -GRANULE for access in action.accesses)
+        if rig.cached:
+            self.lines = sorted(_mixed(actions, granule))
+        self.line_index = {pa: index for index, pa in enumerate(self.lines)}
+        for place in rig.places:
+            self.prepare(place)
+        self._futures(rig)
+
+    # -- bits -------------------------------------------------------------------------------------
+
+    @property
+    def firmware(self) -> int:
+        """The bit of firmware's state, which says who is on."""
+        return 1
+
+    def event(self, cpu: int) -> int:
+        """The bit of the event register of ``cpu``."""
+        return 2 << cpu
+
+    @property
+    def events(self) -> int:
+        """The bits of all event registers."""
+        return ((1 << self.cpus) - 1) << 1
+
+    def interrupt(self, cpu: int) -> int:
+        """The bit of the interrupt of ``cpu``."""
+        return 2 << self.cpus + cpu
+
+    def line(self, index: int) -> int:
+        """The bit of a line whose state is followed."""
+        return self._bit(self.lines[index], self.granule)
+
+    def _bit(self, pa: int, size: int) -> int:
+        number = self._bits.get((pa, size))
+        if number is None:
+            number = self._bits[pa, size] = len(self._places)
+            over = 1 << number
+            for other, (first, length) in enumerate(self._places):
+                if first < pa + size and pa < first + length:
+                    over |= 1 << other
+                    self._over[other] |= 1 << number
+                    self.changed = True
+            self._places.append((pa, size))
+            self._over.append(over)
+        return 1 << number + 1 + 2 * self.cpus
+
+    def over(self, bits: int) -> int:
+        """Return the bits of all locations that overlap these."""
+        low = 1 + 2 * self.cpus
+        found, rest = bits, bits >> low
+        while rest:
+            number = (rest & -rest).bit_length() - 1
+            found |= self._over[number] << low
+            rest &= rest - 1
+        return found
+
+    def _of(self, access: Access) -> int:
+        line = access.pa & -self.granule
+        if line in self.line_index:
+            return self._bit(line, self.granule)
+        granule = access.pa & -GRANULE
+        if granule in self._exclusive:
+            return self._bit(granule, GRANULE)
+        return self._bit(access.pa, access.size)
+
+    # -- actions ----------------------------------------------------------------------------------
+
+    def prepare(self, place: Place) -> None:
+        """Fill in what the place's action reads and writes; what it may do later is as much, until known."""
+        action, cpu = place.action, place.cpu
+        reads = writes = 0
+        for access in action.accesses:
+            bit = self._of(access)
+            if access.is_store or action.verb in (Verb.UPDATE, Verb.LOAD_EXCLUSIVE):
+                writes |= bit
+                if access.pa & -GRANULE in self._exclusive:
+                    writes |= self.events
+            else:
+                reads |= bit
+        match action.verb:
+            case Verb.WFE | Verb.SEVL:
+                writes |= self.event(cpu)
+            case Verb.SEV:
+                writes |= self.events
+            case Verb.SEND:
+                (target,) = action.detail
+                assert isinstance(target, int)
+                writes |= self.interrupt(target)
+            case Verb.WFI:
+                writes |= self.interrupt(cpu)
+            case Verb.CALL:
+                writes |= self.firmware
+        action.reads, action.writes = reads, writes
+        action.shared = any(access.pa & -self.granule in self.line_index for access in action.accesses)
+        action.cells = _cells(action.accesses)
+        action.reads_over, action.writes_over = self.over(reads), self.over(writes)
+        place.reads, place.writes = reads, writes
+
+    def refresh(self, places: Iterable[Place]) -> None:
+        """Take notice of places that have just come up."""
+        for place in places:
+            self.prepare(place)
+
+    def _futures(self, rig: Rig) -> None:
+        # What each place may read and write from there on: along its edges, until nothing changes.
+        for place in rig.places:
+            place.action.reads_over = self.over(place.action.reads)
+            place.action.writes_over = self.over(place.action.writes)
+        changed = True
+        while changed:
+            changed = False
+            for place in reversed(rig.places):
+                reads, writes = place.reads, place.writes
+                for edge in place.edges.values():
+                    reads |= edge.place.reads
+                    writes |= edge.place.writes
+                if place.is_off:
+                    for start in rig.starts(place.cpu):
+                        reads |= start.reads
+                        writes |= start.writes
+                if reads != place.reads or writes != place.writes:
+                    place.reads, place.writes = reads, writes
+                    changed = True
+        self.changed = False
+
+
+def _mixed(actions: Iterable[Action], granule: int) -> set[int]:
+    # Lines that somebody stores to, accessed with caches on by one and past them by another.
+    cacheable: set[int] = set()
+    past: set[int] = set()
+    stored: set[int] = set()
+    for action in actions:
+        for access in action.accesses:
+            line = access.pa & -granule
+            if action.verb is not Verb.MAINTAIN:
+                (cacheable if access.cacheable else past).add(line)
+                if access.is_store:
+                    stored.add(line)
+    return cacheable & past & stored
+
+
+def _cells(accesses: Iterable[Access]) -> tuple[tuple[int, int, int, int, bool], ...]:
+    # Each access as (PA >> 3, shift, mask, value, is a store); one over two cells as two, the lower first.
+    cells = []
+    for access in accesses:
+        pa, left, value = access.pa, access.size, access.value
+        while left:
+            size = min(left, 8 - pa % 8)
+            mask = (1 << 8 * size) - 1
+            cells.append((pa >> 3, 8 * (pa % 8), mask, value & mask, access.is_store))
+            pa, left, value = pa + size, left - size, value >> 8 * size
+    return tuple(cells)

@@ -1,0 +1,132 @@
+"""Places: where one actor can stand, the operation that it does next there, and where that leads.
+
+Two visits of a place are the same to everybody: same registers, same observations of a host task. What the
+operation gives depends on what the actor observes, so a place has an edge for each observation it has made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from emu.actor import State
+
+
+class Verb(Enum):
+    """What an action does to what is shared."""
+
+    LOCAL = 0  # nothing: barriers, delays, instructions that nobody observes
+    ACCESS = 1  # loads and stores, in this order
+    UPDATE = 2  # compare and exchange
+    UNTIL = 3
+    POLL = 4
+    WFE = 5
+    SEV = 6
+    SEVL = 7
+    SEND = 8  # an interrupt
+    WFI = 9
+    CALL = 10  # firmware
+    MAINTAIN = 11  # DC by VA
+    LOAD_EXCLUSIVE = 12
+    STORE_EXCLUSIVE = 13
+
+
+class Access(NamedTuple):
+    """One load or store: PA, bytes, and of a store the value (u64)."""
+
+    pa: int
+    size: int
+    is_store: bool
+    value: int = 0
+    cacheable: bool = True
+    plain: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Action:
+    """The next operation of an actor at a place.
+
+    :ivar accesses: in program order
+    :ivar detail: by verb: (expected, new) of UPDATE, the Poll or LoadUntil itself, the CPU of SEND, the
+        arguments of CALL, the word of MAINTAIN
+    :ivar where: VA of the instruction, or ``file:line`` of a host task
+    """
+
+    verb: Verb
+    accesses: tuple[Access, ...] = ()
+    detail: tuple[object, ...] = ()
+    where: int | str = 0
+    # Filled by emu.explore.locations for the round that runs: bits of what is read and written, and of all
+    # that overlaps these.
+    reads: int = 0
+    writes: int = 0
+    reads_over: int = 0
+    writes_over: int = 0
+    shared: bool = False  # goes through a line of the caches
+    cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
+
+    def conflicts(self, reads: int, writes: int) -> bool:
+        """Tell whether the order of this action and of one that reads and writes these bits matters."""
+        return bool(self.writes_over & (reads | writes) or self.reads_over & writes)
+
+
+class Edge(NamedTuple):
+    """What an observation led to: the place, and what the machine put into its trace on the way."""
+
+    place: Place
+    records: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Point:
+    """How far a host task has come: what it is, and what it has been given since it began."""
+
+    root: tuple[object, ...]
+    parent: Point | None = None
+    given: object = None
+    children: dict[object, Point] = field(default_factory=dict)
+
+    def history(self) -> list[object]:
+        """Return what the task has been given, in order."""
+        found: list[object] = []
+        point = self
+        while point.parent is not None:
+            found.append(point.given)
+            point = point.parent
+        return found[::-1]
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Where an actor stands.
+
+    :ivar context: the PE, packed (:meth:`emu.engine.Engine.state_of`)
+    :ivar point, suspended: of the host task that runs, and of one that waits for a guest call
+    :ivar armed: PA of the exclusives granule that the monitor would be armed for if nobody had cleared it
+    :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)
+    :ivar is_target: an edge led here that did not make it: there may be a loop
+    """
+
+    number: int
+    cpu: int
+    state: State
+    context: bytes
+    point: Point | None
+    suspended: Point | None
+    armed: int | None
+    landings: int
+    said: str
+    outcome: str
+    at: int
+    action: Action
+    is_target: bool = False
+    edges: dict[object, Edge] = field(default_factory=dict)
+    # Bits that this actor may read and write from here on, as far as is known.
+    reads: int = 0
+    writes: int = 0
+
+    @property
+    def is_off(self) -> bool:
+        """Whether firmware has to switch the actor on before it does anything."""
+        return self.state is State.OFF

@@ -1,0 +1,157 @@
+"""Partial-order reduction: which actors have to be tried in a state, so that every order that matters is.
+
+A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved, meets
+what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what is known of
+its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it learns nothing.
+Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032, 1996.
+
+Beside CPUs, lines that the caches may change and starts that firmware delays are actors, with numbers after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.actor import State
+from emu.explore.place import Verb
+from emu.explore.world import Shared, Stepped, World
+
+Option = Callable[[], Stepped]
+
+
+class Moves:
+    """What can be done in one state: ``enabled`` has a bit for each actor that can move."""
+
+    __slots__ = ("_shared", "_waits", "_world", "actors", "cpus", "enabled", "expired", "lines")
+
+    def __init__(self, world: World, shared: Shared, early_max: int, spurious: bool) -> None:
+        self._world = world
+        self._shared = shared
+        self._waits: dict[int, int] = {}
+        self.cpus = len(shared.places)
+        self.lines = len(shared.lines)
+        self.actors = self.cpus + self.lines + len(shared.later)
+        self.expired = 0  # polls that may give up
+        self.enabled = 0  # CPUs and delayed starts; not lines
+        early = shared.early < early_max
+        polls = 0
+        for cpu, place in enumerate(shared.places):
+            if world.can_step(shared, cpu):
+                self.enabled |= 1 << cpu
+            elif place.state is State.RUNNABLE and place.action.verb is Verb.POLL:
+                polls |= 1 << cpu
+            elif early and spurious and place.state is State.WAITING:
+                self.enabled |= 1 << cpu
+        if early or not self.enabled:
+            # Time passes when nobody can do anything; a poll that gives up before is a choice.
+            self.enabled |= polls
+            self.expired = polls
+        for index in range(len(shared.later)):
+            self.enabled |= 1 << self.cpus + self.lines + index
+
+    def options(self, actor: int, spurious: bool) -> list[Option]:
+        """Return the ways in which ``actor`` can move."""
+        world, shared = self._world, self._shared
+        if actor >= self.cpus + self.lines:
+            return [lambda: world.start(shared, actor - self.cpus - self.lines)]
+        if actor >= self.cpus:
+            index = actor - self.cpus
+            return [
+                lambda choice=choice: world.line_choice(shared, index, choice)  # type: ignore[misc]
+                for choice in world.line_choices(shared, index)
+            ]
+        if self.expired >> actor & 1:
+            return [lambda: world.time_out(shared, actor)]
+        if shared.places[actor].state is State.WAITING:
+            return [lambda: world.wake(shared, actor)]
+        return [lambda: world.step(shared, actor)]
+
+    def bits(self, actor: int) -> tuple[int, int]:
+        """Return what the next move of ``actor`` reads and writes, with all that overlaps."""
+        world, shared, locations = self._world, self._shared, self._world.locations
+        if actor >= self.cpus + self.lines:
+            target, _ = shared.later[actor - self.cpus - self.lines]
+            if not shared.places[target].is_off:
+                return -1, -1  # it takes its target from wherever that is
+            return 0, locations.firmware
+        if actor >= self.cpus:
+            return 0, locations.over(locations.line(actor - self.cpus))
+        place = shared.places[actor]
+        if place.state is State.WAITING:
+            return 0, world.locations.event(actor)
+        return place.action.reads_over, place.action.writes_over
+
+    def _future(self, actor: int) -> tuple[int, int]:
+        if actor >= self.cpus:
+            return self.bits(actor)
+        place = self._shared.places[actor]
+        return place.reads, place.writes
+
+    def _can_move(self, actor: int, without: int) -> bool:
+        # Whether `actor` can move now, or after others have that are not in the set.
+        if actor >= self.cpus or self.enabled >> actor & 1:
+            return True
+        waits = self._waits_for(actor)
+        for other in range(self.actors):
+            if other != actor and not without >> other & 1 and self._future(other)[1] & waits:
+                return True
+        return False
+
+    def _waits_for(self, actor: int) -> int:
+        waits = self._waits.get(actor)
+        if waits is None:
+            waits = self._waits[actor] = self._world.waits_for(self._shared, actor)
+        return waits
+
+    def persistent(self, first: int) -> int:
+        """Return the bits of a persistent set, of as few actors that can move as was found.
+
+        :param first: the actor to begin with, so that who runs goes on
+        """
+        all_of = self.enabled | ((1 << self.lines) - 1) << self.cpus
+        if self.expired and self.expired == self.enabled:
+            return all_of  # time passes only while nobody moves
+        best, count = all_of, all_of.bit_count()
+        for seed in (first, *range(self.cpus)):
+            if seed < 0 or not self.enabled >> seed & 1:
+                continue
+            found = self._closure(seed) & all_of
+            moving = found.bit_count()
+            if moving < count:
+                best, count = found, moving
+            if count == 1:
+                break
+        return best
+
+    def _closure(self, seed: int) -> int:
+        found, work = 1 << seed, [seed]
+        while work:
+            actor = work.pop()
+            can_move = actor >= self.cpus or self.enabled >> actor & 1
+            reads, writes = self.bits(actor) if can_move else (0, 0)
+            waits = 0 if can_move else self._waits_for(actor)
+            for other in range(self.actors):
+                if found >> other & 1:
+                    continue
+                later_reads, later_writes = self._future(other)
+                if can_move:
+                    meets = writes & (later_reads | later_writes) or reads & later_writes
+                    if not meets or not self._can_move(other, found):
+                        continue
+                elif not later_writes & waits:
+                    continue
+                found |= 1 << other
+                work.append(other)
+        return found
+
+    def blocked_on_lines(self) -> bool:
+        """Tell whether somebody cannot go on who may once the caches have done something."""
+        if not self.lines:
+            return False
+        locations = self._world.locations
+        lines = 0
+        for index in range(self.lines):
+            lines |= locations.over(locations.line(index))
+        return any(
+            not self.enabled >> cpu & 1 and self._waits_for(cpu) & lines for cpu in range(self.cpus)
+        )

@@ -1,0 +1,326 @@
+"""The search: depth first through the states of the world, with persistent sets, sleep sets and known states.
+
+A state that was seen before ends a path, unless actors slept there then that do not now (Godefroid, 1996, chapter
+6). Every bound that cuts something off is named in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from emu.explore.locations import Locations
+from emu.explore.reduction import Moves, Option
+from emu.explore.world import Shared, Taken, Undo, World
+
+_TELL_EVERY = 1 << 12  # operations
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an exploration may cost, and what it takes into account.
+
+    :ivar schedules: paths, at most
+    :ivar preemptions: changes of CPU while the one that ran could go on, at most; None: any number
+    :ivar depth: steps of one path, at most
+    :ivar early: time-outs that come although somebody could still move, and spurious wake-ups, at most
+    :ivar spurious: whether a WFE may end without an event
+    :ivar states: known states that are kept; more are not, which costs time alone
+    :ivar reduce, remember: use partial-order reduction; known states
+    """
+
+    schedules: int = 1_000_000
+    preemptions: int | None = None
+    depth: int = 100_000
+    early: int = 0
+    spurious: bool = False
+    states: int = 4_000_000
+    reduce: bool = True
+    remember: bool = True
+
+
+@dataclass(slots=True)
+class Count:
+    """What was explored."""
+
+    schedules: int = 0  # paths, however they ended
+    complete: int = 0  # of these, to where nobody can move
+    joined: int = 0  # to a state that was known
+    asleep: int = 0  # to where everything left was tried elsewhere
+    operations: int = 0
+    states: int = 0
+    rounds: int = 0
+    depth: int = 0
+
+
+class Judge(Protocol):
+    """Looks at states; each method says whether the search is to stop."""
+
+    def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
+        """Look at a state that was not known."""
+        ...
+
+    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+        """Look at a state in which nobody can move."""
+        ...
+
+    def cycle(self, world: World, shared: Shared, path: list[Taken], since: int) -> bool:
+        """Look at a path that has come back to the state that it was in after ``since`` steps."""
+        ...
+
+
+@dataclass(slots=True)
+class Frame:
+    """A state on the path: what is still to be tried in it, and how to leave it."""
+
+    shared: Shared
+    moves: Moves
+    chosen: int
+    todo: list[tuple[int, Option]]
+    sleep: int
+    undo: list[Undo]
+    steps: int  # of the path that led from the frame before to here
+    preemptions: int = 0
+    last: int = -1
+    done: int = 0
+
+
+@dataclass(slots=True)
+class Search:
+    """One round over one world."""
+
+    world: World
+    bounds: Bounds
+    judge: Judge
+    tell: Callable[[Count, int], bool] = lambda _count, _depth: False  # True: stop
+    count: Count = field(default_factory=Count)
+    stopped: str = ""  # why it is not complete
+    found: bool = False
+    path: list[Taken] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    cut: set[str] = field(default_factory=set)
+    _known: dict[object, int] = field(default_factory=dict)
+    _on_path: dict[object, int] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Go through all states, or as far as the bounds and the judge let it."""
+        self._enter(self.world.first(), 0, [], -1, 0)
+        while self.frames and not self.stopped and not self.found:
+            frame = self.frames[-1]
+            if not frame.todo:
+                self._leave()
+                continue
+            if self.count.schedules >= self.bounds.schedules:
+                self.stopped = f"{self.bounds.schedules} schedules"
+                break
+            actor, option = frame.todo.pop()
+            self._take(frame, actor, option)
+        self._unwind()
+
+    def _unwind(self) -> None:
+        # Memory back to the start; the path stays.
+        for frame in reversed(self.frames):
+            for undo in reversed(frame.undo):
+                self.world.undo(undo)
+
+    def _take(self, frame: Frame, actor: int, option: Option) -> None:
+        reads, writes = frame.moves.bits(actor)
+        sleep = 0
+        if self.bounds.reduce:
+            asleep, number = frame.sleep | frame.done, 0
+            while asleep >> number:
+                if asleep >> number & 1 and number != actor:
+                    other_reads, other_writes = frame.moves.bits(number)
+                    if not (writes & (other_reads | other_writes) or reads & other_writes):
+                        sleep |= 1 << number
+                number += 1
+            if not any(other == actor for other, _ in frame.todo):
+                frame.done |= 1 << actor
+        preemptions = frame.preemptions
+        if actor < frame.moves.cpus:
+            preempted = frame.last not in (-1, actor) and frame.moves.enabled >> frame.last & 1
+            preemptions += bool(preempted)
+            if self.bounds.preemptions is not None and preemptions > self.bounds.preemptions:
+                self.cut.add(f"{self.bounds.preemptions} preemptions")
+                return
+        shared, undo, taken = option()
+        if taken.pick.kind == "wake" or (
+            taken.pick.kind == "timeout" and frame.moves.expired != frame.moves.enabled
+        ):
+            shared = shared._replace(early=shared.early + 1)
+        self.path.append(taken)
+        self._enter(shared, sleep, [undo], actor if actor < frame.moves.cpus else frame.last, preemptions)
+
+    def _enter(self, shared: Shared, sleep: int, undo: list[Undo], last: int, preemptions: int) -> None:
+        # A state is reached: go on while only one thing is to be done that nobody else sees, then see what
+        # there is to try.
+        world, bounds, count = self.world, self.bounds, self.count
+        steps = 1 if undo else 0
+        self._counted(steps)
+        if bounds.reduce and bounds.preemptions is None:
+            shared, more, blocked = self._go_on(shared, sleep, undo, last)
+            steps += more
+            if blocked:
+                count.asleep += 1
+                count.schedules += 1
+                self._back(undo, steps)
+                return
+        moves = Moves(world, shared, bounds.early, bounds.spurious)
+        key: object = shared if bounds.preemptions is None else (shared, last, preemptions)
+        since = self._on_path.get(key)
+        if since is not None:
+            self._cycle(shared, since)
+            self._back(undo, steps)
+            return
+        ends = not moves.enabled
+        if ends and not moves.blocked_on_lines():
+            chosen = 0
+        elif bounds.reduce and bounds.preemptions is None:
+            chosen = moves.persistent(last)
+        else:
+            chosen = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+        tried = chosen
+        if bounds.remember:
+            known = self._known.get(key)
+            if known is None:
+                if len(self._known) < bounds.states:
+                    self._known[key] = sleep
+                count.states += 1
+                self.found = self.judge.state(world, shared, moves, self.path)
+            elif not known & ~sleep:
+                count.joined += 1
+                count.schedules += 1
+                self._back(undo, steps)
+                return
+            else:
+                tried = chosen & known
+                self._known[key] = known & sleep
+        else:
+            count.states += 1
+            self.found = self.judge.state(world, shared, moves, self.path)
+        if ends:
+            count.complete += 1
+            count.schedules += 1
+            count.depth = max(count.depth, len(self.path))
+            self.found = self.judge.end(world, shared, self.path) or self.found
+        todo = [
+            (actor, option)
+            for actor in range(moves.actors - 1, -1, -1)
+            if tried >> actor & 1 and not sleep >> actor & 1
+            for option in moves.options(actor, bounds.spurious)
+        ]
+        if last >= 0:  # who ran goes on first
+            todo.sort(key=lambda each: each[0] == last)
+        if len(self.path) > bounds.depth:
+            self.cut.add(f"{bounds.depth} steps")
+            todo = []
+        if not todo and not ends:
+            count.asleep += 1
+            count.schedules += 1
+        self._on_path[key] = len(self.path)
+        self.frames.append(Frame(shared, moves, chosen, todo, sleep, undo, steps, preemptions, last))
+
+    def _go_on(self, shared: Shared, sleep: int, undo: list[Undo], last: int) -> tuple[Shared, int, bool]:
+        # Steps that nobody sees need no state of their own.
+        world, steps = self.world, 0
+        places = shared.places
+        order = (last, *range(len(places))) if last >= 0 else range(len(places))
+        while len(self.path) <= self.bounds.depth:
+            places = shared.places
+            for cpu in order:
+                action = places[cpu].action
+                if not (action.writes or action.reads) and world.can_step(shared, cpu):
+                    break
+            else:
+                return shared, steps, False
+            if sleep >> cpu & 1:
+                return shared, steps, True
+            shared, changed, taken = world.step(shared, cpu)
+            undo.append(changed)
+            self.path.append(taken)
+            self._counted(1)
+            steps += 1
+        return shared, steps, False
+
+    def _counted(self, steps: int) -> None:
+        self.count.operations += steps
+        if not self.count.operations % _TELL_EVERY and self.tell(self.count, len(self.frames)):
+            self.stopped = "interrupted"
+
+    def _cycle(self, shared: Shared, since: int) -> None:
+        # Back in a state of this path. What was left out there must not be left out for ever.
+        self.count.joined += 1
+        self.count.schedules += 1
+        self.found = self.judge.cycle(self.world, shared, self.path, since)
+        at = 0
+        for frame in self.frames:
+            at += frame.steps
+            if at == since:
+                missing = (frame.moves.enabled | ((1 << frame.moves.lines) - 1) << frame.moves.cpus) & ~frame.chosen
+                frame.chosen |= missing
+                frame.todo[:0] = [
+                    (actor, option)
+                    for actor in range(frame.moves.actors)
+                    if missing >> actor & 1 and not frame.sleep >> actor & 1
+                    for option in frame.moves.options(actor, self.bounds.spurious)
+                ]
+
+    def _back(self, undo: list[Undo], steps: int) -> None:
+        for changed in reversed(undo):
+            self.world.undo(changed)
+        if steps:
+            del self.path[-steps:]
+
+    def _leave(self) -> None:
+        frame = self.frames.pop()
+        key: object = frame.shared
+        if self.bounds.preemptions is not None:
+            key = (frame.shared, frame.last, frame.preemptions)
+        self._on_path.pop(key, None)
+        self._back(frame.undo, frame.steps)
+
+
+def count_paths(world: World) -> int:
+    """Return how many schedules there are without any reduction: paths through the graph of all states.
+
+    :raises ValueError: the graph has a cycle, so that there is no end of them
+    """
+    known: dict[Shared, int] = {}
+    busy: set[Shared] = set()
+    first = world.first()
+    stack: list[tuple[Shared, list[Option], Undo, int]] = [(first, _all_options(world, first), [], 0)]
+    busy.add(first)
+    while True:
+        shared, options, undo, total = stack.pop()
+        if options:
+            after, changed, _ = options.pop()()
+            if after in busy:
+                raise ValueError("a schedule comes back to where it was")
+            if after in known:
+                world.undo(changed)
+                stack.append((shared, options, undo, total + known[after]))
+                continue
+            stack.append((shared, options, undo, total))
+            stack.append((after, _all_options(world, after), changed, 0))
+            busy.add(after)
+            continue
+        moves = Moves(world, shared, 0, False)
+        result = total if moves.enabled else 1
+        known[shared] = result
+        busy.discard(shared)
+        world.undo(undo)
+        if not stack:
+            return result
+        above = stack.pop()
+        stack.append((above[0], above[1], above[2], above[3] + result))
+
+
+def _all_options(world: World, shared: Shared) -> list[Option]:
+    moves = Moves(world, shared, 0, False)
+    return [
+        option
+        for actor in range(moves.actors)
+        if moves.enabled >> actor & 1
+        for option in moves.options(actor, False)
+    ]

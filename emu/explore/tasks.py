@@ -1,0 +1,43 @@
+"""Host tasks at chosen points: Python generators cannot be copied, so they are made anew and fed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.actor import HostTask
+from emu.explore.place import Point
+from emu.operation import Again, Log, Operation
+
+_KEPT_MAX = 256
+
+
+class Tasks:
+    """Generators by the point at which they stand; ``make`` begins one for a root."""
+
+    def __init__(self, make: Callable[[tuple[object, ...]], HostTask]) -> None:
+        self._make = make
+        self._kept: dict[Point, tuple[HostTask, Operation | None]] = {}
+
+    def keep(self, point: Point, task: HostTask, pending: Operation | None) -> None:
+        """``task`` stands at ``point`` now, about to do ``pending``; None: it sleeps there."""
+        self._kept[point] = (task, pending)
+        if len(self._kept) > _KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+
+    def take(self, point: Point) -> tuple[HostTask, Operation | None]:
+        """Return a task at ``point`` and what it is about to do; it is the caller's, who moves it on."""
+        kept = self._kept.pop(point, None)
+        if kept is not None:
+            return kept
+        task = self._make(point.root)
+        pending = _next(task, None)
+        for given in point.history():
+            pending = _next(task, given)
+        return task, pending
+
+
+def _next(task: HostTask, given: object) -> Operation:
+    operation = task.send(given)
+    while isinstance(operation, Log | Again):
+        operation = task.send(None)
+    return operation

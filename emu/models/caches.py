@@ -1,0 +1,163 @@
+"""One cache line of the coherent domain, as values: what each access and each operation makes of it.
+
+All CPUs with caches on are one domain, with one copy of a line at most. Accesses that are not cacheable go
+past it to memory (the Point of Coherency). Source: Arm DDI 0487, B2.9 (mismatched memory attributes) and
+D7.5.9 (cache maintenance by address); what a model may do at any time: D7.5.1.
+
+MODEL: maintenance takes effect where it stands in its CPU's program order, so a missing DSB behind it is not
+found; every cacheable access allocates; DC IVAC drops a dirty line, though hardware may clean it first.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+LINE_BYTES = 64  # default writeback granule (Cortex-A72, CTR_EL0.CWG)
+GRANULES = (64, 128, 256, 512, 1024, 2048)  # bytes: what CTR_EL0.CWG can say, from a line of ours on
+
+
+class Choice(Enum):
+    """What the domain may do to a line by itself. The letters are those of schedules."""
+
+    WRITE_BACK = "w"  # a dirty line becomes clean
+    DROP = "d"  # a clean line becomes absent
+    FILL = "f"  # an absent line becomes clean: speculation
+
+
+class Line(NamedTuple):
+    """A line: bytes in memory, bytes in the domain or None.
+
+    Bits of ``dirty`` are the bytes that were stored in the domain and not written back; of ``behind`` those
+    that were stored in memory since, while the domain had a copy.
+    """
+
+    memory: bytes
+    cached: bytes | None = None
+    dirty: int = 0
+    behind: int = 0
+
+    @property
+    def state(self) -> str:
+        """``absent``, ``clean`` or ``dirty``."""
+        return "absent" if self.cached is None else "dirty" if self.dirty else "clean"
+
+    def view(self, cacheable: bool) -> bytes:
+        """Return the bytes that an access with these attributes finds."""
+        return self.cached if cacheable and self.cached is not None else self.memory
+
+
+def mask(at: int, size: int) -> int:
+    """Return the bits of ``size`` bytes from offset ``at`` on."""
+    return ((1 << size) - 1) << at
+
+
+def loaded(line: Line, cacheable: bool) -> Line:
+    """Return the line after a load: a cacheable one allocates."""
+    return fill(line) if cacheable and line.cached is None else line
+
+
+def stored(line: Line, at: int, data: bytes, cacheable: bool) -> Line:
+    """Return the line after a store of ``data`` at offset ``at``."""
+    bits, end = mask(at, len(data)), at + len(data)
+    if cacheable:
+        old = line.memory if line.cached is None else line.cached
+        cached = old[:at] + data + old[end:]
+        return Line(line.memory, cached, line.dirty | bits, line.behind & ~bits)
+    memory = line.memory[:at] + data + line.memory[end:]
+    return Line(memory) if line.cached is None else Line(memory, line.cached, line.dirty, line.behind | bits)
+
+
+def stale(line: Line, at: int, size: int, cacheable: bool) -> bytes | None:
+    """Return the newer bytes that a load does not get, or None when it gets the newest."""
+    if line.cached is None:
+        return None
+    newer, other = (line.behind, line.memory) if cacheable else (line.dirty & ~line.behind, line.cached)
+    mine = line.view(cacheable)
+    if not newer & mask(at, size) or mine[at : at + size] == other[at : at + size]:
+        return None
+    return other[at : at + size]
+
+
+def fill(line: Line) -> Line:
+    """Allocate a clean copy of an absent line."""
+    return Line(line.memory, line.memory) if line.cached is None else line
+
+
+def write_back(line: Line) -> tuple[Line, int]:
+    """Write a dirty line to memory whole; it stays, clean.
+
+    :return: the line, and the bits of the bytes that others had stored in memory and that are lost
+    """
+    if not line.dirty:
+        return line, 0
+    assert line.cached is not None
+    return Line(line.cached, line.cached), differing(line) & line.behind
+
+
+def drop(line: Line) -> tuple[Line, int]:
+    """Invalidate the copy; bits of the bytes that were dirty, and are lost with it."""
+    return Line(line.memory), differing(line) & line.dirty & ~line.behind
+
+
+def clean_and_invalidate(line: Line) -> tuple[Line, int]:
+    """DC CIVAC: write back what is dirty, then drop the copy."""
+    cleaned, lost = write_back(line)
+    return Line(cleaned.memory), lost
+
+
+def differing(line: Line) -> int:
+    """Return the bits of the bytes in which the domain's copy and memory differ."""
+    if line.cached is None or line.cached == line.memory:
+        return 0
+    return sum(
+        1 << at for at, pair in enumerate(zip(line.cached, line.memory, strict=True)) if pair[0] != pair[1]
+    )
+
+
+def choices(line: Line) -> tuple[Choice, ...]:
+    """Return what the domain may do to the line now."""
+    if line.cached is None:
+        return (Choice.FILL,)
+    return (Choice.WRITE_BACK,) if line.dirty else (Choice.DROP,)
+
+
+def choose(line: Line, choice: Choice) -> tuple[Line, int]:
+    """Let the domain do ``choice``; the line, and the bits of lost bytes.
+
+    :raises ValueError: the line's state does not allow it
+    """
+    if choice not in choices(line):
+        raise ValueError(f"{choice.name} of a line that is {line.state}")
+    if choice is Choice.FILL:
+        return fill(line), 0
+    return write_back(line) if choice is Choice.WRITE_BACK else drop(line)
+
+
+# CRm and op1, op2 of DC operations by VA (SYS with CRn 7).
+_DC = {
+    (0, 6, 1): drop,  # IVAC
+    (3, 10, 1): write_back,  # CVAC
+    (3, 11, 1): None,  # CVAU: to the point of unification, which data accesses do not see
+    (3, 12, 1): write_back,  # CVAP
+    (3, 13, 1): write_back,  # CVADP
+    (3, 14, 1): clean_and_invalidate,  # CIVAC
+}
+NAMES = {(0, 6, 1): "DC IVAC", (3, 10, 1): "DC CVAC", (3, 11, 1): "DC CVAU", (3, 12, 1): "DC CVAP",
+         (3, 13, 1): "DC CVADP", (3, 14, 1): "DC CIVAC"}  # fmt: skip
+
+
+def _key(word: int) -> tuple[int, int, int]:
+    return (word >> 16 & 7, word >> 8 & 15, word >> 5 & 7)
+
+
+def is_by_va(word: int) -> bool:
+    """Tell whether a DC or IC instruction word acts on the data of one line, to the PoC."""
+    return _DC.get(_key(word)) is not None
+
+
+def maintain(line: Line, word: int) -> tuple[Line, int]:
+    """Carry out a DC instruction by VA on the line; bits of the bytes that are lost."""
+    operation = _DC[_key(word)]
+    assert operation is not None
+    return operation(line)

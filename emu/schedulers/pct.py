@@ -1,0 +1,63 @@
+"""PCT: random priorities, and a few random places where the running actor drops behind all others.
+
+``pct:SEED`` or ``pct:SEED:DEPTH:STEPS``. A bug that needs ``depth`` ordering constraints shows in a run of n
+actors and at most ``steps`` picks with a probability of 1 / (n * steps ** (depth - 1)) or more. Source:
+Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of Finding
+Bugs", ASPLOS 2010.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from emu.seed import seed_of
+
+NAME = "pct"
+DEPTH, STEPS = 3, 1000
+
+
+class Pct:
+    """Picks by priority; a new actor gets a random one among those there are."""
+
+    def __init__(self, text: str = "") -> None:
+        seed, depth, steps = parse_pct(text)
+        self._random = random.Random(seed)
+        self._order: list[int] = []  # highest priority first
+        self._at = 0
+        self._changes = {int(self._random.random() * steps) for _ in range(depth - 1)}
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        """Return the runnable actor with the highest priority."""
+        for actor in runnable:
+            if actor not in self._order:
+                self._order.insert(int(self._random.random() * (len(self._order) + 1)), actor)
+        if self._at in self._changes and current in self._order:
+            self._order.remove(current)
+            self._order.append(current)
+        self._at += 1
+        return next(actor for actor in self._order if actor in runnable)
+
+
+def parse_pct(text: str) -> tuple[int, int, int]:
+    """Return (seed, depth, steps) of ``SEED[:DEPTH[:STEPS]]``.
+
+    :raises ValueError: it is nothing of that kind
+    """
+    parts = text.split(":")
+    try:
+        depth = int(parts[1]) if len(parts) > 1 else DEPTH
+        steps = int(parts[2]) if len(parts) > 2 else STEPS
+    except ValueError:
+        raise ValueError("pct:SEED:DEPTH:STEPS are integers") from None
+    if len(parts) > 3 or depth < 1 or steps < 1:
+        raise ValueError("pct:SEED:DEPTH:STEPS: depth and steps are 1 or more")
+    return seed_of(parts[0]), depth, steps
+
+
+def bound(actors: int, depth: int, steps: int) -> float:
+    """Return the least probability that one run shows a bug of this depth."""
+    return 1.0 / (actors * float(steps) ** (depth - 1))
+
+
+SCHEDULER = Pct

@@ -1,0 +1,76 @@
+"""Replay: the picks of a recorded schedule, one after the other; then the lowest runnable CPU.
+
+``replay:`` is followed by picks between commas: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
+poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``p1`` (a delayed start of CPU 1
+takes effect), ``w40203000``, ``d...``, ``f...`` (the caches write back, drop or fill the line at that PA).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from emu.schedulers import Pick
+
+NAME = "replay"
+_LETTERS = {"t": "timeout", "s": "wake", "p": "start"}
+_KINDS = {kind: letter for letter, kind in _LETTERS.items()}
+_RUN = re.compile(r"(\d+)(?:x(\d+))?")
+_OTHER = re.compile(r"([tsp])(\d+)|([wdf])([0-9a-f]+)")
+_REPEAT_MAX = 1 << 24
+
+
+def parse_picks(text: str) -> list[Pick]:
+    """Return the picks that ``text`` lists.
+
+    :raises ValueError: it is no such list
+    """
+    picks: list[Pick] = []
+    for word in filter(None, text.split(",")):
+        if match := _RUN.fullmatch(word):
+            count = int(match[2] or 1)
+            if not 1 <= count <= _REPEAT_MAX:
+                raise ValueError(f"{word}: a CPU runs 1..{_REPEAT_MAX} operations")
+            picks += [Pick("run", int(match[1]))] * count
+        elif match := _OTHER.fullmatch(word):
+            kind = _LETTERS[match[1]] if match[1] else match[3]
+            picks.append(Pick(kind, int(match[2]) if match[1] else int(match[4], 16)))
+        else:
+            raise ValueError(f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, pCPU, wPA, dPA, fPA")
+    return picks
+
+
+def picks_text(picks: Iterable[Pick]) -> str:
+    """Return ``picks`` as :func:`parse_picks` takes them."""
+    words = []
+    for (kind, number), group in groupby(picks):
+        count = sum(1 for _ in group)
+        if kind == "run":
+            words.append(f"{number}x{count}" if count > 1 else f"{number}")
+        else:
+            letter = _KINDS.get(kind)
+            words += [f"{letter}{number}" if letter else f"{kind}{number:x}"] * count
+    return ",".join(words)
+
+
+class Replay:
+    """Follows a recorded schedule."""
+
+    def __init__(self, text: str = "") -> None:
+        self._picks = parse_picks(text)
+        self._at = 0
+
+    def next_pick(self) -> Pick | None:
+        """Return the next recorded pick."""
+        if self._at == len(self._picks):
+            return None
+        self._at += 1
+        return self._picks[self._at - 1]
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        """Return the lowest: the schedule says nothing any more."""
+        return runnable[0]
+
+
+SCHEDULER = Replay
