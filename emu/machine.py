@@ -28,6 +28,7 @@ from emu.models.attributes import is_cacheable
 from emu.models.caches import Choice
 from emu.models.domain import Domain
 from emu.operation import (
+    EVENTS,
     Again,
     AtomicUpdate,
     Barrier,
@@ -37,6 +38,7 @@ from emu.operation import (
     Enter,
     FirmwareCall,
     GuestCall,
+    Hold,
     Kind,
     Load,
     LoadUntil,
@@ -47,6 +49,7 @@ from emu.operation import (
     Register,
     SendEvent,
     SendInterrupt,
+    ShowHeld,
     Store,
     WaitForEvent,
     WaitForInterrupt,
@@ -54,7 +57,7 @@ from emu.operation import (
 from emu.pe import PE
 from emu.schedulers import Pick, Scheduler, Steering
 from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
-from emu.trace import HOST_PC, Trace
+from emu.trace import Trace
 
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
 TASK_SLICE = 1 << 10  # operations of a host task, likewise
@@ -144,6 +147,7 @@ class Machine:
         self._events_at_reset: dict[int, bool] = {}
         self._has_run = {0}
         self._next_boot: Callable[[], None] | None = None
+        self.held: dict[int, list[int]] = {}  # CPU to lines of dmesg that come out later (their strings)
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -502,10 +506,12 @@ class Machine:
         else:
             if self.domain is None:
                 raise ReplayDiverged(f"schedule: pick {self.picks}: a cache line, without memory=caches")
+            current, self._current = self._current, -1  # nobody's doing
             try:
                 self.domain.choose(number, Choice(kind))
             except ValueError as error:
                 raise ReplayDiverged(f"schedule: pick {self.picks}: {number:#x}: {error}") from None
+            self._current = current
         self.picks += 1
         return -1
 
@@ -713,10 +719,8 @@ class Machine:
         actor.restarted = False
         try:
             operation = task.send(value)
-            while operation.__class__ is Log or operation.__class__ is Again:
-                actor.restarted = operation.__class__ is Again
-                if isinstance(operation, Log):
-                    self._event(Kind.LOG, cpu, 0, self.trace.string(operation.line), actor.time)
+            while isinstance(operation, EVENTS):
+                self._event_of_task(cpu, actor, operation)
                 operation = task.send(None)
         except StopIteration as done:
             actor.task = None
@@ -734,6 +738,23 @@ class Machine:
             self._timer(actor.deadline, cpu, None)
         elif actor.state is not State.RUNNABLE:
             self._set(cpu, State.RUNNABLE)
+
+    def _event_of_task(self, cpu: int, actor: Actor, event: Operation) -> None:
+        # What a task yields on the way to its next operation.
+        string = self.trace.string
+        match event:
+            case Log(line):
+                self._event(Kind.LOG, cpu, 0, string(line), actor.time)
+            case Again():
+                actor.restarted = True
+            case Hold(owner, line):
+                self.held.setdefault(owner, []).append(string(line))
+                self._event(Kind.HELD, cpu, 0, string(line), owner)
+            case ShowHeld(owner):
+                self._event(Kind.SHOWN, cpu, 0, 0, owner & 0xFFFF)
+                for each in sorted(self.held) if owner < 0 else [owner]:
+                    for number in self.held.pop(each, ()):
+                        self._event(Kind.LOG, cpu, 0, number, actor.time)
 
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
         # Do one operation of a host task but a load or store; give what the task gets for it.
@@ -803,7 +824,7 @@ class Machine:
                 actor.pe.counters.calls += 1
                 actor.time += self.latency.call
                 actor.spent += self.latency.call  # the counter has it too
-                pc = HOST_PC + self.trace.string(location(actor.task))
+                pc = self.trace.host_pc(location(actor.task))
                 return self._firmware_call(cpu, actor, pc, function_id, x1, x2, x3)
             case GuestCall(va, arguments):
                 actor.task, actor.suspended = None, actor.task
@@ -838,7 +859,7 @@ class Machine:
 
     def _record_host(self, kind: Kind, cpu: int, pa: int, value: int, size: int = 0) -> None:
         if self.recording:
-            pc = HOST_PC + self.trace.string(location(self.actors[cpu].task))
+            pc = self.trace.host_pc(location(self.actors[cpu].task))
             self.trace.add(kind, cpu, size, pc, pa, value)
 
     def _write(self, pa: int, size: int, value: int, cacheable: bool) -> None:
@@ -876,7 +897,7 @@ class Machine:
         self.engine.store_clears_monitors_in(range(pa, pa + len(data)))
         if self.engine.is_code(pa, len(data)):
             self.engine.forget_code()
-        pc = HOST_PC + self.trace.string(location(self.actors[cpu].task))
+        pc = self.trace.host_pc(location(self.actors[cpu].task))
         self._event(Kind.COPY, cpu, pc, len(data), pa)
 
     def _timer(self, deadline: int, cpu: int, action: Callable[[], None] | None) -> None:

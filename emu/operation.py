@@ -58,7 +58,11 @@ class Kind(IntEnum):
     LOST = 56  # bytes that somebody stored are gone: pa, value: the u64 that they made
     LINE = 57  # the caches do something to the line at pa; value: index of caches.Choice
     READY = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
-    CYCLE = 59  # from here on this CPU goes round for ever
+    CYCLE = 59  # from here on this CPU goes round for ever; pa: a word that it looks at, 0: none
+    RACE = 60  # this CPU can make a plain access now, and so can the CPU of the record behind; pa, size: the
+    # bytes; value 1: it stores; pc: where
+    HELD = 61  # value: index into the strings: a line of dmesg of CPU pa that comes out later
+    SHOWN = 62  # the lines that CPU pa has held come out: LOG records follow; pa 0xffff: of every CPU
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -282,6 +286,23 @@ class Log(NamedTuple):
     line: str
 
 
+class Hold(NamedTuple):
+    """One line of dmesg of CPU ``cpu``, which is not online: an event, not an operation.
+
+    MODEL: such a CPU has no console; as in the log that the v3 series published, its line comes out when the
+    boot CPU gets to that CPU.
+    """
+
+    cpu: int
+    line: str
+
+
+class ShowHeld(NamedTuple):
+    """The lines that CPU ``cpu`` has held come out now, of every CPU when it is -1: an event."""
+
+    cpu: int
+
+
 class Again(NamedTuple):
     """The task is where it began, and has kept nothing: an event, not an operation."""
 
@@ -305,8 +326,12 @@ Operation = (
     | Park
     | Log
     | Again
+    | Hold
+    | ShowHeld
     | Poll
 )
+
+EVENTS = (Log, Again, Hold, ShowHeld)  # what a task yields that is no operation
 
 DSB_SY = 0xD503_3F9F
 DSB_ISHST = 0xD503_3A9F

@@ -123,6 +123,16 @@ class Trace:
         missing = len(self._records) // _RECORD.size - len(self.times)
         self.times.extend([self._clock(actor)] * missing)
 
+    def sibling(self, case: str) -> Trace:
+        """Return a trace without records that shares the strings of this one."""
+        other = Trace(case)
+        other.strings, other._numbers = self.strings, self._numbers
+        return other
+
+    def host_pc(self, where: str) -> int:
+        """Return the pc of an operation that a host task does at ``file:line``."""
+        return HOST_PC + self.string(where)
+
     def take(self) -> bytes:
         """Remove every record and return them, as they stand in a file; strings stay."""
         assert self._sink is None, "a file would miss them"
@@ -278,6 +288,11 @@ class Trace:
     def rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
         """Yield (kind, size, actor, pc, pa, value) without making objects."""
         return _RECORD.iter_unpack(bytes(self._records))
+
+    @staticmethod
+    def rows_of(records: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
+        return _RECORD.iter_unpack(records)
 
     def boots(self) -> list[Iterator[tuple[int, int, int, int, int, int]]]:
         """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""

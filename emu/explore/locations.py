@@ -23,7 +23,7 @@ class Locations:
         self.cpus = len(rig.start)
         self.granule = granule
         self.lines: list[int] = []
-        self._exclusive: set[int] = set()
+        self.exclusive: set[int] = set()
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._places: list[tuple[int, int]] = []
@@ -31,7 +31,7 @@ class Locations:
         actions = [place.action for place in rig.places]
         for action in actions:
             if action.verb in _EXCLUSIVES:
-                self._exclusive.update(access.pa & -GRANULE for access in action.accesses)
+                self.exclusive.update(access.pa & -GRANULE for access in action.accesses)
         if rig.cached:
             self.lines = sorted(_mixed(actions, granule))
         self.line_index = {pa: index for index, pa in enumerate(self.lines)}
@@ -92,7 +92,7 @@ class Locations:
         if line in self.line_index:
             return self._bit(line, self.granule)
         granule = access.pa & -GRANULE
-        if granule in self._exclusive:
+        if granule in self.exclusive:
             return self._bit(granule, GRANULE)
         return self._bit(access.pa, access.size)
 
@@ -106,7 +106,7 @@ class Locations:
             bit = self._of(access)
             if access.is_store or action.verb in (Verb.UPDATE, Verb.LOAD_EXCLUSIVE):
                 writes |= bit
-                if access.pa & -GRANULE in self._exclusive:
+                if access.pa & -GRANULE in self.exclusive:
                     writes |= self.events
             else:
                 reads |= bit

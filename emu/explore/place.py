@@ -66,9 +66,10 @@ class Action:
     shared: bool = False  # goes through a line of the caches
     cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
 
-    def conflicts(self, reads: int, writes: int) -> bool:
-        """Tell whether the order of this action and of one that reads and writes these bits matters."""
-        return bool(self.writes_over & (reads | writes) or self.reads_over & writes)
+    is_plain: bool = False  # an access that the compiler may do with as it likes
+
+    def __post_init__(self) -> None:
+        self.is_plain = any(access.plain for access in self.accesses)
 
 
 class Edge(NamedTuple):
@@ -76,6 +77,7 @@ class Edge(NamedTuple):
 
     place: Place
     records: bytes
+    holds: bool = False  # some are about lines of dmesg that are held
 
 
 @dataclass(slots=True, eq=False)

@@ -1,11 +1,11 @@
 """Partial-order reduction: which actors have to be tried in a state, so that every order that matters is.
 
-A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved, meets
-what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what is known of
-its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it learns nothing.
-Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032, 1996.
+A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved,
+meets what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what is
+known of its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it learns
+nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032, 1996.
 
-Beside CPUs, lines that the caches may change and starts that firmware delays are actors, with numbers after them.
+Beside CPUs, lines that the caches may change and starts that firmware delays are actors, numbered behind them.
 """
 
 from __future__ import annotations
@@ -152,6 +152,4 @@ class Moves:
         lines = 0
         for index in range(self.lines):
             lines |= locations.over(locations.line(index))
-        return any(
-            not self.enabled >> cpu & 1 and self._waits_for(cpu) & lines for cpu in range(self.cpus)
-        )
+        return any(not self.enabled >> cpu & 1 and self._waits_for(cpu) & lines for cpu in range(self.cpus))

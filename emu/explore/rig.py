@@ -22,6 +22,7 @@ from emu.operation import Kind, Operation
 WAKE = "wake"  # the observation of an actor that is woken
 # What firmware does in a call: ("on", CPU, PA of the entry, x0, EL) or ("off", CPU).
 Effect = tuple[Any, ...]
+_HOLDS = (Kind.HELD, Kind.SHOWN)
 _NOWHERE = Standing(State.OFF, None, None, None, "", 0)
 
 
@@ -182,6 +183,7 @@ class Rig:
         self.steps += 1
         before = self._put(place, observation)
         machine.trace.take()
+        machine.held.clear()
         if observation == WAKE:
             machine.wake(cpu)
         else:
@@ -197,7 +199,9 @@ class Rig:
         if point is not None:
             assert after.task is not None
             self._tasks.keep(point, after.task, after.pending)
-        edge = Edge(self._place(cpu, point, suspended), machine.trace.take())
+        target, records = self._place(cpu, point, suspended), machine.trace.take()
+        holds = any(row[0] in _HOLDS for row in machine.trace.rows_of(records))
+        edge = Edge(target, records, holds)
         machine.set_standing(cpu, _NOWHERE)  # what others do must not reach it here
         return edge
 

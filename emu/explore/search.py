@@ -1,7 +1,7 @@
 """The search: depth first through the states of the world, with persistent sets, sleep sets and known states.
 
-A state that was seen before ends a path, unless actors slept there then that do not now (Godefroid, 1996, chapter
-6). Every bound that cuts something off is named in the result.
+A state that was seen before ends a path, unless actors slept there then that do not now (Godefroid, 1996,
+chapter 6). Every bound that cuts something off is named in the result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emu.explore.locations import Locations
 from emu.explore.reduction import Moves, Option
 from emu.explore.world import Shared, Taken, Undo, World
 
@@ -257,7 +256,9 @@ class Search:
         for frame in self.frames:
             at += frame.steps
             if at == since:
-                missing = (frame.moves.enabled | ((1 << frame.moves.lines) - 1) << frame.moves.cpus) & ~frame.chosen
+                missing = (
+                    frame.moves.enabled | ((1 << frame.moves.lines) - 1) << frame.moves.cpus
+                ) & ~frame.chosen
                 frame.chosen |= missing
                 frame.todo[:0] = [
                     (actor, option)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from emu.actor import HostTask
 from emu.explore.place import Point
-from emu.operation import Again, Log, Operation
+from emu.operation import EVENTS, Operation
 
 _KEPT_MAX = 256
 
@@ -38,6 +38,6 @@ class Tasks:
 
 def _next(task: HostTask, given: object) -> Operation:
     operation = task.send(given)
-    while isinstance(operation, Log | Again):
+    while isinstance(operation, EVENTS):
         operation = task.send(None)
     return operation

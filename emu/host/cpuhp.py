@@ -128,23 +128,9 @@ class Core:
     cpus: int
     steps: dict[Cpuhp, Step] = field(default_factory=lambda: {state: Step() for state in Cpuhp})
     state: list[Cpuhp] = field(default_factory=list)
-    held: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.state = [Cpuhp.CPUHP_ONLINE] + [Cpuhp.CPUHP_OFFLINE] * (self.cpus - 1)
-
-    def hold(self, cpu: int, line: str) -> None:
-        """Keep a line of a CPU that is not online.
-
-        MODEL: such a CPU has no console; as in the log that the v3 series published, its line comes out when
-        the boot CPU gets to that CPU.
-        """
-        self.held.setdefault(cpu, []).append(line)
-
-    def print_held(self, cpu: int) -> Generator[Operation, Any, None]:
-        """Let the held lines of ``cpu`` out."""
-        for line in self.held.pop(cpu, ()):
-            yield Log(line)
 
     # -- states -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
-from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Park, Store
+from emu.operation import AtomicUpdate, Hold, Load, LoadUntil, Log, Operation, Park, Store
 
 Task = Generator[Operation, Any, None]
 
@@ -122,9 +122,9 @@ class Secondary:
         yield from self._method.cpu_die(me)
         yield Park("parked in cpu_die")
 
-    def say(self, me: int, line: str) -> None:
+    def say(self, me: int, line: str) -> Task:
         """printk() of a CPU that is not online: it has no console yet."""
-        self._core.hold(me, line)
+        yield Hold(me, line)
 
     def set_status(self, me: int, status: int) -> Task:
         """update_cpu_boot_status() of the slot that this CPU has."""

@@ -169,7 +169,7 @@ def test_firmware_that_leaves_the_entry_point_is_warned_of(monkeypatch: pytest.M
         entry_pa = yield Load(self._guest.data.mailbox(cpu) + 8)
         return int(entry_pa), 0
 
-    monkeypatch.setattr(ParkingProtocol, "_firmware_loop", careless)
+    monkeypatch.setattr(ParkingProtocol, "firmware_task", careless)
     lines = run(PARKED).lines
     assert "WARNING: CPU: 1 PID: 0 at acpi_parking_protocol_cpu_postboot" in lines
 

@@ -8,7 +8,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import Load, Log, Operation, Poll, Store
+from emu.operation import Load, Log, Operation, Poll, ShowHeld, Store
 
 NAME = "serial"
 _WAIT_NS = 5_000_000_000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000))
@@ -40,7 +40,7 @@ class Serial:
             yield Store(data.cpu_running, running - 1, 4)
         online = yield Load(data.online(cpu), 1)
         if not online:
-            yield from self._kick.core.print_held(cpu)
+            yield ShowHeld(cpu)
             yield Log(f"CPU{cpu}: failed to come online")
         yield from self._kick.cleanup(cpu, bool(online))
         if not online:

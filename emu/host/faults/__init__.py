@@ -29,7 +29,7 @@ class CSide(Protocol):
         """Whether cpu_die_early() takes the CPU out of cpu_present_mask."""
         ...
 
-    def say(self, me: int, line: str) -> None:
+    def say(self, me: int, line: str) -> Task:
         """printk() of a CPU that is not online."""
         ...
 

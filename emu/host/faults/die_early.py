@@ -17,7 +17,7 @@ class DieEarly(Fault):
 
     def check_capabilities(self, c_side: CSide, me: int) -> Task:
         """Say so, leave the status and die."""
-        c_side.say(me, f"CPU{me}: will not boot")
+        yield from c_side.say(me, f"CPU{me}: will not boot")
         if c_side.clears_present_early:
             yield from c_side.set_present(me, False)
         yield from c_side.set_status(me, CPU_KILL_ME)

@@ -1,0 +1,260 @@
+"""An exploration from its case to its findings: rounds of a search until nothing new is learned.
+
+A round knows of an actor's future what the rounds before have seen of it. A round that has seen nothing new
+has left nothing out; what others find is as true, but they do not say that there is nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from emu.actor import HostTask
+from emu.case import Case
+from emu.errors import InvalidCase
+from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
+from emu.explore.judging import Found, Judging
+from emu.explore.locations import Locations
+from emu.explore.reduction import Moves
+from emu.explore.rig import Rig
+from emu.explore.search import Bounds, Count, Search
+from emu.explore.world import Firmware, Shared, Taken, World
+from emu.host.build import Boot, build
+from emu.host.psci import Psci
+from emu.schedulers import Pick, make_scheduler
+from emu.schedulers.replay import picks_text
+
+ROUNDS_MAX = 100
+Tell = Callable[[Count, int], bool]
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of an exploration.
+
+    :ivar incomplete: why it does not say that there is nothing else; nothing: it does
+    :ivar places: of actors, each run once on the machine
+    """
+
+    count: Count
+    incomplete: list[str]
+    findings: list[Found]
+    places: int = 0
+    stack: list[Pick] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every schedule was covered."""
+        return not self.incomplete
+
+
+class Explorer:
+    """Explores what ``rig`` holds. ``case`` is the text that findings are told with, without a schedule."""
+
+    def __init__(
+        self, rig: Rig, firmware: Firmware | None, case: str, *, event_register: int = 0, granule: int = 64
+    ) -> None:
+        self.rig = rig
+        self.case = case
+        self._firmware = firmware
+        self._event_register = event_register
+        self._granule = granule
+        if firmware is not None:
+            self._reset = firmware.state()
+
+    def world(self) -> World:
+        """Return a world at its beginning, with all that is known of the actors."""
+        locations = Locations(self.rig, self._granule)
+        if self._firmware is not None:
+            self._firmware.set_state(self._reset)
+        return World(self.rig, locations, self._firmware, self._event_register, self._granule)
+
+    # -- all of it --------------------------------------------------------------------------------
+
+    def search(
+        self, bounds: Bounds, *, everything: bool = False, tell: Tell = lambda _count, _depth: False
+    ) -> Result:
+        """Search depth first.
+
+        :param everything: go on behind the first finding
+        """
+        rounds = 0
+        while True:
+            rounds += 1
+            self.rig.grew = False
+            world = self.world()
+            judging = Judging(self.case, everything)
+            search = Search(world, bounds, judging, tell)
+            search.count.rounds = rounds
+            search.run()
+            learned = self.rig.grew or world.locations.changed
+            found = list(judging.found.values())
+            enough = found and not everything and self._holds(world)
+            if learned and not search.stopped and rounds < ROUNDS_MAX and not enough:
+                continue
+            incomplete = [search.stopped] if search.stopped else []
+            incomplete += sorted(search.cut)
+            if search.found:
+                incomplete = ["stopped at the first finding"]
+            elif learned:
+                incomplete.append("it was still learning")
+            stack = [taken.pick for taken in search.path]
+            return Result(search.count, incomplete, found, len(self.rig.places), stack)
+
+    def _holds(self, world: World) -> bool:
+        # Whether a finding of a round that has learned is one: no more lines are to be followed.
+        now = Locations(self.rig, self._granule)
+        return now.lines == world.locations.lines and now.exclusive == world.locations.exclusive
+
+    # -- some of it -------------------------------------------------------------------------------
+
+    def walk(
+        self,
+        scheduler: str,
+        seed: int,
+        rest: str,
+        bounds: Bounds,
+        *,
+        everything: bool = False,
+        tell: Tell = lambda _count, _depth: False,
+    ) -> Result:
+        """Take random schedules, one for each seed from ``seed`` on.
+
+        :param scheduler: ``random`` or ``pct``; ``rest`` is what stands behind the seed in its text
+        """
+        count = Count(rounds=1)
+        judging = Judging(self.case, everything)
+        world = self.world()
+        cut: set[str] = set()
+        while count.schedules < bounds.schedules:
+            self.rig.grew = False
+            path = self._walk_once(world, f"{scheduler}:{seed + count.schedules}{rest}", bounds, judging, cut)
+            if self.rig.grew:
+                if not self._holds(world):  # once more, with the new lines
+                    judging.found.clear()
+                    world = self.world()
+                    count = Count(rounds=count.rounds + 1)
+                    continue
+                world = self.world()
+            count.schedules += 1
+            count.complete += 1
+            count.operations += path
+            count.depth = max(count.depth, path)
+            if judging.found and not everything:
+                return Result(count, ["stopped at the first finding"], list(judging.found.values()))
+            if tell(count, path):
+                cut.add("interrupted")
+                break
+        why = [f"{count.schedules} random schedules", *sorted(cut)]
+        return Result(count, why, list(judging.found.values()), len(self.rig.places))
+
+    def _walk_once(self, world: World, text: str, bounds: Bounds, judging: Judging, cut: set[str]) -> int:
+        scheduler = make_scheduler(text)
+        shared, last = world.first(), -1
+        path: list[Taken] = []
+        undone = []
+        while len(path) < bounds.depth:
+            moves = Moves(world, shared, bounds.early, bounds.spurious)
+            if not moves.enabled and not moves.blocked_on_lines():
+                break
+            if judging.state(world, shared, moves, path):
+                break
+            can = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+            runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
+            last = scheduler.pick(runnable, last)
+            (option,) = moves.options(last, bounds.spurious)
+            shared, undo, taken = option()
+            if taken.pick.kind == "wake" or (taken.pick.kind == "timeout" and moves.expired != moves.enabled):
+                shared = shared._replace(early=shared.early + 1)
+            path.append(taken)
+            undone.append(undo)
+        else:
+            cut.add(f"{bounds.depth} steps")
+        if len(path) < bounds.depth:
+            judging.end(world, shared, path)
+        for undo in reversed(undone):
+            world.undo(undo)
+        return len(path)
+
+    # -- findings ---------------------------------------------------------------------------------
+
+    def shrink(self, found: Found) -> Found:
+        """Return the finding with the shortest schedule that could be made of its own."""
+        world = self.world()
+        key = (found.finding.oracle, found.finding.message)
+
+        def attempt(picks: Sequence[Pick]) -> tuple[tuple[int, int], tuple[Pick, ...]] | None:
+            done, findings = self.replay(world, picks, until=key, to_the_end=True)
+            rewind(world, done)
+            if key not in findings:
+                return None
+            return (preemptions(world, done), len(done.path)), done.picks()
+
+        picks = minimise(found.picks, attempt)
+        return Found(found.finding, picks)
+
+    def replay(
+        self,
+        world: World,
+        picks: Sequence[Pick],
+        *,
+        until: tuple[str, str] | None = None,
+        strict: bool = False,
+        to_the_end: bool = False,
+    ) -> tuple[Followed, dict[tuple[str, str], Found]]:
+        """Take ``picks`` and return what that shows, by oracle and message; the caller rewinds.
+
+        :param until: stop where this shows, or at the end
+        :raises ReplayDiverged: ``strict``, and a pick cannot be taken
+        """
+        judging = Judging(self.case, everything=True)
+
+        def see(shared: Shared, path: list[Taken]) -> bool:
+            if any(place.action.is_plain for place in shared.places):
+                judging.state(world, shared, Moves(world, shared, 0, False), path)
+            return until in judging.found
+
+        done = follow(world, picks, strict=strict, to_the_end=to_the_end, see=see)
+        last = done.states[-1]
+        if until not in judging.found and not Moves(world, last, 0, False).enabled:
+            judging.end(world, last, done.path)
+        return done, judging.found
+
+
+def explore_case(case: Case) -> tuple[Explorer, Boot]:
+    """Return what explores ``case``, and its machine, which is the explorer's now.
+
+    :raises InvalidCase: it has a part that cannot be explored
+    :raises EmuError: as :func:`emu.host.build.build`
+    """
+    for name in ("hotplug", "kexec"):
+        if getattr(case, name):
+            raise InvalidCase(
+                f"{name}={getattr(case, name)}: an exploration ends with the boot; leave it out"
+            )
+    # The world has the memory model; the machine runs single steps, whatever that is.
+    boot = build(replace(case, memory="coherent", scheduler="round-robin", grain="operation"), record=True)
+    boot.case = replace(boot.case, memory=case.memory, granule=case.granule)
+    machine, firmware = boot.machine, boot.machine.firmware
+    assert isinstance(firmware, Psci)
+    tasks: dict[int, Callable[[], HostTask]] = {0: boot.new_task}
+    for cpu, actor in enumerate(machine.actors):
+        if cpu and actor.task is not None:
+            tasks[cpu] = partial(_firmware_task, boot, cpu)
+    rig = Rig(machine, tasks, cached=case.memory == "caches")
+    explorer = Explorer(
+        rig, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
+    )
+    return explorer, boot
+
+
+def _firmware_task(boot: Boot, cpu: int) -> HostTask:
+    task = boot.method.firmware_task(cpu)
+    assert task is not None, "it had one when the machine was built"
+    return task
+
+
+def case_of(boot: Boot, picks: Sequence[Pick]) -> str:
+    """Return the text of the case that takes ``picks``."""
+    return replace(boot.case, scheduler=f"replay:{picks_text(picks)}", grain="operation").text()

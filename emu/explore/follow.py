@@ -1,0 +1,175 @@
+"""A recorded schedule in the world, and the shortest one that still shows what it showed.
+
+Shortest: the fewest changes of CPU while the one that ran could go on, then the fewest steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from emu.actor import State
+from emu.errors import ReplayDiverged
+from emu.explore.place import Verb
+from emu.explore.reduction import Moves
+from emu.explore.world import Shared, Stepped, Taken, Undo, World
+from emu.models.caches import Choice
+from emu.schedulers import Pick
+
+_TRIALS_MAX = 400
+_STEPS_MAX = 200_000
+
+
+@dataclass(slots=True)
+class Followed:
+    """A schedule that was taken: its steps, and the state after each; the first state comes before them."""
+
+    path: list[Taken]
+    states: list[Shared]
+    undo: list[Undo]
+
+    def picks(self) -> tuple[Pick, ...]:
+        """Return the picks that were taken."""
+        return tuple(taken.pick for taken in self.path)
+
+
+def step_of(world: World, shared: Shared, pick: Pick) -> Callable[[], Stepped] | None:
+    """Return how to take ``pick`` in this state, or None when it cannot be taken."""
+    kind, number = pick
+    if kind in ("run", "timeout", "wake"):
+        if number >= len(shared.places):
+            return None
+        place = shared.places[number]
+        if kind == "run":
+            return (lambda: world.step(shared, number)) if world.can_step(shared, number) else None
+        if kind == "wake":
+            return (lambda: world.wake(shared, number)) if place.state is State.WAITING else None
+        polls = place.state is State.RUNNABLE and place.action.verb is Verb.POLL
+        expires = polls and not world.can_step(shared, number)
+        return (lambda: world.time_out(shared, number)) if expires else None
+    if kind == "start":
+        for index, (cpu, _) in enumerate(shared.later):
+            if cpu == number:
+                return lambda: world.start(shared, index)
+        return None
+    line = world.locations.line_index.get(number)
+    if line is None or Choice(kind) not in world.line_choices(shared, line):
+        return None
+    return lambda: world.line_choice(shared, line, Choice(kind))
+
+
+# Called with every state and the path to it; True: that is enough.
+See = Callable[[Shared, list[Taken]], bool]
+
+
+def follow(
+    world: World,
+    picks: Iterable[Pick],
+    *,
+    strict: bool = False,
+    to_the_end: bool = False,
+    see: See = lambda _shared, _path: False,
+) -> Followed:
+    """Take ``picks`` from the beginning; memory is left as they leave it: :func:`rewind` puts it back.
+
+    :param strict: a pick that cannot be taken is an error; else it is left out
+    :param to_the_end: when they are taken, whoever ran goes on, then the lowest CPU, until nobody can
+    :raises ReplayDiverged: a pick cannot be taken
+    """
+    shared = world.first()
+    done = Followed([], [shared], [])
+
+    def take(step: Callable[[], Stepped]) -> bool:
+        nonlocal shared
+        shared, undo, taken = step()
+        done.path.append(taken)
+        done.states.append(shared)
+        done.undo.append(undo)
+        return see(shared, done.path)
+
+    for number, pick in enumerate(picks):
+        step = step_of(world, shared, pick)
+        if step is None:
+            if strict:
+                rewind(world, done)
+                raise ReplayDiverged(
+                    f"schedule: pick {number}, {pick.kind} {pick.number:#x}: cannot be taken"
+                )
+        elif take(step):
+            return done
+    last = done.path[-1].pick.number if done.path and done.path[-1].pick.kind == "run" else 0
+    while to_the_end and len(done.path) < _STEPS_MAX:
+        moves = Moves(world, shared, 0, False)
+        if not moves.enabled:
+            break
+        if last >= moves.actors or not moves.enabled >> last & 1:
+            last = (moves.enabled & -moves.enabled).bit_length() - 1
+        (option,) = moves.options(last, False)
+        if take(option):
+            break
+    return done
+
+
+def rewind(world: World, done: Followed) -> None:
+    """Put memory back to the start."""
+    for undo in reversed(done.undo):
+        world.undo(undo)
+
+
+def preemptions(world: World, done: Followed) -> int:
+    """Return how often a CPU was left although it could go on."""
+    count, last = 0, -1
+    for shared, taken in zip(done.states, done.path, strict=False):
+        kind, cpu = taken.pick
+        if kind != "run":
+            continue
+        if last not in (-1, cpu) and world.can_step(shared, last):
+            count += 1
+        last = cpu
+    return count
+
+
+# Takes picks, then goes on to the end; when that shows what it is to show, gives (preemptions, steps) and the
+# picks that were taken.
+Attempt = Callable[[Sequence[Pick]], "tuple[tuple[int, int], tuple[Pick, ...]] | None"]
+
+
+def minimise(picks: Sequence[Pick], attempt: Attempt) -> tuple[Pick, ...]:
+    """Return the shortest schedule that could be made of ``picks`` and that still shows the same.
+
+    Runs of one CPU are joined, and whatever nobody needs is left out, as long as that makes it shorter.
+    """
+    first = attempt(picks)
+    if first is None:
+        return tuple(picks)
+    cost, best = first
+    trials, improved = 0, True
+    while improved and trials < _TRIALS_MAX:
+        improved = False
+        for candidate in _candidates(best):
+            trials += 1
+            made = attempt(candidate) if trials <= _TRIALS_MAX else None
+            if made is not None and made[0] < cost:
+                cost, best = made
+                improved = True
+                break
+    return best
+
+
+def _candidates(picks: Sequence[Pick]) -> Iterable[list[Pick]]:
+    blocks = [list(group) for _, group in groupby(picks)]
+    for index in range(len(blocks)):  # the rest follows by itself
+        yield [pick for block in blocks[:index] for pick in block]
+    for index, block in enumerate(blocks):  # left out
+        if block[0].kind != "run":
+            yield [pick for other in blocks[:index] + blocks[index + 1 :] for pick in other]
+    for index, block in enumerate(blocks):  # done together with the next ones of that CPU, or with the last
+        for other in range(index + 1, len(blocks)):
+            if blocks[other][0] == block[0]:
+                middle = blocks[index + 1 : other]
+                ahead = [*blocks[:index], block, blocks[other], *middle, *blocks[other + 1 :]]
+                behind = [*blocks[:index], *middle, block, blocks[other], *blocks[other + 1 :]]
+                yield [pick for each in ahead for pick in each]
+                yield [pick for each in behind for pick in each]
+                break

@@ -1,0 +1,164 @@
+"""What an exploration finds: oracles on the traces of its ends, and what only its states show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from emu.actor import State
+from emu.explore.place import Action, Place, Verb
+from emu.explore.reduction import Moves
+from emu.explore.search import Judge
+from emu.explore.world import Shared, Taken, World
+from emu.operation import Kind
+from emu.oracles import judge
+from emu.schedulers import Pick
+from emu.trace import Trace
+from emu.verdict import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding, the picks that lead to it, and the marks that its trace ends with (kind, CPU, PC, PA...)."""
+
+    finding: Finding
+    picks: tuple[Pick, ...]
+
+
+@dataclass(slots=True)
+class Judging(Judge):
+    """Keeps each finding once, by oracle and message.
+
+    :ivar case: the text of the case, without a schedule
+    :ivar everything: go on after the first
+    """
+
+    case: str
+    everything: bool = False
+    found: dict[tuple[str, str], Found] = field(default_factory=dict)
+
+    def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
+        """Look for two that race."""
+        plain = [
+            cpu
+            for cpu, place in enumerate(shared.places)
+            if place.action.is_plain and moves.enabled >> cpu & 1 and world.can_step(shared, cpu)
+        ]
+        for cpu in plain:
+            for other, place in enumerate(shared.places):
+                if other == cpu or not world.can_step(shared, other):
+                    continue
+                if (meeting := _meeting(shared.places[cpu].action, place.action)) is None:
+                    continue
+                marks = [_race(shared.places[who], *meeting) for who in (cpu, other)]
+                if self._look(world, shared, path, marks, only="race"):
+                    return True
+        return False
+
+    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+        """Let every oracle look at the run that ends here."""
+        return self._look(world, shared, path, end_marks(world, shared))
+
+    def cycle(self, world: World, shared: Shared, path: list[Taken], since: int) -> bool:
+        """A livelock, when everybody who could move has moved and all is as it was."""
+        ran = {taken.pick.number for taken in path[since:] if taken.pick.kind == "run"}
+        can = {cpu for cpu in range(len(shared.places)) if world.can_step(shared, cpu)}
+        if not ran or not can <= ran or any(taken.pick.kind == "timeout" for taken in path[since:]):
+            return False
+        marks = [_mark(Kind.CYCLE, shared.places[cpu], 0) for cpu in sorted(ran)]
+        return self._look(world, shared, path, marks, only="stuck")
+
+    def _look(
+        self, world: World, shared: Shared, path: list[Taken], marks: list[Mark], only: str = ""
+    ) -> bool:
+        verdict = judge(self.case, make_trace(world, shared, path, self.case, marks))
+        new = False
+        for finding in verdict.findings:
+            key = (finding.oracle, finding.message)
+            if key not in self.found and only in ("", finding.oracle):
+                self.found[key] = Found(finding, tuple(taken.pick for taken in path))
+                new = True
+        return new and not self.everything
+
+
+# kind, CPU, size, PC, PA, value of a record that the machine does not make
+Mark = tuple[Kind, int, int, int | str, int, int]
+
+
+def end_marks(world: World, shared: Shared) -> list[Mark]:
+    """Return what is to be said of the CPUs at an end: who sleeps although it would go on, who spins."""
+    marks = []
+    for cpu, place in enumerate(shared.places):
+        if place.state is State.WAITING:
+            word = world.would_go_on(shared, cpu)
+            if word is not None:
+                marks.append(_mark(Kind.READY, place, word))
+        elif place.state is State.RUNNABLE and place.action.verb not in (Verb.UNTIL, Verb.POLL):
+            accesses = place.action.accesses
+            marks.append(_mark(Kind.CYCLE, place, accesses[0].pa if accesses else 0))
+    return marks
+
+
+def _mark(kind: Kind, place: Place, pa: int) -> Mark:
+    return (kind, place.cpu, 0, place.at, pa, 0)
+
+
+def _race(place: Place, pa: int, size: int) -> Mark:
+    stores = any(access.is_store for access in place.action.accesses)
+    return (Kind.RACE, place.cpu, size, place.action.where, pa, int(stores))
+
+
+def _meeting(one: Action, other: Action) -> tuple[int, int] | None:
+    # (PA, bytes) of what both access and one stores to.
+    if one.verb is Verb.MAINTAIN or other.verb is Verb.MAINTAIN:
+        return None
+    for mine in one.accesses:
+        for theirs in other.accesses:
+            first = max(mine.pa, theirs.pa)
+            last = min(mine.pa + mine.size, theirs.pa + theirs.size)
+            if first < last and (mine.is_store or theirs.is_store):
+                return first, last - first
+    return None
+
+
+def make_trace(world: World, shared: Shared, path: list[Taken], case: str, marks: list[Mark]) -> Trace:
+    """Return the trace of the run that took ``path``, as the machine would have made it, and the marks.
+
+    Simulated times in it are not those of a run.
+    """
+    machine = world.rig.machine
+    trace = machine.trace.sibling(case)
+    trace.put(world.rig.prefix)
+    held: dict[int, list[int]] = {}
+    for taken in path:
+        for note in taken.notes:
+            if note.kind is Kind.POWER_ON:
+                trace.add(Kind.POWER_ON, note.size, 0, note.pa, 0, note.value)
+            else:
+                cpu = taken.pick.number if taken.edges else 0
+                trace.add(note.kind, cpu, note.size, 0, note.pa, note.value)
+        for _, edge in taken.edges:
+            trace.put(edge.records)
+            if edge.holds:
+                _tell_held(trace, edge.records, held)
+    for place in shared.places:
+        if place.state is not State.ENDED:
+            trace.add(Kind.OUTCOME, place.cpu, 0, place.at, 0, trace.string(place.outcome))
+    for kind, cpu, size, where, pa, value in marks:
+        trace.add(kind, cpu, size, trace.host_pc(where) if isinstance(where, str) else where, pa, value)
+    return trace
+
+
+def _tell_held(trace: Trace, records: bytes, held: dict[int, list[int]]) -> None:
+    # Lines of dmesg that are held come out when another CPU's step says so, which knows none of them.
+    for kind, _size, cpu, _pc, pa, value in trace.rows_of(records):
+        if kind == Kind.HELD:
+            held.setdefault(pa, []).append(value)
+        elif kind == Kind.SHOWN:
+            for owner in sorted(held) if pa == 0xFFFF else [pa]:
+                for line in held.pop(owner, ()):
+                    trace.add(Kind.LOG, cpu, 0, 0, 0, line)
+
+
+def with_case(found: Found, case: str) -> Found:
+    """Return the finding with the text of the case that shows it."""
+    return replace(found, finding=replace(found.finding, case=case))
