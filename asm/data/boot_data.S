@@ -13,7 +13,7 @@
 
         .balign 0x800
 boot_data:
-        .balign 64
+        .zero   64                                      // what follows has names of its own
 secondary_data:                                         // struct secondary_data: task, status
         .zero   SECONDARY_DATA_SIZE
         .balign 64

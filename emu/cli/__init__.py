@@ -13,10 +13,12 @@ from emu.errors import EmuError
 _COMMANDS = {
     "boot": "emu.cli.boot",
     "diff": "emu.cli.diff",
+    "explore": "emu.cli.explore",
     "fuzz": "emu.cli.fuzz",
     "gdb": "emu.cli.gdb",
     "info": "emu.cli.info",
     "lookup": "emu.cli.lookup",
+    "replay": "emu.cli.replay",
     "step": "emu.cli.step",
     "trace": "emu.cli.trace",
 }

@@ -7,7 +7,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from emu.actor import HostTask
@@ -17,8 +17,9 @@ from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.judging import Found, Judging
 from emu.explore.locations import Locations
 from emu.explore.reduction import Moves
+from emu.explore.resume import Saved
 from emu.explore.rig import Rig
-from emu.explore.search import Bounds, Count, Search
+from emu.explore.search import Bounds, Count, SavedFrame, Search
 from emu.explore.world import Firmware, Shared, Taken, World
 from emu.host.build import Boot, build
 from emu.host.psci import Psci
@@ -40,8 +41,9 @@ class Result:
     count: Count
     incomplete: list[str]
     findings: list[Found]
-    places: int = 0
-    stack: list[Pick] = field(default_factory=list)
+    actors: int = 0  # at most, of one state: CPUs, followed cache lines
+    stack: tuple[SavedFrame, ...] = ()  # where it was interrupted
+    learned: bool = False  # the last round has seen something new
 
     @property
     def complete(self) -> bool:
@@ -73,19 +75,27 @@ class Explorer:
     # -- all of it --------------------------------------------------------------------------------
 
     def search(
-        self, bounds: Bounds, *, everything: bool = False, tell: Tell = lambda _count, _depth: False
+        self,
+        bounds: Bounds,
+        *,
+        everything: bool = False,
+        tell: Tell = lambda _count, _depth: False,
+        saved: Saved | None = None,
     ) -> Result:
         """Search depth first.
 
         :param everything: go on behind the first finding
+        :param saved: where an interrupted search stood
         """
-        rounds = 0
+        rounds = saved.count.rounds - 1 if saved else 0
         while True:
             rounds += 1
             self.rig.grew = False
             world = self.world()
             judging = Judging(self.case, everything)
             search = Search(world, bounds, judging, tell)
+            if saved:
+                search.saved, search.count = saved.frames, replace(saved.count)
             search.count.rounds = rounds
             search.run()
             learned = self.rig.grew or world.locations.changed
@@ -99,8 +109,10 @@ class Explorer:
                 incomplete = ["stopped at the first finding"]
             elif learned:
                 incomplete.append("it was still learning")
-            stack = [taken.pick for taken in search.path]
-            return Result(search.count, incomplete, found, len(self.rig.places), stack)
+            if saved and saved.learned and not incomplete:
+                incomplete = ["it was still learning when it was interrupted"]
+            actors = self.rig.cpus + len(world.locations.lines)
+            return Result(search.count, incomplete, found, actors, search.stack, learned)
 
     def _holds(self, world: World) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
@@ -142,12 +154,16 @@ class Explorer:
             count.operations += path
             count.depth = max(count.depth, path)
             if judging.found and not everything:
-                return Result(count, ["stopped at the first finding"], list(judging.found.values()))
+                return self._walked(world, count, ["stopped at the first finding"], judging)
             if tell(count, path):
                 cut.add("interrupted")
                 break
         why = [f"{count.schedules} random schedules", *sorted(cut)]
-        return Result(count, why, list(judging.found.values()), len(self.rig.places))
+        return self._walked(world, count, why, judging)
+
+    def _walked(self, world: World, count: Count, why: list[str], judging: Judging) -> Result:
+        actors = self.rig.cpus + len(world.locations.lines)
+        return Result(count, why, list(judging.found.values()), actors)
 
     def _walk_once(self, world: World, text: str, bounds: Bounds, judging: Judging, cut: set[str]) -> int:
         scheduler = make_scheduler(text)
@@ -176,6 +192,15 @@ class Explorer:
         for undo in reversed(undone):
             world.undo(undo)
         return len(path)
+
+    def learn(self, picks: Sequence[Pick]) -> None:
+        """Take a schedule as often as it shows lines of the caches that have to be followed."""
+        while True:
+            self.rig.grew = False
+            world = self.world()
+            rewind(world, follow(world, picks))
+            if not self.rig.grew or self._holds(world):
+                return
 
     # -- findings ---------------------------------------------------------------------------------
 
@@ -235,7 +260,9 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
             )
     # The world has the memory model; the machine runs single steps, whatever that is.
     boot = build(replace(case, memory="coherent", scheduler="round-robin", grain="operation"), record=True)
-    boot.case = replace(boot.case, memory=case.memory, granule=case.granule)
+    boot.case = replace(
+        boot.case, memory=case.memory, granule=case.granule, scheduler=case.scheduler, grain=case.grain
+    )
     machine, firmware = boot.machine, boot.machine.firmware
     assert isinstance(firmware, Psci)
     tasks: dict[int, Callable[[], HostTask]] = {0: boot.new_task}

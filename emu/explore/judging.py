@@ -15,13 +15,17 @@ from emu.schedulers import Pick
 from emu.trace import Trace
 from emu.verdict import Finding
 
+# kind, CPU, size, PC, PA, value of a record that the machine does not make
+Mark = tuple[Kind, int, int, int | str, int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, the picks that lead to it, and the marks that its trace ends with (kind, CPU, PC, PA...)."""
+    """A finding, the picks that lead to it, and the marks that its trace ends with."""
 
     finding: Finding
     picks: tuple[Pick, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,13 +79,10 @@ class Judging(Judge):
         for finding in verdict.findings:
             key = (finding.oracle, finding.message)
             if key not in self.found and only in ("", finding.oracle):
-                self.found[key] = Found(finding, tuple(taken.pick for taken in path))
+                picks = tuple(taken.pick for taken in path)
+                self.found[key] = Found(finding, picks, tuple(marks))
                 new = True
         return new and not self.everything
-
-
-# kind, CPU, size, PC, PA, value of a record that the machine does not make
-Mark = tuple[Kind, int, int, int | str, int, int]
 
 
 def end_marks(world: World, shared: Shared) -> list[Mark]:

@@ -1,11 +1,12 @@
 """Partial-order reduction: which actors have to be tried in a state, so that every order that matters is.
 
 A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved,
-meets what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what is
-known of its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it learns
-nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032, 1996.
+meets what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what
+is known of its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it
+learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS
+1032, 1996.
 
-Beside CPUs, lines that the caches may change and starts that firmware delays are actors, numbered behind them.
+Beside CPUs, lines that the caches may change and starts that firmware delays are actors, numbered behind.
 """
 
 from __future__ import annotations

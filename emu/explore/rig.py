@@ -144,6 +144,11 @@ class Rig:
             self.machine.trace.take()
         return place
 
+    @property
+    def cpus(self) -> int:
+        """How many CPUs there are."""
+        return len(self.start)
+
     def starts(self, cpu: int) -> Iterator[Place]:
         """Yield the places at which firmware has switched ``cpu`` on."""
         return (place for key, place in self._on.items() if key[0] == cpu)

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from emu.errors import ReplayDiverged
+from emu.explore.follow import step_of
 from emu.explore.reduction import Moves, Option
 from emu.explore.world import Shared, Taken, Undo, World
+from emu.schedulers import Pick
 
 _TELL_EVERY = 1 << 12  # operations
 
@@ -85,6 +88,16 @@ class Frame:
     done: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SavedFrame:
+    """A frame as a file has it: the picks from the frame before, the actors to try, two sets of bits."""
+
+    picks: tuple[Pick, ...]
+    todo: tuple[int, ...]
+    sleep: int
+    done: int
+
+
 @dataclass(slots=True)
 class Search:
     """One round over one world."""
@@ -99,12 +112,17 @@ class Search:
     path: list[Taken] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)
+    stack: tuple[SavedFrame, ...] = ()  # where it ended
+    saved: tuple[SavedFrame, ...] = ()  # where to begin, instead of at the beginning
     _known: dict[object, int] = field(default_factory=dict)
     _on_path: dict[object, int] = field(default_factory=dict)
 
     def run(self) -> None:
         """Go through all states, or as far as the bounds and the judge let it."""
-        self._enter(self.world.first(), 0, [], -1, 0)
+        if self.saved:
+            self._restore()
+        else:
+            self._enter(self.world.first(), 0, [], -1, 0)
         while self.frames and not self.stopped and not self.found:
             frame = self.frames[-1]
             if not frame.todo:
@@ -118,10 +136,41 @@ class Search:
         self._unwind()
 
     def _unwind(self) -> None:
-        # Memory back to the start; the path stays.
+        # Memory back to the start.
+        self.stack = self.save()
         for frame in reversed(self.frames):
             for undo in reversed(frame.undo):
                 self.world.undo(undo)
+
+    def save(self) -> tuple[SavedFrame, ...]:
+        """Return where the search stands, for ``saved`` of another."""
+        found, at = [], 0
+        for frame in self.frames:
+            picks = tuple(taken.pick for taken in self.path[at : at + frame.steps])
+            found.append(SavedFrame(picks, tuple(actor for actor, _ in frame.todo), frame.sleep, frame.done))
+            at += frame.steps
+        return tuple(found)
+
+    def _restore(self) -> None:
+        shared, last = self.world.first(), -1
+        for saved in self.saved:
+            undo = []
+            for pick in saved.picks:
+                step = step_of(self.world, shared, pick)
+                if step is None:
+                    raise ReplayDiverged(f"resume: {pick.kind} {pick.number:#x}: it cannot be taken")
+                shared, changed, taken = step()
+                undo.append(changed)
+                self.path.append(taken)
+                last = pick.number if pick.kind == "run" else last
+            moves = Moves(self.world, shared, self.bounds.early, self.bounds.spurious)
+            todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
+            self._on_path[shared] = len(self.path)
+            every = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+            frame = Frame(
+                shared, moves, every, todo, saved.sleep, undo, len(saved.picks), 0, last, saved.done
+            )
+            self.frames.append(frame)
 
     def _take(self, frame: Frame, actor: int, option: Option) -> None:
         reads, writes = frame.moves.bits(actor)

@@ -1,8 +1,8 @@
 """Data races: two CPUs about to access the same bytes, one of them to store, one of them plainly.
 
 "Plainly" as the kernel's memory model and KCSAN have it: C code without READ_ONCE(), WRITE_ONCE() or an
-atomic, which the compiler may tear, fuse or repeat. An exploration notes the two where neither has to wait for
-the other. Source: Linux v6.12 tools/memory-model/Documentation/access-marking.txt.
+atomic, which the compiler may tear, fuse or repeat. An exploration notes the two where neither has to wait
+for the other. Source: Linux v6.12 tools/memory-model/Documentation/access-marking.txt.
 """
 
 from __future__ import annotations

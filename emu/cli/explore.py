@@ -1,0 +1,230 @@
+"""``emu explore``: every order of operations, and all that the memory model may do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emu.case import Case
+from emu.cli.options import Reports, case_options, make_case, report_options
+from emu.errors import InvalidCase
+from emu.explore.explorer import Explorer, Result, case_of, explore_case
+from emu.explore.follow import rewind
+from emu.explore.judging import Found, make_trace, with_case
+from emu.explore.resume import read_resume, write_resume
+from emu.explore.search import Bounds, Count
+from emu.host.build import Boot, build
+from emu.oracles import judge
+from emu.report.exploring import as_json, counts_text, explore_suite, summary
+from emu.report.sequence import write_html
+from emu.report.story import Story, tell_story
+from emu.schedulers import Pick
+from emu.schedulers.pct import bound, parse_pct
+
+_WALKS = ("random", "pct")
+_STORIES_MAX = 8  # findings that are made short and told; more are listed
+_RESUME = Path("emu-explore.json")
+_SHOWN_SECONDS = 0.5
+
+
+@click.command("explore")
+@case_options
+@click.option("--max-schedules", type=int, default=1_000_000, help="End after so many. [default: 1,000,000]")
+@click.option("--preemptions", type=int, help="At most so many changes from a CPU that could go on.")
+@click.option("--depth", type=int, default=100_000, help="Steps of one schedule. [default: 100,000]")
+@click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
+@click.option("--spurious", is_flag=True, help="WFE may end without an event (counts for --early).")
+@click.option("--all", "everything", is_flag=True, help="Go on behind the first finding.")
+@click.option("--no-reduction", is_flag=True, help="Try every order, whether it matters or not.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Ctrl-C ended it."
+)
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first finding.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@report_options
+def command(
+    max_schedules: int,
+    preemptions: int | None,
+    depth: int,
+    early: int,
+    spurious: bool,
+    everything: bool,
+    no_reduction: bool,
+    resume: Path | None,
+    html: Path | None,
+    as_object: bool,
+    reports: Reports,
+    **options: Any,
+) -> int:
+    """Try every order in which the CPUs of SUBJECT can do what others see.
+
+    With --memory caches, all that the caches may do besides. With --scheduler random or pct, so many random
+    schedules instead.
+    """
+    for name, value, least in (
+        ("max-schedules", max_schedules, 1),
+        ("preemptions", preemptions, 0),
+        ("depth", depth, 1),
+        ("early", early, 0),
+    ):
+        if value is not None and value < least:
+            raise InvalidCase(f"{name}={value}: at least {least}")
+    if spurious and not early:
+        raise InvalidCase("--spurious: --early says how often; give at least 1")
+    saved = read_resume(resume) if resume else None
+    case = Case.parse(saved.case) if saved else make_case(**options)
+    bounds = Bounds(
+        schedules=max_schedules,
+        preemptions=preemptions,
+        depth=depth,
+        early=early,
+        spurious=spurious,
+        reduce=not no_reduction,
+    )
+    if saved:
+        bounds = saved.bounds(max_schedules)
+    explorer, boot = explore_case(case)
+    with _progress() as tell:
+        result = _explore(explorer, case, bounds, everything, saved, tell)
+    stories = [_tell(explorer, boot, found) for found in _told(result.findings)]
+    if html is not None and stories:
+        write_html(html, stories[0][1])
+    told = [(found, story.lines()) for found, story in stories]
+    result.findings = _with_cases(result.findings, [found for found, _ in stories], boot)
+    text = boot.case.text()
+    if reports.show(lambda: explore_suite(result, text, told)):
+        pass
+    elif as_object:
+        click.echo(json.dumps(as_json(result, text)))
+    else:
+        _print(result, told, case, bounds, text)
+    if "interrupted" in result.incomplete:
+        if result.stack:
+            write_resume(_RESUME, text, bounds, result)
+            click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
+        return 130
+    return int(bool(result.findings))
+
+
+def _explore(
+    explorer: Explorer, case: Case, bounds: Bounds, everything: bool, saved: Any, tell: Any
+) -> Result:
+    name, _, rest = case.scheduler.partition(":")
+    if name in _WALKS:
+        seed, _, rest = rest.partition(":")
+        try:
+            first = int(seed or "0", 0)
+        except ValueError:
+            raise InvalidCase(f"scheduler={case.scheduler}: the seed after ':' is an integer") from None
+        rest = f":{rest}" if rest else ""
+        return explorer.walk(name, first, rest, bounds, everything=everything, tell=tell)
+    if name != "round-robin":
+        raise InvalidCase(f"scheduler={case.scheduler}: explore takes random, pct, or none for all orders")
+    return explorer.search(bounds, everything=everything, tell=tell, saved=saved)
+
+
+def _told(findings: list[Found]) -> list[Found]:
+    # Those that get a story: of several that one schedule shows, the first.
+    first: dict[tuple[Pick, ...], Found] = {}
+    for found in findings:
+        first.setdefault(found.picks, found)
+    return list(first.values())[:_STORIES_MAX]
+
+
+def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Found]:
+    # Each finding with the case that shows it: the short one where there is a story.
+    short = {(found.finding.oracle, found.finding.message): found for found in told}
+    return [
+        short.get((found.finding.oracle, found.finding.message))
+        or with_case(found, case_of(boot, found.picks))
+        for found in findings
+    ]
+
+
+def _tell(explorer: Explorer, boot: Boot, found: Found) -> tuple[Found, Story]:
+    # The finding with its shortest schedule, which the machine has replayed, and its story.
+    short = explorer.shrink(found)
+    text = case_of(boot, short.picks)
+    short = with_case(short, text)
+    return short, story_of(explorer, boot, short)
+
+
+def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
+    """Return the story of a finding, after the machine has taken its schedule as the world did."""
+    world = explorer.world()
+    key = (found.finding.oracle, found.finding.message)
+    done, findings = explorer.replay(world, found.picks, strict=True, until=key)
+    again = findings.get(key)
+    marks = list(again.marks) if again else []
+    trace = make_trace(world, done.states[-1], done.path, found.finding.case, marks)
+    story = tell_story(boot, world, trace, found, done.path, done.states)
+    rewind(world, done)
+    live = build(Case.parse(found.finding.case), record=True).machine
+    live.run()
+    live.finish()
+    shown = {(each.oracle, each.message) for each in judge("", live.trace).findings}
+    # What only the states of the world show leaves nothing on the machine but its schedule.
+    story.confirmed = key in shown or bool(marks)
+    return story
+
+
+def _print(
+    result: Result, told: list[tuple[Found, list[str]]], case: Case, bounds: Bounds, text: str
+) -> None:
+    for _, lines in told:
+        for line in lines:
+            click.echo(line)
+        click.echo()
+    shown = {id(found) for found, _ in told}
+    for found in result.findings:
+        if id(found) not in shown:
+            click.echo(f"also ({found.finding.oracle}): {found.finding.message}")
+    for line in summary(result, text):
+        click.echo(line)
+    name, _, rest = case.scheduler.partition(":")
+    if name == "pct":
+        _, depth, steps = parse_pct(rest)
+        chance = bound(result.actors, depth, steps)
+        click.echo(
+            f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more, "
+            f"in {result.count.schedules:,} with {1 - (1 - chance) ** result.count.schedules:.2g} "
+            f"({result.actors} actors, {steps} steps; the longest took {result.count.depth})"
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    # Counts on a terminal's standard error; the first Ctrl-C ends the exploration in order.
+    stop: list[int] = []
+    shown = 0.0
+
+    def tell(count: Count, depth: int) -> bool:
+        nonlocal shown
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - shown > _SHOWN_SECONDS:
+            shown = now
+            click.echo(
+                f"\r\x1b[Kround {count.rounds}: {counts_text(count)}, depth {depth}", err=True, nl=False
+            )
+        return bool(stop)
+
+    def interrupt(number: int, _frame: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield tell
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if shown:
+            click.echo("\r\x1b[K", err=True, nl=False)

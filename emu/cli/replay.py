@@ -1,0 +1,66 @@
+"""``emu replay``: take a recorded schedule again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from emu.case import Case
+from emu.cli.explore import story_of
+from emu.errors import InvalidCase
+from emu.explore.explorer import explore_case
+from emu.explore.follow import rewind
+from emu.explore.judging import Found, with_case
+from emu.report.sequence import write_html
+from emu.schedulers.replay import parse_picks
+
+
+@click.command("replay")
+@click.argument("case")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first finding.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def command(case: str, html: Path | None, as_object: bool) -> int:
+    """Run the schedule of CASE again, a line that `emu explore` printed, or a file that holds one.
+
+    Tells the story of everything that it shows. A case without a schedule is for emu boot --case.
+    """
+    path = Path(case)
+    text = path.read_text().strip() if " " not in case and path.is_file() else case
+    parsed = Case.parse(text.removeprefix("case: "))
+    name, _, rest = parsed.scheduler.partition(":")
+    if name != "replay":
+        raise InvalidCase(f"scheduler={parsed.scheduler}: no recorded schedule; emu boot --case runs it")
+    try:
+        picks = tuple(parse_picks(rest))
+    except ValueError as error:
+        raise InvalidCase(f"scheduler={parsed.scheduler}: {error}") from None
+    explorer, boot = explore_case(parsed)
+    boot.case = parsed
+    explorer.learn(picks)
+    world = explorer.world()
+    done, findings = explorer.replay(world, picks, strict=True)
+    outcomes = [place.outcome for place in done.states[-1].places]
+    rewind(world, done)
+    found = [with_case(each, parsed.text()) for each in findings.values()]
+    stories = [story_of(explorer, boot, Found(each.finding, picks)) for each in found]
+    if html is not None and stories:
+        write_html(html, stories[0])
+    if as_object:
+        told = [
+            {"oracle": s.oracle, "message": s.message, "cpus": list(s.cpus), "case": s.case} for s in stories
+        ]
+        verdict = "fail" if told else "pass"
+        click.echo(
+            json.dumps({"case": parsed.text(), "verdict": verdict, "cpus": outcomes, "findings": told})
+        )
+        return int(bool(told))
+    for story in stories:
+        for line in story.lines():
+            click.echo(line)
+        click.echo()
+    for cpu, outcome in enumerate(outcomes):
+        click.echo(f"CPU{cpu}: {outcome}")
+    click.echo(f"{'fail' if stories else 'pass'}: {len(done.path)} steps, {len(stories)} findings")
+    return int(bool(stories))

@@ -1,0 +1,64 @@
+"""What an exploration came to: as text, as one object, and as properties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from emu.explore.explorer import Result
+from emu.explore.judging import Found
+from emu.explore.search import Count
+from emu.oracles import ORACLES
+from emu.report.property import Group, Property, Suite
+from emu.report.property import Result as Outcome
+
+
+def counts_text(count: Count) -> str:
+    """Return what was explored so far, in one line."""
+    return (
+        f"{count.schedules:,} schedules ({count.complete:,} to the end, {count.joined:,} into a known state, "
+        f"{count.asleep:,} tried elsewhere), {count.states:,} states, {count.operations:,} operations"
+    )
+
+
+def summary(result: Result, case: str) -> list[str]:
+    """Return the last lines of the report."""
+    how = "complete" if result.complete else f"incomplete: {', '.join(result.incomplete)}"
+    number = len(result.findings)
+    rounds = f"round {result.count.rounds}, " if result.count.rounds > 1 else ""
+    return [
+        f"{'fail' if number else 'pass'}: {how}, {number} finding{'' if number == 1 else 's'}",
+        f"{rounds}{counts_text(result.count)}",
+        f"case: {case}",
+    ]
+
+
+def as_json(result: Result, case: str) -> dict[str, Any]:
+    """Return the object that ``--json`` prints."""
+    return {
+        "case": case,
+        "verdict": "fail" if result.findings else "pass",
+        "complete": result.complete,
+        "incomplete": result.incomplete,
+        "schedules": result.count.schedules,
+        "findings": [
+            {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            for f in (found.finding for found in result.findings)
+        ],
+        "counters": asdict(result.count),
+    }
+
+
+def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list[str]]]) -> Suite:
+    """Return a property for each oracle; what was not covered is a note."""
+    members = []
+    for oracle in ORACLES:
+        own = [(found, lines) for found, lines in stories if found.finding.oracle == oracle]
+        if own:
+            details = tuple(line for _, lines in own for line in lines)
+            members.append(Property(oracle, Outcome.FAIL, own[0][0].finding.message, details))
+        else:
+            members.append(Property(oracle))
+    notes = [*summary(result, case)[:2]]
+    return Suite(Group(f"explore {case.split()[0]}", members), case, tuple(notes))

@@ -1,0 +1,364 @@
+"""The story of a finding: what its actors did to each other, step by step, and what would mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from emu.actor import State
+from emu.explore.judging import Found
+from emu.explore.world import Shared, Taken, World
+from emu.host.build import Boot
+from emu.host.tracing import symbol_table
+from emu.models.caches import Choice, Line
+from emu.operation import Kind, Record
+from emu.report.history import Names, tell
+from emu.trace import Trace
+
+LINES_MAX = 40
+WIDTH = 80
+_U64 = 2**64 - 1
+_ACTORS_MAX = 3
+_ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
+_STORES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
+# Told of whoever is in the story, whatever it is about.
+_ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME, Kind.LOG, Kind.WAKE)
+_CHOICES = {
+    Choice.WRITE_BACK: "the caches write {} back",
+    Choice.DROP: "the caches drop {}",
+    Choice.FILL: "the caches fill {}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened: ``cpu`` -1 is the caches; ``state`` what lines and event registers became."""
+
+    number: int
+    cpu: int
+    text: str
+    where: str
+    state: str = ""
+
+
+@dataclass(slots=True)
+class Story:
+    """What is violated, the actors, the steps, and the mend where one can be derived."""
+
+    oracle: str
+    message: str
+    cpus: tuple[int, ...]
+    steps: list[Step]
+    mend: str
+    case: str
+    confirmed: bool = True  # the machine itself shows it, when it takes the schedule
+    report: list[str] = field(default_factory=list)  # in the kernel's own shape, for a race
+
+    def lines(self) -> list[str]:
+        """Return it as text: at most LINES_MAX lines, of WIDTH columns but for the case."""
+        head = _wrap(f"finding ({self.oracle}): {self.message}", "  ") + [f"  {line}" for line in self.report]
+        tail = _wrap(f"mend: {self.mend}", "      ") if self.mend else []
+        tail.append(f"case: {self.case}")
+        table = list(self._table())
+        room = LINES_MAX - len(head) - len(tail)
+        if len(table) > room:
+            cut = len(table) - room + 1
+            table = [table[0], f"      ... {cut} lines before", *table[cut + 1 :]]
+        return head + table + tail
+
+    def _table(self) -> Iterator[str]:
+        width = (WIDTH - 6 - 20) // max(len(self.cpus), 1)
+        names = "".join(f"{f'CPU{cpu}':<{width}}" for cpu in self.cpus)
+        yield f"{'step':>5} {names}at".rstrip()
+        for step in self.steps:
+            if step.cpu < 0:
+                yield f"{step.number:5} {step.text}"
+            else:
+                at = self.cpus.index(step.cpu) * width
+                room = len(self.cpus) * width
+                text = step.text if len(step.text) < room else step.text[: room - 2] + "…"
+                cell = " " * min(at, room - 1 - len(text)) + text  # the columns beside it are empty
+                yield f"{step.number:5} {cell:<{room}}{step.where}".rstrip()
+            if step.state:
+                yield f"      = {step.state}"[:WIDTH]
+
+
+def tell_story(
+    boot: Boot, world: World, trace: Trace, found: Found, path: Sequence[Taken], states: Sequence[Shared]
+) -> Story:
+    """Return the story of ``found`` along ``path``; ``states`` are those before each step, and the last."""
+    return _Teller(boot, world, trace, found, path, states).story()
+
+
+class _Teller:
+    # Picks out of a path what a finding is about.
+
+    def __init__(
+        self,
+        boot: Boot,
+        world: World,
+        trace: Trace,
+        found: Found,
+        path: Sequence[Taken],
+        states: Sequence[Shared],
+    ) -> None:
+        self._boot = boot
+        self._world = world
+        self._trace = trace
+        self._found = found
+        self._path = path
+        self._states = states
+        self._names = Names(trace, symbol_table(boot.guest))
+        self._granule = world.locations.granule
+        self._records = [
+            [Record(Kind(kind), cpu, size, pc, pa, value) for kind, size, cpu, pc, pa, value in rows]
+            for rows in (
+                [row for _, edge in taken.edges for row in trace.rows_of(edge.records)] for taken in path
+            )
+        ]
+
+    def story(self) -> Story:
+        found = self._found.finding
+        words = self._words(found.message)
+        cpus = self._cpus(found.cpus, words)
+        steps = list(self._steps(words, cpus))
+        return Story(
+            found.oracle,
+            self._named(found.message),
+            cpus,
+            steps,
+            mend(found.oracle, found.message),
+            found.case,
+            report=self._race() if found.oracle == "race" else [],
+        )
+
+    def _named(self, message: str) -> str:
+        # PAs and PCs with the names of what is there.
+        def name(match: re.Match[str]) -> str:
+            number = int(match[2], 16)
+            known = self._place(number) if match[1] == "PC" else self._names.pa(number, -1)
+            return f"{match[1]} {match[2]} ({known})" if not known.startswith("0x") else match[0]
+
+        return re.sub(r"\b(PA|PC) (0x[0-9a-f]+)", name, message)
+
+    def _words(self, message: str) -> set[int]:
+        # Bytes that the finding is about: those it names, else those that its CPUs fight over.
+        named = {int(word, 16) for word in re.findall(r"\bPA (0x[0-9a-f]+)", message)}
+        if named:
+            return {pa + at for pa in named for at in range(8)}
+        values = {int(word, 16) for word in re.findall(r"(?<!PC )(0x[0-9a-f]{3,})", message)}
+        held = {
+            record.pa
+            for records in self._records
+            for record in records
+            if record.kind in _STORES and record.value in values
+        }
+        if held:
+            return held
+        users: dict[int, set[int]] = {}
+        stores: dict[int, set[int]] = {}
+        for records in self._records:
+            for record in records:
+                if record.kind in _ACCESSES:
+                    users.setdefault(record.pa, set()).add(record.actor)
+                    if record.kind in _STORES:
+                        stores.setdefault(record.pa, set()).add(record.actor)
+        ours = set(self._found.finding.cpus)
+        shared = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
+        several = {pa for pa in shared if len(users[pa] & ours) > 1 or len(users[pa]) > 2}
+        return several or shared
+
+    def _cpus(self, involved: tuple[int, ...], words: set[int]) -> tuple[int, ...]:
+        found = list(dict.fromkeys(involved))[:_ACTORS_MAX]
+        room = _ACTORS_MAX if len(involved) > 1 else 2
+        for records in reversed(self._records):
+            for record in records:
+                stores = record.pa in words and record.kind in _STORES
+                if stores and record.actor not in found and len(found) < room:
+                    found.append(record.actor)
+        if not found:
+            found = [0]
+        return tuple(sorted(found))
+
+    def _steps(self, words: set[int], cpus: tuple[int, ...]) -> Iterator[Step]:
+        lines = {index for index, pa in enumerate(self._world.locations.lines) if self._holds(pa, words)}
+        for number, (taken, records) in enumerate(zip(self._path, self._records, strict=True)):
+            state = self._changes(self._states[number], self._states[number + 1], lines, cpus)
+            told = list(self._told(number, taken, records, words, cpus, lines))
+            for at, step in enumerate(told):
+                last = at == len(told) - 1
+                yield step if not last else Step(step.number, step.cpu, step.text, step.where, state)
+
+    def _holds(self, first: int, words: set[int]) -> bool:
+        return any(first <= pa < first + self._granule for pa in words)
+
+    def _told(
+        self,
+        number: int,
+        taken: Taken,
+        records: list[Record],
+        words: set[int],
+        cpus: tuple[int, ...],
+        lines: set[int],
+    ) -> Iterator[Step]:
+        kind, target = taken.pick
+        if kind in "wdf":
+            if self._world.locations.line_index[target] in lines:
+                yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
+            return
+        if kind == "timeout" and target in cpus:
+            yield Step(number, target, "gives up waiting", self._where(records))
+        for record in records:
+            cpu = record.actor
+            if cpu not in cpus:
+                continue
+            if record.kind in _ACCESSES:
+                touched = any(pa in words for pa in range(record.pa, record.pa + record.size))
+                if not touched and not any(self._holds_line(record.pa, index) for index in lines):
+                    continue
+                if record.kind not in _STORES and not touched:
+                    continue
+            elif record.kind is Kind.CACHE:
+                if not any(self._holds_line(self._pa_of(record.pa), index) for index in lines):
+                    continue
+            elif record.kind not in _ALWAYS:
+                continue
+            yield Step(number, cpu, self._text(record, words), self._at(record.pc))
+
+    def _holds_line(self, pa: int, index: int) -> bool:
+        return pa & -self._granule == self._world.locations.lines[index]
+
+    def _pa_of(self, address: int) -> int:
+        return self._boot.guest.pa_of(address) if address >> 63 else address
+
+    def _text(self, record: Record, words: set[int]) -> str:
+        if record.kind is Kind.LOG:
+            return f"log: {self._trace.text_of(record)}"
+        if record.kind is Kind.LAND:
+            return "comes to C"
+        item = tell(record, self._trace, self._names)
+        text = re.sub(r"\[(.*)\]\.\d+$", r"\1", item.text)
+        return " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
+
+    def _where(self, records: list[Record]) -> str:
+        return self._at(records[0].pc) if records else ""
+
+    def _at(self, pc: int) -> str:
+        if not pc:
+            return ""
+        return self._place(pc)
+
+    def _place(self, pc: int) -> str:
+        # file:line where that is known, else symbol+offset.
+        if self._names.is_host(pc):
+            return self._names.place(pc)
+        source = self._boot.guest.subject.lines.at(self._pa_of(pc))
+        return f"{PurePath(source[0]).name}:{source[1]}" if source else self._names.place(pc)
+
+    def _line(self, first: int) -> str:
+        for pa in range(first, first + self._granule, 4):
+            name = self._names.pa(pa, -1)
+            if not name.startswith("0x"):
+                return f"the line of {name.partition('+')[0]}"
+        return f"the line at {first:#x}"
+
+    def _changes(self, before: Shared, after: Shared, lines: set[int], cpus: tuple[int, ...]) -> str:
+        parts = []
+        for index in sorted(lines):
+            old, new = before.lines[index], after.lines[index]
+            if (old.state, old.behind, old.dirty) != (new.state, new.behind, new.dirty):
+                parts.append(f"{self._line(self._world.locations.lines[index])}: {_state(new)}")
+        for cpu in cpus:
+            bit = 1 << cpu
+            slept = before.places[cpu].state is State.WAITING
+            sleeps = after.places[cpu].state is State.WAITING
+            if (before.events ^ after.events) & bit or slept != sleeps:
+                event = int(bool(after.events & bit))
+                parts.append(f"CPU{cpu}: event register {event}{', asleep' if sleeps else ''}")
+        return "; ".join(parts)
+
+    def _race(self) -> list[str]:
+        # As kernel/kcsan/report.c prints it.
+        rows = [row for row in self._trace.rows() if row[0] == Kind.RACE][-2:]
+        places = [self._place(row[3]) for row in rows]
+        found = [f"BUG: KCSAN: data-race in {' / '.join(self._function(row[3]) for row in rows)}", ""]
+        for row, place in zip(rows, places, strict=True):
+            _, size, cpu, pc, pa, stores = row
+            what = "write" if stores else "read"
+            found.append(f"{what} to {pa:#x} ({self._names.pa(pa, cpu)}) of {size} bytes on cpu {cpu}:")
+            found.append(f" {self._function(pc)} at {place}")
+        return found
+
+    def _function(self, pc: int) -> str:
+        location = self._trace.location(pc)
+        if location is None:
+            return self._names.place(pc).partition("+")[0]
+        return PurePath(location.rpartition(":")[0]).stem
+
+
+def _state(line: Line) -> str:
+    text = line.state
+    return f"{text}, memory is newer" if line.behind else text
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    found, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > WIDTH:
+            found.append(line)
+            line = indent + word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*found, line]
+
+
+def mend(oracle: str, message: str) -> str:
+    """Return what would keep a finding from happening, where its kind says it; else nothing."""
+    for kind, pattern, text in _MENDS:
+        if kind == oracle and (match := re.search(pattern, message)):
+            return match.expand(text)
+    return ""
+
+
+_MENDS = (
+    (
+        "stale",
+        r"CPU(\d+) read .* at PA (0x\w+) .* was stored by CPU(\d+) at (.+)$",
+        r"CPU\3 cleans the line of \2 to the PoC (DC CVAC or DC CIVAC, then DSB) behind its store at \4, before "
+        r"it tells CPU\1; or, if it is CPU\3 whose caches are off, CPU\1 invalidates the line before it looks",
+    ),
+    (
+        "lost-write",
+        r"CPU(\d+) stored .* PA (0x\w+)",
+        r"give what CPU\1 stores at \2 a writeback granule of its own, or clean and invalidate the line before "
+        r"it is stored to with other memory attributes",
+    ),
+    ("stuck", r"for ever, although .*no SEV follows", "SEV behind the store (and a DSB between the two)"),
+    (
+        "stuck",
+        r"came before that store",
+        "move the SEV behind the store, with a DSB between the two",
+    ),
+    ("stuck", r"was spent before it slept", "look at the word before each WFE, not after the first one"),
+    ("stuck", r"sleeps in WFE .*, although it would go on$", "look at the word before the first WFE"),
+    (
+        "race",
+        r"",
+        "order the two (one waits until the other has said so), or READ_ONCE() and WRITE_ONCE() where any "
+        "order will do",
+    ),
+    (
+        "arrival",
+        r"took the task",
+        "a slot for each CPU, or no kick before the CPU kicked last has taken what is in the one slot",
+    ),
+    (
+        "telemetry",
+        r"over it at PC",
+        "a status word for each CPU, which no other CPU clears",
+    ),
+    ("late", r"", "keep the CPU's data until it is known to be off, or stop it when it comes"),
+    ("lost-update", r"", "an atomic read-modify-write, or a lock"),
+)
