@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,25 @@ from emu.pe import PE
 
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
+
+
+class Filtered(Generator[Operation, Any, Any]):
+    """A host task without the operations that ``keep`` refuses; to it they gave None."""
+
+    def __init__(self, task: Generator[Operation, Any, Any], keep: Callable[[Operation], bool]) -> None:
+        self.task = task
+        self._keep = keep
+
+    def send(self, value: Any) -> Operation:
+        """Go on to the next operation that is kept."""
+        operation = self.task.send(value)
+        while not self._keep(operation):
+            operation = self.task.send(None)
+        return operation
+
+    def throw(self, *error: Any) -> Operation:
+        """Let the task have an exception."""
+        return self.task.throw(*error)
 
 
 class Grain(Enum):
@@ -73,18 +92,25 @@ class Actor:
 
 def location(task: HostTask | None) -> str:
     """Return file:line of the yield that ``task``, or what it delegates to, stands at."""
-    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
-        task = task.gi_yieldfrom
-    assert isinstance(task, GeneratorType)
+    task = _innermost(task)
     return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
 
 
 def function_name(task: HostTask | None) -> str:
     """Return the name of the generator function in which ``task`` stands."""
-    while isinstance(task, GeneratorType) and isinstance(task.gi_yieldfrom, GeneratorType):
-        task = task.gi_yieldfrom
-    assert isinstance(task, GeneratorType)
-    return str(task.gi_code.co_name)
+    return str(_innermost(task).gi_code.co_name)
+
+
+def _innermost(task: HostTask | None) -> GeneratorType[Any, Any, Any]:
+    # The generator that `task` has come to by `yield from`.
+    inner: object = task
+    while True:
+        if isinstance(inner, Filtered):
+            inner = inner.task
+        assert isinstance(inner, GeneratorType)
+        if not isinstance(inner.gi_yieldfrom, GeneratorType | Filtered):
+            return inner
+        inner = inner.gi_yieldfrom
 
 
 @cache

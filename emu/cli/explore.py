@@ -31,6 +31,7 @@ from emu.schedulers.pct import bound, parse_pct
 
 _WALKS = ("random", "pct")
 _STORIES_MAX = 8  # findings that are made short and told; more are listed
+_CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
 _RESUME = Path("emu-explore.json")
 _SHOWN_SECONDS = 0.5
 
@@ -132,9 +133,9 @@ def _explore(
 
 
 def _told(findings: list[Found]) -> list[Found]:
-    # Those that get a story: of several that one schedule shows, the first.
+    # Those that get a story: of several that one schedule shows, the one that is nearest to the cause.
     first: dict[tuple[Pick, ...], Found] = {}
-    for found in findings:
+    for found in sorted(findings, key=lambda found: found.finding.oracle in _CONSEQUENCES):
         first.setdefault(found.picks, found)
     return list(first.values())[:_STORIES_MAX]
 

@@ -41,7 +41,11 @@ class Judging(Judge):
     found: dict[tuple[str, str], Found] = field(default_factory=dict)
 
     def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
-        """Look for two that race."""
+        """Look for two that race, and for who sleeps while all others wait for time to pass."""
+        if moves.expired and moves.expired == moves.enabled:
+            marks = [mark for mark in end_marks(world, shared) if mark[0] is Kind.READY]
+            if marks and self._look(world, shared, path, marks, only="stuck"):
+                return True
         plain = [
             cpu
             for cpu, place in enumerate(shared.places)

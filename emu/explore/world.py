@@ -228,7 +228,7 @@ class World:
     def would_go_on(self, shared: Shared, cpu: int) -> int | None:
         """Tell whether an actor that sleeps in WFE would leave its loop if it were woken now.
 
-        :return: the PA of the last word that it would look at, 0 for none; None: it would sleep again
+        :return: the PA of the first word that it would look at, 0 for none; None: it would sleep again
         """
         place, looked = self._edge(shared, shared.places[cpu], WAKE).place, 0
         for _ in range(SPIN_MAX):
@@ -239,7 +239,7 @@ class World:
                 return None
             if action.verb not in (Verb.LOCAL, Verb.ACCESS) or action.writes:
                 return looked
-            if action.accesses:
+            if action.accesses and not looked:
                 looked = action.accesses[0].pa
             if place.point is None or not place.edges:  # a PE
                 pass

@@ -14,7 +14,7 @@ from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.cpuhp import Core
-from emu.host.enable_method import METHODS, EnableMethod, make_enable_method
+from emu.host.enable_method import METHODS, EnableMethod, WithFaults, make_enable_method
 from emu.host.faults import parse_faults
 from emu.host.firmware import settle
 from emu.host.fragment import is_source, load_fragment
@@ -132,6 +132,7 @@ def _start(
     # The host's part: tasks that play the boot CPU and the C side of the secondaries. `at_reset` are the CPUs
     # that have not left firmware yet: all, unless a boot came before.
     faults, logical = setting.faults, guest.logical
+    method = WithFaults(method, faults) if faults else method
     actions = plan_hotplug(
         case.hotplug,
         logical,
@@ -165,7 +166,8 @@ def _start(
         machine.memory.write(guest.data.present(cpu), 1, int(present))
     wanted = _wanted(setting, guest, firmware.disabled)
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
-    note_expectations(machine, guest, wanted, faults.keys() | gone)
+    excused = {cpu for cpu, found in faults.items() if any(fault.excuses for fault in found)}
+    note_expectations(machine, guest, wanted, excused | gone)
     for cpu, actor in enumerate(machine.actors):
         if cpu in at_reset or actor.state is State.OFF:
             actor.pe.event = bool(case.event_register)

@@ -90,7 +90,10 @@ class Smp:
                 continue
             if not all(fault.in_table() for fault in self._faults.get(cpu, ())):
                 continue
-            yield from write_entry(guest, cpu, hwid)
+            entry = write_entry(guest, cpu, hwid)
+            for fault in self._faults.get(cpu, ()):
+                entry = fault.of_boot_cpu(entry)
+            yield from entry
         if not design.forgets_refused:
             return
         for cpu, (hwid, final) in enumerate(zip(guest.hwids, guest.logical.cpu_logical_map, strict=True)):

@@ -45,7 +45,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         if look is None:
             continue
         message = (
-            f"CPU{cpu} read {look.got:#x} at PA {pa:#x} ({_where(trace, look.pc)}), which is stale: "
+            f"CPU{cpu} at {_where(trace, look.pc)} read {look.got:#x} from PA {pa:#x}, which is stale: "
             f"{look.newer:#x} "
         )
         who: tuple[int, ...] = (cpu,)

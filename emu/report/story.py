@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from emu.actor import State
 from emu.explore.judging import Found
+from emu.explore.place import Verb
 from emu.explore.world import Shared, Taken, World
 from emu.host.build import Boot
 from emu.host.tracing import symbol_table
@@ -78,8 +79,11 @@ class Story:
             else:
                 at = self.cpus.index(step.cpu) * width
                 room = len(self.cpus) * width
-                text = step.text if len(step.text) < room else step.text[: room - 2] + "…"
-                cell = " " * min(at, room - 1 - len(text)) + text  # the columns beside it are empty
+                text = step.text
+                if at + len(text) >= room and at:  # the columns beside it are empty
+                    text = f"{text} (CPU{step.cpu})"
+                text = text if len(text) < room else text[: room - 2] + "…"
+                cell = " " * min(at, room - 1 - len(text)) + text
                 yield f"{step.number:5} {cell:<{room}}{step.where}".rstrip()
             if step.state:
                 yield f"      = {step.state}"[:WIDTH]
@@ -112,6 +116,12 @@ class _Teller:
         self._states = states
         self._names = Names(trace, symbol_table(boot.guest))
         self._granule = world.locations.granule
+        self._waiters = {
+            place.cpu
+            for shared in states
+            for place in shared.places
+            if place.state is State.WAITING or place.action.verb is Verb.WFE
+        }
         self._records = [
             [Record(Kind(kind), cpu, size, pc, pa, value) for kind, size, cpu, pc, pa, value in rows]
             for rows in (
@@ -246,9 +256,8 @@ class _Teller:
         return self._at(records[0].pc) if records else ""
 
     def _at(self, pc: int) -> str:
-        if not pc:
-            return ""
-        return self._place(pc)
+        place = self._place(pc) if pc else ""
+        return "" if place.startswith("0x") else place
 
     def _place(self, pc: int) -> str:
         # file:line where that is known, else symbol+offset.
@@ -270,7 +279,7 @@ class _Teller:
             old, new = before.lines[index], after.lines[index]
             if (old.state, old.behind, old.dirty) != (new.state, new.behind, new.dirty):
                 parts.append(f"{self._line(self._world.locations.lines[index])}: {_state(new)}")
-        for cpu in cpus:
+        for cpu in [cpu for cpu in cpus if cpu in self._waiters]:
             bit = 1 << cpu
             slept = before.places[cpu].state is State.WAITING
             sleeps = after.places[cpu].state is State.WAITING
@@ -325,15 +334,15 @@ def mend(oracle: str, message: str) -> str:
 _MENDS = (
     (
         "stale",
-        r"CPU(\d+) read .* at PA (0x\w+) .* was stored by CPU(\d+) at (.+)$",
-        r"CPU\3 cleans the line of \2 to the PoC (DC CVAC or DC CIVAC, then DSB) behind its store at \4, before "
-        r"it tells CPU\1; or, if it is CPU\3 whose caches are off, CPU\1 invalidates the line before it looks",
+        r"CPU(\d+) at .* read .* from PA (0x\w+), .* was stored by CPU(\d+) at (.+)$",
+        r"CPU\3 cleans the line of \2 to the PoC (DC CVAC or DC CIVAC, then DSB) behind its store at \4, "
+        r"before it tells CPU\1; or, if it is CPU\3 whose caches are off, CPU\1 invalidates the line first",
     ),
     (
         "lost-write",
         r"CPU(\d+) stored .* PA (0x\w+)",
-        r"give what CPU\1 stores at \2 a writeback granule of its own, or clean and invalidate the line before "
-        r"it is stored to with other memory attributes",
+        r"give what CPU\1 stores at \2 a writeback granule of its own, or clean and invalidate the line "
+        r"before it is stored to with other memory attributes",
     ),
     ("stuck", r"for ever, although .*no SEV follows", "SEV behind the store (and a DSB between the two)"),
     (

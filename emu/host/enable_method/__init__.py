@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from emu.actor import HostTask
+from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.machine import Machine
 from emu.operation import Operation
@@ -108,6 +109,39 @@ class PerCpu:
     def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
         """The CPU's."""
         return self._methods[cpu].cpu_kill(cpu)
+
+
+class WithFaults(PerCpu):
+    """An enable-method, with what goes wrong in the boot CPU's part of it."""
+
+    def __init__(self, method: EnableMethod, faults: Mapping[int, Sequence[Fault]]) -> None:
+        super().__init__(_Everybody(method))
+        self._faults = faults
+        self._kinds = [method]
+        self.name, self.why_serial, self.can_die = method.name, method.why_serial, method.can_die
+
+    def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
+        """The method's, as the CPU's faults have it."""
+        return self._faulty(cpu, super().cpu_init(cpu))
+
+    def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
+        """The method's, as the CPU's faults have it."""
+        return self._faulty(cpu, super().cpu_boot(cpu))
+
+    def _faulty(self, cpu: int, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
+        for fault in self._faults.get(cpu, ()):
+            task = fault.of_boot_cpu(task)
+        return task
+
+
+class _Everybody(dict[int, EnableMethod]):
+    # One method, whichever CPU is asked for.
+
+    def __init__(self, method: EnableMethod) -> None:
+        super().__init__({0: method})
+
+    def __missing__(self, cpu: int) -> EnableMethod:
+        return self[0]
 
 
 def make_enable_method(guest: Guest) -> EnableMethod:

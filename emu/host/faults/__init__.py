@@ -1,4 +1,5 @@
-"""Faults: what goes wrong with a chosen CPU, or with firmware when it starts that CPU.
+"""Faults: what goes wrong with a chosen CPU, with firmware when it starts that CPU, or with what the boot CPU
+does for it.
 
 A module here with ``NAME`` and ``FAULT`` (a :class:`Fault`) is one kind; its docstring says what it models
 and the source. ``--fault CPU:KIND[:ARGUMENT]`` and ``--fault FIRST-LAST:KIND`` choose.
@@ -11,7 +12,7 @@ import pkgutil
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from emu.arch.sysreg import Encoding
 from emu.errors import InvalidCase
@@ -66,6 +67,11 @@ class Fault:
     """A CPU without a fault. ``argument`` is what stands behind the kind, or 0."""
 
     argument: int = 0
+    excuses: ClassVar[bool] = True  # the CPU need not come up; only what becomes of it must be told
+
+    def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
+        """What the boot CPU does for the CPU: its table entry, its release word, its kick."""
+        return task
 
     def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
         """ID registers that read differently on the CPU."""

@@ -1,0 +1,28 @@
+"""The boot CPU stores what the CPU reads with its MMU off, and does not clean it to the PoC.
+
+Source: Linux v6.12 arch/arm64/kernel/smp_spin_table.c, whose write_pen_release() says why it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from emu.actor import Filtered
+from emu.host.faults import Fault
+from emu.operation import CacheOp, Operation
+
+NAME = "no-clean"
+
+
+class NoClean(Fault):
+    """No maintenance of the table entry and of the release words."""
+
+    excuses = False
+
+    def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
+        """Leave the cache operations out."""
+        return Filtered(task, lambda operation: not isinstance(operation, CacheOp))
+
+
+FAULT = NoClean
