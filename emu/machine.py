@@ -82,7 +82,7 @@ class Standing(NamedTuple):
 _KEPT = [
     (register, getattr(sysreg, register.name))
     for register in Register
-    if register not in (Register.SP, Register.SP_EL0, Register.EL, Register.MPIDR_EL1)
+    if register not in (Register.SP, Register.SP_EL0, Register.EL, Register.MPIDR_EL1, Register.X19)
 ]
 
 
@@ -287,7 +287,7 @@ class Machine:
         """Return what is kept of a PE when it lands."""
         kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _KEPT]
         kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.sp_el0)]
-        kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr)]
+        kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr), (Register.X19, pe.x[19])]
         return kept
 
     # -- where an actor stands --------------------------------------------------------------------

@@ -85,6 +85,7 @@ class Register(IntEnum):
     SCTLR_EL1 = 9
     EL = 10
     MPIDR_EL1 = 11
+    X19 = 12
 
 
 class Expect(IntEnum):
@@ -104,6 +105,7 @@ class Expect(IntEnum):
     STUCK_52_BIT_VA = 9  # value: first PC (PA) of the loop, pa: the first byte behind
     STUCK_NO_GRAN = 10
     HWID = 11
+    INDEX = 13  # 1: the look-up promises X19 = logical CPU number to slot_per_cpu, which keeps it
     PEN = 12  # value: PA of secondary_holding_pen, pa: the first byte behind
 
 

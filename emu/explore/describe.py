@@ -13,6 +13,7 @@ from emu.operation import (
     AtomicUpdate,
     CacheOp,
     Copy,
+    Delay,
     Enter,
     FirmwareCall,
     Kind,
@@ -76,6 +77,8 @@ def _of_task(machine: Machine, cpu: int, cached: bool) -> Action:
             return Action(Verb.WFI, where=where)
         case FirmwareCall(function_id, x1, x2, x3):
             return Action(Verb.CALL, detail=(function_id, x1, x2, x3), where=where)
+        case Delay():
+            return Action(Verb.DELAY, where=where)
         case Copy() | Enter():
             raise Untestable(f"{where}: a second boot cannot be explored")
         case _:

@@ -15,6 +15,7 @@ from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.judging import Found, Judging
+from emu.explore.livelock import find_livelock
 from emu.explore.locations import Locations
 from emu.explore.reduction import Moves
 from emu.explore.resume import Saved
@@ -97,7 +98,9 @@ class Explorer:
             if saved:
                 search.saved, search.count = saved.frames, replace(saved.count)
             search.count.rounds = rounds
+            judging.count = search.count
             search.run()
+            self._look_for_livelock(search, judging)
             learned = self.rig.grew or world.locations.changed
             found = list(judging.found.values())
             enough = found and not everything and self._holds(world)
@@ -118,6 +121,15 @@ class Explorer:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
         now = Locations(self.rig, self._granule)
         return now.lines == world.locations.lines and now.exclusive == world.locations.exclusive
+
+    def _look_for_livelock(self, search: Search, judging: Judging) -> None:
+        if search.found and not judging.everything:
+            return
+        livelock = find_livelock(search)
+        if livelock is not None:
+            done = follow(search.world, livelock.way)
+            search.found |= judging.cycle(search.world, done.states[-1], done.path, livelock.cpus)
+            rewind(search.world, done)
 
     # -- some of it -------------------------------------------------------------------------------
 
@@ -181,7 +193,7 @@ class Explorer:
             last = scheduler.pick(runnable, last)
             (option,) = moves.options(last, bounds.spurious)
             shared, undo, taken = option()
-            if taken.pick.kind == "wake" or (taken.pick.kind == "timeout" and moves.expired != moves.enabled):
+            if moves.is_early(last, taken.pick):
                 shared = shared._replace(early=shared.early + 1)
             path.append(taken)
             undone.append(undo)
@@ -217,7 +229,7 @@ class Explorer:
             return (preemptions(world, done), len(done.path)), done.picks()
 
         picks = minimise(found.picks, attempt)
-        return Found(found.finding, picks)
+        return replace(found, picks=picks)
 
     def replay(
         self,

@@ -42,7 +42,9 @@ def step_of(world: World, shared: Shared, pick: Pick) -> Callable[[], Stepped] |
             return None
         place = shared.places[number]
         if kind == "run":
-            return (lambda: world.step(shared, number)) if world.can_step(shared, number) else None
+            delayed = place.state is State.RUNNABLE and place.action.verb is Verb.DELAY
+            can = delayed or world.can_step(shared, number)
+            return (lambda: world.step(shared, number)) if can else None
         if kind == "wake":
             return (lambda: world.wake(shared, number)) if place.state is State.WAITING else None
         polls = place.state is State.RUNNABLE and place.action.verb is Verb.POLL

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from emu.actor import State
 from emu.explore.place import Action, Place, Verb
 from emu.explore.reduction import Moves
-from emu.explore.search import Judge
+from emu.explore.search import Count, Judge
 from emu.explore.world import Shared, Taken, World
 from emu.operation import Kind
 from emu.oracles import judge
@@ -26,6 +26,7 @@ class Found:
     finding: Finding
     picks: tuple[Pick, ...]
     marks: tuple[Mark, ...] = ()
+    after: int = 0  # schedules before it was found
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Judging(Judge):
     case: str
     everything: bool = False
     found: dict[tuple[str, str], Found] = field(default_factory=dict)
+    count: Count = field(default_factory=Count)  # the search's
 
     def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
         """Look for two that race, and for who sleeps while all others wait for time to pass."""
@@ -66,13 +68,9 @@ class Judging(Judge):
         """Let every oracle look at the run that ends here."""
         return self._look(world, shared, path, end_marks(world, shared))
 
-    def cycle(self, world: World, shared: Shared, path: list[Taken], since: int) -> bool:
-        """A livelock, when everybody who could move has moved and all is as it was."""
-        ran = {taken.pick.number for taken in path[since:] if taken.pick.kind == "run"}
-        can = {cpu for cpu in range(len(shared.places)) if world.can_step(shared, cpu)}
-        if not ran or not can <= ran or any(taken.pick.kind == "timeout" for taken in path[since:]):
-            return False
-        marks = [_mark(Kind.CYCLE, shared.places[cpu], 0) for cpu in sorted(ran)]
+    def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
+        """A livelock."""
+        marks = [_mark(Kind.CYCLE, shared.places[cpu], 0) for cpu in cpus]
         return self._look(world, shared, path, marks, only="stuck")
 
     def _look(
@@ -84,7 +82,7 @@ class Judging(Judge):
             key = (finding.oracle, finding.message)
             if key not in self.found and only in ("", finding.oracle):
                 picks = tuple(taken.pick for taken in path)
-                self.found[key] = Found(finding, picks, tuple(marks))
+                self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
                 new = True
         return new and not self.everything
 

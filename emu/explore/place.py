@@ -30,6 +30,7 @@ class Verb(Enum):
     MAINTAIN = 11  # DC by VA
     LOAD_EXCLUSIVE = 12
     STORE_EXCLUSIVE = 13
+    DELAY = 14  # until time has passed
 
 
 class Access(NamedTuple):

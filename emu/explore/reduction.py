@@ -16,6 +16,7 @@ from collections.abc import Callable
 from emu.actor import State
 from emu.explore.place import Verb
 from emu.explore.world import Shared, Stepped, World
+from emu.schedulers import Pick
 
 Option = Callable[[], Stepped]
 
@@ -32,14 +33,14 @@ class Moves:
         self.cpus = len(shared.places)
         self.lines = len(shared.lines)
         self.actors = self.cpus + self.lines + len(shared.later)
-        self.expired = 0  # polls that may give up
+        self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not lines
         early = shared.early < early_max
         polls = 0
         for cpu, place in enumerate(shared.places):
             if world.can_step(shared, cpu):
                 self.enabled |= 1 << cpu
-            elif place.state is State.RUNNABLE and place.action.verb is Verb.POLL:
+            elif place.state is State.RUNNABLE and place.action.verb in (Verb.POLL, Verb.DELAY):
                 polls |= 1 << cpu
             elif early and spurious and place.state is State.WAITING:
                 self.enabled |= 1 << cpu
@@ -61,7 +62,7 @@ class Moves:
                 lambda choice=choice: world.line_choice(shared, index, choice)  # type: ignore[misc]
                 for choice in world.line_choices(shared, index)
             ]
-        if self.expired >> actor & 1:
+        if self.expired >> actor & 1 and shared.places[actor].action.verb is Verb.POLL:
             return [lambda: world.time_out(shared, actor)]
         if shared.places[actor].state is State.WAITING:
             return [lambda: world.wake(shared, actor)]
@@ -144,6 +145,10 @@ class Moves:
                 found |= 1 << other
                 work.append(other)
         return found
+
+    def is_early(self, actor: int, pick: Pick) -> bool:
+        """Tell whether a move of ``actor`` came without need: before time had to pass, without an event."""
+        return pick.kind == "wake" or bool(self.expired >> actor & 1 and self.expired != self.enabled)
 
     def blocked_on_lines(self) -> bool:
         """Tell whether somebody cannot go on who may once the caches have done something."""

@@ -6,6 +6,7 @@ chapter 6). Every bound that cuts something off is named in the result.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,7 @@ from emu.explore.reduction import Moves, Option
 from emu.explore.world import Shared, Taken, Undo, World
 from emu.schedulers import Pick
 
+_ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
 
 
@@ -67,8 +69,8 @@ class Judge(Protocol):
         """Look at a state in which nobody can move."""
         ...
 
-    def cycle(self, world: World, shared: Shared, path: list[Taken], since: int) -> bool:
-        """Look at a path that has come back to the state that it was in after ``since`` steps."""
+    def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
+        """Look at a state from which these CPUs may go round for ever."""
         ...
 
 
@@ -86,6 +88,7 @@ class Frame:
     preemptions: int = 0
     last: int = -1
     done: int = 0
+    number: int = -1  # of the state, when it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,13 @@ class Search:
     cut: set[str] = field(default_factory=set)
     stack: tuple[SavedFrame, ...] = ()  # where it ended
     saved: tuple[SavedFrame, ...] = ()  # where to begin, instead of at the beginning
-    _known: dict[object, int] = field(default_factory=dict)
+    edges: array[int] = field(default_factory=lambda: array("Q"))  # of known states: from, to, actor
+    enabled: list[int] = field(default_factory=list)  # by state: the CPUs that can move
+    entries: dict[int, tuple[Pick, ...]] = field(
+        default_factory=dict
+    )  # ways to states that a path came back to
+    _known: dict[object, int] = field(default_factory=dict)  # state to number
+    _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -122,7 +131,7 @@ class Search:
         if self.saved:
             self._restore()
         else:
-            self._enter(self.world.first(), 0, [], -1, 0)
+            self._enter(self.world.first(), 0, [], -1, 0, -1)
         while self.frames and not self.stopped and not self.found:
             frame = self.frames[-1]
             if not frame.todo:
@@ -193,14 +202,15 @@ class Search:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
                 return
         shared, undo, taken = option()
-        if taken.pick.kind == "wake" or (
-            taken.pick.kind == "timeout" and frame.moves.expired != frame.moves.enabled
-        ):
+        if frame.moves.is_early(actor, taken.pick):
             shared = shared._replace(early=shared.early + 1)
         self.path.append(taken)
-        self._enter(shared, sleep, [undo], actor if actor < frame.moves.cpus else frame.last, preemptions)
+        last = actor if actor < frame.moves.cpus else frame.last
+        self._enter(shared, sleep, [undo], last, preemptions, actor)
 
-    def _enter(self, shared: Shared, sleep: int, undo: list[Undo], last: int, preemptions: int) -> None:
+    def _enter(
+        self, shared: Shared, sleep: int, undo: list[Undo], last: int, preemptions: int, actor: int
+    ) -> None:
         # A state is reached: go on while only one thing is to be done that nobody else sees, then see what
         # there is to try.
         world, bounds, count = self.world, self.bounds, self.count
@@ -216,9 +226,11 @@ class Search:
                 return
         moves = Moves(world, shared, bounds.early, bounds.spurious)
         key: object = shared if bounds.preemptions is None else (shared, last, preemptions)
+        number = self._known.get(key, -1)
         since = self._on_path.get(key)
         if since is not None:
-            self._cycle(shared, since)
+            self._link(number, actor)
+            self._cycle(number, since)
             self._back(undo, steps)
             return
         ends = not moves.enabled
@@ -230,20 +242,21 @@ class Search:
             chosen = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
         tried = chosen
         if bounds.remember:
-            known = self._known.get(key)
-            if known is None:
-                if len(self._known) < bounds.states:
-                    self._known[key] = sleep
+            if number < 0:
+                number = self._keep(key, sleep, moves)
+                self._link(number, actor)
                 count.states += 1
                 self.found = self.judge.state(world, shared, moves, self.path)
-            elif not known & ~sleep:
-                count.joined += 1
-                count.schedules += 1
-                self._back(undo, steps)
-                return
             else:
+                self._link(number, actor)
+                known = self._slept[number]
+                if not known & ~sleep:
+                    count.joined += 1
+                    count.schedules += 1
+                    self._back(undo, steps)
+                    return
                 tried = chosen & known
-                self._known[key] = known & sleep
+                self._slept[number] = known & sleep
         else:
             count.states += 1
             self.found = self.judge.state(world, shared, moves, self.path)
@@ -267,7 +280,9 @@ class Search:
             count.asleep += 1
             count.schedules += 1
         self._on_path[key] = len(self.path)
-        self.frames.append(Frame(shared, moves, chosen, todo, sleep, undo, steps, preemptions, last))
+        self.frames.append(
+            Frame(shared, moves, chosen, todo, sleep, undo, steps, preemptions, last, number=number)
+        )
 
     def _go_on(self, shared: Shared, sleep: int, undo: list[Undo], last: int) -> tuple[Shared, int, bool]:
         # Steps that nobody sees need no state of their own.
@@ -296,11 +311,26 @@ class Search:
         if not self.count.operations % _TELL_EVERY and self.tell(self.count, len(self.frames)):
             self.stopped = "interrupted"
 
-    def _cycle(self, shared: Shared, since: int) -> None:
+    def _keep(self, key: object, sleep: int, moves: Moves) -> int:
+        # Number a state that is new; -1 when there is no room for more.
+        if len(self._slept) >= self.bounds.states:
+            return -1
+        self._known[key] = len(self._slept)
+        self._slept.append(sleep)
+        self.enabled.append(moves.enabled & self.world.all_cpus)
+        return len(self._slept) - 1
+
+    def _link(self, number: int, actor: int) -> None:
+        # An edge from the state that the path stood in before.
+        if self.frames and number >= 0 and self.frames[-1].number >= 0:
+            self.edges.append(self.frames[-1].number << 36 | number << 8 | actor & 0xFF)
+
+    def _cycle(self, number: int, since: int) -> None:
         # Back in a state of this path. What was left out there must not be left out for ever.
         self.count.joined += 1
         self.count.schedules += 1
-        self.found = self.judge.cycle(self.world, shared, self.path, since)
+        if number >= 0 and len(self.entries) < _ENTRIES_MAX:
+            self.entries.setdefault(number, tuple(taken.pick for taken in self.path[:since]))
         at = 0
         for frame in self.frames:
             at += frame.steps

@@ -168,8 +168,10 @@ class World:
             return False
         action = place.action
         verb = action.verb
+        if verb is Verb.DELAY:
+            return False  # time passes when nobody can do anything
         if verb is Verb.LOCAL:
-            return True
+            return not (place.is_target and self.spins(shared, cpu))
         if verb is Verb.UNTIL or verb is Verb.POLL:
             return self._is_over(action, self.looked(shared, action))
         return not (place.is_target and self.spins(shared, cpu))
@@ -219,7 +221,7 @@ class World:
                 return locations.event(cpu)
             case State.IDLE:
                 return locations.interrupt(cpu)
-            case State.RUNNABLE:
+            case State.RUNNABLE if place.action.verb is not Verb.DELAY:
                 if place.action.verb in (Verb.UNTIL, Verb.POLL):
                     return place.action.reads_over
                 return locations.over(self.spins(shared, cpu))
@@ -231,12 +233,13 @@ class World:
         :return: the PA of the first word that it would look at, 0 for none; None: it would sleep again
         """
         place, looked = self._edge(shared, shared.places[cpu], WAKE).place, 0
+        is_task = place.point is not None
         for _ in range(SPIN_MAX):
             action = place.action
-            if place.state is not State.RUNNABLE:
+            if place.state in (State.WAITING, State.IDLE) or action.verb is Verb.WFE:
                 return None
-            if action.verb is Verb.WFE:
-                return None
+            if place.state is not State.RUNNABLE:  # a PE comes to its end and does nothing more
+                return looked if is_task else None
             if action.verb not in (Verb.LOCAL, Verb.ACCESS) or action.writes:
                 return looked
             if action.accesses and not looked:

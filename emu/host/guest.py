@@ -95,6 +95,7 @@ def note_expectations(
     """Put into the trace what the check on arrival needs, so that it can judge from the trace alone."""
     trace = machine.trace
     vectors = guest.subject.va("vectors")
+    indexed = int(guest.subject.symbols.address("slot_per_cpu") is not None)  # which takes it from X19
     for cpu, idle in enumerate(guest.idle):
         for what, value in (
             (Expect.TASK, idle.task),
@@ -106,6 +107,7 @@ def note_expectations(
             (Expect.SECONDARY, int(cpu in secondaries)),
             (Expect.FAULTY, int(cpu in faulty)),
             (Expect.HWID, guest.hwids[cpu]),
+            (Expect.INDEX, indexed),
         ):
             trace.add(Kind.EXPECT, cpu, what, 0, 0, value)
     for what, (low, high) in _places(guest).items():

@@ -1,4 +1,7 @@
-"""Late starts: a CPU that comes to C after the boot CPU has given up on it and cleared its data."""
+"""Late starts: a CPU that is in C although the boot CPU has given up on it, and has cleared its data.
+
+Whether it came before or after the line in the log is chance; that it is alive and nobody knows is not.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,29 @@ from emu.verdict import Finding
 
 NAME = "late"
 _GAVE_UP = re.compile(r"CPU(\d+):? (?:failed to report alive state|failed to come online)$")
+_ALIVE = re.compile(r"in |online$|runs as ")
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
-    """Return a finding for each CPU that lands although the log has said that it failed."""
+    """Return a finding for each CPU that is alive in C although the log has said that it failed."""
     found: list[Finding] = []
     for rows in trace.boots():
         given_up: dict[int, str] = {}
+        landed: set[int] = set()
         for kind, _size, cpu, _pc, _pa, value in rows:
             if kind == Kind.LOG and (match := _GAVE_UP.match(trace.strings[value])):
                 given_up[int(match[1])] = trace.strings[value]
-            elif kind in (Kind.POWER_OFF, Kind.POWER_ON, Kind.REENTRY):
+            elif kind == Kind.POWER_OFF:
                 given_up.pop(cpu, None)
-            elif kind == Kind.LAND and cpu in given_up:
-                message = f"CPU{cpu} came to secondary_start_kernel after {given_up.pop(cpu)!r}"
-                found.append(Finding(NAME, message, (cpu,), case))
+                landed.discard(cpu)
+            elif kind == Kind.LAND:
+                landed.add(cpu)
+            elif kind == Kind.OUTCOME and cpu in given_up and cpu in landed:
+                outcome = trace.strings[value]
+                if _ALIVE.match(outcome):
+                    message = (
+                        f"CPU{cpu} came to secondary_start_kernel, and the boot CPU has given up on it: "
+                    )
+                    message += f"{given_up[cpu]!r}; it is {outcome}"
+                    found.append(Finding(NAME, message, (cpu,), case))
     return found

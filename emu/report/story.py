@@ -348,7 +348,7 @@ _MENDS = (
     (
         "stuck",
         r"came before that store",
-        "move the SEV behind the store, with a DSB between the two",
+        "SEV behind that store, with a DSB between the two",
     ),
     ("stuck", r"was spent before it slept", "look at the word before each WFE, not after the first one"),
     ("stuck", r"sleeps in WFE .*, although it would go on$", "look at the word before the first WFE"),

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from booting import finish, run
+from planting import plant
 
 from emu.case import Case
-from emu.designs import DESIGNS
 from emu.host.build import build
 from emu.host.enable_method.spin_table import SpinTable
 from emu.host.guest import Guest
 from emu.operation import SendEvent
-from emu.subject.fragment import asm_dir
 
 
 @pytest.fixture
 def planted(tmp_path: Path):
     """Return a function that writes a design as one .S file with some text of one fragment replaced."""
 
-    def write(design: str, fragment: str, old: str, new: str) -> str:
-        lines = []
-        for item in DESIGNS[design].fragments:
-            if item != fragment:
-                suffix = ".inc" if (asm_dir() / f"{item}.inc").exists() else ".S"
-                lines.append(f'#include "{item}{suffix}"')
-                continue
-            text = (asm_dir() / f"{item}.S").read_text()
-            assert text.count(old) == 1, f"{fragment}: {old!r} must stand there once"
-            lines.append(text.replace(old, new))
-        path = tmp_path / "planted.S"
-        path.write_text("\n".join(lines) + "\n")
-        return f"{path} design={design}"
-
-    return write
+    return partial(plant, tmp_path)
 
 
 def test_planting_nothing_finds_nothing(planted) -> None:

@@ -1,0 +1,116 @@
+"""Explorers of small programs for tests: one actor per CPU, a host task or A64 text with its MMU off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bare_pe import BASE, CODE, DATA, SIZE, assemble
+
+from emu.actor import Grain, HostTask
+from emu.explore.explorer import Explorer
+from emu.explore.rig import Rig
+from emu.explore.search import Bounds, Count, Search
+from emu.explore.world import Shared, Taken, World
+from emu.machine import Machine
+from emu.memory import Memory
+from emu.operation import Operation, Park
+from emu.schedulers import make_scheduler
+from emu.trace import Trace
+
+Program = Callable[[], HostTask] | str
+X, Y, Z = DATA, DATA + 0x100, DATA + 0x200  # words, each in a line of its own
+
+
+def machine_of(
+    programs: Sequence[Program], *, words: dict[int, int] | None = None, **options: Any
+) -> Machine:
+    """Return a machine whose CPUs are about to begin with their programs; x0 of a PE is X."""
+    memory = Memory(BASE, SIZE)
+    for pa, value in (words or {}).items():
+        memory.write(pa, 8, value)
+    machine = Machine(
+        memory,
+        make_scheduler(options.pop("scheduler", "round-robin")),
+        Trace("test"),
+        grain=Grain.OPERATION,
+        record=True,
+        instructions_max=1_000_000,
+    )
+    granule = options.pop("granule", 0)
+    if granule:
+        machine.cache(granule)
+    assert not options
+    for cpu, program in enumerate(programs):
+        machine.add_cpu(0x8000_0000 | cpu, 0x410F_D083, {})
+        if isinstance(program, str):
+            memory.write_bytes(CODE + 0x1000 * cpu, assemble(program, CODE + 0x1000 * cpu))
+            machine.power_on(cpu, CODE + 0x1000 * cpu, X)
+        else:
+            machine.start_task(cpu, program())
+    return machine
+
+
+def explorer_of(
+    programs: Sequence[Program],
+    *,
+    words: dict[int, int] | None = None,
+    cached: bool = False,
+    event_register: int = 0,
+    granule: int = 64,
+) -> Explorer:
+    """Return an explorer of one CPU for each program."""
+    machine = machine_of(programs, words=words)
+    tasks = {cpu: program for cpu, program in enumerate(programs) if not isinstance(program, str)}
+    rig = Rig(machine, tasks, cached=cached)
+    return Explorer(rig, None, "test", event_register=event_register, granule=granule)
+
+
+def task(*operations: Operation) -> Callable[[], HostTask]:
+    """Return a program that does these operations, whatever they give."""
+
+    def program() -> HostTask:
+        for operation in operations:  # noqa: UP028 - an iterator cannot be sent values
+            yield operation
+        yield Park("done")
+        return None
+
+    return program
+
+
+class Ends:
+    """A judge that keeps what every end looks like: words in no followed line, and what each actor saw."""
+
+    def __init__(self, *pas: int) -> None:
+        self.pas = pas
+        self.seen: list[tuple[object, ...]] = []
+
+    def state(self, world: World, shared: Shared, moves: object, path: list[Taken]) -> bool:
+        """Go on."""
+        return False
+
+    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+        """Keep it."""
+        words = tuple(world.cell(pa >> 3) for pa in self.pas)
+        points = tuple(
+            (place.state.value, tuple(place.point.history()) if place.point else place.at, place.said)
+            for place in shared.places
+        )
+        self.seen.append((words, points))
+        return False
+
+    def cycle(self, *_arguments: object) -> bool:
+        """Go on."""
+        return False
+
+
+def explore(explorer: Explorer, *pas: int, **bounds: Any) -> tuple[Count, Ends]:
+    """Search until nothing is learned; give the counts of the last round, and all its ends."""
+    while True:
+        explorer.rig.grew = False
+        world, ends = explorer.world(), Ends(*pas)
+        search = Search(world, Bounds(**bounds), ends)
+        search.run()
+        assert not search.stopped, search.stopped
+        if not explorer.rig.grew and not world.locations.changed:
+            return search.count, ends
