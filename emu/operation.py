@@ -59,8 +59,7 @@ class Kind(IntEnum):
     LINE = 57  # the caches do something to the line at pa; value: index of caches.Choice
     READY = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
     CYCLE = 59  # from here on this CPU goes round for ever; pa: a word that it looks at, 0: none
-    RACE = 60  # this CPU can make a plain access now, and so can the CPU of the record behind; pa, size: the
-    # bytes; value 1: it stores; pc: where
+    RACE = 60  # this CPU and that of the next RACE record can access pa now; size: bytes, and 0x80: it stores
     HELD = 61  # value: index into the strings: a line of dmesg of CPU pa that comes out later
     SHOWN = 62  # the lines that CPU pa has held come out: LOG records follow; pa 0xffff: of every CPU
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done

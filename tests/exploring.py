@@ -11,7 +11,8 @@ from emu.actor import Grain, HostTask
 from emu.explore.explorer import Explorer
 from emu.explore.rig import Rig
 from emu.explore.search import Bounds, Count, Search
-from emu.explore.world import Shared, Taken, World
+from emu.explore.shared import Shared, Taken
+from emu.explore.world import World
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Operation, Park

@@ -13,6 +13,7 @@ from functools import partial
 from emu.actor import HostTask
 from emu.case import Case
 from emu.errors import InvalidCase
+from emu.explore.firmware import Firmware
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.judging import Found, Judging
 from emu.explore.livelock import find_livelock
@@ -21,7 +22,8 @@ from emu.explore.reduction import Moves
 from emu.explore.resume import Saved
 from emu.explore.rig import Rig
 from emu.explore.search import Bounds, Count, SavedFrame, Search
-from emu.explore.world import Firmware, Shared, Taken, World
+from emu.explore.shared import Shared, Taken
+from emu.explore.world import World
 from emu.host.build import Boot, build
 from emu.host.psci import Psci
 from emu.schedulers import Pick, make_scheduler

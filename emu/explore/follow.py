@@ -13,7 +13,8 @@ from emu.actor import State
 from emu.errors import ReplayDiverged
 from emu.explore.place import Verb
 from emu.explore.reduction import Moves
-from emu.explore.world import Shared, Stepped, Taken, Undo, World
+from emu.explore.shared import Shared, Stepped, Taken, Undo
+from emu.explore.world import World
 from emu.models.caches import Choice
 from emu.schedulers import Pick
 

@@ -8,7 +8,8 @@ from emu.actor import State
 from emu.explore.place import Action, Place, Verb
 from emu.explore.reduction import Moves
 from emu.explore.search import Count, Judge
-from emu.explore.world import Shared, Taken, World
+from emu.explore.shared import Shared, Taken
+from emu.explore.world import World
 from emu.operation import Kind
 from emu.oracles import judge
 from emu.schedulers import Pick
@@ -59,7 +60,7 @@ class Judging(Judge):
                     continue
                 if (meeting := _meeting(shared.places[cpu].action, place.action)) is None:
                     continue
-                marks = [_race(shared.places[who], *meeting) for who in (cpu, other)]
+                marks = [_race(world, shared, who, *meeting) for who in (cpu, other)]
                 if self._look(world, shared, path, marks, only="race"):
                     return True
         return False
@@ -105,9 +106,12 @@ def _mark(kind: Kind, place: Place, pa: int) -> Mark:
     return (kind, place.cpu, 0, place.at, pa, 0)
 
 
-def _race(place: Place, pa: int, size: int) -> Mark:
-    stores = any(access.is_store for access in place.action.accesses)
-    return (Kind.RACE, place.cpu, size, place.action.where, pa, int(stores))
+def _race(world: World, shared: Shared, cpu: int, pa: int, size: int) -> Mark:
+    action = shared.places[cpu].action
+    stored = [access.value for access in action.accesses if access.is_store and access.pa <= pa]
+    seen = world.looked(shared, action) if not stored else stored[-1]
+    value = seen if isinstance(seen, int) else 0
+    return (Kind.RACE, cpu, size | (0x80 if stored else 0), action.where, pa, value)
 
 
 def _meeting(one: Action, other: Action) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 """Livelocks: parts of the state graph in which everybody who can move moves, for ever.
 
-A cycle counts when it is fair: a CPU that can move in all of its states moves somewhere in it. What the caches
+A cycle counts when it is fair: a CPU that can move in all of its states moves somewhere in it. What caches
 do by themselves is no move. Found in the strongly connected components of what a search has seen.
 """
 

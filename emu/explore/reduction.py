@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from emu.actor import State
 from emu.explore.place import Verb
-from emu.explore.world import Shared, Stepped, World
+from emu.explore.shared import Shared, Stepped
+from emu.explore.world import World
 from emu.schedulers import Pick
 
 Option = Callable[[], Stepped]

@@ -14,7 +14,8 @@ from typing import Protocol
 from emu.errors import ReplayDiverged
 from emu.explore.follow import step_of
 from emu.explore.reduction import Moves, Option
-from emu.explore.world import Shared, Taken, Undo, World
+from emu.explore.shared import Shared, Taken, Undo
+from emu.explore.world import World
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from emu.actor import State
-from emu.errors import Untestable
+from emu.explore.firmware import Answers, Firmware
 from emu.explore.locations import GRANULE, Locations
 from emu.explore.place import Action, Edge, Place, Verb
 from emu.explore.rig import WAKE, Effect, Rig
+from emu.explore.shared import Note, Shared, Stepped, Taken, Undo
 from emu.models import caches
 from emu.models.caches import Choice, Line
 from emu.models.domain import note_lost
@@ -25,70 +25,6 @@ from emu.schedulers import Pick
 
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
 _CELL = 8
-
-
-class Firmware(Protocol):
-    """What answers firmware calls, and can be put back to what it was (:class:`emu.host.psci.Psci`)."""
-
-    def call(self, machine: Any, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
-        """Answer a call."""
-        ...
-
-    def state(self) -> Any:
-        """Return what it remembers; hashable."""
-        ...
-
-    def set_state(self, state: Any) -> None:
-        """Be as it was."""
-        ...
-
-    def switch_on(self, machine: Any, *arguments: Any) -> None:
-        """Carry out a start that was put off: the arguments of the call that did."""
-        ...
-
-
-class Shared(NamedTuple):
-    """One state of the world, but for memory, of which ``memory`` is a hash.
-
-    :ivar places: of each actor
-    :ivar events, interrupts, lost: by bit, the CPUs whose event register is set, that have an interrupt
-        pending, whose monitor somebody else has cleared
-    :ivar firmware: what it remembers
-    :ivar later: starts of CPUs that firmware delays
-    :ivar lines: the followed cache lines
-    :ivar early: time-outs and wake-ups that came without need
-    """
-
-    places: tuple[Place, ...]
-    memory: int
-    events: int
-    interrupts: int
-    lost: int
-    firmware: Any
-    later: tuple[tuple[int, tuple[Any, ...]], ...]
-    lines: tuple[Line, ...]
-    early: int
-
-
-class Note(NamedTuple):
-    """A record that the memory model makes."""
-
-    kind: Kind
-    pa: int
-    value: int
-    size: int
-
-
-class Taken(NamedTuple):
-    """A step that was taken: the pick, what it led through, and what the memory model noted before that."""
-
-    pick: Pick
-    edges: tuple[tuple[int, Edge], ...]
-    notes: tuple[Note, ...] = ()
-
-
-Undo = list[tuple[int, "int | None"]]
-Stepped = tuple[Shared, Undo, Taken]
 
 
 class World:
@@ -102,9 +38,8 @@ class World:
         self.memory: dict[int, int] = {}  # PA >> 3 to value, of what has been stored
         self._initial: dict[int, int] = {}
         self._read = rig.machine.memory.read
-        self._firmware = firmware
+        self._answers = Answers(rig, firmware) if firmware else None
         self._first_firmware = firmware.state() if firmware else None
-        self._answers: dict[tuple[object, ...], tuple[int | None, tuple[Effect, ...], Any, Any]] = {}
         self._event_at_reset = event_register
         self._granule = granule
         self.all_cpus = (1 << len(rig.start)) - 1
@@ -498,7 +433,11 @@ class World:
     # -- firmware ---------------------------------------------------------------------------------
 
     def _call(self, shared: Shared, cpu: int, place: Place, pick: Pick) -> Stepped:
-        answer, effects, remembered, delayed = self._answer(shared, cpu, place.action.detail)
+        assert self._answers is not None, "a call without firmware"
+        off = tuple(other.is_off for other in shared.places)
+        answer, effects, remembered, delayed = self._answers.call(
+            shared.firmware, off, cpu, place.action.detail
+        )
         edge = self._edge(shared, place, (answer, effects))
         shared = self._moved(shared, cpu, edge)._replace(firmware=remembered)
         if delayed:
@@ -506,23 +445,6 @@ class World:
         for effect in effects:
             shared = self._power(shared, effect)
         return shared, [], Taken(pick, ((cpu, edge),))
-
-    def _answer(self, shared: Shared, cpu: int, arguments: tuple[object, ...]) -> Any:
-        off = tuple(place.is_off for place in shared.places)
-        key = (shared.firmware, off, cpu, arguments)
-        found = self._answers.get(key)
-        if found is None:
-            assert self._firmware is not None, "a call without firmware"
-            desk = _Desk(self.rig, off)
-            self._firmware.set_state(shared.firmware)
-            function_id, x1, x2, x3 = arguments
-            assert isinstance(function_id, int)
-            result = self._firmware.call(desk, cpu, function_id & 0xFFFF_FFFF, x1, x2, x3)  # type: ignore[arg-type]
-            if desk.stopped:
-                raise Untestable(f"CPU{cpu} calls {desk.stopped}: what comes then is not explored")
-            found = (result, tuple(desk.effects), self._firmware.state(), tuple(desk.delayed))
-            self._answers[key] = found
-        return found
 
     def _power(self, shared: Shared, effect: Effect) -> Shared:
         what, cpu, *detail = effect
@@ -540,38 +462,15 @@ class World:
 
     def start(self, shared: Shared, index: int) -> Stepped:
         """Let a start take effect that firmware has delayed."""
-        assert self._firmware is not None
+        assert self._answers is not None
         cpu, arguments = shared.later[index]
-        desk = _Desk(self.rig, tuple(place.is_off for place in shared.places))
-        self._firmware.set_state(shared.firmware)
-        self._firmware.switch_on(desk, *arguments)
-        shared = shared._replace(
-            later=shared.later[:index] + shared.later[index + 1 :], firmware=self._firmware.state()
-        )
+        off = tuple(other.is_off for other in shared.places)
+        effects, remembered = self._answers.start(shared.firmware, off, arguments)
+        later = shared.later[:index] + shared.later[index + 1 :]
+        shared = shared._replace(later=later, firmware=remembered)
         notes = []
-        for effect in desk.effects:
+        for effect in effects:
             shared = self._power(shared, effect)
             _, target, entry_pa, x0, _ = effect
             notes.append(Note(Kind.POWER_ON, entry_pa, x0, target))
         return shared, [], Taken(Pick("start", cpu), (), tuple(notes))
-
-
-class _Desk:
-    # What firmware sees of the machine, and what it does to it.
-
-    def __init__(self, rig: Rig, off: tuple[bool, ...]) -> None:
-        self.actors = [SimpleNamespace(state=State.OFF if is_off else State.RUNNABLE) for is_off in off]
-        self.memory = rig.machine.memory
-        self.entry_el = rig.machine.entry_el
-        self.stopped = ""
-        self.effects: list[Effect] = []
-        self.delayed: list[tuple[int, tuple[Any, ...]]] = []
-
-    def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
-        self.effects.append(("on", cpu, entry_pa, x0, el or self.entry_el))
-
-    def power_off(self, cpu: int) -> None:
-        self.effects.append(("off", cpu))
-
-    def call_later(self, ns: int, cpu: int, action: partial[None]) -> None:
-        self.delayed.append((cpu, action.args[1:]))

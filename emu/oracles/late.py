@@ -36,6 +36,6 @@ def judge(case: str, trace: Trace) -> list[Finding]:
                     message = (
                         f"CPU{cpu} came to secondary_start_kernel, and the boot CPU has given up on it: "
                     )
-                    message += f"{given_up[cpu]!r}; it is {outcome}"
+                    message += f"{given_up[cpu]!r} (it ends {outcome!r})"
                     found.append(Finding(NAME, message, (cpu,), case))
     return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 
 from emu.actor import State
 from emu.explore.judging import Found
 from emu.explore.place import Verb
-from emu.explore.world import Shared, Taken, World
+from emu.explore.shared import Shared, Taken
+from emu.explore.world import World
 from emu.host.build import Boot
 from emu.host.tracing import symbol_table
 from emu.models.caches import Choice, Line
@@ -291,20 +294,45 @@ class _Teller:
     def _race(self) -> list[str]:
         # As kernel/kcsan/report.c prints it.
         rows = [row for row in self._trace.rows() if row[0] == Kind.RACE][-2:]
-        places = [self._place(row[3]) for row in rows]
-        found = [f"BUG: KCSAN: data-race in {' / '.join(self._function(row[3]) for row in rows)}", ""]
-        for row, place in zip(rows, places, strict=True):
-            _, size, cpu, pc, pa, stores = row
+        found = [f"BUG: KCSAN: data-race in {' / '.join(self._function(row[3]) for row in rows)}"]
+        values = {}
+        for _, size, cpu, pc, pa, value in rows:
+            stores = bool(size & 0x80)
+            values[stores] = value
             what = "write" if stores else "read"
-            found.append(f"{what} to {pa:#x} ({self._names.pa(pa, cpu)}) of {size} bytes on cpu {cpu}:")
-            found.append(f" {self._function(pc)} at {place}")
+            name = self._names.pa(pa, cpu)
+            found.append(f"{what} to {pa:#x} ({name}) of {size & 0x7F} bytes by CPU{cpu}:")
+            found.append(f" {self._function(pc)} at {self._place(pc)}")
+        if len(values) == 2:
+            found.append(f"value changed: {values[False]:#x} -> {values[True]:#x}")
         return found
 
     def _function(self, pc: int) -> str:
         location = self._trace.location(pc)
         if location is None:
             return self._names.place(pc).partition("+")[0]
-        return PurePath(location.rpartition(":")[0]).stem
+        file, _, line = location.rpartition(":")
+        return function_at(file, int(line))
+
+
+@cache
+def _functions(file: str) -> list[tuple[int, int, str]]:
+    # (first line, last line, name) of each function of a Python file of ours.
+    path = Path(__file__).parent.parent.parent / file
+    if not path.is_file():
+        return []
+    found = [
+        (node.lineno, node.end_lineno or node.lineno, node.name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return sorted(found)
+
+
+def function_at(file: str, line: int) -> str:
+    """Return the name of the function of ``file`` that has this line; without one the file's name."""
+    around = [name for first, last, name in _functions(file) if first <= line <= last]
+    return around[-1] if around else PurePath(file).stem
 
 
 def _state(line: Line) -> str:

@@ -280,8 +280,8 @@ def test_task_that_the_boot_cpu_clears_at_its_time_out_races_with_its_reader() -
     result = searched(explorer_of([boot(False), secondary]), early=1)
     assert oracles(result) == {"race"}
     message = result.findings[0].finding.message
-    assert message.startswith(f"data race at PA {X:#x}: write of 8 bytes by CPU0 at ")
-    assert "read of 8 bytes by CPU1 at " in message
+    assert message.startswith(f"data race at PA {X:#x}: write of 0x0, 8 bytes, by CPU0 at ")
+    assert "read of 0x1234, 8 bytes, by CPU1 at " in message
     assert result.count.schedules <= 20
     twin = searched(explorer_of([boot(True), secondary]), early=1)
     assert (twin.complete, twin.findings) == (True, [])
@@ -293,7 +293,7 @@ def test_race_of_a_real_boot_is_the_boot_cpus_store_against_the_assembly() -> No
     everything = explorer.search(Bounds(), everything=True)
     assert everything.complete
     races = [f.finding.message for f in everything.findings if f.finding.oracle == "race"]
-    assert any("write of 8 bytes by CPU0 at emu/host/kick.py" in message for message in races), races
+    assert any("8 bytes, by CPU0 at emu/host/kick.py" in message for message in races), races
     assert not result.complete
 
 
