@@ -775,7 +775,7 @@ class Machine:
                 self._set(cpu, State.SPINNING)
             case Poll(pa, size, _, timeout_ns):
                 if actor.waited:
-                    actor.time = max(actor.time, actor.deadline)
+                    actor.time = max(actor.time, actor.deadline) + self.latency.host_operation
                     self._record_host(Kind.DELAY, cpu, 0, operation.pause(actor.waited - 1))
                 value = self._host_load(cpu, pa, size)
                 if operation.is_over(value):

@@ -1,4 +1,7 @@
-"""Oracles: pure functions of (case, trace). A module here with ``NAME`` and ``judge`` is one."""
+"""Oracles: pure functions of (case, trace). A module here with ``NAME`` and ``judge`` is one.
+
+``SEES`` says what it needs to have in a trace beside events: operations, caches, or states of an exploration.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from emu.trace import Trace
 from emu.verdict import Finding, Verdict
 
 ORACLES: dict[str, Callable[[str, Trace], list[Finding]]] = {}
+SEES: dict[str, str] = {}
 
 for _info in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_info.name}")
     _name: str = _module.NAME
     assert _name not in ORACLES, f"two oracles named {_name}"
     ORACLES[_name] = _module.judge
+    SEES[_name] = getattr(_module, "SEES", "events")
 
 
 def judge(case: str, trace: Trace) -> Verdict:

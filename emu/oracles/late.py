@@ -13,7 +13,7 @@ from emu.verdict import Finding
 
 NAME = "late"
 _GAVE_UP = re.compile(r"CPU(\d+):? (?:failed to report alive state|failed to come online)$")
-_ALIVE = re.compile(r"in |online$|runs as ")
+_ALIVE = re.compile(r"in |online$")
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:

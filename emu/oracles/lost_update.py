@@ -7,6 +7,7 @@ from emu.trace import Trace
 from emu.verdict import Finding
 
 NAME = "lost-update"
+SEES = "operations"
 _NEAR = 16  # instructions of 4 bytes between a load and the store that belongs to it
 
 

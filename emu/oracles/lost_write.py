@@ -7,6 +7,7 @@ from emu.trace import Trace
 from emu.verdict import Finding
 
 NAME = "lost-write"
+SEES = "caches"
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:

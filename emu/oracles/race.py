@@ -12,6 +12,7 @@ from emu.trace import Trace
 from emu.verdict import Finding
 
 NAME = "race"
+SEES = "states"
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:

@@ -12,6 +12,7 @@ from emu.trace import Trace
 from emu.verdict import Finding
 
 NAME = "stale"
+SEES = "caches"
 _LOADS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE)
 _STORES = (Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC)
 

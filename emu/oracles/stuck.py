@@ -10,6 +10,7 @@ from emu.trace import Trace
 from emu.verdict import Finding
 
 NAME = "stuck"
+SEES = "states"
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 from emu.explore.explorer import Result
 from emu.explore.judging import Found
 from emu.explore.search import Count
-from emu.oracles import ORACLES
+from emu.oracles import ORACLES, SEES
 from emu.report.property import Group, Property, Suite
 from emu.report.property import Result as Outcome
 
@@ -58,6 +58,8 @@ def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list
         if own:
             details = tuple(line for _, lines in own for line in lines)
             members.append(Property(oracle, Outcome.FAIL, own[0][0].finding.message, details))
+        elif SEES[oracle] == "caches" and "memory=caches" not in case.split():
+            members.append(Property(oracle, Outcome.SKIP, "needs --memory caches"))
         else:
             members.append(Property(oracle))
     notes = [*summary(result, case)[:2]]

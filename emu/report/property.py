@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import Search
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
-from emu.oracles import ORACLES
+from emu.oracles import ORACLES, SEES
 from emu.report.lookup import describe
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
 from emu.verdict import Finding, Verdict
@@ -129,13 +129,24 @@ def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
         for number in finding.cpus or (None,):
             of_cpu.setdefault(number, []).append(finding)
     groups = []
+    unseen = unseen_by(boot)
     for cpu in cpus:
         why = "no CPU has this number" if cpu.hwid is None else cut_off
-        groups.append(_judged(cpu.cpu, of_cpu.get(cpu.cpu, ()), why, (_where(cpu),)))
-    groups.append(_judged(None, of_cpu.get(None, ()), cut_off, ()))
+        groups.append(_judged(cpu.cpu, of_cpu.get(cpu.cpu, ()), why, (_where(cpu),), unseen))
+    groups.append(_judged(None, of_cpu.get(None, ()), cut_off, (), unseen))
     case = boot.case.text()
     log = tuple(line for _ns, line in dmesg(boot))
     return Suite(Group(f"boot {boot.case.subject}", groups), case, (cut_off,) if cut_off else (), log)
+
+
+def unseen_by(boot: Boot) -> dict[str, str]:
+    """Return why an oracle has nothing to look at in this run, for those that have not."""
+    missing = {"states": "emu explore looks at that"}
+    if boot.case.memory != "caches":
+        missing["caches"] = "needs --memory caches"
+    if not boot.machine.recording:
+        missing["operations"] = "needs the operations: --trace, or emu explore"
+    return {oracle: missing[sees] for oracle, sees in SEES.items() if sees in missing}
 
 
 def untestable_suite(command: str, case: str, why: str) -> Suite:
@@ -175,7 +186,13 @@ def _where(cpu: CpuOutcome) -> str:
     return f"CPU{cpu.cpu}: {cpu.outcome}" + (f", at {cpu.at}" if cpu.at else "")
 
 
-def _judged(cpu: int | None, findings: Sequence[Finding], why_not: str, where: tuple[str, ...]) -> Group:
+def _judged(
+    cpu: int | None,
+    findings: Sequence[Finding],
+    why_not: str,
+    where: tuple[str, ...],
+    unseen: Mapping[str, str],
+) -> Group:
     members = []
     for oracle in ORACLES:
         own = [finding for finding in findings if finding.oracle == oracle]
@@ -186,7 +203,8 @@ def _judged(cpu: int | None, findings: Sequence[Finding], why_not: str, where: t
             more = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
             members.append(Property(oracle, Result.FAIL, _short(own[0].message) + more, lines + where))
         else:
-            members.append(Property(oracle, Result.SKIP, why_not) if why_not else Property(oracle))
+            why = why_not or unseen.get(oracle, "")
+            members.append(Property(oracle, Result.SKIP, why) if why else Property(oracle))
     return Group("machine" if cpu is None else f"CPU{cpu}", members)
 
 

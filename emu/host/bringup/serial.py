@@ -11,8 +11,10 @@ from emu.host.kick import Kick
 from emu.operation import Load, Log, Operation, Poll, ShowHeld, Store
 
 NAME = "serial"
-_WAIT_NS = 5_000_000_000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000))
 _PAUSES = ((0, 1_000_000),)
+_WAIT_NS = (
+    4_999_000_000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000)): the pause after it
+)
 
 
 class Serial:
