@@ -186,11 +186,11 @@ class Explorer:
         undone = []
         while len(path) < bounds.depth:
             moves = Moves(world, shared, bounds.early, bounds.spurious)
-            if not moves.enabled and not moves.blocked_on_lines():
+            if not moves.enabled and not moves.wakes and not moves.blocked_on_lines():
                 break
             if judging.state(world, shared, moves, path):
                 break
-            can = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+            can = moves.everybody
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
             (option,) = moves.options(last, bounds.spurious)

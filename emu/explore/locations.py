@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from emu.explore.place import Access, Action, Place, Verb
 from emu.explore.rig import Rig
+from emu.models import caches
 
 _EXCLUSIVES = (Verb.LOAD_EXCLUSIVE, Verb.STORE_EXCLUSIVE)
 GRANULE = 64  # of exclusives, bytes (:mod:`emu.engine`)
@@ -158,7 +159,7 @@ class Locations:
 
 
 def _mixed(actions: Iterable[Action], granule: int) -> set[int]:
-    # Lines that somebody stores to, accessed with caches on by one and past them by another.
+    # Lines that somebody stores to, accessed with caches on by one and past them by another, or invalidated.
     cacheable: set[int] = set()
     past: set[int] = set()
     stored: set[int] = set()
@@ -169,6 +170,8 @@ def _mixed(actions: Iterable[Action], granule: int) -> set[int]:
                 (cacheable if access.cacheable else past).add(line)
                 if access.is_store:
                     stored.add(line)
+            elif caches.invalidates(action.detail[0]):
+                past.add(line)
     return cacheable & past & stored
 
 

@@ -25,7 +25,7 @@ Option = Callable[[], Stepped]
 class Moves:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move."""
 
-    __slots__ = ("_shared", "_waits", "_world", "actors", "cpus", "enabled", "expired", "lines")
+    __slots__ = ("_shared", "_waits", "_world", "actors", "cpus", "enabled", "expired", "lines", "wakes")
 
     def __init__(self, world: World, shared: Shared, early_max: int, spurious: bool) -> None:
         self._world = world
@@ -36,6 +36,7 @@ class Moves:
         self.actors = self.cpus + self.lines + len(shared.later)
         self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not lines
+        self.wakes = 0  # CPUs whose WFE may end without an event
         early = shared.early < early_max
         polls = 0
         for cpu, place in enumerate(shared.places):
@@ -44,7 +45,7 @@ class Moves:
             elif place.state is State.RUNNABLE and place.action.verb in (Verb.POLL, Verb.DELAY):
                 polls |= 1 << cpu
             elif early and spurious and place.state is State.WAITING:
-                self.enabled |= 1 << cpu
+                self.wakes |= 1 << cpu
         if early or not self.enabled:
             # Time passes when nobody can do anything; a poll that gives up before is a choice.
             self.enabled |= polls
@@ -69,6 +70,11 @@ class Moves:
             return [lambda: world.wake(shared, actor)]
         return [lambda: world.step(shared, actor)]
 
+    @property
+    def everybody(self) -> int:
+        """The bits of all actors that can move, CPUs without need and lines among them."""
+        return self.enabled | self.wakes | ((1 << self.lines) - 1) << self.cpus
+
     def bits(self, actor: int) -> tuple[int, int]:
         """Return what the next move of ``actor`` reads and writes, with all that overlaps."""
         world, shared, locations = self._world, self._shared, self._world.locations
@@ -92,7 +98,7 @@ class Moves:
 
     def _can_move(self, actor: int, without: int) -> bool:
         # Whether `actor` can move now, or after others have that are not in the set.
-        if actor >= self.cpus or self.enabled >> actor & 1:
+        if actor >= self.cpus or (self.enabled | self.wakes) >> actor & 1:
             return True
         waits = self._waits_for(actor)
         for other in range(self.actors):
@@ -111,7 +117,7 @@ class Moves:
 
         :param first: the actor to begin with, so that who runs goes on
         """
-        all_of = self.enabled | ((1 << self.lines) - 1) << self.cpus
+        all_of = self.everybody
         if self.expired and self.expired == self.enabled:
             return all_of  # time passes only while nobody moves
         best, count = all_of, all_of.bit_count()
@@ -130,7 +136,7 @@ class Moves:
         found, work = 1 << seed, [seed]
         while work:
             actor = work.pop()
-            can_move = actor >= self.cpus or self.enabled >> actor & 1
+            can_move = actor >= self.cpus or (self.enabled | self.wakes) >> actor & 1
             reads, writes = self.bits(actor) if can_move else (0, 0)
             waits = 0 if can_move else self._waits_for(actor)
             for other in range(self.actors):

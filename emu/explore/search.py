@@ -176,7 +176,7 @@ class Search:
             moves = Moves(self.world, shared, self.bounds.early, self.bounds.spurious)
             todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
             self._on_path[shared] = len(self.path)
-            every = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+            every = moves.everybody
             frame = Frame(
                 shared, moves, every, todo, saved.sleep, undo, len(saved.picks), 0, last, saved.done
             )
@@ -235,12 +235,12 @@ class Search:
             self._back(undo, steps)
             return
         ends = not moves.enabled
-        if ends and not moves.blocked_on_lines():
+        if ends and not moves.wakes and not moves.blocked_on_lines():
             chosen = 0
         elif bounds.reduce and bounds.preemptions is None:
             chosen = moves.persistent(last)
         else:
-            chosen = moves.enabled | ((1 << moves.lines) - 1) << moves.cpus
+            chosen = moves.everybody
         tried = chosen
         if bounds.remember:
             if number < 0:
@@ -336,9 +336,7 @@ class Search:
         for frame in self.frames:
             at += frame.steps
             if at == since:
-                missing = (
-                    frame.moves.enabled | ((1 << frame.moves.lines) - 1) << frame.moves.cpus
-                ) & ~frame.chosen
+                missing = frame.moves.everybody & ~frame.chosen
                 frame.chosen |= missing
                 frame.todo[:0] = [
                     (actor, option)

@@ -143,8 +143,6 @@ _DC = {
     (3, 13, 1): write_back,  # CVADP
     (3, 14, 1): clean_and_invalidate,  # CIVAC
 }
-NAMES = {(0, 6, 1): "DC IVAC", (3, 10, 1): "DC CVAC", (3, 11, 1): "DC CVAU", (3, 12, 1): "DC CVAP",
-         (3, 13, 1): "DC CVADP", (3, 14, 1): "DC CIVAC"}  # fmt: skip
 
 
 def _key(word: int) -> tuple[int, int, int]:
@@ -154,6 +152,11 @@ def _key(word: int) -> tuple[int, int, int]:
 def is_by_va(word: int) -> bool:
     """Tell whether a DC or IC instruction word acts on the data of one line, to the PoC."""
     return _DC.get(_key(word)) is not None
+
+
+def invalidates(word: object) -> bool:
+    """Tell whether a DC instruction by VA drops a line without writing it back."""
+    return isinstance(word, int) and _DC.get(_key(word)) is drop
 
 
 def maintain(line: Line, word: int) -> tuple[Line, int]:

@@ -9,6 +9,7 @@ from emu.verdict import Finding
 NAME = "lost-update"
 SEES = "operations"
 _NEAR = 16  # instructions of 4 bytes between a load and the store that belongs to it
+_NEAR_LINES = 3  # likewise of a host task
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
@@ -47,7 +48,12 @@ def judge(case: str, trace: Trace) -> list[Finding]:
 
 def _belongs(trace: Trace, load: tuple[int, int], value: int, pc: int) -> bool:
     old, at = load
-    near = trace.location(at) is not None or 0 < pc - at <= 4 * _NEAR
+    here, there = trace.location(at), trace.location(pc)
+    if here is not None and there is not None:
+        (file, _, line), (other, _, behind) = here.rpartition(":"), there.rpartition(":")
+        near = file == other and 0 <= int(behind) - int(line) <= _NEAR_LINES
+    else:
+        near = here is there and 0 < pc - at <= 4 * _NEAR
     small = 0 < abs(value - old) <= 1 or (value ^ old).bit_count() == 1
     return near and small
 

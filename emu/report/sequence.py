@@ -16,7 +16,8 @@ pre, code, svg text { font-family: ui-monospace, monospace; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .6em; border: 1px solid #8888; }
 svg { width: 100%; height: auto; }
 svg line { stroke: #888; } svg .turn { stroke-dasharray: 4 3; }
-svg rect { fill: #4a90d922; stroke: #4a90d9; rx: 4; } svg .caches rect { fill: #d9734a22; stroke: #d9734a; }
+svg rect { fill: #4a90d9; fill-opacity: .15; stroke: #4a90d9; rx: 4; }
+svg .caches rect { fill: #d9734a; stroke: #d9734a; }
 svg text { font-size: 12px; fill: currentColor; }
 svg .at, svg .state, svg .number { opacity: .7; font-size: 11px; }
 svg .head { font-weight: bold; font-size: 14px; }

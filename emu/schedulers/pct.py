@@ -15,6 +15,7 @@ from emu.seed import seed_of
 
 NAME = "pct"
 DEPTH, STEPS = 3, 1000
+_ROW_MAX = 10_000  # an actor that runs on and on is waiting for another
 
 
 class Pct:
@@ -25,6 +26,7 @@ class Pct:
         self._random = random.Random(seed)
         self._order: list[int] = []  # highest priority first
         self._at = 0
+        self._row = 0  # picks of one actor in a row
         self._changes = {int(self._random.random() * steps) for _ in range(depth - 1)}
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
@@ -32,11 +34,14 @@ class Pct:
         for actor in runnable:
             if actor not in self._order:
                 self._order.insert(int(self._random.random() * (len(self._order) + 1)), actor)
-        if self._at in self._changes and current in self._order:
+        waits = self._row >= _ROW_MAX
+        if (self._at in self._changes or waits) and current in self._order:
             self._order.remove(current)
             self._order.append(current)
         self._at += 1
-        return next(actor for actor in self._order if actor in runnable)
+        chosen = next(actor for actor in self._order if actor in runnable)
+        self._row = self._row + 1 if chosen == current and not waits else 0
+        return chosen
 
 
 def parse_pct(text: str) -> tuple[int, int, int]:

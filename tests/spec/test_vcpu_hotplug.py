@@ -168,6 +168,8 @@ def test_rfc_cannot_bring_a_cpu_up_after_init() -> None:
     assert [message.split(":")[0] for message in done.messages] == [
         "CPU1 did not come again to secondary_start_kernel",
         "CPU2 never came to secondary_start_kernel",
+        "CPU0 stores to 0xffff8000800020a0, which is read-only after init",
+        "CPU0 stores to 0xffff800080002090, which is read-only after init",
     ]
 
 

@@ -119,7 +119,11 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         (["boot", "--el", "2", "--conduit", "hvc"], 2, "conduit=hvc"),
         (["boot", "--conduit", "fax"], 2, "conduit=fax: not one of smc, hvc"),
         (["boot", "--enable-method", "telepathy"], 2, "enable-method=telepathy"),
-        (["boot", "--scheduler", "lottery"], 2, "scheduler=lottery: not one of random, round-robin"),
+        (
+            ["boot", "--scheduler", "lottery"],
+            2,
+            "scheduler=lottery: not one of pct, random, replay, round-robin, timed",
+        ),
         (["boot", "--scheduler", "random:x"], 2, "scheduler=random:x: the seed"),
         (["boot", "--grain", "sand"], 2, "grain=sand"),
         (["boot", "--memory", "weak"], 2, "memory=weak: not one of coherent"),

@@ -13,6 +13,7 @@ from emu.operation import (
     Kind,
     Log,
     Park,
+    Register,
     Store,
     WaitForEvent,
 )
@@ -184,7 +185,7 @@ def test_landing_goes_on_as_a_host_task(grain: Grain) -> None:
     assert outcomes(machine) == ["landed"] * 2
     assert [machine.memory.read(DATA + 8 * cpu, 8) for cpu in range(2)] == [9, 9]
     assert [record.pc for record in records(machine, Kind.LAND)] == [CODE + 8] * 2
-    assert len(records(machine, Kind.REGISTER)) == 2 * 12
+    assert len(records(machine, Kind.REGISTER)) == 2 * len(Register)
 
 
 @every_grain

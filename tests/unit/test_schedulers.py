@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from bisect import insort
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.errors import InvalidCase
-from emu.schedulers import SCHEDULERS, Scheduler, make_scheduler
+from emu.schedulers import SCHEDULERS, Pick, Scheduler, make_scheduler
+from emu.schedulers.pct import bound
+from emu.schedulers.replay import parse_picks, picks_text
 
 every_scheduler = pytest.mark.parametrize("name", sorted(SCHEDULERS))
 RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=20, unique=True).map(sorted)
 
 
 def made(name: str, seed: int = 0, clocks: dict[int, int] | None = None) -> Scheduler:
-    scheduler = SCHEDULERS[name](seed)
+    scheduler = SCHEDULERS[name](str(seed) if name != "replay" else "")
     attach = getattr(scheduler, "attach", None)
     if attach:
         attach((clocks or {}).get if clocks is None else clocks.__getitem__)
@@ -66,7 +70,8 @@ def test_leaves_its_arguments_alone(name: str, runnable: list[int], seed: int) -
     assert runnable == before
 
 
-@every_scheduler
+# PCT starves who has a low priority on purpose, and a schedule that is over says nothing any more.
+@pytest.mark.parametrize("name", sorted(SCHEDULERS.keys() - {"pct", "replay"}))
 @given(runnable=RUNNABLE, seed=st.integers(0, 2**32))
 def test_starves_nobody(name: str, runnable: list[int], seed: int) -> None:
     """Each of N runnable actors goes within 40 N picks."""
@@ -77,7 +82,8 @@ def test_starves_nobody(name: str, runnable: list[int], seed: int) -> None:
 def test_can_be_named(name: str) -> None:
     """NAME and NAME:SEED, the seed in any base."""
     for text in (name, f"{name}:7", f"{name}:0x7"):
-        assert isinstance(make_scheduler(text), type(SCHEDULERS[name](0)))
+        if name != "replay" or ":0x" not in text:  # CPU 7, and not 0 times CPU 7
+            assert isinstance(make_scheduler(text), type(SCHEDULERS[name]("")))
 
 
 @pytest.mark.parametrize("text", ["", "nobody", ":1", "random:", "random:x", "random:1.5"])
@@ -116,3 +122,46 @@ def test_timed_picks_the_earliest_and_the_lowest_among_equals(times: list[int]) 
         insort(runnable, cpu)
     chosen = made("timed", 0, clocks).pick(runnable, 0)
     assert (times[chosen], chosen) == min((time, cpu) for cpu, time in clocks.items())
+
+
+def test_pct_starves_nobody_for_ever() -> None:
+    """An actor that runs on and on is taken to wait for another."""
+    assert set(picks("pct", 3, [[0, 1]] * 30_000)) == {0, 1}
+
+
+def test_pct_keeps_to_its_priorities_between_its_changes() -> None:
+    """At most depth - 1 changes of the actor while all can go on."""
+    for seed in range(50):
+        chosen = picks("pct", seed, [[0, 1, 2]] * 900)
+        assert sum(one != other for one, other in pairwise(chosen)) <= 2
+
+
+@pytest.mark.parametrize("text", ["pct:1:0", "pct:1:2:0", "pct:x", "pct:1:2:3:4", "pct:1:y"])
+def test_pct_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidCase, match="scheduler=pct"):
+        make_scheduler(text)
+
+
+def test_pct_tells_its_bound() -> None:
+    """Burckhardt et al. 2010: 1 / (n * k ** (d - 1))."""
+    assert bound(4, 3, 100) == 1 / (4 * 100**2)
+
+
+PICKS = st.lists(
+    st.one_of(
+        st.builds(Pick, st.just("run"), st.integers(0, 4095)),
+        st.builds(Pick, st.sampled_from(["timeout", "wake", "start"]), st.integers(0, 4095)),
+        st.builds(Pick, st.sampled_from(["w", "d", "f"]), st.integers(0, 2**48).map(lambda pa: pa & -64)),
+    )
+)
+
+
+@given(PICKS)
+def test_schedule_has_a_text_form(picks: list[Pick]) -> None:
+    assert parse_picks(picks_text(picks)) == picks
+
+
+@pytest.mark.parametrize("text", ["x", "0x0", "1x", "t", "w", "wxyz", "1x99999999999", "-1", "0 1"])
+def test_text_that_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        parse_picks(text)

@@ -1,0 +1,190 @@
+"""What an exploration rests on: reduction loses no outcome, and the world is what the machine does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from exploring import X, Y, explore, explorer_of, machine_of, task
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emu.case import Case
+from emu.explore.explorer import Explorer, case_of, explore_case
+from emu.explore.judging import make_trace
+from emu.explore.reduction import Moves
+from emu.explore.search import Bounds
+from emu.explore.shared import Taken
+from emu.host.build import build
+from emu.operation import (
+    OPERATIONS,
+    AtomicUpdate,
+    CacheOp,
+    Kind,
+    Load,
+    LoadUntil,
+    Operation,
+    SendEvent,
+    Store,
+    WaitForEvent,
+)
+from emu.schedulers.replay import picks_text
+from emu.trace import Trace
+
+DC_IVAC, DC_CVAC, DC_CIVAC = 0xD508_763F, 0xD50B_7A3F, 0xD50B_7E3F
+WORDS = st.sampled_from([X, X + 8, Y])
+EIGHT, NO = st.just(8), st.just(False)
+COHERENT = st.one_of(
+    st.builds(Store, WORDS, st.integers(1, 3), EIGHT, st.just(True), NO),
+    st.builds(Load, WORDS, EIGHT, st.just(True), NO),
+    st.builds(AtomicUpdate, WORDS, st.integers(0, 2), st.integers(0, 3), EIGHT),
+    st.builds(LoadUntil, WORDS, EIGHT, st.none()),
+    st.just(SendEvent()),
+    st.just(WaitForEvent()),
+)
+CACHED = st.one_of(
+    st.builds(Store, WORDS, st.integers(1, 3), EIGHT, st.booleans(), NO),
+    st.builds(Load, WORDS, EIGHT, st.booleans(), NO),
+    st.builds(CacheOp, st.sampled_from([DC_IVAC, DC_CVAC, DC_CIVAC]), WORDS),
+)
+STEPS_MAX = 400
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def programs(operations: st.SearchStrategy[Operation], size: int) -> st.SearchStrategy[list[list[Operation]]]:
+    """Two or three short programs."""
+    return st.lists(st.lists(operations, min_size=1, max_size=size), min_size=2, max_size=3).filter(
+        lambda found: len(found) == 2 or sum(map(len, found)) <= 2 * size
+    )
+
+
+@SLOW
+@given(programs(COHERENT, 4))
+def test_reduction_and_known_states_lose_no_outcome(found: list[list[Operation]]) -> None:
+    explorer = explorer_of([task(*operations) for operations in found])
+    _, reduced = explore(explorer, X, X + 8, Y)
+    _, orders = explore(explorer, X, X + 8, Y, remember=False)
+    _, every = explore(explorer, X, X + 8, Y, reduce=False)
+    assert set(reduced.seen) == set(orders.seen) == set(every.seen)
+
+
+@SLOW
+@given(programs(CACHED, 3))
+def test_reduction_loses_nothing_that_the_caches_may_do(found: list[list[Operation]]) -> None:
+    explorer = explorer_of([task(*operations) for operations in found], cached=True)
+    _, reduced = explore(explorer)
+    _, every = explore(explorer, reduce=False)
+    assert set(reduced.seen) == set(every.seen)
+
+
+def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Taken], Trace, int]:
+    """Take a schedule that ``choices`` decide, to its end; give it with its trace."""
+    for _ in range(5):  # until its lines are known
+        explorer.walk("random", 0, "", Bounds(schedules=3, early=2, spurious=True), everything=True)
+    world = explorer.world()
+    shared, path, undone = world.first(), [], []
+    while len(path) < STEPS_MAX:
+        moves = Moves(world, shared, 1, True)
+        if not moves.enabled:
+            break
+        actors = [actor for actor in range(moves.actors) if moves.everybody >> actor & 1]
+        actor = actors[choices[len(path) % len(choices)] % len(actors)]
+        (option,) = moves.options(actor, True)
+        shared, undo, taken = option()
+        if moves.is_early(actor, taken.pick):
+            shared = shared._replace(early=shared.early + 1)
+        path.append(taken)
+        undone.append(undo)
+    trace = make_trace(world, shared, path, "test", [])
+    for undo in reversed(undone):
+        world.undo(undo)
+    return path, trace, len(world.locations.lines)
+
+
+def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """Everything observable in a trace, in order, and where CPUs end; delays are the machine's alone."""
+    kinds = OPERATIONS - {Kind.DELAY} | {
+        Kind.STALE,
+        Kind.LOST,
+        Kind.LINE,
+        Kind.LAND,
+        Kind.REGISTER,
+        Kind.WAKE,
+    }
+    rows = list(trace.rows())
+    found = [
+        (kind, size, cpu, trace.location(pc) or pc, pa, value)
+        for kind, size, cpu, pc, pa, value in rows
+        if kind in kinds
+    ]
+    ends = [(cpu, pc, trace.strings[value]) for kind, _, cpu, pc, _, value in rows if kind == Kind.OUTCOME]
+    return found, sorted(ends)
+
+
+def same(path: list[Taken], world: Trace, machine: Trace) -> None:
+    """Hold the two traces against each other; behind the schedule, who waits looks once more."""
+    (wanted, ends), (found, really) = told(world), told(machine)
+    assert found[: len(wanted)] == wanted
+    if len(path) < STEPS_MAX:
+        assert {row[0] for row in found[len(wanted) :]} <= {Kind.LOAD}
+        assert really == ends
+
+
+CASES = [
+    "v3 topology=flat:3",
+    "v3 topology=flat:3 memory=caches",
+    "v3 topology=flat:3 memory=caches granule=256",
+    "v2 topology=flat:3 fault=1:double-start",
+    "v3 topology=flat:3 enable-method=spin-table memory=caches",
+    "v3 topology=flat:3 enable-method=parking-protocol",
+    "v3 topology=flat:3 fault=1:kill-me,2:late:5",
+    "v2 topology=flat:3 fault=1:die-early memory=caches",
+    "mainline topology=flat:3 bringup=parallel force=1 el=2",
+    "rfc topology=flat:2 cycle=1 event-register=1",
+]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(CASES), st.lists(st.integers(0, 1000), min_size=1, max_size=40))
+def test_the_machine_does_what_the_world_has_done(text: str, choices: list[int]) -> None:
+    """Loads and their values, stores, events, line states, landings, outcomes: one by one."""
+    explorer, boot = explore_case(Case.parse(text))
+    path, trace, _ = random_path(explorer, choices)
+    live = build(Case.parse(case_of(boot, [taken.pick for taken in path])), record=True).machine
+    live.run()
+    live.finish()
+    same(path, trace, live.trace)
+
+
+@SLOW
+@given(programs(CACHED, 4), st.lists(st.integers(0, 1000), min_size=1, max_size=20))
+def test_caches_of_the_machine_are_those_of_the_world(
+    found: list[list[Operation]], choices: list[int]
+) -> None:
+    tasks = [task(*operations) for operations in found]
+    path, trace, _ = random_path(explorer_of(tasks, cached=True), choices)
+    picks = picks_text(taken.pick for taken in path)
+    machine = machine_of(tasks, scheduler=f"replay:{picks}", granule=64)
+    machine.run()
+    machine.finish()
+    same(path, trace, machine.trace)
+
+
+def test_same_exploration_twice_gives_the_same() -> None:
+    def once() -> object:
+        explorer, boot = explore_case(Case.parse("v2 topology=flat:4 fault=2:no-52bit-va"))
+        result = explorer.search(Bounds(), everything=True)
+        found = [explorer.shrink(each) for each in result.findings]
+        return result.count, result.incomplete, [(each.finding, case_of(boot, each.picks)) for each in found]
+
+    assert once() == once()
+
+
+def test_walks_are_the_same_for_the_same_seed() -> None:
+    def once(scheduler: str) -> object:
+        explorer, _ = explore_case(Case.parse("mainline topology=flat:3 bringup=parallel force=1"))
+        result = explorer.walk(scheduler, 7, "", Bounds(schedules=30), everything=True)
+        return result.count, [replace(each.finding, case="") for each in result.findings]
+
+    assert once("random") == once("random")
+    assert once("pct") == once("pct")

@@ -1,0 +1,162 @@
+"""Small programs whose schedules can be listed by hand: the counts are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from exploring import X, Y, explore, explorer_of, task
+
+from emu.actor import HostTask
+from emu.explore.search import count_paths
+from emu.operation import (
+    Again,
+    AtomicUpdate,
+    Delay,
+    Load,
+    LoadUntil,
+    Park,
+    Poll,
+    SendEvent,
+    SendInterrupt,
+    Store,
+    WaitForEvent,
+    WaitForInterrupt,
+)
+
+# name, programs, schedules in all, orders that can be told apart, outcomes
+HAND_LISTED = [
+    # Each task ends with a step of its own: two of 3 steps give 6! / (3! 3!), three of 2 give 6! / (2!)**3.
+    ("store buffering", [task(Store(X, 1), Load(Y)), task(Store(Y, 1), Load(X))], 20, 3, 3),
+    ("message passing", [task(Store(X, 1), Store(Y, 1)), task(Load(Y), Load(X))], 20, 3, 3),
+    ("nothing in common", [task(Store(X, 1), Store(X + 8, 1)), task(Store(Y, 1), Store(Y + 8, 1))], 20, 1, 1),
+    ("three stores", [task(Store(X, 1)), task(Store(X, 2)), task(Store(X, 3))], 90, 6, 3),
+    ("three loads", [task(Load(X)), task(Load(X)), task(Load(X))], 90, 1, 1),
+    ("bytes of one word", [task(Store(X, 1, 1)), task(Store(X + 1, 1, 1))], 6, 1, 1),
+    ("a byte of a word", [task(Store(X, 1)), task(Store(X + 1, 1, 1))], 6, 2, 2),
+    ("a wait", [task(Store(X, 1), Store(Y, 1)), task(LoadUntil(Y), Load(X))], 4, 1, 1),
+    ("updates", [task(AtomicUpdate(X, 0, 1)), task(AtomicUpdate(X, 0, 2))], 6, 2, 2),
+    # Asleep before the event, or past it already.
+    ("an event", [task(Store(X, 1), SendEvent()), task(WaitForEvent(), Load(X))], 10, 2, 1),
+    ("an interrupt", [task(SendInterrupt(1)), task(WaitForInterrupt())], 5, 2, 1),
+    (
+        "two PEs",
+        [
+            "mov x1, #1\n str x1, [x0]\n ldr x2, [x0, #256]\n b .",
+            "mov x1, #1\n str x1, [x0, #256]\n ldr x2, [x0]\n b .",
+        ],
+        70,
+        3,
+        1,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "programs", "paths", "orders", "outcomes"), HAND_LISTED)
+def test_counts_are_those_of_the_hand(
+    name: str, programs: list[Callable[[], HostTask] | str], paths: int, orders: int, outcomes: int
+) -> None:
+    """Every schedule without reduction; with sleep sets and no known states, each order just once."""
+    explorer = explorer_of(programs)
+    every, ends = explore(explorer, X, Y, reduce=False, remember=False)
+    assert (every.complete, len(set(ends.seen))) == (paths, outcomes), name
+    assert count_paths(explorer.world()) == paths
+    reduced, ends = explore(explorer, X, Y, remember=False)
+    assert (reduced.complete, len(set(ends.seen))) == (orders, outcomes), name
+    known, ends = explore(explorer, X, Y)
+    assert known.complete <= orders
+    assert len(set(ends.seen)) == outcomes
+
+
+def test_exclusives_count_every_increment() -> None:
+    increment = "l: ldxr x1, [x0]\n add x1, x1, #1\n stxr w2, x1, [x0]\n cbnz w2, l\n b ."
+    _, ends = explore(explorer_of([increment] * 3), X)
+    assert {words for words, _ in ends.seen} == {(3,)}
+
+
+def test_spinning_is_waiting_for_a_store() -> None:
+    """A loop that only looks ends no path, and gives no endless one."""
+    spin = "l: ldr x1, [x0]\n cbz x1, l\n b ."
+    count, ends = explore(explorer_of([spin, task(Store(X, 1))]), X)
+    assert {words for words, _ in ends.seen} == {(1,)}
+    assert count.complete == 1
+    count, _ = explore(explorer_of([spin, task(Store(Y, 1))]), X)
+    assert count.complete == 1  # for ever
+
+
+def test_task_that_begins_again_is_where_it_was() -> None:
+    def firmware() -> HostTask:
+        while True:
+            if (yield Load(X)):
+                yield Park("left")
+            yield WaitForEvent()
+            yield Again()
+
+    count, ends = explore(
+        explorer_of([firmware, task(SendEvent(), SendEvent(), Store(X, 1), SendEvent())]), X
+    )
+    assert count.complete
+    assert {points[0][2] for _, points in ends.seen} == {"left"}
+
+
+def test_poll_gives_up_when_nobody_else_can_move_or_early_when_asked() -> None:
+    def poller() -> HostTask:
+        seen = yield Poll(X, 8, None, 1000, ((0, 10),))
+        yield Park("in time" if seen else "gave up")
+
+    def outcomes(**bounds: int) -> set[str]:
+        _, ends = explore(explorer_of([poller, task(Store(X, 1))]), X, **bounds)
+        return {points[0][2] for _, points in ends.seen}
+
+    assert outcomes() == {"in time"}
+    assert outcomes(early=1) == {"in time", "gave up"}
+    _, ends = explore(explorer_of([poller, task(Store(Y, 1))]), X)
+    assert {points[0][2] for _, points in ends.seen} == {"gave up"}
+
+
+def test_delay_lets_everybody_else_go_first() -> None:
+    def patient() -> HostTask:
+        yield Delay(500)
+        yield Park("late" if (yield Load(X)) else "early")
+
+    _, ends = explore(explorer_of([patient, task(Store(Y, 1), Store(X, 1))]), X)
+    assert {points[0][2] for _, points in ends.seen} == {"late"}
+
+
+def test_spurious_wake_up_is_a_choice() -> None:
+    def sleeper() -> HostTask:
+        yield WaitForEvent()
+        yield Park("woke")
+
+    def states(**bounds: object) -> set[str]:
+        _, ends = explore(explorer_of([sleeper, task(Store(X, 1))]), X, **bounds)
+        return {points[0][0] for _, points in ends.seen}
+
+    assert states() == {"waiting"}
+    assert states(early=1, spurious=True) == {"waiting", "ended"}
+
+
+def test_event_register_at_reset_lets_the_first_wait_pass() -> None:
+    programs = ["wfe\n str x0, [x0]\n b .", task(Load(Y))]
+    for event_register, stored in ((0, 0), (1, X)):
+        _, ends = explore(explorer_of(programs, event_register=event_register), X)
+        assert {words for words, _ in ends.seen} == {(stored,)}
+
+
+def test_bounds_are_named() -> None:
+    explorer = explorer_of([task(Store(X, 1), Load(Y)), task(Store(Y, 1), Load(X))])
+    from emu.explore.search import Bounds
+
+    assert explorer.search(Bounds()).incomplete == []
+    assert explorer.search(Bounds(schedules=1)).incomplete == ["1 schedules"]
+    assert explorer.search(Bounds(preemptions=0)).incomplete == ["0 preemptions"]
+    assert explorer.search(Bounds(depth=2)).incomplete == ["2 steps"]
+    assert explorer.search(Bounds(states=1)).complete  # costs time alone
+
+
+def test_preemption_bound_counts_what_could_have_gone_on() -> None:
+    """Without preemption: one whole task after the other, in either order; with one, one more change."""
+    programs = [task(Store(X, 1), Store(X, 2)), task(Load(X))]
+    for preemptions, seen in ((0, {0, 2}), (1, {0, 1, 2})):
+        _, ends = explore(explorer_of(programs), X, preemptions=preemptions)
+        assert {points[1][1][0] for _, points in ends.seen} == seen
