@@ -790,9 +790,9 @@ class Machine:
             case Barrier(word):
                 self._record_host(Kind.BARRIER, cpu, 0, word)
             case CacheOp(word, pa):
-                self._record_host(Kind.CACHE, cpu, pa, word)
                 if self.domain is not None:
                     self.domain.maintain(word, pa)
+                self._record_host(Kind.CACHE, cpu, pa, word)
             case Copy(pa, data):
                 self._copy(cpu, pa, data)
             case Enter(begin):

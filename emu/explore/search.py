@@ -13,6 +13,7 @@ from typing import Protocol
 
 from emu.errors import ReplayDiverged
 from emu.explore.follow import step_of
+from emu.explore.place import Place
 from emu.explore.reduction import Moves, Option
 from emu.explore.shared import Shared, Taken, Undo
 from emu.explore.world import World
@@ -40,7 +41,7 @@ class Bounds:
     depth: int = 100_000
     early: int = 0
     spurious: bool = False
-    states: int = 4_000_000
+    states: int = 2_000_000
     reduce: bool = True
     remember: bool = True
 
@@ -286,30 +287,53 @@ class Search:
         )
 
     def _go_on(self, shared: Shared, sleep: int, undo: list[Undo], last: int) -> tuple[Shared, int, bool]:
-        # Steps that nobody sees need no state of their own.
-        world, steps = self.world, 0
-        places = shared.places
-        order = (last, *range(len(places))) if last >= 0 else range(len(places))
-        while len(self.path) <= self.bounds.depth:
-            places = shared.places
-            for cpu in order:
-                action = places[cpu].action
-                if not (action.writes or action.reads) and world.can_step(shared, cpu):
-                    break
-            else:
-                return shared, steps, False
+        # Steps that meet nothing that anybody else will ever do need no state of their own.
+        world, steps, path = self.world, 0, self.path
+        seen: set[Place] = set()
+        while len(path) <= self.bounds.depth:
+            cpu = self._alone(shared, last)
+            if cpu < 0:
+                break
+            place = shared.places[cpu]
+            if place in seen:
+                break  # it may go round: states tell
+            seen.add(place)
             if sleep >> cpu & 1:
                 return shared, steps, True
             shared, changed, taken = world.step(shared, cpu)
             undo.append(changed)
-            self.path.append(taken)
-            self._counted(1)
+            path.append(taken)
             steps += 1
+            last = cpu
+        self._counted(steps)
         return shared, steps, False
 
+    def _alone(self, shared: Shared, last: int) -> int:
+        # A CPU whose next step meets nothing that others may do from here on, the last one first; -1: none.
+        places, world = shared.places, self.world
+        if last >= 0:
+            place = places[last]
+            action = place.action
+            if not action.shared and not shared.later:
+                reads, writes = action.reads_over, action.writes_over
+                for other in places:
+                    if other is not place and (
+                        writes & (other.reads | other.writes) or reads & other.writes
+                    ):
+                        break
+                else:
+                    if world.can_step(shared, last):
+                        return last
+        for cpu, place in enumerate(places):
+            action = place.action
+            if not action.writes and not action.reads and world.can_step(shared, cpu):
+                return cpu
+        return -1
+
     def _counted(self, steps: int) -> None:
+        before = self.count.operations
         self.count.operations += steps
-        if not self.count.operations % _TELL_EVERY and self.tell(self.count, len(self.frames)):
+        if before // _TELL_EVERY != self.count.operations // _TELL_EVERY and self.tell(self.count, len(self.frames)):
             self.stopped = "interrupted"
 
     def _keep(self, key: object, sleep: int, moves: Moves) -> int:
