@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boots import cold_boot_612_8, rfc_4096
+from bench.exploring import explore_rate, explore_reduction, explore_whole
 from bench.gdb import gdb_raw, gdb_stepi
 from bench.lookups import lookup_256, lookup_shapes
 from bench.process import KERNEL_VARIABLE
@@ -28,6 +29,9 @@ BENCHMARKS: tuple[Callable[[int, bool], Iterator[Result]], ...] = (
     per_secondary_612,
     operation_grain,
     instruction_grain,
+    explore_rate,
+    explore_reduction,
+    explore_whole,
     rfc_4096,
     trace_registers,
     lookup_256,

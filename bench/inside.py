@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from typing import Any
 
 from emu.actor import Grain
 from emu.case import Case
+from emu.explore.explorer import explore_case
+from emu.explore.judging import Judging
+from emu.explore.search import Bounds, Search, count_paths
 from emu.host.build import build, make_setting
 from emu.host.fragment import load_fragment
 from emu.host.platform import install
@@ -64,6 +68,47 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     }
 
 
+def explore(text: str) -> dict[str, Any]:
+    """Time a whole exploration, and by itself its last round, which runs nothing on the machine any more."""
+    explorer, _ = explore_case(Case.parse(text))
+    start = time.perf_counter()
+    result = explorer.search(Bounds(), everything=True)
+    seconds = time.perf_counter() - start
+    assert result.complete, result.incomplete
+    world = explorer.world()
+    search = Search(world, Bounds(), Judging("", everything=True))
+    start = time.perf_counter()
+    search.run()
+    last = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "last_round": last,
+        "operations": search.count.operations,
+        "schedules": search.count.schedules,
+        "states": search.count.states,
+        "findings": len(result.findings),
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def reduction(text: str) -> dict[str, Any]:
+    """Count schedules with reduction, and all that there are (paths through the graph of all states)."""
+    explorer, _ = explore_case(Case.parse(text))
+    explorer.search(Bounds(), everything=True)
+    while True:
+        explorer.rig.grew = False
+        count = count_paths(explorer.world())
+        if not explorer.rig.grew:
+            break
+    search = Search(explorer.world(), Bounds(remember=False), Judging("", everything=True))
+    search.run()
+    return {
+        "naive_digits": len(str(count)),
+        "reduced": search.count.schedules,
+        "orders": search.count.complete,
+    }
+
+
 def _instructions(machine: Machine) -> int:
     return sum(actor.pe.counters.instructions for actor in machine.actors)
 
@@ -72,6 +117,8 @@ def main(what: str, *arguments: str) -> None:
     """Run one measurement and print its result."""
     if what == "bring-up":
         found = bring_up(arguments[0], int(arguments[1]))
+    elif what in ("explore", "reduction"):
+        found = (explore if what == "explore" else reduction)(arguments[0])
     else:
         found = scan(Grain(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3] == "record")
     print(json.dumps(found))

@@ -24,7 +24,7 @@ from emu.explore.rig import Rig
 from emu.explore.search import Bounds, Count, SavedFrame, Search
 from emu.explore.shared import Shared, Taken
 from emu.explore.world import World
-from emu.host.build import Boot, build
+from emu.host.build import Boot, build, check_case
 from emu.host.psci import Psci
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
@@ -267,6 +267,7 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     :raises InvalidCase: it has a part that cannot be explored
     :raises EmuError: as :func:`emu.host.build.build`
     """
+    check_case(case)
     for name in ("hotplug", "kexec"):
         if getattr(case, name):
             raise InvalidCase(

@@ -11,7 +11,7 @@ from emu.explore.search import Count, Judge
 from emu.explore.shared import Shared, Taken
 from emu.explore.world import World
 from emu.operation import Kind
-from emu.oracles import judge
+from emu.oracles import SEES, judge
 from emu.schedulers import Pick
 from emu.trace import Trace
 from emu.verdict import Finding
@@ -28,6 +28,11 @@ class Found:
     picks: tuple[Pick, ...]
     marks: tuple[Mark, ...] = ()
     after: int = 0  # schedules before it was found
+
+
+_ELSEWHERE = frozenset({"masks", "pen"})
+_OF_MARKS = frozenset(name for name, sees in SEES.items() if sees == "states")
+_OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 
 
 @dataclass(slots=True)
@@ -77,7 +82,10 @@ class Judging(Judge):
     def _look(
         self, world: World, shared: Shared, path: list[Taken], marks: list[Mark], only: str = ""
     ) -> bool:
-        verdict = judge(self.case, make_trace(world, shared, path, self.case, marks))
+        # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
+        without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
+        without = without if world.locations.lines else without | _OF_CACHES
+        verdict = judge(self.case, make_trace(world, shared, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
             key = (finding.oracle, finding.message)

@@ -90,19 +90,19 @@ class Moves:
             return 0, world.locations.event(actor)
         return place.action.reads_over, place.action.writes_over
 
-    def _future(self, actor: int) -> tuple[int, int]:
-        if actor >= self.cpus:
-            return self.bits(actor)
-        place = self._shared.places[actor]
-        return place.reads, place.writes
+    def _futures(self) -> list[tuple[int, int, bool]]:
+        # Of each actor what it may read and write from here on, and whether it can move now.
+        can = self.everybody
+        found = [
+            (place.reads, place.writes, bool(can >> cpu & 1)) for cpu, place in enumerate(self._shared.places)
+        ]
+        return found + [(*self.bits(actor), True) for actor in range(self.cpus, self.actors)]
 
-    def _can_move(self, actor: int, without: int) -> bool:
-        # Whether `actor` can move now, or after others have that are not in the set.
-        if actor >= self.cpus or (self.enabled | self.wakes) >> actor & 1:
-            return True
+    def _can_move(self, actor: int, without: int, futures: list[tuple[int, int, bool]]) -> bool:
+        # Whether `actor` can move after others have that are not in the set.
         waits = self._waits_for(actor)
-        for other in range(self.actors):
-            if other != actor and not without >> other & 1 and self._future(other)[1] & waits:
+        for other, (_, writes, _) in enumerate(futures):
+            if writes & waits and other != actor and not without >> other & 1:
                 return True
         return False
 
@@ -120,11 +120,12 @@ class Moves:
         all_of = self.everybody
         if self.expired and self.expired == self.enabled:
             return all_of  # time passes only while nobody moves
+        futures = self._futures()
         best, count = all_of, all_of.bit_count()
         for seed in (first, *range(self.cpus)):
             if seed < 0 or not self.enabled >> seed & 1:
                 continue
-            found = self._closure(seed) & all_of
+            found = self._closure(seed, futures, count) & all_of
             moving = found.bit_count()
             if moving < count:
                 best, count = found, moving
@@ -132,25 +133,29 @@ class Moves:
                 break
         return best
 
-    def _closure(self, seed: int) -> int:
-        found, work = 1 << seed, [seed]
+    def _closure(self, seed: int, futures: list[tuple[int, int, bool]], enough: int) -> int:
+        # The smallest stubborn set around `seed`; once `enough` of it can move it is no matter what it is.
+        found, work, moving = 1 << seed, [seed], 1
         while work:
             actor = work.pop()
-            can_move = actor >= self.cpus or (self.enabled | self.wakes) >> actor & 1
+            can_move = futures[actor][2]
             reads, writes = self.bits(actor) if can_move else (0, 0)
             waits = 0 if can_move else self._waits_for(actor)
-            for other in range(self.actors):
+            for other, (later_reads, later_writes, can_too) in enumerate(futures):
                 if found >> other & 1:
                     continue
-                later_reads, later_writes = self._future(other)
                 if can_move:
-                    meets = writes & (later_reads | later_writes) or reads & later_writes
-                    if not meets or not self._can_move(other, found):
+                    if not (writes & (later_reads | later_writes) or reads & later_writes):
+                        continue
+                    if not can_too and not self._can_move(other, found, futures):
                         continue
                 elif not later_writes & waits:
                     continue
                 found |= 1 << other
                 work.append(other)
+                moving += can_too
+                if moving >= enough:
+                    return self.everybody
         return found
 
     def is_early(self, actor: int, pick: Pick) -> bool:

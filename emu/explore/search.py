@@ -317,9 +317,7 @@ class Search:
             if not action.shared and not shared.later:
                 reads, writes = action.reads_over, action.writes_over
                 for other in places:
-                    if other is not place and (
-                        writes & (other.reads | other.writes) or reads & other.writes
-                    ):
+                    if other is not place and (writes & (other.reads | other.writes) or reads & other.writes):
                         break
                 else:
                     if world.can_step(shared, last):
@@ -333,7 +331,9 @@ class Search:
     def _counted(self, steps: int) -> None:
         before = self.count.operations
         self.count.operations += steps
-        if before // _TELL_EVERY != self.count.operations // _TELL_EVERY and self.tell(self.count, len(self.frames)):
+        if before // _TELL_EVERY != self.count.operations // _TELL_EVERY and self.tell(
+            self.count, len(self.frames)
+        ):
             self.stopped = "interrupted"
 
     def _keep(self, key: object, sleep: int, moves: Moves) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PER_CPU = 128  # bytes a CPU: a writeback granule for its words, one for its mailbox
+PER_CPU = 128  # bytes a CPU: a writeback granule for its words, one for what firmware looks at
 GLOBALS = 64
 
 
@@ -35,8 +35,8 @@ class HostData:
         return self.base_pa + GLOBALS + PER_CPU * cpu + offset
 
     def release(self, cpu: int) -> int:
-        """u64: ``cpu-release-addr`` of spin-table."""
-        return self._of(cpu, 0)
+        """u64: ``cpu-release-addr`` of spin-table, which firmware reads with its MMU off."""
+        return self._of(cpu, 96)
 
     def mailbox(self, cpu: int) -> int:
         """16 bytes: the parking protocol's mailbox. MODEL: not a 4 KiB page of Device memory of its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from emu.trace import Trace
 from emu.verdict import Finding, Verdict
@@ -23,6 +23,13 @@ for _info in pkgutil.iter_modules(__path__):
     SEES[_name] = getattr(_module, "SEES", "events")
 
 
-def judge(case: str, trace: Trace) -> Verdict:
-    """Let every oracle look at the trace; ``case`` is the case's text."""
-    return Verdict(tuple(finding for judge_one in ORACLES.values() for finding in judge_one(case, trace)))
+def judge(case: str, trace: Trace, without: Collection[str] = ()) -> Verdict:
+    """Let every oracle but those ``without`` look at the trace; ``case`` is the case's text."""
+    return Verdict(
+        tuple(
+            finding
+            for name, judge_one in ORACLES.items()
+            if name not in without
+            for finding in judge_one(case, trace)
+        )
+    )

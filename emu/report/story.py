@@ -23,6 +23,7 @@ from emu.trace import Trace
 
 LINES_MAX = 40
 WIDTH = 80
+_WHERE = 23  # columns of the place
 _U64 = 2**64 - 1
 _ACTORS_MAX = 3
 _ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
@@ -73,7 +74,7 @@ class Story:
         return head + table + tail
 
     def _table(self) -> Iterator[str]:
-        width = (WIDTH - 6 - 20) // max(len(self.cpus), 1)
+        width = (WIDTH - 6 - _WHERE) // max(len(self.cpus), 1)
         names = "".join(f"{f'CPU{cpu}':<{width}}" for cpu in self.cpus)
         yield f"{'step':>5} {names}at".rstrip()
         for step in self.steps:
@@ -87,7 +88,8 @@ class Story:
                     text = f"{text} (CPU{step.cpu})"
                 text = text if len(text) < room else text[: room - 2] + "…"
                 cell = " " * min(at, room - 1 - len(text)) + text
-                yield f"{step.number:5} {cell:<{room}}{step.where}".rstrip()
+                where = step.where if len(step.where) <= _WHERE else f"…{step.where[1 - _WHERE :]}"
+                yield f"{step.number:5} {cell:<{room}}{where}".rstrip()
             if step.state:
                 yield f"      = {step.state}"[:WIDTH]
 

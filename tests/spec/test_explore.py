@@ -1,0 +1,263 @@
+"""``emu explore`` and ``emu replay``: what they find, what they print, and that they end in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RACY = ["mainline", "--cpus", "3", "--bringup", "parallel", "--force"]
+ERASED = ["v2", "--cpus", "4", "--fault", "2:no-52bit-va"]
+PEN = ["v3", "--cpus", "3", "--enable-method", "spin-table"]
+
+
+def emu(*arguments: str, status: int | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, check=False, **options
+    )
+    assert status is None or done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def explored(*arguments: str, status: int) -> dict:
+    """The object that ``emu explore --json`` prints."""
+    return json.loads(emu("explore", *arguments, "--json", status=status).stdout)
+
+
+def test_mainline_in_parallel_has_one_task_on_two_cpus_and_the_story_of_it() -> None:
+    done = emu("explore", *RACY, status=1)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("finding (arrival): CPU1, CPU2 took the task")
+    story = lines[: next(index for index, line in enumerate(lines) if not line)]
+    assert len(story) <= 40
+    assert all(len(line) <= 80 for line in story if not line.startswith("case: "))
+    text = "\n".join(story)
+    assert "store secondary_data <- CPU2 task" in text
+    assert re.search(r"load secondary_data = CPU2 task +secondary_load_task.S:\d+", text)
+    assert any(line.startswith("mend: a slot for each CPU") for line in story)
+    assert story[-1].startswith("case: mainline topology=flat:3 bringup=parallel scheduler=replay:")
+    found = explored(*RACY, status=1)
+    assert found["schedules"] <= 100
+    assert not found["complete"]
+    assert found["incomplete"] == ["stopped at the first finding"]
+
+
+@pytest.mark.parametrize("design", ["rfc", "v2", "v3", "context-id"])
+@pytest.mark.parametrize("cpus", ["3", "4"])
+def test_designs_with_data_for_each_cpu_are_complete_without_a_finding(design: str, cpus: str) -> None:
+    found = explored(design, "--cpus", cpus, "--bringup", "parallel", status=0)
+    assert found["complete"]
+    assert found["findings"] == []
+    assert found["counters"]["complete"] >= 1
+
+
+def test_early_status_is_erased_in_v2_and_not_in_v3() -> None:
+    (finding,) = explored(*ERASED, status=1)["findings"]
+    assert finding["oracle"] == "telemetry"
+    assert "CPU3 stored 0x0 over it" in finding["message"]
+    assert explored("v3", *ERASED[1:], status=0)["complete"]
+
+
+def test_table_writer_that_does_not_clean_gives_a_stale_scan() -> None:
+    caches = ["v3", "--cpus", "3", "--memory", "caches"]
+    found = explored(*caches, "--fault", "2:no-clean", status=1)
+    assert "stale" in {finding["oracle"] for finding in found["findings"]}
+    clean = explored(*caches, status=0)
+    assert (clean["complete"], clean["findings"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "oracle"),
+    [
+        (["--fault", "1:no-clean", "--memory", "caches"], "stale"),
+        (["--fault", "1:no-sev"], "stuck"),
+        (["--fault", "1:early-sev"], "stuck"),
+    ],
+)
+def test_spin_table_without_clean_or_sev_is_found(options: list[str], oracle: str) -> None:
+    found = explored(*PEN, *options, status=1)
+    assert oracle in {finding["oracle"] for finding in found["findings"]}
+
+
+@pytest.mark.parametrize("event_register", ["0", "1"])
+@pytest.mark.parametrize("memory", ["coherent", "caches"])
+def test_right_spin_table_is_complete(event_register: str, memory: str) -> None:
+    found = explored(*PEN, "--event-register", event_register, "--memory", memory, status=0)
+    assert (found["complete"], found["findings"]) == (True, [])
+
+
+def test_finding_is_replayed_by_its_line() -> None:
+    """By `emu replay`, and by `emu boot --case`: the machine comes to the same."""
+    found = explored(*RACY, status=1)
+    case = found["findings"][0]["case"]
+    again = json.loads(emu("replay", case, "--json", status=1).stdout)
+    assert [finding["message"] for finding in again["findings"]] == [
+        finding["message"] for finding in found["findings"]
+    ]
+    booted = json.loads(emu("boot", "--case", case, "--json", status=1).stdout)
+    messages = {finding["message"] for finding in booted["findings"]}
+    assert found["findings"][0]["message"] in messages
+    assert booted["case"] == case
+
+
+def test_replay_tells_the_story_again(tmp_path: Path) -> None:
+    story = emu("explore", *ERASED, status=1).stdout.splitlines()
+    case = next(line for line in story if line.startswith("case: "))
+    path = tmp_path / "finding"
+    path.write_text(case + "\n")
+    told = emu("replay", str(path), status=1).stdout.splitlines()
+    assert told[: story.index(case)] == story[: story.index(case)]
+    assert told[-1].startswith("fail: ")
+
+
+def test_page_has_the_whole_story_and_fetches_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "finding.html"
+    emu(
+        "explore",
+        "v3",
+        "--cpus",
+        "3",
+        "--memory",
+        "caches",
+        "--fault",
+        "2:no-clean",
+        "--html",
+        str(page),
+        status=1,
+    )
+    text = page.read_text()
+    assert text.count("<rect") > 5
+    assert "dirty" in text
+    assert "emu replay" in text
+    assert not re.search(r"\b(?:src|href)=|https?://|@import|url\(", text)
+
+
+def test_twice_the_same() -> None:
+    arguments = [*RACY, "--all", "--memory", "caches"]
+    assert emu("explore", *arguments).stdout == emu("explore", *arguments).stdout
+
+
+def test_ktap_has_a_test_for_each_oracle() -> None:
+    text = emu("explore", *RACY, "--ktap", status=1).stdout
+    assert re.search(r"not ok \d+ arrival", text)
+    assert re.search(r"^ +ok \d+ race$", text, re.M)
+    assert re.search(r"ok \d+ stale # SKIP needs --memory caches", text)
+
+
+def test_random_schedules_and_pct_with_its_bound() -> None:
+    found = explored(*RACY, "--scheduler", "random:1", "--max-schedules", "50", status=1)
+    assert found["schedules"] <= 50
+    done = emu(
+        "explore", "v3", "--cpus", "3", "--scheduler", "pct:1:2:200", "--max-schedules", "20", status=0
+    )
+    assert "20 random schedules" in done.stdout
+    # 3 actors, 200 steps, depth 2: 1 / (3 * 200)
+    assert "with a probability of 0.0017 or more" in done.stdout
+
+
+def test_bounds_that_cut_are_named() -> None:
+    for option, value, named in (
+        ("--max-schedules", "3", "3 schedules"),
+        ("--preemptions", "0", "0 preemptions"),
+        ("--depth", "50", "50 steps"),
+    ):
+        found = json.loads(emu("explore", *RACY, "--all", option, value, "--json").stdout)
+        assert named in found["incomplete"], (option, found["incomplete"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--early", "-1"], "early=-1: at least 0"),
+        (["--spurious"], "--spurious: --early says how often"),
+        (["--scheduler", "timed"], "explore takes random, pct, or none"),
+        (["--kexec", "v3"], "kexec=v3: an exploration ends with the boot"),
+        (["--memory", "weak"], "memory=weak: not one of coherent, caches"),
+        (["--granule", "100"], "granule=100: not one of 64"),
+        (["--resume", "nowhere.json"], "nowhere.json: No such file"),
+        (["--scheduler", "pct:x"], "the seed after ':' is an integer"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments: list[str], says: str) -> None:
+    done = emu("explore", "v3", *arguments, status=2)
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("v3 topology=flat:2", "no recorded schedule"),
+        ("v3 topology=flat:2 scheduler=replay:1 grain=operation", "cannot be taken"),
+        ("v3 topology=flat:2 scheduler=replay:0x5,x grain=operation", "x: none of CPU"),
+    ],
+)
+def test_schedule_that_does_not_fit_is_one_line(case: str, says: str) -> None:
+    done = emu("replay", case, status=2)
+    assert says in done.stderr
+
+
+def test_schedule_that_does_not_fit_ends_a_boot_with_one_line() -> None:
+    case = "v3 topology=flat:2 scheduler=replay:0x3,1"
+    done = emu("boot", "--case", f"{case} grain=operation", status=2)
+    assert done.stderr == "emu: schedule: pick 3: CPU1 is off, not runnable\n"
+    assert "grain=operation" in emu("boot", "--case", case, status=2).stderr
+
+
+def test_interrupted_exploration_tells_what_it_has_and_goes_on(tmp_path: Path) -> None:
+    """The first Ctrl-C ends it in order; the file it leaves is where the next one begins."""
+    long = ["mainline", "--cpus", "5", "--bringup", "parallel", "--force", "--all", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emu", "explore", *long],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    first = json.loads(stdout)
+    assert "interrupted" in first["incomplete"]
+    assert "emu explore --resume emu-explore.json" in stderr
+    saved = tmp_path / "emu-explore.json"
+    more = first["schedules"] + 50
+    again = emu("explore", "--resume", str(saved), "--max-schedules", str(more), "--all", "--json")
+    second = json.loads(again.stdout)
+    assert second["case"] == first["case"]
+    assert second["schedules"] >= more
+    saved.write_text(saved.read_text()[:-20])
+    assert "no interrupted exploration" in emu("explore", "--resume", str(saved), status=2).stderr
+
+
+def test_real_kernel_is_explored_and_its_finding_replayed() -> None:
+    image = os.environ.get("EMU_KERNEL_612")
+    if not image:
+        pytest.skip("EMU_KERNEL_612 is not set")
+    serial = explored(image, "--cpus", "3", "--bringup", "serial", "--max-schedules", "2000", status=0)
+    assert serial["complete"]
+    parallel = explored(
+        image, "--cpus", "3", "--bringup", "parallel", "--force", "--max-schedules", "2000", status=1
+    )
+    assert "took the task" in parallel["findings"][0]["message"]
+    again = json.loads(emu("replay", parallel["findings"][0]["case"], "--json", status=1).stdout)
+    assert again["findings"][0]["message"] == parallel["findings"][0]["message"]
+
+
+def test_kernel_with_its_own_kick_is_explored() -> None:
+    """Its C code runs on the boot CPU's PE, step by step, between the host's."""
+    image = os.environ.get("EMU_KERNEL_SPLIT")
+    if not image:
+        pytest.skip("EMU_KERNEL_SPLIT is not set")
+    found = explored(image, "--cpus", "3", status=0)
+    assert found["complete"]
