@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -195,7 +196,7 @@ def _print(
         _, depth, steps = parse_pct(rest)
         chance = bound(result.actors, depth, steps)
         click.echo(
-            f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more, "
+            f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more,\n"
             f"in {result.count.schedules:,} with {1 - (1 - chance) ** result.count.schedules:.2g} "
             f"({result.actors} actors, {steps} steps; the longest took {result.count.depth})"
         )
@@ -212,9 +213,8 @@ def _progress() -> Iterator[Any]:
         now = time.monotonic()
         if sys.stderr.isatty() and now - shown > _SHOWN_SECONDS:
             shown = now
-            click.echo(
-                f"\r\x1b[Kround {count.rounds}: {counts_text(count)}, depth {depth}", err=True, nl=False
-            )
+            line = f"round {count.rounds}: {counts_text(count)}, depth {depth}"
+            click.echo(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", err=True, nl=False)
         return bool(stop)
 
     def interrupt(number: int, _frame: object) -> None:

@@ -17,19 +17,20 @@ from emu.report.property import Result as Outcome
 def counts_text(count: Count) -> str:
     """Return what was explored so far, in one line."""
     return (
-        f"{count.schedules:,} schedules ({count.complete:,} to the end, {count.joined:,} into a known state, "
-        f"{count.asleep:,} tried elsewhere), {count.states:,} states, {count.operations:,} operations"
+        f"{count.schedules:,} schedules: {count.complete:,} to the end, {count.joined:,} into known states, "
+        f"{count.asleep:,} tried elsewhere"
     )
 
 
 def summary(result: Result, case: str) -> list[str]:
     """Return the last lines of the report."""
     how = "complete" if result.complete else f"incomplete: {', '.join(result.incomplete)}"
-    number = len(result.findings)
-    rounds = f"round {result.count.rounds}, " if result.count.rounds > 1 else ""
+    number, count = len(result.findings), result.count
+    rounds = f", in round {count.rounds}" if count.rounds > 1 else ""
     return [
         f"{'fail' if number else 'pass'}: {how}, {number} finding{'' if number == 1 else 's'}",
-        f"{rounds}{counts_text(result.count)}",
+        counts_text(count),
+        f"{count.states:,} states, {count.operations:,} operations{rounds}",
         f"case: {case}",
     ]
 
@@ -62,5 +63,5 @@ def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list
             members.append(Property(oracle, Outcome.SKIP, "needs --memory caches"))
         else:
             members.append(Property(oracle))
-    notes = [*summary(result, case)[:2]]
+    notes = summary(result, case)[:3]
     return Suite(Group(f"explore {case.split()[0]}", members), case, tuple(notes))

@@ -23,7 +23,7 @@ from emu.trace import Trace
 
 LINES_MAX = 40
 WIDTH = 80
-_WHERE = 23  # columns of the place
+_WHERE = 27  # columns of the place
 _U64 = 2**64 - 1
 _ACTORS_MAX = 3
 _ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
@@ -83,10 +83,12 @@ class Story:
             else:
                 at = self.cpus.index(step.cpu) * width
                 room = len(self.cpus) * width
-                text = step.text
+                text, who = step.text, ""
                 if at + len(text) >= room and at:  # the columns beside it are empty
-                    text = f"{text} (CPU{step.cpu})"
-                text = text if len(text) < room else text[: room - 2] + "…"
+                    who = f" (CPU{step.cpu})"
+                if len(text) + len(who) >= room:
+                    text = text[: room - 2 - len(who)] + "…"
+                text += who
                 cell = " " * min(at, room - 1 - len(text)) + text
                 where = step.where if len(step.where) <= _WHERE else f"…{step.where[1 - _WHERE :]}"
                 yield f"{step.number:5} {cell:<{room}}{where}".rstrip()
@@ -255,7 +257,8 @@ class _Teller:
             return "comes to C"
         item = tell(record, self._trace, self._names)
         text = re.sub(r"\[(.*)\]\.\d+$", r"\1", item.text)
-        return " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
+        told = " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
+        return told.replace(f"{_U64:#x}", "~0")
 
     def _where(self, records: list[Record]) -> str:
         return self._at(records[0].pc) if records else ""
