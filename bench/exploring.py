@@ -12,7 +12,7 @@ _RACY = "mainline topology=flat:4 bringup=parallel force=1"
 _WHOLE = {
     "v3.3": ("v3 topology=flat:4", 30),
     "v3.4": ("v3 topology=flat:5", 300),
-    "v3.8": ("v3 topology=flat:9", 300),
+    "v3.63": ("v3 topology=flat:64", 300),
     "v3.2.caches": ("v3 topology=flat:3 memory=caches", 120),
     "pen.2.caches": ("v3 topology=flat:3 enable-method=spin-table memory=caches", 120),
 }

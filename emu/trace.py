@@ -129,6 +129,10 @@ class Trace:
         other.strings, other._numbers = self.strings, self._numbers
         return other
 
+    def where(self, pc: int) -> str:
+        """Return ``file:line`` when ``pc`` is that of a host task, else ``PC 0x...``."""
+        return self.location(pc) or f"PC {pc:#x}"
+
     def host_pc(self, where: str) -> int:
         """Return the pc of an operation that a host task does at ``file:line``."""
         return HOST_PC + self.string(where)

@@ -28,6 +28,9 @@ class Locations:
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._places: list[tuple[int, int]] = []
+        self._stored: dict[int, int | None] = {}  # bit to the value that is stored there
+        self._varied: set[int] = set()
+        self._constant = 0  # bits of the locations that have one
         self.changed = False  # something new overlaps something known
         actions = [place.action for place in rig.places]
         for action in actions:
@@ -124,11 +127,34 @@ class Locations:
                 writes |= self.interrupt(cpu)
             case Verb.CALL:
                 writes |= self.firmware
+        self._note_values(action)
         action.reads, action.writes = reads, writes
         action.shared = any(access.pa & -self.granule in self.line_index for access in action.accesses)
         action.cells = _cells(action.accesses)
-        action.reads_over, action.writes_over = self.over(reads), self.over(writes)
+        self._reach(action)
         place.reads, place.writes = reads, writes
+
+    def _reach(self, action: Action) -> None:
+        # What the action's bits overlap. Stores of one and the same value can be swapped.
+        action.reads_over, action.writes_over = self.over(action.reads), self.over(action.writes)
+        action.clashes = self.over(action.writes & ~self._constant)
+
+    def _note_values(self, action: Action) -> None:
+        # Which locations are stored to, as a whole, with one value only; the others are told by `_constant`.
+        for access in action.accesses:
+            if not access.is_store:
+                continue
+            bit, line = self._of(access), access.pa & -self.granule
+            simple = action.verb is Verb.ACCESS and line not in self.line_index
+            simple = simple and access.pa & -GRANULE not in self.exclusive
+            known = self._stored.setdefault(bit, access.value if simple else None)
+            if known == access.value and simple and self.over(bit) == bit:
+                if bit not in self._varied:
+                    self._constant |= bit
+            else:
+                self._varied.add(bit)
+                self.changed |= bool(self._constant & self.over(bit))
+                self._constant &= ~self.over(bit)
 
     def refresh(self, places: Iterable[Place]) -> None:
         """Take notice of places that have just come up."""
@@ -138,8 +164,7 @@ class Locations:
     def _futures(self, rig: Rig) -> None:
         # What each place may read and write from there on: along its edges, until nothing changes.
         for place in rig.places:
-            place.action.reads_over = self.over(place.action.reads)
-            place.action.writes_over = self.over(place.action.writes)
+            self._reach(place.action)
         changed = True
         while changed:
             changed = False

@@ -64,6 +64,7 @@ class Action:
     writes: int = 0
     reads_over: int = 0
     writes_over: int = 0
+    clashes: int = 0  # like writes_over, without what everybody stores the same value to
     shared: bool = False  # goes through a line of the caches
     cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
 

@@ -75,20 +75,26 @@ class Moves:
         """The bits of all actors that can move, CPUs without need and lines among them."""
         return self.enabled | self.wakes | ((1 << self.lines) - 1) << self.cpus
 
-    def bits(self, actor: int) -> tuple[int, int]:
-        """Return what the next move of ``actor`` reads and writes, with all that overlaps."""
+    def bits(self, actor: int) -> tuple[int, int, int]:
+        """Return what the next move of ``actor`` reads and writes, and of that what all do not store alike.
+
+        Each with all that overlaps it.
+        """
         world, shared, locations = self._world, self._shared, self._world.locations
         if actor >= self.cpus + self.lines:
             target, _ = shared.later[actor - self.cpus - self.lines]
             if not shared.places[target].is_off:
-                return -1, -1  # it takes its target from wherever that is
-            return 0, locations.firmware
+                return -1, -1, -1  # it takes its target from wherever that is
+            return 0, locations.firmware, locations.firmware
         if actor >= self.cpus:
-            return 0, locations.over(locations.line(actor - self.cpus))
+            line = locations.over(locations.line(actor - self.cpus))
+            return 0, line, line
         place = shared.places[actor]
         if place.state is State.WAITING:
-            return 0, world.locations.event(actor)
-        return place.action.reads_over, place.action.writes_over
+            event = world.locations.event(actor)
+            return 0, event, event
+        action = place.action
+        return action.reads_over, action.writes_over, action.clashes
 
     def _futures(self) -> list[tuple[int, int, bool]]:
         # Of each actor what it may read and write from here on, and whether it can move now.
@@ -96,7 +102,7 @@ class Moves:
         found = [
             (place.reads, place.writes, bool(can >> cpu & 1)) for cpu, place in enumerate(self._shared.places)
         ]
-        return found + [(*self.bits(actor), True) for actor in range(self.cpus, self.actors)]
+        return found + [(*self.bits(actor)[:2], True) for actor in range(self.cpus, self.actors)]
 
     def _can_move(self, actor: int, without: int, futures: list[tuple[int, int, bool]]) -> bool:
         # Whether `actor` can move after others have that are not in the set.
@@ -139,13 +145,13 @@ class Moves:
         while work:
             actor = work.pop()
             can_move = futures[actor][2]
-            reads, writes = self.bits(actor) if can_move else (0, 0)
+            reads, writes, clashes = self.bits(actor) if can_move else (0, 0, 0)
             waits = 0 if can_move else self._waits_for(actor)
             for other, (later_reads, later_writes, can_too) in enumerate(futures):
                 if found >> other & 1:
                     continue
                 if can_move:
-                    if not (writes & (later_reads | later_writes) or reads & later_writes):
+                    if not (writes & later_reads or (reads | clashes) & later_writes):
                         continue
                     if not can_too and not self._can_move(other, found, futures):
                         continue

@@ -184,14 +184,14 @@ class Search:
             self.frames.append(frame)
 
     def _take(self, frame: Frame, actor: int, option: Option) -> None:
-        reads, writes = frame.moves.bits(actor)
+        reads, writes, clashes = frame.moves.bits(actor)
         sleep = 0
         if self.bounds.reduce:
             asleep, number = frame.sleep | frame.done, 0
             while asleep >> number:
                 if asleep >> number & 1 and number != actor:
-                    other_reads, other_writes = frame.moves.bits(number)
-                    if not (writes & (other_reads | other_writes) or reads & other_writes):
+                    other_reads, other_writes, _ = frame.moves.bits(number)
+                    if not (writes & other_reads or (reads | clashes) & other_writes):
                         sleep |= 1 << number
                 number += 1
             if not any(other == actor for other, _ in frame.todo):
@@ -315,9 +315,9 @@ class Search:
             place = places[last]
             action = place.action
             if not action.shared and not shared.later:
-                reads, writes = action.reads_over, action.writes_over
+                reads, writes = action.reads_over | action.clashes, action.writes_over
                 for other in places:
-                    if other is not place and (writes & (other.reads | other.writes) or reads & other.writes):
+                    if other is not place and (writes & other.reads or reads & other.writes):
                         break
                 else:
                     if world.can_step(shared, last):

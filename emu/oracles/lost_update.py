@@ -37,8 +37,8 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             ):
                 who, where, theirs = other
                 message = (
-                    f"CPU{cpu} stored {value:#x} to PA {pa:#x} at {_where(trace, pc)}, made of {old[0]:#x}: "
-                    f"the {theirs:#x} that CPU{who} stored at {_where(trace, where)} in between is lost"
+                    f"CPU{cpu} stored {value:#x} to PA {pa:#x} at {trace.where(pc)}, made of {old[0]:#x}: "
+                    f"the {theirs:#x} that CPU{who} stored at {trace.where(where)} in between is lost"
                 )
                 found.setdefault(message, Finding(NAME, message, (cpu, who), case))
             for others in [each for each in loads if each[0] != cpu and each[1:] == (pa, size)]:
@@ -56,7 +56,3 @@ def _belongs(trace: Trace, load: tuple[int, int], value: int, pc: int) -> bool:
         near = here is there and 0 < pc - at <= 4 * _NEAR
     small = 0 < abs(value - old) <= 1 or (value ^ old).bit_count() == 1
     return near and small
-
-
-def _where(trace: Trace, pc: int) -> str:
-    return trace.location(pc) or f"PC {pc:#x}"

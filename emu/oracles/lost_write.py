@@ -20,7 +20,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         elif kind == Kind.LOST:
             lost = {writers[pa + at] for at in range(8) if pa + at in writers}
             for who, where, what in sorted(lost):
-                place = trace.location(where) or f"PC {where:#x}"
+                place = trace.where(where)
                 message = f"CPU{who} stored {what:#x} at {place} into the u64 at PA {pa:#x}, and it is lost"
                 found.setdefault(message, Finding(NAME, message, (who,), case))
     return list(found.values())

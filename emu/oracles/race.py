@@ -27,6 +27,6 @@ def judge(case: str, trace: Trace) -> list[Finding]:
 
 def _side(trace: Trace, row: tuple[int, int, int, int, int, int]) -> str:
     _, size, cpu, pc, _pa, value = row
-    where = trace.location(pc) or f"PC {pc:#x}"
+    where = trace.where(pc)
     what = f"write of {value:#x}" if size & 0x80 else f"read of {value:#x}"
     return f"{what}, {size & 0x7F} bytes, by CPU{cpu} at {where}"

@@ -46,18 +46,14 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         if look is None:
             continue
         message = (
-            f"CPU{cpu} at {_where(trace, look.pc)} read {look.got:#x} from PA {pa:#x}, which is stale: "
+            f"CPU{cpu} at {trace.where(look.pc)} read {look.got:#x} from PA {pa:#x}, which is stale: "
             f"{look.newer:#x} "
         )
         who: tuple[int, ...] = (cpu,)
         if look.writer is not None and look.writer[0] != cpu:
-            message += f"was stored by CPU{look.writer[0]} at {_where(trace, look.writer[1])}"
+            message += f"was stored by CPU{look.writer[0]} at {trace.where(look.writer[1])}"
             who = (cpu, look.writer[0])
         else:
             message += "was there"
         found.append(Finding(NAME, message, who, case))
     return found
-
-
-def _where(trace: Trace, pc: int) -> str:
-    return trace.location(pc) or f"PC {pc:#x}"

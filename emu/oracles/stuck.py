@@ -28,7 +28,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             others: tuple[int, ...] = ()
             if pa in stores:
                 stored, who, where = stores[pa]
-                message += f": CPU{who} has stored to PA {pa:#x} at {_where(trace, where)}"
+                message += f": CPU{who} has stored to PA {pa:#x} at {trace.where(where)}"
                 message += _missing(trace, stored, sent)
                 others = (who,) if who != cpu else ()
             found.append(Finding(NAME, message, (cpu, *others), case))
@@ -43,11 +43,7 @@ def _missing(trace: Trace, stored: int, sent: tuple[int, int, int]) -> str:
     # What should have woken it: no SEV behind the store, or one that came too early.
     number, who, where = sent
     if number > stored:
-        return f", and the SEV that CPU{who} sent at {_where(trace, where)} was spent before it slept"
+        return f", and the SEV that CPU{who} sent at {trace.where(where)} was spent before it slept"
     if number >= 0:
-        return f"; the last SEV, by CPU{who} at {_where(trace, where)}, came before that store"
+        return f"; the last SEV, by CPU{who} at {trace.where(where)}, came before that store"
     return "; no SEV follows"
-
-
-def _where(trace: Trace, pc: int) -> str:
-    return trace.location(pc) or f"PC {pc:#x}"

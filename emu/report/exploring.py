@@ -17,7 +17,7 @@ from emu.report.property import Result as Outcome
 def counts_text(count: Count) -> str:
     """Return what was explored so far, in one line."""
     return (
-        f"{count.schedules:,} schedules: {count.complete:,} to the end, {count.joined:,} into known states, "
+        f"{count.schedules:,} schedule{'' if count.schedules == 1 else 's'}: {count.complete:,} to the end, {count.joined:,} into known states, "
         f"{count.asleep:,} tried elsewhere"
     )
 

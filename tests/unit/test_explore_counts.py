@@ -31,6 +31,8 @@ HAND_LISTED = [
     ("message passing", [task(Store(X, 1), Store(Y, 1)), task(Load(Y), Load(X))], 20, 3, 3),
     ("nothing in common", [task(Store(X, 1), Store(X + 8, 1)), task(Store(Y, 1), Store(Y + 8, 1))], 20, 1, 1),
     ("three stores", [task(Store(X, 1)), task(Store(X, 2)), task(Store(X, 3))], 90, 6, 3),
+    ("the same stores", [task(Store(X, 7)), task(Store(X, 7)), task(Store(X, 7))], 90, 1, 1),
+    ("the same stores, and a load", [task(Store(X, 7)), task(Store(X, 7)), task(Load(X))], 90, 4, 2),
     ("three loads", [task(Load(X)), task(Load(X)), task(Load(X))], 90, 1, 1),
     ("bytes of one word", [task(Store(X, 1, 1)), task(Store(X + 1, 1, 1))], 6, 1, 1),
     ("a byte of a word", [task(Store(X, 1)), task(Store(X + 1, 1, 1))], 6, 2, 2),
