@@ -147,6 +147,7 @@ class Machine:
         self._events_at_reset: dict[int, bool] = {}
         self._has_run = {0}
         self._next_boot: Callable[[], None] | None = None
+        self._unfinished = -1  # the CPU whose recorded operation is under way
         self.held: dict[int, list[int]] = {}  # CPU to lines of dmesg that come out later (their strings)
 
     # -- building ---------------------------------------------------------------------------------
@@ -524,6 +525,9 @@ class Machine:
             begin, self._next_boot = self._next_boot, None
             begin()
         runnable = self._runnable
+        steered = self._steering is not None and choose < 0
+        if steered and self._unfinished >= 0:
+            choose = self._unfinished
         pick = self._steering.next_pick() if self._steering is not None and choose < 0 else None
         if pick is not None:
             choose = self._follow(pick)
@@ -560,6 +564,10 @@ class Machine:
         else:
             self.pc_before = actor.pe.pc
             self._run_pe(cpu, actor)
+        if steered and self.grain is Grain.INSTRUCTION:
+            # A pick is an operation, with all that comes before the next one.
+            goes_on = actor.task is None and actor.state is State.RUNNABLE
+            self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
         if actor.time > self.now:
             self.now = actor.time
         for pe in self.engine.events:

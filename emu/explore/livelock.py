@@ -30,7 +30,7 @@ def find_livelock(search: Search) -> Livelock | None:
         return None
     graph: dict[int, list[tuple[int, int]]] = {}
     for edge in search.edges:
-        graph.setdefault(edge >> 36, []).append((edge >> 8 & 0xFFF_FFFF, edge & 0xFF))
+        graph.setdefault(edge >> 38, []).append((edge >> 12 & 0x3FF_FFFF, edge & 0xFFF))
     for members in components(graph):
         inside = set(members)
         ran = {actor for state in members for target, actor in graph[state] if target in inside}

@@ -348,7 +348,7 @@ class Search:
     def _link(self, number: int, actor: int) -> None:
         # An edge from the state that the path stood in before.
         if self.frames and number >= 0 and self.frames[-1].number >= 0:
-            self.edges.append(self.frames[-1].number << 36 | number << 8 | actor & 0xFF)
+            self.edges.append(self.frames[-1].number << 38 | number << 12 | actor)
 
     def _cycle(self, number: int, since: int) -> None:
         # Back in a state of this path. What was left out there must not be left out for ever.

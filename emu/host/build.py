@@ -275,8 +275,8 @@ def check_case(case: Case) -> None:
     for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
-    if case.scheduler.startswith("replay") and case.grain != "operation":
-        raise InvalidCase(f"grain={case.grain}: a recorded schedule is one of operations; grain=operation")
+    if case.scheduler.startswith("replay") and case.grain == "free":
+        raise InvalidCase("grain=free: a recorded schedule is one of operations; give grain=operation")
     if case.memory != "coherent" and case.kexec:
         raise InvalidCase(f"memory={case.memory}: a loader copies over memory; kexec needs coherent")
     parse_hotplug(case.hotplug)

@@ -16,9 +16,10 @@ from emu.report.property import Result as Outcome
 
 def counts_text(count: Count) -> str:
     """Return what was explored so far, in one line."""
+    plural = "" if count.schedules == 1 else "s"
     return (
-        f"{count.schedules:,} schedule{'' if count.schedules == 1 else 's'}: {count.complete:,} to the end, {count.joined:,} into known states, "
-        f"{count.asleep:,} tried elsewhere"
+        f"{count.schedules:,} schedule{plural}: {count.complete:,} to the end, {count.joined:,} into known "
+        f"states, {count.asleep:,} tried elsewhere"
     )
 
 

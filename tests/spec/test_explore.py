@@ -261,3 +261,23 @@ def test_kernel_with_its_own_kick_is_explored() -> None:
         pytest.skip("EMU_KERNEL_SPLIT is not set")
     found = explored(image, "--cpus", "3", status=0)
     assert found["complete"]
+
+
+def test_finding_is_stepped_through_by_instructions(tmp_path: Path) -> None:
+    """A pick is an operation, with the instructions before the next one, at whatever grain."""
+    case = explored(*RACY, status=1)["findings"][0]["case"]
+    script = tmp_path / "steps.emu"
+    script.write_text("continue\nwho-wrote secondary_data 3\n")
+    done = emu("step", "--case", case, "--script", str(script), status=1)
+    assert "CPU1, CPU2 took the task" in done.stdout
+    assert re.search(r"#\d+ CPU0 stored 0x0 to secondary_data.task, before: 0x\w+", done.stdout)
+
+
+def test_many_cpus_that_do_not_meet_are_one_schedule() -> None:
+    found = explored("v3", "--cpus", "32", status=0)
+    assert (found["complete"], found["schedules"]) == (True, 1)
+
+
+def test_own_text_is_explored() -> None:
+    boot = Path(__file__).parents[2] / "examples" / "my_boot.S"
+    assert explored(str(boot), "--cpus", "3", status=0)["complete"]

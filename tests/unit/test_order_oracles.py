@@ -1,0 +1,135 @@
+"""Oracles of order, caches and events, on traces made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.operation import Expect, Kind, Register
+from emu.oracles import contract, late, lost_update, lost_write, race, readonly, stale, stuck
+from emu.trace import Trace
+
+PA = 0x4020_0000
+
+
+def trace(*rows: tuple[Kind, int, int, int | str, int, int | str]) -> Trace:
+    """A trace of (kind, cpu, size, pc or file:line, pa, value or text)."""
+    made = Trace("test")
+    for kind, cpu, size, where, pa, value in rows:
+        pc = made.host_pc(where) if isinstance(where, str) else where
+        made.add(kind, cpu, size, pc, pa, made.string(value) if isinstance(value, str) else value)
+    return made
+
+
+def messages(oracle, *rows) -> list[str]:
+    return [finding.message for finding in oracle.judge("case", trace(*rows))]
+
+
+def test_update_with_a_store_in_between_is_lost() -> None:
+    load = (Kind.LOAD, 0, 8, 0x1000, PA, 1)
+    other = (Kind.STORE, 1, 8, 0x2008, PA, 2)
+    store = (Kind.STORE, 0, 8, 0x1008, PA, 2)
+    assert messages(lost_update, load, other, store) == [
+        "CPU0 stored 0x2 to PA 0x40200000 at PC 0x1008, made of 0x1: the 0x2 that CPU1 stored at PC 0x2008 in "
+        "between is lost"
+    ]
+    assert messages(lost_update, load, store, other) == []
+    assert messages(lost_update, other, load, store) == []
+
+
+@pytest.mark.parametrize(
+    ("load_at", "store_at", "value"),
+    [
+        (0x1000, 0x9000, 2),  # far away
+        (0x1000, 0x1008, 77),  # nothing that was made of it
+        ("emu/host/cpuhp.py:10", "emu/host/kick.py:11", 2),  # another file
+        ("emu/host/kick.py:10", "emu/host/kick.py:90", 2),
+    ],
+)
+def test_store_that_does_not_belong_to_the_load_loses_nothing(load_at, store_at, value: int) -> None:
+    """A flag that one sets and another clears is no update."""
+    rows = (
+        (Kind.LOAD, 0, 8, load_at, PA, 1),
+        (Kind.STORE, 1, 8, 0x2008, PA, 5),
+        (Kind.STORE, 0, 8, store_at, PA, value),
+    )
+    assert messages(lost_update, *rows) == []
+
+
+def test_stale_look_counts_when_it_was_the_last() -> None:
+    store = (Kind.STORE, 0, 8, "emu/host/kick.py:1", PA, 7)
+    early = (Kind.STALE, 1, 8, 0, PA, 7)
+    look = (Kind.LOAD, 1, 8, 0x1000, PA, 0)
+    again = (Kind.LOAD, 1, 8, 0x1000, PA, 7)
+    (message,) = messages(stale, store, early, look)
+    assert message == (
+        "CPU1 at PC 0x1000 read 0x0 from PA 0x40200000, which is stale: 0x7 was stored by CPU0 at emu/host/kick.py:1"
+    )
+    assert messages(stale, store, early, look, again) == []
+
+
+def test_lost_store_names_its_cpu() -> None:
+    rows = ((Kind.STORE, 2, 4, 0x1000, PA + 4, 9), (Kind.LOST, 0, 8, 0, PA, 9 << 32))
+    assert messages(lost_write, *rows) == [
+        "CPU2 stored 0x9 at PC 0x1000 into the u64 at PA 0x40200000, and it is lost"
+    ]
+    assert messages(lost_write, (Kind.LOST, 0, 8, 0, PA, 0)) == []  # what nobody stored
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([("store",)], "no SEV follows"),
+        ([("sev",), ("store",)], "the last SEV, by CPU0 at PC 0x1004, came before that store"),
+        ([("store",), ("sev",)], "the SEV that CPU0 sent at PC 0x1004 was spent before it slept"),
+    ],
+)
+def test_lost_wake_up_says_what_should_have_woken_it(rows: list[tuple[str]], says: str) -> None:
+    made = {
+        "store": (Kind.STORE, 0, 8, 0x1000, PA, 1),
+        "sev": (Kind.SEV, 0, 0, 0x1004, 0, 0),
+    }
+    ready = (Kind.READY, 1, 0, 0x2000, PA, 0)
+    (message,) = messages(stuck, *(made[name] for (name,) in rows), ready)
+    assert message.startswith("CPU1 sleeps in WFE at PC 0x2000 for ever, although it would go on")
+    assert says in message
+
+
+def test_going_round_names_what_is_looked_at() -> None:
+    assert messages(stuck, (Kind.CYCLE, 1, 0, 0x2000, PA, 0)) == [
+        "CPU1 goes round for ever at PC 0x2000, looking at PA 0x40200000: nobody makes progress"
+    ]
+
+
+def test_race_has_both_sides() -> None:
+    rows = ((Kind.RACE, 0, 8 | 0x80, "emu/host/kick.py:3", PA, 5), (Kind.RACE, 1, 8, 0x1000, PA, 0))
+    assert messages(race, *rows) == [
+        "data race at PA 0x40200000: write of 0x5, 8 bytes, by CPU0 at emu/host/kick.py:3 and read of 0x0, "
+        "8 bytes, by CPU1 at PC 0x1000"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "found"), [("in ap_sync_alive", 1), ("online", 1), ("off", 0), ("asleep in WFE", 0)]
+)
+def test_late_is_who_is_alive_and_given_up(outcome: str, found: int) -> None:
+    rows = (
+        (Kind.LAND, 1, 0, 0x1000, 0, 1),
+        (Kind.LOG, 0, 0, 0, 0, "CPU1 failed to report alive state"),
+        (Kind.OUTCOME, 1, 0, 0, 0, outcome),
+    )
+    assert len(messages(late, *rows)) == found
+    assert messages(late, rows[1], (Kind.OUTCOME, 1, 0, 0, 0, outcome)) == []
+
+
+def test_readonly_is_read_off_the_log() -> None:
+    line = "Unable to handle kernel write to read-only memory at virtual address ffff800080002090"
+    assert messages(readonly, (Kind.LOG, 0, 0, 0, 0, line)) == [
+        "CPU0 stores to 0xffff800080002090, which is read-only after init"
+    ]
+
+
+@pytest.mark.parametrize(("x19", "found"), [(1, 0), (2, 1)])
+def test_contract_is_the_index_on_arrival(x19: int, found: int) -> None:
+    rows = ((Kind.EXPECT, 1, Expect.INDEX, 0, 0, 1), (Kind.REGISTER, 1, 8, 0x1000, Register.X19, x19))
+    assert len(messages(contract, *rows)) == found
+    assert messages(contract, rows[1]) == []
