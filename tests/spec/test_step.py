@@ -203,11 +203,19 @@ def debugger(timeline):
         digest = hashlib.sha256(state.encode()).hexdigest()
         assert seen.setdefault(session.position, digest) == digest, f"#{session.position} differs"
 
+    journey = None
     while True:
         try:
             if not started:
                 started = True
                 session.begin()
+            if journey is not None:  # on the way there a later journey may begin, too
+                travelled, journey = journey, None
+                seen, next_jump, steps = session.arrive(travelled.target, travelled.payload)
+                look()
+                for _ in range(steps):
+                    session.step(session.machine.current if session.machine.current >= 0 else 0)
+                    look()
             while next_jump < len(jumps):
                 target, steps = jumps[next_jump]
                 next_jump += 1
@@ -223,11 +231,7 @@ def debugger(timeline):
             session.go_on()
             break
         except Travelled as travelled:
-            seen, next_jump, steps = session.arrive(travelled.target, travelled.payload)
-            look()
-            for _ in range(steps):
-                session.step(session.machine.current if session.machine.current >= 0 else 0)
-                look()
+            journey = travelled
     trace = session.machine.trace
     session.machine.finish()
     with open(sys.argv[3], "wb") as file:

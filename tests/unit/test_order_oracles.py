@@ -29,8 +29,8 @@ def test_update_with_a_store_in_between_is_lost() -> None:
     other = (Kind.STORE, 1, 8, 0x2008, PA, 2)
     store = (Kind.STORE, 0, 8, 0x1008, PA, 2)
     assert messages(lost_update, load, other, store) == [
-        "CPU0 stored 0x2 to PA 0x40200000 at PC 0x1008, made of 0x1: the 0x2 that CPU1 stored at PC 0x2008 in "
-        "between is lost"
+        "CPU0 stored 0x2 to PA 0x40200000 at PC 0x1008, made of 0x1: the 0x2 that CPU1 stored at PC 0x2008 "
+        "in between is lost"
     ]
     assert messages(lost_update, load, store, other) == []
     assert messages(lost_update, other, load, store) == []
@@ -62,7 +62,8 @@ def test_stale_look_counts_when_it_was_the_last() -> None:
     again = (Kind.LOAD, 1, 8, 0x1000, PA, 7)
     (message,) = messages(stale, store, early, look)
     assert message == (
-        "CPU1 at PC 0x1000 read 0x0 from PA 0x40200000, which is stale: 0x7 was stored by CPU0 at emu/host/kick.py:1"
+        "CPU1 at PC 0x1000 read 0x0 from PA 0x40200000, which is stale: 0x7 was stored by CPU0 at "
+        "emu/host/kick.py:1"
     )
     assert messages(stale, store, early, look, again) == []
 
