@@ -109,8 +109,9 @@ def explore(explorer: Explorer, *pas: int, **bounds: Any) -> tuple[Count, Ends]:
     """Search until nothing is learned; give the counts of the last round, and all its ends."""
     while True:
         explorer.rig.grew = False
-        world, ends = explorer.world(), Ends(*pas)
-        search = Search(world, Bounds(**bounds), ends)
+        asked = Bounds(**bounds)
+        world, ends = explorer.world(asked.early), Ends(*pas)
+        search = Search(world, asked, ends)
         search.run()
         assert not search.stopped, search.stopped
         if not explorer.rig.grew and not world.locations.changed:

@@ -68,9 +68,12 @@ class Explorer:
         if firmware is not None:
             self._reset = firmware.state()
 
-    def world(self) -> World:
-        """Return a world at its beginning, with all that is known of the actors."""
-        locations = Locations(self.rig, self._granule)
+    def world(self, early: int = 0) -> World:
+        """Return a world at its beginning, with all that is known of the actors.
+
+        :param early: moves without need that are allowed
+        """
+        locations = Locations(self.rig, self._granule, early=early > 0)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         return World(self.rig, locations, self._firmware, self._event_register, self._granule)
@@ -94,7 +97,7 @@ class Explorer:
         while True:
             rounds += 1
             self.rig.grew = False
-            world = self.world()
+            world = self.world(bounds.early)
             judging = Judging(self.case, everything)
             search = Search(world, bounds, judging, tell)
             if saved:
@@ -108,6 +111,8 @@ class Explorer:
             enough = found and not everything and self._holds(world)
             if learned and not search.stopped and rounds < ROUNDS_MAX and not enough:
                 continue
+            if found and learned and not self._holds(world):
+                found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
             incomplete += sorted(search.cut)
             if search.found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from emu.actor import State
 from emu.explore.place import Access, Action, Place, Verb
 from emu.explore.rig import Rig
 from emu.models import caches
@@ -18,10 +19,15 @@ GRANULE = 64  # of exclusives, bytes (:mod:`emu.engine`)
 
 
 class Locations:
-    """The locations of one round. ``lines``: PAs of the lines whose state is followed, in order."""
+    """The locations of one round. ``lines``: PAs of the lines whose state is followed, in order.
 
-    def __init__(self, rig: Rig, granule: int) -> None:
+    :param early: polls may give up, and WFEs end, without need, but not any number of times
+    """
+
+    def __init__(self, rig: Rig, granule: int, *, early: bool = False) -> None:
         self.cpus = len(rig.start)
+        self._early = early
+        self._low = 2 + 2 * self.cpus  # bits before those of memory
         self.granule = granule
         self.lines: list[int] = []
         self.exclusive: set[int] = set()
@@ -50,18 +56,23 @@ class Locations:
         """The bit of firmware's state, which says who is on."""
         return 1
 
+    @property
+    def budget(self) -> int:
+        """The bit of what is left for moves without need: one takes it from another."""
+        return 2 if self._early else 0
+
     def event(self, cpu: int) -> int:
         """The bit of the event register of ``cpu``."""
-        return 2 << cpu
+        return 4 << cpu
 
     @property
     def events(self) -> int:
         """The bits of all event registers."""
-        return ((1 << self.cpus) - 1) << 1
+        return ((1 << self.cpus) - 1) << 2
 
     def interrupt(self, cpu: int) -> int:
         """The bit of the interrupt of ``cpu``."""
-        return 2 << self.cpus + cpu
+        return 4 << self.cpus + cpu
 
     def line(self, index: int) -> int:
         """The bit of a line whose state is followed."""
@@ -79,11 +90,11 @@ class Locations:
                     self.changed = True
             self._places.append((pa, size))
             self._over.append(over)
-        return 1 << number + 1 + 2 * self.cpus
+        return 1 << number + self._low
 
     def over(self, bits: int) -> int:
         """Return the bits of all locations that overlap these."""
-        low = 1 + 2 * self.cpus
+        low = self._low
         found, rest = bits, bits >> low
         while rest:
             number = (rest & -rest).bit_length() - 1
@@ -127,6 +138,10 @@ class Locations:
                 writes |= self.interrupt(cpu)
             case Verb.CALL:
                 writes |= self.firmware
+            case Verb.POLL | Verb.DELAY:
+                writes |= self.budget
+        if place.state is State.WAITING:
+            writes |= self.event(cpu) | self.budget
         self._note_values(action)
         action.reads, action.writes = reads, writes
         action.shared = any(access.pa & -self.granule in self.line_index for access in action.accesses)

@@ -91,7 +91,7 @@ class Moves:
             return 0, line, line
         place = shared.places[actor]
         if place.state is State.WAITING:
-            event = world.locations.event(actor)
+            event = world.locations.event(actor) | world.locations.budget
             return 0, event, event
         action = place.action
         return action.reads_over, action.writes_over, action.clashes

@@ -65,6 +65,8 @@ class Story:
         """Return it as text: at most LINES_MAX lines, of WIDTH columns but for the case."""
         head = _wrap(f"finding ({self.oracle}): {self.message}", "  ") + [f"  {line}" for line in self.report]
         tail = _wrap(f"mend: {self.mend}", "      ") if self.mend else []
+        if not self.confirmed:
+            tail.append("note: the machine did not show this when it took the schedule: a bug of emu")
         tail.append(f"case: {self.case}")
         table = list(self._table())
         room = LINES_MAX - len(head) - len(tail)

@@ -20,10 +20,12 @@ from emu.operation import (
     OPERATIONS,
     AtomicUpdate,
     CacheOp,
+    Delay,
     Kind,
     Load,
     LoadUntil,
     Operation,
+    Poll,
     SendEvent,
     Store,
     WaitForEvent,
@@ -74,6 +76,26 @@ def test_reduction_loses_nothing_that_the_caches_may_do(found: list[list[Operati
     explorer = explorer_of([task(*operations) for operations in found], cached=True)
     _, reduced = explore(explorer)
     _, every = explore(explorer, reduce=False)
+    assert set(reduced.seen) == set(every.seen)
+
+
+TIMED = st.one_of(
+    st.builds(Store, WORDS, st.integers(1, 3), EIGHT, st.just(True), NO),
+    st.builds(Load, WORDS, EIGHT, st.just(True), NO),
+    st.builds(Poll, WORDS, EIGHT, st.none(), st.just(100), st.just(((0, 10),))),
+    st.just(Delay(100)),
+    st.just(SendEvent()),
+    st.just(WaitForEvent()),
+)
+
+
+@SLOW
+@given(programs(TIMED, 3), st.integers(0, 2))
+def test_reduction_keeps_to_what_may_come_without_need(found: list[list[Operation]], early: int) -> None:
+    """One early time-out or wake-up takes the place of another: their order matters."""
+    explorer = explorer_of([task(*operations) for operations in found])
+    _, reduced = explore(explorer, X, X + 8, Y, early=early, spurious=True)
+    _, every = explore(explorer, X, X + 8, Y, early=early, spurious=True, reduce=False)
     assert set(reduced.seen) == set(every.seen)
 
 
