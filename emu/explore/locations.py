@@ -116,7 +116,8 @@ class Locations:
     def prepare(self, place: Place) -> None:
         """Fill in what the place's action reads and writes; what it may do later is as much, until known."""
         action, cpu = place.action, place.cpu
-        reads = writes = 0
+        # Who can still move keeps time from passing: whether a time-out takes from the budget depends on it.
+        reads, writes = self.budget if place.state is State.RUNNABLE else 0, 0
         for access in action.accesses:
             bit = self._of(access)
             if access.is_store or action.verb in (Verb.UPDATE, Verb.LOAD_EXCLUSIVE):

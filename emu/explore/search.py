@@ -186,8 +186,11 @@ class Search:
     def _take(self, frame: Frame, actor: int, option: Option) -> None:
         reads, writes, clashes = frame.moves.bits(actor)
         sleep = 0
+        expired = frame.moves.expired
         if self.bounds.reduce:
-            asleep, number = frame.sleep | frame.done, 0
+            # Whether time passes depends on who can move: such moves commute with nothing.
+            asleep = (frame.sleep | frame.done) & ~expired if not expired >> actor & 1 else 0
+            number = 0
             while asleep >> number:
                 if asleep >> number & 1 and number != actor:
                     other_reads, other_writes, _ = frame.moves.bits(number)
