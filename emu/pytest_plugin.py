@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from emu.case import Case
     from emu.fuzz.rig import Checked
     from emu.host.build import Boot
     from emu.lookup.contract import Contract
     from emu.verdict import Finding, Verdict
 
-__all__ = ["Booted", "Lookup", "assert_boot", "assert_lookup"]
+__all__ = ["Booted", "Explored", "Lookup", "assert_boot", "assert_lookup"]
 
 T = TypeVar("T")
 
@@ -289,6 +290,53 @@ def emu_boot(request: pytest.FixtureRequest) -> Callable[..., Booted]:
     return run
 
 
+class Explored:
+    """Every order of a case, as ``emu explore`` tries them.
+
+    :ivar complete: nothing was left out
+    :ivar findings: with the case that shows each of them
+    """
+
+    def __init__(self, case: str, folder: Path, **bounds: Any) -> None:
+        from emu.explore.explorer import explore_case
+        from emu.explore.search import Bounds
+
+        self._explorer, self._boot = explore_case(_case(case, folder))
+        self._result = self._explorer.search(Bounds(**bounds))
+        self.complete = self._result.complete
+        self.schedules = self._result.count.schedules
+        self.findings = [found.finding for found in self._result.findings]
+
+    def assert_pass(self, *, complete: bool = True) -> None:
+        """Fail with the story of the first finding, or when something was left out.
+
+        :param complete: False: what the bounds left out is no matter
+        """
+        __tracebackhide__ = True
+        from emu.report.story import tell_shortest
+
+        if self._result.findings:
+            _, story = tell_shortest(self._explorer, self._boot, self._result.findings[0])
+            raise AssertionError("\n".join(["", *story.lines()]))
+        if complete and not self.complete:
+            raise AssertionError(f"explore {self._boot.case.text()}: {', '.join(self._result.incomplete)}")
+
+
+@pytest.fixture(scope="module")
+def emu_explore(request: pytest.FixtureRequest) -> Callable[..., Explored]:
+    """Explore a case: ``emu_explore("v3 topology=flat:4", schedules=1000).assert_pass()``.
+
+    Keywords are those of :class:`emu.explore.search.Bounds`.
+    """
+    folder = request.path.parent
+
+    def run(case: str, **bounds: Any) -> Explored:
+        __tracebackhide__ = True
+        return _plainly(lambda: Explored(case, folder, **bounds))
+
+    return run
+
+
 @pytest.fixture
 def emu_subject() -> str:
     """Name each subject of ``@pytest.mark.emu_subjects("v2", "v3", "my.S")`` in turn."""
@@ -326,13 +374,18 @@ def _plainly(run: Callable[[], T]) -> T:
 
 
 def _build(text: str, folder: Path, *, record: bool = False) -> Boot:
-    from emu.case import Case
     from emu.host.build import build
+
+    return build(_case(text, folder), record=record)
+
+
+def _case(text: str, folder: Path) -> Case:
+    # The case, its files found.
+    from emu.case import Case
 
     case = Case.parse(text)
     subject, topology = _find(case.subject, folder), _find(case.topology, folder)
-    system_map = _find(case.system_map, folder)
-    return build(replace(case, subject=subject, topology=topology, system_map=system_map), record=record)
+    return replace(case, subject=subject, topology=topology, system_map=_find(case.system_map, folder))
 
 
 def _find(name: str, folder: Path) -> str:

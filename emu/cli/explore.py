@@ -18,15 +18,13 @@ from emu.case import Case
 from emu.cli.options import Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
 from emu.explore.explorer import Explorer, Result, case_of, explore_case
-from emu.explore.follow import rewind
-from emu.explore.judging import Found, make_trace, with_case
+from emu.explore.judging import Found, with_case
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
-from emu.host.build import Boot, build
-from emu.oracles import judge
+from emu.host.build import Boot
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.sequence import write_html
-from emu.report.story import Story, tell_story
+from emu.report.story import tell_shortest
 from emu.schedulers import Pick
 from emu.schedulers.pct import bound, parse_pct
 
@@ -96,7 +94,7 @@ def command(
     explorer, boot = explore_case(case)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
-    stories = [_tell(explorer, boot, found) for found in _told(result.findings)]
+    stories = [tell_shortest(explorer, boot, found) for found in _told(result.findings)]
     if html is not None and stories:
         write_html(html, stories[0][1])
     told = [(found, story.lines()) for found, story in stories]
@@ -149,33 +147,6 @@ def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Fo
         or with_case(found, case_of(boot, found.picks))
         for found in findings
     ]
-
-
-def _tell(explorer: Explorer, boot: Boot, found: Found) -> tuple[Found, Story]:
-    # The finding with its shortest schedule, which the machine has replayed, and its story.
-    short = explorer.shrink(found)
-    text = case_of(boot, short.picks)
-    short = with_case(short, text)
-    return short, story_of(explorer, boot, short)
-
-
-def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
-    """Return the story of a finding, after the machine has taken its schedule as the world did."""
-    world = explorer.world()
-    key = (found.finding.oracle, found.finding.message)
-    done, findings = explorer.replay(world, found.picks, strict=True, until=key)
-    again = findings.get(key)
-    marks = list(again.marks) if again else []
-    trace = make_trace(world, done.states[-1], done.path, found.finding.case, marks)
-    story = tell_story(boot, world, trace, found, done.path, done.states)
-    rewind(world, done)
-    live = build(Case.parse(found.finding.case), record=True).machine
-    live.run()
-    live.finish()
-    shown = {(each.oracle, each.message) for each in judge("", live.trace).findings}
-    # What only the states of the world show leaves nothing on the machine but its schedule.
-    story.confirmed = key in shown or bool(marks)
-    return story
 
 
 def _print(

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from emu.case import Case
-from emu.cli.explore import story_of
 from emu.errors import InvalidCase
 from emu.explore.explorer import explore_case
 from emu.explore.follow import rewind
 from emu.explore.judging import Found, with_case
 from emu.report.sequence import write_html
+from emu.report.story import story_of
 from emu.schedulers.replay import parse_picks
 
 

@@ -10,14 +10,18 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from emu.actor import State
-from emu.explore.judging import Found
+from emu.case import Case
+from emu.explore.explorer import Explorer, case_of
+from emu.explore.follow import rewind
+from emu.explore.judging import Found, make_trace, with_case
 from emu.explore.place import Verb
 from emu.explore.shared import Shared, Taken
 from emu.explore.world import World
-from emu.host.build import Boot
+from emu.host.build import Boot, build
 from emu.host.tracing import symbol_table
 from emu.models.caches import Choice, Line
 from emu.operation import Kind, Record
+from emu.oracles import judge
 from emu.report.history import Names, tell
 from emu.trace import Trace
 
@@ -96,6 +100,34 @@ class Story:
                 yield f"{step.number:5} {cell:<{room}}{where}".rstrip()
             if step.state:
                 yield f"      = {step.state}"[:WIDTH]
+
+
+def tell_shortest(explorer: Explorer, boot: Boot, found: Found) -> tuple[Found, Story]:
+    """Return the finding with the shortest schedule that shows it, and its story."""
+    short = explorer.shrink(found)
+    short = with_case(short, case_of(boot, short.picks))
+    return short, story_of(explorer, boot, short)
+
+
+def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
+    """Return the story of a finding, after the machine has taken its schedule as the world did.
+
+    :raises ReplayDiverged: its schedule is not one of this case
+    """
+    world = explorer.world()
+    key = (found.finding.oracle, found.finding.message)
+    done, findings = explorer.replay(world, found.picks, strict=True, until=key)
+    marks = list(findings[key].marks) if key in findings else []
+    trace = make_trace(world, done.states[-1], done.path, found.finding.case, marks)
+    story = tell_story(boot, world, trace, found, done.path, done.states)
+    rewind(world, done)
+    live = build(Case.parse(found.finding.case), record=True).machine
+    live.run()
+    live.finish()
+    shown = {(each.oracle, each.message) for each in judge("", live.trace).findings}
+    # What only the states of the world show leaves nothing on the machine but its schedule.
+    story.confirmed = key in shown or bool(marks)
+    return story
 
 
 def tell_story(

@@ -321,3 +321,29 @@ def test_what_the_documentation_shows_runs(pytester: pytest.Pytester) -> None:
     tests = sum(len(re.findall(r"^def test_", block, re.M)) for block in blocks)
     done = pytester.runpytest_inprocess()
     done.assert_outcomes(passed=tests + 2)  # one of them for three subjects
+
+
+def test_every_order_of_a_case_is_a_test(pytester: pytest.Pytester) -> None:
+    """A finding fails with its story, and so does what was left out, unless that is no matter."""
+    done = run(
+        pytester,
+        """
+        def test_right(emu_explore):
+            explored = emu_explore("v3 topology=flat:4")
+            explored.assert_pass()
+            assert explored.complete and explored.schedules == 1
+
+        def test_wrong(emu_explore):
+            emu_explore("mainline topology=flat:3 bringup=parallel force=1").assert_pass()
+
+        def test_cut_off(emu_explore):
+            explored = emu_explore("v3 topology=flat:3 enable-method=spin-table", schedules=5)
+            explored.assert_pass(complete=False)
+            explored.assert_pass()
+        """,
+    )
+    done.assert_outcomes(passed=1, failed=2)
+    done.stdout.fnmatch_lines(
+        ["E*finding (arrival): CPU1, CPU2 took the task*", "E*case: mainline *replay:*"]
+    )
+    done.stdout.fnmatch_lines(["E*explore v3 *: 5 schedules*"])
