@@ -30,6 +30,7 @@ from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
 ROUNDS_MAX = 100
+_FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
 
 
@@ -236,7 +237,20 @@ class Explorer:
             return (preemptions(world, done), len(done.path)), done.picks()
 
         picks = minimise(found.picks, attempt)
+        made = attempt(picks)
+        for fewer in range(made[0][0] if made else 0):
+            other = self._with_preemptions(world, fewer, key)
+            if other is not None:
+                picks = minimise(other, attempt)
+                break
         return replace(found, picks=picks)
+
+    def _with_preemptions(self, world: World, most: int, key: tuple[str, str]) -> tuple[Pick, ...] | None:
+        # A schedule with so few changes of a CPU that could go on, if a short search shows one.
+        judging = Judging(self.case, everything=True)
+        search = Search(world, Bounds(schedules=_FEWER_MAX, preemptions=most, early=1), judging)
+        search.run()
+        return judging.found[key].picks if key in judging.found else None
 
     def replay(
         self,

@@ -162,7 +162,7 @@ class Locations:
                 continue
             bit, line = self._of(access), access.pa & -self.granule
             simple = action.verb is Verb.ACCESS and line not in self.line_index
-            simple = simple and access.pa & -GRANULE not in self.exclusive
+            simple = simple and access.pa & -GRANULE not in self.exclusive and not access.plain
             known = self._stored.setdefault(bit, access.value if simple else None)
             if known == access.value and simple and self.over(bit) == bit:
                 if bit not in self._varied:

@@ -139,6 +139,34 @@ BOOTS = [
         "v3 topology=flat:2",
         {"early": 1},
     ),
+    # A CPU that dies early takes itself out of the present mask: the second pass does not look at it.
+    (
+        "v2 topology=flat:3 fault=1:die-early",
+        "telemetry",
+        "nobody reported it",
+        20,
+        "v3 topology=flat:3 fault=1:die-early",
+        {},
+    ),
+    # A passing CPU dirties the line of the status that another stores with its caches off.
+    (
+        "v2 topology=flat:3 memory=caches fault=1:no-52bit-va",
+        "lost-write",
+        "CPU1 stored 0x102",
+        200,
+        "v3 topology=flat:3 memory=caches fault=1:no-52bit-va,2:no-granule",
+        {},
+    ),
+    # Firmware starts a CPU long after its CPU_ON, or twice.
+    ("v3 topology=flat:3 fault=1:late:5", "late", "given up on it", 50, "v3 topology=flat:3", {}),
+    (
+        "v3 topology=flat:2 fault=1:double-start",
+        "arrival",
+        "switched on while it was on",
+        100,
+        "v3 topology=flat:2",
+        {},
+    ),
     # Data declared read-only after init is written at every later hotplug.
     ("rfc topology=flat:2 cycle=1", "readonly", "read-only after init", 10, "v3 topology=flat:2 cycle=1", {}),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from exploring import X, Y, explore, explorer_of, machine_of, task
 from hypothesis import HealthCheck, given, settings
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of, explore_case
-from emu.explore.judging import make_trace
+from emu.explore.judging import Judging, make_trace
 from emu.explore.reduction import Moves
-from emu.explore.search import Bounds
+from emu.explore.search import Bounds, Search
 from emu.explore.shared import Taken
 from emu.host.build import build
 from emu.operation import (
@@ -77,6 +78,36 @@ def test_reduction_loses_nothing_that_the_caches_may_do(found: list[list[Operati
     _, reduced = explore(explorer)
     _, every = explore(explorer, reduce=False)
     assert set(reduced.seen) == set(every.seen)
+
+
+PLAIN = st.one_of(
+    st.builds(Store, WORDS, st.integers(1, 2), EIGHT, st.just(True), st.booleans()),
+    st.builds(Load, WORDS, EIGHT, st.just(True), st.booleans()),
+    st.builds(AtomicUpdate, st.just(Y), st.none(), st.just(1), EIGHT),
+    st.builds(LoadUntil, st.just(Y), EIGHT, st.none()),
+    st.just(SendEvent()),
+    st.just(WaitForEvent()),
+)
+
+
+def races(explorer: Explorer, **bounds: Any) -> set[tuple[str, ...]]:
+    """The bytes and CPUs of every data race."""
+    while True:
+        explorer.rig.grew = False
+        world, judging = explorer.world(), Judging("test", everything=True)
+        Search(world, Bounds(**bounds), judging).run()
+        if not explorer.rig.grew and not world.locations.changed:
+            break
+    found = [each.finding for each in judging.found.values() if each.finding.oracle == "race"]
+    return {(each.message.split(":")[0], *map(str, sorted(each.cpus))) for each in found}
+
+
+@SLOW
+@given(programs(PLAIN, 4))
+def test_reduction_loses_no_race(found: list[list[Operation]]) -> None:
+    """Two that may access the same bytes at once are seen to, also where their order makes no difference."""
+    explorer = explorer_of([task(*operations) for operations in found])
+    assert races(explorer) == races(explorer, reduce=False)
 
 
 TIMED = st.one_of(
