@@ -65,6 +65,7 @@ TASK_SLICE = 1 << 10  # operations of a host task, likewise
 # instructions and operations.
 SPIN_PICKS = 1 << 16
 SPIN_INSTRUCTIONS = 1 << 22
+_TASK_EVENTS = frozenset(EVENTS)
 _EC_SVC, _EC_HVC, _IL = 0x15, 0x16, 1 << 25
 
 
@@ -727,7 +728,7 @@ class Machine:
         actor.restarted = False
         try:
             operation = task.send(value)
-            while isinstance(operation, EVENTS):
+            while operation.__class__ in _TASK_EVENTS:
                 self._event_of_task(cpu, actor, operation)
                 operation = task.send(None)
         except StopIteration as done:
@@ -781,6 +782,8 @@ class Machine:
                     return value
                 self._spinning.setdefault(pa, []).append(cpu)
                 self._set(cpu, State.SPINNING)
+            case Barrier(word):
+                self._record_host(Kind.BARRIER, cpu, 0, word)
             case Poll(pa, size, _, timeout_ns):
                 if actor.waited:
                     actor.time = max(actor.time, actor.deadline) + self.latency.host_operation
@@ -795,8 +798,6 @@ class Machine:
                 actor.deadline = actor.time + pause
                 self._set(cpu, State.DELAYED)
                 self._timer(actor.deadline, cpu, None)
-            case Barrier(word):
-                self._record_host(Kind.BARRIER, cpu, 0, word)
             case CacheOp(word, pa):
                 if self.domain is not None:
                     self.domain.maintain(word, pa)
