@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from emu.actor import location
 from emu.arch import a64
 from emu.arch.a64 import Class
@@ -128,8 +130,7 @@ def _accesses(machine: Machine, pe: PE, cached: bool) -> tuple[Access, ...]:
         if kind is Kind.STORE:
             saved.append((pa, memory.read_bytes(pa, size)))
         if kind in (Kind.LOAD, Kind.STORE):
-            is_store = kind is Kind.STORE
-            found.append(Access(pa, size, is_store, value if is_store else 0, cacheable))
+            found.extend(_by_lines(pa, size, kind is Kind.STORE, value, cacheable))
 
     record, engine.record = engine.record, collect
     armed = dict(engine.armed_monitors)
@@ -144,6 +145,15 @@ def _accesses(machine: Machine, pe: PE, cached: bool) -> tuple[Access, ...]:
     engine.events.clear()
     engine.set_state(pe, state)
     return tuple(found) if isinstance(stop, StepLimit) else ()
+
+
+def _by_lines(pa: int, size: int, is_store: bool, value: int, cacheable: bool) -> Iterator[Access]:
+    # An access that crosses a line of 64 bytes, the smallest there are, as one to each.
+    while size:
+        part = min(size, 64 - pa % 64)
+        stored = value & (1 << 8 * part) - 1 if is_store else 0
+        yield Access(pa, part, is_store, stored, cacheable)
+        pa, size, value = pa + part, size - part, value >> 8 * part
 
 
 def _zero(machine: Machine, pe: PE, word: int, cached: bool) -> Action:

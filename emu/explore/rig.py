@@ -169,19 +169,25 @@ class Rig:
 
     @contextmanager
     def _lent(self, place: Place, lent: dict[int, bytes]) -> Iterator[None]:
-        memory = self.machine.memory
+        memory, engine = self.machine.memory, self.machine.engine
         for access in place.action.accesses:
             for pa in range(access.pa & -8, access.pa + access.size, 8):
                 if pa not in lent:
                     lent[pa] = memory.read_bytes(pa, 8)
         before = {pa: memory.read_bytes(pa, len(data)) for pa, data in lent.items()}
+        is_code = any(engine.is_code(pa, 8) for pa, data in lent.items() if data != before[pa])
         for pa, data in lent.items():
             memory.write_bytes(pa, data)
+        if is_code:
+            engine.forget_code()
         try:
             yield
         finally:
+            is_code = is_code or any(engine.is_code(pa, 8) for pa in lent)
             for pa, data in before.items():
                 memory.write_bytes(pa, data)
+            if is_code:
+                engine.forget_code()
 
     def _run(self, place: Place, observation: object) -> Edge:
         machine, cpu = self.machine, place.cpu

@@ -25,15 +25,20 @@ class Domain:
         self.granule = granule
         self.lines: dict[int, Line] = {}  # by PA
         self._note = note
-        self._open: tuple[int, int, bool, bool] | None = None  # PA, size, cacheable, is a store
-        self._shown: int | None = None  # PA of the line that shows memory's bytes
+        self._open: list[tuple[int, int, bool]] = []  # PA, bytes and cacheable of a store under way, by line
+        self._shown: list[int] = []  # PAs of the lines that show memory's bytes
 
     def access(self, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
         """An access is about to be made; it ends with the next call of any method."""
         self.settle()
-        first, last = pa & -self.granule, (pa + size - 1) & -self.granule
-        if first != last:  # MODEL: an access over two lines is one to each, in this order
-            assert not is_store, "a store over two granules"
+        while size:
+            part = min(size, self.granule - pa % self.granule)
+            self._access(pa, part, cacheable, is_store)
+            pa, size = pa + part, size - part
+
+    def _access(self, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
+        # The part of an access that lies in one line.
+        first = pa & -self.granule
         line = self.lines.get(first)
         if line is None:
             if not cacheable:
@@ -46,23 +51,22 @@ class Domain:
         line = self.lines[first] = caches.loaded(line, cacheable)
         if not cacheable and line.cached != line.memory:
             self.memory.write_bytes(first, line.memory)
-            self._shown = first
+            self._shown.append(first)
         if is_store:
-            self._open = (pa, size, cacheable, is_store)
+            self._open.append((pa, size, cacheable))
 
     def settle(self) -> None:
         """The access is over: take note of what it stored, and show the domain's bytes again."""
-        if self._open is not None:
-            pa, size, cacheable, _ = self._open
-            self._open = None
+        for pa, size, cacheable in self._open:
             first = pa & -self.granule
             data = self.memory.read_bytes(pa, size)
             self.lines[first] = caches.stored(self.lines[first], pa - first, data, cacheable)
             if not cacheable:
-                self._shown = first
-        if self._shown is not None:
-            self._show(self._shown)
-            self._shown = None
+                self._shown.append(first)
+        self._open.clear()
+        for first in self._shown:
+            self._show(first)
+        self._shown.clear()
 
     def maintain(self, word: int, pa: int) -> None:
         """Carry out a DC instruction on the line of ``pa``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from bare_pe import CODE
 from exploring import X, Y, explore, explorer_of, task
 
 from emu.actor import HostTask
@@ -162,3 +163,17 @@ def test_preemption_bound_counts_what_could_have_gone_on() -> None:
     for preemptions, seen in ((0, {0, 2}), (1, {0, 1, 2})):
         _, ends = explore(explorer_of(programs), X, preemptions=preemptions)
         assert {points[1][1][0] for _, points in ends.seen} == seen
+
+
+def test_code_that_was_changed_before_a_flag_is_what_runs_behind_it() -> None:
+    """MODEL: fetches are no operations; what a PE fetches follows from what it has observed."""
+    text = """
+     ldr x2, [x0, #256]
+     b patched
+    patched:
+     mov x1, #1
+     str x1, [x0]
+     b ."""
+    patch = Store(CODE + 8, 0xD280_0041, 4)  # mov x1, #2
+    _, ends = explore(explorer_of([text, task(patch, Store(Y, 1))]), X, Y)
+    assert {words for words, _ in ends.seen} == {(1, 1), (2, 1)}
