@@ -269,8 +269,10 @@ class Explorer:
         judging = Judging(self.case, everything=True)
 
         def see(shared: Shared, path: list[Taken]) -> bool:
-            if any(place.action.is_plain for place in shared.places):
-                judging.state(world, shared, Moves(world, shared, 0, False), path)
+            moves = Moves(world, shared, 0, False)
+            time_passes = moves.expired and moves.expired == moves.enabled
+            if time_passes or any(place.action.is_plain for place in shared.places):
+                judging.state(world, shared, moves, path)
             return until in judging.found
 
         done = follow(world, picks, strict=strict, to_the_end=to_the_end, see=see)

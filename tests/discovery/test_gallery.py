@@ -29,6 +29,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
+from emu.report.story import LINES_MAX, tell_shortest
 
 DC_IVAC = 0xD508_763F
 PARALLEL = "bringup=parallel force=1"
@@ -178,15 +179,17 @@ BOOTS = [
 def test_bug_of_a_boot_is_found_and_its_twin_is_clean(
     text: str, oracle: str, says: str, schedules: int, twin: str, bounds: dict[str, int]
 ) -> None:
-    explorer, _ = explore_case(Case.parse(text))
+    explorer, boot = explore_case(Case.parse(text))
     result = explorer.search(Bounds(**bounds), everything=True)
-    after = [
-        found.after
-        for found in result.findings
-        if found.finding.oracle == oracle and says in found.finding.message
+    shown = [
+        found for found in result.findings if found.finding.oracle == oracle and says in found.finding.message
     ]
-    assert after, [found.finding for found in result.findings]
-    assert min(after) < schedules
+    assert shown, [found.finding for found in result.findings]
+    assert min(found.after for found in shown) < schedules
+    short, story = tell_shortest(explorer, boot, shown[0])
+    assert story.confirmed, "the machine does not show it"
+    assert len(short.picks) <= len(shown[0].picks)
+    assert len(story.lines()) <= LINES_MAX
     repaired = of_boot(twin)
     assert repaired.complete
     assert repaired.findings == []
