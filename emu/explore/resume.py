@@ -35,10 +35,7 @@ def write_resume(path: Path, case: str, bounds: Bounds, result: Any) -> None:
     :param result: the :class:`emu.explore.explorer.Result` of an interrupted search
     :raises InvalidCase: the file cannot be written
     """
-    frames = [
-        {"picks": picks_text(frame.picks), "todo": frame.todo, "sleep": frame.sleep, "done": frame.done}
-        for frame in result.stack
-    ]
+    frames = [{**asdict(frame), "picks": picks_text(frame.picks)} for frame in result.stack]
     data = {
         "version": _VERSION,
         "case": case,
@@ -63,9 +60,7 @@ def read_resume(path: Path) -> Saved:
         if data["version"] != _VERSION:
             raise InvalidCase(f"{path}: version {data['version']}: this emu reads version {_VERSION}")
         frames = tuple(
-            SavedFrame(
-                tuple(parse_picks(frame["picks"])), tuple(frame["todo"]), frame["sleep"], frame["done"]
-            )
+            SavedFrame(**{**frame, "picks": tuple(parse_picks(frame["picks"])), "todo": tuple(frame["todo"])})
             for frame in data["frames"]
         )
         bounds, count = Bounds(**data["bounds"]), Count(**data["count"])

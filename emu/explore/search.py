@@ -101,6 +101,7 @@ class SavedFrame:
     todo: tuple[int, ...]
     sleep: int
     done: int
+    preemptions: int
 
 
 @dataclass(slots=True)
@@ -121,9 +122,8 @@ class Search:
     saved: tuple[SavedFrame, ...] = ()  # where to begin, instead of at the beginning
     edges: array[int] = field(default_factory=lambda: array("Q"))  # of known states: from, to, actor
     enabled: list[int] = field(default_factory=list)  # by state: the CPUs that can move
-    entries: dict[int, tuple[Pick, ...]] = field(
-        default_factory=dict
-    )  # ways to states that a path came back to
+    # Ways to states that a path came back to, by state.
+    entries: dict[int, tuple[Pick, ...]] = field(default_factory=dict)
     _known: dict[object, int] = field(default_factory=dict)  # state to number
     _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
@@ -158,7 +158,8 @@ class Search:
         found, at = [], 0
         for frame in self.frames:
             picks = tuple(taken.pick for taken in self.path[at : at + frame.steps])
-            found.append(SavedFrame(picks, tuple(actor for actor, _ in frame.todo), frame.sleep, frame.done))
+            todo = tuple(actor for actor, _ in frame.todo)
+            found.append(SavedFrame(picks, todo, frame.sleep, frame.done, frame.preemptions))
             at += frame.steps
         return tuple(found)
 
@@ -170,24 +171,38 @@ class Search:
                 step = step_of(self.world, shared, pick)
                 if step is None:
                     raise ReplayDiverged(f"resume: {pick.kind} {pick.number:#x}: it cannot be taken")
+                before = self._moves(shared)
                 shared, changed, taken = step()
+                if pick.kind in ("run", "timeout", "wake") and before.is_early(pick.number, pick):
+                    shared = shared._replace(early=shared.early + 1)
                 undo.append(changed)
                 self.path.append(taken)
-                last = pick.number if pick.kind == "run" else last
-            moves = Moves(self.world, shared, self.bounds.early, self.bounds.spurious)
+                last = pick.number if pick.kind in ("run", "timeout", "wake") else last
+            moves = self._moves(shared)
             todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
-            self._on_path[shared] = len(self.path)
-            every = moves.everybody
-            frame = Frame(
-                shared, moves, every, todo, saved.sleep, undo, len(saved.picks), 0, last, saved.done
-            )
+            self._on_path[self._key(shared, last, saved.preemptions)] = len(self.path)
+            steps = len(saved.picks)
+            frame = Frame(shared, moves, moves.everybody, todo, saved.sleep, undo, steps)
+            frame.preemptions, frame.last, frame.done = saved.preemptions, last, saved.done
             self.frames.append(frame)
+
+    def _moves(self, shared: Shared) -> Moves:
+        return Moves(self.world, shared, self.bounds.early, self.bounds.spurious)
+
+    def _key(self, shared: Shared, last: int, preemptions: int) -> object:
+        # What makes a state the same: with a bound of preemptions also what has been spent.
+        return shared if self.bounds.preemptions is None else (shared, last, preemptions)
+
+    @property
+    def _reduces(self) -> bool:
+        # An order that stands for another may need more preemptions than that.
+        return self.bounds.reduce and self.bounds.preemptions is None
 
     def _take(self, frame: Frame, actor: int, option: Option) -> None:
         reads, writes, clashes = frame.moves.bits(actor)
         sleep = 0
         expired = frame.moves.expired
-        if self.bounds.reduce:
+        if self._reduces:
             # Whether time passes depends on who can move: such moves commute with nothing.
             asleep = (frame.sleep | frame.done) & ~expired if not expired >> actor & 1 else 0
             number = 0
@@ -221,7 +236,7 @@ class Search:
         world, bounds, count = self.world, self.bounds, self.count
         steps = 1 if undo else 0
         self._counted(steps)
-        if bounds.reduce and bounds.preemptions is None:
+        if self._reduces:
             shared, more, blocked = self._go_on(shared, sleep, undo, last)
             steps += more
             if blocked:
@@ -229,8 +244,8 @@ class Search:
                 count.schedules += 1
                 self._back(undo, steps)
                 return
-        moves = Moves(world, shared, bounds.early, bounds.spurious)
-        key: object = shared if bounds.preemptions is None else (shared, last, preemptions)
+        moves = self._moves(shared)
+        key = self._key(shared, last, preemptions)
         number = self._known.get(key, -1)
         since = self._on_path.get(key)
         if since is not None:
@@ -241,7 +256,7 @@ class Search:
         ends = not moves.enabled
         if ends and not moves.wakes and not moves.blocked_on_lines():
             chosen = 0
-        elif bounds.reduce and bounds.preemptions is None:
+        elif self._reduces:
             chosen = moves.persistent(last)
         else:
             chosen = moves.everybody
@@ -380,10 +395,7 @@ class Search:
 
     def _leave(self) -> None:
         frame = self.frames.pop()
-        key: object = frame.shared
-        if self.bounds.preemptions is not None:
-            key = (frame.shared, frame.last, frame.preemptions)
-        self._on_path.pop(key, None)
+        self._on_path.pop(self._key(frame.shared, frame.last, frame.preemptions), None)
         self._back(frame.undo, frame.steps)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from bare_pe import CODE
-from exploring import X, Y, explore, explorer_of, task
+from exploring import Ends, X, Y, explore, explorer_of, task
 
 from emu.actor import HostTask
-from emu.explore.search import count_paths
+from emu.explore.search import Bounds, Search, count_paths
 from emu.operation import (
     Again,
     AtomicUpdate,
@@ -148,8 +149,6 @@ def test_event_register_at_reset_lets_the_first_wait_pass() -> None:
 
 def test_bounds_are_named() -> None:
     explorer = explorer_of([task(Store(X, 1), Load(Y)), task(Store(Y, 1), Load(X))])
-    from emu.explore.search import Bounds
-
     assert explorer.search(Bounds()).incomplete == []
     assert explorer.search(Bounds(schedules=1)).incomplete == ["1 schedules"]
     assert explorer.search(Bounds(preemptions=0)).incomplete == ["0 preemptions"]
@@ -177,3 +176,33 @@ def test_code_that_was_changed_before_a_flag_is_what_runs_behind_it() -> None:
     patch = Store(CODE + 8, 0xD280_0041, 4)  # mov x1, #2
     _, ends = explore(explorer_of([text, task(patch, Store(Y, 1))]), X, Y)
     assert {words for words, _ in ends.seen} == {(1, 1), (2, 1)}
+
+
+@pytest.mark.parametrize(
+    "bounds", [{}, {"remember": False}, {"preemptions": 2}, {"early": 1}, {"reduce": False}]
+)
+@pytest.mark.parametrize("schedules", [1, 2, 3, 5, 8])
+def test_search_that_goes_on_where_it_was_ended_comes_to_every_end(
+    schedules: int, bounds: dict[str, int]
+) -> None:
+    """What a file has is enough: the path, what was left to try on it, and what was spent."""
+
+    def poller() -> HostTask:
+        yield Park("in time" if (yield Poll(Y, 8, None, 100, ((0, 10),))) else "gave up")
+
+    explorer = explorer_of([task(Store(X, 1), Load(X)), task(Store(X, 2), Store(Y, 1)), poller])
+    _, every = explore(explorer, X, Y, **bounds)
+    first, rest = Ends(X, Y), Ends(X, Y)
+    asked = Bounds(**bounds)
+    begun = Search(explorer.world(asked.early), replace(asked, schedules=schedules), first)
+    begun.run()
+    assert not explorer.world().memory
+    Search(explorer.world(asked.early), asked, rest, saved=begun.stack).run()
+    assert set(first.seen) | set(rest.seen) == set(every.seen)
+
+
+def test_as_many_preemptions_as_there_can_be_leave_nothing_out() -> None:
+    programs = [task(Store(X, 1), Load(Y), Load(Y)), task(Store(Y, 1), Load(X)), task(Store(X, 2))]
+    _, every = explore(explorer_of(programs), X, Y)
+    _, bounded = explore(explorer_of(programs), X, Y, preemptions=20)
+    assert set(bounded.seen) == set(every.seen)
