@@ -258,7 +258,8 @@ class _Teller:
         if kind in "wdf":
             if self._world.locations.line_index[target] in lines:
                 yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
-            return
+        if kind == "start" and target in cpus:
+            yield Step(number, target, "firmware starts it", "")
         if kind == "timeout" and target in cpus:
             yield Step(number, target, "gives up waiting", self._where(records))
         for record in records:
@@ -276,7 +277,10 @@ class _Teller:
                     continue
             elif record.kind not in _ALWAYS:
                 continue
-            yield Step(number, cpu, self._text(record, words), self._at(record.pc))
+            yield Step(number, cpu, self._text(record), self._at(record.pc))
+        for note in taken.notes:
+            if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
+                yield Step(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
         return pa & -self._granule == self._world.locations.lines[index]
@@ -284,7 +288,7 @@ class _Teller:
     def _pa_of(self, address: int) -> int:
         return self._boot.guest.pa_of(address) if address >> 63 else address
 
-    def _text(self, record: Record, words: set[int]) -> str:
+    def _text(self, record: Record) -> str:
         if record.kind is Kind.LOG:
             return f"log: {self._trace.text_of(record)}"
         if record.kind is Kind.LAND:
