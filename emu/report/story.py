@@ -255,9 +255,8 @@ class _Teller:
         lines: set[int],
     ) -> Iterator[Step]:
         kind, target = taken.pick
-        if kind in "wdf":
-            if self._world.locations.line_index[target] in lines:
-                yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
+        if kind in "wdf" and self._world.locations.line_index[target] in lines:
+            yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
         if kind == "start" and target in cpus:
             yield Step(number, target, "firmware starts it", "")
         if kind == "timeout" and target in cpus:
