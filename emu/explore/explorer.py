@@ -30,6 +30,7 @@ from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
 ROUNDS_MAX = 100
+_EDGES_MAX = 3_000_000  # of the state graph that is looked through for cycles
 _FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
 
@@ -132,6 +133,9 @@ class Explorer:
 
     def _look_for_livelock(self, search: Search, judging: Judging) -> None:
         if search.found and not judging.everything:
+            return
+        if search.entries and len(search.edges) > _EDGES_MAX:
+            search.cut.add("livelocks in so many states")  # they would take gigabytes
             return
         livelock = find_livelock(search)
         if livelock is not None:
