@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 from emu.arch import boot
 from emu.designs import DESIGNS, Design
@@ -32,10 +32,8 @@ def gnu(text: str, folder: Path) -> tuple[bytes, dict[str, int]]:
         ["ld", f"-Ttext={boot.IMAGE_PA:#x}", "-e", "0", "-o", linked, built],
         ["objcopy", "-O", "binary", "-j", ".text", linked, flat],
     ):
-        subprocess.run([PREFIX + str(command[0]), *command[1:]], check=True, timeout=60)
-    listing = subprocess.run(
-        [PREFIX + "nm", linked], check=True, timeout=60, capture_output=True, text=True
-    ).stdout
+        run_program(PREFIX + str(command[0]), *command[1:], timeout=60)
+    listing = run_program(PREFIX + "nm", linked, timeout=60).stdout
     rows = (line.split() for line in listing.splitlines())
     symbols = {name: int(address, 16) for address, kind, name in rows if kind in "tT"}
     return flat.read_bytes(), {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from programs import run_program
 
 _ROOT = Path(__file__).parents[2]
 
@@ -16,9 +17,7 @@ def _bench(*arguments: str, **variables: str) -> Any:
     # The JSON report, written to stdout, while the table goes to stderr.
     environment = {name: value for name, value in os.environ.items() if name != "EMU_KERNEL_612"}
     command = [sys.executable, "-m", "bench", "--quick", "--json", "-", *arguments]
-    done = subprocess.run(
-        command, cwd=_ROOT, env=environment | variables, capture_output=True, text=True, check=True
-    )
+    done = run_program(*command, cwd=_ROOT, env=environment | variables)
     return json.loads(done.stdout)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 import tree_rules as rules
+from programs import run_program
 
 _ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 def _tracked() -> tuple[str, ...]:
     # Other people's checkouts are fine too: git refuses those unless told.
     command = ["git", "-c", f"safe.directory={_ROOT}", "ls-files", "-z"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, check=True)
+    done = run_program(*command, cwd=_ROOT, text=False)
     names = done.stdout.decode().split("\0")
     return tuple(name for name in names if name and (_ROOT / name).is_file())
 

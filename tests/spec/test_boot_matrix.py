@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from booting import run
+from programs import run_program
 
 from emu.actor import Grain
 from emu.designs import DESIGNS
@@ -90,7 +90,7 @@ def test_trace_bytes_do_not_depend_on_the_process(tmp_path) -> None:
         path = tmp_path / f"{seed}.trace"
         command = [sys.executable, "-m", "emu", "boot", "v2", "--scheduler", "random:5"]
         command += ["--grain", "operation", "--trace", str(path)]
-        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed}, stdout=subprocess.DEVNULL)
+        run_program(*command, env={"PYTHONHASHSEED": seed})
         traces.append(path.read_bytes())
     assert traces[0] == traces[1]
 

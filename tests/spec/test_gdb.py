@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 _GDB = "gdb-multiarch"
 _SECONDS = 300
@@ -274,9 +275,7 @@ def test_a_kernel_stops_on_both_sides_of_the_mmu(tmp_path: Path, real_kernel: Ca
 
 def test_the_script_can_be_had_without_a_server(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emu", "gdb", "v3", "--print-script"]
-    done = subprocess.run(
-        [*command, "--symbols", str(tmp_path / "s")], capture_output=True, text=True, check=True
-    )
+    done = run_program(*command, "--symbols", tmp_path / "s")
     assert done.stdout.endswith("target remote 127.0.0.1:1234\n")
     assert (tmp_path / "s").read_bytes()[:4] == b"\x7fELF"
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import run_program
 
 from emu.fuzz.race import Race, make_plan, table_of
 from emu.fuzz.rig import Rig, UnderTest
@@ -129,7 +130,7 @@ def test_an_object_is_tested_like_its_source(tmp_path: Path) -> None:
         pytest.skip("aarch64-linux-gnu-gcc is missing: apt-get install gcc-aarch64-linux-gnu")
     source, built = tmp_path / "linear.S", tmp_path / "linear.o"
     source.write_text(ROUTINE.replace("lookup_linear:", ".globl lookup_linear\nlookup_linear:"))
-    subprocess.run([gcc, "-c", str(source), "-o", str(built)], check=True)
+    run_program(gcc, "-c", source, "-o", built)
     (tmp_path / "linear.toml").write_text(
         '[lookup]\nentry = "lookup_linear"\nfound = "ret"\nmissing = "ret"\nindex = "x0"\n'
         'missing_index = -1\nmay_change = ["x2", "x3", "x4", "x5"]\n'

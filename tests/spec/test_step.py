@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import run_program
 
 from emu.trace import read_trace
 
@@ -256,7 +257,7 @@ def _boot(folder: Path) -> tuple[Records, int]:
     # The trace of a straight boot, and how many steps it has.
     path = folder / "straight.trace"
     arguments = ["boot", "v3", "--cpus", "8", "--grain", "instruction", "--trace", str(path)]
-    subprocess.run([sys.executable, "-m", "emu", *arguments], check=True, capture_output=True)
+    run_program(sys.executable, "-m", "emu", *arguments)
     lines = step("continue\nwhere\n", "v3", "--cpus", "8")
     return _records(path), int(lines[-3].split()[0].removeprefix("#"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import struct
-import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import fdt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import run_program
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
@@ -65,7 +65,7 @@ def _dtc(path: Path, *options: str) -> Path:
     if dtc is None:
         pytest.skip("dtc is missing: apt-get install device-tree-compiler")
     out = path.with_suffix("." + options[-1])
-    subprocess.run([dtc, "-q", *options, "-o", str(out), str(path)], check=True)
+    run_program(dtc, "-q", *options, "-o", out, path)
     return out
 
 
@@ -74,8 +74,9 @@ def _qemu(folder: Path, machine: str, smp: str) -> Path:
     if qemu is None:
         pytest.skip("qemu-system-aarch64 is missing: apt-get install qemu-system-arm")
     blob = folder / "virt.dtb"
-    command = [qemu, "-M", f"virt,{machine}dumpdtb={blob}", "-smp", smp, "-cpu", "cortex-a57"]
-    subprocess.run(command, check=True, capture_output=True)
+    # Without -nic none QEMU wants the boot ROM of its default network card, which is in another package.
+    options = ["-smp", smp, "-cpu", "cortex-a57", "-nic", "none"]
+    run_program(qemu, "-M", f"virt,{machine}dumpdtb={blob}", *options)
     return blob
 
 

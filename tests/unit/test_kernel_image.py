@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import os
 import struct
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from make_kernel import BASE_VA, DATA_AT, IMAGE_SIZE, SYMBOLS, kernel_btf, system_map
+from programs import run_program
 
 from emu.errors import EmuError, InvalidCase, InvalidSubject, Untestable
 from emu.subject.bootcode import task_setup
@@ -355,5 +355,5 @@ def test_nothing_but_the_standard_library_is_imported_for_a_raw_image() -> None:
     """Start-up time: capstone, pyelftools and zstandard each cost more than the load."""
     names = ("capstone", "elftools", "zstandard")
     code = f"import sys, emu.subject.kernel; print([name for name in {names} if name in sys.modules])"
-    done = subprocess.run([_PYTHON, "-c", code], capture_output=True, text=True, check=True)
+    done = run_program(_PYTHON, "-c", code)
     assert done.stdout == "[]\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 from emu.arch.boot import IMAGE_PA, VA_OFFSET
 from emu.designs import DESIGNS
@@ -102,9 +102,9 @@ def vmlinux(tmp_path: Path) -> Path:
     (tmp_path / "other.S").write_text("        .globl other\nother:\n\n        mov x0, #1\n        ret\n")
     for name in ("head", "other"):
         command = [GNU + "as", "-g", "-o", f"{name}.o", f"{name}.S"]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        run_program(*command, cwd=tmp_path)
     link = [GNU + "ld", "-Ttext", f"{IMAGE_PA + VA_OFFSET:#x}", "-o", "vmlinux", "head.o", "other.o"]
-    subprocess.run(link, cwd=tmp_path, check=True, capture_output=True)
+    run_program(*link, cwd=tmp_path)
     return tmp_path / "vmlinux"
 
 

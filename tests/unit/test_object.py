@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from make_object import (
     Reloc,
     make_object,
 )
+from programs import run_program
 
 from emu.arch.boot import IMAGE_PA, VA_OFFSET
 from emu.errors import EmuError, InvalidSubject, Untestable
@@ -341,7 +341,7 @@ SECTIONS {
 
 
 def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    run_program(*command, timeout=60)
 
 
 def linked(built: Path, base: int, *options: str) -> bytes:

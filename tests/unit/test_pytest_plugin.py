@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 pytest_plugins = "pytester"
 
@@ -69,7 +69,7 @@ def test_pytest_starts_without_the_rest_of_emu_and_without_hypothesis() -> None:
     """Whoever has emu installed and does not use it pays for this one module."""
     text = "import emu.pytest_plugin, sys; print(*(m for m in sys.modules if m.split('.')[0] in NAMES))"
     text = f"NAMES = ('emu', 'hypothesis', 'unicorn', 'capstone', 'keystone', 'click', 'rich'); {text}"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    done = run_program(sys.executable, "-c", text)
     assert done.stdout.split() == ["emu", "emu.pytest_plugin"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from make_object import NOP, Name, Part, make_object
+from programs import run_program
 
 from emu.arch import boot
 from emu.errors import AssemblyError, InvalidSubject
@@ -458,7 +459,7 @@ def test_object_boots(tmp_path: Path) -> None:
     text = constants_include(8, {"VA_OFFSET": 0}) + f'#include "{ROOT}/examples/my_boot.S"\n'
     folders = [f"-I{asm_dir()}", f"-I{asm_dir() / 'include'}"]
     command = [GNU, "-c", "-x", "assembler-with-cpp", *folders, "-o", str(built), str(source(tmp_path, text))]
-    subprocess.run(command, check=True, timeout=60)
+    run_program(*command, timeout=60)
     done = emu("boot", str(built), "--cpus", "8")
     assert (done.returncode, done.stderr) == (0, "")
     assert "pass: 8 of 8 CPUs online" in done.stdout
