@@ -34,11 +34,11 @@ from emu.operation import (
     Barrier,
     CacheOp,
     Copy,
+    DeferLog,
     Delay,
-    Enter,
     FirmwareCall,
+    FlushDeferred,
     GuestCall,
-    Hold,
     Kind,
     Load,
     LoadUntil,
@@ -46,10 +46,10 @@ from emu.operation import (
     Operation,
     Park,
     Poll,
+    Reboot,
     Register,
     SendEvent,
     SendInterrupt,
-    ShowHeld,
     Store,
     WaitForEvent,
     WaitForInterrupt,
@@ -756,11 +756,11 @@ class Machine:
                 self._event(Kind.LOG, cpu, 0, string(line), actor.time)
             case Again():
                 actor.restarted = True
-            case Hold(owner, line):
+            case DeferLog(owner, line):
                 self.held.setdefault(owner, []).append(string(line))
-                self._event(Kind.HELD, cpu, 0, string(line), owner)
-            case ShowHeld(owner):
-                self._event(Kind.SHOWN, cpu, 0, 0, owner & 0xFFFF)
+                self._event(Kind.DEFERRED, cpu, 0, string(line), owner)
+            case FlushDeferred(owner):
+                self._event(Kind.FLUSHED, cpu, 0, 0, owner & 0xFFFF)
                 for each in sorted(self.held) if owner < 0 else [owner]:
                     for number in self.held.pop(each, ()):
                         self._event(Kind.LOG, cpu, 0, number, actor.time)
@@ -804,7 +804,7 @@ class Machine:
                 self._record_host(Kind.CACHE, cpu, pa, word)
             case Copy(pa, data):
                 self._copy(cpu, pa, data)
-            case Enter(begin):
+            case Reboot(begin):
                 self._next_boot = begin
                 actor.outcome = ""
                 actor.task = None

@@ -57,11 +57,11 @@ class Kind(IntEnum):
     STALE = 55  # the load that follows gets an old value; value: the newer one, pa and size: its place
     LOST = 56  # bytes that somebody stored are gone: pa, value: the u64 that they made
     LINE = 57  # the caches do something to the line at pa; value: index of caches.Choice
-    READY = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
-    CYCLE = 59  # from here on this CPU goes round for ever; pa: a word that it looks at, 0: none
+    LOST_WAKEUP = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
+    LIVELOCK = 59  # from here on this CPU goes round for ever; pa: a word that it looks at, 0: none
     RACE = 60  # this CPU and that of the next RACE record can access pa now; size: bytes, and 0x80: it stores
-    HELD = 61  # value: index into the strings: a line of dmesg of CPU pa that comes out later
-    SHOWN = 62  # the lines that CPU pa has held come out: LOG records follow; pa 0xffff: of every CPU
+    DEFERRED = 61  # value: index into the strings: a line of dmesg of CPU pa that comes out later
+    FLUSHED = 62  # the lines that CPU pa has held come out: LOG records follow; pa 0xffff: of every CPU
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -140,12 +140,34 @@ class Record:
     value: int
 
 
-# What a host task yields; the value sent back is given with each. Named tuples, because every operation is
-# one and a frozen dataclass takes four times as long to make.
+# The operations, of host tasks and PEs alike. A host task yields them; the value sent back is given with
+# each. Named tuples, because every operation is one and a frozen dataclass takes four times as long to make.
 
 
-# ``cacheable`` says with which attributes the CPU of the task makes the access: firmware has its MMU off. A
-# ``plain`` access is one that the kernel's C code makes without READ_ONCE(), WRITE_ONCE() or an atomic.
+class Ordering(IntEnum):
+    """What an access orders by itself (Arm DDI 0487, B2.3: acquire, acquirePC and release)."""
+
+    NONE = 0
+    ACQUIRE = 1  # LDAR, LDAXR
+    ACQUIRE_PC = 2  # LDAPR
+    RELEASE = 3  # STLR, STLXR
+
+
+class Access(NamedTuple):
+    """One load or store: ``pa``, ``size`` in bytes, and of a store the ``value`` (unsigned, of that size).
+
+    :ivar cacheable: Normal cacheable memory; else the access goes past the caches, as firmware's do and those
+        of a PE with its MMU off
+    :ivar plain: an access that the kernel's C code makes without READ_ONCE(), WRITE_ONCE() or an atomic
+    """
+
+    pa: int
+    size: int
+    is_store: bool
+    value: int = 0
+    cacheable: bool = True
+    plain: bool = False
+    ordering: Ordering = Ordering.NONE
 
 
 class Load(NamedTuple):
@@ -200,6 +222,27 @@ class Store(NamedTuple):
     plain: bool = False
 
 
+class MemoryAccess(NamedTuple):
+    """What one instruction of a PE loads and stores, in the order in which it does; DC ZVA is one too.
+
+    Gives the value of the load, a tuple of several, or None when all are stores.
+    """
+
+    accesses: tuple[Access, ...]
+
+
+class LoadExclusive(NamedTuple):
+    """LDXR and its kind: arms the exclusive monitor; gives the value, or both of a pair."""
+
+    accesses: tuple[Access, ...]
+
+
+class StoreExclusive(NamedTuple):
+    """STXR and its kind; gives True when the monitor was armed for the granule and the store was made."""
+
+    accesses: tuple[Access, ...]
+
+
 class AtomicUpdate(NamedTuple):
     """Compare-and-exchange, or exchange when ``expected`` is None; gives the old value."""
 
@@ -229,7 +272,7 @@ class Copy(NamedTuple):
     data: bytes
 
 
-class Enter(NamedTuple):
+class Reboot(NamedTuple):
     """Leave this boot: ``begin`` makes the next, between two picks. Does not return."""
 
     begin: Callable[[], None]
@@ -237,6 +280,10 @@ class Enter(NamedTuple):
 
 class SendEvent(NamedTuple):
     """SEV."""
+
+
+class SendEventLocal(NamedTuple):
+    """SEVL: set the event register of this CPU."""
 
 
 class WaitForEvent(NamedTuple):
@@ -281,13 +328,17 @@ class Park(NamedTuple):
     why: str
 
 
+class Invisible(NamedTuple):
+    """Nothing that another CPU can observe: the host lands there, or the instruction raises an exception."""
+
+
 class Log(NamedTuple):
     """One line of dmesg: an event, not an operation."""
 
     line: str
 
 
-class Hold(NamedTuple):
+class DeferLog(NamedTuple):
     """One line of dmesg of CPU ``cpu``, which is not online: an event, not an operation.
 
     MODEL: such a CPU has no console; as in the log that the v3 series published, its line comes out when the
@@ -298,7 +349,7 @@ class Hold(NamedTuple):
     line: str
 
 
-class ShowHeld(NamedTuple):
+class FlushDeferred(NamedTuple):
     """The lines that CPU ``cpu`` has held come out now, of every CPU when it is -1: an event."""
 
     cpu: int
@@ -312,12 +363,16 @@ Operation = (
     Load
     | LoadUntil
     | Store
+    | MemoryAccess
+    | LoadExclusive
+    | StoreExclusive
     | AtomicUpdate
     | Barrier
     | CacheOp
     | Copy
-    | Enter
+    | Reboot
     | SendEvent
+    | SendEventLocal
     | WaitForEvent
     | SendInterrupt
     | WaitForInterrupt
@@ -325,14 +380,15 @@ Operation = (
     | GuestCall
     | Delay
     | Park
+    | Invisible
     | Log
     | Again
-    | Hold
-    | ShowHeld
+    | DeferLog
+    | FlushDeferred
     | Poll
 )
 
-EVENTS = (Log, Again, Hold, ShowHeld)  # what a task yields that is no operation
+EVENTS = (Log, Again, DeferLog, FlushDeferred)  # what a task yields that is no operation
 
 DSB_SY = 0xD503_3F9F
 DSB_ISHST = 0xD503_3A9F

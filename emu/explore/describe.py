@@ -16,12 +16,12 @@ from emu.operation import (
     CacheOp,
     Copy,
     Delay,
-    Enter,
     FirmwareCall,
     Kind,
     Load,
     LoadUntil,
     Poll,
+    Reboot,
     SendEvent,
     SendInterrupt,
     Store,
@@ -81,7 +81,7 @@ def _of_task(machine: Machine, cpu: int, cached: bool) -> Action:
             return Action(Verb.CALL, detail=(function_id, x1, x2, x3), where=where)
         case Delay():
             return Action(Verb.DELAY, where=where)
-        case Copy() | Enter():
+        case Copy() | Reboot():
             raise Untestable(f"{where}: a second boot cannot be explored")
         case _:
             return Action(Verb.LOCAL, where=where)

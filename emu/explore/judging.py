@@ -51,7 +51,7 @@ class Judging(Judge):
     def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
         """Look for two that race, and for who sleeps while all others wait for time to pass."""
         if moves.expired and moves.expired == moves.enabled:
-            marks = [mark for mark in end_marks(world, shared) if mark[0] is Kind.READY]
+            marks = [mark for mark in end_marks(world, shared) if mark[0] is Kind.LOST_WAKEUP]
             if marks and self._look(world, shared, path, marks, only="stuck"):
                 return True
         plain = [
@@ -76,7 +76,7 @@ class Judging(Judge):
 
     def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
         """A livelock."""
-        marks = [_mark(Kind.CYCLE, shared.places[cpu], 0) for cpu in cpus]
+        marks = [_mark(Kind.LIVELOCK, shared.places[cpu], 0) for cpu in cpus]
         return self._look(world, shared, path, marks, only="stuck")
 
     def _look(
@@ -103,10 +103,10 @@ def end_marks(world: World, shared: Shared) -> list[Mark]:
         if place.state is State.WAITING:
             word = world.would_go_on(shared, cpu)
             if word is not None:
-                marks.append(_mark(Kind.READY, place, word))
+                marks.append(_mark(Kind.LOST_WAKEUP, place, word))
         elif place.state is State.RUNNABLE and place.action.verb not in (Verb.UNTIL, Verb.POLL):
             accesses = place.action.accesses
-            marks.append(_mark(Kind.CYCLE, place, accesses[0].pa if accesses else 0))
+            marks.append(_mark(Kind.LIVELOCK, place, accesses[0].pa if accesses else 0))
     return marks
 
 
@@ -166,9 +166,9 @@ def make_trace(world: World, shared: Shared, path: list[Taken], case: str, marks
 def _tell_held(trace: Trace, records: bytes, held: dict[int, list[int]]) -> None:
     # Lines of dmesg that are held come out when another CPU's step says so, which knows none of them.
     for kind, _size, cpu, _pc, pa, value in trace.rows_of(records):
-        if kind == Kind.HELD:
+        if kind == Kind.DEFERRED:
             held.setdefault(pa, []).append(value)
-        elif kind == Kind.SHOWN:
+        elif kind == Kind.FLUSHED:
             for owner in sorted(held) if pa == 0xFFFF else [pa]:
                 for line in held.pop(owner, ()):
                     trace.add(Kind.LOG, cpu, 0, 0, 0, line)

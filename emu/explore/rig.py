@@ -22,7 +22,7 @@ from emu.operation import Kind, Operation
 WAKE = "wake"  # the observation of an actor that is woken
 # What firmware does in a call: ("on", CPU, PA of the entry, x0, EL) or ("off", CPU).
 Effect = tuple[Any, ...]
-_HOLDS = (Kind.HELD, Kind.SHOWN)
+_HOLDS = (Kind.DEFERRED, Kind.FLUSHED)
 _NOWHERE = Standing(State.OFF, None, None, None, "", 0)
 
 

@@ -23,7 +23,7 @@ from emu.host.psci import Psci
 from emu.host.secondary import MIGRATE, STOP, Secondary
 from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
-from emu.operation import Copy, Enter, Load, LoadUntil, Log, Operation, Store
+from emu.operation import Copy, Load, LoadUntil, Log, Operation, Reboot, Store
 
 Task = Generator[Operation, Any, None]
 
@@ -158,7 +158,7 @@ class Kexec:
         hwid_now = self._guest.hwids[cpu]
         name = Path(self._plan.name).name
         yield Log(f"emu: kexec: {name} boots on CPU{cpu}, hwid {hwid_now:#x}: CPU0 from now on")
-        yield Enter(self._begin)
+        yield Reboot(self._begin)
 
     def _take_others_down(self, cpu: int) -> Task:
         # smp_shutdown_nonboot_cpus(). With --force, CPUs that cannot be switched off are stopped as before a

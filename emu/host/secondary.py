@@ -17,7 +17,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
-from emu.operation import AtomicUpdate, Hold, Load, LoadUntil, Log, Operation, Park, Store
+from emu.operation import AtomicUpdate, DeferLog, Load, LoadUntil, Log, Operation, Park, Store
 
 Task = Generator[Operation, Any, None]
 
@@ -124,7 +124,7 @@ class Secondary:
 
     def say(self, me: int, line: str) -> Task:
         """printk() of a CPU that is not online: it has no console yet."""
-        yield Hold(me, line)
+        yield DeferLog(me, line)
 
     def set_status(self, me: int, status: int) -> Task:
         """update_cpu_boot_status() of the slot that this CPU has."""

@@ -21,7 +21,7 @@ from emu.host.kick import Kick
 from emu.host.lookup_table import write_entry
 from emu.host.vcpu.hotplug import Hotplug
 from emu.machine import Machine
-from emu.operation import Kind, Load, Log, Operation, Park, ShowHeld, Store
+from emu.operation import FlushDeferred, Kind, Load, Log, Operation, Park, Store
 
 
 class Smp:
@@ -66,7 +66,7 @@ class Smp:
             yield from self._method.cpu_init(cpu)
         yield Log("smp: Bringing up secondary CPUs ...")
         yield from self._strategy.bring_up(secondaries, maxcpus - 1)
-        yield ShowHeld(-1)
+        yield FlushDeferred(-1)
         yield from self._smp_announce()
         yield from self._hyp_mode_check()
         if self._guest.design.data_read_only_after_init:

@@ -23,7 +23,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             stores.update({pa + at: (number, cpu, pc) for at in range(size)})
         elif kind == Kind.SEV:
             sent = (number, cpu, pc)
-        elif kind == Kind.READY:
+        elif kind == Kind.LOST_WAKEUP:
             message = f"CPU{cpu} sleeps in WFE at PC {pc:#x} for ever, although it would go on"
             others: tuple[int, ...] = ()
             if pa in stores:
@@ -32,7 +32,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
                 message += _missing(trace, stored, sent)
                 others = (who,) if who != cpu else ()
             found.append(Finding(NAME, message, (cpu, *others), case))
-        elif kind == Kind.CYCLE:
+        elif kind == Kind.LIVELOCK:
             word = f", looking at PA {pa:#x}" if pa else ""
             message = f"CPU{cpu} goes round for ever at PC {pc:#x}{word}: nobody makes progress"
             found.append(Finding(NAME, message, (cpu,), case))

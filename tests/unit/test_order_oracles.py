@@ -89,14 +89,14 @@ def test_lost_wake_up_says_what_should_have_woken_it(rows: list[tuple[str]], say
         "store": (Kind.STORE, 0, 8, 0x1000, PA, 1),
         "sev": (Kind.SEV, 0, 0, 0x1004, 0, 0),
     }
-    ready = (Kind.READY, 1, 0, 0x2000, PA, 0)
+    ready = (Kind.LOST_WAKEUP, 1, 0, 0x2000, PA, 0)
     (message,) = messages(stuck, *(made[name] for (name,) in rows), ready)
     assert message.startswith("CPU1 sleeps in WFE at PC 0x2000 for ever, although it would go on")
     assert says in message
 
 
 def test_going_round_names_what_is_looked_at() -> None:
-    assert messages(stuck, (Kind.CYCLE, 1, 0, 0x2000, PA, 0)) == [
+    assert messages(stuck, (Kind.LIVELOCK, 1, 0, 0x2000, PA, 0)) == [
         "CPU1 goes round for ever at PC 0x2000, looking at PA 0x40200000: nobody makes progress"
     ]
 

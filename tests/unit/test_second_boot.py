@@ -8,7 +8,7 @@ from bare_pe import BASE, CODE, DATA, assemble
 
 from emu.actor import Grain, HostTask, State
 from emu.memory import Memory
-from emu.operation import Copy, Delay, Enter, Kind, Load, LoadUntil, Log, Park, Store
+from emu.operation import Copy, Delay, Kind, Load, LoadUntil, Log, Park, Reboot, Store
 from emu.trace import Trace
 
 every_grain = pytest.mark.parametrize("grain", list(Grain))
@@ -70,7 +70,7 @@ def test_a_copy_takes_the_monitors_of_its_bytes_and_no_others() -> None:
         assert outcomes(machine)[1] == ("branches to itself" if taken else "asleep in WFE")
 
 
-# -- Enter and the new numbers -----------------------------------------------------------------------
+# -- Reboot and the new numbers ---------------------------------------------------------------------
 
 
 def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
@@ -84,7 +84,7 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
     def first() -> HostTask:
         yield Delay(1000)
         machine.end_boot(6)
-        yield Enter(begin)
+        yield Reboot(begin)
         yield Log("not reached")
 
     def second() -> HostTask:
@@ -150,7 +150,7 @@ def test_what_ended_says_so_again_under_its_new_number() -> None:
 def test_a_cpu_that_runs_runs_on_under_its_new_number() -> None:
     def first() -> HostTask:
         yield Delay(10)
-        yield Enter(lambda: [machine.begin_boot([2, 0, 1]), None][-1])
+        yield Reboot(lambda: [machine.begin_boot([2, 0, 1]), None][-1])
 
     machine = make("mov x1, #2000\nl: subs x1, x1, #1\nb.ne l\nb .", cpus=3, grain=Grain.INSTRUCTION)
     machine.start_task(2, first())

@@ -8,7 +8,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import Load, Log, Operation, Poll, ShowHeld, Store
+from emu.operation import FlushDeferred, Load, Log, Operation, Poll, Store
 
 NAME = "serial"
 _PAUSES = ((0, 1_000_000),)
@@ -42,7 +42,7 @@ class Serial:
             yield Store(data.cpu_running, running - 1, 4)
         online = yield Load(data.online(cpu), 1)
         if not online:
-            yield ShowHeld(cpu)
+            yield FlushDeferred(cpu)
             yield Log(f"CPU{cpu}: failed to come online")
         yield from self._kick.cleanup(cpu, bool(online))
         if not online:

@@ -12,7 +12,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EAGAIN, EIO, Cpuhp, SyncState
 from emu.host.kick import Kick
-from emu.operation import Log, Operation, ShowHeld
+from emu.operation import FlushDeferred, Log, Operation
 
 NAME = "split"
 
@@ -43,7 +43,7 @@ class Split:
             cpu, SyncState.SYNC_STATE_ALIVE, SyncState.SYNC_STATE_SHOULD_ONLINE
         )
         if not alive:
-            yield ShowHeld(cpu)
+            yield FlushDeferred(cpu)
             yield Log(f"CPU{cpu} failed to report alive state")
         yield from self._kick.cleanup(cpu, bool(alive))
         if not alive:
