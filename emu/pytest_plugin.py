@@ -16,10 +16,10 @@ import pytest
 
 if TYPE_CHECKING:
     from emu.case import Case
+    from emu.finding import Finding, Verdict
     from emu.fuzz.rig import Checked
     from emu.host.build import Boot
     from emu.lookup.contract import Contract
-    from emu.verdict import Finding, Verdict
 
 __all__ = ["Booted", "Explored", "Lookup", "assert_boot", "assert_lookup"]
 
@@ -138,8 +138,8 @@ class Booted:
     """A boot that has ended: what became of every CPU, the log, and what is in memory."""
 
     def __init__(self, boot: Boot) -> None:
-        from emu.oracles import judge
         from emu.report.outcome import cpu_outcomes, dmesg
+        from emu.rules import judge
 
         self.boot = boot
         boot.machine.run()
@@ -155,12 +155,12 @@ class Booted:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the oracles say: each has ``oracle``, ``message`` and ``cpus``."""
+        """What the rules say: each has ``rule``, ``message`` and ``cpus``."""
         return self.verdict.findings
 
     @property
     def passed(self) -> bool:
-        """Whether it ran to its end and no oracle found anything."""
+        """Whether it ran to its end and no rule found anything."""
         return not self.findings and not self.stopped
 
     def address(self, symbol: str) -> int:
@@ -186,7 +186,7 @@ class Booted:
         return self.boot.machine.memory.read_bytes(self.address(symbol), count)
 
     def assert_pass(self) -> None:
-        """Check that it ran to its end and that no oracle found anything.
+        """Check that it ran to its end and that no rule found anything.
 
         :raises AssertionError: the findings, where their CPUs are, and the case that boots so again
         """
@@ -200,7 +200,7 @@ class Booted:
 
         count = len(self.findings)
         lines = [f"boot {self.boot.case.subject}: {count} finding{'' if count == 1 else 's'}"]
-        lines += [f"finding ({found.oracle}): {found.message}" for found in self.findings]
+        lines += [f"finding ({found.rule}): {found.message}" for found in self.findings]
         if self.stopped:
             lines.append(f"cut off: {self.stopped}")
         named = dict.fromkeys(cpu for found in self.findings for cpu in found.cpus)
@@ -240,7 +240,7 @@ def assert_lookup(
 
 
 def assert_boot(case: str, *, near: Path | None = None) -> Booted:
-    """Boot ``case``, check that every oracle is content, and return what came of it.
+    """Boot ``case``, check that every rule is content, and return what came of it.
 
     :param case: as ``emu boot --case`` has it: ``v3 topology=smt:8 scheduler=random:3``
     :param near: as of :func:`assert_lookup`

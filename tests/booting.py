@@ -7,11 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from emu.case import Case
+from emu.finding import Verdict
 from emu.host.build import Boot, build
 from emu.operation import OPERATIONS
-from emu.oracles import judge
 from emu.report.outcome import dmesg
-from emu.verdict import Verdict
+from emu.rules import judge
 
 
 @dataclass(frozen=True)

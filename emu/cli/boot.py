@@ -12,10 +12,10 @@ import click
 from emu.cli.options import Reports, case_options, make_case, report_options
 from emu.cli.recording import timeline_options, write_timelines
 from emu.errors import InvalidCase
+from emu.finding import Verdict
 from emu.host.build import Boot, build
-from emu.oracles import judge
 from emu.report.outcome import as_json
-from emu.verdict import Verdict
+from emu.rules import judge
 
 if TYPE_CHECKING:
     from emu.report.property import Suite

@@ -134,17 +134,16 @@ def _explore(
 def _told(findings: list[Found]) -> list[Found]:
     # Those that get a story: of several that one schedule shows, the one that is nearest to the cause.
     first: dict[tuple[Pick, ...], Found] = {}
-    for found in sorted(findings, key=lambda found: found.finding.oracle in _CONSEQUENCES):
+    for found in sorted(findings, key=lambda found: found.finding.rule in _CONSEQUENCES):
         first.setdefault(found.picks, found)
     return list(first.values())[:_STORIES_MAX]
 
 
 def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Found]:
     # Each finding with the case that shows it: the short one where there is a story.
-    short = {(found.finding.oracle, found.finding.message): found for found in told}
+    short = {(found.finding.rule, found.finding.message): found for found in told}
     return [
-        short.get((found.finding.oracle, found.finding.message))
-        or with_case(found, case_of(boot, found.picks))
+        short.get((found.finding.rule, found.finding.message)) or with_case(found, case_of(boot, found.picks))
         for found in findings
     ]
 
@@ -159,7 +158,7 @@ def _print(
     shown = {id(found) for found, _ in told}
     for found in result.findings:
         if id(found) not in shown:
-            click.echo(f"also ({found.finding.oracle}): {found.finding.message}")
+            click.echo(f"also ({found.finding.rule}): {found.finding.message}")
     for line in summary(result, text):
         click.echo(line)
     name, _, rest = case.scheduler.partition(":")

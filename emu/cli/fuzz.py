@@ -241,7 +241,7 @@ def _as_json(under_test: UnderTest, finding: Finding) -> dict[str, Any]:
         found = finding_json(checked, finding.case)
     else:
         found = {
-            "oracle": "lookup",
+            "rule": "lookup",
             "property": finding.prop,
             "message": finding.message,
             "case": finding.case,

@@ -49,7 +49,7 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
         write_html(html, stories[0])
     if as_object:
         told = [
-            {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
             for f in (each.finding for each in found)
         ]
         verdict = "fail" if told else "pass"

@@ -144,7 +144,7 @@ def _verdict(session: Session, commands: Commands) -> int:
         return 0
     boot, verdict = session.boot, commands.view.findings()
     for found in verdict.findings:
-        click.echo(f"finding ({found.oracle}): {found.message}")
+        click.echo(f"finding ({found.rule}): {found.message}")
     count = len(verdict.findings)
     click.echo(f"{verdict_name(boot, verdict)}: {count} finding{'' if count == 1 else 's'}")
     click.echo(f"case: {boot.case.text()}")

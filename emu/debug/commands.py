@@ -608,10 +608,10 @@ def _data(self: Commands, text: str) -> list[str]:
     return [f"{datum.name:<{width}} {datum.value:#x}  {datum.meaning}".rstrip() for datum in found]
 
 
-@_command("findings", "", "let the oracles judge what there is, as if the run ended here")
+@_command("findings", "", "let the rules judge what there is, as if the run ended here")
 def _findings(self: Commands, text: str) -> list[str]:
     _none(text)
-    return [f"({found.oracle}) {found.message}" for found in self.view.findings().findings] or ["none"]
+    return [f"({found.rule}) {found.message}" for found in self.view.findings().findings] or ["none"]
 
 
 @_command("help h", "[COMMAND]", "this")

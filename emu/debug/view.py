@@ -14,11 +14,11 @@ from emu.arch import psci, sysreg
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
 from emu.debug.sources import find_source
+from emu.finding import Verdict
 from emu.operation import OPERATIONS, Kind, Record
-from emu.oracles import judge
 from emu.report.disassembly import disassemble
+from emu.rules import judge
 from emu.trace import Trace
-from emu.verdict import Verdict
 
 _SYSTEM = (
     "SCTLR_EL1",
@@ -288,7 +288,7 @@ class View:
         return [f"[{ns // 10**9:5}.{ns % 10**9 // 1000:06}] {trace.strings[value]}" for ns, value in rows]
 
     def findings(self) -> Verdict:
-        """Return what the oracles say of what there is, as if the run ended here."""
+        """Return what the rules say of what there is, as if the run ended here."""
         machine = self.session.machine
         trace, outcomes = machine.trace, [actor.outcome for actor in machine.actors]
         machine.trace = Trace(trace.case)

@@ -231,7 +231,7 @@ class Explorer:
     def shrink(self, found: Found) -> Found:
         """Return the finding with the shortest schedule that could be made of its own."""
         world = self.world()
-        key = (found.finding.oracle, found.finding.message)
+        key = (found.finding.rule, found.finding.message)
 
         def attempt(picks: Sequence[Pick]) -> tuple[tuple[int, int], tuple[Pick, ...]] | None:
             done, findings = self.replay(world, picks, until=key, to_the_end=True)
@@ -265,7 +265,7 @@ class Explorer:
         strict: bool = False,
         to_the_end: bool = False,
     ) -> tuple[Followed, dict[tuple[str, str], Found]]:
-        """Take ``picks`` and return what that shows, by oracle and message; the caller rewinds.
+        """Take ``picks`` and return what that shows, by rule and message; the caller rewinds.
 
         :param until: stop where this shows, or at the end
         :raises ReplayDiverged: ``strict``, and a pick cannot be taken

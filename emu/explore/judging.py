@@ -1,4 +1,4 @@
-"""What an exploration finds: oracles on the traces of its ends, and what only its states show."""
+"""What an exploration finds: rules on the traces of its ends, and what only its states show."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from emu.explore.reduction import Moves
 from emu.explore.search import Count, Judge
 from emu.explore.shared import Shared, Taken
 from emu.explore.world import World
+from emu.finding import Finding
 from emu.operation import Kind
-from emu.oracles import SEES, judge
+from emu.rules import SEES, judge
 from emu.schedulers import Pick
 from emu.trace import Trace
-from emu.verdict import Finding
 
 # kind, CPU, size, PC, PA, value of a record that the machine does not make
 Mark = tuple[Kind, int, int, int | str, int, int]
@@ -37,7 +37,7 @@ _OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 
 @dataclass(slots=True)
 class Judging(Judge):
-    """Keeps each finding once, by oracle and message.
+    """Keeps each finding once, by rule and message.
 
     :ivar case: the text of the case, without a schedule
     :ivar everything: go on after the first
@@ -71,7 +71,7 @@ class Judging(Judge):
         return False
 
     def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
-        """Let every oracle look at the run that ends here."""
+        """Let every rule look at the run that ends here."""
         return self._look(world, shared, path, end_marks(world, shared))
 
     def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
@@ -88,8 +88,8 @@ class Judging(Judge):
         verdict = judge(self.case, make_trace(world, shared, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
-            key = (finding.oracle, finding.message)
-            if key not in self.found and only in ("", finding.oracle):
+            key = (finding.rule, finding.message)
+            if key not in self.found and only in ("", finding.rule):
                 picks = tuple(taken.pick for taken in path)
                 self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
                 new = True

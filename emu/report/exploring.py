@@ -9,9 +9,9 @@ from typing import Any
 from emu.explore.explorer import Result
 from emu.explore.judging import Found
 from emu.explore.search import Count
-from emu.oracles import ORACLES, SEES
 from emu.report.property import Group, Property, Suite
 from emu.report.property import Result as Outcome
+from emu.rules import RULES, SEES
 
 
 def counts_text(count: Count) -> str:
@@ -45,7 +45,7 @@ def as_json(result: Result, case: str) -> dict[str, Any]:
         "incomplete": result.incomplete,
         "schedules": result.count.schedules,
         "findings": [
-            {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
             for f in (found.finding for found in result.findings)
         ],
         "counters": asdict(result.count),
@@ -53,16 +53,16 @@ def as_json(result: Result, case: str) -> dict[str, Any]:
 
 
 def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list[str]]]) -> Suite:
-    """Return a property for each oracle; what was not covered is a note."""
+    """Return a property for each rule; what was not covered is a note."""
     members = []
-    for oracle in ORACLES:
-        own = [(found, lines) for found, lines in stories if found.finding.oracle == oracle]
+    for rule in RULES:
+        own = [(found, lines) for found, lines in stories if found.finding.rule == rule]
         if own:
             details = tuple(line for _, lines in own for line in lines)
-            members.append(Property(oracle, Outcome.FAIL, own[0][0].finding.message, details))
-        elif SEES[oracle] == "caches" and "memory=caches" not in case.split():
-            members.append(Property(oracle, Outcome.SKIP, "needs --memory caches"))
+            members.append(Property(rule, Outcome.FAIL, own[0][0].finding.message, details))
+        elif SEES[rule] == "caches" and "memory=caches" not in case.split():
+            members.append(Property(rule, Outcome.SKIP, "needs --memory caches"))
         else:
-            members.append(Property(oracle))
+            members.append(Property(rule))
     notes = summary(result, case)[:3]
     return Suite(Group(f"explore {case.split()[0]}", members), case, tuple(notes))

@@ -72,7 +72,7 @@ def finding_json(checked: Checked, case: str) -> dict[str, Any]:
     assert checked.wrong is not None
     answer = checked.answer
     return {
-        "oracle": "lookup",
+        "rule": "lookup",
         "property": checked.wrong.prop,
         "message": checked.wrong.text,
         "reason": checked.wrong.text,

@@ -7,11 +7,11 @@ from typing import Any
 
 from emu.actor import State
 from emu.arch.mpidr import INVALID_HWID, hwid
+from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.kexec import parse_kexec
 from emu.operation import Kind, Register
 from emu.report.disassembly import disassemble
-from emu.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             for cpu in cpus
         ],
         "findings": [
-            {"oracle": f.oracle, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
             for f in verdict.findings
         ],
         "counters": {

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from emu.finding import Finding, Verdict
 from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import Search
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
-from emu.oracles import ORACLES, SEES
 from emu.report.lookup import describe
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
-from emu.verdict import Finding, Verdict
+from emu.rules import RULES, SEES
 
 _SHORT_MAX = 200  # characters of a finding where it is not told in full
 # The order in which one answer is judged.
@@ -120,7 +120,7 @@ def question_suite(under_test: UnderTest, checked: Checked, case: str) -> Suite:
 
 
 def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
-    """Return what every oracle says of every CPU, and last of what concerns no CPU by itself."""
+    """Return what every rule says of every CPU, and last of what concerns no CPU by itself."""
     stopped = boot.machine.stopped
     cut_off = f"cut off: {stopped}" if stopped else ""
     cpus = cpu_outcomes(boot)
@@ -140,13 +140,13 @@ def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
 
 
 def unseen_by(boot: Boot) -> dict[str, str]:
-    """Return why an oracle has nothing to look at in this run, for those that have not."""
+    """Return why a rule has nothing to look at in this run, for those that have not."""
     missing = {"states": "emu explore looks at that"}
     if boot.case.memory != "caches":
         missing["caches"] = "needs --memory caches"
     if not boot.machine.recording:
         missing["operations"] = "needs the operations: --trace, or emu explore"
-    return {oracle: missing[sees] for oracle, sees in SEES.items() if sees in missing}
+    return {rule: missing[sees] for rule, sees in SEES.items() if sees in missing}
 
 
 def untestable_suite(command: str, case: str, why: str) -> Suite:
@@ -194,17 +194,17 @@ def _judged(
     unseen: Mapping[str, str],
 ) -> Group:
     members = []
-    for oracle in ORACLES:
-        own = [finding for finding in findings if finding.oracle == oracle]
+    for rule in RULES:
+        own = [finding for finding in findings if finding.rule == rule]
         if own:
             # What names many CPUs is told in full at the first of them.
             texts = [f.message if f.cpus[:1] == (cpu,) else _short(f.message) for f in own]
-            lines = tuple(f"finding ({oracle}): {text}" for text in texts)
+            lines = tuple(f"finding ({rule}): {text}" for text in texts)
             more = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
-            members.append(Property(oracle, Result.FAIL, _short(own[0].message) + more, lines + where))
+            members.append(Property(rule, Result.FAIL, _short(own[0].message) + more, lines + where))
         else:
-            why = why_not or unseen.get(oracle, "")
-            members.append(Property(oracle, Result.SKIP, why) if why else Property(oracle))
+            why = why_not or unseen.get(rule, "")
+            members.append(Property(rule, Result.SKIP, why) if why else Property(rule))
     return Group("machine" if cpu is None else f"CPU{cpu}", members)
 
 

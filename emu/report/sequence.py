@@ -37,7 +37,7 @@ def write_html(path: Path, story: Story) -> None:
 
 def page(story: Story) -> str:
     """Return the page: nothing in it is fetched from anywhere."""
-    title = f"{story.oracle}: {', '.join(f'CPU{cpu}' for cpu in story.cpus)}"
+    title = f"{story.rule}: {', '.join(f'CPU{cpu}' for cpu in story.cpus)}"
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',

@@ -21,8 +21,8 @@ from emu.host.build import Boot, build
 from emu.host.tracing import symbol_table
 from emu.models.caches import Choice, Line
 from emu.operation import Kind, Record
-from emu.oracles import judge
 from emu.report.history import Names, tell
+from emu.rules import judge
 from emu.trace import Trace
 
 LINES_MAX = 40
@@ -56,7 +56,7 @@ class Step:
 class Story:
     """What is violated, the actors, the steps, and the mend where one can be derived."""
 
-    oracle: str
+    rule: str
     message: str
     cpus: tuple[int, ...]
     steps: list[Step]
@@ -67,7 +67,7 @@ class Story:
 
     def lines(self) -> list[str]:
         """Return it as text: at most LINES_MAX lines, of WIDTH columns but for the case."""
-        head = _wrap(f"finding ({self.oracle}): {self.message}", "  ") + [f"  {line}" for line in self.report]
+        head = _wrap(f"finding ({self.rule}): {self.message}", "  ") + [f"  {line}" for line in self.report]
         tail = _wrap(f"mend: {self.mend}", "      ") if self.mend else []
         if not self.confirmed:
             tail.append("note: the machine did not show this when it took the schedule: a bug of emu")
@@ -115,7 +115,7 @@ def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
     :raises ReplayDiverged: its schedule is not one of this case
     """
     world = explorer.world()
-    key = (found.finding.oracle, found.finding.message)
+    key = (found.finding.rule, found.finding.message)
     done, findings = explorer.replay(world, found.picks, strict=True, until=key)
     marks = list(findings[key].marks) if key in findings else []
     trace = make_trace(world, done.states[-1], done.path, found.finding.case, marks)
@@ -124,7 +124,7 @@ def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
     live = build(Case.parse(found.finding.case), record=True).machine
     live.run()
     live.finish()
-    shown = {(each.oracle, each.message) for each in judge("", live.trace).findings}
+    shown = {(each.rule, each.message) for each in judge("", live.trace).findings}
     # What only the states of the world show leaves nothing on the machine but its schedule.
     story.confirmed = key in shown or bool(marks)
     return story
@@ -176,13 +176,13 @@ class _Teller:
         cpus = self._cpus(found.cpus, words)
         steps = list(self._steps(words, cpus))
         return Story(
-            found.oracle,
+            found.rule,
             self._named(found.message),
             cpus,
             steps,
-            mend(found.oracle, found.message),
+            mend(found.rule, found.message),
             found.case,
-            report=self._race() if found.oracle == "race" else [],
+            report=self._race() if found.rule == "race" else [],
         )
 
     def _named(self, message: str) -> str:
@@ -393,10 +393,10 @@ def _wrap(text: str, indent: str) -> list[str]:
     return [*found, line]
 
 
-def mend(oracle: str, message: str) -> str:
+def mend(rule: str, message: str) -> str:
     """Return what would keep a finding from happening, where its kind says it; else nothing."""
     for kind, pattern, text in _MENDS:
-        if kind == oracle and (match := re.search(pattern, message)):
+        if kind == rule and (match := re.search(pattern, message)):
             return match.expand(text)
     return ""
 

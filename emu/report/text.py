@@ -13,13 +13,13 @@ from rich.text import Text
 from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.psci import Function, Return
 from emu.case import Case
+from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.firmware import settle
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
 from emu.report.outcome import cpu_outcomes, dmesg, reentry, verdict_name
 from emu.topology import Cpu, Topology
-from emu.verdict import Verdict
 
 _WIDTH = 80
 
@@ -60,7 +60,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         who = f"CPU{numbers[0]}" if len(numbers) == 1 else f"CPU{numbers[0]}..CPU{numbers[-1]}"
         console.print(f"{who}: {place[0]}, at {place[1]}")
     for finding in verdict.findings:
-        console.print(Text(f"finding ({finding.oracle}): {finding.message}", style="red"))
+        console.print(Text(f"finding ({finding.rule}): {finding.message}", style="red"))
     if boot.machine.stopped:
         console.print(f"stopped: {boot.machine.stopped}")
     name = verdict_name(boot, verdict)

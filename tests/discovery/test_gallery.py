@@ -47,9 +47,9 @@ def of_boot(text: str, **bounds: int) -> Result:
     return searched(explorer, **bounds)
 
 
-def oracles(result: Result) -> set[str]:
-    """The oracles that found something."""
-    return {found.finding.oracle for found in result.findings}
+def rules(result: Result) -> set[str]:
+    """The rules that found something."""
+    return {found.finding.rule for found in result.findings}
 
 
 # case, what finds it, what it says, within how many schedules, the twin, bounds of both
@@ -174,15 +174,15 @@ BOOTS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "oracle", "says", "schedules", "twin", "bounds"), BOOTS, ids=[row[0] for row in BOOTS]
+    ("text", "rule", "says", "schedules", "twin", "bounds"), BOOTS, ids=[row[0] for row in BOOTS]
 )
 def test_bug_of_a_boot_is_found_and_its_twin_is_clean(
-    text: str, oracle: str, says: str, schedules: int, twin: str, bounds: dict[str, int]
+    text: str, rule: str, says: str, schedules: int, twin: str, bounds: dict[str, int]
 ) -> None:
     explorer, boot = explore_case(Case.parse(text))
     result = explorer.search(Bounds(**bounds), everything=True)
     shown = [
-        found for found in result.findings if found.finding.oracle == oracle and says in found.finding.message
+        found for found in result.findings if found.finding.rule == rule and says in found.finding.message
     ]
     assert shown, [found.finding for found in result.findings]
     assert min(found.after for found in shown) < schedules
@@ -204,7 +204,7 @@ def test_pen_that_waits_before_its_first_look_sleeps_through_its_release(tmp_pat
         tmp_path, "v3", "boot/secondary_holding_pen", PEN, f"pen:\n        wfe\n{PEN.splitlines()[1]}\n"
     )
     result = of_boot(f"{broken} topology=flat:2 {SPIN}")
-    assert oracles(result) == {"stuck"}
+    assert rules(result) == {"stuck"}
     assert "although it would go on" in result.findings[0].finding.message
     assert result.count.schedules <= 50
     for event_register in (0, 1):
@@ -223,7 +223,7 @@ def test_early_status_in_the_line_of_a_word_that_others_dirty_is_lost(tmp_path: 
     )
     rest = "topology=flat:3 fault=2:no-52bit-va memory=caches"
     result = of_boot(f"{broken} {rest}")
-    assert "lost-write" in oracles(result), result.findings
+    assert "lost-write" in rules(result), result.findings
     assert result.count.schedules <= 200
     twin = of_boot(f"v3 {rest}")
     assert (twin.complete, twin.findings) == (True, [])
@@ -242,7 +242,7 @@ def test_flag_in_a_line_that_another_cpu_invalidates_is_lost() -> None:
         ]
 
     result = searched(explorer_of(programs(X + 8), cached=True))
-    assert oracles(result) == {"lost-write"}
+    assert rules(result) == {"lost-write"}
     assert "CPU0 stored 0x1" in result.findings[0].finding.message
     assert result.count.schedules <= 20
     # A granule for each: nobody accesses any line in two ways.
@@ -264,7 +264,7 @@ def test_boot_parameters_that_are_flushed_only_partly_are_read_stale() -> None:
         return [task(Store(X, 1), Store(X + 64, 2), *clean, Barrier(DSB_SY), Store(Y, 1)), reader]
 
     result = searched(explorer_of(programs(X), cached=True))
-    assert oracles(result) == {"stale"}
+    assert rules(result) == {"stale"}
     assert f"from PA {X + 64:#x}" in result.findings[0].finding.message
     assert result.count.schedules <= 20
     twin = searched(explorer_of(programs(X, X + 64), cached=True))
@@ -279,7 +279,7 @@ def test_data_written_with_caches_off_is_hit_stale_once_they_are_on() -> None:
         return [task(Store(X, 7, cacheable=False), *dropped, Load(X)), task(Load(Y))]
 
     result = searched(explorer_of(programs(), cached=True))
-    assert oracles(result) == {"stale"}
+    assert rules(result) == {"stale"}
     assert "read 0x0" in result.findings[0].finding.message
     assert result.count.schedules <= 20
     twin = searched(explorer_of(programs(X), cached=True))
@@ -309,7 +309,7 @@ def test_task_that_the_boot_cpu_clears_at_its_time_out_races_with_its_reader() -
         yield Park("done")
 
     result = searched(explorer_of([boot(False), secondary]), early=1)
-    assert oracles(result) == {"race"}
+    assert rules(result) == {"race"}
     message = result.findings[0].finding.message
     assert message.startswith(f"data race at PA {X:#x}: write of 0x0, 8 bytes, by CPU0 at ")
     assert "read of 0x1234, 8 bytes, by CPU1 at " in message
@@ -323,7 +323,7 @@ def test_race_of_a_real_boot_is_the_boot_cpus_store_against_the_assembly() -> No
     explorer, _ = explore_case(Case.parse(f"mainline topology=flat:3 {PARALLEL}"))
     everything = explorer.search(Bounds(), everything=True)
     assert everything.complete
-    races = [f.finding.message for f in everything.findings if f.finding.oracle == "race"]
+    races = [f.finding.message for f in everything.findings if f.finding.rule == "race"]
     assert any("8 bytes, by CPU0 at emu/host/kick.py" in message for message in races), races
     assert not result.complete
 
@@ -334,7 +334,7 @@ COUNT_EXCLUSIVE = "l: ldxr x1, [x0]\n add x1, x1, #1\n stxr w2, x1, [x0]\n cbnz 
 
 def test_counter_that_is_loaded_and_stored_loses_updates() -> None:
     result = searched(explorer_of([COUNT, COUNT]))
-    assert oracles(result) == {"lost-update"}
+    assert rules(result) == {"lost-update"}
     assert result.count.schedules <= 10
     twin = searched(explorer_of([COUNT_EXCLUSIVE, COUNT_EXCLUSIVE]))
     assert (twin.complete, twin.findings) == (True, [])
@@ -357,7 +357,7 @@ in:
 def test_two_that_always_give_way_go_round_for_ever() -> None:
     polite = [POLITE.format(mine=0, theirs=8), POLITE.format(mine=8, theirs=0)]
     result = searched(explorer_of(polite))
-    assert oracles(result) == {"stuck"}
+    assert rules(result) == {"stuck"}
     assert "goes round for ever" in result.findings[0].finding.message
     assert result.count.schedules <= 50
     rude = POLITE.format(mine=8, theirs=0).replace("cbz x2, in", "b in")
@@ -378,4 +378,4 @@ def test_wait_that_nobody_ends_is_no_lost_wake_up() -> None:
     result = searched(explorer_of([waiter, task(Store(Y, 1), SendEvent())]))
     assert (result.complete, result.findings) == (True, [])
     lost = searched(explorer_of([waiter, task(Store(X, 1))]))
-    assert oracles(lost) == {"stuck"}
+    assert rules(lost) == {"stuck"}

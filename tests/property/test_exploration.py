@@ -98,7 +98,7 @@ def races(explorer: Explorer, **bounds: Any) -> set[tuple[str, ...]]:
         Search(world, Bounds(**bounds), judging).run()
         if not explorer.rig.grew and not world.locations.changed:
             break
-    found = [each.finding for each in judging.found.values() if each.finding.oracle == "race"]
+    found = [each.finding for each in judging.found.values() if each.finding.rule == "race"]
     return {(each.message.split(":")[0], *map(str, sorted(each.cpus))) for each in found}
 
 

@@ -13,14 +13,14 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors seed",
         "arch",
-        "case instructions memory operation stops pe verdict schedulers",
+        "case instructions memory operation stops pe finding schedulers",
         "trace codemap latency actor",
         "engine",
         "models subject topology",
         "machine",
         "designs",
         "host",
-        "oracles lookup",
+        "rules lookup",
         "fuzz explore",
         "report",
         "debug",
@@ -28,8 +28,8 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "__main__ pytest_plugin",
     )
 )
-# An oracle shares no code with what it judges.
-ONLY = {"oracles": frozenset(["oracles", "trace", "operation", "verdict", "arch", "errors", "case"])}
+# A rule shares no code with what it judges.
+ONLY = {"rules": frozenset(["rules", "trace", "operation", "finding", "arch", "errors", "case"])}
 UNICORN_OWNER = "emu/engine.py"
 # A program of its own that answers its parent on stdout.
 PIPES = frozenset({"emu/subject/keystone_child.py"})

@@ -61,7 +61,7 @@ def test_designs_with_data_for_each_cpu_are_complete_without_a_finding(design: s
 
 def test_early_status_is_erased_in_v2_and_not_in_v3() -> None:
     (finding,) = explored(*ERASED, status=1)["findings"]
-    assert finding["oracle"] == "telemetry"
+    assert finding["rule"] == "telemetry"
     assert "CPU3 stored 0x0 over it" in finding["message"]
     assert explored("v3", *ERASED[1:], status=0)["complete"]
 
@@ -69,22 +69,22 @@ def test_early_status_is_erased_in_v2_and_not_in_v3() -> None:
 def test_table_writer_that_does_not_clean_gives_a_stale_scan() -> None:
     caches = ["v3", "--cpus", "3", "--memory", "caches"]
     found = explored(*caches, "--fault", "2:no-clean", status=1)
-    assert "stale" in {finding["oracle"] for finding in found["findings"]}
+    assert "stale" in {finding["rule"] for finding in found["findings"]}
     clean = explored(*caches, status=0)
     assert (clean["complete"], clean["findings"]) == (True, [])
 
 
 @pytest.mark.parametrize(
-    ("options", "oracle"),
+    ("options", "rule"),
     [
         (["--fault", "1:no-clean", "--memory", "caches"], "stale"),
         (["--fault", "1:no-sev"], "stuck"),
         (["--fault", "1:early-sev"], "stuck"),
     ],
 )
-def test_spin_table_without_clean_or_sev_is_found(options: list[str], oracle: str) -> None:
+def test_spin_table_without_clean_or_sev_is_found(options: list[str], rule: str) -> None:
     found = explored(*PEN, *options, status=1)
-    assert oracle in {finding["oracle"] for finding in found["findings"]}
+    assert rule in {finding["rule"] for finding in found["findings"]}
 
 
 @pytest.mark.parametrize("event_register", ["0", "1"])
@@ -145,7 +145,7 @@ def test_twice_the_same() -> None:
     assert emu("explore", *arguments).stdout == emu("explore", *arguments).stdout
 
 
-def test_ktap_has_a_test_for_each_oracle() -> None:
+def test_ktap_has_a_test_for_each_rule() -> None:
     text = emu("explore", *RACY, "--ktap", status=1).stdout
     assert re.search(r"not ok \d+ arrival", text)
     assert re.search(r"^ +ok \d+ race$", text, re.M)

@@ -18,8 +18,8 @@ from emu.host.build import build
 from emu.host.kexec import STUCK, parse_kexec
 from emu.machine import Machine
 from emu.operation import OPERATIONS, Expect, Kind, Register
-from emu.oracles import pen
 from emu.report.outcome import as_json, cpu_outcomes, reentry
+from emu.rules import pen
 from emu.subject.fragment import asm_dir
 from emu.trace import HOST_PC, Trace
 
@@ -86,7 +86,7 @@ def test_rfc_never_finds_hwid_0_once_it_is_a_secondary() -> None:
     """Entry 0 of its table is never filled, so hwid 0 matches it: no fault of the first boot."""
     assert run("rfc topology=flat:4 kexec=rfc@0").messages == []
     done = run("rfc topology=flat:4 kexec=rfc@2")
-    assert [finding.oracle for finding in done.verdict.findings] == ["arrival", "lookup"]
+    assert [finding.rule for finding in done.verdict.findings] == ["arrival", "lookup"]
     assert done.messages[0].startswith(
         "after kexec: CPU1 never came to secondary_start_kernel: asleep in WFE"
     )
@@ -222,7 +222,7 @@ def test_occupants_and_writer_of_a_pen_are_named(design: str, cpu: int) -> None:
     done = run(f"{design} {SPIN_TABLE} kexec={design}@{cpu}")
     guest = done.boot.earlier[0]
     low, high = guest.subject.pa("secondary_holding_pen"), guest.subject.pa("secondary_entry")
-    found = [finding for finding in done.verdict.findings if finding.oracle == "pen"]
+    found = [finding for finding in done.verdict.findings if finding.rule == "pen"]
     assert [finding.cpus for finding in found] == [(2, cpu), (3, cpu)]
     for finding in found:
         occupant = finding.cpus[0]
@@ -256,7 +256,7 @@ def test_occupants_run_on_in_whatever_lies_there_now(tmp_path: Path) -> None:
     for cpu in (2, 3):
         assert done.outcomes[cpu] == "branches to itself"
         assert done.boot.machine.actors[cpu].pe.pc == behind_wfe
-    assert [f.cpus[0] for f in done.verdict.findings if f.oracle == "pen"] == [2, 3]
+    assert [f.cpus[0] for f in done.verdict.findings if f.rule == "pen"] == [2, 3]
     never = [message for message in done.messages if message.startswith("after kexec: CPU2 never came")]
     assert never == [
         f"after kexec: CPU2 never came to secondary_start_kernel: branches to itself, PC {behind_wfe:#x}"
@@ -283,11 +283,11 @@ def test_an_image_elsewhere_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Machine, "_copy", behind_the_pen)
     done = run(f"v3 {SPIN_TABLE} kexec=v3")
-    assert [f for f in done.verdict.findings if f.oracle == "pen"] == []
+    assert [f for f in done.verdict.findings if f.rule == "pen"] == []
 
 
 def test_a_copy_that_leaves_no_record_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oracle judges the trace: these tests fail when the overwrite does not get there."""
+    """The rule judges the trace: these tests fail when the overwrite does not get there."""
     event = Machine._event
 
     def forgetful(self: Machine, kind: Kind, *rest: int, **named: int) -> None:
@@ -304,7 +304,7 @@ def test_a_copy_that_leaves_no_record_is_not_noticed(monkeypatch: pytest.MonkeyP
 )
 def test_a_loop_that_a_cpu_is_stuck_in_is_a_pen_too(fault: str, where: str) -> None:
     done = run(f"v3 topology=flat:4 fault=2:{fault} force=1 kexec=v3@1")
-    found = [finding for finding in done.verdict.findings if finding.oracle == "pen"]
+    found = [finding for finding in done.verdict.findings if finding.rule == "pen"]
     assert [finding.cpus for finding in found] == [(2, 1)]
     assert found[0].message.startswith(f"CPU2 (hwid 0x2) still spins in {where} at PA 0x402")
 
@@ -373,7 +373,7 @@ def test_a_cpu_that_did_not_come_up_boots_nothing() -> None:
 def test_findings_of_the_first_boot_are_kept_when_it_is_the_last() -> None:
     done = run("rfc topology=flat:4 fault=1:die-early force=1 kexec=v3@1")
     assert done.boot.machine.stopped
-    assert [finding.oracle for finding in done.verdict.findings] == ["telemetry"]
+    assert [finding.rule for finding in done.verdict.findings] == ["telemetry"]
 
 
 @pytest.mark.parametrize(
@@ -486,11 +486,11 @@ def test_between_a_kernel_and_a_fragment(real_kernel: Callable[[str], Path]) -> 
 def test_the_pen_of_a_kernel(real_kernel: Callable[[str], Path]) -> None:
     kernel = real_kernel("EMU_KERNEL_612")
     done = run(f"{kernel} {SPIN_TABLE} kexec={kernel}")
-    assert [(f.oracle, f.cpus) for f in done.verdict.findings] == [("pen", (2, 0)), ("pen", (3, 0))]
+    assert [(f.rule, f.cpus) for f in done.verdict.findings] == [("pen", (2, 0)), ("pen", (3, 0))]
     assert done.outcomes == ["online", "stopped", "online", "online"]
 
 
 def test_the_rfc_kernel_never_finds_hwid_0_either(real_kernel: Callable[[str], Path]) -> None:
     kernel = real_kernel("EMU_KERNEL_RFC")
     done = run(f"{kernel} topology=flat:4 kexec={kernel}@2")
-    assert [finding.oracle for finding in done.verdict.findings] == ["arrival", "lookup"]
+    assert [finding.rule for finding in done.verdict.findings] == ["arrival", "lookup"]

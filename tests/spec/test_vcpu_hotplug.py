@@ -21,7 +21,7 @@ from emu.host.cpuhp import Cpuhp
 from emu.host.guest import Guest
 from emu.host.vcpu import hotplug
 from emu.operation import Kind, Mask, Operation, Store
-from emu.oracles.masks import judge
+from emu.rules.masks import judge
 from emu.trace import Trace
 
 CPUS, AT_BOOT = 8, 4
@@ -101,7 +101,7 @@ def sets_of(done: Run) -> tuple[set[int], set[int]]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_hundred_sequences_leave_the_masks_and_the_cpus_as_they_must_be(seed: int) -> None:
-    """The oracle of masks holds the subsets and the numbers after every action; the model says which CPUs."""
+    """The rule of masks holds the subsets and the numbers after every action; the model says which CPUs."""
     for number in range(100):
         actions, model = sequence(100 * seed + number, 5 + number // 4, kicks=True)
         grain = ("free", "operation")[number % 2]

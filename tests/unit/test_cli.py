@@ -56,7 +56,7 @@ def test_finding_gives_exit_status_1_and_a_case_that_reproduces_it() -> None:
     found = json.loads(first.stdout)
     assert first.returncode == 1
     assert found["verdict"] == "fail"
-    assert {"oracle", "message", "case"} <= set(found["findings"][0])
+    assert {"rule", "message", "case"} <= set(found["findings"][0])
     again = emu("boot", "--case", found["findings"][0]["case"], "--json")
     assert again.stdout == first.stdout
 

@@ -13,9 +13,9 @@ import pytest
 
 from emu.errors import InvalidCase
 from emu.lookup.single import PROPERTIES
-from emu.oracles import ORACLES
 from emu.report.junit import junit, write_junit
 from emu.report.property import Group, Property, Result, Suite
+from emu.rules import RULES
 
 # Of each element: attributes it must have, those it may have, and its children in the order they may have.
 _SCHEMA = {
@@ -77,13 +77,13 @@ def test_a_lookup_is_a_suite_with_a_case_for_each_property(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["lookup.xml"]
 
 
-def test_a_boot_is_a_suite_with_a_case_for_each_cpu_and_oracle(tmp_path: Path) -> None:
+def test_a_boot_is_a_suite_with_a_case_for_each_cpu_and_rule(tmp_path: Path) -> None:
     path = tmp_path / "boot.xml"
     assert emu("boot", "--cpus", "2", "--junit", str(path)) == 0
     suite = check(path.read_text())[0]
     cases = [(case.attrib["classname"], case.attrib["name"]) for case in suite.iter("testcase")]
     names = ("boot v3 CPU0", "boot v3 CPU1", "boot v3 machine")
-    assert cases == [(name, oracle) for name in names for oracle in ORACLES]
+    assert cases == [(name, rule) for name in names for rule in RULES]
     assert "Brought up 1 node, 2 CPUs" in suite.findtext("system-out", "")
 
 

@@ -17,10 +17,10 @@ import pytest
 from emu.case import Case
 from emu.host.build import build
 from emu.lookup.single import PROPERTIES
-from emu.oracles import ORACLES, SEES
-from emu.oracles import judge as judge_boot
 from emu.report.ktap import ktap
 from emu.report.property import Group, Property, Result, Suite, boot_suite
+from emu.rules import RULES, SEES
+from emu.rules import judge as judge_boot
 
 _RESULT = re.compile(
     r"(ok|not ok) ([1-9]\d*)(?: ([^#]*?))?(?: # ?(?:(SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b ?)?(.*))?"
@@ -240,12 +240,12 @@ def test_a_subject_that_cannot_be_tested_is_a_skip_and_status_125(tmp_path: Path
     assert 'skipped="1"' in (tmp_path / "out.xml").read_text()
 
 
-def test_a_boot_has_each_oracle_below_each_cpu() -> None:
+def test_a_boot_has_each_rule_below_each_cpu() -> None:
     done = emu("boot", "--cpus", "3", "--ktap")
     subject = parse(done.stdout)["boot v3"]
     assert done.returncode == 0
     assert list(subject.results()) == ["CPU0", "CPU1", "CPU2", "machine"]
-    wanted = {oracle: "ok" if SEES[oracle] == "events" else "SKIP" for oracle in ORACLES}
+    wanted = {rule: "ok" if SEES[rule] == "events" else "SKIP" for rule in RULES}
     assert all(test.results() == wanted for test in subject.subtests)
 
 

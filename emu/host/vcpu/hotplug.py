@@ -221,7 +221,7 @@ class Hotplug:
     # -- the trace --------------------------------------------------------------------------------
 
     def _want(self, cpu: int, wanted: Wanted) -> None:
-        # From here on the oracles expect this of the CPU.
+        # From here on the rules expect this of the CPU.
         self._machine.trace.add(Kind.WANTED, cpu, 0, 0, 0, wanted)
 
     def _note_masks(self) -> None:

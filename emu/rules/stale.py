@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "stale"
 SEES = "caches"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "readonly"
 _FAULT = re.compile(r"Unable to handle kernel write to read-only memory at virtual address ([0-9a-f]+)$")

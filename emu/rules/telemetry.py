@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from emu.finding import Finding
 from emu.operation import Expect, Kind, Wanted
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "telemetry"
 

@@ -1,11 +1,11 @@
-"""Oracles of order, caches and events, on traces made by hand."""
+"""Rules of order, caches and events, on traces made by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from emu.operation import Expect, Kind, Register
-from emu.oracles import contract, late, lost_update, lost_write, race, readonly, stale, stuck
+from emu.rules import contract, late, lost_update, lost_write, race, readonly, stale, stuck
 from emu.trace import Trace
 
 PA = 0x4020_0000
@@ -20,8 +20,8 @@ def trace(*rows: tuple[Kind, int, int, int | str, int, int | str]) -> Trace:
     return made
 
 
-def messages(oracle, *rows) -> list[str]:
-    return [finding.message for finding in oracle.judge("case", trace(*rows))]
+def messages(rule, *rows) -> list[str]:
+    return [finding.message for finding in rule.judge("case", trace(*rows))]
 
 
 def test_update_with_a_store_in_between_is_lost() -> None:

@@ -5,9 +5,9 @@ Source: the headers of asm/lookup/ (out) and asm/slot/slot_per_cpu.S (in); nothi
 
 from __future__ import annotations
 
+from emu.finding import Finding
 from emu.operation import Expect, Kind, Register
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "contract"
 

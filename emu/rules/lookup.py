@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from emu.arch.mpidr import INVALID_HWID
+from emu.finding import Finding
 from emu.operation import Expect, Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "lookup"
 

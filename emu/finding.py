@@ -1,4 +1,4 @@
-"""What oracles say: findings, and the verdict they add up to."""
+"""What rules say: findings, and the verdict they add up to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that a run broke: the oracle that says so, one line, the CPUs, and the case to run again."""
+    """What broke a rule: the name of the rule, one line, the CPUs, and the case to run again."""
 
-    oracle: str
+    rule: str
     message: str
     cpus: tuple[int, ...]
     case: str

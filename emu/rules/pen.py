@@ -9,9 +9,9 @@ another image there changes the code under its feet. Judged from where every CPU
 from __future__ import annotations
 
 from emu.case import Case
+from emu.finding import Finding
 from emu.operation import Expect, Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "pen"
 

@@ -5,9 +5,9 @@ An exploration that has come to where nobody can move looks what each sleeper wo
 
 from __future__ import annotations
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "stuck"
 SEES = "states"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from emu.finding import Finding
 from emu.operation import Expect, Kind, Register, Wanted
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "arrival"
 
@@ -95,7 +95,7 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
         seen = cpus[cpu]
         never_kicked = panic and seen.outcome == "off"
         if cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
-            seen.awaited = False  # of a faulty CPU the telemetry oracle tells what became
+            seen.awaited = False  # of a faulty CPU the telemetry rule tells what became
         findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
     if modes is not None:
         wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "lost-update"
 SEES = "operations"

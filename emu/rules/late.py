@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "late"
 _GAVE_UP = re.compile(r"CPU(\d+):? (?:failed to report alive state|failed to come online)$")

@@ -7,9 +7,9 @@ for the other. Source: Linux v6.12 tools/memory-model/Documentation/access-marki
 
 from __future__ import annotations
 
+from emu.finding import Finding
 from emu.operation import Kind
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "race"
 SEES = "states"

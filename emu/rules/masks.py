@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.arch.mpidr import INVALID_HWID
+from emu.finding import Finding
 from emu.operation import Expect, Kind, Mask
 from emu.trace import Trace
-from emu.verdict import Finding
 
 NAME = "masks"
 
