@@ -11,7 +11,7 @@ from typing import Any
 from emu.actor import Grain
 from emu.case import Case
 from emu.explore.explorer import explore_case
-from emu.explore.judging import Judging
+from emu.explore.finding_collector import FindingCollector
 from emu.explore.search import Bounds, Search, count_paths
 from emu.host.build import build, make_setting
 from emu.host.fragment import load_fragment
@@ -75,8 +75,8 @@ def explore(text: str) -> dict[str, Any]:
     result = explorer.search(Bounds(), everything=True)
     seconds = time.perf_counter() - start
     assert result.complete, result.incomplete
-    world = explorer.world()
-    search = Search(world, Bounds(), Judging("", everything=True))
+    system = explorer.system()
+    search = Search(system, Bounds(), FindingCollector("", everything=True))
     start = time.perf_counter()
     search.run()
     last = time.perf_counter() - start
@@ -96,11 +96,11 @@ def reduction(text: str) -> dict[str, Any]:
     explorer, _ = explore_case(Case.parse(text))
     explorer.search(Bounds(), everything=True)
     while True:
-        explorer.rig.grew = False
-        count = count_paths(explorer.world())
-        if not explorer.rig.grew:
+        explorer.stepper.grew = False
+        count = count_paths(explorer.system())
+        if not explorer.stepper.grew:
             break
-    search = Search(explorer.world(), Bounds(remember=False), Judging("", everything=True))
+    search = Search(explorer.system(), Bounds(remember=False), FindingCollector("", everything=True))
     search.run()
     return {
         "naive_digits": len(str(count)),

@@ -9,10 +9,10 @@ from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
 from emu.actor import Grain, HostTask
 from emu.explore.explorer import Explorer
-from emu.explore.rig import Rig
+from emu.explore.global_state import GlobalState, Transition
 from emu.explore.search import Bounds, Count, Search
-from emu.explore.shared import Shared, Taken
-from emu.explore.world import World
+from emu.explore.thread_stepper import ThreadStepper
+from emu.explore.transition_system import TransitionSystem
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Operation, Park
@@ -63,8 +63,8 @@ def explorer_of(
     """Return an explorer of one CPU for each program."""
     machine = machine_of(programs, words=words)
     tasks = {cpu: program for cpu, program in enumerate(programs) if not isinstance(program, str)}
-    rig = Rig(machine, tasks, cached=cached)
-    return Explorer(rig, None, "test", event_register=event_register, granule=granule)
+    stepper = ThreadStepper(machine, tasks, cached=cached)
+    return Explorer(stepper, None, "test", event_register=event_register, granule=granule)
 
 
 def task(*operations: Operation) -> Callable[[], HostTask]:
@@ -86,16 +86,18 @@ class Ends:
         self.pas = pas
         self.seen: list[tuple[object, ...]] = []
 
-    def state(self, world: World, shared: Shared, moves: object, path: list[Taken]) -> bool:
+    def state(
+        self, system: TransitionSystem, state: GlobalState, moves: object, path: list[Transition]
+    ) -> bool:
         """Go on."""
         return False
 
-    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Keep it."""
-        words = tuple(world.cell(pa >> 3) for pa in self.pas)
+        words = tuple(system.cell(pa >> 3) for pa in self.pas)
         points = tuple(
-            (place.state.value, tuple(place.point.history()) if place.point else place.at, place.said)
-            for place in shared.places
+            (local.state.value, tuple(local.history.values()) if local.history else local.at, local.said)
+            for local in state.locals
         )
         self.seen.append((words, points))
         return False
@@ -108,11 +110,11 @@ class Ends:
 def explore(explorer: Explorer, *pas: int, **bounds: Any) -> tuple[Count, Ends]:
     """Search until nothing is learned; give the counts of the last round, and all its ends."""
     while True:
-        explorer.rig.grew = False
+        explorer.stepper.grew = False
         asked = Bounds(**bounds)
-        world, ends = explorer.world(asked.early), Ends(*pas)
-        search = Search(world, asked, ends)
+        system, ends = explorer.system(asked.early), Ends(*pas)
+        search = Search(system, asked, ends)
         search.run()
         assert not search.stopped, search.stopped
-        if not explorer.rig.grew and not world.locations.changed:
+        if not explorer.stepper.grew and not system.footprints.changed:
             return search.count, ends

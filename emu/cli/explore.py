@@ -18,7 +18,7 @@ from emu.case import Case
 from emu.cli.options import Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
 from emu.explore.explorer import Explorer, Result, case_of, explore_case
-from emu.explore.judging import Found, with_case
+from emu.explore.finding_collector import Found, with_case
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot

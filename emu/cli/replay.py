@@ -10,8 +10,8 @@ import click
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.explorer import explore_case
+from emu.explore.finding_collector import Found, with_case
 from emu.explore.follow import rewind
-from emu.explore.judging import Found, with_case
 from emu.report.sequence import write_html
 from emu.report.story import story_of
 from emu.schedulers.replay import parse_picks
@@ -39,10 +39,10 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
     explorer, boot = explore_case(parsed)
     boot.case = parsed
     explorer.learn(picks)
-    world = explorer.world()
-    done, findings = explorer.replay(world, picks, strict=True)
-    outcomes = [place.outcome for place in done.states[-1].places]
-    rewind(world, done)
+    system = explorer.system()
+    done, findings = explorer.replay(system, picks, strict=True)
+    outcomes = [local.outcome for local in done.states[-1].locals]
+    rewind(system, done)
     found = [with_case(each, parsed.text()) for each in findings.values()]
     stories = [story_of(explorer, boot, Found(each.finding, picks)) for each in found]
     if html is not None and stories:

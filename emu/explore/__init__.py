@@ -1,7 +1,9 @@
 """Exploration: every order of operations of a case, and everything that its memory model may do.
 
-An actor does what it does because of what it has observed, and of nothing else. So its steps are run once, on
-the machine (:mod:`emu.explore.rig`), and kept as a graph of places (:mod:`emu.explore.place`); from then on a
-step is a look-up. The world (:mod:`emu.explore.world`) is where all actors stand and what they share; the
-search (:mod:`emu.explore.search`) goes through its states. What it finds is replayed on the machine.
+What an actor does next depends on what it has observed, and on nothing else. So each of its steps runs once,
+on the machine (:mod:`emu.explore.thread_stepper`), and is kept as an edge of a graph of local states
+(:mod:`emu.explore.local_state`); from then on the step is a look-up. The transition system
+(:mod:`emu.explore.transition_system`) takes steps on global states: the local states of all actors, and what
+they share. The search (:mod:`emu.explore.search`) visits the global states. A finding is replayed on the
+machine.
 """

@@ -1,4 +1,4 @@
-"""What an actor of a machine does next, as an :class:`emu.explore.place.Action`, without having done it."""
+"""The next operation of an actor, as an :class:`emu.explore.local_state.Action`, found without doing it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emu.actor import location
 from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.errors import Untestable
-from emu.explore.place import Access, Action, Verb
+from emu.explore.local_state import Access, Action, Verb
 from emu.machine import Machine
 from emu.models import caches
 from emu.operation import (

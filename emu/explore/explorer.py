@@ -13,17 +13,17 @@ from functools import partial
 from emu.actor import HostTask
 from emu.case import Case
 from emu.errors import InvalidCase
+from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.firmware import Firmware
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
-from emu.explore.judging import Found, Judging
+from emu.explore.footprints import Footprints
+from emu.explore.global_state import GlobalState, Transition
 from emu.explore.livelock import find_livelock
-from emu.explore.locations import Locations
-from emu.explore.reduction import Moves
+from emu.explore.reduction import EnabledSet
 from emu.explore.resume import Saved
-from emu.explore.rig import Rig
 from emu.explore.search import Bounds, Count, SavedFrame, Search
-from emu.explore.shared import Shared, Taken
-from emu.explore.world import World
+from emu.explore.thread_stepper import ThreadStepper
+from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build, check_case
 from emu.host.psci import Psci
 from emu.schedulers import Pick, make_scheduler
@@ -60,9 +60,15 @@ class Explorer:
     """Explores what ``rig`` holds. ``case`` is the text that findings are told with, without a schedule."""
 
     def __init__(
-        self, rig: Rig, firmware: Firmware | None, case: str, *, event_register: int = 0, granule: int = 64
+        self,
+        stepper: ThreadStepper,
+        firmware: Firmware | None,
+        case: str,
+        *,
+        event_register: int = 0,
+        granule: int = 64,
     ) -> None:
-        self.rig = rig
+        self.stepper = stepper
         self.case = case
         self._firmware = firmware
         self._event_register = event_register
@@ -70,15 +76,15 @@ class Explorer:
         if firmware is not None:
             self._reset = firmware.state()
 
-    def world(self, early: int = 0) -> World:
+    def system(self, early: int = 0) -> TransitionSystem:
         """Return a world at its beginning, with all that is known of the actors.
 
         :param early: moves without need that are allowed
         """
-        locations = Locations(self.rig, self._granule, early=early > 0)
+        footprints = Footprints(self.stepper, self._granule, early=early > 0)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
-        return World(self.rig, locations, self._firmware, self._event_register, self._granule)
+        return TransitionSystem(self.stepper, footprints, self._firmware, self._event_register, self._granule)
 
     # -- all of it --------------------------------------------------------------------------------
 
@@ -98,22 +104,22 @@ class Explorer:
         rounds = saved.count.rounds - 1 if saved else 0
         while True:
             rounds += 1
-            self.rig.grew = False
-            world = self.world(bounds.early)
-            judging = Judging(self.case, everything)
-            search = Search(world, bounds, judging, tell)
+            self.stepper.grew = False
+            system = self.system(bounds.early)
+            collector = FindingCollector(self.case, everything)
+            search = Search(system, bounds, collector, tell)
             if saved:
                 search.saved, search.count = saved.frames, replace(saved.count)
             search.count.rounds = rounds
-            judging.count = search.count
+            collector.count = search.count
             search.run()
-            self._look_for_livelock(search, judging)
-            learned = self.rig.grew or world.locations.changed
-            found = list(judging.found.values())
-            enough = found and not everything and self._holds(world)
+            self._look_for_livelock(search, collector)
+            learned = self.stepper.grew or system.footprints.changed
+            found = list(collector.found.values())
+            enough = found and not everything and self._holds(system)
             if learned and not search.stopped and rounds < ROUNDS_MAX and not enough:
                 continue
-            if found and learned and not self._holds(world):
+            if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
             incomplete += sorted(search.cut)
@@ -123,25 +129,25 @@ class Explorer:
                 incomplete.append("it was still learning")
             if saved and saved.learned and not incomplete:
                 incomplete = ["it was still learning when it was interrupted"]
-            actors = self.rig.cpus + len(world.locations.lines)
+            actors = self.stepper.cpus + len(system.footprints.lines)
             return Result(search.count, incomplete, found, actors, search.stack, learned)
 
-    def _holds(self, world: World) -> bool:
+    def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
-        now = Locations(self.rig, self._granule)
-        return now.lines == world.locations.lines and now.exclusive == world.locations.exclusive
+        now = Footprints(self.stepper, self._granule)
+        return now.lines == system.footprints.lines and now.exclusive == system.footprints.exclusive
 
-    def _look_for_livelock(self, search: Search, judging: Judging) -> None:
-        if search.found and not judging.everything:
+    def _look_for_livelock(self, search: Search, collector: FindingCollector) -> None:
+        if search.found and not collector.everything:
             return
         if search.entries and len(search.edges) > _EDGES_MAX:
             search.cut.add("livelocks in so many states")  # they would take gigabytes
             return
         livelock = find_livelock(search)
         if livelock is not None:
-            done = follow(search.world, livelock.way)
-            search.found |= judging.cycle(search.world, done.states[-1], done.path, livelock.cpus)
-            rewind(search.world, done)
+            done = follow(search.system, livelock.way)
+            search.found |= collector.cycle(search.system, done.states[-1], done.path, livelock.cpus)
+            rewind(search.system, done)
 
     # -- some of it -------------------------------------------------------------------------------
 
@@ -160,105 +166,113 @@ class Explorer:
         :param scheduler: ``random`` or ``pct``; ``rest`` is what stands behind the seed in its text
         """
         count = Count(rounds=1)
-        judging = Judging(self.case, everything)
-        world = self.world()
+        collector = FindingCollector(self.case, everything)
+        system = self.system()
         cut: set[str] = set()
         while count.schedules < bounds.schedules:
-            self.rig.grew = False
-            path = self._walk_once(world, f"{scheduler}:{seed + count.schedules}{rest}", bounds, judging, cut)
-            if self.rig.grew:
-                if not self._holds(world):  # once more, with the new lines
-                    judging.found.clear()
-                    world = self.world()
+            self.stepper.grew = False
+            path = self._walk_once(
+                system, f"{scheduler}:{seed + count.schedules}{rest}", bounds, collector, cut
+            )
+            if self.stepper.grew:
+                if not self._holds(system):  # once more, with the new lines
+                    collector.found.clear()
+                    system = self.system()
                     count = Count(rounds=count.rounds + 1)
                     continue
-                world = self.world()
+                system = self.system()
             count.schedules += 1
             count.complete += 1
             count.operations += path
             count.depth = max(count.depth, path)
-            if judging.found and not everything:
-                return self._walked(world, count, ["stopped at the first finding"], judging)
+            if collector.found and not everything:
+                return self._walked(system, count, ["stopped at the first finding"], collector)
             if tell(count, path):
                 cut.add("interrupted")
                 break
         why = [f"{count.schedules} random schedules", *sorted(cut)]
-        return self._walked(world, count, why, judging)
+        return self._walked(system, count, why, collector)
 
-    def _walked(self, world: World, count: Count, why: list[str], judging: Judging) -> Result:
-        actors = self.rig.cpus + len(world.locations.lines)
-        return Result(count, why, list(judging.found.values()), actors)
+    def _walked(
+        self, system: TransitionSystem, count: Count, why: list[str], collector: FindingCollector
+    ) -> Result:
+        actors = self.stepper.cpus + len(system.footprints.lines)
+        return Result(count, why, list(collector.found.values()), actors)
 
-    def _walk_once(self, world: World, text: str, bounds: Bounds, judging: Judging, cut: set[str]) -> int:
+    def _walk_once(
+        self, system: TransitionSystem, text: str, bounds: Bounds, collector: FindingCollector, cut: set[str]
+    ) -> int:
         scheduler = make_scheduler(text)
-        shared, last = world.first(), -1
-        path: list[Taken] = []
+        state, last = system.first(), -1
+        path: list[Transition] = []
         undone = []
         while len(path) < bounds.depth:
-            moves = Moves(world, shared, bounds.early, bounds.spurious)
+            moves = EnabledSet(system, state, bounds.early, bounds.spurious)
             if not moves.enabled and not moves.wakes and not moves.blocked_on_lines():
                 break
-            if judging.state(world, shared, moves, path):
+            if collector.state(system, state, moves, path):
                 break
             can = moves.everybody
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
             (option,) = moves.options(last, bounds.spurious)
-            shared, undo, taken = option()
-            if moves.is_early(last, taken.pick):
-                shared = shared._replace(early=shared.early + 1)
-            path.append(taken)
+            state, undo, transition = option()
+            if moves.is_early(last, transition.pick):
+                state = state._replace(early=state.early + 1)
+            path.append(transition)
             undone.append(undo)
         else:
             cut.add(f"{bounds.depth} steps")
         if len(path) < bounds.depth:
-            judging.end(world, shared, path)
+            collector.end(system, state, path)
         for undo in reversed(undone):
-            world.undo(undo)
+            system.undo(undo)
         return len(path)
 
     def learn(self, picks: Sequence[Pick]) -> None:
         """Take a schedule as often as it shows lines of the caches that have to be followed."""
         while True:
-            self.rig.grew = False
-            world = self.world()
-            rewind(world, follow(world, picks))
-            if not self.rig.grew or self._holds(world):
+            self.stepper.grew = False
+            system = self.system()
+            rewind(system, follow(system, picks))
+            if not self.stepper.grew or self._holds(system):
                 return
 
     # -- findings ---------------------------------------------------------------------------------
 
     def shrink(self, found: Found) -> Found:
         """Return the finding with the shortest schedule that could be made of its own."""
-        world = self.world()
+        system = self.system()
         key = (found.finding.rule, found.finding.message)
 
         def attempt(picks: Sequence[Pick]) -> tuple[tuple[int, int], tuple[Pick, ...]] | None:
-            done, findings = self.replay(world, picks, until=key, to_the_end=True)
-            rewind(world, done)
+            done, findings = self.replay(system, picks, until=key, to_the_end=True)
+            rewind(system, done)
             if key not in findings:
                 return None
-            return (preemptions(world, done), len(done.path)), done.picks()
+            return (preemptions(system, done), len(done.path)), done.picks()
 
         picks = minimise(found.picks, attempt)
         made = attempt(picks)
         for fewer in range(made[0][0] if made else 0):
-            other = self._with_preemptions(world, fewer, key)
+            other = self._with_preemptions(system, fewer, key)
             if other is not None:
                 picks = minimise(other, attempt)
                 break
         return replace(found, picks=picks)
 
-    def _with_preemptions(self, world: World, most: int, key: tuple[str, str]) -> tuple[Pick, ...] | None:
+    def _with_preemptions(
+        self, system: TransitionSystem, most: int, key: tuple[str, str]
+    ) -> tuple[Pick, ...] | None:
         # A schedule with so few changes of a CPU that could go on, if a short search shows one.
-        judging = Judging(self.case, everything=True)
-        search = Search(world, Bounds(schedules=_FEWER_MAX, preemptions=most, early=1), judging)
+        collector = FindingCollector(self.case, everything=True)
+        search = Search(system, Bounds(schedules=_FEWER_MAX, preemptions=most, early=1), collector)
         search.run()
-        return judging.found[key].picks if key in judging.found else None
+        return collector.found[key].picks if key in collector.found else None
 
     def replay(
         self,
-        world: World,
+        system: TransitionSystem,
         picks: Sequence[Pick],
         *,
         until: tuple[str, str] | None = None,
@@ -270,20 +284,20 @@ class Explorer:
         :param until: stop where this shows, or at the end
         :raises ReplayDiverged: ``strict``, and a pick cannot be taken
         """
-        judging = Judging(self.case, everything=True)
+        collector = FindingCollector(self.case, everything=True)
 
-        def see(shared: Shared, path: list[Taken]) -> bool:
-            moves = Moves(world, shared, 0, False)
+        def see(state: GlobalState, path: list[Transition]) -> bool:
+            moves = EnabledSet(system, state, 0, False)
             time_passes = moves.expired and moves.expired == moves.enabled
-            if time_passes or any(place.action.is_plain for place in shared.places):
-                judging.state(world, shared, moves, path)
-            return until in judging.found
+            if time_passes or any(local.action.is_plain for local in state.locals):
+                collector.state(system, state, moves, path)
+            return until in collector.found
 
-        done = follow(world, picks, strict=strict, to_the_end=to_the_end, see=see)
+        done = follow(system, picks, strict=strict, to_the_end=to_the_end, see=see)
         last = done.states[-1]
-        if until not in judging.found and not Moves(world, last, 0, False).enabled:
-            judging.end(world, last, done.path)
-        return done, judging.found
+        if until not in collector.found and not EnabledSet(system, last, 0, False).enabled:
+            collector.end(system, last, done.path)
+        return done, collector.found
 
 
 def explore_case(case: Case) -> tuple[Explorer, Boot]:
@@ -309,9 +323,9 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     for cpu, actor in enumerate(machine.actors):
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
-    rig = Rig(machine, tasks, cached=case.memory == "caches")
+    stepper = ThreadStepper(machine, tasks, cached=case.memory == "caches")
     explorer = Explorer(
-        rig, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
+        stepper, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )
     return explorer, boot
 

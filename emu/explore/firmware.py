@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from emu.actor import State
 from emu.errors import Untestable
-from emu.explore.rig import Effect, Rig
+from emu.explore.thread_stepper import Effect, ThreadStepper
 
 
 class Firmware(Protocol):
@@ -46,8 +46,8 @@ class Answer(NamedTuple):
 class Answers:
     """Asks firmware once for each call and state."""
 
-    def __init__(self, rig: Rig, firmware: Firmware) -> None:
-        self._rig = rig
+    def __init__(self, stepper: ThreadStepper, firmware: Firmware) -> None:
+        self._stepper = stepper
         self._firmware = firmware
         self._known: dict[tuple[object, ...], Answer] = {}
 
@@ -59,7 +59,7 @@ class Answers:
         key = (remembered, off, cpu, arguments)
         found = self._known.get(key)
         if found is None:
-            desk = _Desk(self._rig, off)
+            desk = _Desk(self._stepper, off)
             self._firmware.set_state(remembered)
             function_id, *rest = arguments
             assert isinstance(function_id, int)
@@ -74,7 +74,7 @@ class Answers:
         self, remembered: Any, off: tuple[bool, ...], arguments: tuple[Any, ...]
     ) -> tuple[list[Effect], Any]:
         """Let a start take effect that was put off; return what it does, and what is remembered then."""
-        desk = _Desk(self._rig, off)
+        desk = _Desk(self._stepper, off)
         self._firmware.set_state(remembered)
         self._firmware.switch_on(desk, *arguments)
         return desk.effects, self._firmware.state()
@@ -83,10 +83,10 @@ class Answers:
 class _Desk:
     # What firmware sees of the machine, and what it does to it.
 
-    def __init__(self, rig: Rig, off: tuple[bool, ...]) -> None:
+    def __init__(self, stepper: ThreadStepper, off: tuple[bool, ...]) -> None:
         self.actors = [SimpleNamespace(state=State.OFF if is_off else State.RUNNABLE) for is_off in off]
-        self.memory = rig.machine.memory
-        self.entry_el = rig.machine.entry_el
+        self.memory = stepper.machine.memory
+        self.entry_el = stepper.machine.entry_el
         self.stopped = ""
         self.effects: list[Effect] = []
         self.delayed: list[tuple[int, tuple[Any, ...]]] = []

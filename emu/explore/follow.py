@@ -11,10 +11,10 @@ from itertools import groupby
 
 from emu.actor import State
 from emu.errors import ReplayDiverged
-from emu.explore.place import Verb
-from emu.explore.reduction import Moves
-from emu.explore.shared import Shared, Stepped, Taken, Undo
-from emu.explore.world import World
+from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
+from emu.explore.local_state import Verb
+from emu.explore.reduction import EnabledSet
+from emu.explore.transition_system import TransitionSystem
 from emu.models.caches import Choice
 from emu.schedulers import Pick
 
@@ -26,53 +26,53 @@ _STEPS_MAX = 200_000
 class Followed:
     """A schedule that was taken: its steps, and the state after each; the first state comes before them."""
 
-    path: list[Taken]
-    states: list[Shared]
+    path: list[Transition]
+    states: list[GlobalState]
     undo: list[Undo]
 
     def picks(self) -> tuple[Pick, ...]:
         """Return the picks that were taken."""
-        return tuple(taken.pick for taken in self.path)
+        return tuple(transition.pick for transition in self.path)
 
 
-def step_of(world: World, shared: Shared, pick: Pick) -> Callable[[], Stepped] | None:
+def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callable[[], Stepped] | None:
     """Return how to take ``pick`` in this state, or None when it cannot be taken."""
     kind, number = pick
     if kind in ("run", "timeout", "wake"):
-        if number >= len(shared.places):
+        if number >= len(state.locals):
             return None
-        place = shared.places[number]
+        local = state.locals[number]
         if kind == "run":
-            delayed = place.state is State.RUNNABLE and place.action.verb is Verb.DELAY
-            can = delayed or world.can_step(shared, number)
-            return (lambda: world.step(shared, number)) if can else None
+            delayed = local.state is State.RUNNABLE and local.action.verb is Verb.DELAY
+            can = delayed or system.can_step(state, number)
+            return (lambda: system.step(state, number)) if can else None
         if kind == "wake":
-            return (lambda: world.wake(shared, number)) if place.state is State.WAITING else None
-        polls = place.state is State.RUNNABLE and place.action.verb is Verb.POLL
-        expires = polls and not world.can_step(shared, number)
-        return (lambda: world.time_out(shared, number)) if expires else None
+            return (lambda: system.wake(state, number)) if local.state is State.WAITING else None
+        polls = local.state is State.RUNNABLE and local.action.verb is Verb.POLL
+        expires = polls and not system.can_step(state, number)
+        return (lambda: system.time_out(state, number)) if expires else None
     if kind == "start":
-        for index, (cpu, _) in enumerate(shared.later):
+        for index, (cpu, _) in enumerate(state.later):
             if cpu == number:
-                return lambda: world.start(shared, index)
+                return lambda: system.start(state, index)
         return None
-    line = world.locations.line_index.get(number)
-    if line is None or Choice(kind) not in world.line_choices(shared, line):
+    line = system.footprints.line_index.get(number)
+    if line is None or Choice(kind) not in system.line_choices(state, line):
         return None
-    return lambda: world.line_choice(shared, line, Choice(kind))
+    return lambda: system.line_choice(state, line, Choice(kind))
 
 
 # Called with every state and the path to it; True: that is enough.
-See = Callable[[Shared, list[Taken]], bool]
+See = Callable[[GlobalState, list[Transition]], bool]
 
 
 def follow(
-    world: World,
+    system: TransitionSystem,
     picks: Iterable[Pick],
     *,
     strict: bool = False,
     to_the_end: bool = False,
-    see: See = lambda _shared, _path: False,
+    see: See = lambda _state, _path: False,
 ) -> Followed:
     """Take ``picks`` from the beginning; memory is left as they leave it: :func:`rewind` puts it back.
 
@@ -80,22 +80,22 @@ def follow(
     :param to_the_end: when they are taken, whoever ran goes on, then the lowest CPU, until nobody can
     :raises ReplayDiverged: a pick cannot be taken
     """
-    shared = world.first()
-    done = Followed([], [shared], [])
+    state = system.first()
+    done = Followed([], [state], [])
 
     def take(step: Callable[[], Stepped]) -> bool:
-        nonlocal shared
-        shared, undo, taken = step()
-        done.path.append(taken)
-        done.states.append(shared)
+        nonlocal state
+        state, undo, transition = step()
+        done.path.append(transition)
+        done.states.append(state)
         done.undo.append(undo)
-        return see(shared, done.path)
+        return see(state, done.path)
 
     for number, pick in enumerate(picks):
-        step = step_of(world, shared, pick)
+        step = step_of(system, state, pick)
         if step is None:
             if strict:
-                rewind(world, done)
+                rewind(system, done)
                 raise ReplayDiverged(
                     f"schedule: pick {number}, {pick.kind} {pick.number:#x}: cannot be taken"
                 )
@@ -103,7 +103,7 @@ def follow(
             return done
     last = done.path[-1].pick.number if done.path and done.path[-1].pick.kind == "run" else 0
     while to_the_end and len(done.path) < _STEPS_MAX:
-        moves = Moves(world, shared, 0, False)
+        moves = EnabledSet(system, state, 0, False)
         if not moves.enabled:
             break
         if last >= moves.actors or not moves.enabled >> last & 1:
@@ -114,20 +114,20 @@ def follow(
     return done
 
 
-def rewind(world: World, done: Followed) -> None:
+def rewind(system: TransitionSystem, done: Followed) -> None:
     """Put memory back to the start."""
     for undo in reversed(done.undo):
-        world.undo(undo)
+        system.undo(undo)
 
 
-def preemptions(world: World, done: Followed) -> int:
+def preemptions(system: TransitionSystem, done: Followed) -> int:
     """Return how often a CPU was left although it could go on."""
     count, last = 0, -1
-    for shared, taken in zip(done.states, done.path, strict=False):
-        kind, cpu = taken.pick
+    for state, transition in zip(done.states, done.path, strict=False):
+        kind, cpu = transition.pick
         if kind != "run":
             continue
-        if last not in (-1, cpu) and world.can_step(shared, last):
+        if last not in (-1, cpu) and system.can_step(state, last):
             count += 1
         last = cpu
     return count

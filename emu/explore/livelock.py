@@ -34,8 +34,8 @@ def find_livelock(search: Search) -> Livelock | None:
     for members in components(graph):
         inside = set(members)
         ran = {actor for state in members for target, actor in graph[state] if target in inside}
-        cpus = sorted(actor for actor in ran if actor < search.world.rig.cpus)
-        can = search.world.all_cpus
+        cpus = sorted(actor for actor in ran if actor < search.system.stepper.cpus)
+        can = search.system.all_cpus
         for state in members:
             can &= search.enabled[state]
         entry = next((state for state in members if state in search.entries), None)

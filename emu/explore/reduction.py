@@ -2,7 +2,7 @@
 
 A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved,
 meets what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what
-is known of its places (:mod:`emu.explore.locations`); a search that has learned more begins again, until it
+is known of its places (:mod:`emu.explore.footprints`); a search that has learned more begins again, until it
 learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS
 1032, 1996.
 
@@ -14,61 +14,61 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.actor import State
-from emu.explore.place import Verb
-from emu.explore.shared import Shared, Stepped
-from emu.explore.world import World
+from emu.explore.global_state import GlobalState, Stepped
+from emu.explore.local_state import Verb
+from emu.explore.transition_system import TransitionSystem
 from emu.schedulers import Pick
 
 Option = Callable[[], Stepped]
 
 
-class Moves:
+class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move."""
 
-    __slots__ = ("_shared", "_waits", "_world", "actors", "cpus", "enabled", "expired", "lines", "wakes")
+    __slots__ = ("_state", "_system", "_waits", "actors", "cpus", "enabled", "expired", "lines", "wakes")
 
-    def __init__(self, world: World, shared: Shared, early_max: int, spurious: bool) -> None:
-        self._world = world
-        self._shared = shared
+    def __init__(self, system: TransitionSystem, state: GlobalState, early_max: int, spurious: bool) -> None:
+        self._system = system
+        self._state = state
         self._waits: dict[int, int] = {}
-        self.cpus = len(shared.places)
-        self.lines = len(shared.lines)
-        self.actors = self.cpus + self.lines + len(shared.later)
+        self.cpus = len(state.locals)
+        self.lines = len(state.lines)
+        self.actors = self.cpus + self.lines + len(state.later)
         self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not lines
         self.wakes = 0  # CPUs whose WFE may end without an event
-        early = shared.early < early_max
+        early = state.early < early_max
         polls = 0
-        for cpu, place in enumerate(shared.places):
-            if world.can_step(shared, cpu):
+        for cpu, local in enumerate(state.locals):
+            if system.can_step(state, cpu):
                 self.enabled |= 1 << cpu
-            elif place.state is State.RUNNABLE and place.action.verb in (Verb.POLL, Verb.DELAY):
+            elif local.state is State.RUNNABLE and local.action.verb in (Verb.POLL, Verb.DELAY):
                 polls |= 1 << cpu
-            elif early and spurious and place.state is State.WAITING:
+            elif early and spurious and local.state is State.WAITING:
                 self.wakes |= 1 << cpu
         if early or not self.enabled:
             # Time passes when nobody can do anything; a poll that gives up before is a choice.
             self.enabled |= polls
             self.expired = polls
-        for index in range(len(shared.later)):
+        for index in range(len(state.later)):
             self.enabled |= 1 << self.cpus + self.lines + index
 
     def options(self, actor: int, spurious: bool) -> list[Option]:
         """Return the ways in which ``actor`` can move."""
-        world, shared = self._world, self._shared
+        system, state = self._system, self._state
         if actor >= self.cpus + self.lines:
-            return [lambda: world.start(shared, actor - self.cpus - self.lines)]
+            return [lambda: system.start(state, actor - self.cpus - self.lines)]
         if actor >= self.cpus:
             index = actor - self.cpus
             return [
-                lambda choice=choice: world.line_choice(shared, index, choice)  # type: ignore[misc]
-                for choice in world.line_choices(shared, index)
+                lambda choice=choice: system.line_choice(state, index, choice)  # type: ignore[misc]
+                for choice in system.line_choices(state, index)
             ]
-        if self.expired >> actor & 1 and shared.places[actor].action.verb is Verb.POLL:
-            return [lambda: world.time_out(shared, actor)]
-        if shared.places[actor].state is State.WAITING:
-            return [lambda: world.wake(shared, actor)]
-        return [lambda: world.step(shared, actor)]
+        if self.expired >> actor & 1 and state.locals[actor].action.verb is Verb.POLL:
+            return [lambda: system.time_out(state, actor)]
+        if state.locals[actor].state is State.WAITING:
+            return [lambda: system.wake(state, actor)]
+        return [lambda: system.step(state, actor)]
 
     @property
     def everybody(self) -> int:
@@ -80,27 +80,27 @@ class Moves:
 
         Each with all that overlaps it.
         """
-        world, shared, locations = self._world, self._shared, self._world.locations
+        system, state, footprints = self._system, self._state, self._system.footprints
         if actor >= self.cpus + self.lines:
-            target, _ = shared.later[actor - self.cpus - self.lines]
-            if not shared.places[target].is_off:
+            target, _ = state.later[actor - self.cpus - self.lines]
+            if not state.locals[target].is_off:
                 return -1, -1, -1  # it takes its target from wherever that is
-            return 0, locations.firmware, locations.firmware
+            return 0, footprints.firmware, footprints.firmware
         if actor >= self.cpus:
-            line = locations.over(locations.line(actor - self.cpus))
+            line = footprints.over(footprints.line(actor - self.cpus))
             return 0, line, line
-        place = shared.places[actor]
-        if place.state is State.WAITING:
-            event = world.locations.event(actor) | world.locations.budget
+        local = state.locals[actor]
+        if local.state is State.WAITING:
+            event = system.footprints.event(actor) | system.footprints.budget
             return 0, event, event
-        action = place.action
+        action = local.action
         return action.reads_over, action.writes_over, action.clashes
 
     def _futures(self) -> list[tuple[int, int, bool]]:
         # Of each actor what it may read and write from here on, and whether it can move now.
         can = self.everybody
         found = [
-            (place.reads, place.writes, bool(can >> cpu & 1)) for cpu, place in enumerate(self._shared.places)
+            (local.reads, local.writes, bool(can >> cpu & 1)) for cpu, local in enumerate(self._state.locals)
         ]
         return found + [(*self.bits(actor)[:2], True) for actor in range(self.cpus, self.actors)]
 
@@ -115,7 +115,7 @@ class Moves:
     def _waits_for(self, actor: int) -> int:
         waits = self._waits.get(actor)
         if waits is None:
-            waits = self._waits[actor] = self._world.waits_for(self._shared, actor)
+            waits = self._waits[actor] = self._system.waits_for(self._state, actor)
         return waits
 
     def persistent(self, first: int) -> int:
@@ -172,8 +172,8 @@ class Moves:
         """Tell whether somebody cannot go on who may once the caches have done something."""
         if not self.lines:
             return False
-        locations = self._world.locations
+        footprints = self._system.footprints
         lines = 0
         for index in range(self.lines):
-            lines |= locations.over(locations.line(index))
+            lines |= footprints.over(footprints.line(index))
         return any(not self.enabled >> cpu & 1 and self._waits_for(cpu) & lines for cpu in range(self.cpus))

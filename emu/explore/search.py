@@ -13,10 +13,10 @@ from typing import Protocol
 
 from emu.errors import ReplayDiverged
 from emu.explore.follow import step_of
-from emu.explore.place import Place
-from emu.explore.reduction import Moves, Option
-from emu.explore.shared import Shared, Taken, Undo
-from emu.explore.world import World
+from emu.explore.global_state import GlobalState, Transition, Undo
+from emu.explore.local_state import LocalState
+from emu.explore.reduction import EnabledSet, Option
+from emu.explore.transition_system import TransitionSystem
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
@@ -63,15 +63,19 @@ class Count:
 class Judge(Protocol):
     """Looks at states; each method says whether the search is to stop."""
 
-    def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
+    def state(
+        self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
+    ) -> bool:
         """Look at a state that was not known."""
         ...
 
-    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Look at a state in which nobody can move."""
         ...
 
-    def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
+    def cycle(
+        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
+    ) -> bool:
         """Look at a state from which these CPUs may go round for ever."""
         ...
 
@@ -80,8 +84,8 @@ class Judge(Protocol):
 class Frame:
     """A state on the path: what is still to be tried in it, and how to leave it."""
 
-    shared: Shared
-    moves: Moves
+    state: GlobalState
+    moves: EnabledSet
     chosen: int
     todo: list[tuple[int, Option]]
     sleep: int
@@ -108,14 +112,14 @@ class SavedFrame:
 class Search:
     """One round over one world."""
 
-    world: World
+    system: TransitionSystem
     bounds: Bounds
     judge: Judge
     tell: Callable[[Count, int], bool] = lambda _count, _depth: False  # True: stop
     count: Count = field(default_factory=Count)
     stopped: str = ""  # why it is not complete
     found: bool = False
-    path: list[Taken] = field(default_factory=list)
+    path: list[Transition] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)
     stack: tuple[SavedFrame, ...] = ()  # where it ended
@@ -133,7 +137,7 @@ class Search:
         if self.saved:
             self._restore()
         else:
-            self._enter(self.world.first(), 0, [], -1, 0, -1)
+            self._enter(self.system.first(), 0, [], -1, 0, -1)
         while self.frames and not self.stopped and not self.found:
             frame = self.frames[-1]
             if not frame.todo:
@@ -151,47 +155,47 @@ class Search:
         self.stack = self.save()
         for frame in reversed(self.frames):
             for undo in reversed(frame.undo):
-                self.world.undo(undo)
+                self.system.undo(undo)
 
     def save(self) -> tuple[SavedFrame, ...]:
         """Return where the search stands, for ``saved`` of another."""
         found, at = [], 0
         for frame in self.frames:
-            picks = tuple(taken.pick for taken in self.path[at : at + frame.steps])
+            picks = tuple(transition.pick for transition in self.path[at : at + frame.steps])
             todo = tuple(actor for actor, _ in frame.todo)
             found.append(SavedFrame(picks, todo, frame.sleep, frame.done, frame.preemptions))
             at += frame.steps
         return tuple(found)
 
     def _restore(self) -> None:
-        shared, last = self.world.first(), -1
+        state, last = self.system.first(), -1
         for saved in self.saved:
             undo = []
             for pick in saved.picks:
-                step = step_of(self.world, shared, pick)
+                step = step_of(self.system, state, pick)
                 if step is None:
                     raise ReplayDiverged(f"resume: {pick.kind} {pick.number:#x}: it cannot be taken")
-                before = self._moves(shared)
-                shared, changed, taken = step()
+                before = self._moves(state)
+                state, changed, transition = step()
                 if pick.kind in ("run", "timeout", "wake") and before.is_early(pick.number, pick):
-                    shared = shared._replace(early=shared.early + 1)
+                    state = state._replace(early=state.early + 1)
                 undo.append(changed)
-                self.path.append(taken)
+                self.path.append(transition)
                 last = pick.number if pick.kind in ("run", "timeout", "wake") else last
-            moves = self._moves(shared)
+            moves = self._moves(state)
             todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
-            self._on_path[self._key(shared, last, saved.preemptions)] = len(self.path)
+            self._on_path[self._key(state, last, saved.preemptions)] = len(self.path)
             steps = len(saved.picks)
-            frame = Frame(shared, moves, moves.everybody, todo, saved.sleep, undo, steps)
+            frame = Frame(state, moves, moves.everybody, todo, saved.sleep, undo, steps)
             frame.preemptions, frame.last, frame.done = saved.preemptions, last, saved.done
             self.frames.append(frame)
 
-    def _moves(self, shared: Shared) -> Moves:
-        return Moves(self.world, shared, self.bounds.early, self.bounds.spurious)
+    def _moves(self, state: GlobalState) -> EnabledSet:
+        return EnabledSet(self.system, state, self.bounds.early, self.bounds.spurious)
 
-    def _key(self, shared: Shared, last: int, preemptions: int) -> object:
+    def _key(self, state: GlobalState, last: int, preemptions: int) -> object:
         # What makes a state the same: with a bound of preemptions also what has been spent.
-        return shared if self.bounds.preemptions is None else (shared, last, preemptions)
+        return state if self.bounds.preemptions is None else (state, last, preemptions)
 
     @property
     def _reduces(self) -> bool:
@@ -221,31 +225,31 @@ class Search:
             if self.bounds.preemptions is not None and preemptions > self.bounds.preemptions:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
                 return
-        shared, undo, taken = option()
-        if frame.moves.is_early(actor, taken.pick):
-            shared = shared._replace(early=shared.early + 1)
-        self.path.append(taken)
+        state, undo, transition = option()
+        if frame.moves.is_early(actor, transition.pick):
+            state = state._replace(early=state.early + 1)
+        self.path.append(transition)
         last = actor if actor < frame.moves.cpus else frame.last
-        self._enter(shared, sleep, [undo], last, preemptions, actor)
+        self._enter(state, sleep, [undo], last, preemptions, actor)
 
     def _enter(
-        self, shared: Shared, sleep: int, undo: list[Undo], last: int, preemptions: int, actor: int
+        self, state: GlobalState, sleep: int, undo: list[Undo], last: int, preemptions: int, actor: int
     ) -> None:
         # A state is reached: go on while only one thing is to be done that nobody else sees, then see what
         # there is to try.
-        world, bounds, count = self.world, self.bounds, self.count
+        system, bounds, count = self.system, self.bounds, self.count
         steps = 1 if undo else 0
         self._counted(steps)
         if self._reduces:
-            shared, more, blocked = self._go_on(shared, sleep, undo, last)
+            state, more, blocked = self._go_on(state, sleep, undo, last)
             steps += more
             if blocked:
                 count.asleep += 1
                 count.schedules += 1
                 self._back(undo, steps)
                 return
-        moves = self._moves(shared)
-        key = self._key(shared, last, preemptions)
+        moves = self._moves(state)
+        key = self._key(state, last, preemptions)
         number = self._known.get(key, -1)
         since = self._on_path.get(key)
         if since is not None:
@@ -266,7 +270,7 @@ class Search:
                 number = self._keep(key, sleep, moves)
                 self._link(number, actor)
                 count.states += 1
-                self.found = self.judge.state(world, shared, moves, self.path)
+                self.found = self.judge.state(system, state, moves, self.path)
             else:
                 self._link(number, actor)
                 known = self._slept[number]
@@ -279,12 +283,12 @@ class Search:
                 self._slept[number] = known & sleep
         else:
             count.states += 1
-            self.found = self.judge.state(world, shared, moves, self.path)
+            self.found = self.judge.state(system, state, moves, self.path)
         if ends:
             count.complete += 1
             count.schedules += 1
             count.depth = max(count.depth, len(self.path))
-            self.found = self.judge.end(world, shared, self.path) or self.found
+            self.found = self.judge.end(system, state, self.path) or self.found
         todo = [
             (actor, option)
             for actor in range(moves.actors - 1, -1, -1)
@@ -301,48 +305,50 @@ class Search:
             count.schedules += 1
         self._on_path[key] = len(self.path)
         self.frames.append(
-            Frame(shared, moves, chosen, todo, sleep, undo, steps, preemptions, last, number=number)
+            Frame(state, moves, chosen, todo, sleep, undo, steps, preemptions, last, number=number)
         )
 
-    def _go_on(self, shared: Shared, sleep: int, undo: list[Undo], last: int) -> tuple[Shared, int, bool]:
+    def _go_on(
+        self, state: GlobalState, sleep: int, undo: list[Undo], last: int
+    ) -> tuple[GlobalState, int, bool]:
         # Steps that meet nothing that anybody else will ever do need no state of their own.
-        world, steps, path = self.world, 0, self.path
-        seen: set[Place] = set()
+        system, steps, path = self.system, 0, self.path
+        seen: set[LocalState] = set()
         while len(path) <= self.bounds.depth:
-            cpu = self._alone(shared, last)
+            cpu = self._alone(state, last)
             if cpu < 0:
                 break
-            place = shared.places[cpu]
-            if place in seen:
+            local = state.locals[cpu]
+            if local in seen:
                 break  # it may go round: states tell
-            seen.add(place)
+            seen.add(local)
             if sleep >> cpu & 1:
-                return shared, steps, True
-            shared, changed, taken = world.step(shared, cpu)
+                return state, steps, True
+            state, changed, transition = system.step(state, cpu)
             undo.append(changed)
-            path.append(taken)
+            path.append(transition)
             steps += 1
             last = cpu
         self._counted(steps)
-        return shared, steps, False
+        return state, steps, False
 
-    def _alone(self, shared: Shared, last: int) -> int:
+    def _alone(self, state: GlobalState, last: int) -> int:
         # A CPU whose next step meets nothing that others may do from here on, the last one first; -1: none.
-        places, world = shared.places, self.world
+        locals, system = state.locals, self.system
         if last >= 0:
-            place = places[last]
-            action = place.action
-            if not action.shared and not shared.later:
+            local = locals[last]
+            action = local.action
+            if not action.followed and not state.later:
                 reads, writes = action.reads_over | action.clashes, action.writes_over
-                for other in places:
-                    if other is not place and (writes & other.reads or reads & other.writes):
+                for other in locals:
+                    if other is not local and (writes & other.reads or reads & other.writes):
                         break
                 else:
-                    if world.can_step(shared, last):
+                    if system.can_step(state, last):
                         return last
-        for cpu, place in enumerate(places):
-            action = place.action
-            if not action.writes and not action.reads and world.can_step(shared, cpu):
+        for cpu, local in enumerate(locals):
+            action = local.action
+            if not action.writes and not action.reads and system.can_step(state, cpu):
                 return cpu
         return -1
 
@@ -354,13 +360,13 @@ class Search:
         ):
             self.stopped = "interrupted"
 
-    def _keep(self, key: object, sleep: int, moves: Moves) -> int:
+    def _keep(self, key: object, sleep: int, moves: EnabledSet) -> int:
         # Number a state that is new; -1 when there is no room for more.
         if len(self._slept) >= self.bounds.states:
             return -1
         self._known[key] = len(self._slept)
         self._slept.append(sleep)
-        self.enabled.append(moves.enabled & self.world.all_cpus)
+        self.enabled.append(moves.enabled & self.system.all_cpus)
         return len(self._slept) - 1
 
     def _link(self, number: int, actor: int) -> None:
@@ -373,7 +379,7 @@ class Search:
         self.count.joined += 1
         self.count.schedules += 1
         if number >= 0 and len(self.entries) < _ENTRIES_MAX:
-            self.entries.setdefault(number, tuple(taken.pick for taken in self.path[:since]))
+            self.entries.setdefault(number, tuple(transition.pick for transition in self.path[:since]))
         at = 0
         for frame in self.frames:
             at += frame.steps
@@ -389,53 +395,53 @@ class Search:
 
     def _back(self, undo: list[Undo], steps: int) -> None:
         for changed in reversed(undo):
-            self.world.undo(changed)
+            self.system.undo(changed)
         if steps:
             del self.path[-steps:]
 
     def _leave(self) -> None:
         frame = self.frames.pop()
-        self._on_path.pop(self._key(frame.shared, frame.last, frame.preemptions), None)
+        self._on_path.pop(self._key(frame.state, frame.last, frame.preemptions), None)
         self._back(frame.undo, frame.steps)
 
 
-def count_paths(world: World) -> int:
+def count_paths(system: TransitionSystem) -> int:
     """Return how many schedules there are without any reduction: paths through the graph of all states.
 
     :raises ValueError: the graph has a cycle, so that there is no end of them
     """
-    known: dict[Shared, int] = {}
-    busy: set[Shared] = set()
-    first = world.first()
-    stack: list[tuple[Shared, list[Option], Undo, int]] = [(first, _all_options(world, first), [], 0)]
+    known: dict[GlobalState, int] = {}
+    busy: set[GlobalState] = set()
+    first = system.first()
+    stack: list[tuple[GlobalState, list[Option], Undo, int]] = [(first, _all_options(system, first), [], 0)]
     busy.add(first)
     while True:
-        shared, options, undo, total = stack.pop()
+        state, options, undo, total = stack.pop()
         if options:
             after, changed, _ = options.pop()()
             if after in busy:
                 raise ValueError("a schedule comes back to where it was")
             if after in known:
-                world.undo(changed)
-                stack.append((shared, options, undo, total + known[after]))
+                system.undo(changed)
+                stack.append((state, options, undo, total + known[after]))
                 continue
-            stack.append((shared, options, undo, total))
-            stack.append((after, _all_options(world, after), changed, 0))
+            stack.append((state, options, undo, total))
+            stack.append((after, _all_options(system, after), changed, 0))
             busy.add(after)
             continue
-        moves = Moves(world, shared, 0, False)
+        moves = EnabledSet(system, state, 0, False)
         result = total if moves.enabled else 1
-        known[shared] = result
-        busy.discard(shared)
-        world.undo(undo)
+        known[state] = result
+        busy.discard(state)
+        system.undo(undo)
         if not stack:
             return result
         above = stack.pop()
         stack.append((above[0], above[1], above[2], above[3] + result))
 
 
-def _all_options(world: World, shared: Shared) -> list[Option]:
-    moves = Moves(world, shared, 0, False)
+def _all_options(system: TransitionSystem, state: GlobalState) -> list[Option]:
+    moves = EnabledSet(system, state, 0, False)
     return [
         option
         for actor in range(moves.actors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.actor import HostTask
-from emu.explore.place import Point
+from emu.explore.local_state import TaskHistory
 from emu.operation import EVENTS, Operation
 
 _KEPT_MAX = 256
@@ -16,22 +16,22 @@ class Tasks:
 
     def __init__(self, make: Callable[[tuple[object, ...]], HostTask]) -> None:
         self._make = make
-        self._kept: dict[Point, tuple[HostTask, Operation | None]] = {}
+        self._kept: dict[TaskHistory, tuple[HostTask, Operation | None]] = {}
 
-    def keep(self, point: Point, task: HostTask, pending: Operation | None) -> None:
+    def keep(self, history: TaskHistory, task: HostTask, pending: Operation | None) -> None:
         """``task`` stands at ``point`` now, about to do ``pending``; None: it sleeps there."""
-        self._kept[point] = (task, pending)
+        self._kept[history] = (task, pending)
         if len(self._kept) > _KEPT_MAX:
             del self._kept[next(iter(self._kept))]
 
-    def take(self, point: Point) -> tuple[HostTask, Operation | None]:
+    def take(self, history: TaskHistory) -> tuple[HostTask, Operation | None]:
         """Return a task at ``point`` and what it is about to do; it is the caller's, who moves it on."""
-        kept = self._kept.pop(point, None)
+        kept = self._kept.pop(history, None)
         if kept is not None:
             return kept
-        task = self._make(point.root)
+        task = self._make(history.root)
         pending = _next(task, None)
-        for given in point.history():
+        for given in history.values():
             pending = _next(task, given)
         return task, pending
 

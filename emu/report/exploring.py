@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from emu.explore.explorer import Result
-from emu.explore.judging import Found
+from emu.explore.finding_collector import Found
 from emu.explore.search import Count
 from emu.report.property import Group, Property, Suite
 from emu.report.property import Result as Outcome

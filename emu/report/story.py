@@ -12,11 +12,11 @@ from pathlib import Path, PurePath
 from emu.actor import State
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of
+from emu.explore.finding_collector import Found, make_trace, with_case
 from emu.explore.follow import rewind
-from emu.explore.judging import Found, make_trace, with_case
-from emu.explore.place import Verb
-from emu.explore.shared import Shared, Taken
-from emu.explore.world import World
+from emu.explore.global_state import GlobalState, Transition
+from emu.explore.local_state import Verb
+from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build
 from emu.host.tracing import symbol_table
 from emu.models.caches import Choice, Line
@@ -114,13 +114,13 @@ def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
 
     :raises ReplayDiverged: its schedule is not one of this case
     """
-    world = explorer.world()
+    system = explorer.system()
     key = (found.finding.rule, found.finding.message)
-    done, findings = explorer.replay(world, found.picks, strict=True, until=key)
+    done, findings = explorer.replay(system, found.picks, strict=True, until=key)
     marks = list(findings[key].marks) if key in findings else []
-    trace = make_trace(world, done.states[-1], done.path, found.finding.case, marks)
-    story = tell_story(boot, world, trace, found, done.path, done.states)
-    rewind(world, done)
+    trace = make_trace(system, done.states[-1], done.path, found.finding.case, marks)
+    story = tell_story(boot, system, trace, found, done.path, done.states)
+    rewind(system, done)
     live = build(Case.parse(found.finding.case), record=True).machine
     live.run()
     live.finish()
@@ -131,10 +131,15 @@ def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
 
 
 def tell_story(
-    boot: Boot, world: World, trace: Trace, found: Found, path: Sequence[Taken], states: Sequence[Shared]
+    boot: Boot,
+    system: TransitionSystem,
+    trace: Trace,
+    found: Found,
+    path: Sequence[Transition],
+    states: Sequence[GlobalState],
 ) -> Story:
     """Return the story of ``found`` along ``path``; ``states`` are those before each step, and the last."""
-    return _Teller(boot, world, trace, found, path, states).story()
+    return _Teller(boot, system, trace, found, path, states).story()
 
 
 class _Teller:
@@ -143,30 +148,31 @@ class _Teller:
     def __init__(
         self,
         boot: Boot,
-        world: World,
+        system: TransitionSystem,
         trace: Trace,
         found: Found,
-        path: Sequence[Taken],
-        states: Sequence[Shared],
+        path: Sequence[Transition],
+        states: Sequence[GlobalState],
     ) -> None:
         self._boot = boot
-        self._world = world
+        self._system = system
         self._trace = trace
         self._found = found
         self._path = path
         self._states = states
         self._names = Names(trace, symbol_table(boot.guest))
-        self._granule = world.locations.granule
+        self._granule = system.footprints.granule
         self._waiters = {
-            place.cpu
-            for shared in states
-            for place in shared.places
-            if place.state is State.WAITING or place.action.verb is Verb.WFE
+            local.cpu
+            for state in states
+            for local in state.locals
+            if local.state is State.WAITING or local.action.verb is Verb.WFE
         }
         self._records = [
             [Record(Kind(kind), cpu, size, pc, pa, value) for kind, size, cpu, pc, pa, value in rows]
             for rows in (
-                [row for _, edge in taken.edges for row in trace.rows_of(edge.records)] for taken in path
+                [row for _, edge in transition.edges for row in trace.rows_of(edge.records)]
+                for transition in path
             )
         ]
 
@@ -189,7 +195,7 @@ class _Teller:
         # PAs and PCs with the names of what is there.
         def name(match: re.Match[str]) -> str:
             number = int(match[2], 16)
-            known = self._place(number) if match[1] == "PC" else self._names.pa(number, -1)
+            known = self._local(number) if match[1] == "PC" else self._names.pa(number, -1)
             return f"{match[1]} {match[2]} ({known})" if not known.startswith("0x") else match[0]
 
         return re.sub(r"\b(PA|PC) (0x[0-9a-f]+)", name, message)
@@ -217,9 +223,9 @@ class _Teller:
                     if record.kind in _STORES:
                         stores.setdefault(record.pa, set()).add(record.actor)
         ours = set(self._found.finding.cpus)
-        shared = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
-        several = {pa for pa in shared if len(users[pa] & ours) > 1 or len(users[pa]) > 2}
-        return several or shared
+        state = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
+        several = {pa for pa in state if len(users[pa] & ours) > 1 or len(users[pa]) > 2}
+        return several or state
 
     def _cpus(self, involved: tuple[int, ...], words: set[int]) -> tuple[int, ...]:
         found = list(dict.fromkeys(involved))[:_ACTORS_MAX]
@@ -234,10 +240,10 @@ class _Teller:
         return tuple(sorted(found))
 
     def _steps(self, words: set[int], cpus: tuple[int, ...]) -> Iterator[Step]:
-        lines = {index for index, pa in enumerate(self._world.locations.lines) if self._holds(pa, words)}
-        for number, (taken, records) in enumerate(zip(self._path, self._records, strict=True)):
+        lines = {index for index, pa in enumerate(self._system.footprints.lines) if self._holds(pa, words)}
+        for number, (transition, records) in enumerate(zip(self._path, self._records, strict=True)):
             state = self._changes(self._states[number], self._states[number + 1], lines, cpus)
-            told = list(self._told(number, taken, records, words, cpus, lines))
+            told = list(self._told(number, transition, records, words, cpus, lines))
             for at, step in enumerate(told):
                 last = at == len(told) - 1
                 yield step if not last else Step(step.number, step.cpu, step.text, step.where, state)
@@ -248,14 +254,14 @@ class _Teller:
     def _told(
         self,
         number: int,
-        taken: Taken,
+        transition: Transition,
         records: list[Record],
         words: set[int],
         cpus: tuple[int, ...],
         lines: set[int],
     ) -> Iterator[Step]:
-        kind, target = taken.pick
-        if kind in "wdf" and self._world.locations.line_index[target] in lines:
+        kind, target = transition.pick
+        if kind in "wdf" and self._system.footprints.line_index[target] in lines:
             yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
         if kind == "start" and target in cpus:
             yield Step(number, target, "firmware starts it", "")
@@ -277,12 +283,12 @@ class _Teller:
             elif record.kind not in _ALWAYS:
                 continue
             yield Step(number, cpu, self._text(record), self._at(record.pc))
-        for note in taken.notes:
+        for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
                 yield Step(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
-        return pa & -self._granule == self._world.locations.lines[index]
+        return pa & -self._granule == self._system.footprints.lines[index]
 
     def _pa_of(self, address: int) -> int:
         return self._boot.guest.pa_of(address) if address >> 63 else address
@@ -301,10 +307,10 @@ class _Teller:
         return self._at(records[0].pc) if records else ""
 
     def _at(self, pc: int) -> str:
-        place = self._place(pc) if pc else ""
-        return "" if place.startswith("0x") else place
+        local = self._local(pc) if pc else ""
+        return "" if local.startswith("0x") else local
 
-    def _place(self, pc: int) -> str:
+    def _local(self, pc: int) -> str:
         # file:line where that is known, else symbol+offset.
         if self._names.is_host(pc):
             return self._names.place(pc)
@@ -318,16 +324,18 @@ class _Teller:
                 return f"the line of {name.partition('+')[0]}"
         return f"the line at {first:#x}"
 
-    def _changes(self, before: Shared, after: Shared, lines: set[int], cpus: tuple[int, ...]) -> str:
+    def _changes(
+        self, before: GlobalState, after: GlobalState, lines: set[int], cpus: tuple[int, ...]
+    ) -> str:
         parts = []
         for index in sorted(lines):
             old, new = before.lines[index], after.lines[index]
             if (old.state, old.behind, old.dirty) != (new.state, new.behind, new.dirty):
-                parts.append(f"{self._line(self._world.locations.lines[index])}: {_state(new)}")
+                parts.append(f"{self._line(self._system.footprints.lines[index])}: {_state(new)}")
         for cpu in [cpu for cpu in cpus if cpu in self._waiters]:
             bit = 1 << cpu
-            slept = before.places[cpu].state is State.WAITING
-            sleeps = after.places[cpu].state is State.WAITING
+            slept = before.locals[cpu].state is State.WAITING
+            sleeps = after.locals[cpu].state is State.WAITING
             if (before.events ^ after.events) & bit or slept != sleeps:
                 event = int(bool(after.events & bit))
                 parts.append(f"CPU{cpu}: event register {event}{', asleep' if sleeps else ''}")
@@ -344,7 +352,7 @@ class _Teller:
             what = "write" if stores else "read"
             name = self._names.pa(pa, cpu)
             found.append(f"{what} to {pa:#x} ({name}) of {size & 0x7F} bytes by CPU{cpu}:")
-            found.append(f" {self._function(pc)} at {self._place(pc)}")
+            found.append(f" {self._function(pc)} at {self._local(pc)}")
         if len(values) == 2:
             found.append(f"value changed: {values[False]:#x} -> {values[True]:#x}")
         return found

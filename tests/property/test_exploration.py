@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of, explore_case
-from emu.explore.judging import Judging, make_trace
-from emu.explore.reduction import Moves
+from emu.explore.finding_collector import FindingCollector, make_trace
+from emu.explore.global_state import Transition
+from emu.explore.reduction import EnabledSet
 from emu.explore.search import Bounds, Search
-from emu.explore.shared import Taken
 from emu.host.build import build
 from emu.operation import (
     OPERATIONS,
@@ -93,12 +93,12 @@ PLAIN = st.one_of(
 def races(explorer: Explorer, **bounds: Any) -> set[tuple[str, ...]]:
     """The bytes and CPUs of every data race."""
     while True:
-        explorer.rig.grew = False
-        world, judging = explorer.world(), Judging("test", everything=True)
-        Search(world, Bounds(**bounds), judging).run()
-        if not explorer.rig.grew and not world.locations.changed:
+        explorer.stepper.grew = False
+        system, collector = explorer.system(), FindingCollector("test", everything=True)
+        Search(system, Bounds(**bounds), collector).run()
+        if not explorer.stepper.grew and not system.footprints.changed:
             break
-    found = [each.finding for each in judging.found.values() if each.finding.rule == "race"]
+    found = [each.finding for each in collector.found.values() if each.finding.rule == "race"]
     return {(each.message.split(":")[0], *map(str, sorted(each.cpus))) for each in found}
 
 
@@ -130,28 +130,28 @@ def test_reduction_keeps_to_what_may_come_without_need(found: list[list[Operatio
     assert set(reduced.seen) == set(every.seen)
 
 
-def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Taken], Trace, int]:
+def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transition], Trace, int]:
     """Take a schedule that ``choices`` decide, to its end; give it with its trace."""
     for _ in range(5):  # until its lines are known
         explorer.walk("random", 0, "", Bounds(schedules=3, early=2, spurious=True), everything=True)
-    world = explorer.world()
-    shared, path, undone = world.first(), [], []
+    system = explorer.system()
+    state, path, undone = system.first(), [], []
     while len(path) < STEPS_MAX:
-        moves = Moves(world, shared, 1, True)
+        moves = EnabledSet(system, state, 1, True)
         if not moves.enabled:
             break
         actors = [actor for actor in range(moves.actors) if moves.everybody >> actor & 1]
         actor = actors[choices[len(path) % len(choices)] % len(actors)]
         (option,) = moves.options(actor, True)
-        shared, undo, taken = option()
-        if moves.is_early(actor, taken.pick):
-            shared = shared._replace(early=shared.early + 1)
-        path.append(taken)
+        state, undo, transition = option()
+        if moves.is_early(actor, transition.pick):
+            state = state._replace(early=state.early + 1)
+        path.append(transition)
         undone.append(undo)
-    trace = make_trace(world, shared, path, "test", [])
+    trace = make_trace(system, state, path, "test", [])
     for undo in reversed(undone):
-        world.undo(undo)
-    return path, trace, len(world.locations.lines)
+        system.undo(undo)
+    return path, trace, len(system.footprints.lines)
 
 
 def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
@@ -174,9 +174,9 @@ def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
     return found, sorted(ends)
 
 
-def same(path: list[Taken], world: Trace, machine: Trace) -> None:
+def same(path: list[Transition], system: Trace, machine: Trace) -> None:
     """Hold the two traces against each other; behind the schedule, who waits looks once more."""
-    (wanted, ends), (found, really) = told(world), told(machine)
+    (wanted, ends), (found, really) = told(system), told(machine)
     assert found[: len(wanted)] == wanted
     if len(path) < STEPS_MAX:
         assert {row[0] for row in found[len(wanted) :]} <= {Kind.LOAD}
@@ -203,7 +203,7 @@ def test_the_machine_does_what_the_world_has_done(text: str, choices: list[int])
     """Loads and their values, stores, events, line states, landings, outcomes: one by one."""
     explorer, boot = explore_case(Case.parse(text))
     path, trace, _ = random_path(explorer, choices)
-    live = build(Case.parse(case_of(boot, [taken.pick for taken in path])), record=True).machine
+    live = build(Case.parse(case_of(boot, [transition.pick for transition in path])), record=True).machine
     live.run()
     live.finish()
     same(path, trace, live.trace)
@@ -216,7 +216,7 @@ def test_caches_of_the_machine_are_those_of_the_world(
 ) -> None:
     tasks = [task(*operations) for operations in found]
     path, trace, _ = random_path(explorer_of(tasks, cached=True), choices)
-    picks = picks_text(taken.pick for taken in path)
+    picks = picks_text(transition.pick for transition in path)
     machine = machine_of(tasks, scheduler=f"replay:{picks}", granule=64)
     machine.run()
     machine.finish()

@@ -64,7 +64,7 @@ def test_counts_are_those_of_the_hand(
     explorer = explorer_of(programs)
     every, ends = explore(explorer, X, Y, reduce=False, remember=False)
     assert (every.complete, len(set(ends.seen))) == (paths, outcomes), name
-    assert count_paths(explorer.world()) == paths
+    assert count_paths(explorer.system()) == paths
     reduced, ends = explore(explorer, X, Y, remember=False)
     assert (reduced.complete, len(set(ends.seen))) == (orders, outcomes), name
     known, ends = explore(explorer, X, Y)
@@ -194,10 +194,10 @@ def test_search_that_goes_on_where_it_was_ended_comes_to_every_end(
     _, every = explore(explorer, X, Y, **bounds)
     first, rest = Ends(X, Y), Ends(X, Y)
     asked = Bounds(**bounds)
-    begun = Search(explorer.world(asked.early), replace(asked, schedules=schedules), first)
+    begun = Search(explorer.system(asked.early), replace(asked, schedules=schedules), first)
     begun.run()
-    assert not explorer.world().memory
-    Search(explorer.world(asked.early), asked, rest, saved=begun.stack).run()
+    assert not explorer.system().memory
+    Search(explorer.system(asked.early), asked, rest, saved=begun.stack).run()
     assert set(first.seen) | set(rest.seen) == set(every.seen)
 
 

@@ -1,19 +1,19 @@
-"""States of the world as values, and steps between them."""
+"""Global states as values, and the transitions between them."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from emu.explore.place import Edge, Place
+from emu.explore.local_state import Edge, LocalState
 from emu.models.caches import Line
 from emu.operation import Kind
 from emu.schedulers import Pick
 
 
-class Shared(NamedTuple):
-    """One state of the world, but for memory, of which ``memory`` is a hash.
+class GlobalState(NamedTuple):
+    """One global state, without memory, of which ``memory`` is a hash.
 
-    :ivar places: of each actor
+    :ivar locals: the local state of each actor
     :ivar events, interrupts, lost: by bit, the CPUs whose event register is set, that have an interrupt
         pending, whose monitor somebody else has cleared
     :ivar firmware: what it remembers
@@ -22,7 +22,7 @@ class Shared(NamedTuple):
     :ivar early: time-outs and wake-ups that came without need
     """
 
-    places: tuple[Place, ...]
+    locals: tuple[LocalState, ...]
     memory: int
     events: int
     interrupts: int
@@ -42,7 +42,7 @@ class Note(NamedTuple):
     size: int
 
 
-class Taken(NamedTuple):
+class Transition(NamedTuple):
     """A step that was taken: the pick, what it led through, and what the memory model noted before that."""
 
     pick: Pick
@@ -51,4 +51,4 @@ class Taken(NamedTuple):
 
 
 Undo = list[tuple[int, "int | None"]]
-Stepped = tuple[Shared, Undo, Taken]
+Stepped = tuple[GlobalState, Undo, Transition]

@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.actor import State
-from emu.explore.place import Access, Action, Place, Verb
-from emu.explore.rig import Rig
+from emu.explore.local_state import Access, Action, LocalState, Verb
+from emu.explore.thread_stepper import ThreadStepper
 from emu.models import caches
 
 _EXCLUSIVES = (Verb.LOAD_EXCLUSIVE, Verb.STORE_EXCLUSIVE)
 GRANULE = 64  # of exclusives, bytes (:mod:`emu.engine`)
 
 
-class Locations:
+class Footprints:
     """The locations of one round. ``lines``: PAs of the lines whose state is followed, in order.
 
     :param early: polls may give up, and WFEs end, without need, but not any number of times
     """
 
-    def __init__(self, rig: Rig, granule: int, *, early: bool = False) -> None:
-        self.cpus = len(rig.start)
+    def __init__(self, stepper: ThreadStepper, granule: int, *, early: bool = False) -> None:
+        self.cpus = len(stepper.start)
         self._early = early
         self._low = 2 + 2 * self.cpus  # bits before those of memory
         self.granule = granule
@@ -33,21 +33,21 @@ class Locations:
         self.exclusive: set[int] = set()
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
-        self._places: list[tuple[int, int]] = []
+        self._regions: list[tuple[int, int]] = []
         self._stored: dict[int, int | None] = {}  # bit to the value that is stored there
         self._varied: set[int] = set()
         self._constant = 0  # bits of the locations that have one
         self.changed = False  # something new overlaps something known
-        actions = [place.action for place in rig.places]
+        actions = [local.action for local in stepper.locals]
         for action in actions:
             if action.verb in _EXCLUSIVES:
                 self.exclusive.update(access.pa & -GRANULE for access in action.accesses)
-        if rig.cached:
+        if stepper.cached:
             self.lines = sorted(_mixed(actions, granule))
         self.line_index = {pa: index for index, pa in enumerate(self.lines)}
-        for place in rig.places:
-            self.prepare(place)
-        self._futures(rig)
+        for local in stepper.locals:
+            self.prepare(local)
+        self._futures(stepper)
 
     # -- bits -------------------------------------------------------------------------------------
 
@@ -81,14 +81,14 @@ class Locations:
     def _bit(self, pa: int, size: int) -> int:
         number = self._bits.get((pa, size))
         if number is None:
-            number = self._bits[pa, size] = len(self._places)
+            number = self._bits[pa, size] = len(self._regions)
             over = 1 << number
-            for other, (first, length) in enumerate(self._places):
+            for other, (first, length) in enumerate(self._regions):
                 if first < pa + size and pa < first + length:
                     over |= 1 << other
                     self._over[other] |= 1 << number
                     self.changed = True
-            self._places.append((pa, size))
+            self._regions.append((pa, size))
             self._over.append(over)
         return 1 << number + self._low
 
@@ -113,11 +113,11 @@ class Locations:
 
     # -- actions ----------------------------------------------------------------------------------
 
-    def prepare(self, place: Place) -> None:
+    def prepare(self, local: LocalState) -> None:
         """Fill in what the place's action reads and writes; what it may do later is as much, until known."""
-        action, cpu = place.action, place.cpu
+        action, cpu = local.action, local.cpu
         # Who can still move keeps time from passing: whether a time-out takes from the budget depends on it.
-        reads, writes = self.budget if place.state is State.RUNNABLE else 0, 0
+        reads, writes = self.budget if local.state is State.RUNNABLE else 0, 0
         for access in action.accesses:
             bit = self._of(access)
             if access.is_store or action.verb in (Verb.UPDATE, Verb.LOAD_EXCLUSIVE):
@@ -141,14 +141,14 @@ class Locations:
                 writes |= self.firmware
             case Verb.POLL | Verb.DELAY:
                 writes |= self.budget
-        if place.state is State.WAITING:
+        if local.state is State.WAITING:
             writes |= self.event(cpu) | self.budget
         self._note_values(action)
         action.reads, action.writes = reads, writes
-        action.shared = any(access.pa & -self.granule in self.line_index for access in action.accesses)
+        action.followed = any(access.pa & -self.granule in self.line_index for access in action.accesses)
         action.cells = _cells(action.accesses)
         self._reach(action)
-        place.reads, place.writes = reads, writes
+        local.reads, local.writes = reads, writes
 
     def _reach(self, action: Action) -> None:
         # What the action's bits overlap. Stores of one and the same value can be swapped.
@@ -172,29 +172,29 @@ class Locations:
                 self.changed |= bool(self._constant & self.over(bit))
                 self._constant &= ~self.over(bit)
 
-    def refresh(self, places: Iterable[Place]) -> None:
+    def refresh(self, locals: Iterable[LocalState]) -> None:
         """Take notice of places that have just come up."""
-        for place in places:
-            self.prepare(place)
+        for local in locals:
+            self.prepare(local)
 
-    def _futures(self, rig: Rig) -> None:
+    def _futures(self, stepper: ThreadStepper) -> None:
         # What each place may read and write from there on: along its edges, until nothing changes.
-        for place in rig.places:
-            self._reach(place.action)
+        for local in stepper.locals:
+            self._reach(local.action)
         changed = True
         while changed:
             changed = False
-            for place in reversed(rig.places):
-                reads, writes = place.reads, place.writes
-                for edge in place.edges.values():
-                    reads |= edge.place.reads
-                    writes |= edge.place.writes
-                if place.is_off:
-                    for start in rig.starts(place.cpu):
+            for local in reversed(stepper.locals):
+                reads, writes = local.reads, local.writes
+                for edge in local.edges.values():
+                    reads |= edge.local.reads
+                    writes |= edge.local.writes
+                if local.is_off:
+                    for start in stepper.starts(local.cpu):
                         reads |= start.reads
                         writes |= start.writes
-                if reads != place.reads or writes != place.writes:
-                    place.reads, place.writes = reads, writes
+                if reads != local.reads or writes != local.writes:
+                    local.reads, local.writes = reads, writes
                     changed = True
         self.changed = False
 

@@ -1,7 +1,8 @@
-"""Places: where one actor can stand, the operation that it does next there, and where that leads.
+"""Local states: the state of one actor, its next operation, and the local states that it leads to.
 
-Two visits of a place are the same to everybody: same registers, same observations of a host task. What the
-operation gives depends on what the actor observes, so a place has an edge for each observation it has made.
+Visits of one local state cannot be told apart: the registers are the same, or the host task has made the same
+observations. The result of an operation is what the actor observes, so a local state has one edge for each
+observation that has been made there.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Access(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Action:
-    """The next operation of an actor at a place.
+    """The next operation of an actor in a local state.
 
     :ivar accesses: in program order
     :ivar detail: by verb: (expected, new) of UPDATE, the Poll or LoadUntil itself, the CPU of SEND, the
@@ -58,14 +59,14 @@ class Action:
     accesses: tuple[Access, ...] = ()
     detail: tuple[object, ...] = ()
     where: int | str = 0
-    # Filled by emu.explore.locations for the round that runs: bits of what is read and written, and of all
+    # Filled by emu.explore.footprints for the round that runs: bits of what is read and written, and of all
     # that overlaps these.
     reads: int = 0
     writes: int = 0
     reads_over: int = 0
     writes_over: int = 0
     clashes: int = 0  # like writes_over, without what everybody stores the same value to
-    shared: bool = False  # goes through a line of the caches
+    followed: bool = False  # goes through a line of the caches
     cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
 
     is_plain: bool = False  # an access that the compiler may do with as it likes
@@ -75,38 +76,38 @@ class Action:
 
 
 class Edge(NamedTuple):
-    """What an observation led to: the place, and what the machine put into its trace on the way."""
+    """What an observation leads to: the next local state, and the trace records of the step."""
 
-    place: Place
+    local: LocalState
     records: bytes
     holds: bool = False  # some are about lines of dmesg that are held
 
 
 @dataclass(slots=True, eq=False)
-class Point:
+class TaskHistory:
     """How far a host task has come: what it is, and what it has been given since it began."""
 
     root: tuple[object, ...]
-    parent: Point | None = None
+    parent: TaskHistory | None = None
     given: object = None
-    children: dict[object, Point] = field(default_factory=dict)
+    children: dict[object, TaskHistory] = field(default_factory=dict)
 
-    def history(self) -> list[object]:
+    def values(self) -> list[object]:
         """Return what the task has been given, in order."""
         found: list[object] = []
-        point = self
-        while point.parent is not None:
-            found.append(point.given)
-            point = point.parent
+        history = self
+        while history.parent is not None:
+            found.append(history.given)
+            history = history.parent
         return found[::-1]
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class LocalState:
     """Where an actor stands.
 
     :ivar context: the PE, packed (:meth:`emu.engine.Engine.state_of`)
-    :ivar point, suspended: of the host task that runs, and of one that waits for a guest call
+    :ivar history, suspended: of the host task that runs, and of one that waits for a guest call
     :ivar armed: PA of the exclusives granule that the monitor would be armed for if nobody had cleared it
     :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)
     :ivar is_target: an edge led here that did not make it: there may be a loop
@@ -116,8 +117,8 @@ class Place:
     cpu: int
     state: State
     context: bytes
-    point: Point | None
-    suspended: Point | None
+    history: TaskHistory | None
+    suspended: TaskHistory | None
     armed: int | None
     landings: int
     said: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from emu.actor import State
-from emu.explore.place import Action, Place, Verb
-from emu.explore.reduction import Moves
+from emu.explore.global_state import GlobalState, Transition
+from emu.explore.local_state import Action, LocalState, Verb
+from emu.explore.reduction import EnabledSet
 from emu.explore.search import Count, Judge
-from emu.explore.shared import Shared, Taken
-from emu.explore.world import World
+from emu.explore.transition_system import TransitionSystem
 from emu.finding import Finding
 from emu.operation import Kind
 from emu.rules import SEES, judge
@@ -36,7 +36,7 @@ _OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 
 
 @dataclass(slots=True)
-class Judging(Judge):
+class FindingCollector(Judge):
     """Keeps each finding once, by rule and message.
 
     :ivar case: the text of the case, without a schedule
@@ -48,76 +48,85 @@ class Judging(Judge):
     found: dict[tuple[str, str], Found] = field(default_factory=dict)
     count: Count = field(default_factory=Count)  # the search's
 
-    def state(self, world: World, shared: Shared, moves: Moves, path: list[Taken]) -> bool:
+    def state(
+        self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
+    ) -> bool:
         """Look for two that race, and for who sleeps while all others wait for time to pass."""
         if moves.expired and moves.expired == moves.enabled:
-            marks = [mark for mark in end_marks(world, shared) if mark[0] is Kind.LOST_WAKEUP]
-            if marks and self._look(world, shared, path, marks, only="stuck"):
+            marks = [mark for mark in end_marks(system, state) if mark[0] is Kind.LOST_WAKEUP]
+            if marks and self._look(system, state, path, marks, only="stuck"):
                 return True
         plain = [
             cpu
-            for cpu, place in enumerate(shared.places)
-            if place.action.is_plain and moves.enabled >> cpu & 1 and world.can_step(shared, cpu)
+            for cpu, local in enumerate(state.locals)
+            if local.action.is_plain and moves.enabled >> cpu & 1 and system.can_step(state, cpu)
         ]
         for cpu in plain:
-            for other, place in enumerate(shared.places):
-                if other == cpu or not world.can_step(shared, other):
+            for other, local in enumerate(state.locals):
+                if other == cpu or not system.can_step(state, other):
                     continue
-                if (meeting := _meeting(shared.places[cpu].action, place.action)) is None:
+                if (meeting := _meeting(state.locals[cpu].action, local.action)) is None:
                     continue
-                marks = [_race(world, shared, who, *meeting) for who in (cpu, other)]
-                if self._look(world, shared, path, marks, only="race"):
+                marks = [_race(system, state, who, *meeting) for who in (cpu, other)]
+                if self._look(system, state, path, marks, only="race"):
                     return True
         return False
 
-    def end(self, world: World, shared: Shared, path: list[Taken]) -> bool:
+    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Let every rule look at the run that ends here."""
-        return self._look(world, shared, path, end_marks(world, shared))
+        return self._look(system, state, path, end_marks(system, state))
 
-    def cycle(self, world: World, shared: Shared, path: list[Taken], cpus: list[int]) -> bool:
+    def cycle(
+        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
+    ) -> bool:
         """A livelock."""
-        marks = [_mark(Kind.LIVELOCK, shared.places[cpu], 0) for cpu in cpus]
-        return self._look(world, shared, path, marks, only="stuck")
+        marks = [_mark(Kind.LIVELOCK, state.locals[cpu], 0) for cpu in cpus]
+        return self._look(system, state, path, marks, only="stuck")
 
     def _look(
-        self, world: World, shared: Shared, path: list[Taken], marks: list[Mark], only: str = ""
+        self,
+        system: TransitionSystem,
+        state: GlobalState,
+        path: list[Transition],
+        marks: list[Mark],
+        only: str = "",
     ) -> bool:
         # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
         without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
-        without = without if world.locations.lines else without | _OF_CACHES
-        verdict = judge(self.case, make_trace(world, shared, path, self.case, marks), without)
+        without = without if system.footprints.lines else without | _OF_CACHES
+        verdict = judge(self.case, make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
             key = (finding.rule, finding.message)
             if key not in self.found and only in ("", finding.rule):
-                picks = tuple(taken.pick for taken in path)
+                picks = tuple(transition.pick for transition in path)
                 self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
                 new = True
         return new and not self.everything
 
 
-def end_marks(world: World, shared: Shared) -> list[Mark]:
+def end_marks(system: TransitionSystem, state: GlobalState) -> list[Mark]:
     """Return what is to be said of the CPUs at an end: who sleeps although it would go on, who spins."""
     marks = []
-    for cpu, place in enumerate(shared.places):
-        if place.state is State.WAITING:
-            word = world.would_go_on(shared, cpu)
+    for cpu, local in enumerate(state.locals):
+        if local.state is State.WAITING:
+            word = system.would_go_on(state, cpu)
             if word is not None:
-                marks.append(_mark(Kind.LOST_WAKEUP, place, word))
-        elif place.state is State.RUNNABLE and place.action.verb not in (Verb.UNTIL, Verb.POLL):
-            accesses = place.action.accesses
-            marks.append(_mark(Kind.LIVELOCK, place, accesses[0].pa if accesses else 0))
+                marks.append(_mark(Kind.LOST_WAKEUP, local, word))
+        elif local.state is State.RUNNABLE and local.action.verb not in (Verb.UNTIL, Verb.POLL):
+            accesses = local.action.accesses
+            marks.append(_mark(Kind.LIVELOCK, local, accesses[0].pa if accesses else 0))
     return marks
 
 
-def _mark(kind: Kind, place: Place, pa: int) -> Mark:
-    return (kind, place.cpu, 0, place.at, pa, 0)
+def _mark(kind: Kind, local: LocalState, pa: int) -> Mark:
+    return (kind, local.cpu, 0, local.at, pa, 0)
 
 
-def _race(world: World, shared: Shared, cpu: int, pa: int, size: int) -> Mark:
-    action = shared.places[cpu].action
+def _race(system: TransitionSystem, state: GlobalState, cpu: int, pa: int, size: int) -> Mark:
+    action = state.locals[cpu].action
     stored = [access.value for access in action.accesses if access.is_store and access.pa <= pa]
-    seen = world.looked(shared, action) if not stored else stored[-1]
+    seen = system.looked(state, action) if not stored else stored[-1]
     value = seen if isinstance(seen, int) else 0
     return (Kind.RACE, cpu, size | (0x80 if stored else 0), action.where, pa, value)
 
@@ -135,29 +144,31 @@ def _meeting(one: Action, other: Action) -> tuple[int, int] | None:
     return None
 
 
-def make_trace(world: World, shared: Shared, path: list[Taken], case: str, marks: list[Mark]) -> Trace:
+def make_trace(
+    system: TransitionSystem, state: GlobalState, path: list[Transition], case: str, marks: list[Mark]
+) -> Trace:
     """Return the trace of the run that took ``path``, as the machine would have made it, and the marks.
 
     Simulated times in it are not those of a run.
     """
-    machine = world.rig.machine
+    machine = system.stepper.machine
     trace = machine.trace.sibling(case)
-    trace.put(world.rig.prefix)
+    trace.put(system.stepper.prefix)
     held: dict[int, list[int]] = {}
-    for taken in path:
-        for note in taken.notes:
+    for transition in path:
+        for note in transition.notes:
             if note.kind is Kind.POWER_ON:
                 trace.add(Kind.POWER_ON, note.size, 0, note.pa, 0, note.value)
             else:
-                cpu = taken.pick.number if taken.edges else 0
+                cpu = transition.pick.number if transition.edges else 0
                 trace.add(note.kind, cpu, note.size, 0, note.pa, note.value)
-        for _, edge in taken.edges:
+        for _, edge in transition.edges:
             trace.put(edge.records)
             if edge.holds:
                 _tell_held(trace, edge.records, held)
-    for place in shared.places:
-        if place.state is not State.ENDED:
-            trace.add(Kind.OUTCOME, place.cpu, 0, place.at, 0, trace.string(place.outcome))
+    for local in state.locals:
+        if local.state is not State.ENDED:
+            trace.add(Kind.OUTCOME, local.cpu, 0, local.at, 0, trace.string(local.outcome))
     for kind, cpu, size, where, pa, value in marks:
         trace.add(kind, cpu, size, trace.host_pc(where) if isinstance(where, str) else where, pa, value)
     return trace

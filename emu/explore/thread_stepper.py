@@ -14,7 +14,7 @@ from typing import Any
 
 from emu.actor import Grain, HostTask, State
 from emu.explore.describe import describe
-from emu.explore.place import Action, Edge, Place, Point, Verb
+from emu.explore.local_state import Action, Edge, LocalState, TaskHistory, Verb
 from emu.explore.tasks import Tasks
 from emu.machine import Machine, Standing
 from emu.operation import Kind, Operation
@@ -43,7 +43,7 @@ class _Script:
         return self.answer
 
 
-class Rig:
+class ThreadStepper:
     """Runs steps on ``machine``, whose actors stand where the exploration begins.
 
     :param tasks: makes the host task that a CPU begins with, anew
@@ -57,12 +57,12 @@ class Rig:
         self.cached = cached
         self.steps = 0  # run on the machine
         self.grew = False  # something new was seen since this was cleared
-        self.places: list[Place] = []
+        self.locals: list[LocalState] = []
         self._first_tasks = tasks
         self._tasks = Tasks(self._new_task)
-        self._known: dict[tuple[object, ...], Place] = {}
-        self._roots: dict[tuple[object, ...], Point] = {}
-        self._on: dict[tuple[int, int, int, int, int], Place] = {}
+        self._known: dict[tuple[object, ...], LocalState] = {}
+        self._roots: dict[tuple[object, ...], TaskHistory] = {}
+        self._on: dict[tuple[int, int, int, int, int], LocalState] = {}
         machine.grain = Grain.OPERATION
         machine.recording = True
         machine.observe()
@@ -72,18 +72,18 @@ class Rig:
             machine.firmware = self._script
         self.start = tuple(self._begin(cpu) for cpu in range(len(machine.actors)))
 
-    def _begin(self, cpu: int) -> Place:
+    def _begin(self, cpu: int) -> LocalState:
         actor = self.machine.actors[cpu]
-        point = None
+        history = None
         if actor.task is not None:
-            point = self._root(("task", cpu))
-            self._tasks.keep(point, actor.task, actor.pending)
-        place = self._place(cpu, point, None)
+            history = self._root(("task", cpu))
+            self._tasks.keep(history, actor.task, actor.pending)
+        local = self._local(cpu, history, None)
         self.machine.set_standing(cpu, _NOWHERE)
-        return place
+        return local
 
-    def _root(self, key: tuple[object, ...]) -> Point:
-        return self._roots.setdefault(key, Point(key))
+    def _root(self, key: tuple[object, ...]) -> TaskHistory:
+        return self._roots.setdefault(key, TaskHistory(key))
 
     def _new_task(self, root: tuple[object, ...]) -> HostTask:
         if root[0] == "task":
@@ -97,7 +97,7 @@ class Rig:
 
     # -- places -----------------------------------------------------------------------------------
 
-    def _place(self, cpu: int, point: Point | None, suspended: Point | None) -> Place:
+    def _local(self, cpu: int, history: TaskHistory | None, suspended: TaskHistory | None) -> LocalState:
         # Where `cpu` stands on the machine now.
         machine = self.machine
         actor, standing = machine.actors[cpu], machine.standing(cpu)
@@ -105,20 +105,20 @@ class Rig:
         armed = machine.engine.armed_monitors.get(actor.pe)
         state = State.RUNNABLE if standing.state in (State.SPINNING, State.DELAYED) else standing.state
         digest = blake2b(context, digest_size=16).digest()
-        key = (cpu, state, digest, point, suspended, armed, standing.landings, standing.outcome)
-        place = self._known.get(key)
-        if place is not None:
-            place.is_target = True
-            return place
+        key = (cpu, state, digest, history, suspended, armed, standing.landings, standing.outcome)
+        local = self._known.get(key)
+        if local is not None:
+            local.is_target = True
+            return local
         outcome, at = machine.ending(cpu)
         runs = state is State.RUNNABLE
         action = describe(machine, cpu, cached=self.cached) if runs else Action(Verb.LOCAL)
-        place = self._known[key] = Place(
-            len(self.places),
+        local = self._known[key] = LocalState(
+            len(self.locals),
             cpu,
             state,
             zlib.compress(context, 1),
-            point,
+            history,
             suspended,
             armed,
             standing.landings,
@@ -127,50 +127,52 @@ class Rig:
             at,
             action,
         )
-        self.places.append(place)
-        return place
+        self.locals.append(local)
+        return local
 
-    def switched_on(self, cpu: int, entry_pa: int, x0: int, el: int, landings: int) -> Place:
+    def switched_on(self, cpu: int, entry_pa: int, x0: int, el: int, landings: int) -> LocalState:
         """Return where a CPU stands that firmware has just switched on at ``entry_pa``."""
         key = (cpu, entry_pa, x0, el, landings)
-        place = self._on.get(key)
-        if place is None:
+        local = self._on.get(key)
+        if local is None:
             self.grew = True
             pe = self.machine.actors[cpu].pe
             self.machine.engine.reset(pe, el, entry_pa, x0)
             self.machine.set_standing(cpu, Standing(State.RUNNABLE, None, None, None, "", landings))
-            place = self._on[key] = self._place(cpu, None, None)
+            local = self._on[key] = self._local(cpu, None, None)
             self.machine.set_standing(cpu, _NOWHERE)
             self.machine.trace.take()
-        return place
+        return local
 
     @property
     def cpus(self) -> int:
         """How many CPUs there are."""
         return len(self.start)
 
-    def starts(self, cpu: int) -> Iterator[Place]:
+    def starts(self, cpu: int) -> Iterator[LocalState]:
         """Yield the places at which firmware has switched ``cpu`` on."""
-        return (place for key, place in self._on.items() if key[0] == cpu)
+        return (local for key, local in self._on.items() if key[0] == cpu)
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def edge(self, place: Place, observation: object, lend: Callable[[Place], dict[int, bytes]]) -> Edge:
+    def edge(
+        self, local: LocalState, observation: object, lend: Callable[[LocalState], dict[int, bytes]]
+    ) -> Edge:
         """Return what the observation leads to from ``place``, from the machine the first time.
 
         :param lend: gives the world's memory, 8 bytes by PA, where it differs from the start
         """
-        found = place.edges.get(observation)
+        found = local.edges.get(observation)
         if found is None:
             self.grew = True
-            with self._lent(place, lend(place)):
-                found = place.edges[observation] = self._run(place, observation)
+            with self._lent(local, lend(local)):
+                found = local.edges[observation] = self._run(local, observation)
         return found
 
     @contextmanager
-    def _lent(self, place: Place, lent: dict[int, bytes]) -> Iterator[None]:
+    def _lent(self, local: LocalState, lent: dict[int, bytes]) -> Iterator[None]:
         memory, engine = self.machine.memory, self.machine.engine
-        for access in place.action.accesses:
+        for access in local.action.accesses:
             for pa in range(access.pa & -8, access.pa + access.size, 8):
                 if pa not in lent:
                     lent[pa] = memory.read_bytes(pa, 8)
@@ -189,10 +191,10 @@ class Rig:
             if is_code:
                 engine.forget_code()
 
-    def _run(self, place: Place, observation: object) -> Edge:
-        machine, cpu = self.machine, place.cpu
+    def _run(self, local: LocalState, observation: object) -> Edge:
+        machine, cpu = self.machine, local.cpu
         self.steps += 1
-        before = self._put(place, observation)
+        before = self._put(local, observation)
         machine.trace.take()
         machine.held.clear()
         if observation == WAKE:
@@ -201,63 +203,63 @@ class Rig:
             machine.step(cpu)
         after = machine.standing(cpu)
         given = True if observation == WAKE else observation
-        if place.action.verb is Verb.CALL:
+        if local.action.verb is Verb.CALL:
             assert isinstance(observation, tuple)
             given = observation[0]
-        point, suspended = self._points(place, before, after, given)
-        if machine.actors[cpu].restarted and point is not None:
-            point = self._root(point.root)
-        if point is not None:
+        history, suspended = self._histories(local, before, after, given)
+        if machine.actors[cpu].restarted and history is not None:
+            history = self._root(history.root)
+        if history is not None:
             assert after.task is not None
-            self._tasks.keep(point, after.task, after.pending)
-        target, records = self._place(cpu, point, suspended), machine.trace.take()
+            self._tasks.keep(history, after.task, after.pending)
+        target, records = self._local(cpu, history, suspended), machine.trace.take()
         holds = any(row[0] in _HOLDS for row in machine.trace.rows_of(records))
         edge = Edge(target, records, holds)
         machine.set_standing(cpu, _NOWHERE)  # what others do must not reach it here
         return edge
 
-    def _points(
-        self, place: Place, before: Standing, after: Standing, given: object
-    ) -> tuple[Point | None, Point | None]:
+    def _histories(
+        self, local: LocalState, before: Standing, after: Standing, given: object
+    ) -> tuple[TaskHistory | None, TaskHistory | None]:
         # Where the host tasks of the actor stand after a step.
-        pe = self.machine.actors[place.cpu].pe
+        pe = self.machine.actors[local.cpu].pe
         if after.task is None:
             if after.suspended is None:
                 return None, None
-            return None, place.point if before.task is after.suspended else place.suspended
+            return None, local.history if before.task is after.suspended else local.suspended
         if after.task is before.task:
-            assert place.point is not None
+            assert local.history is not None
             moved = after.pending is not None and after.pending is not before.pending
-            return self._next(place.point, given) if moved else place.point, None
+            return self._next(local.history, given) if moved else local.history, None
         if after.task is before.suspended:
-            assert place.suspended is not None
-            return self._next(place.suspended, pe.x[0]), None
+            assert local.suspended is not None
+            return self._next(local.suspended, pe.x[0]), None
         context = self.machine.engine.state_of(pe)
-        return self._root(("land", place.cpu, pe.pc, context)), None
+        return self._root(("land", local.cpu, pe.pc, context)), None
 
-    def _next(self, point: Point, given: object) -> Point:
-        child = point.children.get(given)
+    def _next(self, history: TaskHistory, given: object) -> TaskHistory:
+        child = history.children.get(given)
         if child is None:
-            child = point.children[given] = Point(point.root, point, given)
+            child = history.children[given] = TaskHistory(history.root, history, given)
         return child
 
-    def _put(self, place: Place, observation: object) -> Standing:
+    def _put(self, local: LocalState, observation: object) -> Standing:
         # Let the place's actor stand there, about to observe.
-        machine, cpu, verb = self.machine, place.cpu, place.action.verb
+        machine, cpu, verb = self.machine, local.cpu, local.action.verb
         actor = machine.actors[cpu]
         pe, engine = actor.pe, machine.engine
-        task, pending = self._task(place.point)
-        suspended, _ = self._task(place.suspended)
+        task, pending = self._task(local.history)
+        suspended, _ = self._task(local.suspended)
         engine.disarm(pe)
-        engine.set_state(pe, zlib.decompress(place.context))
-        if place.armed is not None:
-            engine.armed_monitors[pe] = pe.monitor = place.armed
+        engine.set_state(pe, zlib.decompress(local.context))
+        if local.armed is not None:
+            engine.armed_monitors[pe] = pe.monitor = local.armed
         if verb is Verb.STORE_EXCLUSIVE and observation is False:
             engine.disarm(pe)
         pe.reached = -1
         pe.event = verb is Verb.WFE and observation is True
         actor.interrupt = verb is Verb.WFI and observation is True
-        standing = Standing(place.state, task, suspended, pending, place.said, place.landings)
+        standing = Standing(local.state, task, suspended, pending, local.said, local.landings)
         machine.set_standing(cpu, standing)
         if verb is Verb.POLL and observation is None:
             actor.waited = 1 << 62
@@ -266,5 +268,5 @@ class Rig:
             self._script.answer, self._script.effects = observation
         return standing
 
-    def _task(self, point: Point | None) -> tuple[HostTask | None, Operation | None]:
-        return self._tasks.take(point) if point is not None else (None, None)
+    def _task(self, history: TaskHistory | None) -> tuple[HostTask | None, Operation | None]:
+        return self._tasks.take(history) if history is not None else (None, None)
