@@ -20,10 +20,10 @@ from bench.process import kernel, run_python
 from bench.qemu import PROGRAM
 from bench.result import Broken, Result, Skipped
 from emu.case import Case
+from emu.cpu.stops import STEP_LIMIT
 from emu.host.build import build, load, make_setting
 from emu.host.kernel import LoadedKernel
 from emu.host.tracing import record_instructions, used_symbols
-from emu.stops import STEP_LIMIT
 
 CPUS = 128
 INSTRUCTIONS = 500_000

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
+from emu.cpu.pe import PE
 from emu.operation import Operation
-from emu.pe import PE
 
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emu.pe import Counters
+from emu.cpu.pe import Counters
 
 
 @dataclass(frozen=True, slots=True)

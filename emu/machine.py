@@ -19,8 +19,20 @@ from typing import NamedTuple, Protocol
 from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
 from emu.arch.operand import access_va
-from emu.codemap import LINE_SHIFT
-from emu.engine import UNLIMITED, Engine
+from emu.cpu.engine import LINE_SHIFT, UNLIMITED
+from emu.cpu.factory import make_engine
+from emu.cpu.pe import PE
+from emu.cpu.stops import (
+    Call,
+    ConstraintViolation,
+    Raised,
+    Reached,
+    SelfBranch,
+    StepLimit,
+    Stop,
+    Unsupported,
+    Waiting,
+)
 from emu.errors import ReplayDiverged
 from emu.latency import PROFILES
 from emu.memory import Memory
@@ -54,9 +66,7 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
-from emu.pe import PE
 from emu.schedulers import Pick, Scheduler, Steering
-from emu.stops import Call, Misused, Parked, Raised, Reached, StepLimit, Stop, Unsupported, Waiting
 from emu.trace import Trace
 
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
@@ -111,7 +121,7 @@ class Machine:
         instructions_max: int = UNLIMITED,
     ) -> None:
         self.memory = memory
-        self.engine = Engine(memory, self._counter)
+        self.engine = make_engine(memory, self._counter)
         self.engine.send_event = self.send_event
         self.scheduler = scheduler
         attach = getattr(scheduler, "attach", None)
@@ -185,7 +195,7 @@ class Machine:
         """Add the next CPU, switched off; ``mpidr`` and ``midr`` are raw u64."""
         pe = self.engine.new_pe(len(self.actors), mpidr, midr, self.entry_el)
         for encoding, value in overrides.items():
-            self.engine.override(pe, encoding, value)
+            pe.override(encoding, value)
         actor = Actor(pe)
         self.actors.append(actor)
         return actor
@@ -288,7 +298,7 @@ class Machine:
     def registers(pe: PE) -> list[tuple[Register, int]]:
         """Return what is kept of a PE when it lands."""
         kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _KEPT]
-        kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.sp_el0)]
+        kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.stack_pointer(0))]
         kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr), (Register.X19, pe.x[19])]
         return kept
 
@@ -470,7 +480,7 @@ class Machine:
 
     def set_id_registers(self, cpu: int, values: Mapping[sysreg.Encoding, int]) -> None:
         """Make these registers, and no others, read differently on ``cpu``."""
-        self.engine.set_overrides(self.actors[cpu].pe, self.entry_el, values)
+        self.actors[cpu].pe.set_overrides(self.entry_el, values)
 
     @property
     def current(self) -> int:
@@ -628,10 +638,10 @@ class Machine:
                 self._land(cpu, actor, va)
             case Reached(va):
                 self.stopped = f"CPU {cpu} at the breakpoint {va:#x}"
-            case Parked(va):
+            case SelfBranch(va):
                 self._record_now(Kind.PARK, cpu, va, 0, 0)
                 self._end(cpu, "branches to itself", va)
-            case Misused(rule, va, pa):
+            case ConstraintViolation(rule, va, pa):
                 self._event(Kind.MISUSE, cpu, va, self.trace.string(rule), pa)
                 self._end(cpu, f"misuse: {rule}", va)
             case Unsupported(what, va):
@@ -653,12 +663,12 @@ class Machine:
             self._handle(cpu, actor, Unsupported(what, raised.preferred_return))
             return
         at, ec = raised.preferred_return, raised.syndrome >> 26
-        if at == self.engine.vector(pe, raised)[1] and ec not in (_EC_SVC, _EC_HVC):
+        if at == pe.vector(raised)[1] and ec not in (_EC_SVC, _EC_HVC):
             # The vector's own first instruction raises, and would for ever. SVC and HVC return behind it.
             what = "no code" if ec in (0x00, 0x20, 0x21, 0x22) else "an exception"
             self._end(cpu, f"{what} at its exception vector, ESR {raised.syndrome:#x}", at)
             return
-        el = self.engine.deliver(pe, raised)
+        el = pe.take(raised)
         self._event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
 
     def _call(self, cpu: int, actor: Actor, call: Call) -> None:

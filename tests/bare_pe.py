@@ -7,11 +7,11 @@ from functools import cache
 import keystone
 
 from emu.arch import descriptors
-from emu.engine import Engine
+from emu.cpu.factory import make_engine
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Stop, Waiting
 from emu.memory import Memory
 from emu.operation import Kind
-from emu.pe import PE
-from emu.stops import STEP_LIMIT, Call, Parked, Raised, Reached, Stop, Waiting
 
 BASE = 0x4000_0000
 SIZE = 0x100_0000
@@ -57,7 +57,7 @@ class Bare:
     def __init__(self, *, observe: bool = True) -> None:
         self.memory = Memory(BASE, SIZE)
         self.clock = 0
-        self.engine = Engine(self.memory, self._tick)
+        self.engine = make_engine(self.memory, self._tick)
         self.records: list[Seen] = []
         self.owners: list[int] = []
         self.pes: list[PE] = []
@@ -171,10 +171,10 @@ class Bare:
             stop = self.go(pe, grain)
             stops.append(stop)
             match stop:
-                case Parked() | Reached():
+                case SelfBranch() | Reached():
                     return stops
                 case Raised():
-                    self.engine.deliver(pe, stop)
+                    pe.take(stop)
                 case Call():
                     pe.x[0] = 0
                 case Waiting():

@@ -32,6 +32,6 @@ class Edit:
             pe.pc = value
             pe.reached = -1
         elif self.place == NZCV:
-            machine.engine.set_nzcv(pe, value & 0xF000_0000)
+            pe.nzcv = value & 0xF000_0000
         else:
             pe.x[self.place] = value

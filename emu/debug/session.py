@@ -18,13 +18,13 @@ from typing import Any
 
 from emu.actor import Grain, State
 from emu.arch.mpidr import hwid
+from emu.cpu.pe import PE
 from emu.debug.edits import Edit
 from emu.debug.expressions import evaluate
 from emu.debug.places import Places
 from emu.debug.timeline import Timeline
 from emu.host.build import Boot
 from emu.operation import OPERATIONS, Kind, Record
-from emu.pe import PE
 
 CHECKPOINT_STEPS = 4096
 NEAR_STEPS = 256  # before where a travel ends there is a checkpoint
@@ -201,7 +201,7 @@ class Session:
         pe = self.pe(cpu)
         if not pe.mmu_on:
             return address if self.machine.memory.contains(address, 1) else None
-        return self.machine.engine.translate(pe, address)
+        return pe.translate(address)
 
     def evaluate(self, text: str, cpu: int) -> int:
         """Return the value of an expression (:mod:`emu.debug.expressions`) on ``cpu``.

@@ -190,8 +190,8 @@ class View:
         """Return the registers of ``cpu`` by name; ``NZCV`` has the flags in bits 3:0."""
         session, pe = self.session, self.session.pe(cpu)
         found = {f"X{number}": int(pe.x[number]) for number in range(31)}
-        found |= {"SP": pe.sp, "PC": pe.pc, "NZCV": session.machine.engine.nzcv(pe) >> 28, "EL": pe.el}
-        found["SP_EL0"] = pe.sp_el0
+        found |= {"SP": pe.sp, "PC": pe.pc, "NZCV": pe.nzcv >> 28, "EL": pe.el}
+        found["SP_EL0"] = pe.stack_pointer(0)
         found |= {name: pe.sysreg(getattr(sysreg, name)) for name in _SYSTEM if _is_shown(session, name)}
         return found
 

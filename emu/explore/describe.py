@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from emu.actor import location
 from emu.arch import a64
 from emu.arch.a64 import Class
+from emu.cpu.pe import PE
+from emu.cpu.stops import StepLimit
 from emu.errors import Untestable
 from emu.explore.local_state import Access, Action, Verb
 from emu.machine import Machine
@@ -28,8 +30,6 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
-from emu.pe import PE
-from emu.stops import StepLimit
 
 _SMC, _HVC, _CALL_MASK = 0xD400_0003, 0xD400_0002, 0xFFE0_001F
 _U64 = 2**64 - 1
@@ -104,7 +104,7 @@ def _of_pe(machine: Machine, pe: PE, cached: bool) -> Action:
     if kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
         return _exclusive(machine, pe, word, cached)
     if kind is Class.CACHE and cached and caches.is_by_va(word):
-        pa = engine.translate(pe, _register(pe, word))
+        pa = pe.translate(_register(pe, word))
         if pa is not None and machine.memory.contains(pa, 1):
             return Action(Verb.MAINTAIN, (Access(pa, 1, True),), (word,), pc)
     conduit = {_SMC: "smc", _HVC: "hvc"}.get(word & _CALL_MASK)
@@ -122,7 +122,7 @@ def _accesses(machine: Machine, pe: PE, cached: bool) -> tuple[Access, ...]:
     engine, memory, pc = machine.engine, machine.memory, pe.pc
     found: list[Access] = []
     saved: list[tuple[int, bytes]] = []
-    state = engine.state_of(pe)
+    state = pe.state()
     engine.at_operation(pe)  # loads it
     cacheable = machine.cacheable_access(pe, pc) if cached else True
 
@@ -143,7 +143,7 @@ def _accesses(machine: Machine, pe: PE, cached: bool) -> tuple[Access, ...]:
     engine.armed_monitors.clear()
     engine.armed_monitors.update(armed)
     engine.events.clear()
-    engine.set_state(pe, state)
+    pe.set_state(state)
     return tuple(found) if isinstance(stop, StepLimit) else ()
 
 
@@ -158,7 +158,7 @@ def _by_lines(pa: int, size: int, is_store: bool, value: int, cacheable: bool) -
 
 def _zero(machine: Machine, pe: PE, word: int, cached: bool) -> Action:
     # DC ZVA: 64 bytes.
-    pa = machine.engine.translate(pe, _register(pe, word) & -64)
+    pa = pe.translate(_register(pe, word) & -64)
     if pa is None or not pe.mmu_on or not machine.memory.contains(pa, 64):
         return Action(Verb.LOCAL, where=pe.pc)
     cacheable = machine.cacheable_access(pe, pe.pc) if cached else True
@@ -168,7 +168,7 @@ def _zero(machine: Machine, pe: PE, word: int, cached: bool) -> Action:
 
 def _exclusive(machine: Machine, pe: PE, word: int, cached: bool) -> Action:
     base = pe.x[word >> 5 & 31]
-    pa = machine.engine.translate(pe, base)
+    pa = pe.translate(base)
     size, pair, is_load = 1 << (word >> 30), word >> 21 & 1, word >> 22 & 1
     if pa is None or base % (size << pair) or not machine.memory.contains(pa, size << pair):
         return Action(Verb.LOCAL, where=pe.pc)

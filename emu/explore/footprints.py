@@ -15,7 +15,7 @@ from emu.explore.thread_stepper import ThreadStepper
 from emu.models import caches
 
 _EXCLUSIVES = (Verb.LOAD_EXCLUSIVE, Verb.STORE_EXCLUSIVE)
-GRANULE = 64  # of exclusives, bytes (:mod:`emu.engine`)
+GRANULE = 64  # of exclusives, bytes (:mod:`emu.cpu`)
 
 
 class Footprints:

@@ -106,7 +106,7 @@ class TaskHistory:
 class LocalState:
     """Where an actor stands.
 
-    :ivar context: the PE, packed (:meth:`emu.engine.Engine.state_of`)
+    :ivar context: the PE, packed (:meth:`emu.cpu.pe.PE.state`)
     :ivar history, suspended: of the host task that runs, and of one that waits for a guest call
     :ivar armed: PA of the exclusives granule that the monitor would be armed for if nobody had cleared it
     :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)

@@ -92,7 +92,7 @@ class ThreadStepper:
         assert isinstance(cpu, int)
         assert isinstance(va, int)
         assert isinstance(context, bytes)
-        self.machine.engine.set_state(self.machine.actors[cpu].pe, context)
+        self.machine.actors[cpu].pe.set_state(context)
         return self.machine.landing(va)(cpu)
 
     # -- places -----------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class ThreadStepper:
         # Where `cpu` stands on the machine now.
         machine = self.machine
         actor, standing = machine.actors[cpu], machine.standing(cpu)
-        context = machine.engine.state_of(actor.pe)
+        context = actor.pe.state()
         armed = machine.engine.armed_monitors.get(actor.pe)
         state = State.RUNNABLE if standing.state in (State.SPINNING, State.DELAYED) else standing.state
         digest = blake2b(context, digest_size=16).digest()
@@ -234,7 +234,7 @@ class ThreadStepper:
         if after.task is before.suspended:
             assert local.suspended is not None
             return self._next(local.suspended, pe.x[0]), None
-        context = self.machine.engine.state_of(pe)
+        context = pe.state()
         return self._root(("land", local.cpu, pe.pc, context)), None
 
     def _next(self, history: TaskHistory, given: object) -> TaskHistory:
@@ -251,7 +251,7 @@ class ThreadStepper:
         task, pending = self._task(local.history)
         suspended, _ = self._task(local.suspended)
         engine.disarm(pe)
-        engine.set_state(pe, zlib.decompress(local.context))
+        pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
             engine.armed_monitors[pe] = pe.monitor = local.armed
         if verb is Verb.STORE_EXCLUSIVE and observation is False:

@@ -82,7 +82,7 @@ class Race:
         machine.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = target.mpidr_el1(plan.mpidr)
-        machine.engine.set_overrides(pe, target.contract.el, {})
+        pe.set_overrides(target.contract.el, {})
         before = pe.counters.instructions
         self._answer = Answer("", 0, 0, 0, (), "no exit")
         machine.go_on(rig.single.limit + 1000)

@@ -15,6 +15,8 @@ from pathlib import Path
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID
+from emu.cpu.pe import PE
+from emu.cpu.stops import Call, Raised, Reached
 from emu.designs import Design
 from emu.errors import Untestable
 from emu.host.data import HostData
@@ -24,8 +26,6 @@ from emu.host.platform import Setting
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
-from emu.pe import PE
-from emu.stops import Call, Raised, Reached
 from emu.subject import Subject
 from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
 
@@ -225,9 +225,9 @@ def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> 
                 result = machine.firmware_result(0, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
                 pe.x[0] = result & (2**64 - 1)
             case Call(conduit="hvc") if machine.entry_el == 2:
-                engine.deliver(pe, Raised(0x16 << 26 | 1 << 25 | stop.immediate, None, 2, pe.pc))
+                pe.take(Raised(0x16 << 26 | 1 << 25 | stop.immediate, None, 2, pe.pc))
             case Raised() if pe.counters.exceptions < _EXCEPTIONS_MAX:
-                engine.deliver(pe, stop)
+                pe.take(stop)
             case _:
                 what = "it calls panic()" if isinstance(stop, Reached) else str(stop)
                 raise Untestable(
@@ -260,7 +260,7 @@ def _linear_offset(machine: Machine, boot: PE, subject: Subject, host_pa: int) -
     # ARM64_MEMSTART_ALIGN, and nokaslr keeps it there); whether that holds is asked of the MMU.
     t1sz = boot.sysreg(sysreg.TCR_EL1) >> 16 & 0x3F
     linear = 2**64 - (1 << 64 - t1sz) - DRAM_BASE
-    if machine.engine.translate(boot, host_pa + linear) != host_pa:
+    if boot.translate(host_pa + linear) != host_pa:
         raise Untestable(f"{subject.name}: the linear map does not begin at {linear + DRAM_BASE:#x}")
     return linear
 

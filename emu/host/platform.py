@@ -11,7 +11,9 @@ from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
 from emu.case import Case
-from emu.engine import Engine
+from emu.cpu.engine import Engine
+from emu.cpu.pe import PE
+from emu.cpu.stops import Reached
 from emu.errors import InvalidCase
 from emu.host.faults import Fault
 from emu.host.guest import Guest
@@ -21,9 +23,7 @@ from emu.host.smp_init_cpus import LogicalMap, smp_init_cpus
 from emu.latency import PROFILES
 from emu.machine import Machine
 from emu.memory import Memory
-from emu.pe import PE
 from emu.schedulers import make_scheduler
-from emu.stops import Reached
 from emu.subject import Subject
 from emu.topology import Cpu, Topology
 from emu.trace import Trace

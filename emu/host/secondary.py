@@ -57,7 +57,7 @@ class Secondary:
         """secondary_start_kernel() on the PE of ``cpu``. Who it is, it learns from its task alone."""
         guest, data = self._guest, self._guest.data
         pe = self._machine.actors[cpu].pe
-        me = yield Load(guest.pa_of(pe.sp_el0) + guest.tsk_ti_cpu, 4)
+        me = yield Load(guest.pa_of(pe.stack_pointer(0)) + guest.tsk_ti_cpu, 4)
         for part in ORDERS[self._base]:
             if part == "rcu":
                 yield Store(data.rcu(me), 1, 4)

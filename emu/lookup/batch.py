@@ -13,7 +13,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from emu.engine import Engine
+from emu.cpu.factory import make_engine
+from emu.cpu.stops import SelfBranch, StepLimit, Waiting
 from emu.lookup.driver import (
     CELLS_SIZE,
     MISSING,
@@ -25,7 +26,6 @@ from emu.lookup.driver import (
     mrs_tpidrro,
 )
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
-from emu.stops import Parked, StepLimit, Waiting
 
 QUESTIONS_MAX = 1 << 16
 # Host time after which a batch is taken to hang: so much, and as much again as its instructions take on a
@@ -52,7 +52,7 @@ class Batch:
         memory.write_bytes(driver_pa, driver.code)
         self._driver = driver
         self._patch(driver)
-        self._engine = Engine(memory)
+        self._engine = make_engine(memory)
         self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self._protect(driver_pa)
         self._hangs = False  # whether it is known to
@@ -158,7 +158,7 @@ class Batch:
                 continue
             result_pa = self._results_pa + RESULT_SIZE * done
             # To park, sleep or loop may be right; anything else cannot: a pattern that no exit leaves.
-            idle = hung or isinstance(stop, Parked | Waiting)
+            idle = hung or isinstance(stop, SelfBranch | Waiting)
             memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, _IDLE if idle else _OTHER))
             done += 1
             hangs += hung

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu.arch import sysreg
-from emu.engine import Engine
+from emu.cpu.factory import make_engine
+from emu.cpu.stops import Call, Raised, Reached, SelfBranch, StepLimit, Stop, Waiting
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Target, fill_table
 from emu.operation import Kind
-from emu.stops import Call, Parked, Raised, Reached, StepLimit, Stop, Waiting
 
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
 # What X0..X30, then NZCV, hold where they hold nothing: no two alike, none an address; no flag is the same in
@@ -64,7 +64,7 @@ class Single:
         self.target = target
         contract = target.contract
         self.memory = target.memory()
-        self.engine = Engine(self.memory)
+        self.engine = make_engine(self.memory)
         self.pe = self.engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self.engine.record = self._record
         self.engine.observe_memory()
@@ -94,12 +94,12 @@ class Single:
         engine, pe, contract = self.engine, self.pe, self.target.contract
         pe.mpidr = self.target.mpidr_el1(question.mpidr)
         if contract.el == 2:
-            engine.override(pe, sysreg.MPIDR_EL1, pe.mpidr)
+            pe.override(sysreg.MPIDR_EL1, pe.mpidr)
         engine.reset(pe, contract.el, self.target.entry_pa, 0)
         given = self.registers(question, poisons)
         for number, value in enumerate(given):
             pe.x[number] = value
-        engine.set_nzcv(pe, poisons[31])
+        pe.nzcv = poisons[31]
         self._broken = []
         system = self._system()
         before = pe.counters.instructions
@@ -121,7 +121,7 @@ class Single:
         # System registers that no lookup has to write, and the interrupt masks.
         pe = self.pe
         found = {sysreg.name(encoding): pe.sysreg(encoding) for encoding in _SYSTEM}
-        return found | {"SP_EL0": pe.sp_el0, "DAIF": pe.daif}
+        return found | {"SP_EL0": pe.stack_pointer(0), "DAIF": pe.daif}
 
     def registers(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
@@ -149,7 +149,7 @@ class Single:
         if pe.x[31] != given[31]:
             self._broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
         if self.target.contract.preserve_flags:
-            flags = self.engine.nzcv(pe)
+            flags = pe.nzcv
             if flags != nzcv:
                 self._broken.append(
                     f"NZCV comes out as {flags >> 28:#06b}, not as it went in ({nzcv >> 28:#06b})"
@@ -159,7 +159,7 @@ class Single:
         match stop:
             case StepLimit():
                 return f"no exit within {self.limit} instructions"
-            case Parked():
+            case SelfBranch():
                 return "it branches to itself"
             case Waiting(wfi=wfi):
                 return f"it waits in {'WFI' if wfi else 'WFE'}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.arch import sysreg
-from emu.pe import PE
+from emu.cpu.pe import PE
 
 _M, _C = 1 << 0, 1 << 2
 _ADDRESS = 0x0000_FFFF_FFFF_F000

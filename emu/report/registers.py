@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emu.cpu.pe import PE
 from emu.fuzz.rig import Checked, UnderTest
 from emu.host.build import Boot
-from emu.pe import PE
 from emu.report.disassembly import disassemble
 
 _AROUND = 5  # instructions before and after the one where it is
@@ -33,7 +33,7 @@ def registers_of_answer(under_test: UnderTest, checked: Checked) -> Iterator[str
     rig.check(checked.question)
     subject, single = rig.target.subject, rig.single
     place = subject.symbols.describe((single.pe.pc + subject.va_offset) % 2**64)
-    yield from registers(single.pe, single.engine.nzcv(single.pe), place)
+    yield from registers(single.pe, single.pe.nzcv, place)
 
 
 def registers_of_cpu(boot: Boot, cpu: int) -> Iterator[str]:
@@ -46,4 +46,4 @@ def registers_of_cpu(boot: Boot, cpu: int) -> Iterator[str]:
     for va, name in places.items():
         text = disassemble(memory.read(boot.guest.pa_of(va), 4), va)
         yield f"  {'>' if va == here else ' '} {name:<{width}} {text}"
-    yield from registers(pe, boot.machine.engine.nzcv(pe), subject.symbols.describe(here))
+    yield from registers(pe, pe.nzcv, subject.symbols.describe(here))

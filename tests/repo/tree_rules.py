@@ -13,9 +13,9 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors seed",
         "arch",
-        "case instructions memory operation stops pe finding schedulers",
-        "trace codemap latency actor",
-        "engine",
+        "case instructions memory operation finding schedulers",
+        "cpu",
+        "trace latency actor",
         "models subject topology",
         "machine",
         "designs",
@@ -30,7 +30,8 @@ ORDER: tuple[frozenset[str], ...] = tuple(
 )
 # A rule shares no code with what it judges.
 ONLY = {"rules": frozenset(["rules", "trace", "operation", "finding", "arch", "errors", "case"])}
-UNICORN_OWNER = "emu/engine.py"
+# The room that knows Unicorn, and the one module outside that imports it.
+UNICORN_ROOM, ENGINE_FACTORY = "emu.cpu.unicorn", "emu/cpu/factory.py"
 # A program of its own that answers its parent on stdout.
 PIPES = frozenset({"emu/subject/keystone_child.py"})
 LINES_MAX = 500
@@ -55,7 +56,7 @@ def _row(room: str) -> int | None:
 
 
 def _room(path: str) -> str:
-    # "emu/cli/boot.py" -> "cli"; "emu/pe.py" -> "pe"; the package's own __init__ is no room.
+    # "emu/cli/boot.py" -> "cli"; "emu/actor.py" -> "actor"; the package's own __init__ is no room.
     return path.removesuffix(".py").split("/")[1]
 
 
@@ -70,7 +71,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def imports(path: str, tree: ast.Module) -> Complaints:
-    """Imports point one way, and only one module knows Unicorn."""
+    """Imports point one way, and only one room knows Unicorn."""
     room = _room(path)
     row = _row(room)
     if row is None and room != "__init__":
@@ -78,8 +79,11 @@ def imports(path: str, tree: ast.Module) -> Complaints:
         return
     for line, name in _imports(tree):
         top, _, rest = name.partition(".")
-        if top == "unicorn" and path != UNICORN_OWNER:
-            yield line, f"imports {name}: only {UNICORN_OWNER} may know Unicorn"
+        inside = path.startswith(UNICORN_ROOM.replace(".", "/") + "/")
+        if top == "unicorn" and not inside:
+            yield line, f"imports {name}: only {UNICORN_ROOM} may know Unicorn"
+        if f"{name}.".startswith(f"{UNICORN_ROOM}.") and not inside and path != ENGINE_FACTORY:
+            yield line, f"imports {name}: only {ENGINE_FACTORY} may, which makes engines"
         if name.startswith("."):
             yield line, f"imports {name}: write the absolute name, emu.{room}..."
         if top != "emu":

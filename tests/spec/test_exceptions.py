@@ -6,9 +6,9 @@ import pytest
 from bare_pe import BASE, CODE, DATA, GRAINS, VECTORS, Bare
 
 from emu.arch import descriptors, sysreg
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Unsupported
 from emu.operation import Kind
-from emu.pe import PE
-from emu.stops import STEP_LIMIT, Call, Parked, Raised, Reached, Unsupported
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 
@@ -83,7 +83,7 @@ def start(
 def taken(bare: Bare, pe: PE, grain: str) -> Raised:
     stop = bare.go(pe, grain)
     assert isinstance(stop, Raised), stop
-    bare.engine.deliver(pe, stop)
+    pe.take(stop)
     return stop
 
 
@@ -94,7 +94,7 @@ def saved(bare: Bare, pe: PE, el: int) -> dict[str, int]:
     bare.load("".join(f"mrs x{n + 10}, {name}_el{el}\n" for n, name in enumerate(names)) + "b .", at)
     pc, keep = pe.pc, [pe.x[n] for n in range(10, 14)]
     pe.pc = at
-    assert isinstance(bare.go(pe), Parked)
+    assert isinstance(bare.go(pe), SelfBranch)
     found = {name: pe.x[n + 10] for n, name in enumerate(names)}
     for n, value in enumerate(keep):
         pe.x[n + 10] = value
@@ -140,7 +140,7 @@ def test_hvc_from_el1_goes_to_el2(grain: str) -> None:
     """DDI 0487 C6.2.102 HVC: EC 0x16 with the immediate, ELR_EL2 behind it; vector 0x400, a lower EL."""
     bare, pe = start("hvc #0x7\n b .", entry_el=2, el=1)
     assert bare.go(pe, grain) == Call("hvc", 7)
-    bare.engine.deliver(pe, Raised(0x16 << 26 | IL | 7, None, 2, pe.pc))
+    pe.take(Raised(0x16 << 26 | IL | 7, None, 2, pe.pc))
     assert (pe.el, pe.pc) == (2, EL2_VECTORS + 0x400)
     found = saved(bare, pe, 2)
     assert (found["esr"], found["elr"], found["spsr"]) == (0x16 << 26 | IL | 7, CODE + 4, 0x3C5)
@@ -176,7 +176,7 @@ def test_hcr_traps(text: str, bit: int, ec: int, grain: str) -> None:
     """DDI 0487 HCR_EL2: the instruction is not executed and EL2 gets it; without the bit it runs at EL1."""
     for hcr, trapped in ((HCR_RW | 1 << bit, True), (HCR_RW, False)):
         bare, pe = start(f"{text}\n b .", entry_el=2, el=1, hcr=hcr)
-        bare.engine.override(pe, sysreg.ID_AA64MMFR0_EL1, 0x77)
+        pe.override(sysreg.ID_AA64MMFR0_EL1, 0x77)
         pe.x[3] = 0x30D0_0800
         if not trapped:
             assert not isinstance(bare.go(pe, grain), Raised)
@@ -209,7 +209,7 @@ def test_simd_at_el0_traps_to_el1(fpen: int, grain: str) -> None:
     )
     bare, pe = start(f"{setup}\nt: fmov d0, x0\n b .")
     if fpen == 3:
-        assert isinstance(bare.go(pe, grain), Parked)
+        assert isinstance(bare.go(pe, grain), SelfBranch)
         return
     assert taken(bare, pe, grain).syndrome == 0x07 << 26 | IL | 0x1E << 20
     assert (pe.el, pe.pc) == (1, EL1_VECTORS + 0x400)
@@ -394,8 +394,8 @@ def test_vector_and_stack_from_sp_el0(grain: str) -> None:
     bare.load("mov x3, sp\n sub sp, sp, #16\n mrs x4, spsr_el1\n eret", EL1_VECTORS)
     taken(bare, pe, grain)
     assert pe.pc == EL1_VECTORS
-    assert pe.sp_el0 == DATA + 0x2000
-    assert bare.go(pe, grain) == Parked(CODE + 12)
+    assert pe.stack_pointer(0) == DATA + 0x2000
+    assert bare.go(pe, grain) == SelfBranch(CODE + 12)
     assert (pe.x[3], pe.x[4], pe.x[6]) == (DATA + 0x1000, 0x3C4, DATA + 0x2000)
     bare.load("msr spsel, #1\n mov x7, sp\n b .", CODE + 0x100)
     pe.pc = CODE + 0x100
@@ -409,8 +409,13 @@ def test_an_exception_from_el0_uses_vector_0x400(grain: str) -> None:
     bare, pe = start("adr x0, t\n msr elr_el1, x0\n msr spsr_el1, xzr\n eret\nt: svc #9\n mov x9, #9\n b .")
     bare.load("mov x3, sp\n mrs x4, spsr_el1\n eret", EL1_VECTORS + 0x400)
     taken(bare, pe, grain)
-    assert (pe.el, pe.pc, pe.sp, pe.sp_el0) == (1, EL1_VECTORS + 0x400, DATA + 0x1000, DATA + 0x2000)
-    assert bare.go(pe, grain) == Parked(CODE + 24)
+    assert (pe.el, pe.pc, pe.sp, pe.stack_pointer(0)) == (
+        1,
+        EL1_VECTORS + 0x400,
+        DATA + 0x1000,
+        DATA + 0x2000,
+    )
+    assert bare.go(pe, grain) == SelfBranch(CODE + 24)
     assert (pe.el, pe.x[3], pe.x[4], pe.x[9], pe.sp) == (0, DATA + 0x1000, 0, 9, DATA + 0x2000)
 
 
@@ -420,8 +425,8 @@ def test_stacks_across_el2_and_el1(grain: str) -> None:
     bare, pe = start("mov x5, sp\n hvc #1\n mov x6, sp\n b .", entry_el=2, el=1)
     bare.load("mov x3, sp\n eret", EL2_VECTORS + 0x400)
     assert bare.go(pe, grain) == Call("hvc", 1)
-    bare.engine.deliver(pe, Raised(0x16 << 26 | IL | 1, None, 2, pe.pc))
-    assert bare.go(pe, grain) == Parked(CODE + 12)
+    pe.take(Raised(0x16 << 26 | IL | 1, None, 2, pe.pc))
+    assert bare.go(pe, grain) == SelfBranch(CODE + 12)
     assert (pe.x[5], pe.x[3], pe.x[6], pe.el) == (DATA + 0x1000, DATA + 0x3000, DATA + 0x1000, 1)
 
 
@@ -448,7 +453,7 @@ def test_a_nested_exception(grain: str) -> None:
     for offset in (0, 0x200):
         bare.load(f"b {VECTORS + 0x800 - (EL1_VECTORS + offset):#x}", EL1_VECTORS + offset)
         bare.words(0x1400_0000 | (0x800 - offset) >> 2, at=EL1_VECTORS + offset)
-    assert isinstance(bare.finish(pe, grain)[-1], Parked)
+    assert isinstance(bare.finish(pe, grain)[-1], SelfBranch)
     assert (pe.x[28], pe.x[9], pe.x[10], pe.x[12]) == (2, 9, CODE + 12, VECTORS + 0x800 + 24)
     assert (pe.x[11], pe.x[13] & 0xF) == (0x3C4, 5)
     assert pe.counters.exceptions == 2
@@ -473,7 +478,7 @@ def test_state_is_as_before_an_svc_that_returns() -> None:
         bare.load("eret", EL1_VECTORS + 0x200)
         before = list(pe.x)
         assert bare.go(pe, grain) != STEP_LIMIT
-        bare.engine.deliver(pe, Raised(0x15 << 26 | IL, None, 1, pe.pc))
-        assert isinstance(bare.go(pe, grain), Parked)
+        pe.take(Raised(0x15 << 26 | IL, None, 1, pe.pc))
+        assert isinstance(bare.go(pe, grain), SelfBranch)
         assert list(pe.x) == before
         assert pe.counters.instructions == 2

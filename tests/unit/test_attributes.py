@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from bare_pe import BASE, CODE, DATA, Bare
 
+from emu.arch import sysreg
 from emu.arch.descriptors import AF, SH_INNER
+from emu.cpu.pe import PE
 from emu.models.attributes import is_cacheable
-from emu.pe import MAIR_EL, PE, SCTLR_EL
 
 C = 1 << 2
 # MAIR_EL1 by index: Normal write-back, Device-nGnRnE, Device-GRE, Normal non-cacheable, write-through, and
@@ -25,9 +26,9 @@ def on(bare: Bare, cached: bool = True) -> PE:
         va = DATA + 0x1000 * index
         bare.map_page(root, va, va | AF | SH_INNER | index << 2 | 0b11)
     bare.mmu_on(pe, root)
-    bare.engine.state_of(pe)  # out of the engine: what is written now is what is read
-    pe.env.u64(MAIR_EL + 8).value = MAIR
-    pe.env.u64(SCTLR_EL + 8).value |= C if cached else 0
+    pe.set_system_register(sysreg.MAIR_EL1, MAIR)
+    if cached:
+        pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) | C)
     return pe
 
 

@@ -11,10 +11,10 @@ from bare_pe import BASE, CODE, DATA, GRAINS, VECTORS, Bare, assemble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emu.engine import INVISIBLE_MAX
+from emu.cpu.engine import INVISIBLE_MAX
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Stop, Waiting
 from emu.operation import OPERATIONS, Kind
-from emu.pe import PE
-from emu.stops import STEP_LIMIT, Call, Parked, Raised, Reached, Stop, Waiting
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 
@@ -119,7 +119,7 @@ def test_every_speed_does_the_same(name: str) -> None:
     free, step, operation = (run(PROGRAMS[name], grain) for grain in GRAINS)
     assert step == free
     assert operation == free
-    assert free.stops[-1].__class__ is Parked
+    assert free.stops[-1].__class__ is SelfBranch
 
 
 REGISTER = st.integers(0, 7).map("x{}".format)
@@ -180,7 +180,7 @@ def test_any_cut_of_a_run_does_the_same(text: str, slices: list[int]) -> None:
     set_vectors(bare, pe)
     at = 0
     stop: Stop = STEP_LIMIT
-    while stop.__class__ is not Parked:
+    while stop.__class__ is not SelfBranch:
         before, limit = pe.counters.instructions, slices[at % len(slices)]
         stop = bare.engine.run(pe, limit)
         retired = pe.counters.instructions - before
@@ -189,7 +189,7 @@ def test_any_cut_of_a_run_does_the_same(text: str, slices: list[int]) -> None:
         at += 1
         assert at < 10_000
         if isinstance(stop, Raised):
-            bare.engine.deliver(pe, stop)
+            pe.take(stop)
         elif isinstance(stop, Call):
             pe.x[0] = 0
         elif isinstance(stop, Waiting):
@@ -214,8 +214,8 @@ def test_each_step_retires_one_instruction(text: str) -> None:
         retired = pe.counters.instructions - before
         if isinstance(stop, Raised):
             assert retired == (stop.syndrome >> 26 == 0x15)  # SVC is executed, the others are not
-            bare.engine.deliver(pe, stop)
-        elif isinstance(stop, Parked):
+            pe.take(stop)
+        elif isinstance(stop, SelfBranch):
             assert retired == 0
             break
         else:
@@ -307,7 +307,7 @@ def test_wfe_sleeps_only_when_the_event_register_is_clear(grain: str) -> None:
     assert bare.go(pe, grain) == Waiting(wfi=False)
     assert (pe.event, pe.pc, pe.counters.instructions, pe.counters.wfe_sleeps) == (False, CODE + 8, 2, 1)
     assert bare.records == [(Kind.WFE, 0, CODE, 0, 0), (Kind.WFE, 0, CODE + 4, 0, 1)]
-    assert bare.go(pe, grain) == Parked(CODE + 8)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 8)
 
 
 @every_grain
@@ -329,7 +329,7 @@ def test_sevl_sets_the_own_event_register_and_sev_asks_the_machine(grain: str) -
     first, second = bare.pe(), bare.pe()
     sent = []
     bare.engine.send_event = lambda: sent.append(first.pc)
-    assert bare.go(first, grain) == Parked(CODE + 8)
+    assert bare.go(first, grain) == SelfBranch(CODE + 8)
     assert (first.event, second.event, sent) == (True, False, [CODE + 8])
 
 
@@ -340,7 +340,7 @@ def test_a_branch_to_itself_parks(grain: str) -> None:
     bare.load("nop\n b .")
     pe = bare.pe()
     for _ in range(3):
-        assert bare.go(pe, grain) == Parked(CODE + 4)
+        assert bare.go(pe, grain) == SelfBranch(CODE + 4)
         assert (pe.pc, pe.counters.instructions) == (CODE + 4, 1)
 
 

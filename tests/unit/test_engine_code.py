@@ -6,9 +6,9 @@ import pytest
 from bare_pe import BASE, CODE, DATA, GRAINS, TABLES, Bare, assemble
 
 from emu.arch import descriptors
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Raised, Reached, SelfBranch, Waiting
 from emu.operation import Kind
-from emu.pe import PE
-from emu.stops import STEP_LIMIT, Parked, Raised, Reached, Waiting
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 HIGH = 0xFFFF_8000_0000_0000
@@ -43,7 +43,7 @@ def outcome(bare: Bare, pe: PE, grain: str) -> tuple[object, ...]:
     before = pe.counters.instructions
     stop = bare.go(pe, grain)
     if isinstance(stop, Raised):
-        bare.engine.deliver(pe, stop)
+        pe.take(stop)
     bare.engine.disarm(pe)
     return stop, pe.x[7], pe.event, list(bare.records), pe.counters.instructions - before
 
@@ -70,7 +70,7 @@ def test_a_store_to_code_is_seen(old: str, new: str, grain: str) -> None:
     bare.clock = 0
     writer = bare.pe(CODE)
     writer.x[20], writer.x[1] = TARGET + 4, int.from_bytes(assemble(WORDS[new], TARGET + 4), "little")
-    assert isinstance(bare.go(writer, grain), Parked)
+    assert isinstance(bare.go(writer, grain), SelfBranch)
     assert outcome(bare, pe, grain) == fresh(WORDS[new], grain)
 
 
@@ -90,7 +90,7 @@ def test_a_store_through_any_alias_is_seen(store: str, alias: str, grain: str) -
     bare.mmu_on(pe, root)
     bare.mmu_on(writer, root)
     pe.pc = where
-    assert bare.go(pe, grain) == Parked(where + 8)
+    assert bare.go(pe, grain) == SelfBranch(where + 8)
     assert (pe.x[7], pe.x[6]) == (1, 1)
     word = int.from_bytes(assemble("mov x7, #2"), "little")
     if alias == "host":
@@ -101,7 +101,7 @@ def test_a_store_through_any_alias_is_seen(store: str, alias: str, grain: str) -
     else:
         writer.pc = CODE
         writer.x[20], writer.x[1], writer.x[2] = TARGET if alias == "same" else where, word, word
-        assert bare.go(writer, grain) == Parked(CODE + 12)
+        assert bare.go(writer, grain) == SelfBranch(CODE + 12)
     pe.pc = where
     pe.x[7] = pe.x[6] = 0
     stop = bare.go(pe, grain)
@@ -155,7 +155,7 @@ def test_code_across_the_end_of_a_page(grain: str) -> None:
     bare.load("mov x1, #1\n dsb sy\n str x1, [x20]\n ldr x2, [x20]\n sevl\n wfe\n add x1, x1, #1\n b .", at)
     pe = bare.pe(at)
     pe.x[20] = DATA
-    assert bare.go(pe, grain) == Parked(at + 28)
+    assert bare.go(pe, grain) == SelfBranch(at + 28)
     assert bare.kinds() == [Kind.BARRIER, Kind.STORE, Kind.LOAD, Kind.SEVL, Kind.WFE]
     assert (pe.x[1], pe.counters.instructions) == (2, 7)
 
@@ -229,8 +229,8 @@ def test_a_breakpoint_on_the_first_instruction_of_a_run(grain: str) -> None:
     assert bare.go(first, grain) == Reached(CODE)
     assert bare.go(second, grain) == Reached(CODE)
     assert (first.counters.instructions, first.pc) == (0, CODE)
-    assert bare.go(first, grain) == Parked(CODE + 8)
-    assert bare.go(second, grain) == Parked(CODE + 8)
+    assert bare.go(first, grain) == SelfBranch(CODE + 8)
+    assert bare.go(second, grain) == SelfBranch(CODE + 8)
 
 
 @every_grain
@@ -243,7 +243,7 @@ def test_a_breakpoint_in_a_loop_stops_each_time(grain: str) -> None:
     for left in (3, 2, 1):
         assert bare.go(pe, grain) == Reached(CODE + 4)
         assert pe.x[0] == left
-    assert bare.go(pe, grain) == Parked(CODE + 12)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 12)
     assert pe.counters.instructions == 7
 
 
@@ -258,15 +258,15 @@ def test_a_breakpoint_on_a_branch_target_within_a_known_block(grain: str) -> Non
         pe.pc = CODE
         return bare.go(pe, grain)
 
-    assert again() == Parked(CODE + 12)
+    assert again() == SelfBranch(CODE + 12)
     bare.engine.break_at(CODE + 8)
     assert again() == Reached(CODE + 8)
     bare.engine.unbreak(CODE + 8)
-    assert again() == Parked(CODE + 12)
+    assert again() == SelfBranch(CODE + 12)
     bare.engine.break_at(CODE + 8)
     bare.engine.break_at(CODE + 8)
     assert again() == Reached(CODE + 8)
-    assert bare.go(pe, grain) == Parked(CODE + 12)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 12)
     assert again() == Reached(CODE + 8)
 
 
@@ -286,11 +286,11 @@ def test_a_breakpoint_by_va_in_both_address_spaces(grain: str) -> None:
     for _ in range(2):
         assert bare.go(off, grain) == Reached(CODE + 4)
         assert bare.go(on, grain) == Reached(high + 4)
-        assert bare.go(off, grain) == Parked(CODE + 8)
-        assert bare.go(on, grain) == Parked(high + 8)
+        assert bare.go(off, grain) == SelfBranch(CODE + 8)
+        assert bare.go(on, grain) == SelfBranch(high + 8)
         off.pc, on.pc = CODE, high
     bare.engine.unbreak(CODE + 4)  # while the other address space is loaded
-    assert bare.go(off, grain) == Parked(CODE + 8)
+    assert bare.go(off, grain) == SelfBranch(CODE + 8)
     assert bare.go(on, grain) == Reached(high + 4)
 
 
@@ -358,10 +358,10 @@ def test_one_va_with_other_code_in_each_address_space(grain: str) -> None:
         for pe in pes:
             pe.pc, pe.event = va, False
         bare.records.clear()
-        assert bare.go(pes[0], grain) == Parked(va + 12)
+        assert bare.go(pes[0], grain) == SelfBranch(va + 12)
         assert bare.kinds() == [Kind.SEVL, Kind.WFE]
         bare.records.clear()
-        assert bare.go(pes[1], grain) == Parked(va + 12)
+        assert bare.go(pes[1], grain) == SelfBranch(va + 12)
         assert bare.kinds() == [Kind.LOAD, Kind.BARRIER]
         bare.records.clear()
         assert bare.go(pes[2], grain) == Waiting(wfi=False)
@@ -387,7 +387,7 @@ def test_code_that_is_mapped_elsewhere_after_a_tlbi(grain: str) -> None:
     bare.mmu_on(pe, root)
     assert TABLES <= table < TABLES + 0x20_0000
     pe.x[20], pe.x[21], pe.x[22] = va, table + 8 * (va >> 12 & 0x1FF), CODE + 0x2000 | PAGE
-    assert isinstance(bare.go(pe, grain), Parked)
+    assert isinstance(bare.go(pe, grain), SelfBranch)
     assert (pe.x[6], pe.x[7]) == (1, 2)
     assert Kind.SEVL in bare.kinds()
 
@@ -421,9 +421,9 @@ def test_translate_follows_the_pe() -> None:
     on, off = bare.pe(), bare.pe()
     bare.mmu_on(on, root)
     for _ in range(2):
-        assert bare.engine.translate(on, DATA + 5) == DATA + 0x20_0005
-        assert bare.engine.translate(off, DATA + 5) == DATA + 5
-    assert bare.engine.translate(on, HIGH) is None
+        assert on.translate(DATA + 5) == DATA + 0x20_0005
+        assert off.translate(DATA + 5) == DATA + 5
+    assert on.translate(HIGH) is None
 
 
 @every_grain
@@ -449,7 +449,7 @@ def test_an_access_across_two_pages_goes_to_both_frames(grain: str) -> None:
     pe = bare.pe()
     bare.mmu_on(pe, root)
     pe.x[20], pe.x[1] = HIGH + 0xFFC, 0x1122_3344_5566_7788
-    assert bare.go(pe, grain) == Parked(CODE + 8)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 8)
     assert pe.x[2] == pe.x[1]
     assert bare.memory.read(DATA + 0xFFC, 4) == 0x5566_7788
     assert bare.memory.read(DATA + 0x5000, 4) == 0x1122_3344

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bare_pe import CODE, Bare
 
-from emu.stops import Reached
+from emu.cpu.stops import Reached
 
 _LOOP = """
     mov x1, #0

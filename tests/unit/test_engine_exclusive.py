@@ -7,9 +7,9 @@ from bare_pe import CODE, DATA, GRAINS, Bare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Reached, SelfBranch, Waiting
 from emu.operation import Kind
-from emu.pe import PE
-from emu.stops import STEP_LIMIT, Parked, Reached, Waiting
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 LOAD_THEN_STORE = "ldxr x1, [x20]\n add x2, x1, #1\ns: stxr w3, x2, [x20]\n b ."
@@ -29,10 +29,10 @@ def between(grain: str, text_b: str, *, address: int = DATA, value: int = 7) -> 
     bare.engine.break_at(STXR)
     assert bare.go(a, grain) == Reached(STXR)
     assert a.monitor == DATA
-    assert isinstance(bare.go(b, grain), Parked)
+    assert isinstance(bare.go(b, grain), SelfBranch)
     bare.engine.unbreak(STXR)
     bare.records.clear()
-    assert isinstance(bare.go(a, grain), Parked)
+    assert isinstance(bare.go(a, grain), SelfBranch)
     return bare, a, b
 
 
@@ -134,7 +134,7 @@ def test_an_exception_entry_leaves_the_monitor(grain: str) -> None:
     pe = bare.pe()
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
-    bare.engine.deliver(pe, stop)  # type: ignore[arg-type]
+    pe.take(stop)  # type: ignore[arg-type]
     assert pe.monitor == DATA
 
 

@@ -6,8 +6,8 @@ import pytest
 from bare_pe import BASE, CODE, DATA, GRAINS, Bare
 
 from emu.arch import sysreg
+from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, Raised, SelfBranch, Unsupported
 from emu.operation import Kind
-from emu.stops import STEP_LIMIT, Misused, Parked, Raised, Unsupported
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 
@@ -61,7 +61,7 @@ def test_id_registers_read_as_overridden_on_one_pe(grain: str) -> None:
     bare = Bare()
     bare.load("mrs x0, s3_0_c0_c7_2\n mrs x1, id_aa64mmfr0_el1\n mrs xzr, s3_0_c0_c7_2\n b .")
     first, second = bare.pe(), bare.pe()
-    bare.engine.override(first, sysreg.ID_AA64MMFR2_EL1, 1 << 16)
+    first.override(sysreg.ID_AA64MMFR2_EL1, 1 << 16)
     for pe in (first, second):
         bare.go(pe, grain)
         assert pe.counters.instructions == 3
@@ -76,7 +76,7 @@ def test_an_override_after_the_code_has_run_is_seen() -> None:
     pe = bare.pe()
     bare.go(pe)
     assert pe.x[0] == 0x2222
-    bare.engine.override(pe, sysreg.ID_AA64PFR0_EL1, 0x77)
+    pe.override(sysreg.ID_AA64PFR0_EL1, 0x77)
     pe.pc = CODE
     bare.go(pe)
     assert pe.x[0] == 0x77
@@ -124,7 +124,7 @@ def test_an_unaligned_access_with_the_mmu_off_is_misuse(text: str, grain: str) -
     pe = bare.pe()
     pe.x[20] = DATA + 1
     stop = bare.go(pe, grain)
-    assert isinstance(stop, Misused)
+    assert isinstance(stop, ConstraintViolation)
     assert (stop.va, stop.pa) == (CODE + 4, DATA + 1)
     assert "MMU off" in stop.rule
 
@@ -140,7 +140,7 @@ def test_an_unaligned_access_with_the_mmu_on_is_fine(grain: str) -> None:
     bare.mmu_on(pe, root)
     bare.put(DATA, 0x0807060504030201, 0x100F0E0D0C0B0A09)
     pe.x[20] = DATA + 1
-    assert bare.go(pe, grain) == Parked(CODE + 8)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 8)
     assert bare.records == [
         (Kind.LOAD, 8, CODE, DATA + 1, 0x0908070605040302),
         (Kind.STORE, 8, CODE + 4, DATA + 10, 0x0908070605040302),
@@ -160,7 +160,7 @@ def test_an_unaligned_acquire_or_release_is_misuse_with_the_mmu_on_too(text: str
     bare.mmu_on(pe, root)
     pe.x[20] = DATA + 1
     stop = bare.go(pe, grain)
-    assert isinstance(stop, Misused), stop
+    assert isinstance(stop, ConstraintViolation), stop
     assert (stop.va, stop.pa) == (CODE, DATA + 1)
 
 
@@ -227,7 +227,7 @@ def test_prefetch_is_no_access(text: str) -> None:
     bare.load(f"{text}\n b .")
     pe = bare.pe()
     pe.x[20], pe.x[1] = 0x1001, 3
-    assert bare.go(pe) == Parked(CODE + 4)
+    assert bare.go(pe) == SelfBranch(CODE + 4)
     assert bare.records == []
 
 
@@ -242,7 +242,7 @@ def test_dc_zva_is_one_store_of_a_line(grain: str) -> None:
     bare.mmu_on(pe, root)
     bare.put(DATA, *[2**64 - 1] * 24)
     pe.x[20] = DATA + 64 + 17
-    assert bare.go(pe, grain) == Parked(CODE + 12)
+    assert bare.go(pe, grain) == SelfBranch(CODE + 12)
     assert bare.memory.read_bytes(DATA, 192) == b"\xff" * 64 + bytes(64) + b"\xff" * 64
     assert bare.records == [(Kind.STORE, 64, CODE + 4, DATA + 64, 0)]
     assert (pe.counters.stores, pe.counters.instructions, pe.x[0]) == (1, 3, 4)
@@ -256,7 +256,7 @@ def test_dc_zva_with_the_mmu_off_is_misuse(grain: str) -> None:
     pe = bare.pe()
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
-    assert isinstance(stop, Misused)
+    assert isinstance(stop, ConstraintViolation)
     assert (stop.va, stop.pa) == (CODE, DATA)
 
 
@@ -273,7 +273,7 @@ def test_simd_traps_as_cpacr_says(text: str, fpen: int, grain: str) -> None:
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
     if fpen & 1:
-        assert stop == Parked(CODE + 16)
+        assert stop == SelfBranch(CODE + 16)
     else:
         assert stop == Raised(0x07 << 26 | 1 << 25 | 0x1E << 20, None, 1, CODE + 12)
         assert (pe.counters.instructions, pe.counters.loads, pe.counters.stores) == (3, 0, 0)

@@ -5,16 +5,13 @@ Source: Debugging with GDB, appendix G (Target Descriptions), "AArch64 Features"
 
 from __future__ import annotations
 
-from ctypes import string_at
-
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.pe import PE
 from emu.debug.edits import NZCV, PC, SP, Edit
-from emu.engine import Engine
-from emu.pe import PE, SP_EL, XREGS
 
 X29, CPSR = 29, NZCV
-_CORE_BYTES = 33 * 8  # X0..X30, SP and PC lie together
+_CORE = 33  # X0..X30, SP and PC lie together
 V0, FPSR, FPCR = 34, 66, 67
 _FIRST_SYSTEM = 68
 _FPCR, _FPSR = (3, 3, 4, 4, 0), (3, 3, 4, 4, 1)
@@ -80,50 +77,47 @@ def _lines(items: list[str]) -> str:
     return "".join(f"{item}\n" for item in items)
 
 
-def core(engine: Engine, pe: PE) -> bytes:
+def core(pe: PE) -> bytes:
     """Return X0..X30, SP, PC and CPSR, little-endian, one behind the other: what a ``g`` packet has."""
-    return string_at(pe.env.address + XREGS, _CORE_BYTES) + engine.pstate(pe).to_bytes(4, "little")
+    return pe.general(0, _CORE) + pe.pstate.to_bytes(4, "little")
 
 
 def expedited(pe: PE) -> bytes:
     """Return what a stop reply tells of the registers, so that gdb need not ask after each step."""
-    at = pe.env.address + XREGS
-    x29, sp, pc = (string_at(at + 8 * number, 8).hex() for number in (X29, SP, PC))
+    x29, sp, pc = (pe.general(number, 1).hex() for number in (X29, SP, PC))
     return f"1d:{x29};1f:{sp};20:{pc};".encode()
 
 
-def read(engine: Engine, pe: PE, number: int) -> bytes | None:
+def read(pe: PE, number: int) -> bytes | None:
     """Return the bytes of register ``number``, little-endian, or None when there is none."""
     if 0 <= number < CPSR:
-        return string_at(pe.env.address + XREGS + 8 * number, 8)
+        return pe.general(number, 1)
     if number == CPSR:
-        return engine.pstate(pe).to_bytes(4, "little")
+        return pe.pstate.to_bytes(4, "little")
     if V0 <= number < FPSR:
-        return engine.vector_register(pe, number - V0).to_bytes(16, "little")
+        return pe.vector_register(number - V0).to_bytes(16, "little")
     if number in (FPSR, FPCR):
         encoding = _FPSR if number == FPSR else _FPCR
-        return (engine.system_register(pe, encoding) & 0xFFFF_FFFF).to_bytes(4, "little")
+        return (pe.system_register(encoding) & 0xFFFF_FFFF).to_bytes(4, "little")
     if _FIRST_SYSTEM <= number < COUNT:
-        return system_register(engine, pe, SYSTEM[number - _FIRST_SYSTEM]).to_bytes(8, "little")
+        return system_register(pe, SYSTEM[number - _FIRST_SYSTEM]).to_bytes(8, "little")
     return None
 
 
-def system_register(engine: Engine, pe: PE, name: str) -> int:
+def system_register(pe: PE, name: str) -> int:
     """Return one of :data:`SYSTEM` (u64), as code on that CPU reads it.
 
     :raises KeyError: it is none of them
     """
     if name in _STACKS:
-        banked = _STACKS[name]
-        current = pe.el if pe.env.pstate.value & 1 else 0
-        return pe.sp if banked == current else pe.env.u64(SP_EL + 8 * banked).value
+        return pe.stack_pointer(_STACKS[name])
     known: dict[str, Encoding] = vars(sysreg)
     encoding = _MORE.get(name) or known[name]
     value = pe.overrides.get(encoding)
     if value is None:
         fixed = {"MPIDR_EL1": pe.mpidr, "MIDR_EL1": pe.midr, "CURRENTEL": pe.el << 2}
         value = fixed.get(name)
-    return engine.system_register(pe, encoding) if value is None else value
+    return pe.system_register(encoding) if value is None else value
 
 
 def edit(cpu: int, number: int, data: bytes) -> Edit | None:

@@ -152,22 +152,20 @@ class Stub:
 
     def _read_registers(self, _text: str) -> list[bytes]:
         session = self.session
-        return [registers.core(session.machine.engine, session.pe(self.state.cpu)).hex().encode()]
+        return [registers.core(session.pe(self.state.cpu)).hex().encode()]
 
     def _write_registers(self, text: str) -> list[bytes]:
         data = bytes.fromhex(text)
         for number in range(registers.CPSR):
             part = data[8 * number : 8 * number + 8]
             made = registers.edit(self.state.cpu, number, part)
-            if made is not None and part != registers.read(
-                self.session.machine.engine, self.session.pe(self.state.cpu), number
-            ):
+            if made is not None and part != registers.read(self.session.pe(self.state.cpu), number):
                 self.session.edit(made)
         return [_OK]
 
     def _read_register(self, text: str) -> list[bytes]:
         session = self.session
-        data = registers.read(session.machine.engine, session.pe(self.state.cpu), parse_hex(text))
+        data = registers.read(session.pe(self.state.cpu), parse_hex(text))
         return [_ERROR if data is None else data.hex().encode()]
 
     def _write_register(self, text: str) -> list[bytes]:

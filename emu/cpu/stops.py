@@ -47,14 +47,14 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class SelfBranch:
     """A branch to itself: the PE never does anything again."""
 
     va: int
 
 
 @dataclass(frozen=True, slots=True)
-class Misused:
+class ConstraintViolation:
     """The engine let pass what hardware does not; ``rule`` says what and cites the manual."""
 
     rule: str
@@ -70,5 +70,5 @@ class Unsupported:
     va: int
 
 
-Stop = StepLimit | Waiting | Call | Raised | Reached | Parked | Misused | Unsupported
+Stop = StepLimit | Waiting | Call | Raised | Reached | SelfBranch | ConstraintViolation | Unsupported
 STEP_LIMIT = StepLimit()

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.cpu.engine import LINE_SHIFT
 from emu.memory import Memory
 
 COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
 BREAKPOINT = -1  # class of a site, beside a64.Class
 _PAGE = 4096
 _SPACES_MAX = 256
-LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stored to at no cost
 
 # Sites even while nothing is observed: what the engine would run wrongly, and what changes a translation.
 _MISRUN = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})

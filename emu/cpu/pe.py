@@ -1,0 +1,149 @@
+"""A processing element (Arm ARM: PE) as the rest of the emulator sees it: registers by name, and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from emu.arch.sysreg import Encoding
+from emu.cpu.stops import Raised
+
+
+class Counters:
+    """What a PE has done, exact at every speed. All are counts of retired instructions or accesses."""
+
+    __slots__ = ("calls", "exceptions", "instructions", "loads", "loads_mmu_off", "stores", "wfe_sleeps")
+
+    def __init__(self) -> None:
+        self.instructions = 0
+        self.loads = 0
+        self.loads_mmu_off = 0
+        self.stores = 0
+        self.wfe_sleeps = 0
+        self.calls = 0
+        self.exceptions = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Registers(Protocol):
+    """X0..X30 and the current SP at index 31, u64 each."""
+
+    def __getitem__(self, number: int, /) -> int:
+        """Return Xn."""
+
+    def __setitem__(self, number: int, value: int, /) -> None:
+        """Set Xn."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield X0..X30, then SP."""
+
+    def __len__(self) -> int:
+        """Return 32."""
+
+
+class PE(Protocol):
+    """One core: registers, event register, exclusive monitor and counters.
+
+    :ivar index: logical CPU number
+    :ivar mpidr: raw MPIDR_EL1 (u64)
+    :ivar midr: raw MIDR_EL1 (u64)
+    :ivar overrides: system registers that read differently on this PE
+    :ivar event: the event register (Arm DDI 0487, D1.7.1)
+    :ivar monitor: PA of the exclusives granule while the local monitor is armed
+    :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
+    """
+
+    index: int
+    mpidr: int
+    midr: int
+    overrides: dict[Encoding, int]
+    event: bool
+    monitor: int | None
+    reached: int
+    counters: Counters
+
+    @property
+    def x(self) -> Registers:
+        """X0..X30, and the current stack pointer at index 31."""
+
+    @property
+    def pc(self) -> int:
+        """VA of the next instruction."""
+
+    @pc.setter
+    def pc(self, va: int) -> None: ...
+
+    @property
+    def el(self) -> int:
+        """Current exception level, 0..3."""
+
+    @property
+    def sp(self) -> int:
+        """The current stack pointer (VA)."""
+
+    @property
+    def daif(self) -> int:
+        """PSTATE.D, A, I and F as the DAIF register has them: bits 9:6."""
+
+    @property
+    def mmu_on(self) -> bool:
+        """Whether stage 1 translation of the current EL is enabled (SCTLR_ELx.M)."""
+
+    @property
+    def nzcv(self) -> int:
+        """The flags as NZCV has them: bits 31:28."""
+
+    @nzcv.setter
+    def nzcv(self, value: int) -> None: ...
+
+    @property
+    def pstate(self) -> int:
+        """PSTATE as SPSR_ELx has it: flags, masks, EL and SPSel."""
+
+    def stack_pointer(self, el: int) -> int:
+        """Return SP_ELx (VA), whether it is in use or banked."""
+
+    def general(self, first: int, count: int) -> bytes:
+        """Return ``count`` registers from ``first`` on, 8 bytes each, little-endian: X0..X30, SP, PC."""
+
+    def sysreg(self, encoding: Encoding) -> int:
+        """Return a system register (u64) at little cost; only those that a switched-out PE keeps at hand."""
+
+    def system_register(self, encoding: Encoding) -> int:
+        """Return any system register (u64) as the engine has it, whatever the overrides say."""
+
+    def set_system_register(self, encoding: Encoding, value: int) -> None:
+        """Set a system register (u64) as if the PE had written it, without its traps."""
+
+    def vector_register(self, number: int) -> int:
+        """Return V0..V31 (u128)."""
+
+    def translate(self, va: int) -> int | None:
+        """Return the PA that the PE reads at ``va`` in its current regime, or None when it is not mapped."""
+
+    def override(self, encoding: Encoding, value: int) -> None:
+        """Make a system register read as ``value`` (u64) on this PE."""
+
+    def set_overrides(self, el: int, values: Mapping[Encoding, int]) -> None:
+        """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
+
+    def state(self) -> bytes:
+        """Return everything that the engine keeps of the PE, for :meth:`set_state`."""
+
+    def set_state(self, state: bytes) -> None:
+        """Restore what :meth:`state` returned; monitor and event register are not in it."""
+
+    def vector(self, raised: Raised) -> tuple[int, int]:
+        """Return the EL that takes the exception, and the VA of the vector that is for it."""
+
+    def take(self, raised: Raised) -> int:
+        """Take the exception as the architecture says and return the EL it was taken to."""
+
+    def reset_counters(self) -> None:
+        """Set the counters to 0: what was done so far was preparation."""
+
+    def open_monitor(self) -> None:
+        """Clear the local exclusive monitor: the next store-exclusive fails."""

@@ -1,0 +1,202 @@
+"""Register contexts of one engine: which PE is loaded, and what must be forgotten when another one is."""
+
+from __future__ import annotations
+
+from array import array
+from ctypes import c_char, c_uint64, c_void_p, memmove
+
+from unicorn import arm64_const as regs
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.cpu.pe import PE
+from emu.cpu.unicorn import layout
+from emu.cpu.unicorn.binding import Handle, context_restore, context_save
+from emu.cpu.unicorn.pe import UnicornPE
+from emu.cpu.unicorn.sites import CodeMap
+from emu.cpu.unicorn.state import Env, traced_columns
+from emu.errors import EngineError
+from emu.memory import Memory
+
+_PSTATE_AT_RESET = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
+_NOP, _LDXR_X0_X1 = 0xD503_201F, 0xC85F_7C20
+
+
+class Contexts:
+    """The PEs of one engine, of which at most one is loaded.
+
+    :ivar live: the state of the PE that is loaded
+    :ivar counter: instructions begun since the engine was entered
+    :ivar loaded: the PE, or None
+    """
+
+    def __init__(self, handle: Handle, memory: Memory, code: CodeMap) -> None:
+        self.handle = handle
+        self.code = code
+        self.loaded: UnicornPE | None = None
+        self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
+        self._el_bits = 0  # PSTATE.EL, in place, of the code map's space
+        cpu = c_uint64.from_address(handle.address + layout.CPUSTATE_IN_ENGINE).value
+        self.live = Env(c_uint64.from_address(cpu + layout.ENV_IN_CPUSTATE).value)
+        self.counter = c_uint64.from_address(handle.address + layout.COUNTER_IN_ENGINE)
+        self._check_layout(memory)
+        self._resets = {el: self._make_reset(el) for el in (1, 2)}
+
+    def _check_layout(self, memory: Memory) -> None:
+        # The offsets against the API: a different build of Unicorn must say so, not misread.
+        live, probe, handle = self.live, 0x1122_3344_5566_7788, self.handle
+        checks: list[tuple[str, int, int]] = []
+        for number in (0, 30):
+            handle.write(_X[number], probe + number)
+            checks.append((f"x{number}", live.x[number], probe + number))
+        handle.write(regs.UC_ARM64_REG_PC, probe & ~3)
+        checks.append(("pc", live.pc.value, probe & ~3))
+        for encoding, offset in layout.IN_CONTEXT.items():
+            if encoding not in _FIXED_BITS:
+                handle.write_system(encoding, 0x5566_7000 + offset * 0x1000)
+            wanted = handle.read_system(encoding)
+            checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
+        handle.write(regs.UC_ARM64_REG_NZCV, 0xA000_0000)
+        flags = traced_columns(array("Q", live.traced().tobytes()), 1)[1][0]
+        checks.append(("NZCV", flags >> 4, 0xA))
+        nop, ldxr = _NOP.to_bytes(4, "little"), _LDXR_X0_X1.to_bytes(4, "little")
+        handle.uc.mem_write(memory.base, nop + ldxr + nop)
+        handle.write(regs.UC_ARM64_REG_X1, memory.base)
+        handle.uc.emu_start(memory.base, 0, 0, 2)
+        size = layout.CONTEXT_HEADER + layout.CONTEXT_BYTES
+        checks.append(("context size", handle.context_size(), size))
+        checks.append(("instruction counter", self.counter.value, 3))
+        checks.append(("exclusive address", live.u64(layout.EXCLUSIVE_ADDR).value, memory.base))
+        wanted = int.from_bytes(nop + ldxr, "little")
+        checks.append(("exclusive value", live.u64(layout.EXCLUSIVE_VALUE).value, wanted))
+        handle.uc.mem_write(memory.base, bytes(12))
+        handle.flush_blocks()
+        for what, got, wanted in checks:
+            if got != wanted:
+                raise EngineError(
+                    f"unicorn {handle.version}: {what} is not where emu/cpu/unicorn/layout.py has it "
+                    f"({got:#x}, expected {wanted:#x}); install unicorn==2.1.4"
+                )
+
+    # -- PEs --------------------------------------------------------------------------------------
+
+    def _make_reset(self, el: int) -> c_void_p:
+        # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
+        handle = self.handle
+        for register in _X:
+            handle.write(register, 0)
+        handle.write_pstate(0x3CD)
+        for encoding in layout.IN_CONTEXT:
+            if encoding not in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2):
+                handle.write_system(encoding, 0)
+        for register in (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2):
+            handle.write(register, 0)
+        handle.write_system(sysreg.SCTLR_EL1, 0x30D0_0800)  # RES1 bits of Armv8.0
+        handle.write_system(sysreg.SCTLR_EL2, 0x30C5_0830)
+        handle.write_system(sysreg.CPTR_EL2, 0x33FF)
+        handle.write_system(sysreg.CNTFRQ_EL0, 62_500_000)
+        handle.write_system(sysreg.HCR_EL2, 1 << 31 if el == 1 else 0)  # RW
+        handle.write_system(sysreg.SCR_EL3, 0x501)  # NS, HCE, RW; the last write rebuilds QEMU's cached flags
+        handle.write_pstate(_PSTATE_AT_RESET[el])
+        handle.write(regs.UC_ARM64_REG_SP, 0)
+        return handle.save_new()
+
+    def new_pe(self, index: int, mpidr: int, midr: int, el: int) -> UnicornPE:
+        """Return a PE at its reset state, to enter at EL ``el`` (1 or 2)."""
+        handle = self.handle
+        self.unload()
+        context_restore(handle.address, self._resets[el])
+        handle.write_system(sysreg.VMPIDR_EL2, mpidr)
+        handle.write_system(sysreg.VPIDR_EL2, midr)
+        handle.write_system(sysreg.CONTEXTIDR_EL1, 0)
+        context = handle.save_new()
+        address = context.value
+        assert address is not None
+        pe = UnicornPE(index, mpidr, midr, context, Env(address + layout.CONTEXT_HEADER), self)
+        pe.set_overrides(el, {})
+        return pe
+
+    def reset(self, pe: UnicornPE, el: int, entry_pa: int, x0: int) -> None:
+        """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
+        self.unload()
+        reset = self._resets[el].value
+        assert reset is not None
+        memmove(pe.saved_env.address, reset + layout.CONTEXT_HEADER, layout.CONTEXT_BYTES)
+        pe.saved_env.u64(layout.VMPIDR_EL2).value = pe.mpidr
+        pe.saved_env.u64(layout.VPIDR_EL2).value = pe.midr
+        pattern = 0xDEAD_0000_0000_0000 | pe.index << 16
+        pe.x[0:31] = [x0, *range(pattern + 1, pattern + 31)]
+        pe.pc = entry_pa
+        pe.reached = -1
+
+    def state_of(self, pe: UnicornPE) -> bytes:
+        """Return everything that the engine keeps of ``pe``."""
+        self.unload()
+        return bytes((c_char * layout.CONTEXT_BYTES).from_address(pe.saved_env.address))
+
+    def set_state(self, pe: UnicornPE, state: bytes) -> None:
+        """Restore what :meth:`state_of` returned."""
+        self.unload()
+        memmove(pe.saved_env.address, state, layout.CONTEXT_BYTES)
+
+    # -- switching --------------------------------------------------------------------------------
+
+    def unload(self) -> None:
+        """Save the PE that is loaded."""
+        pe = self.loaded
+        if pe is not None:
+            if self.live.regime.raw != self._regime:
+                self._regime = b""  # it changed under this PE: the TLB may hold entries of before
+            context_save(self.handle.address, pe.saved)
+            pe.env = pe.saved_env
+            self.loaded = None
+
+    def load(self, pe: PE) -> None:
+        """Switch to ``pe``. The TLB belongs to the engine, so it goes when the translation regime differs."""
+        if self.loaded is pe:
+            return
+        assert isinstance(pe, UnicornPE), "a PE of another engine"
+        self.unload()
+        regime: bytes = pe.env.regime.raw
+        context_restore(self.handle.address, pe.saved)
+        if regime != self._regime:
+            self.handle.flush_tlb()
+            self._regime = regime
+            self.code.stale = True
+        elif pe.saved_env.pstate.value & 0xC != self._el_bits:
+            self.code.stale = True
+        pe.env = self.live
+        self.loaded = pe
+
+    def loaded_handle(self, pe: PE) -> Handle:
+        """Switch to ``pe`` and return the handle, which then is about this PE."""
+        if self.loaded is not pe:
+            self.load(pe)
+        return self.handle
+
+    def enter_space(self) -> None:
+        """Let the code map follow the translation regime of the PE that is loaded."""
+        live = self.live
+        self._el_bits = live.pstate.value & 0xC
+        translated = live.u64(layout.SCTLR_EL + 8 * max(self._el_bits >> 2, 1)).value & 1
+        stage2 = live.u64(layout.HCR_EL2).value & 1
+        self.code.enter(live.regime.raw if translated or stage2 else b"", self._el_bits)
+
+    # -- code -------------------------------------------------------------------------------------
+
+    def forget_code(self) -> None:
+        """Drop every translation and everything known about code."""
+        self.unload()
+        self.handle.flush_blocks()
+        self._regime = b""  # and the TLB goes with the next PE
+        self.code.forget()
+
+    def watch_reads_of(self, encoding: Encoding) -> None:
+        """From now on an MRS of this register is looked at before it is executed."""
+        if encoding not in self.code.watched_mrs:
+            self.code.watched_mrs.add(encoding)
+            self.forget_code()
+
+
+_X = (*range(regs.UC_ARM64_REG_X0, regs.UC_ARM64_REG_X0 + 29), regs.UC_ARM64_REG_X29, regs.UC_ARM64_REG_X30)
+_FIXED_BITS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2, sysreg.HCR_EL2, sysreg.SCR_EL3, sysreg.CPACR_EL1)

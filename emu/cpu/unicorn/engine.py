@@ -1,0 +1,265 @@
+"""The run loop on Unicorn: one engine, N register contexts.
+
+A PE runs until a :data:`emu.cpu.stops.Stop`. Memory accesses come from Unicorn's memory hooks, exceptions
+from its interrupt hook, and what it shows to no hook from code hooks on the sites of
+:mod:`emu.cpu.unicorn.sites`, which the edge hook finds before a new block runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Stop, Unsupported
+from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
+from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, raised
+from emu.cpu.unicorn.hooks import Hooks, misaligned
+from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.pe import UnicornPE
+from emu.cpu.unicorn.pending import Pending
+from emu.cpu.unicorn.sites import CodeMap
+from emu.cpu.unicorn.state import traced_columns
+from emu.cpu.unicorn.words import Words
+from emu.instructions import Recorder as StepRecorder
+from emu.memory import Memory
+
+_STOP_AGAIN_SECONDS = 0.005
+
+
+class UnicornEngine(Outside):
+    """Runs PEs on ``memory`` (:class:`emu.cpu.engine.Engine`)."""
+
+    def __init__(self, memory: Memory, clock: Callable[[], int]) -> None:
+        super().__init__(clock)
+        self.memory = memory
+        self._handle = Handle(memory)
+        self._address = self._handle.address
+        self._code = CodeMap(memory, self._handle.fetch_pa)
+        self._pending = Pending()
+        self._contexts = Contexts(self._handle, memory, self._code)
+        self._live = self._contexts.live
+        self._counter = self._contexts.counter
+        self._words = Words(self, self._contexts, memory, self._pending)
+        self._hooks = Hooks(self, self._contexts, self._words, memory, self._pending)
+        self._counted = True
+        self._recount = False  # blocks without the instruction counter may be about
+
+    # -- PEs --------------------------------------------------------------------------------------
+
+    def new_pe(self, index: int, mpidr: int, midr: int, el: int) -> UnicornPE:
+        """Return a PE at its reset state, to enter at EL ``el`` (1 or 2); ``mpidr``, ``midr``: raw u64."""
+        return self._contexts.new_pe(index, mpidr, midr, el)
+
+    def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
+        """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
+        assert isinstance(pe, UnicornPE), "a PE of another engine"
+        self._contexts.reset(pe, el, entry_pa, x0)
+        self._hooks.begin_edges()
+        self.disarm(pe)
+
+    # -- observing --------------------------------------------------------------------------------
+
+    def observe_memory(self) -> None:
+        """From now on count memory accesses, and record them and the rest if ``record`` is set."""
+        if self.steps is not None and not self._hooks.shows_steps:
+            self._hooks.show_steps(self.steps)
+        hooked = self._code.observing
+        if self._code.observe(self.record is not None):
+            if not hooked:
+                self._hooks.observe_accesses()
+            self.forget_code()
+
+    def unobserve(self) -> None:
+        """Neither count nor record from now on, as before :meth:`observe_memory`."""
+        self._hooks.unobserve()
+        self._code.unobserve()
+        self.forget_code()
+
+    def step_recorder(self) -> StepRecorder:
+        """Return a recorder of instructions; as ``steps`` it gets those after :meth:`observe_memory`."""
+        return StepRecorder(self._live.traced(), traced_columns)
+
+    def take_state(self, pe: PE) -> None:
+        """Give ``steps`` the state that ``pe`` stops in, as if it were about to do an instruction."""
+        self._contexts.load(pe)
+        assert self.steps is not None
+        self.steps.take()
+
+    @property
+    def begun(self) -> int:
+        """Instructions begun that the running PE's counter does not have yet; only while ``timed``."""
+        return int(self._counter.value)
+
+    def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
+        """From now on add every edge of the control flow to ``into``; None: stop it."""
+        self._hooks.collect_edges(into)
+
+    # -- code -------------------------------------------------------------------------------------
+
+    def break_at(self, va: int) -> None:
+        """Stop any PE whose PC gets to ``va``, before the instruction runs."""
+        self._hooks.break_at(va)
+
+    def unbreak(self, va: int) -> None:
+        """Forget a breakpoint."""
+        self._hooks.unbreak(va)
+
+    def forget_code(self) -> None:
+        """Drop every translation and everything known about code: the host rewrote some, or hooks changed."""
+        self._contexts.forget_code()
+
+    def word(self, va: int) -> int | None:
+        """Return the instruction word (u32) that the PE that runs fetches at ``va``, or None."""
+        return self._code.word(va)
+
+    def translate_live(self, va: int) -> int | None:
+        """Return the PA of ``va`` for the PE that runs, also in a callback; None when it is not mapped."""
+        return self._handle.translate(va)
+
+    @property
+    def code_lines(self) -> set[int]:
+        """PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from."""
+        return self._code.lines
+
+    def is_code(self, pa: int, size: int) -> bool:
+        """Tell whether a PE has, or may have, fetched from the lines (64 bytes) of these bytes."""
+        return self._code.holds(pa, size)
+
+    def protect(self, pa: int, size: int, *, read: bool, write: bool, execute: bool) -> None:
+        """Let PEs do no more than this to whole pages of memory; anything else is an external abort."""
+        self._contexts.unload()
+        self._handle.protect(pa, size, read * READ | write * WRITE | execute * EXECUTE)
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
+        """Run ``pe`` at full speed until it stops or has retired ``instructions_max`` (1 at least)."""
+        assert instructions_max > 0, "the engine takes 0 for no limit"
+        if self._contexts.loaded is not pe:
+            self._contexts.load(pe)
+        return self._run(instructions_max)
+
+    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> Stop:
+        """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast."""
+        assert not self._code.observing, "counted code does not run uncounted"
+        self._contexts.load(pe)
+        self._counted = False
+        self._recount = True
+        counters = pe.counters.instructions
+        # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
+        ended = Event()
+        watchdog = Thread(target=self._stop_after, args=(seconds, ended), daemon=True)
+        watchdog.start()
+        try:
+            stop = self._run(UNLIMITED)
+        finally:
+            ended.set()
+            watchdog.join()
+        pe.counters.instructions = counters
+        self._counted = True
+        return stop
+
+    def _stop_after(self, seconds: float, ended: Event) -> None:
+        # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
+        while not ended.wait(seconds):
+            self._handle.stop()
+            seconds = _STOP_AGAIN_SECONDS
+
+    def step(self, pe: PE) -> Stop:
+        """Run one instruction."""
+        if self._contexts.loaded is not pe:
+            self._contexts.load(pe)
+        return self._run(1)
+
+    def run_operation(self, pe: PE) -> Stop:
+        """Run the operation at the PC, if there is one, then up to the next one."""
+        if self._contexts.loaded is not pe:
+            self._contexts.load(pe)
+        left = INVISIBLE_MAX
+        pc, code = self._live.pc, self._code
+        if code.stale:
+            self._contexts.enter_space()
+        va = pc.value
+        count = (code.plans.get(va) or code.plan(va))[0]
+        while left > 0:
+            stop = self._run(count)
+            if stop is not STEP_LIMIT:
+                return stop
+            left -= count
+            if code.stale:
+                self._contexts.enter_space()
+            va = pc.value
+            count, is_operation = code.plans.get(va) or code.plan(va)
+            if is_operation:
+                break
+        return STEP_LIMIT
+
+    def at_operation(self, pe: PE) -> bool:
+        """Tell whether the instruction at the PC is one that others can observe."""
+        self._contexts.load(pe)
+        if self._code.stale:
+            self._contexts.enter_space()
+        return self._code.plan(pe.pc)[1]
+
+    def _run(self, limit: int) -> Stop:
+        # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it
+        # return.
+        contexts, code, pending = self._contexts, self._code, self._pending
+        pe = contexts.loaded
+        assert pe is not None
+        live_pc, counters, handle = self._live.pc, pe.counters, self._address
+        if self._recount and self._counted:
+            self._recount = False
+            contexts.forget_code()
+            contexts.load(pe)
+        pending.resume_at = pe.reached if pe.reached == live_pc.value else -1
+        pe.reached = -1
+        while True:
+            pc = live_pc.value
+            if code.stale:
+                contexts.enter_space()
+            if pc not in code.blocks and not self._hooks.look_at_entry(pc):
+                return misaligned(pc)
+            pending.stop = None
+            pending.at_site = False
+            pending.emulate = None
+            pending.exception = -1
+            error = emu_start(handle, pc, 0, 0, limit if self._counted else 0)
+            begun = self._counter.value
+            if self.timed:
+                self._counter.value = 0
+            if pending.at_site:
+                begun -= 1
+                if pending.emulate is None and self.steps is not None and self._hooks.shows_steps:
+                    self.steps.drop()
+            elif begun > limit:
+                begun = limit
+            counters.instructions += begun
+            limit -= begun
+            if pending.error is not None:
+                failure, pending.error = pending.error, None
+                raise failure
+            progress = bool(pending.found) or pending.emulate is not None
+            if pending.found:
+                self._hooks.install_found()
+            if pending.exception >= 0:
+                return raised(contexts, pe, pending.exception)
+            if error in ABORTS:
+                counters.instructions -= error not in FETCHES
+                return external_abort(contexts, pe, error, pending.fault_pa)
+            if error:
+                return Unsupported(f"unicorn error {error}", live_pc.value)
+            if pending.emulate is not None:
+                stop = self._words.emulate(pe, *pending.emulate)
+                if stop is not None:
+                    return stop
+                counters.instructions += 1
+                limit -= 1
+            elif pending.stop is not None:
+                return pending.stop
+            if limit <= 0 or not (self._counted or progress):
+                return STEP_LIMIT
+            pending.resume_at = -1

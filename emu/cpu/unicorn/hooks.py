@@ -1,0 +1,233 @@
+"""The hooks of blocks, sites, instructions and exceptions.
+
+A hook never raises: it leaves what happened in :class:`emu.cpu.unicorn.pending.Pending`.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_size_t
+from typing import Any
+
+from emu.arch.a64 import Class
+from emu.cpu.stops import Raised, Reached, Stop
+from emu.cpu.unicorn.accesses import access_hooks
+from emu.cpu.unicorn.binding import (
+    CODE_CALLBACK,
+    EXCEPTION_CALLBACK,
+    FAULT_CALLBACK,
+    HOOK_BLOCK,
+    HOOK_CODE,
+    HOOK_EXCEPTION,
+    HOOK_FAULT,
+    HOOK_NEW_BLOCK,
+    HOOK_READ,
+    HOOK_WRITE,
+    NEW_BLOCK_CALLBACK,
+    STEP_CALLBACK,
+)
+from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.pending import Pending
+from emu.cpu.unicorn.sites import BREAKPOINT
+from emu.cpu.unicorn.words import Words
+from emu.instructions import Recorder as StepRecorder
+from emu.memory import Memory
+
+
+def misaligned(pc: int) -> Stop:
+    """Return what a PE stops with whose PC (VA) is not a multiple of 4."""
+    return Raised(0x22 << 26 | 1 << 25, pc, 1, pc)
+
+
+class Hooks:
+    """The hooks of one engine, and which of them are there."""
+
+    def __init__(
+        self, outside: Outside, contexts: Contexts, words: Words, memory: Memory, pending: Pending
+    ) -> None:
+        self._outside = outside
+        self._contexts = contexts
+        self._handle = contexts.handle
+        self._code = contexts.code
+        self._words = words
+        self._memory = memory
+        self._pending = pending
+        self._sites: dict[int, c_size_t] = {}  # by VA
+        self._accesses: list[c_size_t] = []
+        self._steps: c_size_t | None = None
+        self._edges: set[tuple[int, int]] | None = None
+        self._blocks: c_size_t | None = None
+        self._last_block = 0  # VA of the block that began last; 0: of none since a PE was switched on
+        handle = contexts.handle
+        handle.hook(HOOK_EXCEPTION, EXCEPTION_CALLBACK(self._on_exception))
+        handle.hook(HOOK_FAULT, FAULT_CALLBACK(self._on_fault))
+        handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
+        self._on_site_callback = CODE_CALLBACK(self._on_site)
+
+    # -- accesses ---------------------------------------------------------------------------------
+
+    def observe_accesses(self) -> None:
+        """Add the hooks of loads and stores; translations must be forgotten after it."""
+        read, write = access_hooks(self._outside, self._contexts, self._memory, self._pending)
+        self._accesses = [self._handle.hook(HOOK_READ, read), self._handle.hook(HOOK_WRITE, write)]
+
+    def unobserve(self) -> None:
+        """Delete the hooks of accesses and instructions; translations must be forgotten after it."""
+        for handle in self._accesses:
+            self._handle.unhook(handle)
+        self._accesses = []
+        if self._steps is not None:
+            self._handle.unhook(self._steps)
+            self._steps = None
+
+    # -- instructions -----------------------------------------------------------------------------
+
+    @property
+    def shows_steps(self) -> bool:
+        """Whether every instruction is shown to a recorder."""
+        return self._steps is not None
+
+    def show_steps(self, steps: StepRecorder) -> None:
+        """Show every instruction to ``steps``.
+
+        The hooks of sites are put after this one: what they do changes the state, and what they stop is not
+        shown to the hooks behind.
+        """
+
+        def on_instruction() -> None:
+            try:
+                place()[:] = source
+            except ValueError:
+                full()
+
+        def full() -> None:
+            try:
+                steps.make_room()
+            except BaseException as error:
+                self._pending.error = error
+                self._handle.stop()
+
+        place, source = steps.place, steps.source
+        for handle in self._sites.values():
+            self._handle.unhook(handle)
+        self._steps = self._handle.hook(HOOK_CODE, STEP_CALLBACK(on_instruction))
+        for va in self._sites:
+            self._sites[va] = self._handle.hook(HOOK_CODE, self._on_site_callback, va, va)
+        self._contexts.forget_code()
+
+    # -- sites ------------------------------------------------------------------------------------
+
+    def add_site(self, va: int, kind: int) -> None:
+        """Stop at ``va`` from now on and look at the word there."""
+        self._code.sites[va] = kind
+        self._code.replan()
+        if va not in self._sites:
+            self._sites[va] = self._handle.hook(HOOK_CODE, self._on_site_callback, va, va)
+
+    def break_at(self, va: int) -> None:
+        """Stop any PE whose PC gets to ``va``, before the instruction runs."""
+        if self._code.sites.get(va) != BREAKPOINT:
+            self.add_site(va, BREAKPOINT)
+            self._contexts.forget_code()
+
+    def unbreak(self, va: int) -> None:
+        """Forget a breakpoint; its hook stays and does what the word there asks for."""
+        if self._code.sites.get(va) == BREAKPOINT:
+            self._code.sites[va] = Class.INVISIBLE
+
+    def look_at_entry(self, pc: int) -> bool:
+        """Look for sites in the first block of a run, which the engine does not announce.
+
+        :return: False when the PC is misaligned
+        """
+        if pc & 3:
+            return False
+        size = self._code.entry_size(pc)
+        found = self._code.block(pc, size)
+        self._code.blocks.add(pc)
+        if found:
+            self._pending.found.append((pc, size, found))
+            self.install_found()
+        return True
+
+    def install_found(self) -> None:
+        """Put hooks on the sites that were found in blocks, and have these translated again."""
+        for va, size, sites in self._pending.found:
+            for site, kind in sites:
+                self.add_site(site, kind)
+            self._handle.forget_block(va, size)
+        self._pending.found.clear()
+
+    def _on_new_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
+        try:
+            pc, size = block[0].pc, block[0].size
+            if self._code.stale:
+                self._contexts.enter_space()
+            if pc & 3:
+                self._pending.stop = misaligned(pc)
+                # The next one who comes here is to be told too.
+                self._pending.found.append((pc & -4, size + 4, []))
+                self._handle.stop()
+            else:
+                found = self._code.block(pc, size)
+                if found:
+                    self._pending.found.append((pc, size, found))
+                    self._handle.stop()
+        except BaseException as error:
+            self._pending.error = error
+            self._handle.stop()
+
+    def _on_site(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        pending = self._pending
+        try:
+            if self._code.sites[va] == BREAKPOINT and va != pending.resume_at:
+                assert self._contexts.loaded is not None
+                pending.stop = Reached(va)
+                self._contexts.loaded.reached = va
+                pending.at_site = True
+                self._handle.stop()
+                return
+            pending.resume_at = -1
+            if self._code.stale:
+                self._contexts.enter_space()
+            word = self._code.word(va)
+            if word is not None and self._words.observe(va, word):
+                pending.at_site = True
+                self._handle.stop()
+        except BaseException as error:
+            pending.error = error
+            self._handle.stop()
+
+    # -- edges ------------------------------------------------------------------------------------
+
+    def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
+        """From now on add every edge of the control flow to ``into``; None: stop it."""
+        self._edges = into
+        if (into is None) == (self._blocks is None):
+            return
+        if into is None:
+            assert self._blocks is not None
+            self._handle.unhook(self._blocks)
+            self._blocks = None
+        else:
+            self._blocks = self._handle.hook(HOOK_BLOCK, CODE_CALLBACK(self._on_block))
+        self._contexts.forget_code()
+
+    def begin_edges(self) -> None:
+        """The next block is the first one of a PE that is switched on."""
+        self._last_block = 0
+
+    def _on_block(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        if self._edges is not None:
+            self._edges.add((self._last_block, va))
+        self._last_block = va
+
+    # -- exceptions -------------------------------------------------------------------------------
+
+    def _on_exception(self, _uc: int, number: int, _data: int) -> None:
+        self._pending.exception = number
+        self._handle.stop()
+
+    def _on_fault(self, _uc: int, _kind: int, pa: int, _size: int, _value: int, _data: int) -> bool:
+        self._pending.fault_pa = pa
+        return False

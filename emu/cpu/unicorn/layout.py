@@ -1,0 +1,48 @@
+"""Where things lie in Unicorn 2.1.4's structs: offsets in bytes.
+
+:class:`emu.cpu.unicorn.contexts.Contexts` checks them against the Unicorn API before the first instruction.
+"""
+
+from __future__ import annotations
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+
+CONTEXT_HEADER = 40  # bytes of UcContext before the CPUARMState
+CONTEXT_BYTES = 12600  # of the CPUARMState that a context keeps
+CPUSTATE_IN_ENGINE = 0x1B8
+ENV_IN_CPUSTATE = 0x128
+COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
+
+# CPUARMState
+XREGS, PC, PSTATE = 64, 320, 328
+CF, NF, DAIF = 520, 528, 560
+SP_EL, SCTLR_EL, CPACR, CPTR_EL = 600, 672, 704, 712
+TTBR0_EL, TTBR1_EL, TCR_EL = 768, 800, 840
+HCR_EL2, SCR_EL3 = 952, 960
+MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
+VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3040
+EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
+# What a TLB entry depends on lies in here: SCTLR, TTBR0, TTBR1, VTTBR, TCR, VTCR, HCR and SCR of all levels.
+REGIME, REGIME_SIZE = SCTLR_EL, SCR_EL3 + 8 - SCTLR_EL
+
+# Registers that can be read from a saved context, by encoding.
+IN_CONTEXT: dict[Encoding, int] = {
+    sysreg.SCTLR_EL1: SCTLR_EL + 8,
+    sysreg.SCTLR_EL2: SCTLR_EL + 16,
+    sysreg.CPACR_EL1: CPACR,
+    sysreg.CPTR_EL2: CPTR_EL + 16,
+    sysreg.TTBR0_EL1: TTBR0_EL + 8,
+    sysreg.TTBR1_EL1: TTBR1_EL + 8,
+    sysreg.TCR_EL1: TCR_EL + 16,
+    sysreg.MAIR_EL1: MAIR_EL + 8,
+    sysreg.VBAR_EL1: VBAR_EL + 8,
+    sysreg.VBAR_EL2: VBAR_EL + 16,
+    sysreg.TPIDR_EL1: TPIDR_EL + 8,
+    sysreg.TPIDR_EL2: TPIDR_EL + 16,
+    sysreg.CONTEXTIDR_EL1: CONTEXTIDR_EL + 8,
+    sysreg.HCR_EL2: HCR_EL2,
+    sysreg.SCR_EL3: SCR_EL3,
+    sysreg.VMPIDR_EL2: VMPIDR_EL2,
+    sysreg.VPIDR_EL2: VPIDR_EL2,
+}

@@ -1,0 +1,210 @@
+"""A PE on Unicorn: one register context, read and written in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ctypes import Array, c_uint64, c_void_p, string_at
+from typing import TYPE_CHECKING
+
+from unicorn import arm64_const as regs
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.cpu.pe import Counters
+from emu.cpu.stops import Raised
+from emu.cpu.unicorn import layout
+from emu.cpu.unicorn.state import Env
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn.contexts import Contexts
+
+_OPEN_MONITOR = 2**64 - 1
+
+
+class UnicornPE:
+    """One core of the engine that ``contexts`` belong to (:class:`emu.cpu.pe.PE`).
+
+    :ivar saved: the engine's handle of the saved context
+    :ivar saved_env: the state in there
+    :ivar env: the live state while the engine has this PE loaded, else the saved one
+    """
+
+    __slots__ = (
+        "_contexts",
+        "counters",
+        "env",
+        "event",
+        "index",
+        "midr",
+        "monitor",
+        "mpidr",
+        "overrides",
+        "reached",
+        "saved",
+        "saved_env",
+    )
+
+    def __init__(
+        self, index: int, mpidr: int, midr: int, saved: c_void_p, env: Env, contexts: Contexts
+    ) -> None:
+        self.index = index
+        self.mpidr = mpidr
+        self.midr = midr
+        self.saved = saved
+        self.saved_env = env
+        self.env = env
+        self.overrides: dict[Encoding, int] = {}
+        self.event = False
+        self.monitor: int | None = None
+        self.reached = -1
+        self.counters = Counters()
+        self._contexts = contexts
+
+    @property
+    def x(self) -> Array[c_uint64]:
+        """X0..X30, and the current stack pointer at index 31."""
+        return self.env.x
+
+    @property
+    def pc(self) -> int:
+        """VA of the next instruction."""
+        return self.env.pc.value
+
+    @pc.setter
+    def pc(self, va: int) -> None:
+        self.env.pc.value = va
+
+    @property
+    def el(self) -> int:
+        """Current exception level, 0..3."""
+        return self.env.pstate.value >> 2 & 3
+
+    @property
+    def sp(self) -> int:
+        """The current stack pointer (VA)."""
+        return self.env.x[31]
+
+    @property
+    def daif(self) -> int:
+        """PSTATE.D, A, I and F as the DAIF register has them: bits 9:6."""
+        return self.env.u64(layout.DAIF).value & 0x3C0
+
+    @property
+    def mmu_on(self) -> bool:
+        """Whether stage 1 translation of the current EL is enabled (SCTLR_ELx.M)."""
+        return bool(self.sctlr & 1)
+
+    @property
+    def sctlr(self) -> int:
+        """SCTLR_ELx of the current EL; EL0 uses SCTLR_EL1."""
+        return self.env.u64(layout.SCTLR_EL + 8 * max(self.el, 1)).value
+
+    @property
+    def nzcv(self) -> int:
+        """The flags as NZCV has them: bits 31:28."""
+        return self._contexts.loaded_handle(self).read(regs.UC_ARM64_REG_NZCV) & 0xF000_0000
+
+    @nzcv.setter
+    def nzcv(self, value: int) -> None:
+        self._contexts.loaded_handle(self).write(regs.UC_ARM64_REG_NZCV, value)
+
+    @property
+    def pstate(self) -> int:
+        """PSTATE as SPSR_ELx has it: flags, masks, EL and SPSel."""
+        return self._contexts.loaded_handle(self).read(regs.UC_ARM64_REG_PSTATE)
+
+    def stack_pointer(self, el: int) -> int:
+        """Return SP_ELx (VA), whether it is in use or banked."""
+        in_use = self.el if self.env.pstate.value & 1 else 0
+        return self.env.x[31] if el == in_use else self.env.u64(layout.SP_EL + 8 * el).value
+
+    def general(self, first: int, count: int) -> bytes:
+        """Return ``count`` registers from ``first`` on, 8 bytes each, little-endian: X0..X30, SP, PC."""
+        return string_at(self.env.address + layout.XREGS + 8 * first, 8 * count)
+
+    def sysreg(self, encoding: Encoding) -> int:
+        """Return a system register (u64) at little cost; only those that a saved context has at hand."""
+        return self.env.u64(layout.IN_CONTEXT[encoding]).value
+
+    def system_register(self, encoding: Encoding) -> int:
+        """Return any system register (u64) as the engine has it, whatever the overrides say."""
+        return self._contexts.loaded_handle(self).read_system(encoding)
+
+    def set_system_register(self, encoding: Encoding, value: int) -> None:
+        """Set a system register (u64) as if the PE had written it, without its traps."""
+        self._contexts.loaded_handle(self).write_system(encoding, value)
+        self._contexts.code.stale = True
+
+    def vector_register(self, number: int) -> int:
+        """Return V0..V31 (u128)."""
+        return self._contexts.loaded_handle(self).read(regs.UC_ARM64_REG_Q0 + number)
+
+    def translate(self, va: int) -> int | None:
+        """Return the PA that the PE reads at ``va`` in its current regime, or None when it is not mapped."""
+        return self._contexts.loaded_handle(self).translate(va)
+
+    def override(self, encoding: Encoding, value: int) -> None:
+        """Make a system register read as ``value`` (u64) on this PE."""
+        self.overrides[encoding] = value
+        self._contexts.watch_reads_of(encoding)
+
+    def set_overrides(self, el: int, values: Mapping[Encoding, int]) -> None:
+        """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
+        self.overrides.clear()
+        if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
+            self.override(sysreg.MPIDR_EL1, self.mpidr)
+            self.override(sysreg.MIDR_EL1, self.midr)
+        for encoding, value in values.items():
+            self.override(encoding, value)
+
+    def state(self) -> bytes:
+        """Return everything that the engine keeps of the PE, for :meth:`set_state`."""
+        return self._contexts.state_of(self)
+
+    def set_state(self, state: bytes) -> None:
+        """Restore what :meth:`state` returned; monitor and event register are not in it."""
+        self._contexts.set_state(self, state)
+
+    def vector(self, raised: Raised) -> tuple[int, int]:
+        """Return the EL that takes the exception, and the VA of the vector that is for it.
+
+        :source: Arm DDI 0487, D1.3.2 (vectors)
+        """
+        el = max(raised.target_el, self.el, 1)
+        vbar = self.sysreg(sysreg.VBAR_EL1 if el == 1 else sysreg.VBAR_EL2)
+        offset = 0x400 if self.el < el else 0x200 if self.env.pstate.value & 1 else 0
+        return el, vbar + offset & 2**64 - 1
+
+    def take(self, raised: Raised) -> int:
+        """Take the exception as the architecture says and return the EL it was taken to.
+
+        :source: Arm DDI 0487, D1.3.1 (exception entry)
+        """
+        handle = self._contexts.loaded_handle(self)
+        pstate = handle.read(regs.UC_ARM64_REG_PSTATE)
+        current = pstate >> 2 & 3
+        el, vector = self.vector(raised)
+        syndrome = raised.syndrome
+        ec = syndrome >> 26
+        if ec in (0x20, 0x21, 0x24, 0x25):  # the EC says whether the abort came from a lower EL
+            ec = (ec & ~1) | (1 if el == current else 0)
+            syndrome = syndrome & 0x03FF_FFFF | ec << 26
+        handle.write_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2, pstate)
+        handle.write(regs.UC_ARM64_REG_ELR_EL0 + el, raised.preferred_return)
+        handle.write(regs.UC_ARM64_REG_ESR_EL0 + el, syndrome)
+        if raised.far is not None:
+            handle.write(regs.UC_ARM64_REG_FAR_EL0 + el, raised.far)
+        handle.write_pstate(pstate & 0xF000_0000 | pstate & 1 << 22 | 0x3C0 | el << 2 | 1)
+        self.env.pc.value = vector
+        self._contexts.code.stale = True
+        self.counters.exceptions += 1
+        return el
+
+    def reset_counters(self) -> None:
+        """Set the counters to 0: what was done so far was preparation."""
+        self.counters = Counters()
+
+    def open_monitor(self) -> None:
+        """Clear the local exclusive monitor: the next store-exclusive fails."""
+        self.monitor = None
+        self.env.u64(layout.EXCLUSIVE_ADDR).value = _OPEN_MONITOR

@@ -1,0 +1,209 @@
+"""Instruction words that the engine shows to no hook, runs wrongly, or that read differently on each PE.
+
+Each is a site (:mod:`emu.cpu.unicorn.sites`): its code hook calls :meth:`Words.observe`, and what the engine
+must not execute is done by :meth:`Words.emulate` between two entries.
+"""
+
+from __future__ import annotations
+
+from emu.arch import a64, sysreg
+from emu.arch.a64 import Class
+from emu.cpu.pe import PE
+from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
+from emu.cpu.unicorn.binding import WRITE
+from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.pe import UnicornPE
+from emu.cpu.unicorn.pending import Pending
+from emu.cpu.unicorn.sites import COUNTERS, changes_translation
+from emu.memory import Memory
+from emu.operation import Kind
+
+_HCR_TWI, _HCR_TWE, _HCR_TID3, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 18, 1 << 28
+_CPTR_TFP = 1 << 10
+_COND_AL = 0x1E << 20  # ISS: CV set, condition AL
+_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
+_VIRTUAL = (sysreg.MPIDR_EL1, sysreg.MIDR_EL1)  # what EL1 reads in them is EL2's to say
+_EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
+
+
+class Words:
+    """What these words do, of the PE that is loaded."""
+
+    def __init__(self, outside: Outside, contexts: Contexts, memory: Memory, pending: Pending) -> None:
+        self._outside = outside
+        self._contexts = contexts
+        self._handle = contexts.handle
+        self._live = contexts.live
+        self._code = contexts.code
+        self._memory = memory
+        self._pending = pending
+        self._exclusive = pending.exclusive
+
+    # -- before the instruction -------------------------------------------------------------------
+
+    def observe(self, va: int, word: int) -> bool:
+        """Record what the word does; True when the host must stop before it and do it instead."""
+        kind = a64.classify(word)
+        outside = self._outside
+        pe, record = self._contexts.loaded, outside.record
+        assert pe is not None
+        exclusive = self._exclusive
+        if exclusive[0] == va:
+            exclusive[0] = 1  # no VA of an instruction; set again below
+        if kind is Class.BARRIER:
+            if record:
+                record(Kind.BARRIER, 0, va, 0, word)
+        elif kind in (Class.CACHE, Class.TLB):
+            if kind is Class.TLB:
+                self._code.remapped()
+            elif outside.maintain:
+                outside.maintain(pe, word, pe.x[word & 31] if word & 31 != 31 else 0)
+            if record:
+                target = pe.x[word & 31] if word & 31 != 31 else 0
+                record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
+        elif kind is Class.SEVL:
+            if record:
+                record(Kind.SEVL, 0, va, 0, 0)
+            pe.event = True
+        elif kind is Class.YIELD:
+            if record:
+                record(Kind.YIELD, 0, va, 0, 0)
+        elif kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
+            exclusive[0] = va
+            exclusive[1] = kind
+            exclusive[2] = exclusive[3] = 0
+            if kind is Class.STORE_EXCLUSIVE:
+                outside.armed_monitors.pop(pe, None)
+                pe.monitor = None
+        elif kind is Class.CLREX:
+            outside.armed_monitors.pop(pe, None)
+            pe.monitor = None
+        elif kind is Class.ERET:
+            outside.armed_monitors.pop(pe, None)
+            pe.monitor = None
+            self._code.stale = True
+            if record:
+                el = self._spsr(pe.el) >> 2 & 3
+                if el != pe.el:
+                    record(Kind.EL, 0, va, 0, el)
+        elif a64.uses_fp(word):
+            if _fp_trap_el(pe):
+                self._pending.emulate = (va, word, Class.FP)
+                return True
+        elif kind is Class.MSR:
+            if changes_translation(word) and (a64.system_register(word)[2] == 1 or pe.mmu_on):
+                self._code.stale = True  # with the MMU off, SCTLR and HCR alone change anything
+            if record and a64.system_register(word) in _SCTLRS:
+                record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
+        elif kind is Class.MRS:
+            self._read_register(pe, va, word)
+        elif kind is Class.ZERO and self._zero_faults(pe, word):
+            return False  # the engine raises what is due
+        elif kind in _EMULATED:
+            self._pending.emulate = (va, word, kind)
+            return True
+        return False
+
+    def _spsr(self, el: int) -> int:
+        return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
+
+    def _read_register(self, pe: UnicornPE, va: int, word: int) -> None:
+        # An MRS that reads something else on this PE: done here, inside the hook, and passed over.
+        encoding = a64.system_register(word)
+        value = pe.overrides.get(encoding)
+        if value is None:
+            if encoding not in COUNTERS:
+                return
+            value = self._outside.clock()
+        elif pe.el == 1:
+            if encoding in _VIRTUAL:
+                return  # VMPIDR_EL2 and VPIDR_EL2 say it
+            if encoding[:3] == (3, 0, 0) and encoding[3] and pe.sysreg(sysreg.HCR_EL2) & _HCR_TID3:
+                return  # it traps
+        if word & 31 != 31:
+            self._live.x[word & 31] = value
+        self._handle.write_pc(va + 4)
+
+    # -- instead of the instruction ---------------------------------------------------------------
+
+    def emulate(self, pe: PE, va: int, word: int, kind: int) -> Stop | None:
+        """Do the instruction at ``va`` in its place. None: done, go on."""
+        live = self._live
+        record = self._outside.record
+        if kind == Class.SPIN:
+            return SelfBranch(va)
+        if kind == Class.FP:
+            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, _fp_trap_el(pe), va)
+        hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
+        if kind == Class.WFI and hcr & _HCR_TWI:
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
+        if kind == Class.WFE and hcr & _HCR_TWE and not pe.event:
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, 2, va)
+        if kind == Class.SEV:
+            if record:
+                record(Kind.SEV, 0, va, 0, 0)
+            live.pc.value = va + 4
+            self._outside.send_event()
+            self._contexts.load(pe)  # a sleeper that woke may have switched another PE on
+            return None
+        if kind == Class.ZERO:
+            return self._zero(pe, va, word)
+        if kind == Class.WFE:
+            asleep = not pe.event
+            pe.event = False
+            if record:
+                record(Kind.WFE, 0, va, 0, int(asleep))
+            if asleep:
+                live.pc.value = va + 4
+                pe.counters.instructions += 1
+                pe.counters.wfe_sleeps += 1
+                return Waiting(wfi=False)
+        elif kind == Class.WFI:
+            if record:
+                record(Kind.WFI, 0, va, 0, 1)
+            live.pc.value = va + 4
+            pe.counters.instructions += 1
+            return Waiting(wfi=True)
+        live.pc.value = va + 4
+        return None
+
+    def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
+        # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
+        outside = self._outside
+        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        if not pe.mmu_on:
+            rule = "DC ZVA with the MMU off (Device memory: alignment fault, Arm DDI 0487 D7.5.9)"
+            return ConstraintViolation(rule, va, target)
+        pa = self._handle.translate(target, WRITE)
+        assert pa is not None, "asked by _zero_faults()"
+        if not self._memory.contains(pa, 64):
+            return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
+        if outside.access:
+            outside.access(pe, va, pa, 64, True)
+        self._memory.write_bytes(pa, bytes(64))
+        pe.counters.stores += 1
+        outside.store_clears_monitors(pa, 64, pe)
+        if self._code.holds(pa, 64):
+            self._contexts.forget_code()
+            self._contexts.load(pe)
+        if outside.record:
+            outside.record(Kind.STORE, 64, va, pa, 0)
+        self._live.pc.value = va + 4
+        return None
+
+    def _zero_faults(self, pe: PE, word: int) -> bool:
+        # Whether DC ZVA traps (HCR_EL2.TDZ) or does not translate.
+        if pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_TDZ:
+            return True
+        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        return pe.mmu_on and self._handle.translate(target, WRITE) is None
+
+
+def _fp_trap_el(pe: PE) -> int:
+    # EL that an access to SIMD state traps to, or 0. CPACR_EL1.FPEN (bits 21:20): 0b11 does not trap,
+    # 0b01 traps EL0 only.
+    el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
+    if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
+        return 1
+    return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0
