@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.boots import cold_boot_612_8, rfc_4096
+from bench.compare import HEADER as COMPARE_HEADER
+from bench.compare import Compared, check_names, figures, note
 from bench.exploring import explore_rate, explore_reduction, explore_whole
 from bench.gdb import gdb_raw, gdb_stepi
 from bench.lookups import lookup_256, lookup_shapes
@@ -50,15 +52,36 @@ def main() -> int:
     names = [function.__name__ for function in BENCHMARKS]
     parser.add_argument("--json", metavar="FILE", type=Path, help="write one JSON object (- for stdout)")
     parser.add_argument("--quick", action="store_true", help=f"{_ROUNDS_QUICK} samples, and one of QEMU")
-    parser.add_argument("--only", metavar="NAME", action="append", choices=names, help=", ".join(names))
+    parser.add_argument("--rounds", metavar="N", type=int, help="samples, or pairs of processes of --compare")
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help=", ".join(names))
+    parser.add_argument(
+        "--compare",
+        metavar="TREE",
+        type=Path,
+        help="CPU time of another checkout and of this one, in turn; status 1 when this one is worse",
+    )
     options = parser.parse_args()
     to_stdout = options.json is not None and str(options.json) == "-"
+    if options.compare is not None:
+        wrong = check_names(options.only)
+        if not wrong and not (options.compare / "emu" / "__init__.py").is_file():
+            wrong = f"{options.compare}: no checkout of emu"
+    else:
+        unknown = [name for name in options.only if name not in names]
+        wrong = f"{unknown[0]}: not one of {', '.join(names)}" if unknown else ""
+    if options.rounds is not None and options.rounds < 1:
+        wrong = f"--rounds {options.rounds}: at least 1"
+    if wrong:
+        parser.error(wrong)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
     machine = describe_machine()
     say(", ".join(f"{name} {value}" for name, value in machine.items() if value))
+    if options.compare is not None:
+        return _compare(options, machine, say)
+    rounds = options.rounds or (_ROUNDS_QUICK if options.quick else _ROUNDS)
     say(HEADER)
     results: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -68,7 +91,7 @@ def main() -> int:
         if options.only and name not in options.only:
             continue
         try:
-            for result in function(_ROUNDS_QUICK if options.quick else _ROUNDS, options.quick):
+            for result in function(rounds, options.quick):
                 results.append(result.as_json())
                 say(result.row())
                 if result.note:
@@ -80,16 +103,46 @@ def main() -> int:
             broken = True
             results.append({"name": name, "error": str(reason)})
             say(f"{name:<23} FAILED: {reason}")
-    for note in notes:
-        say(textwrap.fill(note, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
-    if options.json is not None:
-        report = {"machine": machine, "quick": options.quick, "benchmarks": results}
-        text = json.dumps(report, indent=1) + "\n"
-        if to_stdout:
-            sys.stdout.write(text)
-        else:
-            options.json.write_text(text)
+    for text in notes:
+        say(_fill(text))
+    _write(options, {"machine": machine, "quick": options.quick, "benchmarks": results})
     return int(broken)
+
+
+def _compare(options: argparse.Namespace, machine: dict[str, Any], say: Callable[[str], None]) -> int:
+    # 1 when a figure is worse, or could not be measured.
+    say(COMPARE_HEADER)
+    results: list[dict[str, Any]] = []
+    bad = False
+    for found in figures(options.only, options.compare.resolve(), options.quick, options.rounds):
+        if isinstance(found, Compared):
+            results.append(found.as_json())
+            say(found.row())
+            bad |= found.verdict == "WORSE"
+        else:
+            name, reason = found
+            skipped = isinstance(reason, Skipped)
+            results.append({"name": name, "skipped" if skipped else "error": str(reason)})
+            say(f"{name:<24} {'skipped' if skipped else 'FAILED'}: {reason}")
+            bad |= not skipped
+    say(_fill(note()))
+    _write(options, {"machine": machine, "quick": options.quick, "compared": results})
+    return int(bad)
+
+
+def _write(options: argparse.Namespace, report: dict[str, Any]) -> None:
+    # The JSON report, where one is asked for.
+    if options.json is None:
+        return
+    text = json.dumps(report, indent=1) + "\n"
+    if str(options.json) == "-":
+        sys.stdout.write(text)
+    else:
+        options.json.write_text(text)
+
+
+def _fill(text: str) -> str:
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def describe_machine() -> dict[str, Any]:

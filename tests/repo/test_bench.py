@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from programs import run_program
+
+from bench.compare import Compared
 
 _ROOT = Path(__file__).parents[2]
 
@@ -39,3 +42,46 @@ def test_without_a_kernel_a_benchmark_of_it_says_what_to_set() -> None:
     assert "EMU_KERNEL_612 is not set" in found["skipped"]
     (found,) = _bench("--only", "cold_boot_612_8", EMU_KERNEL_612="nowhere")["benchmarks"]
     assert found["skipped"] == "EMU_KERNEL_612=nowhere: no such file"
+
+
+def test_compare_gives_a_ratio_for_each_figure_and_runs_the_other_tree() -> None:
+    """The first run of a process and later ones are two figures."""
+    report = _bench("--compare", str(_ROOT), "--rounds", "1", "--only", "boot_v3_8")
+    first, again = report["compared"]
+    assert (first["name"], again["name"]) == ("boot_v3_8", "boot_v3_8.again")
+    for found in (first, again):
+        assert len(found["ours_seconds"]) == len(found["theirs_seconds"]) >= 1
+        assert found["interval"][0] <= found["ratio"] <= found["interval"][1]
+    assert min(first["theirs_seconds"]) > max(again["theirs_seconds"])
+
+
+def test_compare_says_what_it_cannot_run(tmp_path: Path) -> None:
+    """A tree that is none, a figure that is none; and a tree whose emu fails is an error of that figure."""
+    command = [sys.executable, "-m", "bench", "--compare"]
+    for arguments, message in (
+        ([str(tmp_path)], f"{tmp_path}: no checkout of emu"),
+        ([str(_ROOT), "--only", "lookup_257"], "lookup_257: not one of boot_v3_8, "),
+    ):
+        done = subprocess.run([*command, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert message in done.stderr
+    broken = tmp_path / "emu"
+    broken.mkdir()
+    (broken / "__init__.py").touch()
+    (broken / "cli.py").write_text("def main(arguments):\n    raise ValueError('a bug')\n")
+    arguments = [str(tmp_path), "--rounds", "1", "--only", "boot_v3_8", "--json", "-"]
+    done = subprocess.run([*command, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (found,) = json.loads(done.stdout)["compared"]
+    assert found["error"].endswith("status none, not 0: ValueError: a bug")
+
+
+def test_a_figure_is_worse_only_when_its_interval_is() -> None:
+    """A median over the limit is `unclear` as long as the samples allow that nothing has changed."""
+    even = Compared("x", (1.0,) * 6, (1.0, 1.01, 0.99, 1.02, 1.0, 1.03))
+    assert even.verdict == ""
+    noisy = Compared("x", (1.0,) * 6, (0.9, 1.2, 1.2, 0.95, 1.2, 1.2))
+    assert (noisy.ratio, noisy.verdict) == (1.2, "unclear")
+    worse = Compared("x", (1.0, 2.0, 1.0, 1.0, 1.0, 1.0), (1.1, 2.2, 1.08, 1.09, 1.1, 1.1))
+    assert worse.interval == (1.08, 1.1)
+    assert worse.verdict == "WORSE"
