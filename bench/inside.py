@@ -18,6 +18,7 @@ from emu.host.fragment import load_fragment
 from emu.host.platform import install
 from emu.machine import Machine
 from emu.operation import OPERATIONS
+from emu.outcome import ONLINE
 
 _AFF3 = 1 << 32  # affinity level 3 of the CPUs that are in the table but not in the machine
 
@@ -29,7 +30,7 @@ def bring_up(subject: str, cpus: int) -> dict[str, Any]:
     boot.machine.run()
     seconds = time.perf_counter() - start
     boot.machine.finish()
-    online = sum(actor.outcome == "online" for actor in boot.machine.actors)
+    online = sum(actor.outcome == ONLINE for actor in boot.machine.actors)
     assert online == cpus, f"{online} of {cpus} CPUs online"
     return {"seconds": seconds}
 

@@ -24,6 +24,7 @@ from emu.cpu.stops import STEP_LIMIT
 from emu.host.build import build, load, make_setting
 from emu.host.kernel import LoadedKernel
 from emu.host.tracing import record_instructions, used_symbols
+from emu.outcome import ONLINE
 
 CPUS = 128
 INSTRUCTIONS = 500_000
@@ -154,7 +155,7 @@ def record_secondaries(image: str, cpus: int, path: Path) -> dict[str, Any]:
         machine.finish()
         seconds_run = time.perf_counter() - start
         machine.trace.add_symbols(used_symbols(boot))
-    online = sum(actor.outcome == "online" for actor in machine.actors)
+    online = sum(actor.outcome == ONLINE for actor in machine.actors)
     assert online == cpus, f"{online} of {cpus} CPUs online"
     instructions = sum(actor.pe.counters.instructions for actor in machine.actors)
     return {

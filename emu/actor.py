@@ -11,6 +11,7 @@ from typing import Any
 
 from emu.cpu.pe import PE
 from emu.operation import Operation
+from emu.outcome import Outcome
 
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
@@ -87,7 +88,7 @@ class Actor:
         self.restarted = False  # the task was Again where it began
         self.interrupt = False  # one is pending
         self.landings = 0
-        self.outcome = ""
+        self.outcome: Outcome | None = None  # None: it has not ended, and is not online
 
 
 def location(task: HostTask | None) -> str:

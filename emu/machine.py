@@ -66,6 +66,7 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
+from emu.outcome import OFF, End, Outcome
 from emu.schedulers import Pick, Scheduler, Steering
 from emu.trace import Trace
 
@@ -86,7 +87,7 @@ class Standing(NamedTuple):
     task: HostTask | None
     suspended: HostTask | None
     pending: Operation | None
-    outcome: str
+    outcome: Outcome | None
     landings: int
 
 
@@ -209,7 +210,7 @@ class Machine:
         """Let ``task`` run on ``cpu`` now."""
         actor = self.actors[cpu]
         actor.task = task
-        actor.outcome = ""
+        actor.outcome = None
         self._advance_task(cpu, actor, None)
 
     def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
@@ -218,7 +219,7 @@ class Machine:
         actor.pe.event = self._events_at_reset.setdefault(cpu, actor.pe.event)
         self.engine.reset(actor.pe, el or self.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
-        actor.outcome = ""
+        actor.outcome = None
         caller = self.actors[self._current].time if self._current >= 0 else 0
         actor.time = max(actor.time, self.now, caller)
         self._has_run.add(cpu)
@@ -231,7 +232,7 @@ class Machine:
         self._event(Kind.POWER_OFF, cpu, actor.pe.pc, 0)
         self.engine.disarm(actor.pe)
         actor.task = actor.suspended = actor.pending = None
-        actor.outcome = ""
+        actor.outcome = None
         actor.interrupt = False
         self._set(cpu, State.OFF)
 
@@ -325,8 +326,12 @@ class Machine:
         self._timers.clear()
         self._spinning.clear()
 
-    def ending(self, cpu: int) -> tuple[str, int]:
-        """Return where ``cpu`` would end if it did nothing more: in words, and the VA."""
+    def outcome(self, cpu: int) -> Outcome:
+        """Return how ``cpu`` has ended, or would if it did nothing more."""
+        return _outcome(self.actors[cpu])
+
+    def ending(self, cpu: int) -> tuple[Outcome, int]:
+        """Return how ``cpu`` would end if it did nothing more, and the VA."""
         actor = self.actors[cpu]
         asleep = actor.state is State.WAITING
         return _outcome(actor), actor.pe.pc - 4 if asleep else actor.pe.pc
@@ -430,7 +435,7 @@ class Machine:
             if actor.state is State.ENDED:
                 continue  # it has said so
             at = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
-            self._event(Kind.OUTCOME, cpu, at, self.trace.string(_outcome(actor)))
+            self.trace.add_outcome(cpu, at, _outcome(actor))
 
     # -- one boot after another -------------------------------------------------------------------
 
@@ -475,7 +480,7 @@ class Machine:
             self._event(Kind.REENTRY, number, 0, old, size=int(is_on))
         for number, actor in enumerate(self.actors):
             if actor.state is State.ENDED and actor.outcome:
-                self._event(Kind.OUTCOME, number, actor.pe.pc, self.trace.string(actor.outcome))
+                self.trace.add_outcome(number, actor.pe.pc, actor.outcome)
         return order
 
     def set_id_registers(self, cpu: int, values: Mapping[sysreg.Encoding, int]) -> None:
@@ -623,7 +628,7 @@ class Machine:
             case Waiting(wfi=False):
                 self._set(cpu, State.WAITING)
             case Waiting():
-                self._end(cpu, "waits for an interrupt (WFI)", pe.pc - 4)
+                self._end(cpu, Outcome(End.WAITS_FOR_INTERRUPT), pe.pc - 4)
             case Call():
                 self._call(cpu, actor, stop)
             case Raised():
@@ -640,13 +645,13 @@ class Machine:
                 self.stopped = f"CPU {cpu} at the breakpoint {va:#x}"
             case SelfBranch(va):
                 self._record_now(Kind.PARK, cpu, va, 0, 0)
-                self._end(cpu, "branches to itself", va)
+                self._end(cpu, Outcome(End.SELF_BRANCH), va)
             case ConstraintViolation(rule, va, pa):
                 self._event(Kind.MISUSE, cpu, va, self.trace.string(rule), pa)
-                self._end(cpu, f"misuse: {rule}", va)
+                self._end(cpu, Outcome(End.CONSTRAINT_VIOLATION, rule), va)
             case Unsupported(what, va):
                 self._event(Kind.UNSUPPORTED, cpu, va, self.trace.string(what))
-                self._end(cpu, f"unsupported: {what}", va)
+                self._end(cpu, Outcome(End.UNMODELLED, what), va)
 
     def _land(self, cpu: int, actor: Actor, va: int) -> None:
         pe = actor.pe
@@ -665,8 +670,8 @@ class Machine:
         at, ec = raised.preferred_return, raised.syndrome >> 26
         if at == pe.vector(raised)[1] and ec not in (_EC_SVC, _EC_HVC):
             # The vector's own first instruction raises, and would for ever. SVC and HVC return behind it.
-            what = "no code" if ec in (0x00, 0x20, 0x21, 0x22) else "an exception"
-            self._end(cpu, f"{what} at its exception vector, ESR {raised.syndrome:#x}", at)
+            end = End.VECTOR_WITHOUT_CODE if ec in (0x00, 0x20, 0x21, 0x22) else End.VECTOR_RAISES
+            self._end(cpu, Outcome(end, number=raised.syndrome), at)
             return
         el = pe.take(raised)
         self._event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
@@ -816,7 +821,7 @@ class Machine:
                 self._copy(cpu, pa, data)
             case Reboot(begin):
                 self._next_boot = begin
-                actor.outcome = ""
+                actor.outcome = None
                 actor.task = None
                 self._set(cpu, State.ENDED)
             case SendEvent():
@@ -854,9 +859,9 @@ class Machine:
             case Delay(ns):
                 actor.time = max(actor.time, actor.deadline)
                 self._record_host(Kind.DELAY, cpu, 0, ns)
-            case Park(why):
+            case Park(outcome):
                 self._record_host(Kind.PARK, cpu, 0, 0)
-                self._end(cpu, why, 0)
+                self._end(cpu, outcome, 0)
             case _:
                 raise AssertionError(f"{operation}: an event is consumed before it gets here")
         return None
@@ -968,14 +973,13 @@ class Machine:
         self._advance_task(cpu, actor, True)
         self._current = waker
 
-    def end(self, cpu: int, why: str) -> None:
-        """Let ``cpu`` do nothing more; ``why`` is its outcome."""
-        self._end(cpu, why, self.actors[cpu].pe.pc)
+    def end(self, cpu: int, outcome: Outcome) -> None:
+        """Let ``cpu`` do nothing more."""
+        self._end(cpu, outcome, self.actors[cpu].pe.pc)
 
-    def _end(self, cpu: int, why: str, at: int) -> None:
-        actor = self.actors[cpu]
-        actor.outcome = why
-        self._event(Kind.OUTCOME, cpu, at, self.trace.string(why))
+    def _end(self, cpu: int, outcome: Outcome, at: int) -> None:
+        self.actors[cpu].outcome = outcome
+        self.trace.add_outcome(cpu, at, outcome)
         self._set(cpu, State.ENDED)
 
     # -- the trace --------------------------------------------------------------------------------
@@ -996,19 +1000,19 @@ class Machine:
         return self.now * 625 // 10_000 + self._counter_reads
 
 
-def _outcome(actor: Actor) -> str:
-    # Where a CPU stands, in words.
-    if actor.outcome:
+def _outcome(actor: Actor) -> Outcome:
+    # How a CPU ends that does nothing more.
+    if actor.outcome is not None:
         return actor.outcome
     if actor.state is State.OFF:
-        return "off"
+        return OFF
     if actor.state is State.WAITING:
-        return "asleep in WFE"
+        return Outcome(End.ASLEEP_WFE)
     if actor.state is State.IDLE:
-        return "asleep in WFI"
+        return Outcome(End.ASLEEP_WFI)
     if actor.state is State.SPINNING or actor.task is not None:
-        return f"in {function_name(actor.task)}"
-    return "still running"
+        return Outcome(End.IN_HOST_TASK, function_name(actor.task))
+    return Outcome(End.RUNNING)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
+from emu.outcome import Outcome
+
 
 class Kind(IntEnum):
     """Kind of a trace record. Values are the trace file's; append only."""
@@ -41,7 +43,7 @@ class Kind(IntEnum):
     MISUSE = 40  # value: index into the strings, pa: the address
     UNSUPPORTED = 41  # value: index into the strings
     LOG = 42  # value: index into the strings: one line of dmesg, pa: simulated ns
-    OUTCOME = 43  # value: index into the strings: where the CPU ended
+    OUTCOME = 43  # size: outcome.End, value: index into the strings: its name, pa: its number
     TAKE_OVER = 44  # the boot CPU as the secondaries should match it: REGISTER records follow
     EXPECT = 45  # size: Expect, value: what the host prepared for this CPU
     STOPPED = 47  # value: index into the strings: why the run was cut off
@@ -323,9 +325,9 @@ class Delay(NamedTuple):
 
 
 class Park(NamedTuple):
-    """Stop for good; ``why`` is the outcome."""
+    """Stop for good, with this outcome."""
 
-    why: str
+    outcome: Outcome
 
 
 class Invisible(NamedTuple):

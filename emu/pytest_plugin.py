@@ -138,6 +138,7 @@ class Booted:
     """A boot that has ended: what became of every CPU, the log, and what is in memory."""
 
     def __init__(self, boot: Boot) -> None:
+        from emu.outcome import outcome_words
         from emu.report.outcome import cpu_outcomes, dmesg
         from emu.rules import judge
 
@@ -146,7 +147,8 @@ class Booted:
         boot.machine.finish()
         self.case: str = boot.case.text()
         self.verdict: Verdict = judge(self.case, boot.machine.trace)
-        self.outcomes: list[str] = [cpu.outcome for cpu in cpu_outcomes(boot)]  # "online" is the good one
+        # By CPU; "online" is the good one.
+        self.outcomes: list[str] = [outcome_words(cpu.outcome) for cpu in cpu_outcomes(boot)]
         self.dmesg: list[str] = [line for _ns, line in dmesg(boot)]
         self.stopped: str = boot.machine.stopped  # why it was cut off; nothing: it was not
 
@@ -195,6 +197,7 @@ class Booted:
             raise AssertionError(self._tell())
 
     def _tell(self) -> str:
+        from emu.outcome import outcome_words
         from emu.report.outcome import cpu_outcomes
         from emu.report.registers import registers_of_cpu
 
@@ -207,7 +210,10 @@ class Booted:
         cpus = cpu_outcomes(self.boot)
         for cpu in list(named)[:_SHOWN]:
             where = f", at {cpus[cpu].at}" if cpus[cpu].at else ""
-            lines += [f"CPU{cpu}: {cpus[cpu].outcome}{where}", *registers_of_cpu(self.boot, cpu)]
+            lines += [
+                f"CPU{cpu}: {outcome_words(cpus[cpu].outcome)}{where}",
+                *registers_of_cpu(self.boot, cpu),
+            ]
         return "\n".join([*lines, f"case: {self.case}"])
 
 

@@ -32,6 +32,7 @@ from typing import BinaryIO
 from emu.errors import EmuError, InvalidSubject
 from emu.instructions import Recorder, Step, unpack, values
 from emu.operation import Expect, Kind, Record, Register
+from emu.outcome import End, Outcome
 
 MAGIC = b"EMUTRACE"
 VERSION = 1
@@ -46,6 +47,7 @@ _HOST_PC_SPAN = 1 << 32
 _HEADER_SIZE = 14
 _RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
 _KINDS, _REGISTERS, _EXPECTS = frozenset(Kind), frozenset(Register), frozenset(Expect)
+_ENDS = frozenset(End)
 _WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME})  # value: its number
 
 
@@ -103,6 +105,14 @@ class Trace:
         """Append a REGISTER record for each (:class:`emu.operation.Register`, value)."""
         pack = _RECORD.pack
         self._records += b"".join([pack(Kind.REGISTER, 8, actor, pc, r, value) for r, value in registers])
+
+    def add_outcome(self, cpu: int, pc: int, outcome: Outcome) -> None:
+        """Append that ``cpu`` ends at ``pc`` (a VA; 0: in a host task)."""
+        self.add(Kind.OUTCOME, cpu, outcome.end, pc, outcome.number, self.string(outcome.name))
+
+    def outcome(self, end: int, name: int, number: int) -> Outcome:
+        """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
+        return Outcome(End(end), self.strings[name], number)
 
     def record_instructions(self, steps: Recorder, fetch: Callable[[int], int | None]) -> None:
         """Keep every instruction that ``steps`` gets; ``fetch`` gives the word at a VA.
@@ -388,4 +398,6 @@ def _unpack(chunk: bytes, strings: int) -> bytes:
             raise ValueError(f"string {value} of {strings}: it stands before the first record that uses it")
         if (kind == Kind.REGISTER and pa not in _REGISTERS) or (kind == Kind.EXPECT and size not in _EXPECTS):
             raise ValueError(f"{Kind(kind).name} of {pa if kind == Kind.REGISTER else size}: not one of them")
+        if kind == Kind.OUTCOME and size not in _ENDS:
+            raise ValueError(f"OUTCOME of {size}: not one of them")
     return records

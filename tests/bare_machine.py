@@ -11,6 +11,7 @@ from emu.actor import Grain
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Kind, Record
+from emu.outcome import outcome_words
 from emu.schedulers import Scheduler, make_scheduler
 from emu.trace import Trace
 
@@ -67,4 +68,4 @@ def records(machine: Machine, *kinds: Kind) -> list[Record]:
 def outcomes(machine: Machine) -> list[str]:
     """Finish the trace and return where each CPU ended."""
     machine.finish()
-    return [actor.outcome for actor in machine.actors]
+    return [outcome_words(machine.outcome(cpu)) for cpu in range(len(machine.actors))]

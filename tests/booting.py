@@ -10,6 +10,7 @@ from emu.case import Case
 from emu.finding import Verdict
 from emu.host.build import Boot, build
 from emu.operation import OPERATIONS
+from emu.outcome import outcome_words
 from emu.report.outcome import dmesg
 from emu.rules import judge
 
@@ -24,7 +25,8 @@ class Run:
     @property
     def outcomes(self) -> list[str]:
         """The outcome of each CPU."""
-        return [actor.outcome for actor in self.boot.machine.actors]
+        machine = self.boot.machine
+        return [outcome_words(machine.outcome(cpu)) for cpu in range(len(machine.actors))]
 
     @property
     def messages(self) -> list[str]:

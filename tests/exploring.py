@@ -16,6 +16,7 @@ from emu.explore.transition_system import TransitionSystem
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Operation, Park
+from emu.outcome import ended
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 
@@ -73,7 +74,7 @@ def task(*operations: Operation) -> Callable[[], HostTask]:
     def program() -> HostTask:
         for operation in operations:  # noqa: UP028 - an iterator cannot be sent values
             yield operation
-        yield Park("done")
+        yield Park(ended("done"))
         return None
 
     return program

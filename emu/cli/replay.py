@@ -12,6 +12,7 @@ from emu.errors import InvalidCase
 from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import Found, with_case
 from emu.explore.follow import rewind
+from emu.outcome import outcome_words
 from emu.report.sequence import write_html
 from emu.report.story import story_of
 from emu.schedulers.replay import parse_picks
@@ -41,7 +42,7 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
     explorer.learn(picks)
     system = explorer.system()
     done, findings = explorer.replay(system, picks, strict=True)
-    outcomes = [local.outcome for local in done.states[-1].locals]
+    outcomes = [outcome_words(local.outcome) for local in done.states[-1].locals]
     rewind(system, done)
     found = [with_case(each, parsed.text()) for each in findings.values()]
     stories = [story_of(explorer, boot, Found(each.finding, picks)) for each in found]

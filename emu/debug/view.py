@@ -16,6 +16,7 @@ from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
 from emu.debug.sources import find_source
 from emu.finding import Verdict
 from emu.operation import OPERATIONS, Kind, Record
+from emu.outcome import outcome_words
 from emu.report.disassembly import disassemble
 from emu.rules import judge
 from emu.trace import Trace
@@ -122,7 +123,9 @@ class View:
         pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
         found = self.place_of(pc)
         if actor.state is State.ENDED:
-            return Place(found.name, found.file, found.line, actor.outcome or found.text)
+            ended = actor.outcome
+            text = found.text if ended is None else outcome_words(ended)
+            return Place(found.name, found.file, found.line, text)
         return found
 
     def place_of(self, pc: int) -> Place:
@@ -244,7 +247,7 @@ class View:
 
     def _what(self, record: Record) -> str:
         value, kind = record.value, record.kind
-        strings = self.session.machine.trace.strings
+        trace = self.session.machine.trace
         match kind:
             case Kind.STORE | Kind.STORE_EXCLUSIVE | Kind.ATOMIC:
                 return f"{_VERBS[kind]} {value:#x} to {self.data_name(record.pa)}"
@@ -274,9 +277,11 @@ class View:
             case Kind.EL:
                 return f"enters EL{value}"
             case Kind.LOG:
-                return f"logs: {strings[value]}"
-            case Kind.MISUSE | Kind.UNSUPPORTED | Kind.OUTCOME | Kind.STOPPED:
-                return strings[value]
+                return f"logs: {trace.strings[value]}"
+            case Kind.OUTCOME:
+                return outcome_words(trace.outcome(record.size, value, record.pa))
+            case Kind.MISUSE | Kind.UNSUPPORTED | Kind.STOPPED:
+                return trace.strings[value]
             case Kind.COPY:
                 return f"copies {value:#x} bytes to {record.pa:#x}"
         return _VERBS.get(kind, kind.name.lower().replace("_", " "))

@@ -168,7 +168,7 @@ def make_trace(
                 _tell_held(trace, edge.records, held)
     for local in state.locals:
         if local.state is not State.ENDED:
-            trace.add(Kind.OUTCOME, local.cpu, 0, local.at, 0, trace.string(local.outcome))
+            trace.add_outcome(local.cpu, local.at, local.outcome)
     for kind, cpu, size, where, pa, value in marks:
         trace.add(kind, cpu, size, trace.host_pc(where) if isinstance(where, str) else where, pa, value)
     return trace

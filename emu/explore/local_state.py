@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from emu.actor import State
+from emu.outcome import Outcome
 
 
 class Verb(Enum):
@@ -121,8 +122,8 @@ class LocalState:
     suspended: TaskHistory | None
     armed: int | None
     landings: int
-    said: str
-    outcome: str
+    said: Outcome | None
+    outcome: Outcome
     at: int
     action: Action
     is_target: bool = False

@@ -23,7 +23,7 @@ WAKE = "wake"  # the observation of an actor that is woken
 # What firmware does in a call: ("on", CPU, PA of the entry, x0, EL) or ("off", CPU).
 Effect = tuple[Any, ...]
 _HOLDS = (Kind.DEFERRED, Kind.FLUSHED)
-_NOWHERE = Standing(State.OFF, None, None, None, "", 0)
+_NOWHERE = Standing(State.OFF, None, None, None, None, 0)
 
 
 class _Script:
@@ -138,7 +138,7 @@ class ThreadStepper:
             self.grew = True
             pe = self.machine.actors[cpu].pe
             self.machine.engine.reset(pe, el, entry_pa, x0)
-            self.machine.set_standing(cpu, Standing(State.RUNNABLE, None, None, None, "", landings))
+            self.machine.set_standing(cpu, Standing(State.RUNNABLE, None, None, None, None, landings))
             local = self._on[key] = self._local(cpu, None, None)
             self.machine.set_standing(cpu, _NOWHERE)
             self.machine.trace.take()

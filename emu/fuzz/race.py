@@ -21,6 +21,7 @@ from emu.lookup.single import Answer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
 from emu.operation import Operation, Park, Store
+from emu.outcome import ended, outcome_words
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 
@@ -92,8 +93,9 @@ class Race:
         machine.start_task(0, self._write(plan))
         machine.run()
         answer = replace(self._answer, instructions=pe.counters.instructions - before)
+        ended_as = machine.actors[1].outcome
         if not answer.exit:
-            answer = replace(answer, pc=pe.pc, why=machine.actors[1].outcome or "no exit")
+            answer = replace(answer, pc=pe.pc, why=outcome_words(ended_as) if ended_as else "no exit")
         question = Question(plan.logical_map, plan.mpidr)
         expected = rig.expected(states[-1], [plan.mpidr])[0]
         wrong = self._judge(plan, answer, allowed)
@@ -124,14 +126,14 @@ class Race:
             value = int.from_bytes(data[at : at + table.table.element], "little")
             yield Store(table.pa + at, value, table.table.element)
             yield from clean(table.pa + at)
-        yield Park("done")
+        yield Park(ended("table written"))
         return None
 
     def _land(self, cpu: int, exit_: str) -> HostTask:
         pe = self._machine.actors[cpu].pe
         index = pe.x[int(self._rig.target.contract.index[1:])]
         self._answer = Answer(exit_, index, 0, pe.pc, ())
-        last: Operation = Park("landed")
+        last: Operation = Park(ended("landed"))
         yield last
         return None
 

@@ -13,6 +13,7 @@ from emu.host.kick import Kick
 from emu.host.printk import printk_message
 from emu.machine import Machine
 from emu.operation import GuestCall, Operation, Store
+from emu.outcome import End, Outcome
 
 CLEANUP = "arch_cpuhp_cleanup_kick_cpu"
 
@@ -46,7 +47,7 @@ class KernelKick(Kick):
 
     def _panic(self, machine: Machine, cpu: int) -> None:
         machine.log(f"Kernel panic - not syncing: {printk_message(machine, self.guest, cpu)}")
-        machine.end(cpu, "panic")
+        machine.end(cpu, Outcome(End.PANIC))
 
 
 def make_kick(machine: Machine, guest: Guest, core: Core, method: EnableMethod) -> Kick:

@@ -24,6 +24,7 @@ from emu.host.secondary import MIGRATE, STOP, Secondary
 from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
 from emu.operation import Copy, Load, LoadUntil, Log, Operation, Reboot, Store
+from emu.outcome import ONLINE, End, Outcome
 
 Task = Generator[Operation, Any, None]
 
@@ -134,7 +135,7 @@ class Kexec:
         if stuck and not self._force:  # machine_kexec_prepare()
             yield Log(STUCK)
             return
-        machine.actors[0].outcome = "online"
+        machine.actors[0].outcome = ONLINE
         online = yield Load(data.online(cpu), 1)
         if not online:
             machine.end_boot(0)
@@ -194,7 +195,7 @@ class Kexec:
             with machine.unobserved():
                 guest = loaded.place(machine)
         except Untestable as error:
-            machine.end(0, "its primary did not boot")
+            machine.end(0, Outcome(End.PRIMARY_DID_NOT_BOOT))
             machine.stopped = f"kexec: {error}"
             return
         self._start(guest, at_reset)

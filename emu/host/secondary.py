@@ -18,6 +18,7 @@ from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
 from emu.operation import AtomicUpdate, DeferLog, Load, LoadUntil, Log, Operation, Park, Store
+from emu.outcome import ONLINE, End, Outcome
 
 Task = Generator[Operation, Any, None]
 
@@ -85,7 +86,7 @@ class Secondary:
         yield from core.update_sync_state(me, SyncState.SYNC_STATE_ONLINE)
         yield Store(data.rcu(me), 0, 4)
         yield Store(data.done(me), 1, 4)
-        actor.outcome = "online" if me == cpu else f"runs as CPU{me}"
+        actor.outcome = ONLINE if me == cpu else Outcome(End.RUNS_AS, number=me)
         yield from self.hotplug_thread(cpu, me)
 
     def hotplug_thread(self, cpu: int, me: int) -> Task:
@@ -103,7 +104,7 @@ class Secondary:
                 yield from self.migrated()
             if request == STOP:
                 yield Store(data.online(me), 0, 1)
-                yield Park("stopped")
+                yield Park(Outcome(End.STOPPED))
             target = Cpuhp(request - 1)
             result = yield from core.run_thread(me, state, max(target, Cpuhp.CPUHP_AP_ONLINE_IDLE))
             if not result:
@@ -112,7 +113,7 @@ class Secondary:
                 yield from core.run_thread(me, Cpuhp.CPUHP_AP_ONLINE, Cpuhp.CPUHP_AP_OFFLINE)
                 yield Store(data.online(me), 0, 1)
                 yield Store(data.done(me), 1, 4)
-                actor.outcome = ""
+                actor.outcome = None
                 yield from core.update_sync_state(me, SyncState.SYNC_STATE_DEAD)
                 yield from self.cpu_die(me)
             yield Store(data.done(me), 1 - result, 4)
@@ -120,7 +121,7 @@ class Secondary:
     def cpu_die(self, me: int) -> Task:
         """cpu_ops->cpu_die(): CPU_OFF, which does not return; a CPU without it parks."""
         yield from self._method.cpu_die(me)
-        yield Park("parked in cpu_die")
+        yield Park(Outcome(End.CPU_DIE))
 
     def say(self, me: int, line: str) -> Task:
         """printk() of a CPU that is not online: it has no console yet."""

@@ -22,6 +22,7 @@ from emu.host.lookup_table import write_entry
 from emu.host.vcpu.hotplug import Hotplug
 from emu.machine import Machine
 from emu.operation import FlushDeferred, Kind, Load, Log, Operation, Park, Store
+from emu.outcome import ONLINE
 
 
 class Smp:
@@ -77,7 +78,7 @@ class Smp:
             yield from hotplug.run(actions)
         if self.reboot:
             yield from self.reboot()
-        yield Park("online")
+        yield Park(ONLINE)
         return None
 
     def _fill_table(self) -> Generator[Operation, Any, None]:

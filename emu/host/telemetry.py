@@ -11,6 +11,7 @@ from emu.arch import boot
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.operation import DSB_ISHST, Barrier, Load, Log, Operation, Park, Store
+from emu.outcome import End, Outcome
 
 Task = Generator[Operation, Any, None]
 _CPU_MMU_OFF = boot.CPU_MMU_OFF & (2**64 - 1)
@@ -51,7 +52,7 @@ def decode_failure(guest: Guest, method: EnableMethod, cpu: int) -> Task:
     low = status & boot.CPU_BOOT_STATUS_MASK
     if low == boot.CPU_PANIC_KERNEL:
         yield Log(f"Kernel panic - not syncing: CPU{cpu} detected unsupported configuration")
-        yield Park("panic")
+        yield Park(Outcome(End.PANIC))
     if low == boot.CPU_KILL_ME:
         if not (yield from method.cpu_kill(cpu)):
             yield Log(f"CPU{cpu}: died during early boot")

@@ -15,6 +15,7 @@ from emu.arch.a64 import Class
 from emu.arch.psci import Function
 from emu.instructions import Step
 from emu.operation import OPERATIONS, Expect, Kind, Record
+from emu.outcome import outcome_words
 from emu.report.disassembly import disassemble
 from emu.subject.symbols import Symbols
 from emu.trace import SymbolTable, Trace
@@ -356,9 +357,12 @@ class _Teller:
     def event(self, record: Record) -> Item:
         kind, names = record.kind, self._names
         place = names.place(record.pc) if record.pc else "-"
-        if kind in (Kind.OUTCOME, Kind.MISUSE, Kind.UNSUPPORTED):
+        if kind is Kind.OUTCOME:
+            text = f"outcome: {outcome_words(self._trace.outcome(record.size, record.value, record.pa))}"
+            return Item("-", text, (kind, text))
+        if kind in (Kind.MISUSE, Kind.UNSUPPORTED):
             text = f"{kind.name.lower()}: {self._trace.text_of(record)}"
-            return Item("-" if kind is Kind.OUTCOME else place, text, (kind, text))
+            return Item(place, text, (kind, text))
         if kind is Kind.EXCEPTION:
             text = f"exception to EL{record.size}, ESR {record.value:#x}, FAR {record.pa:#x}"
         elif kind is Kind.POWER_ON:

@@ -11,6 +11,7 @@ from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.kexec import parse_kexec
 from emu.operation import Kind, Register
+from emu.outcome import HOLE, OFF, Outcome, outcome_words
 from emu.report.disassembly import disassemble
 
 
@@ -23,7 +24,7 @@ class CpuOutcome:
 
     cpu: int
     hwid: int | None
-    outcome: str
+    outcome: Outcome
     at: str
     landed: int
     task: int | None
@@ -37,12 +38,13 @@ def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
         if kind == Kind.REGISTER and pa == Register.SP_EL0:
             tasks[cpu] = value
     found = []
-    for cpu, actor in enumerate(boot.machine.actors):
-        at = "" if actor.task is not None or actor.outcome == "off" else _place(boot, cpu)
+    machine = boot.machine
+    for cpu, actor in enumerate(machine.actors):
+        at = "" if actor.task is not None or actor.outcome == OFF else _place(boot, cpu)
         task = tasks.get(cpu) if actor.landings else None
         hole = actor.pe.mpidr == INVALID_HWID
         number = None if hole else hwid(actor.pe.mpidr)
-        outcome = "hole" if hole else actor.outcome
+        outcome = HOLE if hole else machine.outcome(cpu)
         counters = actor.pe.counters.as_dict()
         found.append(CpuOutcome(cpu, number, outcome, at, actor.landings, task, counters))
     return found
@@ -104,7 +106,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             {
                 "cpu": cpu.cpu,
                 "hwid": cpu.hwid,
-                "outcome": cpu.outcome,
+                "outcome": outcome_words(cpu.outcome),
                 "at": cpu.at or None,
                 "landed": cpu.landed,
                 "task": f"{cpu.task:#x}" if cpu.task is not None else None,

@@ -12,6 +12,7 @@ from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import Search
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
+from emu.outcome import outcome_words
 from emu.report.lookup import describe
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
 from emu.rules import RULES, SEES
@@ -183,7 +184,7 @@ def _why_not_concurrent(search: Search, sizes: Sequence[int]) -> str:
 
 
 def _where(cpu: CpuOutcome) -> str:
-    return f"CPU{cpu.cpu}: {cpu.outcome}" + (f", at {cpu.at}" if cpu.at else "")
+    return f"CPU{cpu.cpu}: {outcome_words(cpu.outcome)}" + (f", at {cpu.at}" if cpu.at else "")
 
 
 def _judged(

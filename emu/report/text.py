@@ -18,6 +18,7 @@ from emu.host.build import Boot
 from emu.host.firmware import settle
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
+from emu.outcome import ONLINE, outcome_words
 from emu.report.outcome import cpu_outcomes, dmesg, reentry, verdict_name
 from emu.topology import Cpu, Topology
 
@@ -49,7 +50,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         table.add_row(
             str(cpu.cpu),
             f"{cpu.hwid:#x}" if cpu.hwid is not None else "-",
-            Text(cpu.outcome[:16], style="" if cpu.outcome == "online" else "red"),
+            Text(outcome_words(cpu.outcome)[:16], style="" if cpu.outcome == ONLINE else "red"),
             f"{cpu.task:016x}" if cpu.task is not None else "-",
             *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
         )
@@ -58,13 +59,13 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     for place, group in groupby((cpu for cpu in cpus if cpu.at), lambda cpu: (cpu.outcome, cpu.at)):
         numbers = [cpu.cpu for cpu in group]
         who = f"CPU{numbers[0]}" if len(numbers) == 1 else f"CPU{numbers[0]}..CPU{numbers[-1]}"
-        console.print(f"{who}: {place[0]}, at {place[1]}")
+        console.print(f"{who}: {outcome_words(place[0])}, at {place[1]}")
     for finding in verdict.findings:
         console.print(Text(f"finding ({finding.rule}): {finding.message}", style="red"))
     if boot.machine.stopped:
         console.print(f"stopped: {boot.machine.stopped}")
     name = verdict_name(boot, verdict)
-    online = sum(cpu.outcome == "online" for cpu in cpus)
+    online = sum(cpu.outcome == ONLINE for cpu in cpus)
     count = len(verdict.findings)
     total = sum(cpu.hwid is not None for cpu in cpus)
     summary = f"{name}: {online} of {total} CPUs online, {count} finding{'' if count == 1 else 's'}"

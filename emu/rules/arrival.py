@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from emu.finding import Finding
 from emu.operation import Expect, Kind, Register, Wanted
+from emu.outcome import OFF, End, Outcome, outcome_words
 from emu.trace import Trace
 
 NAME = "arrival"
@@ -36,7 +37,7 @@ class _Seen:
     awaited: bool = False  # it is to come, and has not
     started_twice: bool = False
     landed_twice: bool = False
-    outcome: str = ""
+    outcome: Outcome | None = None
     ended_at: int = 0
 
 
@@ -81,7 +82,7 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
         elif kind == Kind.REGISTER:
             current[Register(pa)] = value
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = strings[value], pc
+            seen.outcome, seen.ended_at = Outcome(End(size), strings[value], pa), pc
         elif kind == Kind.REENTRY:
             seen.on = bool(size)
         elif kind == Kind.STOPPED:
@@ -93,7 +94,7 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
     findings = _shared(cpus)
     for cpu in sorted(cpus):
         seen = cpus[cpu]
-        never_kicked = panic and seen.outcome == "off"
+        never_kicked = panic and seen.outcome == OFF
         if cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
             seen.awaited = False  # of a faulty CPU the telemetry rule tells what became
         findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
@@ -110,7 +111,7 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
 def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
     messages = []
     if seen.awaited:
-        where = f"{seen.outcome}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
+        where = f"{outcome_words(seen.outcome)}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
         never = "did not come again" if seen.landings else "never came"
         messages.append(f"CPU{cpu} {never} to secondary_start_kernel: {where}")
     if seen.started_twice:

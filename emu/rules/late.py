@@ -9,11 +9,12 @@ import re
 
 from emu.finding import Finding
 from emu.operation import Kind
+from emu.outcome import End, outcome_words
 from emu.trace import Trace
 
 NAME = "late"
 _GAVE_UP = re.compile(r"CPU(\d+):? (?:failed to report alive state|failed to come online)$")
-_ALIVE = re.compile(r"in |online$")
+_ALIVE = (End.IN_HOST_TASK, End.ONLINE)
 
 
 def judge(case: str, trace: Trace) -> list[Finding]:
@@ -22,7 +23,7 @@ def judge(case: str, trace: Trace) -> list[Finding]:
     for rows in trace.boots():
         given_up: dict[int, str] = {}
         landed: set[int] = set()
-        for kind, _size, cpu, _pc, _pa, value in rows:
+        for kind, size, cpu, _pc, pa, value in rows:
             if kind == Kind.LOG and (match := _GAVE_UP.match(trace.strings[value])):
                 given_up[int(match[1])] = trace.strings[value]
             elif kind == Kind.POWER_OFF:
@@ -31,11 +32,11 @@ def judge(case: str, trace: Trace) -> list[Finding]:
             elif kind == Kind.LAND:
                 landed.add(cpu)
             elif kind == Kind.OUTCOME and cpu in given_up and cpu in landed:
-                outcome = trace.strings[value]
-                if _ALIVE.match(outcome):
+                outcome = trace.outcome(size, value, pa)
+                if outcome.end in _ALIVE:
                     message = (
                         f"CPU{cpu} came to secondary_start_kernel, and the boot CPU has given up on it: "
                     )
-                    message += f"{given_up[cpu]!r} (it ends {outcome!r})"
+                    message += f"{given_up[cpu]!r} (it ends {outcome_words(outcome)!r})"
                     found.append(Finding(NAME, message, (cpu,), case))
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from emu.finding import Finding
 from emu.operation import Expect, Kind, Wanted
+from emu.outcome import OFF, ONLINE, OTHER, End, Outcome, outcome_words
 from emu.trace import Trace
 
 NAME = "telemetry"
@@ -36,7 +37,7 @@ class _Seen:
     faulty: bool = False
     landed: bool = False
     booted: bool = False  # it has said "Booted" since it landed
-    outcome: str = ""
+    outcome: Outcome = OTHER
     ended_at: int = 0
     reported: list[str] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
         elif kind == Kind.STOPPED:
             story.stopped = True
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = strings[value], pc
+            seen.outcome, seen.ended_at = Outcome(End(size), strings[value], pa), pc
         elif kind == Kind.STORE and pa in story.early_status:
             story.stores.append((cpu, pc, pa, value))
         elif kind == Kind.LOG:
@@ -104,7 +105,7 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
 
 def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
     found: list[tuple[str, tuple[int, ...]]] = []
-    healthy = seen.outcome == "online"
+    healthy = seen.outcome == ONLINE
     told = [line for line in seen.reported if "killed" not in line and not _FAILED_WRITE.match(line)]
     if healthy and told and not seen.faulty:
         found.append((f"CPU{cpu} is online, but was reported as failed: {told[0]!r}", ()))
@@ -113,7 +114,7 @@ def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, 
     if absent and seen.reported and not waits_for_a_dead_system:
         found += _unheard(cpu, seen, story)
     if absent and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
-        where = f"{seen.outcome}, PC {seen.ended_at:#x}"
+        where = f"{outcome_words(seen.outcome)}, PC {seen.ended_at:#x}"
         found.append((f"CPU{cpu} did not come up ({where}), and nobody reported it", ()))
     claimed = {match[2] for line in seen.reported if (match := _REASON.match(line))}
     for reason, text in _REASONS.items():
@@ -132,9 +133,9 @@ def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, 
 
 def _unheard(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
     # What a CPU that got to C asked for and did not get.
-    if seen.outcome == "parked in cpu_panic_kernel" and not story.panic:
+    if seen.outcome == Outcome(End.CPU_PANIC_KERNEL) and not story.panic:
         return [(f"CPU{cpu} asked for a panic (CPU_PANIC_KERNEL), and the boot CPU did not read it", ())]
-    died = seen.landed and not seen.booted and seen.outcome == "off"
+    died = seen.landed and not seen.booted and seen.outcome == OFF
     if died and not any("died during" in line or "may not have" in line for line in seen.reported):
         return [(f"CPU{cpu} asked to be killed (CPU_KILL_ME), and the boot CPU did not read it", ())]
     return []

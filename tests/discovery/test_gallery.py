@@ -29,6 +29,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
+from emu.outcome import ended
 from emu.report.story import LINES_MAX, tell_shortest
 
 DC_IVAC = 0xD508_763F
@@ -258,7 +259,7 @@ def test_boot_parameters_that_are_flushed_only_partly_are_read_stale() -> None:
             yield LoadUntil(Y)
             yield Load(X, cacheable=False)
             yield Load(X + 64, cacheable=False)
-            yield Park("done")
+            yield Park(ended("done"))
 
         clean = [CacheOp(DC_CIVAC, pa) for pa in cleaned]
         return [task(Store(X, 1), Store(X + 64, 2), *clean, Barrier(DSB_SY), Store(Y, 1)), reader]
@@ -298,7 +299,7 @@ def test_task_that_the_boot_cpu_clears_at_its_time_out_races_with_its_reader() -
                 if waits:  # until it is known to be off
                     yield LoadUntil(Y + 8)
                 yield Store(X, 0, plain=True)
-            yield Park("done")
+            yield Park(ended("done"))
 
         return program
 
@@ -306,7 +307,7 @@ def test_task_that_the_boot_cpu_clears_at_its_time_out_races_with_its_reader() -
         yield LoadUntil(Y)
         yield Load(X)
         yield Store(Y + 8, 1)
-        yield Park("done")
+        yield Park(ended("done"))
 
     result = searched(explorer_of([boot(False), secondary]), early=1)
     assert rules(result) == {"race"}
@@ -373,7 +374,7 @@ def test_wait_that_nobody_ends_is_no_lost_wake_up() -> None:
             if (yield Load(X)):
                 break
             yield WaitForEvent()
-        yield Park("done")
+        yield Park(ended("done"))
 
     result = searched(explorer_of([waiter, task(Store(Y, 1), SendEvent())]))
     assert (result.complete, result.findings) == (True, [])

@@ -170,7 +170,11 @@ def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
         for kind, size, cpu, pc, pa, value in rows
         if kind in kinds
     ]
-    ends = [(cpu, pc, trace.strings[value]) for kind, _, cpu, pc, _, value in rows if kind == Kind.OUTCOME]
+    ends = [
+        (cpu, pc, trace.outcome(end, value, pa))
+        for kind, end, cpu, pc, pa, value in rows
+        if kind == Kind.OUTCOME
+    ]
     return found, sorted(ends)
 
 

@@ -13,6 +13,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors seed",
         "arch",
+        "outcome",
         "case instructions memory operation finding schedulers",
         "cpu",
         "trace latency actor",
@@ -29,7 +30,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     )
 )
 # A rule shares no code with what it judges.
-ONLY = {"rules": frozenset(["rules", "trace", "operation", "finding", "arch", "errors", "case"])}
+ONLY = {"rules": frozenset(["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "case"])}
 # The room that knows Unicorn, and the one module outside that imports it.
 UNICORN_ROOM, ENGINE_FACTORY = "emu.cpu.unicorn", "emu/cpu/factory.py"
 # A program of its own that answers its parent on stdout.

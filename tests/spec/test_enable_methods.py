@@ -12,6 +12,7 @@ from emu.errors import InvalidCase
 from emu.host.build import build
 from emu.host.enable_method.parking_protocol import ParkingProtocol
 from emu.operation import Delay, Kind, Load, Park, SendInterrupt, WaitForInterrupt
+from emu.outcome import ended
 
 ENTRY = 0x4020_0000
 
@@ -194,13 +195,13 @@ def test_an_interrupt_before_the_wait_is_not_lost() -> None:
     def receiver():
         yield Delay(1000)
         yield WaitForInterrupt()
-        yield Park("woken")
+        yield Park(ended("woken"))
 
     def sender():
         yield SendInterrupt(1)
-        yield Park("sent")
+        yield Park(ended("sent"))
 
     machine.start_task(1, receiver())
     machine.start_task(0, sender())
     machine.run()
-    assert [actor.outcome for actor in machine.actors] == ["sent", "woken"]
+    assert [actor.outcome for actor in machine.actors] == [ended("sent"), ended("woken")]

@@ -8,6 +8,7 @@ from bare_pe import BASE, CODE, SIZE, VECTORS, assemble
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Kind
+from emu.outcome import outcome_words
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 
@@ -36,7 +37,7 @@ def test_a_call_that_no_firmware_takes_is_undefined(text: str) -> None:
     machine.run()
     assert exceptions(machine) == [(0, CODE + 8, 1)]
     assert machine.actors[0].pe.counters.instructions == 2
-    assert "branches to itself" in machine.actors[0].outcome
+    assert "branches to itself" in outcome_words(machine.outcome(0))
 
 
 def test_hvc_at_el2_is_taken_at_el2() -> None:
@@ -62,7 +63,7 @@ def test_a_pe_without_vectors_ends(text: str, vbar: int, why: str) -> None:
     """DDI 0487 D1.3.2: the vector's own first instruction faults for ever; that is an end, not a hang."""
     machine = machine_with(f"ldr x0, ={vbar:#x}\n msr vbar_el1, x0\n mov x20, #0\n {text}\n b .")
     machine.run()
-    assert why in machine.actors[0].outcome
+    assert why in outcome_words(machine.outcome(0))
     assert not machine.stopped
     assert len(exceptions(machine)) <= 3
 
@@ -73,7 +74,7 @@ def test_a_handler_whose_first_instruction_faults_ends(handler: int) -> None:
     machine = machine_with(f"ldr x1, ={VECTORS:#x}\n msr vbar_el1, x1\n mov x0, #0\n svc #0\n b .")
     machine.memory.write(VECTORS + 0x200, 4, handler)
     machine.run()
-    assert "exception vector" in machine.actors[0].outcome
+    assert "exception vector" in outcome_words(machine.outcome(0))
     assert len(exceptions(machine)) <= 3
 
 
@@ -85,4 +86,4 @@ def test_an_svc_right_before_its_vector_is_no_loop() -> None:
     machine.memory.write(at, 4, 0xD400_0001)  # svc #0
     machine.memory.write(VECTORS + 0x200, 4, 0x1400_0000)
     machine.run()
-    assert "branches to itself" in machine.actors[0].outcome
+    assert "branches to itself" in outcome_words(machine.outcome(0))

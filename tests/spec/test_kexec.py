@@ -18,6 +18,7 @@ from emu.host.build import build
 from emu.host.kexec import STUCK, parse_kexec
 from emu.machine import Machine
 from emu.operation import OPERATIONS, Expect, Kind, Register
+from emu.outcome import End, Outcome
 from emu.report.outcome import as_json, cpu_outcomes, reentry
 from emu.rules import pen
 from emu.subject.fragment import asm_dir
@@ -314,7 +315,7 @@ def pen_trace(*between: tuple[Kind, int]) -> Trace:
     trace = Trace("v3 kexec=v2@0")
     trace.add(Kind.EXPECT, 1, Expect.HWID, 0, 0, 0x101)
     trace.add(Kind.EXPECT, 0, Expect.PEN, 0, 0x1040, 0x1000)
-    trace.add(Kind.OUTCOME, 1, 0, 0x1020, 0, trace.string("asleep in WFE"))
+    trace.add_outcome(1, 0x1020, Outcome(End.ASLEEP_WFE))
     trace.add(Kind.SHUTDOWN, 0, 0, 0, 0, 0)
     for kind, cpu in between:
         trace.add(kind, cpu, 1, 0, 0, 0)

@@ -25,6 +25,7 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
+from emu.outcome import ended
 
 # name, programs, schedules in all, orders that can be told apart, outcomes
 HAND_LISTED = [
@@ -92,7 +93,7 @@ def test_task_that_begins_again_is_where_it_was() -> None:
     def firmware() -> HostTask:
         while True:
             if (yield Load(X)):
-                yield Park("left")
+                yield Park(ended("left"))
             yield WaitForEvent()
             yield Again()
 
@@ -100,37 +101,37 @@ def test_task_that_begins_again_is_where_it_was() -> None:
         explorer_of([firmware, task(SendEvent(), SendEvent(), Store(X, 1), SendEvent())]), X
     )
     assert count.complete
-    assert {points[0][2] for _, points in ends.seen} == {"left"}
+    assert {points[0][2].name for _, points in ends.seen} == {"left"}
 
 
 def test_poll_gives_up_when_nobody_else_can_move_or_early_when_asked() -> None:
     def poller() -> HostTask:
         seen = yield Poll(X, 8, None, 1000, ((0, 10),))
-        yield Park("in time" if seen else "gave up")
+        yield Park(ended("in time" if seen else "gave up"))
 
     def outcomes(**bounds: int) -> set[str]:
         _, ends = explore(explorer_of([poller, task(Store(X, 1))]), X, **bounds)
-        return {points[0][2] for _, points in ends.seen}
+        return {points[0][2].name for _, points in ends.seen}
 
     assert outcomes() == {"in time"}
     assert outcomes(early=1) == {"in time", "gave up"}
     _, ends = explore(explorer_of([poller, task(Store(Y, 1))]), X)
-    assert {points[0][2] for _, points in ends.seen} == {"gave up"}
+    assert {points[0][2].name for _, points in ends.seen} == {"gave up"}
 
 
 def test_delay_lets_everybody_else_go_first() -> None:
     def patient() -> HostTask:
         yield Delay(500)
-        yield Park("late" if (yield Load(X)) else "early")
+        yield Park(ended("late" if (yield Load(X)) else "early"))
 
     _, ends = explore(explorer_of([patient, task(Store(Y, 1), Store(X, 1))]), X)
-    assert {points[0][2] for _, points in ends.seen} == {"late"}
+    assert {points[0][2].name for _, points in ends.seen} == {"late"}
 
 
 def test_spurious_wake_up_is_a_choice() -> None:
     def sleeper() -> HostTask:
         yield WaitForEvent()
-        yield Park("woke")
+        yield Park(ended("woke"))
 
     def states(**bounds: object) -> set[str]:
         _, ends = explore(explorer_of([sleeper, task(Store(X, 1))]), X, **bounds)
@@ -188,7 +189,7 @@ def test_search_that_goes_on_where_it_was_ended_comes_to_every_end(
     """What a file has is enough: the path, what was left to try on it, and what was spent."""
 
     def poller() -> HostTask:
-        yield Park("in time" if (yield Poll(Y, 8, None, 100, ((0, 10),))) else "gave up")
+        yield Park(ended("in time" if (yield Poll(Y, 8, None, 100, ((0, 10),))) else "gave up"))
 
     explorer = explorer_of([task(Store(X, 1), Load(X)), task(Store(X, 2), Store(Y, 1)), poller])
     _, every = explore(explorer, X, Y, **bounds)

@@ -32,6 +32,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
+from emu.outcome import ended
 from emu.schedulers import make_scheduler
 
 every_grain = pytest.mark.parametrize("grain", Grain)
@@ -163,7 +164,7 @@ def test_each_operation_gives_its_value(grain: Grain) -> None:
         got.append((yield Delay(100)))
         got.append((yield FirmwareCall(0x8400_0000, 41)))
         yield Log("a line")
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make(grain=grain)
     machine.firmware = Firmware()
@@ -171,7 +172,7 @@ def test_each_operation_gives_its_value(grain: Grain) -> None:
     machine.run()
     f = 0xFFFF_FFFF
     assert got == [None, f, 0xFFFF, f, 5, 5, 9, 9, 9, None, None, None, True, None, 42]
-    assert machine.actors[0].outcome == "done"
+    assert machine.actors[0].outcome == ended("done")
     done = [record.kind for record in machine.trace if record.kind in OPERATIONS]
     load, atomic = Kind.LOAD, Kind.ATOMIC
     assert done == [
@@ -190,7 +191,7 @@ def test_operations_of_a_host_task_carry_their_source_line() -> None:
 
     def task() -> HostTask:
         yield from inner()
-        yield Park("done")
+        yield Park(ended("done"))
         return None
 
     machine = make()
@@ -222,7 +223,7 @@ def test_a_guest_call_runs_the_function_and_gives_x0(grain: Grain) -> None:
     def task() -> HostTask:
         got.append((yield GuestCall(CODE, (40, 2))))
         got.append((yield GuestCall(CODE, (2**64 - 1, 1))))
-        yield Park("done")
+        yield Park(ended("done"))
         return None
 
     machine = make("add x0, x0, x1\n str x0, [x20]\n ret", grain=grain)
@@ -231,7 +232,7 @@ def test_a_guest_call_runs_the_function_and_gives_x0(grain: Grain) -> None:
     machine.actors[0].pe.x[20] = DATA
     machine.start_task(0, task())
     machine.run()
-    assert (got, machine.actors[0].outcome) == ([42, 0], "done")
+    assert (got, machine.actors[0].outcome) == ([42, 0], ended("done"))
     assert [record.value for record in records(machine, Kind.STORE)] == [42, 0]
 
 
@@ -250,7 +251,7 @@ def test_a_thousand_log_lines_in_a_row() -> None:
     def task() -> HostTask:
         for number in range(5000):
             yield Log(f"line {number}")
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make()
     machine.start_task(0, task())
@@ -265,7 +266,7 @@ def test_a_task_that_polls_lets_others_go_on(grain: Grain) -> None:
     def poller() -> HostTask:
         while not (yield Load(DATA)):
             pass
-        yield Park("seen")
+        yield Park(ended("seen"))
 
     machine = make("mov x1, #1\n str x1, [x0]\n b .", cpus=2, grain=grain)
     machine.start_task(0, poller())
@@ -303,7 +304,7 @@ def test_host_wait_for_event_sleeps_until_sev(grain: Grain) -> None:
     def sleeper() -> HostTask:
         order.append((yield WaitForEvent()))
         yield Log("awake")
-        yield Park("woken")
+        yield Park(ended("woken"))
 
     machine = make("str x0, [x0]\n sev\n b .", cpus=2, grain=grain)
     machine.start_task(0, sleeper())
@@ -344,7 +345,7 @@ def test_a_store_to_a_watched_granule_wakes_a_sleeper(grain: Grain) -> None:
     def writer() -> HostTask:
         yield Delay(1000)
         yield Store(DATA + 8, 1)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make("ldaxr x1, [x0]\n wfe\n b .", cpus=2, grain=grain)
     machine.power_on(0, CODE, DATA)
@@ -357,7 +358,7 @@ def test_a_store_to_a_watched_granule_wakes_a_sleeper(grain: Grain) -> None:
 def test_events_do_not_reach_a_cpu_that_is_off() -> None:
     """Its event register is what the case says when it comes up, the second time too."""
     machine = make("wfe\n b .", cpus=2)
-    machine.start_task(1, (operation for operation in (SendEvent(), Park("done"))))
+    machine.start_task(1, (operation for operation in (SendEvent(), Park(ended("done")))))
     machine.run()
     assert not machine.actors[0].pe.event
     machine.power_on(0, CODE, 0)

@@ -22,6 +22,7 @@ from emu.operation import (
     SendEvent,
     Store,
 )
+from emu.outcome import ended
 
 every_grain = pytest.mark.parametrize("grain", Grain)
 
@@ -58,7 +59,7 @@ def test_each_end_has_its_outcome(text: str, outcome: str, grain: Grain) -> None
     machine.run()
     assert outcomes(machine)[0].startswith(outcome)
     (record,) = records(machine, Kind.OUTCOME)
-    assert machine.trace.text_of(record) == machine.actors[0].outcome
+    assert machine.trace.outcome(record.size, record.value, record.pa) == machine.actors[0].outcome
 
 
 # -- interrupts -------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def example(recording: bool, grain: str, scheduler: str) -> str:
             yield Delay(50)
             yield Log(f"at {number}")
             yield SendEvent()
-        yield Park("done")
+        yield Park(ended("done"))
 
     text = COUNT.replace("wfe", "mrs x3, cntvct_el0\n str x3, [x0, #128]\n wfe")
     machine = make(text, cpus=4, grain=Grain(grain), scheduler=scheduler, record=recording)

@@ -17,6 +17,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
+from emu.outcome import ended
 
 every_grain = pytest.mark.parametrize("grain", Grain)
 
@@ -29,7 +30,7 @@ def test_delays_end_in_the_order_of_their_deadlines() -> None:
     def task(ns: int) -> HostTask:
         yield Delay(ns)
         yield Log(f"{ns}")
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make(cpus=4, latency="zero")
     for cpu, ns in enumerate((300, 100, 200, 100)):
@@ -49,7 +50,7 @@ def test_a_spinning_cpu_does_not_starve_a_delayed_task(latency: str, grain: Grai
     def task() -> HostTask:
         yield Delay(1_000_000)
         yield Store(DATA, 1)
-        yield Park("done")
+        yield Park(ended("done"))
 
     limit = 20 * SPIN_INSTRUCTIONS
     machine = make(
@@ -80,7 +81,7 @@ def test_a_cpu_that_is_switched_on_starts_at_its_callers_time() -> None:
     def task() -> HostTask:
         yield Delay(5000)
         machine.power_on(1, CODE, 0)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make(cpus=2)
     machine.start_task(0, task())
@@ -98,7 +99,7 @@ def test_a_timer_of_a_cpu_that_is_off_by_then_wakes_nobody() -> None:
     def other() -> HostTask:
         machine.power_off(0)
         yield Delay(2000)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make(cpus=2)
     machine.start_task(0, task())
@@ -176,7 +177,7 @@ def test_landing_goes_on_as_a_host_task(grain: Grain) -> None:
 
     def task(cpu: int) -> HostTask:
         yield Store(DATA + 8 * cpu, machine.actors[cpu].pe.x[1])
-        yield Park("landed")
+        yield Park(ended("landed"))
 
     machine = make("mov x1, #9\n nop\n mov x1, #10\n b .", cpus=2, grain=grain)
     machine.land_at(CODE + 8, task)
@@ -211,7 +212,7 @@ def test_a_host_store_to_code_is_run() -> None:
         yield WaitForEvent()
         yield Store(CODE + 4, 0xD280_0541, 4)  # mov x1, #42
         yield Store(DATA, 1)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make("l: ldr x2, [x0]\n mov x1, #1\n sev\n cbz x2, l\n b .", cpus=2, grain=Grain.OPERATION)
     machine.start_task(0, task())

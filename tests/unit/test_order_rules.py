@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.operation import Expect, Kind, Register
+from emu.outcome import End
 from emu.rules import contract, late, lost_update, lost_write, race, readonly, stale, stuck
 from emu.trace import Trace
 
@@ -110,16 +111,16 @@ def test_race_has_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "found"), [("in ap_sync_alive", 1), ("online", 1), ("off", 0), ("asleep in WFE", 0)]
+    ("end", "found"), [(End.IN_HOST_TASK, 1), (End.ONLINE, 1), (End.OFF, 0), (End.ASLEEP_WFE, 0)]
 )
-def test_late_is_who_is_alive_and_given_up(outcome: str, found: int) -> None:
+def test_late_is_who_is_alive_and_given_up(end: End, found: int) -> None:
     rows = (
         (Kind.LAND, 1, 0, 0x1000, 0, 1),
         (Kind.LOG, 0, 0, 0, 0, "CPU1 failed to report alive state"),
-        (Kind.OUTCOME, 1, 0, 0, 0, outcome),
+        (Kind.OUTCOME, 1, end, 0, 0, "ap_sync_alive"),
     )
     assert len(messages(late, *rows)) == found
-    assert messages(late, rows[1], (Kind.OUTCOME, 1, 0, 0, 0, outcome)) == []
+    assert messages(late, rows[1], (Kind.OUTCOME, 1, end, 0, 0, "ap_sync_alive")) == []
 
 
 def test_readonly_is_read_off_the_log() -> None:

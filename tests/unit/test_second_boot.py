@@ -9,6 +9,7 @@ from bare_pe import BASE, CODE, DATA, assemble
 from emu.actor import Grain, HostTask, State
 from emu.memory import Memory
 from emu.operation import Copy, Delay, Kind, Load, LoadUntil, Log, Park, Reboot, Store
+from emu.outcome import ended
 from emu.trace import Trace
 
 every_grain = pytest.mark.parametrize("grain", list(Grain))
@@ -24,7 +25,7 @@ def test_a_cpu_that_runs_there_runs_the_new_bytes(grain: Grain) -> None:
     def loader() -> HostTask:
         yield Delay(100)  # it has been round
         yield Copy(CODE, SELF)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make(AROUND, cpus=2, grain=grain, instructions_max=1 << 22)
     machine.power_on(1, CODE, 0)
@@ -44,7 +45,7 @@ def test_a_cpu_that_sleeps_there_wakes_into_the_new_bytes(grain: Grain) -> None:
         yield Delay(1000)
         yield Copy(CODE, assemble("nop\nb .", CODE))
         machine.send_event()
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make("wfe\nstr x0, [x0]\nb .", cpus=2, grain=grain)
     machine.power_on(1, CODE, DATA)
@@ -60,7 +61,7 @@ def test_a_copy_takes_the_monitors_of_its_bytes_and_no_others() -> None:
     def loader(pa: int, data: bytes) -> HostTask:
         yield Delay(1000)
         yield Copy(pa, data)
-        yield Park("done")
+        yield Park(ended("done"))
 
     for pa, size, taken in ((DATA - 64, 64, False), (DATA - 64, 65, True), (DATA + 63, 1, True)):
         machine = make("ldxr x1, [x0]\nwfe\nb .", cpus=2)
@@ -91,24 +92,24 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
         yield Store(DATA + 8, 1)
         machine.send_event()
         yield Delay(1_000_000)
-        yield Park("second")
+        yield Park(ended("second"))
 
     def spinner() -> HostTask:
         yield LoadUntil(DATA + 8)
-        yield Park("saw it")
+        yield Park(ended("saw it"))
 
     def sleeper() -> HostTask:
         yield Delay(500_000)
-        yield Park("slept")
+        yield Park(ended("slept"))
 
-    def ended() -> HostTask:
-        yield Park("ended before")
+    def task() -> HostTask:
+        yield Park(ended("ended before"))
 
     machine = make("wfe\nb .", cpus=7)
     machine.start_task(6, first())
     machine.start_task(2, spinner())
     machine.start_task(1, sleeper())
-    machine.start_task(4, ended())
+    machine.start_task(4, task())
     machine.power_on(5, CODE, 0)
     mpidrs = [actor.pe.mpidr for actor in machine.actors]
     machine.run()
@@ -136,11 +137,11 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
 
 
 def test_what_ended_says_so_again_under_its_new_number() -> None:
-    def ended() -> HostTask:
-        yield Park("ended before")
+    def task() -> HostTask:
+        yield Park(ended("ended before"))
 
     machine = make(cpus=3)
-    machine.start_task(2, ended())
+    machine.start_task(2, task())
     machine.run()
     machine.begin_boot([1, 2])
     said = [(r.actor, machine.trace.text_of(r)) for r in records(machine, Kind.OUTCOME)]
@@ -170,7 +171,7 @@ def test_who_has_left_firmware() -> None:
 
 def test_landings_and_counters_are_the_new_boots() -> None:
     def land(_cpu: int) -> HostTask:
-        yield Park("landed")
+        yield Park(ended("landed"))
 
     machine = on(make("nop\nnop\nb .", cpus=1))
     machine.land_at(CODE + 4, land)
@@ -203,7 +204,7 @@ def test_what_runs_unobserved_is_neither_counted_nor_recorded(grain: Grain) -> N
         assert machine.memory.read(DATA, 8) == DATA
         machine.memory.write(DATA, 8, 0)
         machine.power_on(1, CODE, DATA)
-        yield Park("done")
+        yield Park(ended("done"))
 
     machine = make("str x0, [x0]\nldr x1, [x0]\nb .", cpus=2, grain=grain)
     machine.start_task(0, by_hand())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from emu.errors import EmuError, InvalidSubject
 from emu.operation import Expect, Kind, Record, Register
+from emu.outcome import End, Outcome, outcome_words
 from emu.trace import HOST_PC, MAGIC, VERSION, Trace, read_trace
 
 U64 = st.integers(0, 2**64 - 1)
@@ -203,6 +204,7 @@ HEADER = MAGIC + struct.pack("<HI", VERSION, 0)
         (HEADER + chunk((Kind.LOG, 0, 0, 0, 0, 0)) + b"\x02\x01\0\0\0a", "string 0 of 0"),
         (HEADER + chunk((Kind.REGISTER, 8, 0, 0, 99, 0)), "REGISTER of 99"),
         (HEADER + chunk((Kind.EXPECT, 99, 0, 0, 0, 0)), "EXPECT of 99"),
+        (HEADER + b"\x02\x01\0\0\0a" + chunk((Kind.OUTCOME, 99, 0, 0, 0, 0)), "OUTCOME of 99"),
     ],
 )
 def test_what_is_refused_and_why(data: bytes, message: str, tmp_path: Path) -> None:
@@ -259,3 +261,11 @@ def test_a_full_disk_is_bad_input_not_a_traceback() -> None:
     trace.add(Kind.LOAD, 0, 8, 0, 0, 0)
     trace.flush()
     assert len(trace) == 1
+
+
+def test_the_outcome_of_an_older_trace_is_its_words(tmp_path: Path) -> None:
+    """There the record has size 0, and its value numbers what the emu that wrote it said."""
+    found = read(HEADER + b"\x02\x03\0\0\0off" + chunk((Kind.OUTCOME, 0, 2, 0, 0, 0)), tmp_path)
+    (record,) = found
+    outcome = found.outcome(record.size, record.value, record.pa)
+    assert (outcome, outcome_words(outcome)) == (Outcome(End.OTHER, "off"), "off")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from emu.arch.boot import CPU_PANIC_KERNEL
 from emu.host.faults import CSide, Fault, Task
 from emu.operation import Park
+from emu.outcome import End, Outcome
 
 NAME = "panic"
 
@@ -18,7 +19,7 @@ class Panic(Fault):
     def check_capabilities(self, c_side: CSide, me: int) -> Task:
         """Leave the status and park."""
         yield from c_side.set_status(me, CPU_PANIC_KERNEL)
-        yield Park("parked in cpu_panic_kernel")
+        yield Park(Outcome(End.CPU_PANIC_KERNEL))
 
 
 FAULT = Panic
