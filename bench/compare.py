@@ -53,7 +53,6 @@ WORKLOADS: dict[str, tuple[str, int]] = {
     "explore_caches": ("explore v3 --cpus 3 --memory caches", 0),
     "explore_spin_table": ("explore v3 --cpus 2 --enable-method spin-table --memory caches", 0),
     "explore_612_3": (f"explore {_KERNEL} --cpus 3", 0),
-    "step_back": ("step v2 --cpus 4 --fault 2:no-52bit-va --script examples/erased-status.emu", 0),
 }
 HEADER = f"{'figure':<24} {'runs':>5} {'theirs':>10} {'ours':>10}  {'ratio':<7} {'interval':<12} {'least':<6}"
 
