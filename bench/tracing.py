@@ -115,7 +115,7 @@ def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
     engine.reset(pe, machine.entry_el, subject.pa("_text"), loaded.around.dtb_pa)
     pe.x[1:4] = [0, 0, 0]
     record_instructions(boot)
-    engine.observe_memory()
+    machine.observe()
     machine.trace.turn(0)
     with path.open("wb", buffering=0) as file:
         machine.trace.attach(file)

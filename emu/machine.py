@@ -19,8 +19,8 @@ from typing import NamedTuple, Protocol
 from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
 from emu.arch.operand import access_va
-from emu.cpu.engine import LINE_SHIFT, UNLIMITED
-from emu.cpu.factory import make_engine
+from emu.cpu.engine import LINE_SHIFT, UNLIMITED, Engine
+from emu.cpu.interconnect import Interconnect, LocalInterconnect
 from emu.cpu.pe import PE
 from emu.cpu.stops import (
     Call,
@@ -107,6 +107,40 @@ class Firmware(Protocol):
         """Return x0 (signed), or None when the call does not return (CPU_OFF)."""
 
 
+class SystemInterconnect(LocalInterconnect):
+    """What the PEs of a machine do to each other, to its memory model and to its trace."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
+        """Put the operation into the trace."""
+        self._machine.trace.add(kind, pe.index, size, va, pa, value)
+
+    def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
+        """Ask the memory model for what the access finds."""
+        domain = self._machine.domain
+        assert domain is not None
+        domain.access(pa, size, self._machine.cacheable_access(pe, va), is_store)
+
+    def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Let the memory model clean or invalidate the line of the VA ``operand``."""
+        machine = self._machine
+        assert machine.domain is not None
+        pa = machine.engine.translate_live(operand)
+        if pa is not None and machine.memory.contains(pa, 1):
+            machine.domain.maintain(word, pa)
+
+    def send_event(self, pe: PE) -> None:
+        """Set the event register of every CPU that is on, and wake every sleeper."""
+        self._machine.send_event()
+
+    def counter(self, pe: PE) -> int:
+        """Return simulated time in ticks of 62.5 MHz."""
+        return self._machine.read_counter()
+
+
 class Machine:
     """CPUs on one memory. ``entry_el`` is 1 or 2: the highest level that is not firmware's."""
 
@@ -115,6 +149,7 @@ class Machine:
         memory: Memory,
         scheduler: Scheduler,
         trace: Trace,
+        make_engine: Callable[[Memory, Interconnect], Engine],
         *,
         grain: Grain = Grain.FREE,
         record: bool = False,
@@ -122,8 +157,8 @@ class Machine:
         instructions_max: int = UNLIMITED,
     ) -> None:
         self.memory = memory
-        self.engine = make_engine(memory, self._counter)
-        self.engine.send_event = self.send_event
+        self.interconnect = SystemInterconnect(self)
+        self.engine = make_engine(memory, self.interconnect)
         self.scheduler = scheduler
         attach = getattr(scheduler, "attach", None)
         if attach:
@@ -168,13 +203,6 @@ class Machine:
         """Use the memory model ``caches`` with lines of ``granule`` bytes; every operation is recorded."""
         self.recording = True
         self.domain = Domain(self.memory, granule, self._note)
-        self.engine.access = self._access
-        self.engine.maintain = self._maintain
-
-    def _access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
-        # A PE is about to make this access; `va` is its instruction's.
-        assert self.domain is not None
-        self.domain.access(pa, size, self.cacheable_access(pe, va), is_store)
 
     def cacheable_access(self, pe: PE, va: int) -> bool:
         """Tell whether the load or store at ``va`` that ``pe`` is about to do is cacheable."""
@@ -182,12 +210,6 @@ class Machine:
         assert word is not None, "it is being executed"
         target = pe.x[word & 31] if word >> 24 == 0xD5 else access_va(word, va, list(pe.x))  # DC ZVA
         return is_cacheable(pe, target, lambda pa: self.memory.read(pa, 8))
-
-    def _maintain(self, pe: PE, word: int, va: int) -> None:
-        assert self.domain is not None
-        pa = self.engine.translate_live(va)
-        if pa is not None and self.memory.contains(pa, 1):
-            self.domain.maintain(word, pa)
 
     def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
         self.trace.add(kind, max(self._current, 0), size, 0, pa, value)
@@ -230,7 +252,7 @@ class Machine:
         """Switch ``cpu`` off."""
         actor = self.actors[cpu]
         self._event(Kind.POWER_OFF, cpu, actor.pe.pc, 0)
-        self.engine.disarm(actor.pe)
+        self.interconnect.clear_exclusive(actor.pe)
         actor.task = actor.suspended = actor.pending = None
         actor.outcome = None
         actor.interrupt = False
@@ -263,12 +285,10 @@ class Machine:
 
     def record_instructions(self, fetch: Callable[[int], int | None]) -> None:
         """Keep every instruction of PEs in the trace; ``fetch`` gives the word at a VA, or None."""
-        self.engine.steps = self.engine.step_recorder()
-        self.trace.record_instructions(self.engine.steps, fetch)
+        self.trace.record_instructions(self.engine.record_steps(), fetch)
 
     def record_times(self) -> None:
         """Let the trace have the simulated time (ns) of each record."""
-        self.engine.timed = True
         self.trace.record_times(self._time_of)
 
     def _time_of(self, cpu: int) -> int:
@@ -280,7 +300,7 @@ class Machine:
 
     def watch_stores(self, pa: int, size: int) -> None:
         """Keep every store of a PE to these bytes in the trace, whatever else is recorded."""
-        self.engine.watched = range(pa, pa + size)
+        self.engine.watch_stores(range(pa, pa + size))
 
     def log(self, line: str) -> None:
         """Add one line of dmesg to the trace, from the CPU that runs now."""
@@ -360,26 +380,20 @@ class Machine:
 
         :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
         """
-        self._observe()
+        self.observe()
         with _interrupts_kept() as kept:
             while self.step():
                 if kept:
                     raise KeyboardInterrupt
 
-    def _observe(self) -> None:
-        self.engine.record = self._record if self.recording else None
-        self.engine.record_store = self._record
-        self.engine.observe_memory()
-
     @contextmanager
     def unobserved(self) -> Iterator[None]:
         """Run PEs by hand in the middle of a run, as before it: nothing is counted or recorded."""
-        self.engine.record = self.engine.record_store = None
         self.engine.unobserve()
         try:
             yield
         finally:
-            self._observe()
+            self.observe()
 
     def go_on(self, instructions: int) -> None:
         """Let a run that is over be followed by another, of so many instructions at most."""
@@ -388,9 +402,7 @@ class Machine:
 
     def observe(self) -> None:
         """From now on count accesses, and keep operations in the trace where ``recording`` says so."""
-        self.engine.record = self._record if self.recording else None
-        self.engine.record_store = self._record
-        self.engine.observe_memory()
+        self.engine.observe(record=self.recording, accesses=self.domain is not None)
 
     def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
@@ -474,7 +486,7 @@ class Machine:
         self._landings.clear()
         self._intercepts.clear()
         self.return_va = 0
-        self.engine.watched = range(0)
+        self.engine.watch_stores(range(0))
         for number, old in enumerate(order):
             is_on = self.has_run(number) and self.actors[number].state is not State.OFF
             self._event(Kind.REENTRY, number, 0, old, size=int(is_on))
@@ -586,10 +598,10 @@ class Machine:
             self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
         if actor.time > self.now:
             self.now = actor.time
-        for pe in self.engine.events:
+        for pe in self.interconnect.woken:
             if pe.index in self._waiting:
                 self._wake(pe.index)
-        self.engine.events.clear()
+        self.interconnect.woken.clear()
         if self.domain is not None:
             self.domain.settle()
         return True
@@ -828,8 +840,7 @@ class Machine:
                 self._record_host(Kind.SEV, cpu, 0, 0)
                 self.send_event()
             case WaitForEvent():
-                asleep = not actor.pe.event
-                actor.pe.event = False
+                asleep = self.interconnect.wait_for_event(actor.pe)
                 self._record_host(Kind.WFE, cpu, 0, int(asleep))
                 if asleep:
                     actor.pe.counters.wfe_sleeps += 1
@@ -893,8 +904,8 @@ class Machine:
         self.memory.write(pa, size, value)
         if self.domain is not None:
             self.domain.settle()
-        if self.engine.armed_monitors:
-            self.engine.store_clears_monitors(pa, size, None)
+        if self.interconnect.monitors_armed:
+            self.interconnect.stored(None, pa, size)
         if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
             self.engine.forget_code()
         if pa not in self._spinning:
@@ -908,7 +919,7 @@ class Machine:
     def poke(self, pa: int, data: bytes) -> None:
         """Store bytes from outside of the machine, as a debugger does: nobody has done it."""
         self.memory.write_bytes(pa, data)
-        self.engine.store_clears_monitors_in(range(pa, pa + len(data)))
+        self.interconnect.stored(None, pa, len(data))
         self.engine.forget_code()  # and the TLB: it may have been a page table
         for word in [word for word in self._spinning if pa - 8 < word < pa + len(data)]:
             for cpu in self._spinning.pop(word):
@@ -918,7 +929,7 @@ class Machine:
     def _copy(self, cpu: int, pa: int, data: bytes) -> None:
         # A store to each byte, which whoever executes there meets.
         self.memory.write_bytes(pa, data)
-        self.engine.store_clears_monitors_in(range(pa, pa + len(data)))
+        self.interconnect.stored(None, pa, len(data))
         if self.engine.is_code(pa, len(data)):
             self.engine.forget_code()
         pc = self.trace.host_pc(location(self.actors[cpu].task))
@@ -984,9 +995,6 @@ class Machine:
 
     # -- the trace --------------------------------------------------------------------------------
 
-    def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
-        self.trace.add(kind, self._current, size, pc, pa, value)
-
     def _record_now(self, kind: Kind, cpu: int, pc: int, pa: int, value: int, size: int = 0) -> None:
         if self.recording:
             self.trace.add(kind, cpu, size, pc, pa, value)
@@ -994,8 +1002,8 @@ class Machine:
     def _event(self, kind: Kind, cpu: int, pc: int, value: int, pa: int = 0, size: int = 0) -> None:
         self.trace.add(kind, cpu, size, pc, pa, value)
 
-    def _counter(self) -> int:
-        # CNTVCT_EL0 at 62.5 MHz of simulated time; each look is a tick later, so that a delay loop ends.
+    def read_counter(self) -> int:
+        """Return CNTVCT_EL0: simulated time at 62.5 MHz; each look is a tick later: delay loops end."""
         self._counter_reads += 1
         return self.now * 625 // 10_000 + self._counter_reads
 

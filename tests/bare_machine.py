@@ -8,6 +8,7 @@ from typing import Any
 from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
 from emu.actor import Grain
+from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Kind, Record
@@ -47,7 +48,7 @@ def make(
     picker = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
     options.setdefault("record", True)
     options.setdefault("instructions_max", 10_000_000)
-    machine = Machine(memory, picker, Trace("test"), grain=grain, **options)
+    machine = Machine(memory, picker, Trace("test"), make_engine, grain=grain, **options)
     for cpu in range(cpus):
         machine.add_cpu(0x8000_0000 | cpu, 0x410F_D083, {})
     return machine

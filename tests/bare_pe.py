@@ -8,6 +8,7 @@ import keystone
 
 from emu.arch import descriptors
 from emu.cpu.factory import make_engine
+from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Stop, Waiting
 from emu.memory import Memory
@@ -51,28 +52,44 @@ def assemble(text: str, at: int = CODE) -> bytes:
     return bytes(code)
 
 
+class Outside(LocalInterconnect):
+    """What is outside of the PEs of ``bare``: its records, and a counter that ticks at each look.
+
+    :ivar sent: PCs of the SEVs
+    """
+
+    def __init__(self, bare: Bare) -> None:
+        super().__init__()
+        self.sent: list[int] = []
+        self._bare = bare
+
+    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
+        """Keep the operation."""
+        self._bare.records.append((Kind(kind), size, va, pa, value))
+
+    def send_event(self, pe: PE) -> None:
+        """Keep the PC."""
+        self.sent.append(pe.pc)
+
+    def counter(self, pe: PE) -> int:
+        """Tick."""
+        self._bare.clock += 1
+        return self._bare.clock
+
+
 class Bare:
     """One engine with its memory. ``records`` holds what every PE has done, in order."""
 
     def __init__(self, *, observe: bool = True) -> None:
         self.memory = Memory(BASE, SIZE)
         self.clock = 0
-        self.engine = make_engine(self.memory, self._tick)
+        self.outside = Outside(self)
+        self.engine = make_engine(self.memory, self.outside)
         self.records: list[Seen] = []
-        self.owners: list[int] = []
         self.pes: list[PE] = []
         self._tables = TABLES
-        self._running = -1
         if observe:
-            self.engine.record = self._record
-            self.engine.observe_memory()
-
-    def _tick(self) -> int:
-        self.clock += 1
-        return self.clock
-
-    def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
-        self.records.append((Kind(kind), size, pc, pa, value))
+            self.engine.observe(record=True)
 
     def load(self, text: str, at: int = CODE) -> int:
         """Assemble ``text`` into memory at ``at`` and return the address behind it."""

@@ -8,6 +8,7 @@ from typing import Any
 from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
 from emu.actor import Grain, HostTask
+from emu.cpu.factory import make_engine
 from emu.explore.explorer import Explorer
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.search import Bounds, Count, Search
@@ -35,6 +36,7 @@ def machine_of(
         memory,
         make_scheduler(options.pop("scheduler", "round-robin")),
         Trace("test"),
+        make_engine,
         grain=Grain.OPERATION,
         record=True,
         instructions_max=1_000_000,

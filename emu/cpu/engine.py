@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from emu.cpu.pe import PE
 from emu.cpu.stops import Stop
 from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
-from emu.operation import Kind
+from emu.operation import Access
 
 UNLIMITED = 1 << 40  # instructions
 UNCOUNTED_SECONDS = 300
@@ -17,33 +16,11 @@ UNCOUNTED_SECONDS = 300
 INVISIBLE_MAX = 1 << 16
 LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stored to at no cost
 
-Recorder = Callable[[Kind, int, int, int, int], None]  # kind, size, pc, pa, value
-
 
 class Engine(Protocol):
-    """Runs PEs on ``memory``.
-
-    :ivar record: gets what PEs do; None: only the counters are kept
-    :ivar watched: PAs whose stores go to ``record_store`` even when nothing is recorded
-    :ivar access: before an access: PE, VA of its instruction, PA, size, is a store
-    :ivar maintain: at a DC or IC: PE, word, its VA operand
-    :ivar armed_monitors: PA of the granule by PE
-    :ivar events: PEs whose event register a cleared monitor has set
-    :ivar steps: gets every instruction
-    :ivar timed: somebody asks for ``begun``
-    """
+    """Runs PEs on ``memory``; what is outside of them is an :class:`emu.cpu.interconnect.Interconnect`."""
 
     memory: Memory
-    record: Recorder | None
-    record_store: Recorder | None
-    watched: range
-    send_event: Callable[[], None]
-    access: Callable[[PE, int, int, int, bool], None] | None
-    maintain: Callable[[PE, int, int], None] | None
-    armed_monitors: dict[PE, int]
-    events: list[PE]
-    steps: StepRecorder | None
-    timed: bool
 
     # -- PEs --------------------------------------------------------------------------------------
 
@@ -53,15 +30,6 @@ class Engine(Protocol):
     def reset(self, pe: PE, el: int, entry_pa: int, x0: int) -> None:
         """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
 
-    def disarm(self, pe: PE) -> None:
-        """Clear the exclusive monitor of ``pe``, which is no event for it."""
-
-    def store_clears_monitors(self, pa: int, size: int, writer: PE | None) -> None:
-        """Clear the monitor of each PE but ``writer`` whose granule the store hits: an event for it."""
-
-    def store_clears_monitors_in(self, pas: range) -> None:
-        """Clear the monitor of each PE whose granule lies in these PAs: the host stores to all of them."""
-
     # -- running ----------------------------------------------------------------------------------
 
     def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
@@ -70,7 +38,7 @@ class Engine(Protocol):
     def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> Stop:
         """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast.
 
-        Before :meth:`observe_memory` only; counted and uncounted code do not mix. A loop that nothing ends is
+        Before :meth:`observe` only; counted and uncounted code do not mix. A loop that nothing ends is
         given up after so many ``seconds`` of host time, which is no result: what it was, a counted run says.
         """
 
@@ -82,6 +50,12 @@ class Engine(Protocol):
 
     def at_operation(self, pe: PE) -> bool:
         """Tell whether the instruction at the PC is one that others can observe."""
+
+    def preview(self, pe: PE) -> tuple[Access, ...]:
+        """Return the accesses that the load or store at the PC would make; nothing when it would not.
+
+        After :meth:`observe` only.
+        """
 
     # -- code -------------------------------------------------------------------------------------
 
@@ -112,24 +86,30 @@ class Engine(Protocol):
 
     # -- observing --------------------------------------------------------------------------------
 
-    def observe_memory(self) -> None:
-        """From now on count memory accesses, and record them and the rest if ``record`` is set.
+    def observe(self, *, record: bool, accesses: bool = False) -> None:
+        """From now on count memory accesses, and tell the interconnect of operations.
 
         Before, a PE runs without any memory hook.
+
+        :param record: of every operation, by ``record()``
+        :param accesses: of accesses and cache maintenance before they are made
         """
 
     def unobserve(self) -> None:
-        """Neither count nor record from now on, as before :meth:`observe_memory`."""
+        """Neither count nor record from now on, as before :meth:`observe`."""
 
     @property
     def begun(self) -> int:
-        """Instructions begun that the running PE's counter does not have yet; only while ``timed``."""
+        """Instructions that the running PE has begun and its counter does not have yet."""
 
-    def step_recorder(self) -> StepRecorder:
-        """Return a recorder of instructions; as ``steps`` it gets those after :meth:`observe_memory`."""
+    def watch_stores(self, pas: range) -> None:
+        """Record the stores to these PAs even while nothing else is recorded."""
+
+    def record_steps(self) -> StepRecorder:
+        """Return a recorder that gets every instruction after the next :meth:`observe`."""
 
     def take_state(self, pe: PE) -> None:
-        """Give ``steps`` the state that ``pe`` stops in, as if it were about to do an instruction."""
+        """Give the recorder of steps the state that ``pe`` stops in, as if an instruction followed."""
 
     def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
         """From now on add every edge of the control flow to ``into``: VAs of a block and of the next one.

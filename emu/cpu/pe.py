@@ -51,8 +51,7 @@ class PE(Protocol):
     :ivar mpidr: raw MPIDR_EL1 (u64)
     :ivar midr: raw MIDR_EL1 (u64)
     :ivar overrides: system registers that read differently on this PE
-    :ivar event: the event register (Arm DDI 0487, D1.7.1)
-    :ivar monitor: PA of the exclusives granule while the local monitor is armed
+    :ivar event: the event register (Arm DDI 0487, D1.7.1), which the interconnect reads and writes
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
 
@@ -61,7 +60,6 @@ class PE(Protocol):
     midr: int
     overrides: dict[Encoding, int]
     event: bool
-    monitor: int | None
     reached: int
     counters: Counters
 
@@ -146,4 +144,4 @@ class PE(Protocol):
         """Set the counters to 0: what was done so far was preparation."""
 
     def open_monitor(self) -> None:
-        """Clear the local exclusive monitor: the next store-exclusive fails."""
+        """Make the next store-exclusive fail: the interconnect has cleared the monitor."""

@@ -8,7 +8,6 @@ from emu.actor import location
 from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.cpu.pe import PE
-from emu.cpu.stops import StepLimit
 from emu.errors import Untestable
 from emu.explore.local_state import Access, Action, Verb
 from emu.machine import Machine
@@ -19,7 +18,6 @@ from emu.operation import (
     Copy,
     Delay,
     FirmwareCall,
-    Kind,
     Load,
     LoadUntil,
     Poll,
@@ -118,33 +116,12 @@ def _register(pe: PE, word: int) -> int:
 
 
 def _accesses(machine: Machine, pe: PE, cached: bool) -> tuple[Access, ...]:
-    # Do the instruction, look at what it accesses, and undo it; nothing when it raises an exception.
-    engine, memory, pc = machine.engine, machine.memory, pe.pc
+    # Nothing when it raises an exception.
+    cacheable = machine.cacheable_access(pe, pe.pc) if cached else True
     found: list[Access] = []
-    saved: list[tuple[int, bytes]] = []
-    state = pe.state()
-    engine.at_operation(pe)  # loads it
-    cacheable = machine.cacheable_access(pe, pc) if cached else True
-
-    def collect(kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
-        if kind is Kind.STORE:
-            saved.append((pa, memory.read_bytes(pa, size)))
-        if kind in (Kind.LOAD, Kind.STORE):
-            found.extend(_by_lines(pa, size, kind is Kind.STORE, value, cacheable))
-
-    record, engine.record = engine.record, collect
-    armed = dict(engine.armed_monitors)
-    try:
-        stop = engine.step(pe)
-    finally:
-        engine.record = record
-    for pa, data in reversed(saved):
-        memory.write_bytes(pa, data)
-    engine.armed_monitors.clear()
-    engine.armed_monitors.update(armed)
-    engine.events.clear()
-    pe.set_state(state)
-    return tuple(found) if isinstance(stop, StepLimit) else ()
+    for pa, size, is_store, value, *_ in machine.engine.preview(pe):
+        found.extend(_by_lines(pa, size, is_store, value, cacheable))
+    return tuple(found)
 
 
 def _by_lines(pa: int, size: int, is_store: bool, value: int, cacheable: bool) -> Iterator[Access]:

@@ -102,7 +102,7 @@ class ThreadStepper:
         machine = self.machine
         actor, standing = machine.actors[cpu], machine.standing(cpu)
         context = actor.pe.state()
-        armed = machine.engine.armed_monitors.get(actor.pe)
+        armed = machine.interconnect.monitors.get(actor.pe)
         state = State.RUNNABLE if standing.state in (State.SPINNING, State.DELAYED) else standing.state
         digest = blake2b(context, digest_size=16).digest()
         key = (cpu, state, digest, history, suspended, armed, standing.landings, standing.outcome)
@@ -247,15 +247,15 @@ class ThreadStepper:
         # Let the place's actor stand there, about to observe.
         machine, cpu, verb = self.machine, local.cpu, local.action.verb
         actor = machine.actors[cpu]
-        pe, engine = actor.pe, machine.engine
+        pe, interconnect = actor.pe, machine.interconnect
         task, pending = self._task(local.history)
         suspended, _ = self._task(local.suspended)
-        engine.disarm(pe)
+        interconnect.clear_exclusive(pe)
         pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
-            engine.armed_monitors[pe] = pe.monitor = local.armed
+            interconnect.load_exclusive(pe, local.armed, 1)
         if verb is Verb.STORE_EXCLUSIVE and observation is False:
-            engine.disarm(pe)
+            interconnect.clear_exclusive(pe)
         pe.reached = -1
         pe.event = verb is Verb.WFE and observation is True
         actor.interrupt = verb is Verb.WFI and observation is True

@@ -13,6 +13,7 @@ from random import Random
 
 from emu.actor import Grain, HostTask
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
+from emu.cpu.factory import make_engine
 from emu.fuzz.questions import random_map
 from emu.fuzz.rig import Checked, Rig
 from emu.host.dcache import clean
@@ -59,7 +60,9 @@ class Race:
         assert self._table is not None, "only a table of hwids has an entry for each CPU"
         target = rig.target
         self._memory = target.memory()
-        self._machine = Machine(self._memory, make_scheduler("random:0"), Trace(""), grain=Grain.OPERATION)
+        self._machine = Machine(
+            self._memory, make_scheduler("random:0"), Trace(""), make_engine, grain=Grain.OPERATION
+        )
         self._machine.entry_el = target.contract.el
         for cpu in (0, 1):
             self._machine.add_cpu(RES1 | cpu, 0x410F_D083, {})

@@ -12,6 +12,7 @@ from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
 from emu.case import Case
 from emu.cpu.engine import Engine
+from emu.cpu.factory import make_engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import Reached
 from emu.errors import InvalidCase
@@ -120,6 +121,7 @@ def make_machine(
         memory,
         make_scheduler(case.scheduler),
         setting.trace,
+        make_engine,
         grain=Grain(case.grain),
         record=setting.record,
         latency=case.latency,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from emu.cpu.factory import make_engine
+from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.stops import SelfBranch, StepLimit, Waiting
 from emu.lookup.driver import (
     CELLS_SIZE,
@@ -52,7 +53,7 @@ class Batch:
         memory.write_bytes(driver_pa, driver.code)
         self._driver = driver
         self._patch(driver)
-        self._engine = make_engine(memory)
+        self._engine = make_engine(memory, LocalInterconnect())
         self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self._protect(driver_pa)
         self._hangs = False  # whether it is known to

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from emu.arch import sysreg
 from emu.cpu.factory import make_engine
+from emu.cpu.interconnect import LocalInterconnect
+from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Reached, SelfBranch, StepLimit, Stop, Waiting
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Target, fill_table
+from emu.memory import Memory
 from emu.operation import Kind
 
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
@@ -57,6 +60,43 @@ class Answer:
     why: str = ""
 
 
+class _Accesses(LocalInterconnect):
+    # Holds the accesses of the code under test to its contract.
+
+    def __init__(self, target: Target, memory: Memory) -> None:
+        super().__init__()
+        self.broken: list[str] = []
+        self._target = target
+        self._memory = memory
+        self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
+        self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
+
+    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
+        """Note an access of the code under test that its contract does not allow."""
+        if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
+            if not (pa in self._stack and pa + size - 1 in self._stack):
+                self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
+        elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
+            for start, stop in self._tables:
+                if start <= pa and pa + size <= stop:
+                    return
+            if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
+                return  # a literal is part of the code
+            self._note(f"reads {size} bytes at {self._name(pa)}, outside its tables")
+
+    def _note(self, what: str) -> None:
+        if len(self.broken) < 8:
+            self.broken.append(what)
+
+    def _name(self, pa: int) -> str:
+        # As an offset in the nearest table, where there is one: that is what its author counts in.
+        for placed in self._target.tables:
+            offset = pa - placed.pa
+            if -64 <= offset < placed.size + 64:
+                return f"{placed.table.symbol}{offset:+#x}"
+        return f"{pa:#x}"
+
+
 class Single:
     """One lookup in an engine of its own."""
 
@@ -64,10 +104,10 @@ class Single:
         self.target = target
         contract = target.contract
         self.memory = target.memory()
-        self.engine = make_engine(self.memory)
+        self._accesses = _Accesses(target, self.memory)
+        self.engine = make_engine(self.memory, self._accesses)
         self.pe = self.engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
-        self.engine.record = self._record
-        self.engine.observe_memory()
+        self.engine.observe(record=True)
         self._exits = {target.found_pa: "found"}
         if target.missing_pa is not None:
             self._exits[target.missing_pa] = "missing"
@@ -75,10 +115,7 @@ class Single:
             self.engine.break_at(pa)
         kept = {contract.index, *contract.may_change}
         self._kept = [number for number in range(31) if f"x{number}" not in kept]
-        self._broken: list[str] = []
         self.limit = target.instructions_limit
-        self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
-        self._stack = range(target.stack_top - contract.stack, target.stack_top)
         self._map: tuple[int | None, ...] | None = None
 
     def fill(self, logical_map: Sequence[int | None]) -> None:
@@ -100,13 +137,13 @@ class Single:
         for number, value in enumerate(given):
             pe.x[number] = value
         pe.nzcv = poisons[31]
-        self._broken = []
+        broken = self._accesses.broken = []
         system = self._system()
         before = pe.counters.instructions
         stop = engine.run(pe, self.limit)
         instructions = pe.counters.instructions - before
         if not (isinstance(stop, Reached) and stop.va in self._exits):
-            return Answer("", 0, instructions, pe.pc, tuple(self._broken), self._why(stop))
+            return Answer("", 0, instructions, pe.pc, tuple(broken), self._why(stop))
         exit_ = self._exits[stop.va]
         index = pe.x[int(contract.index[1:])]
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
@@ -114,8 +151,10 @@ class Single:
         self._compare(given, poisons[31])
         for name, value in self._system().items():
             if value != system[name]:
-                self._broken.append(f"{name} comes out as {value:#x}, not as it went in ({system[name]:#x})")
-        return Answer(exit_, index, instructions, pe.pc, tuple(self._broken))
+                self._accesses.broken.append(
+                    f"{name} comes out as {value:#x}, not as it went in ({system[name]:#x})"
+                )
+        return Answer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def _system(self) -> dict[str, int]:
         # System registers that no lookup has to write, and the interrupt masks.
@@ -143,15 +182,15 @@ class Single:
         pe = self.pe
         for number in self._kept:
             if pe.x[number] != given[number]:
-                self._broken.append(
+                self._accesses.broken.append(
                     f"x{number} comes out as {pe.x[number]:#x}, not as it went in ({given[number]:#x})"
                 )
         if pe.x[31] != given[31]:
-            self._broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
+            self._accesses.broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
         if self.target.contract.preserve_flags:
             flags = pe.nzcv
             if flags != nzcv:
-                self._broken.append(
+                self._accesses.broken.append(
                     f"NZCV comes out as {flags >> 28:#06b}, not as it went in ({nzcv >> 28:#06b})"
                 )
 
@@ -174,31 +213,6 @@ class Single:
                 return f"it calls firmware ({stop.conduit})"
             case _:
                 return str(stop)
-
-    def _record(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> None:
-        # Every access of the code under test.
-        if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
-            if not (pa in self._stack and pa + size - 1 in self._stack):
-                self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
-        elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
-            for start, stop in self._tables:
-                if start <= pa and pa + size <= stop:
-                    return
-            if pa in self._stack or self.memory.read(pc, 4) & 0x3B00_0000 == 0x1800_0000:
-                return  # a literal is part of the code
-            self._note(f"reads {size} bytes at {self._name(pa)}, outside its tables")
-
-    def _note(self, what: str) -> None:
-        if len(self._broken) < 8:
-            self._broken.append(what)
-
-    def _name(self, pa: int) -> str:
-        # As an offset in the nearest table, where there is one: that is what its author counts in.
-        for placed in self.target.tables:
-            offset = pa - placed.pa
-            if -64 <= offset < placed.size + 64:
-                return f"{placed.table.symbol}{offset:+#x}"
-        return f"{pa:#x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def test_two_cpus_given_one_task_are_named_together() -> None:
 def _with_hook(boot, action):
     # Let the boot CPU run until all are kicked, then change memory behind its back.
     machine = boot.machine
-    machine.engine.observe_memory()
+    machine.observe()
     while all(actor.state.value == "off" for actor in machine.actors[1:]):
         assert machine.step()
     action()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bare_pe import BASE, CODE, SIZE, VECTORS, assemble
 
+from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Kind
@@ -17,7 +18,7 @@ def machine_with(text: str, *, el: int = 1, at: int = CODE) -> Machine:
     memory = Memory(BASE, SIZE)
     memory.write_bytes(at, assemble(text, at))
     machine = Machine(
-        memory, make_scheduler("round-robin"), Trace("t"), record=True, instructions_max=100_000
+        memory, make_scheduler("round-robin"), Trace("t"), make_engine, record=True, instructions_max=100_000
     )
     machine.entry_el = el
     machine.add_cpu(0x8000_0000, 0x410F_D083, {})

@@ -356,7 +356,7 @@ def test_unaligned_exclusive_is_an_alignment_fault(text: str, grain: str) -> Non
     raised = taken(bare, pe, grain)
     assert raised.syndrome & ~(1 << 6) == 0x25 << 26 | IL | 0x21
     assert saved(bare, pe, 1)["far"] == DATA + 1
-    assert bare.engine.armed_monitors == {}
+    assert bare.outside.monitors == {}
 
 
 @every_grain

@@ -327,10 +327,8 @@ def test_sevl_sets_the_own_event_register_and_sev_asks_the_machine(grain: str) -
     bare = Bare()
     bare.load("sevl\n sev\n b .")
     first, second = bare.pe(), bare.pe()
-    sent = []
-    bare.engine.send_event = lambda: sent.append(first.pc)
     assert bare.go(first, grain) == SelfBranch(CODE + 8)
-    assert (first.event, second.event, sent) == (True, False, [CODE + 8])
+    assert (first.event, second.event, bare.outside.sent) == (True, False, [CODE + 8])
 
 
 @every_grain

@@ -44,7 +44,7 @@ def outcome(bare: Bare, pe: PE, grain: str) -> tuple[object, ...]:
     stop = bare.go(pe, grain)
     if isinstance(stop, Raised):
         pe.take(stop)
-    bare.engine.disarm(pe)
+    bare.outside.clear_exclusive(pe)
     return stop, pe.x[7], pe.event, list(bare.records), pe.counters.instructions - before
 
 

@@ -28,7 +28,7 @@ def between(grain: str, text_b: str, *, address: int = DATA, value: int = 7) -> 
     a.x[20], b.x[20], b.x[1], b.x[3] = DATA, address, value, 0
     bare.engine.break_at(STXR)
     assert bare.go(a, grain) == Reached(STXR)
-    assert a.monitor == DATA
+    assert bare.outside.monitors[a] == DATA
     assert isinstance(bare.go(b, grain), SelfBranch)
     bare.engine.unbreak(STXR)
     bare.records.clear()
@@ -96,7 +96,7 @@ def test_a_failed_store_exclusive_clears_nobody(grain: str) -> None:
 @pytest.mark.parametrize("size", [1, 8])
 @pytest.mark.parametrize(("offset", "status"), [(0, 1), (63, 1), (64, 0), (-1, 1)])
 def test_a_host_store_clears_monitors(offset: int, status: int, size: int, grain: str) -> None:
-    """store_clears_monitors() is what host tasks and firmware store through."""
+    """Host tasks and firmware store as nobody's PE."""
     if offset == -1 and size == 1:
         status = 0
     bare = Bare()
@@ -105,9 +105,9 @@ def test_a_host_store_clears_monitors(offset: int, status: int, size: int, grain
     pe.x[20] = DATA
     bare.engine.break_at(STXR)
     assert bare.go(pe, grain) == Reached(STXR)
-    bare.engine.store_clears_monitors(DATA + offset, size, None)
+    bare.outside.stored(None, DATA + offset, size)
     assert pe.event == bool(status)
-    assert bare.engine.events == [pe] * status
+    assert bare.outside.woken == [pe] * status
     bare.go(pe, grain)
     assert pe.x[3] == status
 
@@ -123,7 +123,7 @@ def test_clrex_and_eret_clear_the_own_monitor_without_an_event(text: str, grain:
     pe = bare.pe()
     pe.x[20] = DATA
     bare.go(pe, grain)
-    assert (pe.x[3], pe.event, pe.monitor, bare.engine.armed_monitors) == (1, False, None, {})
+    assert (pe.x[3], pe.event, bare.outside.monitors) == (1, False, {})
 
 
 @every_grain
@@ -135,7 +135,7 @@ def test_an_exception_entry_leaves_the_monitor(grain: str) -> None:
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
     pe.take(stop)  # type: ignore[arg-type]
-    assert pe.monitor == DATA
+    assert bare.outside.monitors[pe] == DATA
 
 
 @every_grain
@@ -149,7 +149,7 @@ def test_a_cleared_monitor_wakes_a_wfe_sleeper(grain: str) -> None:
     assert bare.go(a, grain) == Waiting(wfi=False)
     assert not a.event
     bare.go(b, grain)
-    assert (a.event, bare.engine.events) == (True, [a])
+    assert (a.event, bare.outside.woken) == (True, [a])
 
 
 @every_grain
@@ -159,7 +159,7 @@ def test_a_store_of_the_own_that_changes_the_value_is_a_failure_without_a_record
     bare.load("ldxr x1, [x20]\n str x2, [x20]\n stxr w3, x1, [x20]\n b .")
     pe, other = bare.pe(), bare.pe()
     pe.x[20], pe.x[2] = DATA, 99
-    bare.engine.armed_monitors[other] = other.monitor = DATA
+    bare.outside.load_exclusive(other, DATA, 8)
     bare.go(pe, grain)
     assert pe.x[3] == 1
     assert bare.kinds() == [Kind.LOAD_EXCLUSIVE, Kind.STORE]
@@ -206,13 +206,13 @@ def test_code_that_replaces_an_exclusive_is_no_exclusive() -> None:
     pe = bare.pe()
     pe.x[20] = DATA
     bare.go(pe)
-    bare.engine.disarm(pe)
+    bare.outside.clear_exclusive(pe)
     bare.load("ldr x1, [x20]\n b .")
     bare.engine.forget_code()
     pe.pc = CODE
     bare.records.clear()
     bare.go(pe)
-    assert (bare.kinds(), pe.monitor) == ([Kind.LOAD], None)
+    assert (bare.kinds(), bare.outside.monitors) == ([Kind.LOAD], {})
 
 
 INCREMENT = "mov x9, #20\nl: ldxr x1, [x20]\n add x1, x1, #1\n stxr w2, x1, [x20]\n cbnz w2, l\n"

@@ -304,12 +304,12 @@ def test_reset_forgets_what_the_pe_was() -> None:
     pe.x[20] = DATA
     bare.go(pe)
     assert pe.sysreg(sysreg.TPIDR_EL1) == 0x800
-    assert bare.engine.armed_monitors
+    assert bare.outside.monitors
     bare.engine.reset(pe, 1, CODE, 0)
-    assert (pe.sysreg(sysreg.TPIDR_EL1), pe.sysreg(sysreg.VBAR_EL1), pe.sp, pe.monitor) == (0, 0, 0, None)
-    assert not bare.engine.armed_monitors
+    assert (pe.sysreg(sysreg.TPIDR_EL1), pe.sysreg(sysreg.VBAR_EL1), pe.sp) == (0, 0, 0)
+    assert not bare.outside.monitors
     writer = bare.pe()
-    bare.engine.store_clears_monitors(DATA, 8, writer)
+    bare.outside.stored(writer, DATA, 8)
     assert not pe.event
 
 

@@ -11,7 +11,7 @@ from emu.cpu.stops import ConstraintViolation
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import ACCESS_CALLBACK
 from emu.cpu.unicorn.contexts import Contexts
-from emu.cpu.unicorn.outside import GRANULE, Outside
+from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
@@ -20,14 +20,16 @@ from emu.operation import Kind
 _SCTLR_A = 1 << 1
 
 
-def access_hooks(outside: Outside, contexts: Contexts, memory: Memory, pending: Pending) -> tuple[Any, Any]:
+def access_hooks(
+    observing: Observing, contexts: Contexts, memory: Memory, pending: Pending
+) -> tuple[Any, Any]:
     """Return the callbacks of loads and of stores."""
     # Closures over plain locals: these two run at every access.
     live, base_of = contexts.live, layout.SCTLR_EL
     pc, pstate = live.pc, live.pstate
     sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
     code = contexts.code
-    code_lines, monitors, exclusive = code.lines, outside.armed_monitors, pending.exclusive
+    code_lines, exclusive = code.lines, pending.exclusive
     view, ram, load, store = memory.view, memory.base, Kind.LOAD, Kind.STORE
     load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
     remembered = (live.u64(layout.EXCLUSIVE_VALUE), live.u64(layout.EXCLUSIVE_HIGH))
@@ -58,17 +60,17 @@ def access_hooks(outside: Outside, contexts: Contexts, memory: Memory, pending: 
                 counters.loads_mmu_off += 1
             if pa & (size - 1):
                 check_unaligned(pe, here, pa)
-            if outside.access:
-                outside.access(pe, here, pa, size, False)
+            if observing.access:
+                observing.access(pe, here, pa, size, False)
             if is_exclusive:
-                pe.monitor = monitors[pe] = pa & -GRANULE
-            record = outside.record
+                observing.to.load_exclusive(pe, pa, size)
+            record = observing.record
             if record:
                 if size == 8 and not at & 7:
                     value = quads[at >> 3]
                 else:
                     value = int.from_bytes(view[at : at + size], "little")
-                record(load_x if is_exclusive else load, size, here, pa, value)
+                record(pe, load_x if is_exclusive else load, size, here, pa, value)
         except BaseException as error:
             pending.error = error
 
@@ -85,20 +87,20 @@ def access_hooks(outside: Outside, contexts: Contexts, memory: Memory, pending: 
             pe.counters.stores += 1
             if pa & (size - 1):
                 check_unaligned(pe, here, pa)
-            if outside.access:
-                outside.access(pe, here, pa, size, True)
-            if monitors:
-                outside.store_clears_monitors(pa, size, pe)
+            if observing.access:
+                observing.access(pe, here, pa, size, True)
+            if observing.to.monitors_armed:
+                observing.to.stored(pe, pa, size)
             if pa >> LINE_SHIFT in code_lines or (
                 (pa & line_last) + size > line_last + 1 and pa + size - 1 >> LINE_SHIFT in code_lines
             ):
                 code.written()
-            record = outside.record
+            record = observing.record
             if record:
                 kind = store_x if is_exclusive else store
-                record(kind, size, here, pa, value & ((1 << 8 * size) - 1))
-            elif pa in outside.watched and outside.record_store:
-                outside.record_store(store, size, here, pa, value & ((1 << 8 * size) - 1))
+                record(pe, kind, size, here, pa, value & ((1 << 8 * size) - 1))
+            elif pa in observing.watched:
+                observing.to.record(pe, store, size, here, pa, value & ((1 << 8 * size) - 1))
         except BaseException as error:
             pending.error = error
 

@@ -7,34 +7,38 @@ from its interrupt hook, and what it shows to no hook from code hooks on the sit
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Event, Thread
 
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
+from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Stop, Unsupported
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, raised
 from emu.cpu.unicorn.hooks import Hooks, misaligned
-from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
+from emu.cpu.unicorn.preview import execute_and_undo
 from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.state import traced_columns
 from emu.cpu.unicorn.words import Words
 from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
+from emu.operation import Access
 
 _STOP_AGAIN_SECONDS = 0.005
 
 
-class UnicornEngine(Outside):
+class UnicornEngine:
     """Runs PEs on ``memory`` (:class:`emu.cpu.engine.Engine`)."""
 
-    def __init__(self, memory: Memory, clock: Callable[[], int]) -> None:
-        super().__init__(clock)
+    def __init__(self, memory: Memory, interconnect: Interconnect) -> None:
         self.memory = memory
+        self._interconnect = interconnect
+        self._observing = Observing(interconnect)
+        self._steps: StepRecorder | None = None
         self._handle = Handle(memory)
         self._address = self._handle.address
         self._code = CodeMap(memory, self._handle.fetch_pa)
@@ -42,8 +46,8 @@ class UnicornEngine(Outside):
         self._contexts = Contexts(self._handle, memory, self._code)
         self._live = self._contexts.live
         self._counter = self._contexts.counter
-        self._words = Words(self, self._contexts, memory, self._pending)
-        self._hooks = Hooks(self, self._contexts, self._words, memory, self._pending)
+        self._words = Words(self._observing, self._contexts, memory, self._pending)
+        self._hooks = Hooks(self._observing, self._contexts, self._words, memory, self._pending)
         self._counted = True
         self._recount = False  # blocks without the instruction counter may be about
 
@@ -58,39 +62,47 @@ class UnicornEngine(Outside):
         assert isinstance(pe, UnicornPE), "a PE of another engine"
         self._contexts.reset(pe, el, entry_pa, x0)
         self._hooks.begin_edges()
-        self.disarm(pe)
+        self._interconnect.clear_exclusive(pe)
 
     # -- observing --------------------------------------------------------------------------------
 
-    def observe_memory(self) -> None:
-        """From now on count memory accesses, and record them and the rest if ``record`` is set."""
-        if self.steps is not None and not self._hooks.shows_steps:
-            self._hooks.show_steps(self.steps)
+    def observe(self, *, record: bool, accesses: bool = False) -> None:
+        """From now on count memory accesses, and tell the interconnect of operations."""
+        self._observing.record = self._interconnect.record if record else None
+        self._observing.access = self._interconnect.access if accesses else None
+        if self._steps is not None and not self._hooks.shows_steps:
+            self._hooks.show_steps(self._steps)
         hooked = self._code.observing
-        if self._code.observe(self.record is not None):
+        if self._code.observe(record or accesses):
             if not hooked:
                 self._hooks.observe_accesses()
             self.forget_code()
 
     def unobserve(self) -> None:
-        """Neither count nor record from now on, as before :meth:`observe_memory`."""
+        """Neither count nor record from now on, as before :meth:`observe`."""
+        self._observing.record = self._observing.access = None
         self._hooks.unobserve()
         self._code.unobserve()
         self.forget_code()
 
-    def step_recorder(self) -> StepRecorder:
-        """Return a recorder of instructions; as ``steps`` it gets those after :meth:`observe_memory`."""
-        return StepRecorder(self._live.traced(), traced_columns)
+    def watch_stores(self, pas: range) -> None:
+        """Record the stores to these PAs even while nothing else is recorded."""
+        self._observing.watched = pas
+
+    def record_steps(self) -> StepRecorder:
+        """Return a recorder that gets every instruction after the next :meth:`observe`."""
+        self._steps = StepRecorder(self._live.traced(), traced_columns)
+        return self._steps
 
     def take_state(self, pe: PE) -> None:
-        """Give ``steps`` the state that ``pe`` stops in, as if it were about to do an instruction."""
+        """Give the recorder of steps the state that ``pe`` stops in, as if an instruction followed."""
         self._contexts.load(pe)
-        assert self.steps is not None
-        self.steps.take()
+        assert self._steps is not None
+        self._steps.take()
 
     @property
     def begun(self) -> int:
-        """Instructions begun that the running PE's counter does not have yet; only while ``timed``."""
+        """Instructions that the running PE has begun and its counter does not have yet."""
         return int(self._counter.value)
 
     def collect_edges(self, into: set[tuple[int, int]] | None) -> None:
@@ -204,6 +216,13 @@ class UnicornEngine(Outside):
             self._contexts.enter_space()
         return self._code.plan(pe.pc)[1]
 
+    def preview(self, pe: PE) -> tuple[Access, ...]:
+        """Return the accesses that the load or store at the PC would make; nothing when it would not."""
+        self._contexts.load(pe)
+        loaded = self._contexts.loaded
+        assert loaded is not None
+        return execute_and_undo(loaded, self.memory, self._observing, self.step)
+
     def _run(self, limit: int) -> Stop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it
         # return.
@@ -229,12 +248,11 @@ class UnicornEngine(Outside):
             pending.exception = -1
             error = emu_start(handle, pc, 0, 0, limit if self._counted else 0)
             begun = self._counter.value
-            if self.timed:
-                self._counter.value = 0
+            self._counter.value = 0
             if pending.at_site:
                 begun -= 1
-                if pending.emulate is None and self.steps is not None and self._hooks.shows_steps:
-                    self.steps.drop()
+                if pending.emulate is None and self._steps is not None and self._hooks.shows_steps:
+                    self._steps.drop()
             elif begun > limit:
                 begun = limit
             counters.instructions += begun

@@ -26,7 +26,7 @@ from emu.cpu.unicorn.binding import (
     STEP_CALLBACK,
 )
 from emu.cpu.unicorn.contexts import Contexts
-from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.sites import BREAKPOINT
 from emu.cpu.unicorn.words import Words
@@ -43,9 +43,9 @@ class Hooks:
     """The hooks of one engine, and which of them are there."""
 
     def __init__(
-        self, outside: Outside, contexts: Contexts, words: Words, memory: Memory, pending: Pending
+        self, observing: Observing, contexts: Contexts, words: Words, memory: Memory, pending: Pending
     ) -> None:
-        self._outside = outside
+        self._observing = observing
         self._contexts = contexts
         self._handle = contexts.handle
         self._code = contexts.code
@@ -68,7 +68,7 @@ class Hooks:
 
     def observe_accesses(self) -> None:
         """Add the hooks of loads and stores; translations must be forgotten after it."""
-        read, write = access_hooks(self._outside, self._contexts, self._memory, self._pending)
+        read, write = access_hooks(self._observing, self._contexts, self._memory, self._pending)
         self._accesses = [self._handle.hook(HOOK_READ, read), self._handle.hook(HOOK_WRITE, write)]
 
     def unobserve(self) -> None:

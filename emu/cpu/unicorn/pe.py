@@ -36,7 +36,6 @@ class UnicornPE:
         "event",
         "index",
         "midr",
-        "monitor",
         "mpidr",
         "overrides",
         "reached",
@@ -55,7 +54,6 @@ class UnicornPE:
         self.env = env
         self.overrides: dict[Encoding, int] = {}
         self.event = False
-        self.monitor: int | None = None
         self.reached = -1
         self.counters = Counters()
         self._contexts = contexts
@@ -205,6 +203,5 @@ class UnicornPE:
         self.counters = Counters()
 
     def open_monitor(self) -> None:
-        """Clear the local exclusive monitor: the next store-exclusive fails."""
-        self.monitor = None
+        """Make the next store-exclusive fail: the interconnect has cleared the monitor."""
         self.env.u64(layout.EXCLUSIVE_ADDR).value = _OPEN_MONITOR

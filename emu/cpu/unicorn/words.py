@@ -12,7 +12,7 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
-from emu.cpu.unicorn.outside import Outside
+from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.sites import COUNTERS, changes_translation
@@ -30,8 +30,8 @@ _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 class Words:
     """What these words do, of the PE that is loaded."""
 
-    def __init__(self, outside: Outside, contexts: Contexts, memory: Memory, pending: Pending) -> None:
-        self._outside = outside
+    def __init__(self, observing: Observing, contexts: Contexts, memory: Memory, pending: Pending) -> None:
+        self._observing = observing
         self._contexts = contexts
         self._handle = contexts.handle
         self._live = contexts.live
@@ -45,48 +45,45 @@ class Words:
     def observe(self, va: int, word: int) -> bool:
         """Record what the word does; True when the host must stop before it and do it instead."""
         kind = a64.classify(word)
-        outside = self._outside
-        pe, record = self._contexts.loaded, outside.record
+        interconnect = self._observing.to
+        pe, record = self._contexts.loaded, self._observing.record
         assert pe is not None
         exclusive = self._exclusive
         if exclusive[0] == va:
             exclusive[0] = 1  # no VA of an instruction; set again below
         if kind is Class.BARRIER:
             if record:
-                record(Kind.BARRIER, 0, va, 0, word)
+                record(pe, Kind.BARRIER, 0, va, 0, word)
         elif kind in (Class.CACHE, Class.TLB):
             if kind is Class.TLB:
                 self._code.remapped()
-            elif outside.maintain:
-                outside.maintain(pe, word, pe.x[word & 31] if word & 31 != 31 else 0)
+            elif self._observing.access:
+                interconnect.maintain(pe, va, word, pe.x[word & 31] if word & 31 != 31 else 0)
             if record:
                 target = pe.x[word & 31] if word & 31 != 31 else 0
-                record(Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
+                record(pe, Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
         elif kind is Class.SEVL:
             if record:
-                record(Kind.SEVL, 0, va, 0, 0)
-            pe.event = True
+                record(pe, Kind.SEVL, 0, va, 0, 0)
+            interconnect.send_event_local(pe)
         elif kind is Class.YIELD:
             if record:
-                record(Kind.YIELD, 0, va, 0, 0)
+                record(pe, Kind.YIELD, 0, va, 0, 0)
         elif kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
             exclusive[0] = va
             exclusive[1] = kind
             exclusive[2] = exclusive[3] = 0
-            if kind is Class.STORE_EXCLUSIVE:
-                outside.armed_monitors.pop(pe, None)
-                pe.monitor = None
+            if kind is Class.STORE_EXCLUSIVE and not interconnect.store_exclusive(pe):
+                pe.open_monitor()
         elif kind is Class.CLREX:
-            outside.armed_monitors.pop(pe, None)
-            pe.monitor = None
+            interconnect.clear_exclusive(pe)
         elif kind is Class.ERET:
-            outside.armed_monitors.pop(pe, None)
-            pe.monitor = None
+            interconnect.clear_exclusive(pe)
             self._code.stale = True
             if record:
                 el = self._spsr(pe.el) >> 2 & 3
                 if el != pe.el:
-                    record(Kind.EL, 0, va, 0, el)
+                    record(pe, Kind.EL, 0, va, 0, el)
         elif a64.uses_fp(word):
             if _fp_trap_el(pe):
                 self._pending.emulate = (va, word, Class.FP)
@@ -95,7 +92,7 @@ class Words:
             if changes_translation(word) and (a64.system_register(word)[2] == 1 or pe.mmu_on):
                 self._code.stale = True  # with the MMU off, SCTLR and HCR alone change anything
             if record and a64.system_register(word) in _SCTLRS:
-                record(Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
+                record(pe, Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
         elif kind is Class.MRS:
             self._read_register(pe, va, word)
         elif kind is Class.ZERO and self._zero_faults(pe, word):
@@ -115,7 +112,7 @@ class Words:
         if value is None:
             if encoding not in COUNTERS:
                 return
-            value = self._outside.clock()
+            value = self._observing.to.counter(pe)
         elif pe.el == 1:
             if encoding in _VIRTUAL:
                 return  # VMPIDR_EL2 and VPIDR_EL2 say it
@@ -130,7 +127,7 @@ class Words:
     def emulate(self, pe: PE, va: int, word: int, kind: int) -> Stop | None:
         """Do the instruction at ``va`` in its place. None: done, go on."""
         live = self._live
-        record = self._outside.record
+        record = self._observing.record
         if kind == Class.SPIN:
             return SelfBranch(va)
         if kind == Class.FP:
@@ -138,22 +135,21 @@ class Words:
         hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
         if kind == Class.WFI and hcr & _HCR_TWI:
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
-        if kind == Class.WFE and hcr & _HCR_TWE and not pe.event:
+        if kind == Class.WFE and hcr & _HCR_TWE and not self._observing.to.has_event(pe):
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, 2, va)
         if kind == Class.SEV:
             if record:
-                record(Kind.SEV, 0, va, 0, 0)
+                record(pe, Kind.SEV, 0, va, 0, 0)
             live.pc.value = va + 4
-            self._outside.send_event()
+            self._observing.to.send_event(pe)
             self._contexts.load(pe)  # a sleeper that woke may have switched another PE on
             return None
         if kind == Class.ZERO:
             return self._zero(pe, va, word)
         if kind == Class.WFE:
-            asleep = not pe.event
-            pe.event = False
+            asleep = self._observing.to.wait_for_event(pe)
             if record:
-                record(Kind.WFE, 0, va, 0, int(asleep))
+                record(pe, Kind.WFE, 0, va, 0, int(asleep))
             if asleep:
                 live.pc.value = va + 4
                 pe.counters.instructions += 1
@@ -161,7 +157,7 @@ class Words:
                 return Waiting(wfi=False)
         elif kind == Class.WFI:
             if record:
-                record(Kind.WFI, 0, va, 0, 1)
+                record(pe, Kind.WFI, 0, va, 0, 1)
             live.pc.value = va + 4
             pe.counters.instructions += 1
             return Waiting(wfi=True)
@@ -170,7 +166,7 @@ class Words:
 
     def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
         # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
-        outside = self._outside
+        observing = self._observing
         target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
         if not pe.mmu_on:
             rule = "DC ZVA with the MMU off (Device memory: alignment fault, Arm DDI 0487 D7.5.9)"
@@ -179,16 +175,16 @@ class Words:
         assert pa is not None, "asked by _zero_faults()"
         if not self._memory.contains(pa, 64):
             return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
-        if outside.access:
-            outside.access(pe, va, pa, 64, True)
+        if observing.access:
+            observing.access(pe, va, pa, 64, True)
         self._memory.write_bytes(pa, bytes(64))
         pe.counters.stores += 1
-        outside.store_clears_monitors(pa, 64, pe)
+        self._observing.to.stored(pe, pa, 64)
         if self._code.holds(pa, 64):
             self._contexts.forget_code()
             self._contexts.load(pe)
-        if outside.record:
-            outside.record(Kind.STORE, 64, va, pa, 0)
+        if observing.record:
+            observing.record(pe, Kind.STORE, 64, va, pa, 0)
         self._live.pc.value = va + 4
         return None
 

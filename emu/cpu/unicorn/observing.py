@@ -1,0 +1,29 @@
+"""What of a PE's doings the interconnect is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.pe import PE
+from emu.operation import Kind
+
+Record = Callable[[PE, Kind, int, int, int, int], None]
+
+
+class Observing:
+    """Methods of the interconnect that are called now, None: those that are not.
+
+    :ivar to: what is told
+    :ivar record: of every operation
+    :ivar access: of every access, before it is made
+    :ivar watched: PAs whose stores are recorded even when nothing else is
+    """
+
+    __slots__ = ("access", "record", "to", "watched")
+
+    def __init__(self, to: Interconnect) -> None:
+        self.to = to
+        self.record: Record | None = None
+        self.access: Callable[[PE, int, int, int, bool], None] | None = None
+        self.watched = range(0)
