@@ -60,6 +60,7 @@ from emu.operation import (
     Poll,
     Reboot,
     Register,
+    Reported,
     SendEvent,
     SendInterrupt,
     Store,
@@ -302,10 +303,16 @@ class Machine:
         """Keep every store of a PE to these bytes in the trace, whatever else is recorded."""
         self.engine.watch_stores(range(pa, pa + size))
 
-    def log(self, line: str) -> None:
-        """Add one line of dmesg to the trace, from the CPU that runs now."""
-        cpu = max(self._current, 0)
-        self._event(Kind.LOG, cpu, 0, self.trace.string(line), self.actors[cpu].time)
+    def log(self, line: str, reported: Reported | None = None) -> None:
+        """Add one line of dmesg, and what it says of a CPU, to the trace, from the CPU that runs now."""
+        self._log(max(self._current, 0), line, reported)
+
+    def _log(self, cpu: int, line: str, reported: Reported | None) -> None:
+        number = self.trace.string(line)
+        self._event(Kind.LOG, cpu, 0, number, self.actors[cpu].time)
+        if reported is not None:
+            what, about, detail = reported
+            self._event(Kind.REPORT, about if about >= 0 else cpu, 0, number, detail, what)
 
     def send_event(self) -> None:
         """SEV: set the event register of every CPU that is on, and wake every sleeper."""
@@ -451,10 +458,14 @@ class Machine:
 
     # -- one boot after another -------------------------------------------------------------------
 
-    def end_boot(self, cpu: int) -> None:
-        """Say in the trace where every CPU has got to; what ``cpu`` begins now is the boot's end."""
+    def end_boot(self, cpu: int, next_boot: str) -> None:
+        """Put into the trace how every CPU ends, and that ``cpu`` ends the boot now.
+
+        :param next_boot: the subject that boots next
+        """
         self._say_outcomes()
         self._event(Kind.SHUTDOWN, cpu, 0, 0)
+        self._event(Kind.NEXT_BOOT, cpu, 0, self.trace.string(next_boot))
 
     def has_run(self, cpu: int) -> bool:
         """Tell whether ``cpu`` has ever left firmware: it was switched on, or was a boot CPU."""
@@ -779,8 +790,8 @@ class Machine:
         # What a task yields on the way to its next operation.
         string = self.trace.string
         match event:
-            case Log(line):
-                self._event(Kind.LOG, cpu, 0, string(line), actor.time)
+            case Log(line, reported):
+                self._log(cpu, line, reported)
             case Again():
                 actor.restarted = True
             case DeferLog(owner, line):

@@ -64,6 +64,8 @@ class Kind(IntEnum):
     RACE = 60  # this CPU and that of the next RACE record can access pa now; size: bytes, and 0x80: it stores
     DEFERRED = 61  # value: index into the strings: a line of dmesg of CPU pa that comes out later
     FLUSHED = 62  # the lines that CPU pa has held come out: LOG records follow; pa 0xffff: of every CPU
+    REPORT = 63  # actor: the CPU that it is about, size: Report, pa: its detail, value: as of the LOG before
+    NEXT_BOOT = 64  # value: index into the strings: what the copies that follow put into memory
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -115,6 +117,36 @@ class Wanted(IntFlag):
 
     ARRIVE = 1  # it is started: it is to come to secondary_start_kernel
     ONLINE = 2  # it is to come online; if not, somebody has to be told
+
+
+class Report(IntEnum):
+    """What the kernel's log says of a CPU. Values are the trace file's; append only."""
+
+    BOOTED = 0
+    NOT_ALIVE = 1  # failed to report alive state
+    NOT_ONLINE = 2  # failed to come online
+    FAILED = 3  # failed in another way
+    STUCK = 4  # is stuck in kernel
+    NO_52_BIT_VA = 5  # does not support it
+    NO_GRANULE = 6  # does not support it; detail: KiB
+    DIED = 7  # during early boot
+    UNCLEAN = 8  # may not have shut down cleanly
+    KILLED = 9
+    CPU_PANIC = 10  # the kernel panics because of this CPU
+    PANIC = 11  # this CPU panics, for another reason
+    ACTION_FAILED = 12  # what was written to a file of this CPU in sysfs
+    READ_ONLY = 13  # this CPU stores to read-only memory; detail: the VA
+
+
+class Reported(NamedTuple):
+    """What a line of the log says of ``cpu``, or of the one that logs it when that is -1.
+
+    ``detail`` is what :class:`Report` says.
+    """
+
+    what: Report
+    cpu: int = -1
+    detail: int = 0
 
 
 class Mask(IntFlag):
@@ -335,9 +367,10 @@ class Invisible(NamedTuple):
 
 
 class Log(NamedTuple):
-    """One line of dmesg: an event, not an operation."""
+    """One line of dmesg, and what it says of a CPU: an event, not an operation."""
 
     line: str
+    reported: Reported | None = None
 
 
 class DeferLog(NamedTuple):

@@ -31,7 +31,7 @@ from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
 from emu.instructions import Recorder, Step, unpack, values
-from emu.operation import Expect, Kind, Record, Register
+from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
 
 MAGIC = b"EMUTRACE"
@@ -46,9 +46,10 @@ HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the numb
 _HOST_PC_SPAN = 1 << 32
 _HEADER_SIZE = 14
 _RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
-_KINDS, _REGISTERS, _EXPECTS = frozenset(Kind), frozenset(Register), frozenset(Expect)
-_ENDS = frozenset(End)
-_WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME})  # value: its number
+_KINDS, _REGISTERS = frozenset(Kind), frozenset(Register)
+_OF_SIZE = {Kind.EXPECT: frozenset(Expect), Kind.OUTCOME: frozenset(End), Kind.REPORT: frozenset(Report)}
+# value: its number
+_WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME, Kind.REPORT, Kind.NEXT_BOOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,8 +397,8 @@ def _unpack(chunk: bytes, strings: int) -> bytes:
             raise ValueError(f"kind {kind}: this emu does not know it")
         if kind in _WITH_STRING and value >= strings:
             raise ValueError(f"string {value} of {strings}: it stands before the first record that uses it")
-        if (kind == Kind.REGISTER and pa not in _REGISTERS) or (kind == Kind.EXPECT and size not in _EXPECTS):
-            raise ValueError(f"{Kind(kind).name} of {pa if kind == Kind.REGISTER else size}: not one of them")
-        if kind == Kind.OUTCOME and size not in _ENDS:
-            raise ValueError(f"OUTCOME of {size}: not one of them")
+        if kind == Kind.REGISTER and pa not in _REGISTERS:
+            raise ValueError(f"REGISTER of {pa}: not one of them")
+        if kind in _OF_SIZE and size not in _OF_SIZE[Kind(kind)]:
+            raise ValueError(f"{Kind(kind).name} of {size}: not one of them")
     return records

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from emu.host.data import HostData
-from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Poll, Store
+from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Poll, Report, Reported, Store
 
 Callback = Callable[[int], Generator[Operation, Any, int]]
 
@@ -260,7 +260,7 @@ class Core:
             sync = old
         dead = yield from self.wait_for_sync_state(cpu, SyncState.SYNC_STATE_DEAD, SyncState.SYNC_STATE_DEAD)
         if not dead:
-            yield Log(f"CPU{cpu} failed to report dead state")
+            yield Log(f"CPU{cpu} failed to report dead state", Reported(Report.FAILED, cpu))
         return bool(dead)
 
     def wait_for_alive(self, cpu: int) -> Generator[Operation, Any, None]:

@@ -10,7 +10,7 @@ from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.host.kernel import KICK
 from emu.host.kick import Kick
-from emu.host.printk import printk_message
+from emu.host.printk import printk_message, report_of, report_of_panic
 from emu.machine import Machine
 from emu.operation import GuestCall, Operation, Store
 from emu.outcome import End, Outcome
@@ -28,7 +28,7 @@ class KernelKick(Kick):
         self._cleanup_va = symbols.address(CLEANUP)
         printk, panic = symbols.address("_printk"), symbols.address("panic")
         if printk is not None:
-            machine.intercept(printk, lambda cpu: machine.log(printk_message(machine, guest, cpu)))
+            machine.intercept(printk, lambda cpu: self._printk(machine, cpu))
         if panic is not None:
             machine.intercept(panic, lambda cpu: self._panic(machine, cpu))
 
@@ -45,8 +45,13 @@ class KernelKick(Kick):
         if self._cleanup_va is not None:
             yield GuestCall(self._cleanup_va, (cpu, int(is_alive)))
 
+    def _printk(self, machine: Machine, cpu: int) -> None:
+        line = printk_message(machine, self.guest, cpu)
+        machine.log(line, report_of(line))
+
     def _panic(self, machine: Machine, cpu: int) -> None:
-        machine.log(f"Kernel panic - not syncing: {printk_message(machine, self.guest, cpu)}")
+        message = printk_message(machine, self.guest, cpu)
+        machine.log(f"Kernel panic - not syncing: {message}", report_of_panic(message))
         machine.end(cpu, Outcome(End.PANIC))
 
 

@@ -138,7 +138,7 @@ class Kexec:
         machine.actors[0].outcome = ONLINE
         online = yield Load(data.online(cpu), 1)
         if not online:
-            machine.end_boot(0)
+            machine.end_boot(0, self._plan.name)
             machine.stopped = f"kexec: CPU{cpu} is not online after the first boot"
             return
         if not cpu:
@@ -150,7 +150,7 @@ class Kexec:
     def _kernel_kexec(self) -> Task:
         # On the chosen CPU.
         cpu = self._plan.cpu
-        self._machine.end_boot(cpu)
+        self._machine.end_boot(cpu, self._plan.name)
         yield Log("kexec_core: Starting new kernel")
         yield from self._take_others_down(cpu)
         yield Log("Bye!")

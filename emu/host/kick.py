@@ -13,7 +13,7 @@ from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.host.telemetry import decode_failure, update_cpu_boot_status
-from emu.operation import Log, Operation, Store
+from emu.operation import Log, Operation, Report, Reported, Store
 
 _EPERM, _EFAULT = -1, -14
 
@@ -32,14 +32,15 @@ class Kick:
         slot_pa = self.guest.slot_pa(cpu)
         if self.data_read_only:
             va = self.guest.slot_va(cpu)
-            yield Log(f"Unable to handle kernel write to read-only memory at virtual address {va:016x}")
+            line = f"Unable to handle kernel write to read-only memory at virtual address {va:016x}"
+            yield Log(line, Reported(Report.READ_ONLY, detail=va))
             return _EFAULT
         yield Store(self.guest.data.done(cpu), 0, 4)
         yield Store(slot_pa + CPU_BOOT_TASK, self.guest.idle[cpu].task, plain=True)
         yield from update_cpu_boot_status(slot_pa, CPU_MMU_OFF)
         result: int = yield from self.method.cpu_boot(cpu)
         if result and result != _EPERM:
-            yield Log(f"CPU{cpu}: failed to boot: {result}")
+            yield Log(f"CPU{cpu}: failed to boot: {result}", Reported(Report.FAILED, cpu))
         return result
 
     def cleanup(self, cpu: int, is_alive: bool) -> Generator[Operation, Any, None]:

@@ -17,7 +17,18 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
-from emu.operation import AtomicUpdate, DeferLog, Load, LoadUntil, Log, Operation, Park, Store
+from emu.operation import (
+    AtomicUpdate,
+    DeferLog,
+    Load,
+    LoadUntil,
+    Log,
+    Operation,
+    Park,
+    Report,
+    Reported,
+    Store,
+)
 from emu.outcome import ONLINE, End, Outcome
 
 Task = Generator[Operation, Any, None]
@@ -70,7 +81,8 @@ class Secondary:
                     yield from fault.check_capabilities(self, me)
         yield from self._method.cpu_postboot(me)
         midr = guest.cpu(cpu).midr
-        yield Log(f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{midr:08x}]")
+        booted = f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{midr:08x}]"
+        yield Log(booted, Reported(Report.BOOTED, me))
         yield from update_cpu_boot_status(guest.slot_pa(me), CPU_BOOT_SUCCESS)
         yield Store(data.online(me), 1, 1)
         if not self._syncs_alive:  # complete(&cpu_running), under the lock of its wait queue

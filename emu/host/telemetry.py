@@ -10,7 +10,7 @@ from typing import Any
 from emu.arch import boot
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
-from emu.operation import DSB_ISHST, Barrier, Load, Log, Operation, Park, Store
+from emu.operation import DSB_ISHST, Barrier, Load, Log, Operation, Park, Report, Reported, Store
 from emu.outcome import End, Outcome
 
 Task = Generator[Operation, Any, None]
@@ -51,22 +51,24 @@ def decode_failure(guest: Guest, method: EnableMethod, cpu: int) -> Task:
         status = yield from read_early_status(guest, cpu)
     low = status & boot.CPU_BOOT_STATUS_MASK
     if low == boot.CPU_PANIC_KERNEL:
-        yield Log(f"Kernel panic - not syncing: CPU{cpu} detected unsupported configuration")
+        line = f"Kernel panic - not syncing: CPU{cpu} detected unsupported configuration"
+        yield Log(line, Reported(Report.CPU_PANIC, cpu))
         yield Park(Outcome(End.PANIC))
     if low == boot.CPU_KILL_ME:
         if not (yield from method.cpu_kill(cpu)):
-            yield Log(f"CPU{cpu}: died during early boot")
+            yield Log(f"CPU{cpu}: died during early boot", Reported(Report.DIED, cpu))
             return
-        yield Log(f"CPU{cpu}: may not have shut down cleanly")
+        yield Log(f"CPU{cpu}: may not have shut down cleanly", Reported(Report.UNCLEAN, cpu))
     elif low != boot.CPU_STUCK_IN_KERNEL:
-        yield Log(f"CPU{cpu}: failed in unknown state : 0x{status:x}")
+        yield Log(f"CPU{cpu}: failed in unknown state : 0x{status:x}", Reported(Report.FAILED, cpu))
         yield from _count_stuck(guest)
         return
-    yield Log(f"CPU{cpu}: is stuck in kernel")
+    yield Log(f"CPU{cpu}: is stuck in kernel", Reported(Report.STUCK, cpu))
     if status & boot.CPU_STUCK_REASON_52_BIT_VA:
-        yield Log(f"CPU{cpu}: does not support 52-bit VAs")
+        yield Log(f"CPU{cpu}: does not support 52-bit VAs", Reported(Report.NO_52_BIT_VA, cpu))
     if status & boot.CPU_STUCK_REASON_NO_GRAN:
-        yield Log(f"CPU{cpu}: does not support {guest.page_size >> 10}K granule")
+        granule = guest.page_size >> 10
+        yield Log(f"CPU{cpu}: does not support {granule}K granule", Reported(Report.NO_GRANULE, cpu, granule))
     yield from _count_stuck(guest)
 
 

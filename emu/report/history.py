@@ -34,6 +34,8 @@ NOTES = frozenset(
         Kind.MASKS,
         Kind.WANTED,
         Kind.BOOT_MODE,
+        Kind.REPORT,
+        Kind.NEXT_BOOT,
     }
 ) | {Kind.CALL_ARGS, Kind.INSTRUCTIONS, Kind.STOPPED}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.finding import Finding
-from emu.operation import Expect, Kind, Register, Wanted
+from emu.operation import Expect, Kind, Register, Report, Wanted
 from emu.outcome import OFF, End, Outcome, outcome_words
 from emu.trace import Trace
 
@@ -87,8 +87,8 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
             seen.on = bool(size)
         elif kind == Kind.STOPPED:
             cut_off = True
-        elif kind == Kind.LOG:
-            panic = panic or strings[value].startswith("Kernel panic")
+        elif kind == Kind.REPORT:
+            panic = panic or size in (Report.CPU_PANIC, Report.PANIC)
         elif kind == Kind.BOOT_MODE:
             modes = value
     findings = _shared(cpus)

@@ -84,7 +84,7 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
 
     def first() -> HostTask:
         yield Delay(1000)
-        machine.end_boot(6)
+        machine.end_boot(6, "next")
         yield Reboot(begin)
         yield Log("not reached")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from emu.host.cpuhp import Core, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import Load, LoadUntil, Log, Operation, Store
+from emu.operation import Load, LoadUntil, Log, Operation, Report, Reported, Store
 
 
 def bring_up_each(
@@ -37,5 +37,5 @@ def takedown(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
     if (yield from kick.core.bp_sync_dead(cpu)):
         error = yield from kick.method.cpu_kill(cpu)
         if error:
-            yield Log(f"CPU{cpu} may not have shut down cleanly: {error}")
+            yield Log(f"CPU{cpu} may not have shut down cleanly: {error}", Reported(Report.UNCLEAN, cpu))
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import FlushDeferred, Load, Log, Operation, Poll, Store
+from emu.operation import FlushDeferred, Load, Log, Operation, Poll, Report, Reported, Store
 
 NAME = "serial"
 _PAUSES = ((0, 1_000_000),)
@@ -43,7 +43,7 @@ class Serial:
         online = yield Load(data.online(cpu), 1)
         if not online:
             yield FlushDeferred(cpu)
-            yield Log(f"CPU{cpu}: failed to come online")
+            yield Log(f"CPU{cpu}: failed to come online", Reported(Report.NOT_ONLINE, cpu))
         yield from self._kick.cleanup(cpu, bool(online))
         if not online:
             return EIO

@@ -12,7 +12,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EAGAIN, EIO, Cpuhp, SyncState
 from emu.host.kick import Kick
-from emu.operation import FlushDeferred, Log, Operation
+from emu.operation import FlushDeferred, Log, Operation, Report, Reported
 
 NAME = "split"
 
@@ -44,7 +44,7 @@ class Split:
         )
         if not alive:
             yield FlushDeferred(cpu)
-            yield Log(f"CPU{cpu} failed to report alive state")
+            yield Log(f"CPU{cpu} failed to report alive state", Reported(Report.NOT_ALIVE, cpu))
         yield from self._kick.cleanup(cpu, bool(alive))
         if not alive:
             return EIO

@@ -12,7 +12,7 @@ from emu.actor import HostTask
 from emu.arch.psci import Affinity, Function, Return
 from emu.host.guest import Guest
 from emu.machine import Machine
-from emu.operation import Delay, FirmwareCall, Log, Operation
+from emu.operation import Delay, FirmwareCall, Log, Operation, Report, Reported
 
 NAME = "psci"
 
@@ -77,10 +77,11 @@ class PsciOperations:
             state = yield FirmwareCall(Function.AFFINITY_INFO64, self._guest.hwids[cpu], 0)
             if state == Affinity.OFF:
                 polled = look * _KILL_SLEEP_NS // 1_000_000
-                yield Log(f"psci: CPU{cpu} killed (polled {polled} ms)")
+                yield Log(f"psci: CPU{cpu} killed (polled {polled} ms)", Reported(Report.KILLED, cpu))
                 return 0
             yield Delay(_KILL_SLEEP_NS)
-        yield Log(f"psci: CPU{cpu} may not have shut down cleanly (AFFINITY_INFO reports {state})")
+        line = f"psci: CPU{cpu} may not have shut down cleanly (AFFINITY_INFO reports {state})"
+        yield Log(line, Reported(Report.UNCLEAN, cpu))
         return -110  # -ETIMEDOUT
 
 

@@ -18,7 +18,7 @@ from emu.host.guest import Guest
 from emu.host.lookup_table import entry_pa, write_entry
 from emu.host.vcpu.vmm import STA_ENABLED, STA_PRESENT, Vmm
 from emu.machine import Machine
-from emu.operation import Kind, Load, Log, Mask, Operation, Store, Wanted
+from emu.operation import Kind, Load, Log, Mask, Operation, Report, Reported, Store, Wanted
 
 Task = Generator[Operation, Any, None]
 Step = Generator[Operation, Any, int]
@@ -72,7 +72,8 @@ class Hotplug:
         for cpu, action in actions:
             error = yield from self._actions[action](cpu)
             if error:
-                yield Log(f"emu: {cpu}:{action} failed: {error} ({errno.errorcode[-error]})")
+                line = f"emu: {cpu}:{action} failed: {error} ({errno.errorcode[-error]})"
+                yield Log(line, Reported(Report.ACTION_FAILED, cpu))
             self._note_masks()
 
     # -- registration -----------------------------------------------------------------------------
