@@ -6,6 +6,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What boot needs, and what the others need besides.
 USE    := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+# Processes that share the tests. Tests of one file stay together until a process runs out of its own.
+WORKERS ?= 2
 RULES  := pyproject.toml $(wildcard setup.py)
 
 .PHONY: setup boot test lint bench clean
@@ -34,7 +36,7 @@ boot: $(USE)
 	@$(BIN)/emu boot
 
 test: $(DEV)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

@@ -1,4 +1,7 @@
-"""The option that CI gives: a skip, an expected failure or a passed one of those ends in status 1."""
+"""The option that CI gives: a skip, an expected failure or a passed one of those ends in status 1.
+
+CI runs the tests in two processes, and there the reports reach the process that decides by another way.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ _FILES = {
     "xfailed": "import pytest\n\n@pytest.mark.xfail(reason='no kernel')\ndef test_it(): assert False",
     "xpassed": "import pytest\n\n@pytest.mark.xfail(reason='no kernel')\ndef test_it(): pass",
 }
+_PROCESSES = {"one process": (), "two processes": ("--numprocesses", "2", "--dist", "worksteal")}
 
 
 def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -25,12 +29,15 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize("processes", _PROCESSES)
 @pytest.mark.parametrize("kind", _FILES)
-def test_anything_but_a_pass_fails_the_run_and_is_named(kind: str, tmp_path: Path) -> None:
+def test_anything_but_a_pass_fails_the_run_and_is_named(kind: str, processes: str, tmp_path: Path) -> None:
+    if processes != "one process":
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     shutil.copy(_CONFTEST, tmp_path / "conftest.py")
     (tmp_path / "test_sample.py").write_text(_FILES[kind])
     (tmp_path / "test_other.py").write_text("def test_other(): pass")
-    done = _run(tmp_path, "--skips-are-failures")
+    done = _run(tmp_path, "--skips-are-failures", *_PROCESSES[processes])
     named = [line for line in done.stdout.splitlines() if line.startswith("test_sample.py")]
     if kind == "passes":
         assert (done.returncode, named) == (0, [])
