@@ -97,8 +97,10 @@ def record(case: Golden, *options: str) -> Outputs:
             outputs["json"] = _pretty(text)
         for path in sorted(set(folder.iterdir()) - before):
             data = path.read_bytes()
-            trace = data.startswith(b"EMUTRACE")
-            outputs[path.name] = "".join(f"{line}\n" for line in dump(data)) if trace else data.decode()
+            if data.startswith(b"EMUTRACE"):
+                outputs[path.name] = "".join(f"{line}\n" for line in dump(data))
+            else:
+                outputs[path.name] = _pretty(data.decode())
     return {name: _normal(text) for name, text in outputs.items() if text}
 
 
