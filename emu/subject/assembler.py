@@ -47,7 +47,7 @@ def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assemble
     :param externals: addresses of symbols that are not labels of the text, u64
     :raises AssemblyError: FILE:LINE and the assembler's reason
     """
-    what = [CACHE_FORMAT, metadata.version("keystone-engine"), address, flat.text, sorted(externals.items())]
+    what = [CACHE_FORMAT, _keystone_version(flat), address, flat.text, sorted(externals.items())]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     if key not in _kept:
         folder = cache_dir()
@@ -58,6 +58,15 @@ def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assemble
                 _write_cache(folder / f"{key}.json", found)
         _kept[key] = found
     return _kept[key]
+
+
+def _keystone_version(flat: Flat) -> str:
+    try:
+        return metadata.version("keystone-engine")
+    except metadata.PackageNotFoundError:
+        if not flat.lines:
+            return ""
+        raise flat.lines[0].error("keystone-engine is not installed") from None
 
 
 def cache_dir() -> Path | None:

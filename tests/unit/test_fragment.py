@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,18 @@ def test_keystone_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     """The limit guards against the assembler only: no result depends on it."""
     monkeypatch.setattr(assembler, "CHILD_SECONDS_MAX", 0.001)
     with pytest.raises(AssemblyError, match=r"user\.S:1: .*Keystone gave no answer"):
+        load_source(source(tmp_path, "nop\n"), nr_cpus=8)
+
+
+def test_a_host_without_keystone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no wheel of it for aarch64."""
+
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(toolchain, "find_tools", lambda: ([], ["gcc"]))
+    with pytest.raises(AssemblyError, match=r"user\.S:1: .*keystone-engine is not installed"):
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)
 
 

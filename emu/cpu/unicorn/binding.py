@@ -184,6 +184,11 @@ class Handle:
         self.write_system(sysreg.CONTEXTIDR_EL1, self.read_system(sysreg.CONTEXTIDR_EL1))
 
 
+X_REGISTERS = (
+    *range(regs.UC_ARM64_REG_X0, regs.UC_ARM64_REG_X0 + 29),
+    regs.UC_ARM64_REG_X29,
+    regs.UC_ARM64_REG_X30,
+)
 _BANKS = (
     regs.UC_ARM64_REG_SP_EL0,
     regs.UC_ARM64_REG_SP_EL1,

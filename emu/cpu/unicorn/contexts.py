@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from ctypes import c_char, c_uint64, c_void_p, memmove
+from ctypes import c_char, c_void_p, memmove
 
 from unicorn import arm64_const as regs
 
@@ -11,15 +10,14 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.binding import Handle, context_restore, context_save
+from emu.cpu.unicorn.binding import X_REGISTERS, Handle, context_restore, context_save
+from emu.cpu.unicorn.live import find_live
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.sites import CodeMap
-from emu.cpu.unicorn.state import Env, traced_columns
-from emu.errors import EngineError
+from emu.cpu.unicorn.state import Env
 from emu.memory import Memory
 
 _PSTATE_AT_RESET = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
-_NOP, _LDXR_X0_X1 = 0xD503_201F, 0xC85F_7C20
 
 
 class Contexts:
@@ -36,54 +34,15 @@ class Contexts:
         self.loaded: UnicornPE | None = None
         self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
         self._el_bits = 0  # PSTATE.EL, in place, of the code map's space
-        cpu = c_uint64.from_address(handle.address + layout.CPUSTATE_IN_ENGINE).value
-        self.live = Env(c_uint64.from_address(cpu + layout.ENV_IN_CPUSTATE).value)
-        self.counter = c_uint64.from_address(handle.address + layout.COUNTER_IN_ENGINE)
-        self._check_layout(memory)
+        self.live, self.counter = find_live(handle, memory)
         self._resets = {el: self._make_reset(el) for el in (1, 2)}
-
-    def _check_layout(self, memory: Memory) -> None:
-        # The offsets against the API: a different build of Unicorn must say so, not misread.
-        live, probe, handle = self.live, 0x1122_3344_5566_7788, self.handle
-        checks: list[tuple[str, int, int]] = []
-        for number in (0, 30):
-            handle.write(_X[number], probe + number)
-            checks.append((f"x{number}", live.x[number], probe + number))
-        handle.write(regs.UC_ARM64_REG_PC, probe & ~3)
-        checks.append(("pc", live.pc.value, probe & ~3))
-        for encoding, offset in layout.IN_CONTEXT.items():
-            if encoding not in _FIXED_BITS:
-                handle.write_system(encoding, 0x5566_7000 + offset * 0x1000)
-            wanted = handle.read_system(encoding)
-            checks.append((sysreg.name(encoding), live.u64(offset).value, wanted))
-        handle.write(regs.UC_ARM64_REG_NZCV, 0xA000_0000)
-        flags = traced_columns(array("Q", live.traced().tobytes()), 1)[1][0]
-        checks.append(("NZCV", flags >> 4, 0xA))
-        nop, ldxr = _NOP.to_bytes(4, "little"), _LDXR_X0_X1.to_bytes(4, "little")
-        handle.uc.mem_write(memory.base, nop + ldxr + nop)
-        handle.write(regs.UC_ARM64_REG_X1, memory.base)
-        handle.uc.emu_start(memory.base, 0, 0, 2)
-        size = layout.CONTEXT_HEADER + layout.CONTEXT_BYTES
-        checks.append(("context size", handle.context_size(), size))
-        checks.append(("instruction counter", self.counter.value, 3))
-        checks.append(("exclusive address", live.u64(layout.EXCLUSIVE_ADDR).value, memory.base))
-        wanted = int.from_bytes(nop + ldxr, "little")
-        checks.append(("exclusive value", live.u64(layout.EXCLUSIVE_VALUE).value, wanted))
-        handle.uc.mem_write(memory.base, bytes(12))
-        handle.flush_blocks()
-        for what, got, wanted in checks:
-            if got != wanted:
-                raise EngineError(
-                    f"unicorn {handle.version}: {what} is not where emu/cpu/unicorn/layout.py has it "
-                    f"({got:#x}, expected {wanted:#x}); install unicorn==2.1.4"
-                )
 
     # -- PEs --------------------------------------------------------------------------------------
 
     def _make_reset(self, el: int) -> c_void_p:
         # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
         handle = self.handle
-        for register in _X:
+        for register in X_REGISTERS:
             handle.write(register, 0)
         handle.write_pstate(0x3CD)
         for encoding in layout.IN_CONTEXT:
@@ -196,7 +155,3 @@ class Contexts:
         if encoding not in self.code.watched_mrs:
             self.code.watched_mrs.add(encoding)
             self.forget_code()
-
-
-_X = (*range(regs.UC_ARM64_REG_X0, regs.UC_ARM64_REG_X0 + 29), regs.UC_ARM64_REG_X29, regs.UC_ARM64_REG_X30)
-_FIXED_BITS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2, sysreg.HCR_EL2, sysreg.SCR_EL3, sysreg.CPACR_EL1)

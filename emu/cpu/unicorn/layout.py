@@ -1,9 +1,14 @@
 """Where things lie in Unicorn 2.1.4's structs: offsets in bytes.
 
-:class:`emu.cpu.unicorn.contexts.Contexts` checks them against the Unicorn API before the first instruction.
+``CPUARMState`` is the same on every LP64 host. What differs is in QEMU's ``CPUState``, which holds a
+``sigjmp_buf`` of the host's C library: :data:`BUILDS` has it for each wheel of 2.1.4, read from its own code
+(``uc_context_save`` and ``uc_emu_start`` of the library in the wheel).
+:mod:`emu.cpu.unicorn.live` chooses one and checks all of it before the first instruction.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
@@ -11,8 +16,26 @@ from emu.arch.sysreg import Encoding
 CONTEXT_HEADER = 40  # bytes of UcContext before the CPUARMState
 CONTEXT_BYTES = 12600  # of the CPUARMState that a context keeps
 CPUSTATE_IN_ENGINE = 0x1B8
-ENV_IN_CPUSTATE = 0x128
 COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
+
+
+class Build(NamedTuple):
+    """One wheel of Unicorn 2.1.4.
+
+    :ivar host: sys.platform and platform.machine()
+    :ivar env: offset in CPUState of the pointer to CPUARMState
+    """
+
+    host: tuple[str, str]
+    env: int
+
+
+BUILDS = (
+    Build(("linux", "x86_64"), 0x128),  # glibc and musl: sigjmp_buf has 200 bytes
+    Build(("linux", "aarch64"), 0x198),  # 312 bytes
+    Build(("darwin", "arm64"), 0x128),  # 196 bytes
+    Build(("darwin", "x86_64"), 0xF8),  # 152 bytes
+)
 
 # CPUARMState
 XREGS, PC, PSTATE = 64, 320, 328
