@@ -37,8 +37,7 @@ from emu.errors import ReplayDiverged
 from emu.latency import PROFILES
 from emu.memory import Memory
 from emu.models.attributes import is_cacheable
-from emu.models.caches import Choice
-from emu.models.domain import Domain
+from emu.models.protocol import MachineMemory, MemoryModel
 from emu.operation import (
     EVENTS,
     Again,
@@ -168,7 +167,7 @@ class Machine:
         self.trace = trace
         self.grain = grain
         self.recording = record
-        self.domain: Domain | None = None
+        self.domain: MachineMemory | None = None
         self.latency = PROFILES[latency]
         self.instructions_max = instructions_max
         self.actors: list[Actor] = []
@@ -200,10 +199,14 @@ class Machine:
 
     # -- building ---------------------------------------------------------------------------------
 
-    def cache(self, granule: int) -> None:
-        """Use the memory model ``caches`` with lines of ``granule`` bytes; every operation is recorded."""
-        self.recording = True
-        self.domain = Domain(self.memory, granule, self._note)
+    def use_model(self, model: MemoryModel, granule: int) -> None:
+        """Let ``model`` say what accesses find, in units of ``granule`` bytes.
+
+        With a model that is more than memory alone, every operation is recorded.
+        """
+        self.domain = model.on_machine(self.memory, granule, self._note)
+        if self.domain is not None:
+            self.recording = True
 
     def cacheable_access(self, pe: PE, va: int) -> bool:
         """Tell whether the load or store at ``va`` that ``pe`` is about to do is cacheable."""
@@ -548,7 +551,7 @@ class Machine:
                 raise ReplayDiverged(f"schedule: pick {self.picks}: a cache line, without memory=caches")
             current, self._current = self._current, -1  # nobody's doing
             try:
-                self.domain.choose(number, Choice(kind))
+                self.domain.choose(number, kind)
             except ValueError as error:
                 raise ReplayDiverged(f"schedule: pick {self.picks}: {number:#x}: {error}") from None
             self._current = current

@@ -16,6 +16,7 @@ from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.machine import Machine
 from emu.memory import Memory
+from emu.models import MODELS
 from emu.operation import Operation, Park
 from emu.outcome import ended
 from emu.schedulers import make_scheduler
@@ -43,7 +44,7 @@ def machine_of(
     )
     granule = options.pop("granule", 0)
     if granule:
-        machine.cache(granule)
+        machine.use_model(MODELS["caches"], granule)
     assert not options
     for cpu, program in enumerate(programs):
         machine.add_cpu(0x8000_0000 | cpu, 0x410F_D083, {})
@@ -66,7 +67,7 @@ def explorer_of(
     """Return an explorer of one CPU for each program."""
     machine = machine_of(programs, words=words)
     tasks = {cpu: program for cpu, program in enumerate(programs) if not isinstance(program, str)}
-    stepper = ThreadStepper(machine, tasks, cached=cached)
+    stepper = ThreadStepper(machine, tasks, MODELS["caches" if cached else "coherent"])
     return Explorer(stepper, None, "test", event_register=event_register, granule=granule)
 
 
@@ -97,7 +98,7 @@ class Ends:
 
     def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Keep it."""
-        words = tuple(system.cell(pa >> 3) for pa in self.pas)
+        words = tuple(system.cells.value(pa >> 3) for pa in self.pas)
         points = tuple(
             (local.state.value, tuple(local.history.values()) if local.history else local.at, local.said)
             for local in state.locals

@@ -26,6 +26,7 @@ from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build, check_case
 from emu.host.psci import Psci
+from emu.models import memory_model
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
@@ -57,7 +58,7 @@ class Result:
 
 
 class Explorer:
-    """Explores what ``rig`` holds. ``case`` is the text that findings are told with, without a schedule."""
+    """Explores the actors of ``stepper``; findings are told with ``case``, its text without a schedule."""
 
     def __init__(
         self,
@@ -77,14 +78,15 @@ class Explorer:
             self._reset = firmware.state()
 
     def system(self, early: int = 0) -> TransitionSystem:
-        """Return a world at its beginning, with all that is known of the actors.
+        """Return the transition system of a new round, with all that is known of the actors.
 
         :param early: moves without need that are allowed
         """
         footprints = Footprints(self.stepper, self._granule, early=early > 0)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
-        return TransitionSystem(self.stepper, footprints, self._firmware, self._event_register, self._granule)
+        memory = self.stepper.model.explored(footprints.units, self._granule)
+        return TransitionSystem(self.stepper, footprints, memory, self._firmware, self._event_register)
 
     # -- all of it --------------------------------------------------------------------------------
 
@@ -129,13 +131,13 @@ class Explorer:
                 incomplete.append("it was still learning")
             if saved and saved.learned and not incomplete:
                 incomplete = ["it was still learning when it was interrupted"]
-            actors = self.stepper.cpus + len(system.footprints.lines)
+            actors = self.stepper.cpus + len(system.footprints.units)
             return Result(search.count, incomplete, found, actors, search.stack, learned)
 
     def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
         now = Footprints(self.stepper, self._granule)
-        return now.lines == system.footprints.lines and now.exclusive == system.footprints.exclusive
+        return now.units == system.footprints.units and now.exclusive == system.footprints.exclusive
 
     def _look_for_livelock(self, search: Search, collector: FindingCollector) -> None:
         if search.found and not collector.everything:
@@ -196,7 +198,7 @@ class Explorer:
     def _walked(
         self, system: TransitionSystem, count: Count, why: list[str], collector: FindingCollector
     ) -> Result:
-        actors = self.stepper.cpus + len(system.footprints.lines)
+        actors = self.stepper.cpus + len(system.footprints.units)
         return Result(count, why, list(collector.found.values()), actors)
 
     def _walk_once(
@@ -208,7 +210,7 @@ class Explorer:
         undone = []
         while len(path) < bounds.depth:
             moves = EnabledSet(system, state, bounds.early, bounds.spurious)
-            if not moves.enabled and not moves.wakes and not moves.blocked_on_lines():
+            if not moves.enabled and not moves.wakes and not moves.blocked_on_units():
                 break
             if collector.state(system, state, moves, path):
                 break
@@ -312,7 +314,8 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
             raise InvalidCase(
                 f"{name}={getattr(case, name)}: an exploration ends with the boot; leave it out"
             )
-    # The world has the memory model; the machine runs single steps, whatever that is.
+    # The transition system has the memory model; the machine that takes single steps needs none.
+    model = memory_model(case.memory, case.granule)
     boot = build(replace(case, memory="coherent", scheduler="round-robin", grain="operation"), record=True)
     boot.case = replace(
         boot.case, memory=case.memory, granule=case.granule, scheduler=case.scheduler, grain=case.grain
@@ -323,7 +326,7 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     for cpu, actor in enumerate(machine.actors):
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
-    stepper = ThreadStepper(machine, tasks, cached=case.memory == "caches")
+    stepper = ThreadStepper(machine, tasks, model)
     explorer = Explorer(
         stepper, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from emu.actor import State
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.local_state import Action, LocalState, Verb
+from emu.explore.local_state import Action, LocalState
 from emu.explore.reduction import EnabledSet
 from emu.explore.search import Count, Judge
 from emu.explore.transition_system import TransitionSystem
@@ -93,7 +93,7 @@ class FindingCollector(Judge):
     ) -> bool:
         # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
         without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
-        without = without if system.footprints.lines else without | _OF_CACHES
+        without = without if system.footprints.units else without | _OF_CACHES
         verdict = judge(self.case, make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
@@ -113,7 +113,7 @@ def end_marks(system: TransitionSystem, state: GlobalState) -> list[Mark]:
             word = system.would_go_on(state, cpu)
             if word is not None:
                 marks.append(_mark(Kind.LOST_WAKEUP, local, word))
-        elif local.state is State.RUNNABLE and local.action.verb not in (Verb.UNTIL, Verb.POLL):
+        elif local.state is State.RUNNABLE and not local.action.waits:
             accesses = local.action.accesses
             marks.append(_mark(Kind.LIVELOCK, local, accesses[0].pa if accesses else 0))
     return marks
@@ -126,15 +126,13 @@ def _mark(kind: Kind, local: LocalState, pa: int) -> Mark:
 def _race(system: TransitionSystem, state: GlobalState, cpu: int, pa: int, size: int) -> Mark:
     action = state.locals[cpu].action
     stored = [access.value for access in action.accesses if access.is_store and access.pa <= pa]
-    seen = system.looked(state, action) if not stored else stored[-1]
+    seen = system.observed(state, cpu) if not stored else stored[-1]
     value = seen if isinstance(seen, int) else 0
     return (Kind.RACE, cpu, size | (0x80 if stored else 0), action.where, pa, value)
 
 
 def _meeting(one: Action, other: Action) -> tuple[int, int] | None:
     # (PA, bytes) of what both access and one stores to.
-    if one.verb is Verb.MAINTAIN or other.verb is Verb.MAINTAIN:
-        return None
     for mine in one.accesses:
         for theirs in other.accesses:
             first = max(mine.pa, theirs.pa)
@@ -164,7 +162,7 @@ def make_trace(
                 trace.add(note.kind, cpu, note.size, 0, note.pa, note.value)
         for _, edge in transition.edges:
             trace.put(edge.records)
-            if edge.holds:
+            if edge.defers:
                 _tell_held(trace, edge.records, held)
     for local in state.locals:
         if local.state is not State.ENDED:

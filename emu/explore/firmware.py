@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from emu.actor import State
 from emu.errors import Untestable
-from emu.explore.thread_stepper import Effect, ThreadStepper
+from emu.explore.thread_stepper import PowerEffect, ThreadStepper
+from emu.operation import FirmwareCall
 
 
 class Firmware(Protocol):
@@ -38,7 +39,7 @@ class Answer(NamedTuple):
     """
 
     result: int | None
-    effects: tuple[Effect, ...]
+    effects: tuple[PowerEffect, ...]
     remembered: Any
     delayed: tuple[tuple[int, tuple[Any, ...]], ...]
 
@@ -51,30 +52,27 @@ class Answers:
         self._firmware = firmware
         self._known: dict[tuple[object, ...], Answer] = {}
 
-    def call(self, remembered: Any, off: tuple[bool, ...], cpu: int, arguments: tuple[object, ...]) -> Answer:
-        """Return what a call of ``cpu`` comes to; ``off`` says who is off.
+    def call(self, remembered: Any, on: int, cpu: int, call: FirmwareCall) -> Answer:
+        """Return what a call of ``cpu`` comes to; ``on`` has a bit for each CPU that is on.
 
         :raises Untestable: it ends the system
         """
-        key = (remembered, off, cpu, arguments)
+        key = (remembered, on, cpu, call)
         found = self._known.get(key)
         if found is None:
-            desk = _Desk(self._stepper, off)
+            desk = _Desk(self._stepper, on)
             self._firmware.set_state(remembered)
-            function_id, *rest = arguments
-            assert isinstance(function_id, int)
-            result = self._firmware.call(desk, cpu, function_id & 0xFFFF_FFFF, *rest)  # type: ignore[arg-type]
+            function_id, *rest = call
+            result = self._firmware.call(desk, cpu, function_id & 0xFFFF_FFFF, *rest)
             if desk.stopped:
                 raise Untestable(f"CPU{cpu} calls {desk.stopped}: what comes then is not explored")
             found = Answer(result, tuple(desk.effects), self._firmware.state(), tuple(desk.delayed))
             self._known[key] = found
         return found
 
-    def start(
-        self, remembered: Any, off: tuple[bool, ...], arguments: tuple[Any, ...]
-    ) -> tuple[list[Effect], Any]:
+    def start(self, remembered: Any, on: int, arguments: tuple[Any, ...]) -> tuple[list[PowerEffect], Any]:
         """Let a start take effect that was put off; return what it does, and what is remembered then."""
-        desk = _Desk(self._stepper, off)
+        desk = _Desk(self._stepper, on)
         self._firmware.set_state(remembered)
         self._firmware.switch_on(desk, *arguments)
         return desk.effects, self._firmware.state()
@@ -83,12 +81,13 @@ class Answers:
 class _Desk:
     # What firmware sees of the machine, and what it does to it.
 
-    def __init__(self, stepper: ThreadStepper, off: tuple[bool, ...]) -> None:
-        self.actors = [SimpleNamespace(state=State.OFF if is_off else State.RUNNABLE) for is_off in off]
+    def __init__(self, stepper: ThreadStepper, on: int) -> None:
+        states = [State.RUNNABLE if on >> cpu & 1 else State.OFF for cpu in range(stepper.cpus)]
+        self.actors = [SimpleNamespace(state=state) for state in states]
         self.memory = stepper.machine.memory
         self.entry_el = stepper.machine.entry_el
         self.stopped = ""
-        self.effects: list[Effect] = []
+        self.effects: list[PowerEffect] = []
         self.delayed: list[tuple[int, tuple[Any, ...]]] = []
 
     def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:

@@ -12,10 +12,9 @@ from itertools import groupby
 from emu.actor import State
 from emu.errors import ReplayDiverged
 from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
-from emu.explore.local_state import Verb
 from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
-from emu.models.caches import Choice
+from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
 _TRIALS_MAX = 400
@@ -43,12 +42,12 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             return None
         local = state.locals[number]
         if kind == "run":
-            delayed = local.state is State.RUNNABLE and local.action.verb is Verb.DELAY
+            delayed = local.state is State.RUNNABLE and isinstance(local.action.operation, Delay)
             can = delayed or system.can_step(state, number)
             return (lambda: system.step(state, number)) if can else None
         if kind == "wake":
             return (lambda: system.wake(state, number)) if local.state is State.WAITING else None
-        polls = local.state is State.RUNNABLE and local.action.verb is Verb.POLL
+        polls = local.state is State.RUNNABLE and isinstance(local.action.operation, Poll)
         expires = polls and not system.can_step(state, number)
         return (lambda: system.time_out(state, number)) if expires else None
     if kind == "start":
@@ -56,10 +55,10 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             if cpu == number:
                 return lambda: system.start(state, index)
         return None
-    line = system.footprints.line_index.get(number)
-    if line is None or Choice(kind) not in system.line_choices(state, line):
+    unit = system.footprints.unit_index.get(number)
+    if unit is None or kind not in system.choices(state, unit):
         return None
-    return lambda: system.line_choice(state, line, Choice(kind))
+    return lambda: system.choose(state, unit, kind)
 
 
 # Called with every state and the path to it; True: that is enough.

@@ -1,8 +1,8 @@
-"""What actions read and write, as bits: two actions whose bits do not meet can be swapped.
+"""Footprints: what actions read and write, as bits. Two actions whose footprints do not meet commute.
 
 A location is what is accessed as a whole: a word of memory, an event register, firmware. Whatever lies in a
-line that the caches or an exclusive monitor have to do with is one location, so that anything about it meets.
-Bits are made as locations come up; where a new one overlaps an old one the round is not the last.
+unit of the memory model, or in a granule of an exclusive monitor, is one location, so that anything about it
+meets. Bits are made as locations come up; where a new one overlaps an old one the round is not the last.
 """
 
 from __future__ import annotations
@@ -10,16 +10,40 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.actor import State
-from emu.explore.local_state import Access, Action, LocalState, Verb
+from emu.explore.cells import CELL, parts_of
+from emu.explore.local_state import Action, LocalState
 from emu.explore.thread_stepper import ThreadStepper
-from emu.models import caches
+from emu.operation import (
+    Access,
+    Barrier,
+    CacheOp,
+    Delay,
+    FirmwareCall,
+    GuestCall,
+    Invisible,
+    Load,
+    LoadExclusive,
+    MemoryAccess,
+    Park,
+    Poll,
+    SendEvent,
+    SendEventLocal,
+    SendInterrupt,
+    Store,
+    StoreExclusive,
+    WaitForEvent,
+    WaitForInterrupt,
+)
+from emu.semantics.monitors import GRANULE, granule_of
 
-_EXCLUSIVES = (Verb.LOAD_EXCLUSIVE, Verb.STORE_EXCLUSIVE)
-GRANULE = 64  # of exclusives, bytes (:mod:`emu.cpu`)
+_EXCLUSIVES = (LoadExclusive, StoreExclusive)
+_PLAIN = (Load, Store, MemoryAccess)
+# What changes nothing that CPUs share, unless the memory model has to do with it.
+_SILENT = (Invisible, Barrier, CacheOp, GuestCall, Park)
 
 
 class Footprints:
-    """The locations of one round. ``lines``: PAs of the lines whose state is followed, in order.
+    """The locations of one round. ``units``: PAs of the memory model's units, in order.
 
     :param early: polls may give up, and WFEs end, without need, but not any number of times
     """
@@ -29,8 +53,8 @@ class Footprints:
         self._early = early
         self._low = 2 + 2 * self.cpus  # bits before those of memory
         self.granule = granule
-        self.lines: list[int] = []
-        self.exclusive: set[int] = set()
+        self.exclusive: set[int] = set()  # PAs of granules that a monitor is armed for
+        self._orders = stepper.model.orders
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._regions: list[tuple[int, int]] = []
@@ -40,11 +64,10 @@ class Footprints:
         self.changed = False  # something new overlaps something known
         actions = [local.action for local in stepper.locals]
         for action in actions:
-            if action.verb in _EXCLUSIVES:
-                self.exclusive.update(access.pa & -GRANULE for access in action.accesses)
-        if stepper.cached:
-            self.lines = sorted(_mixed(actions, granule))
-        self.line_index = {pa: index for index, pa in enumerate(self.lines)}
+            if isinstance(action.operation, _EXCLUSIVES):
+                self.exclusive.update(granule_of(access.pa) for access in action.accesses)
+        self.units = stepper.model.units((action.operation for action in actions), granule)
+        self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -74,9 +97,13 @@ class Footprints:
         """The bit of the interrupt of ``cpu``."""
         return 4 << self.cpus + cpu
 
-    def line(self, index: int) -> int:
-        """The bit of a line whose state is followed."""
-        return self._bit(self.lines[index], self.granule)
+    def unit(self, index: int) -> int:
+        """The bit of a unit of the memory model."""
+        return self._bit(self.units[index], self.granule)
+
+    def index_of(self, pa: int) -> int | None:
+        """Return the number of the unit that holds ``pa``, or None."""
+        return self.unit_index.get(pa & -self.granule)
 
     def _bit(self, pa: int, size: int) -> int:
         number = self._bits.get((pa, size))
@@ -102,53 +129,83 @@ class Footprints:
             rest &= rest - 1
         return found
 
-    def _of(self, access: Access) -> int:
-        line = access.pa & -self.granule
-        if line in self.line_index:
-            return self._bit(line, self.granule)
-        granule = access.pa & -GRANULE
-        if granule in self.exclusive:
-            return self._bit(granule, GRANULE)
-        return self._bit(access.pa, access.size)
+    def _of(self, pa: int, size: int) -> int:
+        unit = pa & -self.granule
+        if unit in self.unit_index:
+            return self._bit(unit, self.granule)
+        if granule_of(pa) in self.exclusive:
+            return self._bit(granule_of(pa), GRANULE)
+        return self._bit(pa, size)
 
     # -- actions ----------------------------------------------------------------------------------
 
     def prepare(self, local: LocalState) -> None:
-        """Fill in what the place's action reads and writes; what it may do later is as much, until known."""
-        action, cpu = local.action, local.cpu
+        """Fill in the footprint of a local state's action; its future is as much, until more is known."""
+        action = local.action
         # Who can still move keeps time from passing: whether a time-out takes from the budget depends on it.
         reads, writes = self.budget if local.state is State.RUNNABLE else 0, 0
+        arms = isinstance(action.operation, LoadExclusive)
+        meets_monitors = False
         for access in action.accesses:
-            bit = self._of(access)
-            if access.is_store or action.verb in (Verb.UPDATE, Verb.LOAD_EXCLUSIVE):
+            bit = self._of(access.pa, access.size)
+            if access.is_store or arms:
                 writes |= bit
-                if access.pa & -GRANULE in self.exclusive:
+                if granule_of(access.pa) in self.exclusive:
                     writes |= self.events
+                    meets_monitors = True
             else:
                 reads |= bit
-        match action.verb:
-            case Verb.WFE | Verb.SEVL:
-                writes |= self.event(cpu)
-            case Verb.SEV:
-                writes |= self.events
-            case Verb.SEND:
-                (target,) = action.detail
-                assert isinstance(target, int)
-                writes |= self.interrupt(target)
-            case Verb.WFI:
-                writes |= self.interrupt(cpu)
-            case Verb.CALL:
-                writes |= self.firmware
-            case Verb.POLL | Verb.DELAY:
-                writes |= self.budget
-        if local.state is State.WAITING:
-            writes |= self.event(cpu) | self.budget
+        if local.armed is not None and not arms and self._disarms(local):
+            writes |= self._of(local.armed, GRANULE)  # a store there is an event no longer
+            meets_monitors = True
+        writes |= self._of_signals(local)
         self._note_values(action)
         action.reads, action.writes = reads, writes
-        action.followed = any(access.pa & -self.granule in self.line_index for access in action.accesses)
-        action.cells = _cells(action.accesses)
+        action.followed = self._is_followed(action)
+        action.cells = parts_of(action.accesses)
+        plain = isinstance(action.operation, _PLAIN) and not meets_monitors
+        whole = all(access.pa % CELL + access.size <= CELL for access in action.accesses)
+        silent = isinstance(action.operation, _SILENT) and not meets_monitors
+        action.is_simple = not action.followed and (silent or (plain and whole))
         self._reach(action)
         local.reads, local.writes = reads, writes
+
+    @staticmethod
+    def _disarms(local: LocalState) -> bool:
+        # Whether the step is known to clear the actor's own monitor: CLREX, ERET, STXR, an exception.
+        return any(edge.local.armed is None for edge in local.edges.values())
+
+    def _of_signals(self, local: LocalState) -> int:
+        # What the action writes besides memory.
+        cpu = local.cpu
+        writes = self.event(cpu) | self.budget if local.state is State.WAITING else 0
+        match local.action.operation:
+            case WaitForEvent() | SendEventLocal():
+                writes |= self.event(cpu)
+            case SendEvent():
+                writes |= self.events
+            case SendInterrupt(target):
+                writes |= self.interrupt(target)
+            case WaitForInterrupt():
+                writes |= self.interrupt(cpu)
+            case FirmwareCall():
+                writes |= self.firmware
+            case Poll() | Delay():
+                writes |= self.budget
+            case CacheOp(_, pa) if self.index_of(pa) is not None:
+                writes |= self._of(pa, 1)
+            case Barrier() if self._orders:
+                for index in range(len(self.units)):
+                    writes |= self.unit(index)
+        return writes
+
+    def _is_followed(self, action: Action) -> bool:
+        match action.operation:
+            case CacheOp(_, pa):
+                return self.index_of(pa) is not None
+            case Barrier():
+                return self._orders and bool(self.units)
+        return any(self.index_of(access.pa) is not None for access in action.accesses)
 
     def _reach(self, action: Action) -> None:
         # What the action's bits overlap. Stores of one and the same value can be swapped.
@@ -160,9 +217,8 @@ class Footprints:
         for access in action.accesses:
             if not access.is_store:
                 continue
-            bit, line = self._of(access), access.pa & -self.granule
-            simple = action.verb is Verb.ACCESS and line not in self.line_index
-            simple = simple and access.pa & -GRANULE not in self.exclusive and not access.plain
+            bit = self._of(access.pa, access.size)
+            simple = isinstance(action.operation, _PLAIN) and self._is_word(access) and not access.plain
             known = self._stored.setdefault(bit, access.value if simple else None)
             if known == access.value and simple and self.over(bit) == bit:
                 if bit not in self._varied:
@@ -172,13 +228,17 @@ class Footprints:
                 self.changed |= bool(self._constant & self.over(bit))
                 self._constant &= ~self.over(bit)
 
+    def _is_word(self, access: Access) -> bool:
+        # Whether the access has a location of its own.
+        return self.index_of(access.pa) is None and granule_of(access.pa) not in self.exclusive
+
     def refresh(self, locals: Iterable[LocalState]) -> None:
-        """Take notice of places that have just come up."""
+        """Take notice of local states that have just come up."""
         for local in locals:
             self.prepare(local)
 
     def _futures(self, stepper: ThreadStepper) -> None:
-        # What each place may read and write from there on: along its edges, until nothing changes.
+        # What each actor may read and write from a local state on: along its edges, until nothing changes.
         for local in stepper.locals:
             self._reach(local.action)
         changed = True
@@ -197,33 +257,3 @@ class Footprints:
                     local.reads, local.writes = reads, writes
                     changed = True
         self.changed = False
-
-
-def _mixed(actions: Iterable[Action], granule: int) -> set[int]:
-    # Lines that somebody stores to, accessed with caches on by one and past them by another, or invalidated.
-    cacheable: set[int] = set()
-    past: set[int] = set()
-    stored: set[int] = set()
-    for action in actions:
-        for access in action.accesses:
-            line = access.pa & -granule
-            if action.verb is not Verb.MAINTAIN:
-                (cacheable if access.cacheable else past).add(line)
-                if access.is_store:
-                    stored.add(line)
-            elif caches.invalidates(action.detail[0]):
-                past.add(line)
-    return cacheable & past & stored
-
-
-def _cells(accesses: Iterable[Access]) -> tuple[tuple[int, int, int, int, bool], ...]:
-    # Each access as (PA >> 3, shift, mask, value, is a store); one over two cells as two, the lower first.
-    cells = []
-    for access in accesses:
-        pa, left, value = access.pa, access.size, access.value
-        while left:
-            size = min(left, 8 - pa % 8)
-            mask = (1 << 8 * size) - 1
-            cells.append((pa >> 3, 8 * (pa % 8), mask, value & mask, access.is_store))
-            pa, left, value = pa + size, left - size, value >> 8 * size
-    return tuple(cells)

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from emu.explore.local_state import Edge, LocalState
-from emu.models.caches import Line
-from emu.operation import Kind
+from emu.models.protocol import Note
 from emu.schedulers import Pick
+from emu.semantics.state import SystemState
 
 
 class GlobalState(NamedTuple):
     """One global state, without memory, of which ``memory`` is a hash.
 
     :ivar locals: the local state of each actor
-    :ivar events, interrupts, lost: by bit, the CPUs whose event register is set, that have an interrupt
-        pending, whose monitor somebody else has cleared
+    :ivar system: what the CPUs share besides memory
     :ivar firmware: what it remembers
     :ivar later: starts of CPUs that firmware delays
-    :ivar lines: the followed cache lines
+    :ivar model: the memory model's state of its units
     :ivar early: time-outs and wake-ups that came without need
     """
 
     locals: tuple[LocalState, ...]
     memory: int
-    events: int
-    interrupts: int
-    lost: int
+    system: SystemState
     firmware: Any
     later: tuple[tuple[int, tuple[Any, ...]], ...]
-    lines: tuple[Line, ...]
+    model: Hashable
     early: int
 
 
-class Note(NamedTuple):
-    """A record that the memory model makes."""
-
-    kind: Kind
-    pa: int
-    value: int
-    size: int
-
-
 class Transition(NamedTuple):
-    """A step that was taken: the pick, what it led through, and what the memory model noted before that."""
+    """A transition that was taken: the pick, the edges it led through, and what was noted before these."""
 
     pick: Pick
     edges: tuple[tuple[int, Edge], ...]

@@ -8,58 +8,30 @@ observation that has been made there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
 from emu.actor import State
+from emu.operation import Access, Load, LoadExclusive, LoadUntil, MemoryAccess, Operation, Poll
 from emu.outcome import Outcome
-
-
-class Verb(Enum):
-    """What an action does to what is shared."""
-
-    LOCAL = 0  # nothing: barriers, delays, instructions that nobody observes
-    ACCESS = 1  # loads and stores, in this order
-    UPDATE = 2  # compare and exchange
-    UNTIL = 3
-    POLL = 4
-    WFE = 5
-    SEV = 6
-    SEVL = 7
-    SEND = 8  # an interrupt
-    WFI = 9
-    CALL = 10  # firmware
-    MAINTAIN = 11  # DC by VA
-    LOAD_EXCLUSIVE = 12
-    STORE_EXCLUSIVE = 13
-    DELAY = 14  # until time has passed
-
-
-class Access(NamedTuple):
-    """One load or store: PA, bytes, and of a store the value (u64)."""
-
-    pa: int
-    size: int
-    is_store: bool
-    value: int = 0
-    cacheable: bool = True
-    plain: bool = False
+from emu.semantics.transition import accesses
 
 
 @dataclass(slots=True, eq=False)
 class Action:
-    """The next operation of an actor in a local state.
+    """The next operation of an actor in a local state, and its footprint.
 
-    :ivar accesses: in program order
-    :ivar detail: by verb: (expected, new) of UPDATE, the Poll or LoadUntil itself, the CPU of SEND, the
-        arguments of CALL, the word of MAINTAIN
     :ivar where: VA of the instruction, or ``file:line`` of a host task
+    :ivar accesses: what the operation loads and stores, in program order
+    :ivar only_looks: it loads and does nothing else, but for an exclusive monitor that it arms
+    :ivar waits: it is a LoadUntil or a Poll, which is done only when its wait is over
     """
 
-    verb: Verb
-    accesses: tuple[Access, ...] = ()
-    detail: tuple[object, ...] = ()
+    operation: Operation
     where: int | str = 0
+    accesses: tuple[Access, ...] = ()
+    is_plain: bool = False  # C code that the compiler may tear, fuse or repeat
+    only_looks: bool = False
+    waits: bool = False
     # Filled by emu.explore.footprints for the round that runs: bits of what is read and written, and of all
     # that overlaps these.
     reads: int = 0
@@ -67,13 +39,17 @@ class Action:
     reads_over: int = 0
     writes_over: int = 0
     clashes: int = 0  # like writes_over, without what everybody stores the same value to
-    followed: bool = False  # goes through a line of the caches
+    followed: bool = False  # it touches a unit of the memory model
     cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
-
-    is_plain: bool = False  # an access that the compiler may do with as it likes
+    # Its transition changes plain memory alone, or nothing that CPUs share: `cells` say all of it.
+    is_simple: bool = False
 
     def __post_init__(self) -> None:
+        self.accesses = accesses(self.operation)
         self.is_plain = any(access.plain for access in self.accesses)
+        looks = isinstance(self.operation, Load | MemoryAccess | LoadExclusive)
+        self.only_looks = looks and not any(access.is_store for access in self.accesses)
+        self.waits = isinstance(self.operation, LoadUntil | Poll)
 
 
 class Edge(NamedTuple):
@@ -81,7 +57,7 @@ class Edge(NamedTuple):
 
     local: LocalState
     records: bytes
-    holds: bool = False  # some are about lines of dmesg that are held
+    defers: bool = False  # some records are about log lines that come out later
 
 
 @dataclass(slots=True, eq=False)
@@ -105,11 +81,11 @@ class TaskHistory:
 
 @dataclass(slots=True, eq=False)
 class LocalState:
-    """Where an actor stands.
+    """The state of one actor.
 
-    :ivar context: the PE, packed (:meth:`emu.cpu.pe.PE.state`)
+    :ivar context: the registers of the PE, compressed
     :ivar history, suspended: of the host task that runs, and of one that waits for a guest call
-    :ivar armed: PA of the exclusives granule that the monitor would be armed for if nobody had cleared it
+    :ivar armed: PA of the granule for which the exclusive monitor is armed unless another CPU has cleared it
     :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)
     :ivar is_target: an edge led here that did not make it: there may be a loop
     """

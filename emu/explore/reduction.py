@@ -6,7 +6,8 @@ is known of its places (:mod:`emu.explore.footprints`); a search that has learne
 learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS
 1032, 1996.
 
-Beside CPUs, lines that the caches may change and starts that firmware delays are actors, numbered behind.
+Beside CPUs, units that the memory model may change by itself and starts that firmware delays are actors,
+numbered behind.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Callable
 
 from emu.actor import State
 from emu.explore.global_state import GlobalState, Stepped
-from emu.explore.local_state import Verb
 from emu.explore.transition_system import TransitionSystem
+from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
 Option = Callable[[], Stepped]
@@ -25,24 +26,24 @@ Option = Callable[[], Stepped]
 class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move."""
 
-    __slots__ = ("_state", "_system", "_waits", "actors", "cpus", "enabled", "expired", "lines", "wakes")
+    __slots__ = ("_state", "_system", "_waits", "actors", "cpus", "enabled", "expired", "units", "wakes")
 
     def __init__(self, system: TransitionSystem, state: GlobalState, early_max: int, spurious: bool) -> None:
         self._system = system
         self._state = state
         self._waits: dict[int, int] = {}
         self.cpus = len(state.locals)
-        self.lines = len(state.lines)
-        self.actors = self.cpus + self.lines + len(state.later)
+        self.units = len(system.model.units)
+        self.actors = self.cpus + self.units + len(state.later)
         self.expired = 0  # polls that may give up, delays that may end
-        self.enabled = 0  # CPUs and delayed starts; not lines
+        self.enabled = 0  # CPUs and delayed starts; not units
         self.wakes = 0  # CPUs whose WFE may end without an event
         early = state.early < early_max
         polls = 0
         for cpu, local in enumerate(state.locals):
             if system.can_step(state, cpu):
                 self.enabled |= 1 << cpu
-            elif local.state is State.RUNNABLE and local.action.verb in (Verb.POLL, Verb.DELAY):
+            elif local.state is State.RUNNABLE and isinstance(local.action.operation, Poll | Delay):
                 polls |= 1 << cpu
             elif early and spurious and local.state is State.WAITING:
                 self.wakes |= 1 << cpu
@@ -51,20 +52,20 @@ class EnabledSet:
             self.enabled |= polls
             self.expired = polls
         for index in range(len(state.later)):
-            self.enabled |= 1 << self.cpus + self.lines + index
+            self.enabled |= 1 << self.cpus + self.units + index
 
     def options(self, actor: int, spurious: bool) -> list[Option]:
         """Return the ways in which ``actor`` can move."""
         system, state = self._system, self._state
-        if actor >= self.cpus + self.lines:
-            return [lambda: system.start(state, actor - self.cpus - self.lines)]
+        if actor >= self.cpus + self.units:
+            return [lambda: system.start(state, actor - self.cpus - self.units)]
         if actor >= self.cpus:
             index = actor - self.cpus
             return [
-                lambda choice=choice: system.line_choice(state, index, choice)  # type: ignore[misc]
-                for choice in system.line_choices(state, index)
+                lambda letter=letter: system.choose(state, index, letter)  # type: ignore[misc]
+                for letter in system.choices(state, index)
             ]
-        if self.expired >> actor & 1 and state.locals[actor].action.verb is Verb.POLL:
+        if self.expired >> actor & 1 and isinstance(state.locals[actor].action.operation, Poll):
             return [lambda: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
             return [lambda: system.wake(state, actor)]
@@ -72,8 +73,8 @@ class EnabledSet:
 
     @property
     def everybody(self) -> int:
-        """The bits of all actors that can move, CPUs without need and lines among them."""
-        return self.enabled | self.wakes | ((1 << self.lines) - 1) << self.cpus
+        """The bits of all actors that can move, CPUs without need and units of memory among them."""
+        return self.enabled | self.wakes | ((1 << self.units) - 1) << self.cpus
 
     def bits(self, actor: int) -> tuple[int, int, int]:
         """Return what the next move of ``actor`` reads and writes, and of that what all do not store alike.
@@ -81,14 +82,14 @@ class EnabledSet:
         Each with all that overlaps it.
         """
         system, state, footprints = self._system, self._state, self._system.footprints
-        if actor >= self.cpus + self.lines:
-            target, _ = state.later[actor - self.cpus - self.lines]
+        if actor >= self.cpus + self.units:
+            target, _ = state.later[actor - self.cpus - self.units]
             if not state.locals[target].is_off:
                 return -1, -1, -1  # it takes its target from wherever that is
             return 0, footprints.firmware, footprints.firmware
         if actor >= self.cpus:
-            line = footprints.over(footprints.line(actor - self.cpus))
-            return 0, line, line
+            unit = footprints.over(footprints.unit(actor - self.cpus))
+            return 0, unit, unit
         local = state.locals[actor]
         if local.state is State.WAITING:
             event = system.footprints.event(actor) | system.footprints.budget
@@ -168,12 +169,12 @@ class EnabledSet:
         """Tell whether a move of ``actor`` came without need: before time had to pass, without an event."""
         return pick.kind == "wake" or bool(self.expired >> actor & 1 and self.expired != self.enabled)
 
-    def blocked_on_lines(self) -> bool:
-        """Tell whether somebody cannot go on who may once the caches have done something."""
-        if not self.lines:
+    def blocked_on_units(self) -> bool:
+        """Tell whether a CPU is blocked that may go on once the memory model has changed a unit."""
+        if not self.units:
             return False
         footprints = self._system.footprints
-        lines = 0
-        for index in range(self.lines):
-            lines |= footprints.over(footprints.line(index))
-        return any(not self.enabled >> cpu & 1 and self._waits_for(cpu) & lines for cpu in range(self.cpus))
+        units = 0
+        for index in range(self.units):
+            units |= footprints.over(footprints.unit(index))
+        return any(not self.enabled >> cpu & 1 and self._waits_for(cpu) & units for cpu in range(self.cpus))

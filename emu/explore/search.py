@@ -258,7 +258,7 @@ class Search:
             self._back(undo, steps)
             return
         ends = not moves.enabled
-        if ends and not moves.wakes and not moves.blocked_on_lines():
+        if ends and not moves.wakes and not moves.blocked_on_units():
             chosen = 0
         elif self._reduces:
             chosen = moves.persistent(last)

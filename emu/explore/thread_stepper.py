@@ -14,15 +14,25 @@ from typing import Any
 
 from emu.actor import Grain, HostTask, State
 from emu.explore.describe import describe
-from emu.explore.local_state import Action, Edge, LocalState, TaskHistory, Verb
+from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
 from emu.explore.tasks import Tasks
 from emu.machine import Machine, Standing
-from emu.operation import Kind, Operation
+from emu.models.protocol import MemoryModel
+from emu.operation import (
+    FirmwareCall,
+    Invisible,
+    Kind,
+    Operation,
+    Poll,
+    StoreExclusive,
+    WaitForEvent,
+    WaitForInterrupt,
+)
 
 WAKE = "wake"  # the observation of an actor that is woken
 # What firmware does in a call: ("on", CPU, PA of the entry, x0, EL) or ("off", CPU).
-Effect = tuple[Any, ...]
-_HOLDS = (Kind.DEFERRED, Kind.FLUSHED)
+PowerEffect = tuple[Any, ...]
+_DEFERS = (Kind.DEFERRED, Kind.FLUSHED)
 _NOWHERE = Standing(State.OFF, None, None, None, None, 0)
 
 
@@ -32,7 +42,7 @@ class _Script:
     def __init__(self, conduit: str) -> None:
         self.conduit = conduit
         self.answer: int | None = 0
-        self.effects: tuple[Effect, ...] = ()
+        self.effects: tuple[PowerEffect, ...] = ()
 
     def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
         for what, target, *detail in self.effects:
@@ -47,14 +57,14 @@ class ThreadStepper:
     """Runs steps on ``machine``, whose actors stand where the exploration begins.
 
     :param tasks: makes the host task that a CPU begins with, anew
-    :param cached: memory attributes matter
+    :param model: the memory model of the exploration; the machine itself has coherent memory
     """
 
     def __init__(
-        self, machine: Machine, tasks: Mapping[int, Callable[[], HostTask]], *, cached: bool = False
+        self, machine: Machine, tasks: Mapping[int, Callable[[], HostTask]], model: MemoryModel
     ) -> None:
         self.machine = machine
-        self.cached = cached
+        self.model = model
         self.steps = 0  # run on the machine
         self.grew = False  # something new was seen since this was cleared
         self.locals: list[LocalState] = []
@@ -112,7 +122,7 @@ class ThreadStepper:
             return local
         outcome, at = machine.ending(cpu)
         runs = state is State.RUNNABLE
-        action = describe(machine, cpu, cached=self.cached) if runs else Action(Verb.LOCAL)
+        action = self._action(cpu) if runs else Action(Invisible())
         local = self._known[key] = LocalState(
             len(self.locals),
             cpu,
@@ -143,6 +153,9 @@ class ThreadStepper:
             self.machine.set_standing(cpu, _NOWHERE)
             self.machine.trace.take()
         return local
+
+    def _action(self, cpu: int) -> Action:
+        return describe(self.machine, cpu, attributes=self.model.uses_attributes)
 
     @property
     def cpus(self) -> int:
@@ -203,7 +216,7 @@ class ThreadStepper:
             machine.step(cpu)
         after = machine.standing(cpu)
         given = True if observation == WAKE else observation
-        if local.action.verb is Verb.CALL:
+        if isinstance(local.action.operation, FirmwareCall):
             assert isinstance(observation, tuple)
             given = observation[0]
         history, suspended = self._histories(local, before, after, given)
@@ -213,8 +226,8 @@ class ThreadStepper:
             assert after.task is not None
             self._tasks.keep(history, after.task, after.pending)
         target, records = self._local(cpu, history, suspended), machine.trace.take()
-        holds = any(row[0] in _HOLDS for row in machine.trace.rows_of(records))
-        edge = Edge(target, records, holds)
+        defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
+        edge = Edge(target, records, defers)
         machine.set_standing(cpu, _NOWHERE)  # what others do must not reach it here
         return edge
 
@@ -245,7 +258,7 @@ class ThreadStepper:
 
     def _put(self, local: LocalState, observation: object) -> Standing:
         # Let the place's actor stand there, about to observe.
-        machine, cpu, verb = self.machine, local.cpu, local.action.verb
+        machine, cpu, operation = self.machine, local.cpu, local.action.operation
         actor = machine.actors[cpu]
         pe, interconnect = actor.pe, machine.interconnect
         task, pending = self._task(local.history)
@@ -254,16 +267,16 @@ class ThreadStepper:
         pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
             interconnect.load_exclusive(pe, local.armed, 1)
-        if verb is Verb.STORE_EXCLUSIVE and observation is False:
+        if isinstance(operation, StoreExclusive) and observation is False:
             interconnect.clear_exclusive(pe)
         pe.reached = -1
-        pe.event = verb is Verb.WFE and observation is True
-        actor.interrupt = verb is Verb.WFI and observation is True
+        pe.event = isinstance(operation, WaitForEvent) and observation is True
+        actor.interrupt = isinstance(operation, WaitForInterrupt) and observation is True
         standing = Standing(local.state, task, suspended, pending, local.said, local.landings)
         machine.set_standing(cpu, standing)
-        if verb is Verb.POLL and observation is None:
+        if isinstance(operation, Poll) and observation is None:
             actor.waited = 1 << 62
-        if verb is Verb.CALL:
+        if isinstance(operation, FirmwareCall):
             assert isinstance(observation, tuple)
             self._script.answer, self._script.effects = observation
         return standing

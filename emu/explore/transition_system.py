@@ -1,105 +1,100 @@
-"""The world: where all actors stand and what they share, as a value, and what each next step makes of it.
+"""The transition system: takes steps on global states, without running anything.
 
-It does to shared state what :class:`emu.machine.Machine` does, without running anything: an actor's own part
-comes from its places. A state is hashable; memory is kept beside it, with a hash in it and an undo list,
-because it is large and changes little.
+An actor's own part of a step comes from its local states. What the step does to the state that CPUs share,
+:mod:`emu.semantics.transition` says, as on the machine; what it does to memory is the memory model's part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
-from typing import Any
 
 from emu.actor import State
+from emu.errors import Untestable
+from emu.explore.cells import CELL, Cells, parts_of
 from emu.explore.firmware import Answers, Firmware
-from emu.explore.footprints import GRANULE, Footprints
-from emu.explore.global_state import GlobalState, Note, Stepped, Transition, Undo
-from emu.explore.local_state import Action, Edge, LocalState, Verb
-from emu.explore.thread_stepper import WAKE, Effect, ThreadStepper
-from emu.models import caches
-from emu.models.caches import Choice, Line
-from emu.models.domain import note_lost
-from emu.operation import Kind
+from emu.explore.footprints import Footprints
+from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
+from emu.explore.local_state import Action, Edge, LocalState
+from emu.explore.thread_stepper import WAKE, PowerEffect, ThreadStepper
+from emu.models.protocol import Changed, ExploredMemory, Note
+from emu.operation import (
+    Access,
+    Barrier,
+    CacheOp,
+    Delay,
+    FirmwareCall,
+    Kind,
+    LoadExclusive,
+    LoadUntil,
+    Poll,
+    SendInterrupt,
+    WaitForEvent,
+)
 from emu.schedulers import Pick
+from emu.semantics import events, monitors, power
+from emu.semantics.state import SystemState, members
+from emu.semantics.transition import is_over, loads, perform
 
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
-_CELL = 8
 
 
 class TransitionSystem:
-    """Takes steps on states. ``locations`` says which lines are followed, and is that of the round."""
+    """Takes steps on states. ``footprints`` and ``model`` are those of the round."""
 
     def __init__(
         self,
         stepper: ThreadStepper,
         footprints: Footprints,
+        model: ExploredMemory,
         firmware: Firmware | None,
         event_register: int,
-        granule: int,
     ) -> None:
         self.stepper = stepper
         self.footprints = footprints
-        self.memory: dict[int, int] = {}  # PA >> 3 to value, of what has been stored
-        self._initial: dict[int, int] = {}
-        self._read = stepper.machine.memory.read
+        self.model = model
+        self.cells = Cells(stepper.machine.memory.read)
         self._answers = Answers(stepper, firmware) if firmware else None
         self._first_firmware = firmware.state() if firmware else None
         self._event_at_reset = event_register
-        self._granule = granule
         self.all_cpus = (1 << len(stepper.start)) - 1
 
     def first(self) -> GlobalState:
         """Return the state at the beginning; memory must be as it was then."""
-        assert not self.memory, "steps were not undone"
-        events = self.all_cpus * self._event_at_reset & ~self._asleep(self.stepper.start)
-        read = self.stepper.machine.memory.read_bytes
-        lines = tuple(Line(read(pa, self._granule)) for pa in self.footprints.lines)
-        return GlobalState(self.stepper.start, 0, events, 0, 0, self._first_firmware, (), lines, 0)
-
-    @staticmethod
-    def _asleep(locals: Iterable[LocalState]) -> int:
-        return sum(1 << local.cpu for local in locals if local.state is State.WAITING)
+        assert not self.cells.stored, "steps were not undone"
+        start = self.stepper.start
+        system = SystemState(
+            on=_set_of(start, lambda local: not local.is_off),
+            asleep=_set_of(start, lambda local: local.state is State.WAITING),
+            idle=_set_of(start, lambda local: local.state is State.IDLE),
+            monitors=tuple((local.cpu, local.armed) for local in start if local.armed is not None),
+        )
+        system = system._replace(events=self.all_cpus * self._event_at_reset & ~system.asleep)
+        model = self.model.initial(self.stepper.machine.memory.read_bytes)
+        return GlobalState(start, 0, system, self._first_firmware, (), model, 0)
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def cell(self, number: int) -> int:
-        """Return the u64 at PA ``number << 3`` as CPUs see it that no followed line comes between."""
-        value = self.memory.get(number)
-        if value is None:
-            value = self._initial.get(number)
-            if value is None:
-                value = self._initial[number] = self._read(number << 3, 8)
-        return value
-
-    def looked(self, state: GlobalState, action: Action) -> Any:
-        """Return what the loads of ``action`` give now: of one its value, of several a tuple."""
-        if action.followed:
-            return self._looked_in_lines(state, action)
-        cells = action.cells
-        if len(cells) == 1:
-            number, shift, mask, _, is_store = cells[0]
-            return None if is_store else self.cell(number) >> shift & mask
-        found = [self.cell(number) >> shift & mask for number, shift, mask, _, st in cells if not st]
-        return tuple(found) if len(found) != 1 else found[0]
-
-    def _looked_in_lines(self, state: GlobalState, action: Action) -> Any:
-        found = []
-        for access in action.accesses:
-            if access.is_store and action.verb is not Verb.UPDATE:
+    def loaded(self, state: GlobalState, cpu: int, action: Action) -> tuple[list[int], Hashable, list[Note]]:
+        """Return the values of the operation's loads, and the model's state and notes after them."""
+        values: list[int] = []
+        notes: list[Note] = []
+        model = state.model
+        for access in loads(action.operation):
+            if self.footprints.index_of(access.pa) is None:
+                values.append(self.cells.load(access))
                 continue
-            first = access.pa & -self._granule
-            index = self.footprints.line_index.get(first)
-            if index is None:
-                at = access.pa % _CELL
-                found.append(self.cell(access.pa >> 3) >> 8 * at & (1 << 8 * access.size) - 1)
-                continue
-            at = access.pa - first
-            data = state.lines[index].view(access.cacheable)[at : at + access.size]
-            found.append(int.from_bytes(data, "little"))
-        if not found:
-            return None
-        return tuple(found) if len(found) != 1 else found[0]
+            found = self.model.loads(model, cpu, access)
+            if len(found) > 1:
+                raise Untestable(f"{action.where}: a load may return {len(found)} values: not explored yet")
+            value, model, more = found[0]
+            values.append(value)
+            notes += more
+        return values, model, notes
+
+    def observed(self, state: GlobalState, cpu: int) -> object:
+        """Return what the operation of an actor would give it now."""
+        return self._observation(state, cpu, state.locals[cpu].action)
 
     def can_step(self, state: GlobalState, cpu: int) -> bool:
         """Tell whether the actor can do its next operation; a poll can when it would end."""
@@ -107,19 +102,14 @@ class TransitionSystem:
         if local.state is not State.RUNNABLE:
             return False
         action = local.action
-        verb = action.verb
-        if verb is Verb.DELAY:
+        if action.waits:
+            assert isinstance(action.operation, LoadUntil | Poll)
+            aligned = not action.followed and len(action.cells) == 1
+            value = self.cells.loaded(action.cells) if aligned else self.loaded(state, cpu, action)[0][0]
+            return is_over(action.operation, value)
+        if isinstance(action.operation, Delay):
             return False  # time passes when nobody can do anything
-        if verb is Verb.LOCAL:
-            return not (local.is_target and self.spins(state, cpu))
-        if verb is Verb.UNTIL or verb is Verb.POLL:
-            return self._is_over(action, self.looked(state, action))
         return not (local.is_target and self.spins(state, cpu))
-
-    @staticmethod
-    def _is_over(action: Action, value: object) -> bool:
-        (wanted,) = action.detail
-        return value == wanted or (wanted is None and value != 0)
 
     def spins(self, state: GlobalState, cpu: int) -> int:
         """Tell whether the actor goes round in a loop that does nothing but look; the bits that it reads.
@@ -130,25 +120,33 @@ class TransitionSystem:
         bits = self.footprints.event(cpu)
         for _ in range(SPIN_MAX):
             action = local.action
-            if action.writes or action.verb not in (Verb.LOCAL, Verb.ACCESS):
+            if not self._looks(state, cpu, action):
                 return 0
-            if action.followed and self._would_fill(state, action):
-                return 0
-            edge = local.edges.get(self.looked(state, action))
+            seen = self._observation(state, cpu, action)
+            edge = local.edges.get(seen)
             if edge is None or edge.local.state is not State.RUNNABLE:
                 return 0
-            bits |= action.reads
+            bits |= action.reads | action.writes  # an exclusive load writes what it looks at
             local = edge.local
             if local is begin:
                 return bits
         return 0
 
-    def _would_fill(self, state: GlobalState, action: Action) -> bool:
-        for access in action.accesses:
-            index = self.footprints.line_index.get(access.pa & -self._granule)
-            if index is not None and access.cacheable and state.lines[index].cached is None:
-                return True
-        return False
+    def _looks(self, state: GlobalState, cpu: int, action: Action) -> bool:
+        # Whether the action changes nothing now. An exclusive load whose monitor is armed does not.
+        if action.is_simple:
+            return not action.writes
+        if isinstance(action.operation, LoadExclusive):
+            if not monitors.passes(state.system, cpu, action.accesses[0].pa):
+                return False
+        elif not action.only_looks:
+            return False
+        return not action.followed or self.loaded(state, cpu, action)[1] == state.model
+
+    def _observation(self, state: GlobalState, cpu: int, action: Action) -> object:
+        if action.is_simple:
+            return self.cells.loaded(action.cells)
+        return perform(state.system, cpu, action.operation, self.loaded(state, cpu, action)[0]).result
 
     def waits_for(self, state: GlobalState, cpu: int) -> int:
         """Return the bits whose change can let an actor go on that cannot step."""
@@ -161,8 +159,8 @@ class TransitionSystem:
                 return footprints.event(cpu)
             case State.IDLE:
                 return footprints.interrupt(cpu)
-            case State.RUNNABLE if local.action.verb is not Verb.DELAY:
-                if local.action.verb in (Verb.UNTIL, Verb.POLL):
+            case State.RUNNABLE if not isinstance(local.action.operation, Delay):
+                if local.action.waits:
                     return local.action.reads_over
                 return footprints.over(self.spins(state, cpu))
         return 0
@@ -176,17 +174,15 @@ class TransitionSystem:
         is_task = local.history is not None
         for _ in range(SPIN_MAX):
             action = local.action
-            if local.state in (State.WAITING, State.IDLE) or action.verb is Verb.WFE:
+            if local.state in (State.WAITING, State.IDLE) or isinstance(action.operation, WaitForEvent):
                 return None
             if local.state is not State.RUNNABLE:  # a PE comes to its end and does nothing more
                 return looked if is_task else None
-            if action.verb not in (Verb.LOCAL, Verb.ACCESS) or action.writes:
+            if not action.only_looks and not (action.is_simple and not action.writes):
                 return looked
             if action.accesses and not looked:
                 looked = action.accesses[0].pa
-            if local.history is None or not local.edges:  # a PE
-                pass
-            local = self._edge(state, local, self.looked(state, action)).local
+            local = self._edge(state, local, self._observation(state, cpu, action)).local
         return looked
 
     # -- steps ------------------------------------------------------------------------------------
@@ -201,249 +197,118 @@ class TransitionSystem:
 
     def _lend(self, state: GlobalState, local: LocalState) -> dict[int, bytes]:
         # Memory as the actor finds it, by cells.
-        lent = {number << 3: value.to_bytes(8, "little") for number, value in self.memory.items()}
+        lent = {number << 3: value.to_bytes(CELL, "little") for number, value in self.cells.stored.items()}
         cacheable = all(access.cacheable for access in local.action.accesses)
-        for first, line in zip(self.footprints.lines, state.lines, strict=True):
-            data = line.view(cacheable)
-            for at in range(0, self._granule, _CELL):
-                lent[first + at] = data[at : at + _CELL]
+        for index, first in enumerate(self.model.units):
+            data = self.model.seen(state.model, local.cpu, index, cacheable)
+            for at in range(0, self.model.granule, CELL):
+                lent[first + at] = data[at : at + CELL]
         return lent
 
     def step(self, state: GlobalState, cpu: int) -> Stepped:
-        """Let an actor that can do its next operation."""
+        """Let an actor do its next operation, which it can."""
         local = state.locals[cpu]
         action = local.action
-        verb = action.verb
         pick = Pick("run", cpu)
-        if verb is Verb.LOCAL:
-            edge = local.edges.get(None) or self._edge(state, local, None)
-            return self._moved(state, cpu, edge), [], Transition(pick, ((cpu, edge),))
-        if verb is Verb.ACCESS and not action.followed:
-            seen = self.looked(state, action)
+        if action.is_simple:
+            # What perform() says of plain loads and stores that meet no monitor, by look-up.
+            seen = self.cells.loaded(action.cells)
             edge = local.edges.get(seen) or self._edge(state, local, seen)
             undo: Undo = []
             if action.writes:
-                state = self._store(state, cpu, action, undo)
+                digest = self.cells.store(action.cells, state.memory, undo)
+                if digest != state.memory:
+                    state = state._replace(memory=digest)
             return self._moved(state, cpu, edge), undo, Transition(pick, ((cpu, edge),))
-        return self._other(state, cpu, local, pick)
+        if isinstance(action.operation, FirmwareCall):
+            return self._call(state, cpu, action.operation, pick)
+        return self._perform(state, cpu, action, pick)
 
-    @staticmethod
-    def _moved(state: GlobalState, cpu: int, edge: Edge) -> GlobalState:
-        locals = state.locals
-        return state._replace(locals=(*locals[:cpu], edge.local, *locals[cpu + 1 :]))
-
-    def _store(self, state: GlobalState, cpu: int, action: Action, undo: Undo) -> GlobalState:
-        # The stores of an action to memory that no followed line holds.
-        memory, digest = self.memory, state.memory
-        for number, shift, mask, value, is_store in action.cells:
-            if not is_store:
-                continue
-            old = self.cell(number)
-            new = old & ~(mask << shift) | value << shift
-            if new != old:
-                undo.append((number, memory.get(number)))
-                digest ^= hash((number, old)) ^ hash((number, new))
-                memory[number] = new
-        if digest != state.memory:
-            state = state._replace(memory=digest)
-        return self._cleared(state, cpu, action)
-
-    def _cleared(self, state: GlobalState, cpu: int, action: Action) -> GlobalState:
-        # A store clears the monitors of others on its granule: an event for them.
-        if not action.writes & self.footprints.events:
-            return state
-        granules = {access.pa & -GRANULE for access in action.accesses}
-        hit = 0
-        for local in state.locals:
-            bit = 1 << local.cpu
-            if local.cpu != cpu and local.armed in granules and not state.lost & bit:
-                hit |= bit
-        if not hit:
-            return state
-        return state._replace(lost=state.lost | hit, events=state.events | hit)
-
-    def undo(self, undo: Undo) -> None:
-        """Put memory back to what it was before a step."""
-        for number, old in reversed(undo):
-            if old is None:
-                del self.memory[number]
-            else:
-                self.memory[number] = old
-
-    def _other(self, state: GlobalState, cpu: int, local: LocalState, pick: Pick) -> Stepped:
-        action, bit = local.action, 1 << cpu
-        if action.verb is Verb.CALL:
-            return self._call(state, cpu, local, pick)
-        seen = self._seen(state, local)
-        edge = self._edge(state, local, seen)  # with memory as it is before
+    def _perform(self, state: GlobalState, cpu: int, action: Action, pick: Pick) -> Stepped:
+        # One operation: load, apply its transition, store, move the actor, wake who is woken.
         undo: Undo = []
-        notes: list[Note] = []
-        match action.verb:
-            case Verb.ACCESS | Verb.UNTIL | Verb.POLL:
-                state = self._touch(state, cpu, action, undo, notes)
-            case Verb.UPDATE:
-                expected, _new = action.detail
-                state = self._touch(state, cpu, action, undo, notes, expected is None or seen == expected)
-            case Verb.WFE:
-                state = state._replace(events=state.events & ~bit)
-            case Verb.SEVL:
-                state = state._replace(events=state.events | bit)
-            case Verb.SEV:
-                on = sum(1 << other.cpu for other in state.locals if not other.is_off)
-                state = state._replace(events=state.events | on)
-            case Verb.WFI:
-                state = state._replace(interrupts=state.interrupts & ~bit)
-            case Verb.MAINTAIN:
-                (word,) = action.detail
-                assert isinstance(word, int)
-                state = self._change(
-                    state, action.accesses[0].pa, lambda line: caches.maintain(line, word), notes
-                )
-            case Verb.LOAD_EXCLUSIVE:
-                state = self._touch(state, cpu, action, undo, notes)._replace(lost=state.lost & ~bit)
-            case Verb.STORE_EXCLUSIVE if seen:
-                state = self._touch(state, cpu, action, undo, notes)
+        values, model, notes = self.loaded(state, cpu, action)
+        effect = perform(state.system, cpu, action.operation, values)
+        edge = self._edge(state, state.locals[cpu], effect.result)  # with memory as it is before
+        idle = state.system.idle
+        state = state._replace(system=effect.state, model=model)
+        for access in effect.stores:
+            state = self._store(state, cpu, access, undo, notes)
+        if action.followed and isinstance(action.operation, CacheOp):
+            changed = self.model.maintain(state.model, cpu, *action.operation)
+            state = self._changed(state, changed, notes)
+        elif action.followed and isinstance(action.operation, Barrier):
+            state = self._changed(state, self.model.barrier(state.model, cpu, action.operation.word), notes)
         edges = [(cpu, edge)]
         state = self._moved(state, cpu, edge)
-        if action.verb is Verb.SEND:
-            (target,) = action.detail
-            assert isinstance(target, int)
-            state = self._interrupt(state, target, edges)
-        return self._woken(state, edges), undo, Transition(pick, tuple(edges), tuple(notes))
+        if isinstance(action.operation, SendInterrupt):
+            for other in members(idle & ~effect.state.idle):
+                state = self._wake(state, other, edges)
+        for other in members(events.woken(state.system)):
+            state = state._replace(system=events.wake(state.system, other))
+            state = self._wake(state, other, edges)
+        return state, undo, Transition(pick, tuple(edges), tuple(notes))
 
-    def _seen(self, state: GlobalState, local: LocalState) -> object:
-        # What the actor observes when it does its operation now.
-        action, bit = local.action, 1 << local.cpu
-        match action.verb:
-            case Verb.ACCESS | Verb.UNTIL | Verb.POLL | Verb.LOAD_EXCLUSIVE:
-                return self.looked(state, action)
-            case Verb.UPDATE:
-                return self._old(state, action)
-            case Verb.WFE:
-                return bool(state.events & bit)
-            case Verb.WFI:
-                return bool(state.interrupts & bit)
-            case Verb.STORE_EXCLUSIVE:
-                return local.armed == action.accesses[0].pa & -GRANULE and not state.lost & bit
-        return None
+    def _moved(self, state: GlobalState, cpu: int, edge: Edge) -> GlobalState:
+        locals, system = state.locals, state.system
+        if system.monitors and edge.local.armed is None:
+            system = monitors.disarm(system, cpu)
+        return state._replace(locals=(*locals[:cpu], edge.local, *locals[cpu + 1 :]), system=system)
 
-    def _woken(self, state: GlobalState, edges: list[tuple[int, Edge]]) -> GlobalState:
-        # Whoever sleeps in WFE with an event wakes and consumes it.
-        for local in state.locals:
-            bit = 1 << local.cpu
-            if local.state is State.WAITING and state.events & bit:
-                edge = self._edge(state, local, WAKE)
-                edges.append((local.cpu, edge))
-                state = self._moved(state, local.cpu, edge)._replace(events=state.events & ~bit)
-        return state
+    def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
+        edge = self._edge(state, state.locals[cpu], WAKE)
+        edges.append((cpu, edge))
+        return self._moved(state, cpu, edge)
 
-    def _interrupt(self, state: GlobalState, target: int, edges: list[tuple[int, Edge]]) -> GlobalState:
-        local = state.locals[target]
-        if local.is_off:
-            return state
-        if local.state is State.IDLE:
-            edge = self._edge(state, local, WAKE)
-            edges.append((target, edge))
-            return self._moved(state, target, edge)
-        return state._replace(interrupts=state.interrupts | 1 << target)
-
-    def _old(self, state: GlobalState, action: Action) -> int:
-        if action.followed:
-            value: int = self._looked_in_lines(state, action)
-            return value
-        ((number, shift, mask, _, _),) = action.cells
-        return self.cell(number) >> shift & mask
-
-    def _touch(
-        self,
-        state: GlobalState,
-        cpu: int,
-        action: Action,
-        undo: Undo,
-        notes: list[Note],
-        stores: bool = True,
+    def _store(
+        self, state: GlobalState, cpu: int, access: Access, undo: Undo, notes: list[Note]
     ) -> GlobalState:
-        # The accesses of an action, through the lines where they are followed.
-        if not action.followed:
-            return self._store(state, cpu, action, undo) if stores and action.writes else state
-        lines = list(state.lines)
-        for access in action.accesses:
-            first = access.pa & -self._granule
-            index = self.footprints.line_index.get(first)
-            if index is None:
-                if access.is_store and stores:
-                    state = self._store_one(state, access.pa, access.size, access.value, undo)
-                continue
-            line, at = lines[index], access.pa - first
-            if not access.is_store or action.verb is Verb.UPDATE:
-                newer = caches.stale(line, at, access.size, access.cacheable)
-                if newer is not None:
-                    notes.append(Note(Kind.STALE, access.pa, int.from_bytes(newer, "little"), access.size))
-                line = caches.loaded(line, access.cacheable)
-            if access.is_store and stores:
-                data = (access.value & (1 << 8 * access.size) - 1).to_bytes(access.size, "little")
-                line = caches.stored(line, at, data, access.cacheable)
-            lines[index] = line
-        state = state._replace(lines=tuple(lines))
-        return self._cleared(state, cpu, action) if stores else state
+        if self.footprints.index_of(access.pa) is None:
+            return state._replace(memory=self.cells.store(parts_of((access,)), state.memory, undo))
+        return self._changed(state, self.model.store(state.model, cpu, access), notes)
 
-    def _store_one(self, state: GlobalState, pa: int, size: int, value: int, undo: Undo) -> GlobalState:
-        mask, shift, number = (1 << 8 * size) - 1, 8 * (pa % _CELL), pa >> 3
-        old = self.cell(number)
-        new = old & ~(mask << shift) | (value & mask) << shift
-        undo.append((number, self.memory.get(number)))
-        self.memory[number] = new
-        return state._replace(memory=state.memory ^ hash((number, old)) ^ hash((number, new)))
+    @staticmethod
+    def _changed(state: GlobalState, changed: Changed, notes: list[Note]) -> GlobalState:
+        notes += changed.notes
+        return state._replace(model=changed.state)
 
-    def _change(self, state: GlobalState, pa: int, change: Any, notes: list[Note]) -> GlobalState:
-        # Something happens to a whole line.
-        first = pa & -self._granule
-        index = self.footprints.line_index.get(first)
-        if index is None:
-            return state
-        line = state.lines[index]
-        new, lost = change(line)
-        note_lost(lambda *note: notes.append(Note(*note)), first, line, new, lost)
-        return state._replace(lines=(*state.lines[:index], new, *state.lines[index + 1 :]))
+    def undo(self, undo: Undo) -> None:
+        """Restore memory as it was before a step."""
+        self.cells.undo(undo)
 
     # -- what nobody asks for ---------------------------------------------------------------------
 
     def time_out(self, state: GlobalState, cpu: int) -> Stepped:
         """Let the poll of an actor give up."""
         local = state.locals[cpu]
-        notes: list[Note] = []
-        undo: Undo = []
         edge = self._edge(state, local, None)
-        state = self._touch(state, cpu, local.action, undo, notes)
+        _, model, notes = self.loaded(state, cpu, local.action)
         transition = Transition(Pick("timeout", cpu), ((cpu, edge),), tuple(notes))
-        return self._moved(state, cpu, edge), undo, transition
+        return self._moved(state._replace(model=model), cpu, edge), [], transition
 
     def wake(self, state: GlobalState, cpu: int) -> Stepped:
         """End the WFE of an actor without an event."""
-        edge = self._edge(state, state.locals[cpu], WAKE)
-        return self._moved(state, cpu, edge), [], Transition(Pick("wake", cpu), ((cpu, edge),))
+        edges: list[tuple[int, Edge]] = []
+        woken = state._replace(system=events.wake(state.system, cpu))
+        woken = self._wake(woken, cpu, edges)
+        return woken, [], Transition(Pick("wake", cpu), tuple(edges))
 
-    def line_choices(self, state: GlobalState, index: int) -> tuple[Choice, ...]:
-        """Return what the caches may do to a followed line."""
-        return caches.choices(state.lines[index])
+    def choices(self, state: GlobalState, unit: int) -> tuple[str, ...]:
+        """Return what may happen by itself to a unit of the memory model, as letters."""
+        return self.model.choices(state.model, unit)
 
-    def line_choice(self, state: GlobalState, index: int, choice: Choice) -> Stepped:
-        """Let the caches do it."""
-        pa = self.footprints.lines[index]
+    def choose(self, state: GlobalState, unit: int, letter: str) -> Stepped:
+        """Let it happen."""
         notes: list[Note] = []
-        state = self._change(state, pa, lambda line: caches.choose(line, choice), notes)
-        notes.append(Note(Kind.LINE, pa, list(Choice).index(choice), 0))
-        return state, [], Transition(Pick(choice.value, pa), (), tuple(notes))
+        state = self._changed(state, self.model.choose(state.model, unit, letter), notes)
+        return state, [], Transition(Pick(letter, self.model.units[unit]), (), tuple(notes))
 
     # -- firmware ---------------------------------------------------------------------------------
 
-    def _call(self, state: GlobalState, cpu: int, local: LocalState, pick: Pick) -> Stepped:
+    def _call(self, state: GlobalState, cpu: int, call: FirmwareCall, pick: Pick) -> Stepped:
         assert self._answers is not None, "a call without firmware"
-        off = tuple(other.is_off for other in state.locals)
-        answer, effects, remembered, delayed = self._answers.call(
-            state.firmware, off, cpu, local.action.detail
-        )
-        edge = self._edge(state, local, (answer, effects))
+        answer, effects, remembered, delayed = self._answers.call(state.firmware, state.system.on, cpu, call)
+        edge = self._edge(state, state.locals[cpu], (answer, effects))
         state = self._moved(state, cpu, edge)._replace(firmware=remembered)
         if delayed:
             state = state._replace(later=(*state.later, *delayed))
@@ -451,26 +316,23 @@ class TransitionSystem:
             state = self._power(state, effect)
         return state, [], Transition(pick, ((cpu, edge),))
 
-    def _power(self, state: GlobalState, effect: Effect) -> GlobalState:
+    def _power(self, state: GlobalState, effect: PowerEffect) -> GlobalState:
         what, cpu, *detail = effect
         if what == "off":
-            return state
+            return state._replace(system=power.power_off(state.system, cpu))
         entry_pa, x0, el = detail
-        old = state.locals[cpu]
-        local = self.stepper.switched_on(cpu, entry_pa, x0, el, old.landings)
+        local = self.stepper.switched_on(cpu, entry_pa, x0, el, state.locals[cpu].landings)
         if self.stepper.grew:
             self.footprints.refresh([local])
-        bit = 1 << cpu
-        events = state.events | bit if self._event_at_reset else state.events & ~bit
         locals = (*state.locals[:cpu], local, *state.locals[cpu + 1 :])
-        return state._replace(locals=locals, events=events, lost=state.lost & ~bit)
+        system = power.power_on(state.system, cpu, event=bool(self._event_at_reset))
+        return state._replace(locals=locals, system=system)
 
     def start(self, state: GlobalState, index: int) -> Stepped:
         """Let a start take effect that firmware has delayed."""
         assert self._answers is not None
         cpu, arguments = state.later[index]
-        off = tuple(other.is_off for other in state.locals)
-        effects, remembered = self._answers.start(state.firmware, off, arguments)
+        effects, remembered = self._answers.start(state.firmware, state.system.on, arguments)
         later = state.later[:index] + state.later[index + 1 :]
         state = state._replace(later=later, firmware=remembered)
         notes = []
@@ -479,3 +341,8 @@ class TransitionSystem:
             _, target, entry_pa, x0, _ = effect
             notes.append(Note(Kind.POWER_ON, entry_pa, x0, target))
         return state, [], Transition(Pick("start", cpu), (), tuple(notes))
+
+
+def _set_of(locals: Iterable[LocalState], holds: Callable[[LocalState], bool]) -> int:
+    # The CPUs whose local state is such a one, as bits.
+    return sum(1 << local.cpu for local in locals if holds(local))

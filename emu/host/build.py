@@ -33,8 +33,7 @@ from emu.host.vcpu import plan as plan_hotplug
 from emu.host.vcpu.hotplug import Hotplug
 from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
-from emu.models import MEMORY_MODELS
-from emu.models.caches import GRANULES
+from emu.models import memory_model
 from emu.subject.kernel import is_kernel
 from emu.topology import Topology
 from emu.topology.presets import is_preset
@@ -262,16 +261,15 @@ def check_case(case: Case) -> None:
     choices = {
         "bringup": ("auto", *STRATEGIES),
         "base": ("auto", *ORDERS),
-        "memory": MEMORY_MODELS,
         "el": (1, 2),
         "event_register": (0, 1),
-        "granule": GRANULES,
     }
     for name, allowed in choices.items():
         value = getattr(case, name)
         if value not in allowed:
             listed = ", ".join(map(str, allowed))
             raise InvalidCase(f"{name.replace('_', '-')}={value}: not one of {listed}")
+    memory_model(case.memory, case.granule)
     for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")

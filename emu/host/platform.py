@@ -24,6 +24,7 @@ from emu.host.smp_init_cpus import LogicalMap, smp_init_cpus
 from emu.latency import PROFILES
 from emu.machine import Machine
 from emu.memory import Memory
+from emu.models import memory_model
 from emu.schedulers import make_scheduler
 from emu.subject import Subject
 from emu.topology import Cpu, Topology
@@ -128,8 +129,7 @@ def make_machine(
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el
-    if case.memory == "caches":
-        machine.cache(case.granule)
+    machine.use_model(memory_model(case.memory, case.granule), case.granule)
     for number, cpu in enumerate(logical.cpus):
         if cpu is None:  # a logical number without a CPU: off for ever
             machine.add_cpu(INVALID_HWID, 0, {})

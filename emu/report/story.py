@@ -15,12 +15,10 @@ from emu.explore.explorer import Explorer, case_of
 from emu.explore.finding_collector import Found, make_trace, with_case
 from emu.explore.follow import rewind
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.local_state import Verb
 from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build
 from emu.host.tracing import symbol_table
-from emu.models.caches import Choice, Line
-from emu.operation import Kind, Record
+from emu.operation import Kind, Record, WaitForEvent
 from emu.report.history import Names, tell
 from emu.rules import judge
 from emu.trace import Trace
@@ -34,11 +32,6 @@ _ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE
 _STORES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
 # Told of whoever is in the story, whatever it is about.
 _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME, Kind.LOG, Kind.WAKE)
-_CHOICES = {
-    Choice.WRITE_BACK: "the caches write {} back",
-    Choice.DROP: "the caches drop {}",
-    Choice.FILL: "the caches fill {}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +155,12 @@ class _Teller:
         self._states = states
         self._names = Names(trace, symbol_table(boot.guest))
         self._granule = system.footprints.granule
+        self._choices = system.stepper.model.choices
         self._waiters = {
             local.cpu
             for state in states
             for local in state.locals
-            if local.state is State.WAITING or local.action.verb is Verb.WFE
+            if local.state is State.WAITING or isinstance(local.action.operation, WaitForEvent)
         }
         self._records = [
             [Record(Kind(kind), cpu, size, pc, pa, value) for kind, size, cpu, pc, pa, value in rows]
@@ -240,7 +234,7 @@ class _Teller:
         return tuple(sorted(found))
 
     def _steps(self, words: set[int], cpus: tuple[int, ...]) -> Iterator[Step]:
-        lines = {index for index, pa in enumerate(self._system.footprints.lines) if self._holds(pa, words)}
+        lines = {index for index, pa in enumerate(self._system.model.units) if self._holds(pa, words)}
         for number, (transition, records) in enumerate(zip(self._path, self._records, strict=True)):
             state = self._changes(self._states[number], self._states[number + 1], lines, cpus)
             told = list(self._told(number, transition, records, words, cpus, lines))
@@ -261,8 +255,8 @@ class _Teller:
         lines: set[int],
     ) -> Iterator[Step]:
         kind, target = transition.pick
-        if kind in "wdf" and self._system.footprints.line_index[target] in lines:
-            yield Step(number, -1, _CHOICES[Choice(kind)].format(self._line(target)), "")
+        if kind in self._choices and self._system.footprints.unit_index[target] in lines:
+            yield Step(number, -1, self._choices[kind].format(self._line(target)), "")
         if kind == "start" and target in cpus:
             yield Step(number, target, "firmware starts it", "")
         if kind == "timeout" and target in cpus:
@@ -288,7 +282,7 @@ class _Teller:
                 yield Step(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
-        return pa & -self._granule == self._system.footprints.lines[index]
+        return pa & -self._granule == self._system.model.units[index]
 
     def _pa_of(self, address: int) -> int:
         return self._boot.guest.pa_of(address) if address >> 63 else address
@@ -329,15 +323,15 @@ class _Teller:
     ) -> str:
         parts = []
         for index in sorted(lines):
-            old, new = before.lines[index], after.lines[index]
-            if (old.state, old.behind, old.dirty) != (new.state, new.behind, new.dirty):
-                parts.append(f"{self._line(self._system.footprints.lines[index])}: {_state(new)}")
+            told = self._system.model.describe(before.model, after.model, index)
+            if told:
+                parts.append(f"{self._line(self._system.model.units[index])}: {told}")
         for cpu in [cpu for cpu in cpus if cpu in self._waiters]:
             bit = 1 << cpu
             slept = before.locals[cpu].state is State.WAITING
             sleeps = after.locals[cpu].state is State.WAITING
-            if (before.events ^ after.events) & bit or slept != sleeps:
-                event = int(bool(after.events & bit))
+            if (before.system.events ^ after.system.events) & bit or slept != sleeps:
+                event = int(bool(after.system.events & bit))
                 parts.append(f"CPU{cpu}: event register {event}{', asleep' if sleeps else ''}")
         return "; ".join(parts)
 
@@ -383,11 +377,6 @@ def function_at(file: str, line: int) -> str:
     """Return the name of the function of ``file`` that has this line; without one the file's name."""
     around = [name for first, last, name in _functions(file) if first <= line <= last]
     return around[-1] if around else PurePath(file).stem
-
-
-def _state(line: Line) -> str:
-    text = line.state
-    return f"{text}, memory is newer" if line.behind else text
 
 
 def _wrap(text: str, indent: str) -> list[str]:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from exploring import X, Y, explore, explorer_of, machine_of, task
+import pytest
+from exploring import Program, X, Y, explore, explorer_of, machine_of, task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of, explore_case
 from emu.explore.finding_collector import FindingCollector, make_trace
+from emu.explore.footprints import Footprints
 from emu.explore.global_state import Transition
+from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
 from emu.explore.search import Bounds, Search
 from emu.host.build import build
@@ -78,6 +81,61 @@ def test_reduction_loses_nothing_that_the_caches_may_do(found: list[list[Operati
     _, reduced = explore(explorer)
     _, every = explore(explorer, reduce=False)
     assert set(reduced.seen) == set(every.seen)
+
+
+@SLOW
+@given(programs(COHERENT, 4))
+def test_plain_accesses_by_look_up_are_what_their_transition_says(found: list[list[Operation]]) -> None:
+    """The fast path of plain loads and stores against the transition of every operation."""
+    explorer = explorer_of([task(*operations) for operations in found])
+    count, fast = explore(explorer, X, X + 8, Y)
+    with pytest.MonkeyPatch.context() as patch:
+        prepare = Footprints.prepare
+
+        def without_look_up(self: Footprints, local: LocalState) -> None:
+            prepare(self, local)
+            local.action.is_simple = False
+
+        patch.setattr(Footprints, "prepare", without_look_up)
+        slow_count, slow = explore(explorer, X, X + 8, Y)
+    assert (fast.seen, count) == (slow.seen, slow_count)
+
+
+WAIT_ON_GRANULE = """
+again:  {load} x1, [x0]
+        cbnz x1, done
+        wfe
+        b again
+done:   str x1, [x0, #256]
+        b .
+"""
+
+
+@pytest.mark.parametrize(
+    "store",
+    ["mov x1, #1\n str x1, [x0]\n b .", task(Store(X, 1)), task(AtomicUpdate(X, None, 1))],
+    ids=["PE", "host task", "atomic"],
+)
+@pytest.mark.parametrize("load", ["ldxr", "ldaxr"])
+def test_a_store_that_clears_a_sleepers_monitor_wakes_it(load: str, store: Program) -> None:
+    result = explorer_of([WAIT_ON_GRANULE.format(load=load), store]).search(Bounds(), everything=True)
+    assert result.complete
+    assert result.findings == []
+
+
+def test_without_a_monitor_the_store_wakes_nobody() -> None:
+    """The planted twin: a plain load arms nothing, so the sleeper has lost the wake-up."""
+    result = explorer_of([WAIT_ON_GRANULE.format(load="ldr"), task(Store(X, 1))]).search(
+        Bounds(), everything=True
+    )
+    assert [found.finding.rule for found in result.findings] == ["stuck"]
+
+
+@pytest.mark.parametrize("load", ["ldr", "ldxr", "ldaxr"])
+def test_an_exclusive_load_is_no_progress(load: str) -> None:
+    """A sleeper that would only look at its word again has lost nothing, however it looks."""
+    result = explorer_of([WAIT_ON_GRANULE.format(load=load), "b ."]).search(Bounds(), everything=True)
+    assert result.findings == []
 
 
 PLAIN = st.one_of(
@@ -151,7 +209,7 @@ def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transi
     trace = make_trace(system, state, path, "test", [])
     for undo in reversed(undone):
         system.undo(undo)
-    return path, trace, len(system.footprints.lines)
+    return path, trace, len(system.footprints.units)
 
 
 def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:

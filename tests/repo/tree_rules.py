@@ -15,7 +15,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "arch",
         "outcome",
         "case instructions memory operation finding schedulers",
-        "cpu",
+        "cpu semantics",
         "trace latency actor",
         "models subject topology",
         "machine",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.models import caches
-from emu.models.caches import Choice, Line
+from emu.models.caches import lines as caches
+from emu.models.caches.lines import Choice, Line
 
 IVAC, CVAC, CVAU, CIVAC = 0xD508_7620, 0xD50B_7A20, 0xD50B_7B20, 0xD50B_7E20
 ABSENT = Line(bytes(64))

@@ -126,7 +126,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         ),
         (["boot", "--scheduler", "random:x"], 2, "scheduler=random:x: the seed"),
         (["boot", "--grain", "sand"], 2, "grain=sand"),
-        (["boot", "--memory", "weak"], 2, "memory=weak: not one of coherent"),
+        (["boot", "--memory", "weak"], 2, "memory=weak: not one of caches, coherent"),
         (["boot", "--latency", "none"], 2, "latency=none"),
         (["boot", "--cycle", "-1"], 2, "cycle=-1: at least 0"),
         (["boot", "--instructions-max", "0"], 2, "instructions-max=0: at least 1"),

@@ -6,8 +6,8 @@ import pytest
 from bare_pe import BASE, DATA, SIZE
 
 from emu.memory import Memory
-from emu.models.caches import Choice
-from emu.models.domain import Domain
+from emu.models.caches.lines import Choice
+from emu.models.caches.machine import Domain
 from emu.operation import Kind
 
 
@@ -38,7 +38,7 @@ def test_each_access_finds_its_own_view() -> None:
     assert rig.load(DATA, 3, True) == b"new"
     assert rig.memory.read_bytes(DATA, 3) == b"new"  # between accesses, that of caches that are on
     assert [note[0] for note in rig.notes] == [Kind.STALE]
-    rig.domain.choose(DATA & -64, Choice.WRITE_BACK)
+    rig.domain.choose(DATA & -64, Choice.WRITE_BACK.value)
     assert rig.load(DATA, 3, False) == b"new"
 
 
@@ -59,7 +59,7 @@ def test_lines_are_as_large_as_the_granule() -> None:
     for rig in (small, large):
         rig.store(DATA, b"x", True)
         rig.store(DATA + 128, b"y", False)
-        rig.domain.choose(DATA & -rig.domain.granule, Choice.WRITE_BACK)
+        rig.domain.choose(DATA & -rig.domain.granule, Choice.WRITE_BACK.value)
     assert small.load(DATA + 128, 1, False) == b"y"
     assert large.load(DATA + 128, 1, False) == bytes(1)
     assert [note[0] for note in large.notes][:1] == [Kind.LOST]
@@ -68,4 +68,4 @@ def test_lines_are_as_large_as_the_granule() -> None:
 
 def test_choice_that_the_state_does_not_allow_is_refused() -> None:
     with pytest.raises(ValueError, match="WRITE_BACK of a line that is absent"):
-        Rig().domain.choose(DATA, Choice.WRITE_BACK)
+        Rig().domain.choose(DATA, Choice.WRITE_BACK.value)

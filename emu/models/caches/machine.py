@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.memory import Memory
-from emu.models import caches
-from emu.models.caches import Choice, Line
+from emu.models.caches import lines
+from emu.models.caches.lines import Choice, Line
+from emu.models.protocol import NoteSink
 from emu.operation import Kind
-
-# kind, PA, value, size in bytes: STALE, LOST, LINE
-Note = Callable[[Kind, int, int, int], None]
 
 
 class Domain:
     """The cache lines of one machine; ``granule`` is the writeback granule in bytes, ``note`` gets events."""
 
-    def __init__(self, memory: Memory, granule: int, note: Note) -> None:
+    def __init__(self, memory: Memory, granule: int, note: NoteSink) -> None:
         self.memory = memory
         self.granule = granule
         self.lines: dict[int, Line] = {}  # by PA
@@ -45,10 +43,10 @@ class Domain:
                 return
             line = Line(self.memory.read_bytes(first, self.granule))
         if not is_store:
-            newer = caches.stale(line, pa - first, size, cacheable)
+            newer = lines.stale(line, pa - first, size, cacheable)
             if newer is not None:
                 self._note(Kind.STALE, pa, int.from_bytes(newer, "little"), size)
-        line = self.lines[first] = caches.loaded(line, cacheable)
+        line = self.lines[first] = lines.loaded(line, cacheable)
         if not cacheable and line.cached != line.memory:
             self.memory.write_bytes(first, line.memory)
             self._shown.append(first)
@@ -60,7 +58,7 @@ class Domain:
         for pa, size, cacheable in self._open:
             first = pa & -self.granule
             data = self.memory.read_bytes(pa, size)
-            self.lines[first] = caches.stored(self.lines[first], pa - first, data, cacheable)
+            self.lines[first] = lines.stored(self.lines[first], pa - first, data, cacheable)
             if not cacheable:
                 self._shown.append(first)
         self._open.clear()
@@ -70,33 +68,25 @@ class Domain:
 
     def maintain(self, word: int, pa: int) -> None:
         """Carry out a DC instruction on the line of ``pa``."""
-        if caches.is_by_va(word):
-            self._change(pa & -self.granule, lambda line: caches.maintain(line, word))
+        if lines.is_by_va(word):
+            self._change(pa & -self.granule, lambda line: lines.maintain(line, word))
 
-    def choose(self, pa: int, choice: Choice) -> None:
-        """Let the domain do something by itself to the line at ``pa``.
+    def choose(self, pa: int, letter: str) -> None:
+        """Let the domain do something by itself to the line at ``pa``; ``letter`` is the value of a Choice.
 
         :raises ValueError: the line's state does not allow it
         """
-        self._change(pa, lambda line: caches.choose(line, choice))
-        self._note(Kind.LINE, pa, list(Choice).index(choice), 0)
+        choice = Choice(letter)
+        self._change(pa, lambda line: lines.choose(line, choice))
+        self._note(Kind.LINE, pa, lines.number_of(choice), 0)
 
     def _change(self, first: int, change: Callable[[Line], tuple[Line, int]]) -> None:
         self.settle()
         line = self.lines.get(first) or Line(self.memory.read_bytes(first, self.granule))
         new, lost = change(line)
         self.lines[first] = new
-        note_lost(self._note, first, line, new, lost)
+        lines.note_lost(self._note, first, line, new, lost)
         self._show(first)
 
     def _show(self, first: int) -> None:
         self.memory.write_bytes(first, self.lines[first].view(True))
-
-
-def note_lost(note: Note, first: int, line: Line, new: Line, lost: int) -> None:
-    """Note the bytes that are gone with a change of a line, as u64 words; the value is what is gone."""
-    gone = line.cached if line.dirty and new.memory == line.memory else line.memory
-    assert gone is not None
-    for at in range(0, len(gone), 8):
-        if lost >> at & 0xFF:
-            note(Kind.LOST, first + at, int.from_bytes(gone[at : at + 8], "little"), 8)

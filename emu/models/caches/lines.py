@@ -13,7 +13,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-LINE_BYTES = 64  # default writeback granule (Cortex-A72, CTR_EL0.CWG)
+from emu.models.protocol import NoteSink
+from emu.operation import Kind
+
 GRANULES = (64, 128, 256, 512, 1024, 2048)  # bytes: what CTR_EL0.CWG can say, from a line of ours on
 
 
@@ -23,6 +25,11 @@ class Choice(Enum):
     WRITE_BACK = "w"  # a dirty line becomes clean
     DROP = "d"  # a clean line becomes absent
     FILL = "f"  # an absent line becomes clean: speculation
+
+
+def number_of(choice: Choice) -> int:
+    """Return the number of a choice in LINE records."""
+    return list(Choice).index(choice)
 
 
 class Line(NamedTuple):
@@ -164,3 +171,12 @@ def maintain(line: Line, word: int) -> tuple[Line, int]:
     operation = _DC[_key(word)]
     assert operation is not None
     return operation(line)
+
+
+def note_lost(note: NoteSink, first: int, line: Line, new: Line, lost: int) -> None:
+    """Note the bytes that are gone with a change of a line, as u64 words; the value is what is gone."""
+    gone = line.cached if line.dirty and new.memory == line.memory else line.memory
+    assert gone is not None
+    for at in range(0, len(gone), 8):
+        if lost >> at & 0xFF:
+            note(Kind.LOST, first + at, int.from_bytes(gone[at : at + 8], "little"), 8)

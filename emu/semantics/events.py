@@ -1,0 +1,34 @@
+"""Event registers: WFE, SEV, SEVL and what wakes a sleeper (Arm DDI 0487, D1.7.1)."""
+
+from __future__ import annotations
+
+from emu.semantics.state import SystemState
+
+
+def send_event(state: SystemState) -> SystemState:
+    """SEV: set the event register of every CPU that is on."""
+    return state._replace(events=state.events | state.on)
+
+
+def send_event_local(state: SystemState, cpu: int) -> SystemState:
+    """SEVL: set the event register of ``cpu``."""
+    return state._replace(events=state.events | 1 << cpu)
+
+
+def wait_for_event(state: SystemState, cpu: int) -> tuple[SystemState, bool]:
+    """WFE: consume the event, or fall asleep without one; True when the CPU goes on."""
+    bit = 1 << cpu
+    if state.events & bit:
+        return state._replace(events=state.events & ~bit), True
+    return state._replace(asleep=state.asleep | bit), False
+
+
+def woken(state: SystemState) -> int:
+    """Return the set of CPUs whose WFE completes now: asleep, with the event register set."""
+    return state.asleep & state.events
+
+
+def wake(state: SystemState, cpu: int) -> SystemState:
+    """Complete the WFE of a sleeper, which consumes its event if there is one."""
+    bit = 1 << cpu
+    return state._replace(asleep=state.asleep & ~bit, events=state.events & ~bit)

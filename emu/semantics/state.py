@@ -1,0 +1,35 @@
+"""The state that CPUs share besides memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class SystemState(NamedTuple):
+    """Power, sleep, event registers, pending interrupts and exclusive monitors of all CPUs.
+
+    Each field but ``monitors`` is a set of CPU numbers, as bits.
+
+    :ivar on: CPUs that are not powered off
+    :ivar asleep, idle: CPUs that sleep in WFE, and in WFI
+    :ivar events: CPUs whose event register is set (Arm DDI 0487, D1.7.1)
+    :ivar interrupts: CPUs with a pending interrupt
+    :ivar monitors: (CPU, PA of the exclusives granule) of each armed exclusive monitor, by CPU
+    """
+
+    on: int = 0
+    asleep: int = 0
+    idle: int = 0
+    events: int = 0
+    interrupts: int = 0
+    monitors: tuple[tuple[int, int], ...] = ()
+
+
+def members(bits: int) -> list[int]:
+    """Return the CPU numbers of a set, ascending."""
+    found = []
+    while bits:
+        low = bits & -bits
+        found.append(low.bit_length() - 1)
+        bits ^= low
+    return found
