@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 _HOST_PC = 1 << 63 | 1 << 62
 _HOST_PC_SPAN = 1 << 32
-_WITH_STRING = frozenset({40, 41, 42, 43, 61})  # MISUSE, UNSUPPORTED, LOG, OUTCOME, HELD: of a string
+# MISUSE, UNSUPPORTED, LOG, OUTCOME, HELD, REPORT, NEXT_BOOT: the value is a string's number.
+_WITH_STRING = frozenset({40, 41, 42, 43, 61, 63, 64})
 
 
 def dump(data: bytes) -> Iterator[str]:
