@@ -16,7 +16,7 @@ from emu.fuzz.search import Search
 from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
-from emu.report.lookup import as_json, case_of, describe
+from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.property import lookup_suite, question_suite
 
 
@@ -89,6 +89,8 @@ def command(
             click.echo(line)
     for size, why in under_test.refused.items():
         click.echo(f"NR_CPUS={size} left out: {why}")
+    for line in left_out(search):
+        click.echo(line)
     verdict = "fail" if texts else "pass"
     listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
     click.echo(

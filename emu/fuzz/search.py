@@ -7,10 +7,12 @@ stop it, or save what there is.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
 from emu.fuzz.rig import Checked, Rig, UnderTest
@@ -38,7 +40,8 @@ class Search:
 
     :ivar cases: questions asked
     :ivar found: smallest question of each cause, in the order in which they were met
-    :ivar phase: what it is at
+    :ivar phase: what it is at: "small", "regression", "random", "concurrent"
+    :ivar left_out: how many cases were not asked, by phase and reason
     """
 
     under_test: UnderTest
@@ -46,6 +49,7 @@ class Search:
     found: dict[tuple[str, str], Checked] = field(default_factory=dict)
     phase: str = ""
     edges: set[tuple[int, int]] = field(default_factory=set)
+    left_out: Counter[Key] = field(default_factory=Counter)
     _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 
     @property
@@ -66,34 +70,31 @@ class Search:
             ("concurrent", self._concurrent(rigs, seed)),
         ):
             self.phase = phase
-            for _ in steps:
-                yield
-                if len(self.findings) >= _CAUSES_MAX:
-                    return
+            yield from steps
 
     def _small(self, rigs: Sequence[Rig]) -> Iterator[None]:
         for rig in rigs:
             self._repeats = 0
             if rig.nr_cpus <= SMALL_MAX:
                 for number, logical_map in enumerate(small_maps(rig.nr_cpus)):
-                    self._ask(rig, logical_map, MPIDRS, range(0, len(MPIDRS), 9) if number < 8 else ())
-                    yield
-                    if self._repeats >= _REPEATS_MAX:
-                        break
+                    closely = range(0, len(MPIDRS), 9) if number < 8 else ()
+                    if self._ask_unless_done(rig, logical_map, MPIDRS, closely):
+                        yield
 
     def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
         literal = get_model(self.under_test.contract.model).literal
         for rig in rigs:
             self._repeats = 0
             unused = sorted({shape_of(t, rig.target.defines).unused for t in self.under_test.contract.tables})
-            for situation in situations(rig.nr_cpus, unused=unused, literal=literal):
+            for situation in situations(rig.nr_cpus, unused=unused, literal=True):
                 mpidrs = situation.mpidrs
+                if situation.literal and not literal:
+                    self.leave_out(LeftOut.RULED_OUT, len(mpidrs))
+                    continue
                 whole = rig.nr_cpus <= _WHOLE_LOOK_MAX
                 closely = range(0, len(mpidrs), 4) if whole else range(min(2, len(mpidrs)))
-                self._ask(rig, rig.whole(situation.logical_map), mpidrs, closely)
-                yield
-                if self._repeats >= _REPEATS_MAX:
-                    break
+                if self._ask_unless_done(rig, rig.whole(situation.logical_map), mpidrs, closely):
+                    yield
 
     def random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
         """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map.
@@ -104,7 +105,11 @@ class Search:
         rng = Random(seed)
         misfits = 0  # one after the other
         self._repeats = 0
-        while cases > 0 and misfits < _MISFITS_MAX and self._repeats < _REPEATS_MAX:
+        while cases > 0:
+            why = LeftOut.MISFIT if misfits >= _MISFITS_MAX else self._why_done()
+            if why is not None:
+                self.leave_out(why, cases)
+                return
             rig = rng.choice(rigs)
             logical_map = random_map(rng, rig.nr_cpus)
             size = _BATCH_MIN if self.found else min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
@@ -118,19 +123,55 @@ class Search:
 
     def _concurrent(self, rigs: Sequence[Rig], seed: int) -> Iterator[None]:
         # At the smallest NR_CPUS with room for a change beside the one that asks.
-        fit = [rig for rig in rigs if rig.nr_cpus > 1 and table_of(rig) is not None]
-        if not fit or any(prop in ("answer", "exit") for prop, _how in self.found):
-            return  # what is wrong while nothing changes need not be found again
-        race = Race(fit[0])
+        fit = [rig for rig in rigs if table_of(rig) is not None]
+        larger = [rig for rig in fit if rig.nr_cpus > 1]
+        why: LeftOut | None = None
+        if not fit:
+            why = LeftOut.NO_ENTRIES
+        elif not larger:
+            why = LeftOut.ALONE
+        elif any(prop in ("answer", "exit") for prop, _how in self.found):
+            why = LeftOut.WRONG_AT_REST  # what is wrong while nothing changes need not be found again
+        if why is not None:
+            self.leave_out(why, RACES)
+            return
+        race = Race(larger[0])
         for number in range(RACES):
+            why = self._why_done(repeats=False)
+            if why is not None:
+                self.leave_out(why, RACES - number)
+                return
             try:
                 checked = race.run(seed * RACES + number)
             except DoesNotFit:
+                self.leave_out(LeftOut.MISFIT, 1)
                 continue
             self.cases += 1
             if checked.wrong is not None:
                 self.found.setdefault(cause(checked), checked)
             yield
+
+    def leave_out(self, why: LeftOut, cases: int) -> None:
+        """Count so many cases of the present phase as left out."""
+        if cases:
+            self.left_out[self.phase, why] += cases
+
+    def _why_done(self, *, repeats: bool = True) -> LeftOut | None:
+        # Why no more need be asked: at all, or of this NR_CPUS in this phase.
+        if len(self.found) >= _CAUSES_MAX and len(self.findings) >= _CAUSES_MAX:
+            return LeftOut.ENOUGH
+        return LeftOut.KNOWN if repeats and self._repeats >= _REPEATS_MAX else None
+
+    def _ask_unless_done(
+        self, rig: Rig, logical_map: Sequence[int | None], mpidrs: Sequence[int], closely: Sequence[int]
+    ) -> bool:
+        # As _ask(); whether it was tried. What is not asked is counted.
+        why = self._why_done()
+        if why is not None:
+            self.leave_out(why, len(mpidrs))
+        elif not self._ask(rig, logical_map, mpidrs, closely):
+            self.leave_out(LeftOut.MISFIT, len(mpidrs))
+        return why is None
 
     def _ask(
         self,
@@ -144,9 +185,12 @@ class Search:
             wrong = rig.wrong_of(logical_map, mpidrs)
         except DoesNotFit:
             return False
-        self.cases += len(mpidrs)
+        unasked = rig.batch.unasked
+        self.leave_out(LeftOut.HANGS, unasked)
+        self.cases += len(mpidrs) - unasked
         known = len(self.found)
         again = wrong[: 4 if known else 16]
+        self.leave_out(LeftOut.ALIKE, len(wrong) - len(again))
         for place in (*again, *closely):
             self._check(rig, Question(tuple(logical_map), mpidrs[place]), place in wrong)
         if known:

@@ -26,6 +26,8 @@ def random_in_processes(search: Search, spec: Spec, cases: int, seed: int, jobs:
     results = sorted(run_units(spec, units, min(jobs, len(units))), key=lambda result: result.number)
     for result in results:
         search.cases += result.cases
+        for why, count in result.left_out:
+            search.left_out[result.kind, why] += count
         for hit in result.hits:
             if hit.case is not None:
                 rig = search.under_test.at(hit.case.nr_cpus, hit.case.others)

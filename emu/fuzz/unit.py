@@ -14,6 +14,7 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import AssemblyError, InvalidCase
+from emu.fuzz.left_out import LeftOut
 from emu.fuzz.mutate import mutated_map, mutated_mpidrs
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
@@ -97,6 +98,7 @@ class UnitResult:
     """What became of a unit.
 
     :ivar cases: questions asked
+    :ivar left_out: questions that were not, by reason
     """
 
     number: int
@@ -104,6 +106,7 @@ class UnitResult:
     cases: int
     hits: tuple[Hit, ...] = ()
     reached: tuple[Reached, ...] = ()
+    left_out: tuple[tuple[LeftOut, int], ...] = ()
 
 
 def broken(unit: Unit, what: str) -> UnitResult:
@@ -170,9 +173,11 @@ class _Work(Search):
             "random": self._mixed,
             "concurrent": self._races,
         }
+        self.phase = unit.kind
         kinds[unit.kind]()
+        left_out = tuple((why, count) for (_phase, why), count in self.left_out.items())
         return UnitResult(
-            unit.number, unit.kind, self.cases, tuple(self._hits.values()), tuple(self._reached)
+            unit.number, unit.kind, self.cases, tuple(self._hits.values()), tuple(self._reached), left_out
         )
 
     def _at(self, point: Point) -> Rig:
@@ -205,7 +210,8 @@ class _Work(Search):
                 logical_map = random_map(rng, rig.nr_cpus)
                 mpidrs = random_mpidrs(rng, logical_map, count, self._matches)
                 closely = 1
-            self._ask(rig, logical_map, mpidrs, range(min(closely, count)))
+            if not self._ask(rig, logical_map, mpidrs, range(min(closely, count))):
+                self.leave_out(LeftOut.MISFIT, count)
 
     def _rng(self) -> Random:
         return Random(f"{self._unit.seed}:{self._unit.number}")
@@ -230,6 +236,7 @@ class _Work(Search):
         if any(
             prop in ("answer", "exit") for prop, _how, _where in (*self._hits, *self._unit.snapshot.causes)
         ):
+            self.leave_out(LeftOut.WRONG_AT_REST, RACES)
             return  # what is wrong while nothing changes need not be found again
         race, rng = Race(rigs[0]), self._rng()
         for _ in range(RACES):
@@ -239,6 +246,7 @@ class _Work(Search):
         try:
             checked = race.run(seed)
         except DoesNotFit:
+            self.leave_out(LeftOut.MISFIT, 1)
             return
         self.cases += 1
         if checked.wrong is not None:
@@ -250,6 +258,7 @@ class _Work(Search):
         try:
             checked = rig.check(question, thoroughly=wrong)
         except DoesNotFit:
+            self.leave_out(LeftOut.MISFIT, 1)
             return
         self.cases += 1
         self._note_edges(rig, checked, edges)

@@ -60,6 +60,7 @@ class Batch:
         # Whether not to come to an exit may be the right answer.
         self._may_park = contract.parks or contract.missing is None
         self._missing_index = contract.missing_index
+        self.unasked = 0  # questions of the last batch that were left out, because the code hangs
 
     def _patch(self, driver: Driver) -> None:
         memory, target = self._memory, self.target
@@ -110,7 +111,7 @@ class Batch:
     def ask(self, mpidrs: Sequence[int], expected: Sequence[int | None]) -> Iterator[int]:
         """Ask for every MPIDR (u64); yield the places of the answers that are not as expected, in order.
 
-        Code that hangs again and again is not asked the rest.
+        Code that hangs again and again is not asked the rest; ``unasked`` is how many these are.
 
         :param expected: logical id of each, None when no entry matches
         """
@@ -118,6 +119,7 @@ class Batch:
         count, memory = len(mpidrs), self._memory
         memory.write_bytes(self._questions_pa, array("Q", mpidrs).tobytes())
         count = self._run(count)
+        self.unasked = len(mpidrs) - count
         expected = expected[:count]
         got = memory.read_bytes(self._results_pa, RESULT_SIZE * count)
         wanted = array("Q", bytes(RESULT_SIZE * count))

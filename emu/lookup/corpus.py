@@ -47,11 +47,13 @@ class Situation:
     :ivar name: the rule, the same in every version: ``one/zero/match``
     :ivar logical_map: hwid (u64) or None of each logical CPU; CPUs beyond it do not exist
     :ivar mpidrs: raw MPIDR_EL1 values (u64)
+    :ivar literal: only a model that takes a table at its word has answers to it
     """
 
     name: str
     logical_map: LogicalMap
     mpidrs: tuple[int, ...]
+    literal: bool = False
 
 
 def regression(contract: Contract) -> Iterator[tuple[dict[str, int], Situation]]:
@@ -152,9 +154,10 @@ def _raw() -> Iterator[Situation]:
     for name, flags in {"res1": RES1, "mt": MT, "u": U, "every-flag": RES1 | MT | U}.items():
         for hwid in (0, _MIXED):
             asking = (hwid | flags, hwid)
-            yield Situation(f"raw/{name}/{hwid:#x}/alone", (hwid | flags,), asking)
-            yield Situation(f"raw/{name}/{hwid:#x}/before-the-masked", (hwid | flags, hwid), asking)
-            yield Situation(f"raw/{name}/{hwid:#x}/behind-the-masked", (hwid, hwid | flags), asking)
+            raw = f"raw/{name}/{hwid:#x}"
+            yield Situation(f"{raw}/alone", (hwid | flags,), asking, literal=True)
+            yield Situation(f"{raw}/before-the-masked", (hwid | flags, hwid), asking, literal=True)
+            yield Situation(f"{raw}/behind-the-masked", (hwid, hwid | flags), asking, literal=True)
 
 
 def _pairs() -> Iterator[Situation]:
@@ -187,7 +190,8 @@ def _duplicates(literal: bool) -> Iterator[Situation]:
         asking = (*(hwid for hwid in others if hwid is not None), *_absent(logical_map, (0, 1, 4, 0x100)))
         yield Situation(f"duplicate/{name}/others", logical_map, asking)
         if literal:
-            yield Situation(f"duplicate/{name}/first-of-two", logical_map, (twice, twice | RES1))
+            asking = (twice, twice | RES1)
+            yield Situation(f"duplicate/{name}/first-of-two", logical_map, asking, literal=True)
 
 
 def _holes(nr_cpus: int) -> Iterator[Situation]:

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from emu.fuzz.left_out import LeftOut
 from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import Search
 from emu.lookup.case import LookupCase, format_map
 from emu.report.disassembly import disassemble
 
 _AROUND = 5  # instructions before and after the one where it ended
+# Why cases were left out, in words; those of the skipped property "concurrent" are the same.
+REASONS = {
+    LeftOut.KNOWN: "map after map shows only what is found already",
+    LeftOut.ENOUGH: "enough causes are found",
+    LeftOut.MISFIT: "the tables of the contract cannot hold their maps",
+    LeftOut.RULED_OUT: "the contract's model has no answer to them",
+    LeftOut.HANGS: "the code comes to no exit, again and again",
+    LeftOut.ALIKE: "wrong answers beside others to the same map; not judged one by one",
+    LeftOut.NO_ENTRIES: "no table of which each CPU has one entry",
+    LeftOut.ALONE: "one CPU alone: nobody changes the table",
+    LeftOut.WRONG_AT_REST: "it is wrong while nothing changes",
+}
 
 
 def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: str) -> LookupCase:
@@ -51,6 +64,12 @@ def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
             yield f"  {mark} {subject.symbols.describe(va):<24} {disassemble(word, va)}"
 
 
+def left_out(search: Search) -> Iterator[str]:
+    """Yield a line for each reason for which cases of a phase were left out, with how many."""
+    for (phase, why), count in search.left_out.items():
+        yield f"left out: {count} {phase} case{'' if count == 1 else 's'}: {REASONS[why]}"
+
+
 def _short(text: str) -> str:
     return text if len(text) <= 160 else f"{text[:150]}... ({text.count(',') + 1} CPUs)"
 
@@ -63,6 +82,10 @@ def as_json(search: Search, cases: list[str], name: str) -> dict[str, Any]:
         "verdict": "fail" if findings else "pass",
         "findings": [finding_json(checked, case) for checked, case in zip(findings, cases, strict=True)],
         "counters": {"cases": search.cases, "edges": len(search.edges)},
+        "left_out": [
+            {"phase": phase, "reason": why.value, "cases": count}
+            for (phase, why), count in search.left_out.items()
+        ],
         "not_assembled": {str(nr_cpus): why for nr_cpus, why in search.under_test.refused.items()},
     }
 

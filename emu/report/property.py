@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from emu.finding import Finding, Verdict
+from emu.fuzz.left_out import LeftOut
 from emu.fuzz.rig import Checked, UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.search import RACES, Search
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
 from emu.outcome import outcome_words
-from emu.report.lookup import describe
+from emu.report.lookup import REASONS, describe, left_out
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
 from emu.rules import RULES, SEES
 
@@ -95,11 +96,12 @@ def lookup_suite(search: Search, cases: Sequence[str], sizes: Sequence[int]) -> 
     for checked, case in zip(search.findings, cases, strict=True):
         assert checked.wrong is not None
         wrong[checked.wrong.prop].append((checked, case))
-    skipped = {"bound": _why_no_bound(under_test), "concurrent": _why_not_concurrent(search, sizes)}
+    skipped = {"bound": _why_no_bound(under_test), "concurrent": _why_not_concurrent(search)}
     members = [_of_lookup(under_test, name, wrong[name], skipped.get(name, "")) for name in PROPERTIES]
     kept = ", ".join(str(size) for size in sizes if size not in under_test.refused)
     notes = [f"{search.cases} cases at NR_CPUS {kept}"]
     notes += [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
+    notes += left_out(search)
     return Suite(Group(f"lookup {under_test.name}", members), under_test.name, tuple(notes))
 
 
@@ -171,16 +173,13 @@ def _why_no_bound(under_test: UnderTest) -> str:
     return "" if under_test.contract.instructions_max else "the contract promises no bound"
 
 
-def _why_not_concurrent(search: Search, sizes: Sequence[int]) -> str:
-    # As the search decides it.
-    tables, refused = search.under_test.contract.tables, search.under_test.refused
-    if len(tables) != 1 or tables[0].holds != "hwid":
-        return "no table of which each CPU has one entry"
-    if not any(size > 1 and size not in refused for size in sizes):
-        return "one CPU alone: nobody changes the table"
-    if any(checked.wrong and checked.wrong.prop in ("answer", "exit") for checked in search.findings):
-        return "it is wrong while nothing changes"
-    return "" if search.phase == "concurrent" else "the search ended before"
+def _why_not_concurrent(search: Search) -> str:
+    # As the search decided it.
+    for why in (LeftOut.NO_ENTRIES, LeftOut.ALONE, LeftOut.WRONG_AT_REST):
+        if ("concurrent", why) in search.left_out:
+            return REASONS[why]
+    raced = search.phase == "concurrent" and search.left_out["concurrent", LeftOut.ENOUGH] < RACES
+    return "" if raced else "the search ended before"
 
 
 def _where(cpu: CpuOutcome) -> str:

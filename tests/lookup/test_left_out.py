@@ -1,0 +1,151 @@
+"""A search counts what it does not ask, and says why, in text, in JSON and in KTAP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from zoo import FOLDER, under_test
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.fuzz import search as searching
+from emu.fuzz.left_out import LeftOut
+from emu.fuzz.rig import UnderTest
+from emu.fuzz.search import RACES, Search
+from emu.fuzz.small import MPIDRS, small_maps
+from emu.lookup.corpus import situations
+from emu.report.lookup import REASONS
+
+HASH = FOLDER / "correct" / "hash.S"  # whose table has room for 4 buckets for each CPU
+ENDLESS = FOLDER / "mutants" / "endless.S"
+
+
+def _searched(lookup: UnderTest, sizes: list[int], cases: int = 2000) -> Search:
+    found = Search(lookup)
+    for _ in found.run(sizes, cases, 0):
+        pass
+    return found
+
+
+def _emu(*arguments: str | Path) -> str:
+    command = [sys.executable, "-m", "emu", "lookup", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def test_every_reason_has_words() -> None:
+    assert set(REASONS) == set(LeftOut)
+
+
+def test_a_model_that_takes_tables_at_their_word_is_asked_everything() -> None:
+    assert _searched(UnderTest("v3"), [2, 16]).left_out == {}
+
+
+def test_a_right_lookup_is_asked_all_that_its_model_answers() -> None:
+    literal = sum(len(found.mpidrs) for found in situations(16, literal=True) if found.literal)
+    found = _searched(under_test(FOLDER / "correct" / "padded.S"), [16])
+    assert found.left_out == {("regression", LeftOut.RULED_OUT): literal}
+    assert literal == 56
+
+
+def test_known_findings_end_a_phase_and_the_rest_is_counted() -> None:
+    """What was asked of each small map, and what was not, is all there is."""
+    lookup = UnderTest("rfc")
+    found = _searched(lookup, [3], 100_000)
+    left = found.left_out
+    asked_of = Search(lookup)
+    rig = lookup.at(3)
+    for _ in asked_of._small([rig]):
+        pass
+    maps = sum(1 for _ in small_maps(3))
+    skipped = left["small", LeftOut.KNOWN]
+    assert skipped % len(MPIDRS) == 0
+    assert 0 < skipped // len(MPIDRS) < maps
+    assert asked_of.left_out["", LeftOut.KNOWN] == skipped
+    assert 0 < left["random", LeftOut.KNOWN] < 100_000
+    assert left["concurrent", LeftOut.WRONG_AT_REST] == RACES
+
+
+def test_of_the_random_cases_none_is_lost() -> None:
+    """Those that were asked and those that were left out add up to the number that was wanted."""
+    lookup = UnderTest("rfc")
+    found = Search(lookup)
+    rigs = lookup.rigs([16])
+    rounds = sum(1 for _ in found.random(rigs, 50_000, 0, 75))
+    closely = found.cases - (50_000 - found.left_out["", LeftOut.KNOWN])
+    assert found.left_out["", LeftOut.KNOWN] > 0
+    assert rounds <= closely <= 17 * rounds  # of each map one at least is asked again, by itself
+
+
+def test_maps_that_no_table_can_hold_are_counted() -> None:
+    found = _searched(under_test(HASH), [2])
+    assert found.left_out["small", LeftOut.MISFIT] % len(MPIDRS) == 0
+    assert found.left_out["small", LeftOut.MISFIT] > 0
+    assert found.left_out["regression", LeftOut.MISFIT] > 0
+    assert found.left_out["concurrent", LeftOut.NO_ENTRIES] == RACES
+
+
+def test_random_maps_that_never_fit_leave_all_the_cases_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = under_test(HASH)
+    monkeypatch.setattr(searching, "random_map", lambda rng, nr_cpus: (0, MPIDR_HWID_BITMASK))
+    found = Search(lookup)
+    for _ in found.random([lookup.at(2)], 500, 0, 75):
+        pass
+    assert (found.cases, found.left_out) == (0, {("", LeftOut.MISFIT): 500})
+
+
+def test_what_code_that_hangs_was_not_asked_is_no_case_of_it() -> None:
+    lookup = under_test(ENDLESS)
+    found = Search(lookup)
+    rig = lookup.at(3)
+    mpidrs = [1 << 31 | Random(0).getrandbits(24) | 1 << 39] * 100
+    found._ask(rig, (0, 1, 2), mpidrs, ())
+    assert rig.batch.unasked == found.left_out["", LeftOut.HANGS] > 0
+    closely = found.cases - (100 - rig.batch.unasked)
+    assert 1 <= closely <= 16
+
+
+def test_enough_causes_end_the_search_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "_CAUSES_MAX", 1)
+    found = _searched(UnderTest("rfc"), [1, 2], 3000)
+    assert len(found.findings) == 1
+    assert found.left_out["small", LeftOut.ENOUGH] > 0
+    assert found.left_out["regression", LeftOut.ENOUGH] > 0
+    assert found.left_out["random", LeftOut.ENOUGH] == 3000
+
+
+def test_more_wrong_answers_than_are_judged_are_counted() -> None:
+    lookup = under_test(FOLDER / "mutants" / "asks_firmware.S")
+    found = Search(lookup)
+    found._ask(lookup.at(3), (0, 1, 2), [1 << 31 | 5] * 100, ())
+    assert found.left_out["", LeftOut.ALIKE] == 100 - 16
+
+
+def test_text_json_and_ktap_say_it_alike() -> None:
+    arguments = "rfc", "--nr-cpus", "1", "--cases", "1000"
+    line = "left out: 300 concurrent cases: one CPU alone: nobody changes the table"
+    assert line in _emu(*arguments).splitlines()
+    assert f"# {line}" in _emu(*arguments, "--ktap").splitlines()
+    found = json.loads(_emu(*arguments, "--json"))["left_out"]
+    assert {"phase": "concurrent", "reason": "alone", "cases": 300} in found
+    assert {"phase": "regression", "reason": "ruled-out", "cases": 16} in found
+
+
+def test_processes_count_what_they_leave_out() -> None:
+    """Random cases of maps that do not fit are not drawn again there."""
+    found = json.loads(_emu(HASH, "--nr-cpus", "2", "--cases", "70000", "-j", "2", "--json"))
+    (misfit,) = (row for row in found["left_out"] if (row["phase"], row["reason"]) == ("random", "misfit"))
+    assert 0 < misfit["cases"] < 70_000
+    again = json.loads(_emu(HASH, "--nr-cpus", "2", "--cases", "70000", "-j", "1", "--json"))
+    assert not any(row["phase"] == "random" for row in again["left_out"])
+
+
+def test_the_formats_list_every_reason() -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "formats.md").read_text().splitlines()
+    told = {
+        line.split("`")[1] for line in lines if any(line.startswith(f"| `{why.value}` |") for why in LeftOut)
+    }
+    assert told == {why.value for why in LeftOut}
