@@ -694,7 +694,7 @@ class Machine:
             self._handle(cpu, actor, Unsupported(what, raised.preferred_return))
             return
         at, ec = raised.preferred_return, raised.syndrome >> 26
-        if at == pe.vector(raised)[1] and ec not in (_EC_SVC, _EC_HVC):
+        if at == pe.vector(raised) and ec not in (_EC_SVC, _EC_HVC):
             # The vector's own first instruction raises, and would for ever. SVC and HVC return behind it.
             end = End.VECTOR_WITHOUT_CODE if ec in (0x00, 0x20, 0x21, 0x22) else End.VECTOR_RAISES
             self._end(cpu, Outcome(end, number=raised.syndrome), at)

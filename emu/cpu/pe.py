@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from emu.arch.sysreg import Encoding
-from emu.cpu.stops import Raised
+from emu.cpu.exceptions import CpuException
 
 
 class Counters:
@@ -134,10 +134,10 @@ class PE(Protocol):
     def set_state(self, state: bytes) -> None:
         """Restore what :meth:`state` returned; monitor and event register are not in it."""
 
-    def vector(self, raised: Raised) -> tuple[int, int]:
-        """Return the EL that takes the exception, and the VA of the vector that is for it."""
+    def vector(self, exception: CpuException) -> int:
+        """Return the VA of the vector that the exception would be taken to now."""
 
-    def take(self, raised: Raised) -> int:
+    def take(self, exception: CpuException) -> int:
         """Take the exception as the architecture says and return the EL it was taken to."""
 
     def reset_counters(self) -> None:

@@ -10,8 +10,8 @@ from unicorn import arm64_const as regs
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.exceptions import CpuException, enter, target_el, vector_va
 from emu.cpu.pe import Counters
-from emu.cpu.stops import Raised
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.state import Env
 
@@ -163,40 +163,30 @@ class UnicornPE:
         """Restore what :meth:`state` returned; monitor and event register are not in it."""
         self._contexts.set_state(self, state)
 
-    def vector(self, raised: Raised) -> tuple[int, int]:
-        """Return the EL that takes the exception, and the VA of the vector that is for it.
+    def vector(self, exception: CpuException) -> int:
+        """Return the VA of the vector that the exception would be taken to now."""
+        return vector_va(exception, self.env.pstate.value, self._vbar(exception))
 
-        :source: Arm DDI 0487, D1.3.2 (vectors)
-        """
-        el = max(raised.target_el, self.el, 1)
-        vbar = self.sysreg(sysreg.VBAR_EL1 if el == 1 else sysreg.VBAR_EL2)
-        offset = 0x400 if self.el < el else 0x200 if self.env.pstate.value & 1 else 0
-        return el, vbar + offset & 2**64 - 1
-
-    def take(self, raised: Raised) -> int:
-        """Take the exception as the architecture says and return the EL it was taken to.
-
-        :source: Arm DDI 0487, D1.3.1 (exception entry)
-        """
+    def take(self, exception: CpuException) -> int:
+        """Take the exception as the architecture says and return the EL it was taken to."""
         handle = self._contexts.loaded_handle(self)
         pstate = handle.read(regs.UC_ARM64_REG_PSTATE)
-        current = pstate >> 2 & 3
-        el, vector = self.vector(raised)
-        syndrome = raised.syndrome
-        ec = syndrome >> 26
-        if ec in (0x20, 0x21, 0x24, 0x25):  # the EC says whether the abort came from a lower EL
-            ec = (ec & ~1) | (1 if el == current else 0)
-            syndrome = syndrome & 0x03FF_FFFF | ec << 26
-        handle.write_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2, pstate)
-        handle.write(regs.UC_ARM64_REG_ELR_EL0 + el, raised.preferred_return)
-        handle.write(regs.UC_ARM64_REG_ESR_EL0 + el, syndrome)
-        if raised.far is not None:
-            handle.write(regs.UC_ARM64_REG_FAR_EL0 + el, raised.far)
-        handle.write_pstate(pstate & 0xF000_0000 | pstate & 1 << 22 | 0x3C0 | el << 2 | 1)
-        self.env.pc.value = vector
+        entry = enter(exception, self.pc, pstate, self._vbar(exception))
+        handle.write_system(sysreg.SPSR_EL1 if entry.el == 1 else sysreg.SPSR_EL2, entry.spsr)
+        handle.write(regs.UC_ARM64_REG_ELR_EL0 + entry.el, entry.elr)
+        if entry.esr is not None:
+            handle.write(regs.UC_ARM64_REG_ESR_EL0 + entry.el, entry.esr)
+        if entry.far is not None:
+            handle.write(regs.UC_ARM64_REG_FAR_EL0 + entry.el, entry.far)
+        handle.write_pstate(entry.pstate)
+        self.env.pc.value = entry.pc
         self._contexts.code.stale = True
         self.counters.exceptions += 1
-        return el
+        return entry.el
+
+    def _vbar(self, exception: CpuException) -> int:
+        el = target_el(exception, self.el)
+        return self.sysreg(sysreg.VBAR_EL1 if el == 1 else sysreg.VBAR_EL2)
 
     def reset_counters(self) -> None:
         """Set the counters to 0: what was done so far was preparation."""

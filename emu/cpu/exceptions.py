@@ -1,0 +1,110 @@
+"""Exception entry: the vector, and what PSTATE, SPSR, ELR, ESR and FAR become. Pure functions of values.
+
+:source: Arm DDI 0487, D1.3 (exception model), D1.3.2 (vector table)
+
+MODEL: AArch64 at every level. PSTATE.PAN is kept, as with SCTLR_ELx.SPAN set, and so are the flags; IL, SS
+and UAO are cleared, DAIF is set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from emu.cpu.stops import Raised
+
+_NZCV, _PAN, _DAIF = 0xF << 28, 1 << 22, 0xF << 6
+_U64 = 2**64 - 1
+# EC of aborts from a lower EL; the next value is the same from the current EL.
+_ABORTS_LOWER = (0x20, 0x24)
+
+
+class Vector(IntEnum):
+    """Which of the four entries of a group of vectors: its offset in bytes."""
+
+    SYNCHRONOUS = 0
+    IRQ = 0x80
+    FIQ = 0x100
+    SERROR = 0x180
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """An asynchronous exception: it is taken between two instructions.
+
+    :ivar vector: IRQ, FIQ or SERROR
+    :ivar target_el: 1 or 2; the PE is at that level or a lower one
+    :ivar syndrome: the ESR value of an SError; IRQ and FIQ have none
+    """
+
+    vector: Vector
+    target_el: int
+    syndrome: int = 0xBE00_0000  # EC 0x2f, IL
+
+
+CpuException = Raised | Interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What registers become, all of exception level ``el``; None: the register is left alone."""
+
+    el: int
+    pc: int
+    pstate: int
+    spsr: int
+    elr: int
+    esr: int | None
+    far: int | None
+
+
+def target_el(exception: CpuException, el: int) -> int:
+    """Return the level that takes an exception raised at ``el``: never EL0, nor a lower one."""
+    return max(exception.target_el, el, 1)
+
+
+def vector_va(exception: CpuException, pstate: int, vbar: int) -> int:
+    """Return the VA of the vector.
+
+    :param pstate: before the exception
+    :param vbar: VBAR_ELx of :func:`target_el`
+    """
+    el = pstate >> 2 & 3
+    group = 0x400 if el < target_el(exception, el) else 0x200 if pstate & 1 else 0
+    kind = exception.vector if isinstance(exception, Interrupt) else Vector.SYNCHRONOUS
+    return vbar + group + kind & _U64
+
+
+def enter(exception: CpuException, pc: int, pstate: int, vbar: int) -> Entry:
+    """Return what the registers are after the exception has been taken.
+
+    :param pc: VA of the instruction that an interrupt comes before; of a Raised its preferred return counts
+    :param pstate: before the exception, as SPSR has it
+    :param vbar: VBAR_ELx of :func:`target_el`
+    """
+    current = pstate >> 2 & 3
+    el = target_el(exception, current)
+    esr: int | None
+    if isinstance(exception, Raised):
+        elr, far = exception.preferred_return, exception.far
+        esr = _syndrome(exception.syndrome, current == el)
+    else:
+        elr, far = pc, None
+        esr = exception.syndrome if exception.vector is Vector.SERROR else None
+    return Entry(
+        el=el,
+        pc=vector_va(exception, pstate, vbar),
+        pstate=pstate & (_NZCV | _PAN) | _DAIF | el << 2 | 1,
+        spsr=pstate,
+        elr=elr,
+        esr=esr,
+        far=far,
+    )
+
+
+def _syndrome(syndrome: int, same_el: bool) -> int:
+    # The EC of an abort says whether it came from a lower EL.
+    ec = syndrome >> 26
+    if ec & ~1 in _ABORTS_LOWER:
+        ec = ec & ~1 | same_el
+    return syndrome & 0x03FF_FFFF | ec << 26
