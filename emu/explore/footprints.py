@@ -68,6 +68,7 @@ class Footprints:
                 self.exclusive.update(granule_of(access.pa) for access in action.accesses)
         self.units = stepper.model.units((action.operation for action in actions), granule)
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
+        self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -99,7 +100,7 @@ class Footprints:
 
     def unit(self, index: int) -> int:
         """The bit of a unit of the memory model."""
-        return self._bit(self.units[index], self.granule)
+        return self._unit_bits[index]
 
     def index_of(self, pa: int) -> int | None:
         """Return the number of the unit that holds ``pa``, or None."""

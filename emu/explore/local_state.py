@@ -13,7 +13,7 @@ from typing import NamedTuple
 from emu.actor import State
 from emu.operation import Access, Load, LoadExclusive, LoadUntil, MemoryAccess, Operation, Poll
 from emu.outcome import Outcome
-from emu.semantics.transition import accesses
+from emu.semantics.transition import accesses, loads
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +21,7 @@ class Action:
     """The next operation of an actor in a local state, and its footprint.
 
     :ivar where: VA of the instruction, or ``file:line`` of a host task
-    :ivar accesses: what the operation loads and stores, in program order
+    :ivar accesses: what the operation loads and stores, in program order; ``loads``: those that give values
     :ivar only_looks: it loads and does nothing else, but for an exclusive monitor that it arms
     :ivar waits: it is a LoadUntil or a Poll, which is done only when its wait is over
     """
@@ -29,6 +29,7 @@ class Action:
     operation: Operation
     where: int | str = 0
     accesses: tuple[Access, ...] = ()
+    loads: tuple[Access, ...] = ()
     is_plain: bool = False  # C code that the compiler may tear, fuse or repeat
     only_looks: bool = False
     waits: bool = False
@@ -46,6 +47,7 @@ class Action:
 
     def __post_init__(self) -> None:
         self.accesses = accesses(self.operation)
+        self.loads = loads(self.operation)
         self.is_plain = any(access.plain for access in self.accesses)
         looks = isinstance(self.operation, Load | MemoryAccess | LoadExclusive)
         self.only_looks = looks and not any(access.is_store for access in self.accesses)

@@ -34,7 +34,7 @@ from emu.operation import (
 from emu.schedulers import Pick
 from emu.semantics import events, monitors, power
 from emu.semantics.state import SystemState, members
-from emu.semantics.transition import is_over, loads, perform
+from emu.semantics.transition import is_over, perform, value_of
 
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
 
@@ -79,9 +79,9 @@ class TransitionSystem:
         """Return the values of the operation's loads, and the model's state and notes after them."""
         values: list[int] = []
         notes: list[Note] = []
-        model = state.model
-        for access in loads(action.operation):
-            if self.footprints.index_of(access.pa) is None:
+        model, granule, units = state.model, self.footprints.granule, self.footprints.unit_index
+        for access in action.loads:
+            if access.pa & -granule not in units:
                 values.append(self.cells.load(access))
                 continue
             found = self.model.loads(model, cpu, access)
@@ -120,9 +120,17 @@ class TransitionSystem:
         bits = self.footprints.event(cpu)
         for _ in range(SPIN_MAX):
             action = local.action
-            if not self._looks(state, cpu, action):
-                return 0
-            seen = self._observation(state, cpu, action)
+            if action.is_simple:
+                if action.writes:
+                    return 0
+                seen = self.cells.loaded(action.cells)
+            else:
+                if not self._only_looks(state, cpu, action):
+                    return 0
+                values, model, _ = self.loaded(state, cpu, action)
+                if model is not state.model and model != state.model:
+                    return 0
+                seen = value_of(values)
             edge = local.edges.get(seen)
             if edge is None or edge.local.state is not State.RUNNABLE:
                 return 0
@@ -132,16 +140,12 @@ class TransitionSystem:
                 return bits
         return 0
 
-    def _looks(self, state: GlobalState, cpu: int, action: Action) -> bool:
-        # Whether the action changes nothing now. An exclusive load whose monitor is armed does not.
-        if action.is_simple:
-            return not action.writes
+    @staticmethod
+    def _only_looks(state: GlobalState, cpu: int, action: Action) -> bool:
+        # Whether the action changes no system state: an exclusive load does not when its monitor is armed.
         if isinstance(action.operation, LoadExclusive):
-            if not monitors.passes(state.system, cpu, action.accesses[0].pa):
-                return False
-        elif not action.only_looks:
-            return False
-        return not action.followed or self.loaded(state, cpu, action)[1] == state.model
+            return monitors.passes(state.system, cpu, action.accesses[0].pa)
+        return action.only_looks
 
     def _observation(self, state: GlobalState, cpu: int, action: Action) -> object:
         if action.is_simple:

@@ -49,11 +49,15 @@ class ExploredCaches:
     def loads(self, state: Hashable, cpu: int, access: Access) -> tuple[Loaded, ...]:
         """Return the one value that the line gives; a cacheable load allocates it."""
         held, index, at = self._line(state, access.pa)
-        line = held[index]
-        data = line.view(access.cacheable)[at : at + access.size]
+        line, end = held[index], at + access.size
+        value = _number(line.view(access.cacheable)[at:end])
         newer = lines.stale(line, at, access.size, access.cacheable)
-        notes = () if newer is None else (Note(Kind.STALE, access.pa, _number(newer), access.size),)
-        return (Loaded(_number(data), _put(held, index, lines.loaded(line, access.cacheable)), notes),)
+        after = lines.loaded(line, access.cacheable)
+        if after is not line:
+            state = _put(held, index, after)
+        if newer is None:
+            return (Loaded(value, state),)
+        return (Loaded(value, state, (Note(Kind.STALE, access.pa, _number(newer), access.size),)),)
 
     def store(self, state: Hashable, cpu: int, access: Access) -> Changed:
         """Store into the line, or past it."""
