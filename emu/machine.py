@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from emu.actor import Actor, Grain, HostTask, State, function_name, location
 from emu.arch import sysreg
-from emu.arch.operand import access_va
+from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.engine import LINE_SHIFT, UNLIMITED, Engine
 from emu.cpu.interconnect import Interconnect, LocalInterconnect
 from emu.cpu.pe import PE
@@ -36,7 +36,6 @@ from emu.cpu.stops import (
 from emu.errors import ReplayDiverged
 from emu.latency import PROFILES
 from emu.memory import Memory
-from emu.models.attributes import is_cacheable
 from emu.models.protocol import MachineMemory, MemoryModel
 from emu.operation import (
     EVENTS,
@@ -212,8 +211,7 @@ class Machine:
         """Tell whether the load or store at ``va`` that ``pe`` is about to do is cacheable."""
         word = self.engine.word(va)
         assert word is not None, "it is being executed"
-        target = pe.x[word & 31] if word >> 24 == 0xD5 else access_va(word, va, list(pe.x))  # DC ZVA
-        return is_cacheable(pe, target, lambda pa: self.memory.read(pa, 8))
+        return access_is_cacheable(pe, word, va, self.memory)
 
     def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
         self.trace.add(kind, max(self._current, 0), size, 0, pa, value)

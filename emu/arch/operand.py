@@ -1,4 +1,4 @@
-"""Where an A64 load or store goes: its virtual address, from the word and the registers before it.
+"""What an A64 load or store accesses: its virtual address and registers, from the word and what is before it.
 
 Source: Arm DDI 0487, C4.1.88 "Loads and stores".
 """
@@ -6,6 +6,7 @@ Source: Arm DDI 0487, C4.1.88 "Loads and stores".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _ALL = 2**64 - 1
 
@@ -59,3 +60,93 @@ def _single_offset(word: int, x: Sequence[int]) -> int:
         if option == 6:  # SXTW
             index = _signed(index, 32)
     return index << scale if word >> 12 & 1 else index
+
+
+class Transfer(NamedTuple):
+    """One access of a load or store; those of one instruction lie behind one another.
+
+    :ivar register: number of the register that is loaded or stored; 31 is ZR
+    :ivar at: which byte of it comes first: that of a vector register may be 8
+    """
+
+    size: int
+    is_store: bool
+    register: int
+    is_vector: bool = False
+    at: int = 0
+
+
+def transfers(word: int) -> tuple[Transfer, ...]:
+    """Return the accesses of a load or store from :func:`access_va` on, in order; nothing when not decoded.
+
+    Decoded are loads and stores of one register and of pairs, general or vector, literals, LDAR and STLR, and
+    exclusives. Not decoded are unprivileged ones, atomics, LDAPR, structures, and what Armv8.0 has not.
+    """
+    group = word >> 28 & 3
+    if group == 0:
+        return _exclusive(word) if not word >> 26 & 1 else ()
+    if group == 1:
+        return _literal(word) if not word >> 24 & 1 else ()
+    if group == 2:
+        return _pair(word)
+    return _single(word)
+
+
+def _exclusive(word: int) -> tuple[Transfer, ...]:
+    # Exclusives (o2, bit 23, clear), LDAR and STLR.
+    if word >> 24 & 0x3F != 0x08:
+        return ()
+    size, is_store, pair = 1 << (word >> 30), not word >> 22 & 1, word >> 21 & 1
+    first, second = word & 31, word >> 10 & 31
+    if word >> 23 & 1:
+        ordered = word & 0x001F_FC00 == 0x001F_FC00  # Rs, o0 and Rt2 set
+        return (Transfer(size, is_store, first),) if ordered and not pair else ()
+    if pair:
+        if size < 4:
+            return ()  # CASP
+        return Transfer(size, is_store, first), Transfer(size, is_store, second)
+    return (Transfer(size, is_store, first),)
+
+
+def _vector(size: int, is_store: bool, register: int) -> tuple[Transfer, ...]:
+    # 16 bytes are two accesses of 8.
+    if size < 16:
+        return (Transfer(size, is_store, register, True),)
+    return Transfer(8, is_store, register, True), Transfer(8, is_store, register, True, 8)
+
+
+def _literal(word: int) -> tuple[Transfer, ...]:
+    opc, register = word >> 30, word & 31
+    if word >> 26 & 1:
+        return _vector(4 << opc, False, register) if opc < 3 else ()
+    return (Transfer((4, 8, 4)[opc], False, register),) if opc < 3 else ()  # 3: PRFM
+
+
+def _pair(word: int) -> tuple[Transfer, ...]:
+    opc, is_store, first, second = word >> 30, not word >> 22 & 1, word & 31, word >> 10 & 31
+    if opc == 3:
+        return ()
+    if word >> 26 & 1:
+        return _vector(4 << opc, is_store, first) + _vector(4 << opc, is_store, second)
+    if opc == 1 and (is_store or not word >> 23 & 3):
+        return ()  # LDPSW alone is allocated
+    size = 8 if opc == 2 else 4
+    return Transfer(size, is_store, first), Transfer(size, is_store, second)
+
+
+def _single(word: int) -> tuple[Transfer, ...]:
+    size, opc, register = word >> 30, word >> 22 & 3, word & 31
+    if not word >> 24 & 1:
+        mode = word >> 10 & 3
+        if word >> 21 & 1:
+            if mode != 2 or not word >> 14 & 1:  # atomics; register offsets have option<1> set
+                return ()
+        elif mode == 2:
+            return ()  # unprivileged
+    if word >> 26 & 1:
+        if opc & 2:
+            return _vector(16, opc == 2, register) if size == 0 else ()
+        return _vector(1 << size, opc == 0, register)
+    if opc == 3 and size >= 2 or opc == 2 and size == 3:
+        return ()  # unallocated, PRFM
+    return (Transfer(1 << size, opc == 0, register),)

@@ -8,7 +8,7 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import Stop
 from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
-from emu.operation import Access
+from emu.operation import Operation
 
 UNLIMITED = 1 << 40  # instructions
 UNCOUNTED_SECONDS = 300
@@ -51,10 +51,13 @@ class Engine(Protocol):
     def at_operation(self, pe: PE) -> bool:
         """Tell whether the instruction at the PC is one that others can observe."""
 
-    def preview(self, pe: PE) -> tuple[Access, ...]:
-        """Return the accesses that the load or store at the PC would make; nothing when it would not.
+    def next_operation(self, pe: PE, *, conduit: str = "", attributes: bool = False) -> Operation:
+        """Return what ``pe`` does next, without doing it; Invisible when no other PE can observe it.
 
-        After :meth:`observe` only.
+        An operation that raises an exception is invisible too. After :meth:`observe` only.
+
+        :param conduit: of the firmware that answers, ``"smc"`` or ``"hvc"``; other calls are exceptions
+        :param attributes: find out which accesses are cacheable; else all are told to be
         """
 
     # -- code -------------------------------------------------------------------------------------

@@ -119,8 +119,8 @@ class PE(Protocol):
     def vector_register(self, number: int) -> int:
         """Return V0..V31 (u128)."""
 
-    def translate(self, va: int) -> int | None:
-        """Return the PA that the PE reads at ``va`` in its current regime, or None when it is not mapped."""
+    def translate(self, va: int, *, is_store: bool = False) -> int | None:
+        """Return the PA that the PE reads, or writes, at ``va`` in its current regime; None: it faults."""
 
     def override(self, encoding: Encoding, value: int) -> None:
         """Make a system register read as ``value`` (u64) on this PE."""

@@ -7,8 +7,8 @@ from bare_pe import BASE, CODE, DATA, Bare
 
 from emu.arch import sysreg
 from emu.arch.descriptors import AF, SH_INNER
+from emu.cpu.attributes import is_cacheable
 from emu.cpu.pe import PE
-from emu.models.attributes import is_cacheable
 
 C = 1 << 2
 # MAIR_EL1 by index: Normal write-back, Device-nGnRnE, Device-GRE, Normal non-cacheable, write-through, and

@@ -11,6 +11,7 @@ from threading import Event, Thread
 
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
 from emu.cpu.interconnect import Interconnect
+from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Stop, Unsupported
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
@@ -26,7 +27,7 @@ from emu.cpu.unicorn.state import traced_columns
 from emu.cpu.unicorn.words import Words
 from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
-from emu.operation import Access
+from emu.operation import Access, Invisible, Operation
 
 _STOP_AGAIN_SECONDS = 0.005
 
@@ -216,12 +217,18 @@ class UnicornEngine:
             self._contexts.enter_space()
         return self._code.plan(pe.pc)[1]
 
-    def preview(self, pe: PE) -> tuple[Access, ...]:
-        """Return the accesses that the load or store at the PC would make; nothing when it would not."""
-        self._contexts.load(pe)
-        loaded = self._contexts.loaded
+    def next_operation(self, pe: PE, *, conduit: str = "", attributes: bool = False) -> Operation:
+        """Return what ``pe`` does next, without doing it; Invisible when no other PE can observe it."""
+        if not self.at_operation(pe):
+            return Invisible()
+        word, loaded = self.word(pe.pc), self._contexts.loaded
+        assert word is not None
         assert loaded is not None
-        return execute_and_undo(loaded, self.memory, self._observing, self.step)
+
+        def execute() -> tuple[Access, ...]:
+            return execute_and_undo(loaded, self.memory, self._observing, self.step)
+
+        return decode(pe, word, self.memory, execute, conduit=conduit, attributes=attributes)
 
     def _run(self, limit: int) -> Stop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it

@@ -13,6 +13,7 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.exceptions import CpuException, enter, target_el, vector_va
 from emu.cpu.pe import Counters
 from emu.cpu.unicorn import layout
+from emu.cpu.unicorn.binding import READ, WRITE
 from emu.cpu.unicorn.state import Env
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ class UnicornPE:
         """Return V0..V31 (u128)."""
         return self._contexts.loaded_handle(self).read(regs.UC_ARM64_REG_Q0 + number)
 
-    def translate(self, va: int) -> int | None:
-        """Return the PA that the PE reads at ``va`` in its current regime, or None when it is not mapped."""
-        return self._contexts.loaded_handle(self).translate(va)
+    def translate(self, va: int, *, is_store: bool = False) -> int | None:
+        """Return the PA that the PE reads, or writes, at ``va`` in its current regime; None: it faults."""
+        return self._contexts.loaded_handle(self).translate(va, WRITE if is_store else READ)
 
     def override(self, encoding: Encoding, value: int) -> None:
         """Make a system register read as ``value`` (u64) on this PE."""

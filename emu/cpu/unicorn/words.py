@@ -10,6 +10,7 @@ from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
 from emu.cpu.pe import PE
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
+from emu.cpu.traps import fp_trap_el
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
@@ -20,7 +21,6 @@ from emu.memory import Memory
 from emu.operation import Kind
 
 _HCR_TWI, _HCR_TWE, _HCR_TID3, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 18, 1 << 28
-_CPTR_TFP = 1 << 10
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
 _VIRTUAL = (sysreg.MPIDR_EL1, sysreg.MIDR_EL1)  # what EL1 reads in them is EL2's to say
@@ -85,7 +85,7 @@ class Words:
                 if el != pe.el:
                     record(pe, Kind.EL, 0, va, 0, el)
         elif a64.uses_fp(word):
-            if _fp_trap_el(pe):
+            if fp_trap_el(pe):
                 self._pending.emulate = (va, word, Class.FP)
                 return True
         elif kind is Class.MSR:
@@ -131,7 +131,7 @@ class Words:
         if kind == Class.SPIN:
             return SelfBranch(va)
         if kind == Class.FP:
-            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, _fp_trap_el(pe), va)
+            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, fp_trap_el(pe), va)
         hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
         if kind == Class.WFI and hcr & _HCR_TWI:
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
@@ -194,12 +194,3 @@ class Words:
             return True
         target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
         return pe.mmu_on and self._handle.translate(target, WRITE) is None
-
-
-def _fp_trap_el(pe: PE) -> int:
-    # EL that an access to SIMD state traps to, or 0. CPACR_EL1.FPEN (bits 21:20): 0b11 does not trap,
-    # 0b01 traps EL0 only.
-    el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
-    if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
-        return 1
-    return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.arch import sysreg
+from emu.arch.operand import access_va
 from emu.cpu.pe import PE
+from emu.memory import Memory
 
 _M, _C = 1 << 0, 1 << 2
 _ADDRESS = 0x0000_FFFF_FFFF_F000
@@ -34,6 +36,15 @@ def is_cacheable(pe: PE, va: int, read: Callable[[int], int]) -> bool:
         return False  # it faults
     attribute = pe.sysreg(sysreg.MAIR_EL1) >> 8 * index & 0xFF
     return attribute >> 4 not in (0, 4) and attribute & 15 != 4
+
+
+def access_is_cacheable(pe: PE, word: int, pc: int, memory: Memory) -> bool:
+    """Tell whether the load, store or DC ZVA ``word`` at ``pc`` (VA), next on ``pe``, is cacheable."""
+    if word >> 24 == 0xD5:
+        va = pe.x[word & 31] if word & 31 != 31 else 0
+    else:
+        va = access_va(word, pc, list(pe.x))
+    return is_cacheable(pe, va, lambda pa: memory.read(pa, 8))
 
 
 def _attribute_index(pe: PE, va: int, read: Callable[[int], int]) -> int | None:

@@ -1,0 +1,19 @@
+"""Traps of instructions that are no system register accesses: from the registers that configure them."""
+
+from __future__ import annotations
+
+from emu.arch import sysreg
+from emu.cpu.pe import PE
+
+_CPTR_TFP = 1 << 10
+
+
+def fp_trap_el(pe: PE) -> int:
+    """Return the EL that an access to SIMD and floating-point state traps to, 0: it does not.
+
+    :source: Arm DDI 0487, CPACR_EL1.FPEN (0b11 does not trap, 0b01 traps EL0 alone), CPTR_EL2.TFP
+    """
+    el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
+    if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
+        return 1
+    return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0
