@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emu.actor import State, function_name, location
-from emu.arch import psci, sysreg
+from emu.arch import psci
 from emu.arch.mpidr import INVALID_HWID, hwid
+from emu.cpu.sysregs.rows import BY_NAME
 from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
 from emu.debug.sources import find_source
 from emu.finding import Verdict
@@ -195,7 +196,7 @@ class View:
         found = {f"X{number}": int(pe.x[number]) for number in range(31)}
         found |= {"SP": pe.sp, "PC": pe.pc, "NZCV": pe.nzcv >> 28, "EL": pe.el}
         found["SP_EL0"] = pe.stack_pointer(0)
-        found |= {name: pe.sysreg(getattr(sysreg, name)) for name in _SYSTEM if _is_shown(session, name)}
+        found |= {name: pe.sysreg(BY_NAME[name].encoding) for name in _SYSTEM if _is_shown(session, name)}
         return found
 
     def code(self, pc: int, before: int, after: int) -> list[CodeLine]:

@@ -9,6 +9,7 @@ from unicorn import arm64_const as regs
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
+from emu.cpu.sysregs.access import at_entry
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import X_REGISTERS, Handle, context_restore, context_save
 from emu.cpu.unicorn.live import find_live
@@ -45,17 +46,10 @@ class Contexts:
         for register in X_REGISTERS:
             handle.write(register, 0)
         handle.write_pstate(0x3CD)
-        for encoding in layout.IN_CONTEXT:
-            if encoding not in (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2):
-                handle.write_system(encoding, 0)
         for register in (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2):
             handle.write(register, 0)
-        handle.write_system(sysreg.SCTLR_EL1, 0x30D0_0800)  # RES1 bits of Armv8.0
-        handle.write_system(sysreg.SCTLR_EL2, 0x30C5_0830)
-        handle.write_system(sysreg.CPTR_EL2, 0x33FF)
-        handle.write_system(sysreg.CNTFRQ_EL0, 62_500_000)
-        handle.write_system(sysreg.HCR_EL2, 1 << 31 if el == 1 else 0)  # RW
-        handle.write_system(sysreg.SCR_EL3, 0x501)  # NS, HCE, RW; the last write rebuilds QEMU's cached flags
+        for encoding, value in at_entry(el):  # the last write rebuilds QEMU's cached flags
+            handle.write_system(encoding, value)
         handle.write_pstate(_PSTATE_AT_RESET[el])
         handle.write(regs.UC_ARM64_REG_SP, 0)
         return handle.save_new()

@@ -12,6 +12,7 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.exceptions import CpuException, enter, target_el, vector_va
 from emu.cpu.pe import Counters
+from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import READ, WRITE
 from emu.cpu.unicorn.state import Env
@@ -150,9 +151,10 @@ class UnicornPE:
     def set_overrides(self, el: int, values: Mapping[Encoding, int]) -> None:
         """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
         self.overrides.clear()
-        if el == 2:  # at EL2 MPIDR_EL1 and MIDR_EL1 are the physical ones
-            self.override(sysreg.MPIDR_EL1, self.mpidr)
-            self.override(sysreg.MIDR_EL1, self.midr)
+        if el == 2:  # which reads the physical MPIDR_EL1 and MIDR_EL1
+            for row in TABLE.values():
+                if row.virtual is not None and row.value is not None:
+                    self.override(row.encoding, row.value(self))
         for encoding, value in values.items():
             self.override(encoding, value)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.arch import a64, sysreg
+from emu.arch import a64
 from emu.arch.a64 import Class
+from emu.arch.sysreg import Encoding
 from emu.cpu.engine import LINE_SHIFT
+from emu.cpu.sysregs.access import has_reader, is_watched
 from emu.memory import Memory
 
-COUNTERS = (sysreg.CNTPCT_EL0, sysreg.CNTVCT_EL0)
 BREAKPOINT = -1  # class of a site, beside a64.Class
 _PAGE = 4096
 _SPACES_MAX = 256
@@ -27,7 +28,6 @@ _TOLD = frozenset({Class.BARRIER, Class.CACHE, Class.YIELD})  # of interest to a
 _UNOBSERVED = _MISRUN | _TRANSLATION
 _COUNTED = _UNOBSERVED | _LOCAL
 _RECORDED = _COUNTED | _TOLD
-_REGIME_REGISTERS = frozenset({(1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 0, 1), (2, 0, 2), (2, 1, 0), (2, 1, 2)})
 
 
 def _may_be_site(top: int) -> bool:
@@ -36,11 +36,6 @@ def _may_be_site(top: int) -> bool:
 
 
 _INTERESTING = bytes(_may_be_site(top) for top in range(256))
-
-
-def changes_translation(word: int) -> bool:
-    """Tell whether an MSR writes SCTLR_ELx, HCR_EL2, TTBRn_ELx, TCR_ELx, VTTBR_EL2 or VTCR_EL2."""
-    return a64.system_register(word)[2:] in _REGIME_REGISTERS
 
 
 class _Space:
@@ -64,7 +59,7 @@ class CodeMap:
 
     def __init__(self, memory: Memory, translate: Callable[[int], int | None]) -> None:
         self.wanted = _UNOBSERVED  # classes of words that are sites
-        self.watched_mrs: set[sysreg.Encoding] = set(COUNTERS)
+        self.watched_mrs: set[Encoding] = set()  # beside those with a read handler
         self.sites: dict[int, int] = {}  # VA to class
         self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
         self.stale = True  # the regime may be another than the one that was entered
@@ -211,5 +206,6 @@ class CodeMap:
         if kind in self.wanted or a64.uses_fp(word):
             return True
         if kind is Class.MRS:
-            return a64.system_register(word) in self.watched_mrs
-        return kind is Class.MSR and changes_translation(word)
+            encoding = a64.system_register(word)
+            return encoding in self.watched_mrs or has_reader(encoding)
+        return kind is Class.MSR and is_watched(a64.system_register(word))

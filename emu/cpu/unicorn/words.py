@@ -10,20 +10,20 @@ from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
 from emu.cpu.pe import PE
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
+from emu.cpu.sysregs import access as sysregs
+from emu.cpu.sysregs.row import Effect
+from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import fp_trap_el
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
-from emu.cpu.unicorn.sites import COUNTERS, changes_translation
 from emu.memory import Memory
 from emu.operation import Kind
 
-_HCR_TWI, _HCR_TWE, _HCR_TID3, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 18, 1 << 28
+_HCR_TWI, _HCR_TWE, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 28
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
-_SCTLRS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2)
-_VIRTUAL = (sysreg.MPIDR_EL1, sysreg.MIDR_EL1)  # what EL1 reads in them is EL2's to say
 _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 
 
@@ -89,10 +89,7 @@ class Words:
                 self._pending.emulate = (va, word, Class.FP)
                 return True
         elif kind is Class.MSR:
-            if changes_translation(word) and (a64.system_register(word)[2] == 1 or pe.mmu_on):
-                self._code.stale = True  # with the MMU off, SCTLR and HCR alone change anything
-            if record and a64.system_register(word) in _SCTLRS:
-                record(pe, Kind.MMU, 0, va, 0, pe.x[word & 31] if word & 31 != 31 else 0)
+            self._write_register(pe, va, word)
         elif kind is Class.MRS:
             self._read_register(pe, va, word)
         elif kind is Class.ZERO and self._zero_faults(pe, word):
@@ -107,20 +104,26 @@ class Words:
 
     def _read_register(self, pe: UnicornPE, va: int, word: int) -> None:
         # An MRS that reads something else on this PE: done here, inside the hook, and passed over.
-        encoding = a64.system_register(word)
-        value = pe.overrides.get(encoding)
+        value = sysregs.read(pe, a64.system_register(word), self._observing.to)
         if value is None:
-            if encoding not in COUNTERS:
-                return
-            value = self._observing.to.counter(pe)
-        elif pe.el == 1:
-            if encoding in _VIRTUAL:
-                return  # VMPIDR_EL2 and VPIDR_EL2 say it
-            if encoding[:3] == (3, 0, 0) and encoding[3] and pe.sysreg(sysreg.HCR_EL2) & _HCR_TID3:
-                return  # it traps
+            return
         if word & 31 != 31:
             self._live.x[word & 31] = value
         self._handle.write_pc(va + 4)
+
+    def _write_register(self, pe: UnicornPE, va: int, word: int) -> None:
+        # An MSR that does more than to change the register, or that is done here and passed over.
+        row = TABLE.get(a64.system_register(word))
+        if row is None:
+            return  # the site is for a word that was here before
+        value = pe.x[word & 31] if word & 31 != 31 else 0
+        if row.effect & Effect.TRANSLATION and (row.effect & Effect.ENABLE or pe.mmu_on):
+            self._code.stale = True
+        if row.effect & Effect.MMU and self._observing.record:
+            self._observing.record(pe, Kind.MMU, 0, va, 0, value)
+        if row.write is not None:
+            row.write(pe, self._observing.to, value)
+            self._handle.write_pc(va + 4)
 
     # -- instead of the instruction ---------------------------------------------------------------
 

@@ -5,36 +5,16 @@ Source: Debugging with GDB, appendix G (Target Descriptions), "AArch64 Features"
 
 from __future__ import annotations
 
-from emu.arch import sysreg
-from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
+from emu.cpu.sysregs.access import value
+from emu.cpu.sysregs.rows import BY_NAME
 from emu.debug.edits import NZCV, PC, SP, Edit
 
 X29, CPSR = 29, NZCV
 _CORE = 33  # X0..X30, SP and PC lie together
 V0, FPSR, FPCR = 34, 66, 67
 _FIRST_SYSTEM = 68
-_FPCR, _FPSR = (3, 3, 4, 4, 0), (3, 3, 4, 4, 1)
 
-# Beside those of emu.arch.sysreg.
-_MORE: dict[str, Encoding] = {
-    "ELR_EL1": (3, 0, 4, 0, 1),
-    "ESR_EL1": (3, 0, 5, 2, 0),
-    "FAR_EL1": (3, 0, 6, 0, 0),
-    "PAR_EL1": (3, 0, 7, 4, 0),
-    "CURRENTEL": (3, 0, 4, 2, 2),
-    "DAIF": (3, 3, 4, 2, 1),
-    "TPIDR_EL0": (3, 3, 13, 0, 2),
-    "TPIDRRO_EL0": (3, 3, 13, 0, 3),
-    "ELR_EL2": (3, 4, 4, 0, 1),
-    "ESR_EL2": (3, 4, 5, 2, 0),
-    "FAR_EL2": (3, 4, 6, 0, 0),
-    "TTBR0_EL2": (3, 4, 2, 0, 0),
-    "TCR_EL2": (3, 4, 2, 0, 2),
-    "MAIR_EL2": (3, 4, 10, 2, 0),
-    "CNTVOFF_EL2": (3, 4, 14, 0, 3),
-}
-_STACKS = {"SP_EL0": 0, "SP_EL1": 1, "SP_EL2": 2}
 _EL1 = (
     "SCTLR TTBR0 TTBR1 TCR MAIR VBAR ESR FAR ELR SPSR CPACR CONTEXTIDR TPIDR PAR MPIDR MIDR "
     "ID_AA64PFR0 ID_AA64MMFR0 ID_AA64MMFR1 ID_AA64MMFR2"
@@ -97,8 +77,7 @@ def read(pe: PE, number: int) -> bytes | None:
     if V0 <= number < FPSR:
         return pe.vector_register(number - V0).to_bytes(16, "little")
     if number in (FPSR, FPCR):
-        encoding = _FPSR if number == FPSR else _FPCR
-        return (pe.system_register(encoding) & 0xFFFF_FFFF).to_bytes(4, "little")
+        return (value(pe, BY_NAME["FPSR" if number == FPSR else "FPCR"]) & 0xFFFF_FFFF).to_bytes(4, "little")
     if _FIRST_SYSTEM <= number < COUNT:
         return system_register(pe, SYSTEM[number - _FIRST_SYSTEM]).to_bytes(8, "little")
     return None
@@ -109,15 +88,7 @@ def system_register(pe: PE, name: str) -> int:
 
     :raises KeyError: it is none of them
     """
-    if name in _STACKS:
-        return pe.stack_pointer(_STACKS[name])
-    known: dict[str, Encoding] = vars(sysreg)
-    encoding = _MORE.get(name) or known[name]
-    value = pe.overrides.get(encoding)
-    if value is None:
-        fixed = {"MPIDR_EL1": pe.mpidr, "MIDR_EL1": pe.midr, "CURRENTEL": pe.el << 2}
-        value = fixed.get(name)
-    return pe.system_register(encoding) if value is None else value
+    return value(pe, BY_NAME[name])
 
 
 def edit(cpu: int, number: int, data: bytes) -> Edit | None:

@@ -1,0 +1,73 @@
+"""What MRS and MSR do, from the table of system registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.pe import PE
+from emu.cpu.sysregs.row import Effect, Row
+from emu.cpu.sysregs.rows import TABLE
+
+_HCR_RW = 1 << 31
+
+
+def at_entry(el: int) -> Iterator[tuple[Encoding, int]]:
+    """Yield system registers (u64) of a PE that is switched on at ``el`` (1 or 2), in the order of writing.
+
+    That is each at its reset value, and what firmware sets before it enters that level: HCR_EL2.RW.
+    """
+    for row in TABLE.values():
+        if row.reset is not None and row.encoding != sysreg.SCR_EL3:
+            yield row.encoding, row.reset
+    yield sysreg.HCR_EL2, _HCR_RW if el == 1 else 0
+    reset = TABLE[sysreg.SCR_EL3].reset
+    assert reset is not None
+    yield sysreg.SCR_EL3, reset
+
+
+def has_reader(encoding: Encoding) -> bool:
+    """Tell whether an MRS of the register is not left to the engine, on any PE."""
+    row = TABLE.get(encoding)
+    return row is not None and row.read is not None
+
+
+def is_watched(encoding: Encoding) -> bool:
+    """Tell whether an MSR of the register does more than to change it."""
+    row = TABLE.get(encoding)
+    return row is not None and (row.effect is not Effect.NONE or row.write is not None)
+
+
+def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> bool:
+    """Tell whether a bit of EL2 has this access trapped."""
+    if pe.el >= 2:
+        return False
+    if row is None:  # MODEL: of the registers that are not in the table, ID registers alone trap
+        is_id = encoding[:3] == (3, 0, 0) and encoding[3] != 0
+        return is_id and not is_write and bool(pe.sysreg(sysreg.HCR_EL2) >> 18 & 1)
+    return any(
+        pe.sysreg(trap.control) >> trap.bit & 1
+        for trap in row.traps
+        if (trap.writes if is_write else trap.reads)
+    )
+
+
+def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
+    """Return what an MRS reads; None: the engine reads it, or raises what is due."""
+    row = TABLE.get(encoding)
+    value = pe.overrides.get(encoding)
+    if value is None:
+        return row.read(pe, interconnect) if row is not None and row.read is not None else None
+    if pe.el == 1 and ((row is not None and row.virtual) or traps(row, pe, encoding, is_write=False)):
+        return None
+    return value
+
+
+def value(pe: PE, row: Row) -> int:
+    """Return the register (u64) as code on that PE reads it, at a level that may."""
+    found = pe.overrides.get(row.encoding)
+    if found is not None:
+        return found
+    return row.value(pe) if row.value is not None else pe.system_register(row.encoding)

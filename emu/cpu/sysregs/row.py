@@ -1,0 +1,71 @@
+"""What is known of one system register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntFlag
+
+from emu.arch.sysreg import Encoding
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.pe import PE
+
+
+class Effect(IntFlag):
+    """What a write does beyond the register."""
+
+    NONE = 0
+    TRANSLATION = 1  # addresses may translate otherwise from here on
+    ENABLE = 2  # that is so even with the MMU off: it switches stage 1 or 2 on
+    MMU = 4  # it goes into the trace as the MMU of its level
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """A bit of another register that has accesses from lower levels trapped to EL2.
+
+    :ivar control: the register that has the bit
+    :ivar reads, writes: which accesses are trapped
+    """
+
+    control: Encoding
+    bit: int
+    reads: bool = True
+    writes: bool = True
+
+
+# Gives what an MRS reads; None: the engine's value is right, or it raises what is due.
+Reader = Callable[[PE, Interconnect], int | None]
+# Does what an MSR of this value does, in place of the engine.
+Writer = Callable[[PE, Interconnect, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system register.
+
+    :ivar reset: what a PE starts with (u64); None: the engine's value (UNKNOWN or IMPLEMENTATION DEFINED)
+    :ivar read_el: lowest level at which an MRS is not UNDEFINED
+    :ivar write_el: the same of an MSR; None: read-only
+    :ivar at_hand: a PE that is switched out has it (:meth:`emu.cpu.pe.PE.sysreg`)
+    :ivar value: what the register is on a PE, where that does not come from the engine
+    :ivar virtual: the register that EL1 reads in its place
+    :ivar read, write: handlers, in place of the engine
+    :ivar traps: those that there are on the way to EL2
+    :ivar feature: without which it is UNDEFINED; empty: Armv8.0
+    """
+
+    name: str
+    encoding: Encoding
+    reset: int | None = None
+    read_el: int = 1
+    write_el: int | None = 1
+    at_hand: bool = False
+    effect: Effect = Effect.NONE
+    value: Callable[[PE], int] | None = None
+    virtual: Encoding | None = None
+    read: Reader | None = None
+    write: Writer | None = None
+    traps: tuple[Trap, ...] = ()
+    feature: str = ""
+    source: str = "Arm DDI 0487, D24.2"

@@ -1,0 +1,133 @@
+"""The table of system registers.
+
+Registers that are not in here are the engine's alone: their accesses are neither changed nor shown.
+"""
+
+from __future__ import annotations
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.cpu.sysregs.row import Effect, Row, Trap
+
+_HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
+_TID3 = (Trap(_HCR, 18, writes=False),)
+_TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
+_TCPAC = (Trap(_CPTR, 31),)
+_REGIME, _SWITCH = Effect.TRANSLATION, Effect.TRANSLATION | Effect.ENABLE
+_COUNTER = "Arm DDI 0487, D12 (Generic Timer)"
+
+
+def _id(name: str, crm: int, op2: int) -> Row:
+    # One of the ID registers that HCR_EL2.TID3 traps.
+    return Row(f"{name}_EL1", (3, 0, 0, crm, op2), write_el=None, traps=_TID3)
+
+
+_IDENTIFICATION = [
+    Row(
+        "MIDR_EL1",
+        sysreg.MIDR_EL1,
+        write_el=None,
+        value=lambda pe: pe.midr,
+        virtual=sysreg.VPIDR_EL2,
+    ),
+    Row(
+        "MPIDR_EL1",
+        sysreg.MPIDR_EL1,
+        write_el=None,
+        value=lambda pe: pe.mpidr,
+        virtual=sysreg.VMPIDR_EL2,
+    ),
+    _id("ID_AA64PFR0", 4, 0),
+    _id("ID_AA64PFR1", 4, 1),
+    _id("ID_AA64DFR0", 5, 0),
+    _id("ID_AA64DFR1", 5, 1),
+    _id("ID_AA64ISAR0", 6, 0),
+    _id("ID_AA64ISAR1", 6, 1),
+    _id("ID_AA64MMFR0", 7, 0),
+    _id("ID_AA64MMFR1", 7, 1),
+    _id("ID_AA64MMFR2", 7, 2),
+    Row("DCZID_EL0", sysreg.DCZID_EL0, read_el=0, write_el=None),
+    Row("CURRENTEL", (3, 0, 4, 2, 2), write_el=None, value=lambda pe: pe.el << 2),
+]
+
+_CONTROL = [
+    Row("SCTLR_EL1", sysreg.SCTLR_EL1, 0x30D0_0800, at_hand=True, effect=_SWITCH | Effect.MMU, traps=_TVM),
+    Row("CPACR_EL1", sysreg.CPACR_EL1, 0, at_hand=True, traps=_TCPAC),
+    Row("SCTLR_EL2", sysreg.SCTLR_EL2, 0x30C5_0830, 2, 2, at_hand=True, effect=_SWITCH | Effect.MMU),
+    Row("HCR_EL2", _HCR, 0, 2, 2, at_hand=True, effect=_SWITCH),
+    Row("CPTR_EL2", _CPTR, 0x33FF, 2, 2, at_hand=True),
+    Row("VPIDR_EL2", sysreg.VPIDR_EL2, 0, 2, 2, at_hand=True),
+    Row("VMPIDR_EL2", sysreg.VMPIDR_EL2, 0, 2, 2, at_hand=True),
+    Row("SCTLR_EL3", sysreg.SCTLR_EL3, None, 3, 3, effect=_SWITCH),
+    Row("SCR_EL3", sysreg.SCR_EL3, 0x501, 3, 3, at_hand=True, effect=_SWITCH),  # NS, HCE, RW
+]
+
+_TRANSLATION = [
+    Row("TTBR0_EL1", sysreg.TTBR0_EL1, 0, at_hand=True, effect=_REGIME, traps=_TVM),
+    Row("TTBR1_EL1", sysreg.TTBR1_EL1, 0, at_hand=True, effect=_REGIME, traps=_TVM),
+    Row("TCR_EL1", sysreg.TCR_EL1, 0, at_hand=True, effect=_REGIME, traps=_TVM),
+    Row("MAIR_EL1", sysreg.MAIR_EL1, 0, at_hand=True, traps=_TVM),
+    Row("CONTEXTIDR_EL1", sysreg.CONTEXTIDR_EL1, 0, at_hand=True, traps=_TVM),
+    Row("PAR_EL1", (3, 0, 7, 4, 0)),
+    Row("TTBR0_EL2", (3, 4, 2, 0, 0), None, 2, 2, effect=_REGIME),
+    Row("TTBR1_EL2", (3, 4, 2, 0, 1), None, 2, 2, effect=_REGIME, feature="FEAT_VHE"),
+    Row("TCR_EL2", (3, 4, 2, 0, 2), None, 2, 2, effect=_REGIME),
+    Row("VTTBR_EL2", (3, 4, 2, 1, 0), None, 2, 2, effect=_REGIME),
+    Row("VTCR_EL2", (3, 4, 2, 1, 2), None, 2, 2, effect=_REGIME),
+    Row("MAIR_EL2", (3, 4, 10, 2, 0), None, 2, 2),
+]
+
+_EXCEPTIONS = [
+    Row("SPSR_EL1", sysreg.SPSR_EL1),
+    Row("ELR_EL1", (3, 0, 4, 0, 1)),
+    Row("ESR_EL1", (3, 0, 5, 2, 0), traps=_TVM),
+    Row("FAR_EL1", (3, 0, 6, 0, 0), traps=_TVM),
+    Row("VBAR_EL1", sysreg.VBAR_EL1, 0, at_hand=True),
+    Row("SPSR_EL2", sysreg.SPSR_EL2, None, 2, 2),
+    Row("ELR_EL2", (3, 4, 4, 0, 1), None, 2, 2),
+    Row("ESR_EL2", (3, 4, 5, 2, 0), None, 2, 2),
+    Row("FAR_EL2", (3, 4, 6, 0, 0), None, 2, 2),
+    Row("VBAR_EL2", sysreg.VBAR_EL2, 0, 2, 2, at_hand=True),
+    Row("DAIF", (3, 3, 4, 2, 1)),  # MODEL: at EL0 SCTLR_EL1.UMA allows it
+    Row("SP_EL0", (3, 0, 4, 1, 0), value=lambda pe: pe.stack_pointer(0)),  # UNDEFINED while it is the SP
+    Row("SP_EL1", (3, 4, 4, 1, 0), None, 2, 2, value=lambda pe: pe.stack_pointer(1)),
+    Row("SP_EL2", (3, 6, 4, 1, 0), None, 3, 3, value=lambda pe: pe.stack_pointer(2)),
+]
+
+_SOFTWARE = [
+    Row("TPIDR_EL0", (3, 3, 13, 0, 2), None, 0, 0),
+    Row("TPIDRRO_EL0", (3, 3, 13, 0, 3), None, 0, 1),
+    Row("TPIDR_EL1", sysreg.TPIDR_EL1, 0, at_hand=True),
+    Row("TPIDR_EL2", sysreg.TPIDR_EL2, 0, 2, 2, at_hand=True),
+    Row("FPCR", (3, 3, 4, 4, 0), None, 0, 0),
+    Row("FPSR", (3, 3, 4, 4, 1), None, 0, 0),
+]
+
+# MODEL: traps of EL0's accesses by CNTKCTL_EL1 and of EL1's by CNTHCTL_EL2 are left out for the counters.
+_TIMER = [
+    Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 1, 3, source=_COUNTER),
+    Row(
+        "CNTPCT_EL0",
+        sysreg.CNTPCT_EL0,
+        read_el=0,
+        write_el=None,
+        read=lambda pe, interconnect: interconnect.counter(pe),
+        source=_COUNTER,
+    ),
+    Row(
+        "CNTVCT_EL0",
+        sysreg.CNTVCT_EL0,
+        read_el=0,
+        write_el=None,
+        read=lambda pe, interconnect: interconnect.counter(pe),
+        source=_COUNTER,
+    ),
+    Row("CNTVOFF_EL2", (3, 4, 14, 0, 3), None, 2, 2, source=_COUNTER),
+]
+
+TABLE: dict[Encoding, Row] = {
+    row.encoding: row
+    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER)
+    for row in rows
+}
+BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

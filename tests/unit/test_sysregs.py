@@ -1,0 +1,163 @@
+"""The table of system registers: each row against what the engine does, and what handlers do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from bare_pe import CODE, VECTORS, Bare
+
+from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Raised, SelfBranch, Stop, Unsupported
+from emu.cpu.sysregs import access
+from emu.cpu.sysregs.row import Row
+from emu.cpu.sysregs.rows import BY_NAME, TABLE
+from emu.cpu.unicorn import layout
+
+UNKNOWN: Encoding = (3, 0, 15, 2, 0)  # IMPLEMENTATION DEFINED: the engine has no such register
+ROWS = [row for row in TABLE.values() if not row.feature]
+
+
+def word(encoding: Encoding, *, is_write: bool, register: int = 0) -> int:
+    op0, op1, crn, crm, op2 = encoding
+    fields = op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5 | register
+    return (0xD500_0000 if is_write else 0xD520_0000) | fields
+
+
+def at(el: int, text: int) -> tuple[Bare, PE]:
+    """A PE at EL0, EL1 or EL2 about to execute a word."""
+    bare = Bare()
+    pe = bare.pe(el=max(el, 1))
+    if el == 0:
+        bare.load("adr x5, user\n msr elr_el1, x5\n msr spsr_el1, xzr\n eret\nuser: nop\n nop\n b .")
+        for _ in range(4):
+            assert bare.engine.step(pe) is STEP_LIMIT
+    at_pa = pe.pc
+    bare.words(text, 0x1400_0000, at=at_pa)
+    bare.engine.forget_code()
+    pe.x[0] = pe.system_register(sysreg.SCTLR_EL1)
+    return bare, pe
+
+
+def is_undefined(stop: Stop) -> bool:
+    return isinstance(stop, Unsupported) or (isinstance(stop, Raised) and stop.syndrome >> 26 in (0, 0x18))
+
+
+@pytest.mark.parametrize("el", [0, 1, 2])
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_levels_that_may_read(row: Row, el: int) -> None:
+    """Below its level an MRS is UNDEFINED, or trapped to EL1 from EL0."""
+    bare, pe = at(el, word(row.encoding, is_write=False))
+    assert is_undefined(bare.engine.step(pe)) is (el < row.read_el)
+
+
+@pytest.mark.parametrize("el", [1, 2])
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_levels_that_may_write(row: Row, el: int) -> None:
+    """A read-only register cannot be written at any level."""
+    bare, pe = at(el, word(row.encoding, is_write=True))
+    pe.x[0] = row.reset or 0
+    assert is_undefined(bare.engine.step(pe)) is (row.write_el is None or el < row.write_el)
+
+
+@pytest.mark.parametrize("is_write", [False, True])
+def test_traps_to_el2(is_write: bool) -> None:
+    """With its bit set, EL1's access is trapped with EC 0x18; without, nothing is."""
+    seen: Counter[str] = Counter()
+    for row in ROWS:
+        for trap in row.traps:
+            if not (trap.writes if is_write else trap.reads) or (is_write and row.write_el is None):
+                continue
+            for is_set in (False, True):
+                bare, pe = at(1, word(row.encoding, is_write=is_write))
+                pe.x[0] = row.reset or 0
+                control = pe.sysreg(trap.control)
+                pe.set_system_register(trap.control, control | 1 << trap.bit if is_set else control)
+                assert access.traps(row, pe, row.encoding, is_write=is_write) is is_set, row.name
+                stop = bare.engine.step(pe)
+                trapped = isinstance(stop, Raised) and (stop.syndrome >> 26, stop.target_el) == (0x18, 2)
+                assert trapped is is_set, f"{row.name}: {stop}"
+                seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
+    wanted = {"HCR_EL2.26", "CPTR_EL2.31"} if is_write else {"HCR_EL2.18", "HCR_EL2.30", "CPTR_EL2.31"}
+    assert set(seen) == wanted
+
+
+def test_reset_values_are_what_code_reads() -> None:
+    """At the level that a PE enters; HCR_EL2.RW is set for one that enters EL1."""
+    for row in ROWS:
+        for el in (1, 2):
+            bare = Bare()
+            pe = bare.pe(el=el)
+            if row.reset is None or row.encoding in (sysreg.VMPIDR_EL2, sysreg.VPIDR_EL2):
+                continue
+            rw = 1 << 31 if el == 1 and row.encoding == sysreg.HCR_EL2 else 0
+            res1 = 0x30 if row.encoding == sysreg.SCR_EL3 else 0
+            assert pe.system_register(row.encoding) == row.reset | rw | res1, row.name
+            if row.at_hand:
+                assert pe.sysreg(row.encoding) == pe.system_register(row.encoding), row.name
+
+
+def test_registers_at_hand_are_those_whose_place_is_known() -> None:
+    assert {row.encoding for row in TABLE.values() if row.at_hand} == set(layout.IN_CONTEXT)
+
+
+def test_names_and_encodings_agree_with_the_architecture_module() -> None:
+    for encoding, name in sysreg.NAMES.items():
+        assert TABLE[encoding].name == name
+    assert len(BY_NAME) == len(TABLE)
+
+
+def test_the_debugger_reads_what_the_code_reads() -> None:
+    """An MRS at EL2, from which all rows but those of EL3 can be read."""
+    for row in ROWS:
+        if row.read_el > 2 or row.name.startswith("CNT"):
+            continue
+        bare, pe = at(2, word(row.encoding, is_write=False, register=7))
+        pe.override(sysreg.ID_AA64MMFR0_EL1, 0x77)
+        expected = access.value(pe, row)
+        assert bare.engine.step(pe) is STEP_LIMIT
+        assert pe.x[7] == expected, row.name
+
+
+def test_handlers_stand_in_for_registers_that_the_engine_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reads and writes at both grains; without the row the same code is not supported."""
+    written: list[tuple[int, int]] = []
+    row = Row(
+        "TEST_EL1",
+        UNKNOWN,
+        read=lambda pe, interconnect: 0x1234 + pe.index,
+        write=lambda pe, interconnect, value: written.append((pe.index, value)),
+    )
+    code = (word(UNKNOWN, is_write=False, register=3), word(UNKNOWN, is_write=True, register=4), 0x1400_0000)
+    for known in (False, True):
+        for grain in ("run", "step", "operation"):
+            bare = Bare()
+            bare.words(*code)
+            pe = bare.pe()
+            pe.x[4] = 77
+            if known:
+                monkeypatch.setitem(TABLE, UNKNOWN, row)
+            stop = bare.go(pe, grain)
+            if not known:
+                assert isinstance(stop, Unsupported)
+                continue
+            assert (stop, pe.x[3], written) == (SelfBranch(CODE + 8), 0x1234, [(0, 77)])
+            assert pe.counters.instructions == 2
+            written.clear()
+
+
+def test_a_write_with_xzr_gives_a_write_handler_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    monkeypatch.setitem(
+        TABLE, UNKNOWN, Row("TEST_EL1", UNKNOWN, write=lambda pe, interconnect, value: written.append(value))
+    )
+    bare = Bare()
+    bare.words(word(UNKNOWN, is_write=True, register=31), 0x1400_0000)
+    pe = bare.pe()
+    pe.x[31] = VECTORS
+    assert bare.go(pe) == SelfBranch(CODE + 4)
+    assert written == [0]
