@@ -17,8 +17,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from operator import length_hint
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 ROWS_MAX = 1 << 12  # of a chunk: 2 MB as the engine has them
 _GROUPS = struct.Struct("<H")
@@ -26,9 +25,6 @@ _GROUP = struct.Struct("<HI")
 _U64S = 33
 _ROW_BYTES = 8 * _U64S + 2
 _UNPACKED_MAX = 1 << 31
-
-# Makes the columns of so many rows, as the file has them, from the engine's copies of its state.
-Columns = Callable[["array[int]", int], "tuple[list[array[int]], bytes, bytes]"]
 
 
 class Step(NamedTuple):
@@ -43,82 +39,38 @@ class Step(NamedTuple):
     daif: int  # bits 3:0
 
 
-class Recorder:
-    """Takes a copy of the engine's state at each instruction, and packs many of them at once.
+class Recorder(Protocol):
+    """What an engine gives its owner for a trace of instructions: rows, which are packed many at once.
 
-    ``source`` is the running PE's state as the engine keeps it; ``columns`` knows its layout. Which CPU
-    runs is said before it does, in ``running``. :meth:`flush` is for who owns the trace: it is called when
-    the rows are as many as a chunk holds. A hook does what :meth:`take` does by itself, to save a call.
+    :ivar running: the CPU whose PE runs next, said before it does
+    :ivar flush: for who owns the trace: called when the rows are as many as a chunk holds
     """
 
-    def __init__(self, source: memoryview, columns: Columns) -> None:
-        self.running = 0
-        self.flush: Callable[[], None] = lambda: None
-        self.source = source
-        self._columns = columns
-        self._copies = array("Q", bytes(ROWS_MAX * len(source)))
-        bytes_of = memoryview(self._copies).cast("B")
-        places = [bytes_of[at : at + len(source)] for at in range(0, len(bytes_of), len(source))]
-        self._free = iter(
-            [*places, bytes_of[:0]]
-        )  # nothing fits into the last: the rows are as many as can be
-        self.place = self._free.__next__
-        self._told = 0  # rows that a group has
-        self._groups: list[tuple[int, int]] = []
-
-    def take(self) -> None:
-        """Keep the state of the PE, which is about to do an instruction."""
-        try:
-            self.place()[:] = self.source
-        except ValueError:
-            self.make_room()
-
-    def make_room(self) -> None:
-        """Keep the state, for which there has been no place."""
-        self._set_rows(ROWS_MAX)
-        self.flush()
-        self.place()[:] = self.source
-
-    def drop(self) -> None:
-        """Forget the last row: the instruction has not been begun."""
-        self._set_rows(self._rows() - 1)
-
-    def _rows(self) -> int:
-        return ROWS_MAX + 1 - length_hint(self._free)
-
-    def _set_rows(self, rows: int) -> None:
-        self._free.__setstate__(rows)  # type: ignore[attr-defined]
+    running: int
+    flush: Callable[[], None]
 
     def account(self) -> int:
         """Return how many rows there are since the last call; they are the running CPU's."""
-        count = self._rows() - self._told
-        if count > 0:
-            self._told += count
-            groups = self._groups
-            if groups and groups[-1][0] == self.running:
-                groups[-1] = (self.running, groups[-1][1] + count)
-            else:
-                groups.append((self.running, count))
-        return count
 
     def pack(self) -> tuple[bytes, set[int]]:
         """Return the body of a chunk with all rows, which are accounted for, and the PCs; empty without."""
-        rows, groups = self._told, self._groups
-        assert rows == self._rows(), "account for them first"
-        if not rows:
-            return b"", set()
-        self._set_rows(0)
-        self._told, self._groups = 0, []
-        words, flags, daif = self._columns(self._copies, rows)
-        pcs = set(words[32])
-        columns = [column.tobytes() for column in words] + [flags, daif]
-        counts: dict[int, int] = {}
-        for cpu, count in groups:
-            counts[cpu] = counts.get(cpu, 0) + count
-        if len(groups) > len(counts):
-            columns = _sorted(columns, groups)
-        head = b"".join(_GROUP.pack(cpu, count) for cpu, count in counts.items())
-        return _GROUPS.pack(len(counts)) + head + zlib.compress(b"".join(columns), 1), pcs
+
+
+def pack(words: list[array[int]], flags: bytes, daif: bytes, groups: list[tuple[int, int]]) -> bytes:
+    """Return the body of a chunk.
+
+    :param words: X0..X30, SP and PC, a column over all rows each
+    :param flags, daif: a byte of each row, as the chunk has them
+    :param groups: CPU and number of rows, in turn; a CPU may come again
+    """
+    columns = [column.tobytes() for column in words] + [flags, daif]
+    counts: dict[int, int] = {}
+    for cpu, count in groups:
+        counts[cpu] = counts.get(cpu, 0) + count
+    if len(groups) > len(counts):
+        columns = _sorted(columns, groups)
+    head = b"".join(_GROUP.pack(cpu, count) for cpu, count in counts.items())
+    return _GROUPS.pack(len(counts)) + head + zlib.compress(b"".join(columns), 1)
 
 
 def _sorted(columns: list[bytes], groups: list[tuple[int, int]]) -> list[bytes]:

@@ -58,7 +58,7 @@ def stepped(case: Case) -> dict[int, list[Step]]:
     def step(pe: object) -> object:
         assert pe is machine.actors[pe.index].pe  # type: ignore[attr-defined]
         nzcv = pe.nzcv >> 28  # type: ignore[arg-type]
-        pstate = pe.env.pstate.value  # type: ignore[attr-defined]
+        pstate = pe.pstate  # type: ignore[attr-defined]
         row = (pe.pc, tuple(pe.x), nzcv, pe.el, pstate & 1)  # type: ignore[attr-defined]
         stop = run_step(pe)  # type: ignore[arg-type]
         if type(stop).__name__ != "Reached":

@@ -23,7 +23,7 @@ def session(text: str = "v3 topology=flat:4", timeline: Timeline | None = None) 
 def registers(debugged: Session) -> list[list[int | str]]:
     """Everything that a step can change in the PEs."""
     return [
-        [*debugged.pe(cpu).x, debugged.pe(cpu).pc, debugged.pe(cpu).env.pstate.value, debugged.state(cpu)]
+        [*debugged.pe(cpu).x, debugged.pe(cpu).pc, debugged.pe(cpu).pstate, debugged.state(cpu)]
         for cpu in debugged.cpus
     ]
 

@@ -23,9 +23,8 @@ from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.preview import execute_and_undo
 from emu.cpu.unicorn.sites import CodeMap
-from emu.cpu.unicorn.state import traced_columns
+from emu.cpu.unicorn.steps import StepCopies
 from emu.cpu.unicorn.words import Words
-from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
 from emu.operation import Access, Invisible, Operation
 
@@ -39,7 +38,7 @@ class UnicornEngine:
         self.memory = memory
         self._interconnect = interconnect
         self._observing = Observing(interconnect)
-        self._steps: StepRecorder | None = None
+        self._steps: StepCopies | None = None
         self._handle = Handle(memory)
         self._address = self._handle.address
         self._code = CodeMap(memory, self._handle.fetch_pa)
@@ -90,9 +89,9 @@ class UnicornEngine:
         """Record the stores to these PAs even while nothing else is recorded."""
         self._observing.watched = pas
 
-    def record_steps(self) -> StepRecorder:
+    def record_steps(self) -> StepCopies:
         """Return a recorder that gets every instruction after the next :meth:`observe`."""
-        self._steps = StepRecorder(self._live.traced(), traced_columns)
+        self._steps = StepCopies(self._live)
         return self._steps
 
     def take_state(self, pe: PE) -> None:

@@ -29,8 +29,8 @@ from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.sites import BREAKPOINT
+from emu.cpu.unicorn.steps import StepCopies
 from emu.cpu.unicorn.words import Words
-from emu.instructions import Recorder as StepRecorder
 from emu.memory import Memory
 
 
@@ -87,7 +87,7 @@ class Hooks:
         """Whether every instruction is shown to a recorder."""
         return self._steps is not None
 
-    def show_steps(self, steps: StepRecorder) -> None:
+    def show_steps(self, steps: StepCopies) -> None:
         """Show every instruction to ``steps``.
 
         The hooks of sites are put after this one: what they do changes the state, and what they stop is not
