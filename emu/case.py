@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, fields
 
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class Case:
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or key not in known:
-                raise InvalidCase(f"case: {word}: not one of {', '.join(known)} with =VALUE")
+                raise InvalidCase(
+                    f"case: {word}: {not_one_of(f'{key}=VALUE', [f'{name}=VALUE' for name in known])}"
+                )
             name = known[key].name
             if isinstance(known[key].default, int):
                 try:

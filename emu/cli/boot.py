@@ -41,8 +41,8 @@ def command(
 ) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
-    SUBJECT is mainline, rfc, v2, v3 or context-id (our fragments), a .S or .o file, or a kernel: Image
-    (raw or compressed), vmlinux, or a build directory.  [default: v3]
+    SUBJECT is a design (see --design), a .S or .o file, or a kernel: Image (raw or compressed), vmlinux, or
+    a build directory.  [default: v3]
     """
     timed = ftrace is not None or perfetto is not None
     boot = build(make_case(**options), record=timed or trace_path is not None)
@@ -63,7 +63,7 @@ def command(
             interrupted = True
         machine.finish()
         write_timelines(boot, ftrace, perfetto)
-    verdict = judge(machine.trace)
+    verdict = judge(boot.case.text(), machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):
         pass
     elif as_object:

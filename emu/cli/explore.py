@@ -9,29 +9,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from emu.case import Case
-from emu.cli.options import Reports, case_options, make_case, report_options
+from emu.cli.options import DEFAULT_SUBJECT, Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
-from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import Explorer, Result, case_of, explore_case
-from emu.explore.finding_collector import Found
+from emu.explore.finding_collector import Found, with_case
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.sequence import write_html
-from emu.report.story import tell_story
-from emu.report.words import finding_words
-from emu.schedulers import Pick
-from emu.schedulers.pct import bound, parse_pct
+from emu.report.story import tell_shortest
+from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
-_WALKS = ("random", "pct")
+_ALL_ORDERS = Case(DEFAULT_SUBJECT).scheduler
 _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
 _RESUME = Path("emu-explore.json")
@@ -97,12 +93,11 @@ def command(
     explorer, boot = explore_case(case)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
-    short = [confirm_shortest(explorer, boot, found) for found in _told(result.findings)]
-    stories = [tell_story(boot, confirmed) for confirmed in short]
+    stories = [tell_shortest(explorer, boot, found) for found in _told(result.findings)]
     if html is not None and stories:
-        write_html(html, stories[0])
-    told = [(confirmed.found, story.lines()) for confirmed, story in zip(short, stories, strict=True)]
-    result.findings = _with_cases(result.findings, [found for found, _ in told], boot)
+        write_html(html, stories[0][1])
+    told = [(found, story.lines()) for found, story in stories]
+    result.findings = _with_cases(result.findings, [found for found, _ in stories], boot)
     text = boot.case.text()
     if reports.show(lambda: explore_suite(result, text, told)):
         pass
@@ -121,17 +116,16 @@ def command(
 def _explore(
     explorer: Explorer, case: Case, bounds: Bounds, everything: bool, saved: Any, tell: Any
 ) -> Result:
-    name, _, rest = case.scheduler.partition(":")
-    if name in _WALKS:
-        seed, _, rest = rest.partition(":")
+    kind, rest = scheduler_kind(case.scheduler)
+    if kind.walk is not None:
         try:
-            first = int(seed or "0", 0)
-        except ValueError:
-            raise InvalidCase(f"scheduler={case.scheduler}: the seed after ':' is an integer") from None
-        rest = f":{rest}" if rest else ""
-        return explorer.walk(name, first, rest, bounds, everything=everything, tell=tell)
-    if name != "round-robin":
-        raise InvalidCase(f"scheduler={case.scheduler}: explore takes random, pct, or none for all orders")
+            schedules = kind.walk(rest)
+        except ValueError as error:
+            raise InvalidCase(f"scheduler={case.scheduler}: {error}") from None
+        return explorer.walk(schedules, bounds, everything=everything, tell=tell)
+    if kind.name != _ALL_ORDERS:
+        walking = ", ".join(name for name, other in SCHEDULERS.items() if other.walk)
+        raise InvalidCase(f"scheduler={case.scheduler}: explore takes {walking}, or none for all orders")
     return explorer.search(bounds, everything=everything, tell=tell, saved=saved)
 
 
@@ -145,9 +139,10 @@ def _told(findings: list[Found]) -> list[Found]:
 
 def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Found]:
     # Each finding with the case that shows it: the short one where there is a story.
-    short = {found.finding.key: found for found in told}
+    short = {(found.finding.rule, found.finding.message): found for found in told}
     return [
-        short.get(found.finding.key) or replace(found, case=case_of(boot, found.picks)) for found in findings
+        short.get((found.finding.rule, found.finding.message)) or with_case(found, case_of(boot, found.picks))
+        for found in findings
     ]
 
 
@@ -161,18 +156,12 @@ def _print(
     shown = {id(found) for found, _ in told}
     for found in result.findings:
         if id(found) not in shown:
-            click.echo(f"also ({found.finding.rule}): {finding_words(found.finding)}")
+            click.echo(f"also ({found.finding.rule}): {found.finding.message}")
     for line in summary(result, text):
         click.echo(line)
-    name, _, rest = case.scheduler.partition(":")
-    if name == "pct":
-        _, depth, steps = parse_pct(rest)
-        chance = bound(result.actors, depth, steps)
-        click.echo(
-            f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more,\n"
-            f"in {result.count.schedules:,} with {1 - (1 - chance) ** result.count.schedules:.2g} "
-            f"({result.actors} actors, {steps} steps; the longest took {result.count.depth})"
-        )
+    kind, rest = scheduler_kind(case.scheduler)
+    if kind.odds is not None:
+        click.echo(kind.odds(rest, result.actors, result.count.schedules, result.count.depth))
 
 
 @contextmanager

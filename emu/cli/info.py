@@ -18,6 +18,7 @@ from emu.lookup.header import contract_for, contract_of_header
 from emu.lookup.load import load_lookup
 from emu.lookup.target import place
 from emu.lookup.words import write_contract
+from emu.registry import not_one_of
 from emu.subject.fragment import load_file
 from emu.subject.kernel import is_kernel, load_kernel
 from emu.topology import Topology
@@ -148,7 +149,7 @@ def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, 
         check_exists(subject)
         path = Path(subject)
         if not is_kernel(path):
-            raise InvalidSubject(f"{subject}: neither an arm64 kernel nor a design ({', '.join(DESIGNS)})")
+            raise InvalidSubject(f"{subject}: no arm64 kernel, and no design: {not_one_of(subject, DESIGNS)}")
         image = load_kernel(path, system_map=system_map)
         loaded = image.subject
         found = {

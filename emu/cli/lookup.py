@@ -51,8 +51,8 @@ def command(
 ) -> int:
     """Test the lookup of SUBJECT: every small table, the regression corpus, then random ones.
 
-    SUBJECT is rfc, v2 or v3, a .S file, an object or a kernel. What it promises stands in its header, in a
-    TOML beside it, or in --contract.  [default: v3]
+    SUBJECT is a design with a look-up, a .S file, an object or a kernel. What it promises stands in its
+    header, in a TOML beside it, or in --contract.  [default: v3]
     """
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")

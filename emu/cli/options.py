@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,44 +24,82 @@ DEFAULT_SUBJECT = "v3"
 DEFAULT_CPUS = 8
 
 
+class NamesOption(click.Option):
+    """An option whose help lists the names of a registry, which is imported only when the help is shown.
+
+    ``names`` is ``MODULE:ATTRIBUTE``, a mapping by name; in ``help`` the names stand in the place of NAMES.
+    """
+
+    def __init__(self, *arguments: Any, names: str, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.names = names
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help, the names filled in."""
+        module, _, attribute = self.names.partition(":")
+        *others, last = getattr(importlib.import_module(module), attribute)
+        listed = f"{', '.join(others)} or {last}" if others else last
+        self.help = (self.help or "").replace("NAMES", listed)
+        return super().get_help_record(ctx)
+
+
+def _names_option(declaration: str, names: str, text: str, **attributes: Any) -> Callable[[F], F]:
+    return click.option(declaration, cls=NamesOption, names=names, help=text, **attributes)
+
+
 def case_options(function: F) -> F:
     """Add the options that make a case. The command gets them by name and hands them to :func:`make_case`."""
     options = (
         click.argument("subject", required=False),
         click.option("--cpus", type=int, help=f"How many CPUs. [default: {DEFAULT_CPUS}]"),
-        click.option(
+        _names_option(
             "--topology",
+            "emu.topology.presets:PRESETS",
+            "A preset, or a file: JSON, .dtb, .dts, a MADT, a directory of ACPI tables. Presets: NAMES.",
             metavar="NAME[:N]|FILE",
-            help="A preset, or a file: JSON, .dtb, .dts, a MADT, a directory of ACPI tables.",
         ),
         click.option("--boot-cpu", type=int, help="Which CPU boots, by its place in the topology."),
         click.option(
             "--nr-cpus", type=int, help="NR_CPUS of a fragment, 1..4096. [default: as many as CPUs]"
         ),
-        click.option("--bringup", help="serial, split or parallel. [default: the most parallel]"),
+        _names_option("--bringup", "emu.host.bringup:STRATEGIES", "NAMES. [default: the most parallel]"),
         click.option("--firmware", help="devicetree or acpi. [default: as the topology]"),
-        click.option(
+        _names_option(
             "--enable-method",
-            help="psci, spin-table or parking-protocol. [default: as the topology says, else psci]",
+            "emu.host.enable_method:METHODS",
+            "NAMES. [default: as the topology says, else psci]",
         ),
         click.option("--conduit", help="smc or hvc. [default: as the topology says, else smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
-        click.option(
+        _names_option(
             "--scheduler",
+            "emu.schedulers:SCHEDULERS",
+            "NAMES. [default: round-robin]",
             metavar="NAME[:SEED]",
-            help="round-robin, timed, random, pct or replay. [default: round-robin]",
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
-        click.option("--memory", help="Memory model: coherent or caches. [default: coherent]"),
+        _names_option("--memory", "emu.models:MODELS", "Memory model: NAMES. [default: coherent]"),
         click.option("--granule", type=int, help="Writeback granule of caches, bytes. [default: 64]"),
-        click.option("--latency", help="Simulated time: nominal or zero. [default: nominal]"),
+        _names_option("--latency", "emu.latency:PROFILES", "Simulated time: NAMES. [default: nominal]"),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
-        click.option("--design", help="Host side of a .S or .o subject: a design's name. [default: v3]"),
-        click.option("--base", help="Order of secondary_start_kernel(): 6.12 or v3. [default: the design's]"),
-        click.option(
-            "--fault", multiple=True, metavar="CPU:KIND", help="Break a CPU; also 4-7:KIND, CPU:KIND:N."
+        _names_option(
+            "--design",
+            "emu.designs:DESIGNS",
+            "Host side of a .S or .o subject: that of NAMES. [default: v3]",
+        ),
+        _names_option(
+            "--base",
+            "emu.host.secondary:ORDERS",
+            "Order of secondary_start_kernel(): NAMES. [default: the design's]",
+        ),
+        _names_option(
+            "--fault",
+            "emu.host.faults:FAULTS",
+            "Break a CPU; also 4-7:KIND, CPU:KIND:N. KIND is NAMES.",
+            multiple=True,
+            metavar="CPU:KIND",
         ),
         click.option("--append", metavar="TEXT", help="maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=."),
         click.option("--cycle", type=int, help="Take all CPUs down and up again so many times."),

@@ -15,7 +15,7 @@ from emu.debug.sources import read_source
 from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS, Record
-from emu.report.words import finding_words
+from emu.registry import not_one_of
 
 _CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
 _SIZE_AT_END = re.compile(r"\s+size\s+(\d+)$")
@@ -417,7 +417,7 @@ def _events(self: Commands, text: str) -> list[str]:
     elif words:
         for word in words:
             if word not in names:
-                raise InvalidCase(f"{word}: not one of {', '.join(names)}, all, none")
+                raise InvalidCase(f"{word}: {not_one_of(word, [*names, 'all', 'none'])}")
         settings.events |= {names[word] for word in words}
     return [f"{'*' if event in settings.events else ' '} {event.value}" for event in Event]
 
@@ -612,7 +612,7 @@ def _data(self: Commands, text: str) -> list[str]:
 @_command("findings", "", "let the rules judge what there is, as if the run ended here")
 def _findings(self: Commands, text: str) -> list[str]:
     _none(text)
-    return [f"({found.rule}) {finding_words(found)}" for found in self.view.findings().findings] or ["none"]
+    return [f"({found.rule}) {found.message}" for found in self.view.findings().findings] or ["none"]
 
 
 @_command("help h", "[COMMAND]", "this")

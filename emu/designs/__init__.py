@@ -1,16 +1,15 @@
 """Designs: which fragments run, which tables and slots they use, what the host writes before a kick.
 
-A file in this folder that holds a ``DESIGN`` is a design; nothing else has to name it.
+A file in this folder is a design (:class:`DesignFile`); nothing else has to name it.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from emu.errors import InvalidCase, InvalidSubject
+from emu.registry import choose, discover, not_one_of
 from emu.subject import Subject
 from emu.subject.fragment import load_design
 
@@ -107,9 +106,7 @@ def get(name: str) -> Design:
 
     :raises InvalidCase: there is none
     """
-    if name not in DESIGNS:
-        raise InvalidCase(f"design={name}: no such design; one of {', '.join(DESIGNS)}")
-    return DESIGNS[name]
+    return choose("design", name, DESIGNS, InvalidCase)
 
 
 def check_exists(subject: str) -> None:
@@ -118,19 +115,21 @@ def check_exists(subject: str) -> None:
     :raises InvalidSubject: there is no such file
     """
     if not Path(subject).exists():
-        raise InvalidSubject(f"{subject}: no such file, and no design of that name ({', '.join(DESIGNS)})")
+        raise InvalidSubject(f"{subject}: no such file, and no design: {not_one_of(subject, DESIGNS)}")
 
 
-def _discover() -> dict[str, Design]:
-    # Every module here with a DESIGN, by its name.
-    found: dict[str, Design] = {}
-    for module in pkgutil.iter_modules(__path__):
-        design = importlib.import_module(f"{__name__}.{module.name}").DESIGN
-        assert isinstance(design, Design), module.name
-        assert design.name not in found, f"two designs are called {design.name}"
-        assert design.early_status in EARLY_STATUS_KINDS, design.early_status
-        found[design.name] = design
-    return found
+@dataclass(frozen=True, slots=True)
+class DesignFile:
+    """What a module of this folder defines.
+
+    :ivar name: the design's, as on the command line
+    :ivar design: the design
+    :ivar summary: what sets it apart, in one line
+    """
+
+    name: str
+    design: Design
+    summary: str
 
 
-DESIGNS: dict[str, Design] = _discover()
+DESIGNS = {name: file.design for name, file in discover(__name__, DesignFile).items()}

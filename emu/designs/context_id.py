@@ -10,8 +10,9 @@ from __future__ import annotations
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import Design, fragments
 
+NAME = "context-id"
 DESIGN = Design(
-    name="context-id",
+    name=NAME,
     fragments=fragments(
         early_status="per_reason", entry="boot/context_id/secondary_entry", slot="slot/slot_pointer"
     ),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import Design, fragments
 
+NAME = "mainline"
 DESIGN = Design(
-    name="mainline",
+    name=NAME,
     fragments=fragments(early_status="global", slot="slot/slot_global"),
     lookup_table=None,
     lookup_table_unused=INVALID_HWID,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from emu.designs import Design, fragments
 
+NAME = "rfc"
 DESIGN = Design(
-    name="rfc",
+    name=NAME,
     fragments=fragments(early_status="global", lookup_mmu_on=("lookup/rfc",), slot="slot/slot_per_cpu"),
     lookup_table="__mpidr_to_cpuid_table",
     lookup_table_unused=0,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import Design, fragments
 
+NAME = "v2"
 DESIGN = Design(
-    name="v2",
+    name=NAME,
     fragments=fragments(early_status="global", lookup_mmu_on=("lookup/v2",), slot="slot/slot_per_cpu"),
     lookup_table="__cpu_logical_map",
     lookup_table_unused=INVALID_HWID,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import Design, fragments
 
+NAME = "v3"
 DESIGN = Design(
-    name="v3",
+    name=NAME,
     fragments=fragments(early_status="per_cpu", lookup_mmu_off=("lookup/v3",), slot="slot/slot_per_cpu"),
     lookup_table="__cpu_logical_map",
     lookup_table_unused=INVALID_HWID,

@@ -6,7 +6,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -155,17 +155,15 @@ class Explorer:
 
     def walk(
         self,
-        scheduler: str,
-        seed: int,
-        rest: str,
+        schedules: Callable[[int], str],
         bounds: Bounds,
         *,
         everything: bool = False,
         tell: Tell = lambda _count, _depth: False,
     ) -> Result:
-        """Take random schedules, one for each seed from ``seed`` on.
+        """Take random schedules.
 
-        :param scheduler: ``random`` or ``pct``; ``rest`` is what stands behind the seed in its text
+        :param schedules: the scheduler's text by the number of the schedule, from 0 on
         """
         count = Count(rounds=1)
         collector = FindingCollector(self.case, everything)
@@ -173,9 +171,7 @@ class Explorer:
         cut: set[str] = set()
         while count.schedules < bounds.schedules:
             self.stepper.grew = False
-            path = self._walk_once(
-                system, f"{scheduler}:{seed + count.schedules}{rest}", bounds, collector, cut
-            )
+            path = self._walk_once(system, schedules(count.schedules), bounds, collector, cut)
             if self.stepper.grew:
                 if not self._holds(system):  # once more, with the new lines
                     collector.found.clear()
@@ -245,7 +241,7 @@ class Explorer:
     def shrink(self, found: Found) -> Found:
         """Return the finding with the shortest schedule that could be made of its own."""
         system = self.system()
-        key = found.finding.key
+        key = (found.finding.rule, found.finding.message)
 
         def attempt(picks: Sequence[Pick]) -> tuple[tuple[int, int], tuple[Pick, ...]] | None:
             done, findings = self.replay(system, picks, until=key, to_the_end=True)
@@ -264,7 +260,7 @@ class Explorer:
         return replace(found, picks=picks)
 
     def _with_preemptions(
-        self, system: TransitionSystem, most: int, key: Hashable
+        self, system: TransitionSystem, most: int, key: tuple[str, str]
     ) -> tuple[Pick, ...] | None:
         # A schedule with so few changes of a CPU that could go on, if a short search shows one.
         collector = FindingCollector(self.case, everything=True)
@@ -277,11 +273,11 @@ class Explorer:
         system: TransitionSystem,
         picks: Sequence[Pick],
         *,
-        until: Hashable = None,
+        until: tuple[str, str] | None = None,
         strict: bool = False,
         to_the_end: bool = False,
-    ) -> tuple[Followed, dict[Hashable, Found]]:
-        """Take ``picks`` and return what that shows, by key; the caller rewinds.
+    ) -> tuple[Followed, dict[tuple[str, str], Found]]:
+        """Take ``picks`` and return what that shows, by rule and message; the caller rewinds.
 
         :param until: stop where this shows, or at the end
         :raises ReplayDiverged: ``strict``, and a pick cannot be taken

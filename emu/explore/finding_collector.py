@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emu.actor import State
 from emu.explore.global_state import GlobalState, Transition
@@ -29,7 +28,6 @@ class Found:
     picks: tuple[Pick, ...]
     marks: tuple[Mark, ...] = ()
     after: int = 0  # schedules before it was found
-    case: str = ""  # the text of the case that takes the picks
 
 
 _ELSEWHERE = frozenset({"masks", "pen"})
@@ -39,7 +37,7 @@ _OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 
 @dataclass(slots=True)
 class FindingCollector(Judge):
-    """Keeps each finding once, by its key.
+    """Keeps each finding once, by rule and message.
 
     :ivar case: the text of the case, without a schedule
     :ivar everything: go on after the first
@@ -47,7 +45,7 @@ class FindingCollector(Judge):
 
     case: str
     everything: bool = False
-    found: dict[Hashable, Found] = field(default_factory=dict)
+    found: dict[tuple[str, str], Found] = field(default_factory=dict)
     count: Count = field(default_factory=Count)  # the search's
 
     def state(
@@ -96,10 +94,10 @@ class FindingCollector(Judge):
         # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
         without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
         without = without if system.footprints.units else without | _OF_CACHES
-        verdict = judge(make_trace(system, state, path, self.case, marks), without)
+        verdict = judge(self.case, make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
-            key = finding.key
+            key = (finding.rule, finding.message)
             if key not in self.found and only in ("", finding.rule):
                 picks = tuple(transition.pick for transition in path)
                 self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
@@ -183,3 +181,8 @@ def _tell_held(trace: Trace, records: bytes, held: dict[int, list[int]]) -> None
             for owner in sorted(held) if pa == 0xFFFF else [pa]:
                 for line in held.pop(owner, ()):
                     trace.add(Kind.LOG, cpu, 0, 0, 0, line)
+
+
+def with_case(found: Found, case: str) -> Found:
+    """Return the finding with the text of the case that shows it."""
+    return replace(found, finding=replace(found.finding, case=case))

@@ -34,6 +34,8 @@ from emu.host.vcpu.hotplug import Hotplug
 from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
 from emu.models import memory_model
+from emu.registry import not_one_of
+from emu.schedulers import scheduler_kind
 from emu.subject.kernel import is_kernel
 from emu.topology import Topology
 from emu.topology.presets import is_preset
@@ -115,8 +117,8 @@ def load(setting: Setting) -> Loaded:
     if is_kernel(Path(name)):
         return load_kernel_of(setting)
     check_exists(name)
-    names = ", ".join(DESIGNS)
-    raise InvalidSubject(f"{name}: neither a design ({names}), a .S or .o file, nor an arm64 kernel")
+    designs = not_one_of(name, DESIGNS)
+    raise InvalidSubject(f"{name}: no .S or .o file, no arm64 kernel, and no design: {designs}")
 
 
 def _start(
@@ -267,13 +269,12 @@ def check_case(case: Case) -> None:
     for name, allowed in choices.items():
         value = getattr(case, name)
         if value not in allowed:
-            listed = ", ".join(map(str, allowed))
-            raise InvalidCase(f"{name.replace('_', '-')}={value}: not one of {listed}")
+            raise InvalidCase(f"{name.replace('_', '-')}={value}: {not_one_of(value, allowed)}")
     memory_model(case.memory, case.granule)
     for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
-    if case.scheduler.startswith("replay") and case.grain == "free":
+    if scheduler_kind(case.scheduler)[0].of_operations and case.grain == "free":
         raise InvalidCase("grain=free: a recorded schedule is one of operations; give grain=operation")
     if case.memory != "coherent" and case.kexec:
         raise InvalidCase(f"memory={case.memory}: a loader copies over memory; kexec needs coherent")

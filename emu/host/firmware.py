@@ -10,8 +10,10 @@ from emu.arch.boot import DRAM_BASE
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.host import efi
+from emu.host.enable_method import METHOD_KINDS
 from emu.memory import Memory
-from emu.topology import CONDUITS, ENABLE_METHODS, FIRMWARES, METHODS_OF, Cpu, Topology
+from emu.registry import not_one_of
+from emu.topology import CONDUITS, FIRMWARES, Cpu, Topology
 from emu.topology.acpi import write_acpi
 from emu.topology.devicetree import write_devicetree, write_stub_devicetree
 
@@ -50,13 +52,14 @@ def settle(case: Case, topology: Topology) -> Topology:
     for what, value, allowed in (
         ("firmware", case.firmware, FIRMWARES),
         ("conduit", case.conduit, CONDUITS),
-        ("enable-method", case.enable_method, ENABLE_METHODS),
+        ("enable-method", case.enable_method, METHOD_KINDS),
     ):
         if value and value not in allowed:
-            raise InvalidCase(f"{what}={value}: not one of {', '.join(allowed)}")
+            raise InvalidCase(f"{what}={value}: {not_one_of(value, allowed)}")
     firmware = _firmware(case, topology)
-    if case.enable_method and case.enable_method not in METHODS_OF[firmware]:
-        listed = " or ".join(METHODS_OF[firmware])
+    described = [name for name, kind in METHOD_KINDS.items() if firmware in kind.firmwares]
+    if case.enable_method and case.enable_method not in described:
+        listed = " or ".join(described)
         raise InvalidCase(f"enable-method={case.enable_method}: firmware={firmware} describes {listed}")
     boot = topology.boot
     theirs = {cpu.enable_method for cpu in topology.cpus if cpu is not boot}
@@ -69,9 +72,10 @@ def settle(case: Case, topology: Topology) -> Topology:
         changes: dict[str, object] = {}
         if method and not (cpu is boot and own):
             changes = {"enable_method": method, "release_addr": 0, "parking_version": 0}
-            if method != "psci":
-                changes |= {"release_addr": _SOMEWHERE, "parking_version": int(method != "spin-table")}
-        elif firmware == "acpi" and cpu.enable_method not in METHODS_OF["acpi"]:
+            kind = METHOD_KINDS[method]
+            if kind.release_addr:
+                changes |= {"release_addr": _SOMEWHERE, "parking_version": kind.parking_version}
+        elif firmware == "acpi" and cpu.enable_method not in described:
             changes = {"enable_method": ""}  # no table could say it
         elif cpu is boot and cpu.enable_method == "spin-table":
             changes = {"release_addr": _SOMEWHERE}
@@ -98,9 +102,10 @@ def _firmware(case: Case, topology: Topology) -> str:
     words = case.append.split()
     if "acpi=off" in words:
         return "devicetree"
-    if {"acpi=on", "acpi=force"} & set(words) or case.enable_method == "parking-protocol":
+    if {"acpi=on", "acpi=force"} & set(words):
         return "acpi"
-    return "devicetree" if case.enable_method == "spin-table" else topology.firmware
+    describing = METHOD_KINDS[case.enable_method].firmwares if case.enable_method else FIRMWARES
+    return describing[0] if len(describing) == 1 else topology.firmware
 
 
 def place_mailboxes(topology: Topology, release_pa: Mapping[int, int]) -> Topology:

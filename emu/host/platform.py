@@ -25,6 +25,7 @@ from emu.latency import PROFILES
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.models import memory_model
+from emu.registry import not_one_of
 from emu.schedulers import make_scheduler
 from emu.subject import Subject
 from emu.topology import Cpu, Topology
@@ -111,10 +112,10 @@ def make_machine(
     """
     case = setting.case
     if case.latency not in PROFILES:
-        raise InvalidCase(f"latency={case.latency}: not one of {', '.join(PROFILES)}")
+        raise InvalidCase(f"latency={case.latency}: {not_one_of(case.latency, PROFILES)}")
     grains = [grain.value for grain in Grain]
     if case.grain not in grains:
-        raise InvalidCase(f"grain={case.grain}: not one of {', '.join(grains)}")
+        raise InvalidCase(f"grain={case.grain}: {not_one_of(case.grain, grains)}")
     for number in setting.faults:
         if number >= len(logical.cpus) or logical.cpus[number] is None:
             raise InvalidCase(f"fault={case.fault}: the kernel has no CPU{number} from this topology")

@@ -147,20 +147,25 @@ def _walk_madt(
 
 def _cpu_setup(topology: Topology, number: int, cpu: Cpu, messages: list[str]) -> bool:
     # smp_cpu_setup(): init_cpu_ops() and the method's cpu_init().
+    from emu.host.enable_method import METHOD_KINDS  # its members import the guest, which imports this
+
     method = cpu.enable_method
+    kind = METHOD_KINDS.get(method)
+    described = kind is not None and topology.firmware in kind.firmwares
+    placed = bool(cpu.release_addr) or not (kind and kind.release_addr)
     if topology.firmware == "acpi":
-        parked = cpu.release_addr and cpu.parking_version
-        if method != "psci" and not (method == "parking-protocol" and parked):
+        parked = bool(cpu.parking_version) or not (kind and kind.parking_version)
+        if not (described and placed and parked):
             messages.append("Unsupported ACPI enable-method")
             return False
         return True
     if not method:
         messages.append(f"/cpus/{cpu.node}: missing enable-method property")
         return False
-    if method not in ("psci", "spin-table"):
+    if not described:
         messages.append(f"Unsupported enable-method: {method}")
         return False
-    if method == "spin-table" and not cpu.release_addr:
+    if not placed:
         messages.append(f"CPU {number}: missing or invalid cpu-release-addr property")
         return False
     return True

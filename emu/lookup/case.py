@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 
 HOLE = "-"
 
@@ -74,7 +75,9 @@ class LookupCase:
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or key not in keys:
-                raise InvalidCase(f"case: {word}: not one of {', '.join(keys)} with =VALUE")
+                raise InvalidCase(
+                    f"case: {word}: {not_one_of(f'{key}=VALUE', [f'{name}=VALUE' for name in keys])}"
+                )
             if key == "define":
                 name, _, number = value.partition(":")
                 others.append((name, parse_u64(number, f"case: {name}")))

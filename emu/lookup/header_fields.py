@@ -10,6 +10,7 @@ from emu.lookup.contract import RETURN, Contract, Define, Place, Table
 from emu.lookup.models import MODELS
 from emu.lookup.tables import ELEMENTS, KINDS, get_kind
 from emu.lookup.toml_form import MPIDR_EL1, NR_CPUS
+from emu.registry import not_one_of
 
 _X = r"(x(?:[12]?[0-9]|30))"
 _NUMBER = r"(-?(?:0[xX][0-9a-fA-F]+|[0-9]+))"
@@ -120,7 +121,7 @@ def _attributes(text: str) -> tuple[str, int | None]:
         raise _refuse(text.strip(" ,"))
     holds = match[1] or "hwid"
     if holds not in KINDS:
-        raise InvalidContract(f"of {holds}: one of {', '.join(KINDS)}")
+        raise InvalidContract(f"of {holds}: {not_one_of(holds, KINDS)}")
     if match[2] is None:
         return holds, None
     value = 2**64 - 1 if match[2] == "INVALID_HWID" else int(match[2], 0)

@@ -18,6 +18,7 @@ from emu.lookup.contract import RETURN, Contract, Place, Table
 from emu.lookup.expression import evaluate
 from emu.lookup.tables import fill, shape_of
 from emu.memory import Memory
+from emu.registry import not_one_of
 from emu.subject import Subject
 
 PAGE = 4096
@@ -115,7 +116,7 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
     defines = {"NR_CPUS": 256} | {name: define.default for name, define in contract.defines.items()}
     for name in changes:
         if name not in defines:
-            raise InvalidCase(f"{contract.source}: {name}: not one of its defines ({', '.join(defines)})")
+            raise InvalidCase(f"{contract.source}: {name}: no define of it: {not_one_of(name, defines)}")
     defines |= changes
     ours = _place_tables(contract, defines)
     others = {name: value for name, value in defines.items() if name != "NR_CPUS"}

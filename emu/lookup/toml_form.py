@@ -19,6 +19,7 @@ from emu.lookup.contract import RETURN, Contract, Define, Place, Table
 from emu.lookup.expression import evaluate, names_of
 from emu.lookup.models import get_model
 from emu.lookup.tables import ELEMENTS, get_kind, shape_of
+from emu.registry import not_one_of
 
 NR_CPUS = Define(256, (1, 2, 255, 256, 4095, 4096))  # where a contract defines none
 MPIDR_EL1 = "mpidr_el1"
@@ -211,7 +212,7 @@ def _define(name: str, entry: object) -> Define:
 def _known(mapping: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
     for key in mapping:
         if key not in keys:
-            raise InvalidContract(f"{where}{_line(key)[:60]}: no such key; one of {', '.join(keys)}")
+            raise InvalidContract(f"{where}{_line(key)[:60]}: {not_one_of(key, keys)}")
 
 
 def _place(value: object, where: str) -> Place:

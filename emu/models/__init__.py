@@ -1,23 +1,35 @@
 """Memory models: what a load may return, and when a store is seen by whom (:mod:`emu.models.protocol`).
 
-A module or a folder here that defines ``MODEL`` is registered by its name.
+A module or a folder here is one (:class:`ModelFile`), but for ``protocol`` and ``attributes``.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from dataclasses import dataclass
 
 from emu.errors import InvalidCase
 from emu.models.protocol import MemoryModel
+from emu.registry import choose, discover
 
-MODELS: dict[str, MemoryModel] = {}
 
-for _info in pkgutil.iter_modules(__path__):
-    _model: MemoryModel | None = getattr(importlib.import_module(f"{__name__}.{_info.name}"), "MODEL", None)
-    if _model is not None:
-        assert _model.name not in MODELS, f"two memory models named {_model.name}"
-        MODELS[_model.name] = _model
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a module or a folder here defines.
+
+    :ivar name: the word of ``--memory``
+    :ivar model: the memory model
+    :ivar summary: what a load returns in it, in one line
+    """
+
+    name: str
+    model: MemoryModel
+    summary: str
+
+
+MODELS = {
+    name: file.model
+    for name, file in discover(__name__, ModelFile, besides=["attributes", "protocol"]).items()
+}
 
 
 def memory_model(name: str, granule: int) -> MemoryModel:
@@ -25,9 +37,7 @@ def memory_model(name: str, granule: int) -> MemoryModel:
 
     :raises InvalidCase: no such model, or neither it nor, if it has none, another has such a granule (bytes)
     """
-    model = MODELS.get(name)
-    if model is None:
-        raise InvalidCase(f"memory={name}: not one of {', '.join(MODELS)}")
+    model = choose("memory", name, MODELS, InvalidCase)
     granules = model.granules or sorted({size for each in MODELS.values() for size in each.granules})
     if granule not in granules:
         raise InvalidCase(f"granule={granule}: not one of {', '.join(map(str, granules))}")

@@ -8,11 +8,13 @@ from emu.memory import Memory
 from emu.models.protocol import Changed, ExploredMemory, Loaded, MachineMemory, NoteSink
 from emu.operation import Access, Kind, Operation
 
+NAME = "coherent"
+
 
 class Coherent:
     """Memory alone: no unit has a state."""
 
-    name = "coherent"
+    name = NAME
     granules: tuple[int, ...] = ()
     choices: Mapping[str, str] = {}
     records: frozenset[Kind] = frozenset()

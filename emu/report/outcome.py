@@ -11,10 +11,8 @@ from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.kexec import parse_kexec
 from emu.operation import Kind, Register
-from emu.outcome import HOLE, OFF, Outcome
+from emu.outcome import HOLE, OFF, Outcome, outcome_words
 from emu.report.disassembly import disassemble
-from emu.report.json_form import finding_json, outcome_json, verdict_word
-from emu.report.words import outcome_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def dmesg(boot: Boot) -> list[tuple[int, str]]:
 
 def verdict_name(boot: Boot, verdict: Verdict) -> str:
     """Return "pass", "fail", or "untestable" when the run was cut off without a finding."""
-    return verdict_word(verdict.findings, stopped=bool(boot.machine.stopped))
+    return "untestable" if boot.machine.stopped and not verdict.findings else verdict.name
 
 
 def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
@@ -109,7 +107,6 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
                 "cpu": cpu.cpu,
                 "hwid": cpu.hwid,
                 "outcome": outcome_words(cpu.outcome),
-                "ended": outcome_json(cpu.outcome),
                 "at": cpu.at or None,
                 "landed": cpu.landed,
                 "task": f"{cpu.task:#x}" if cpu.task is not None else None,
@@ -117,7 +114,10 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             }
             for cpu in cpus
         ],
-        "findings": [finding_json(finding, boot.case.text()) for finding in verdict.findings],
+        "findings": [
+            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
+            for f in verdict.findings
+        ],
         "counters": {
             **totals,
             "picks": boot.machine.picks,

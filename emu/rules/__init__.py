@@ -1,41 +1,43 @@
-"""Rules: pure functions of a trace. A module here with ``NAME``, ``judge`` and ``WORDS`` is one.
-
-``WORDS`` has a template for each ``what`` of its findings; its fields are the finding's ``cpus`` and data.
-``FIX`` has what would keep it from happening, where that can be said. ``SEES`` says what the rule needs in a
-trace beside events: operations, caches, or states of an exploration.
-"""
+"""Rules: pure functions of (case, trace). A module here is one, and :class:`Rule` is what it defines."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from emu.finding import Finding, Verdict
+from emu.registry import discover
 from emu.trace import Trace
 
-RULES: dict[str, Callable[[Trace], list[Finding]]] = {}
-SEES: dict[str, str] = {}
-WORDS: dict[str, dict[str, str]] = {}
-FIXES: dict[str, dict[str, str]] = {}
 
-for _info in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_info.name}")
-    _name: str = _module.NAME
-    assert _name not in RULES, f"two rules named {_name}"
-    RULES[_name] = _module.judge
-    SEES[_name] = getattr(_module, "SEES", "events")
-    WORDS[_name] = _module.WORDS
-    FIXES[_name] = getattr(_module, "FIX", {})
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a module of this folder defines.
+
+    :ivar name: as findings and reports have it
+    :ivar judge: the findings of one trace
+    :ivar summary: what it looks for, in one line
+    :ivar sees: what a trace must have beside events: ``operations``, ``caches``, or the ``states`` of an
+        exploration
+    """
+
+    name: str
+    judge: Callable[[str, Trace], list[Finding]]
+    summary: str
+    sees: str = "events"
 
 
-def judge(trace: Trace, without: Collection[str] = ()) -> Verdict:
-    """Let every rule but those ``without`` look at the trace."""
+RULES = discover(__name__, Rule)
+SEES = {name: rule.sees for name, rule in RULES.items()}
+
+
+def judge(case: str, trace: Trace, without: Collection[str] = ()) -> Verdict:
+    """Let every rule but those ``without`` look at the trace; ``case`` is the case's text."""
     return Verdict(
         tuple(
             finding
-            for name, judge_one in RULES.items()
+            for name, rule in RULES.items()
             if name not in without
-            for finding in judge_one(trace)
+            for finding in rule.judge(case, trace)
         )
     )

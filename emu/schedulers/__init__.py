@@ -1,16 +1,13 @@
-"""Schedulers: who goes next. A module in this folder that defines ``SCHEDULER`` is registered by its NAME.
-
-``SCHEDULER`` takes the text behind ``NAME:``, which is a seed or whatever the module says.
-"""
+"""Schedulers: which actor goes next. A module here is one, and :class:`SchedulerKind` is what it defines."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from emu.errors import InvalidCase
+from emu.registry import discover, not_one_of
 
 
 class Scheduler(Protocol):
@@ -42,13 +39,41 @@ class Steering(Protocol):
         ...
 
 
-SCHEDULERS: dict[str, Callable[[str], Scheduler]] = {}
+@dataclass(frozen=True, slots=True)
+class SchedulerKind:
+    """What a module of this folder defines.
 
-for _info in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_info.name}")
-    _name: str = _module.NAME
-    assert _name not in SCHEDULERS, f"two schedulers named {_name}"
-    SCHEDULERS[_name] = _module.SCHEDULER
+    :ivar name: the word of ``--scheduler``
+    :ivar scheduler: makes one from the text behind ``NAME:``, a seed or what else the module says;
+        ValueError where that is nothing of the kind
+    :ivar summary: what it does, in one line
+    :ivar of_operations: it picks single operations, so a CPU must not run freely
+    :ivar walk: for ``emu explore``: takes the text behind ``NAME:`` and returns that of the schedule with a
+        given number, from 0 on; None: the scheduler is not for that
+    :ivar odds: what a walk says of the bugs that it may have missed: the lines, for the text behind
+        ``NAME:``, the number of actors, of schedules, and of steps of the longest one
+    """
+
+    name: str
+    scheduler: Callable[[str], Scheduler]
+    summary: str
+    of_operations: bool = False
+    walk: Callable[[str], Callable[[int], str]] | None = None
+    odds: Callable[[str, int, int, int], str] | None = None
+
+
+SCHEDULERS = discover(__name__, SchedulerKind)
+
+
+def scheduler_kind(text: str) -> tuple[SchedulerKind, str]:
+    """Return the kind that ``NAME`` or ``NAME:REST`` names, and the rest.
+
+    :raises InvalidCase: no such scheduler
+    """
+    name, _, rest = text.partition(":")
+    if name not in SCHEDULERS:
+        raise InvalidCase(f"scheduler={text}: {not_one_of(name, SCHEDULERS)}")
+    return SCHEDULERS[name], rest
 
 
 def make_scheduler(text: str) -> Scheduler:
@@ -56,10 +81,8 @@ def make_scheduler(text: str) -> Scheduler:
 
     :raises InvalidCase: no such scheduler, or what stands behind its name is not what it takes
     """
-    name, _, argument = text.partition(":")
-    if name not in SCHEDULERS:
-        raise InvalidCase(f"scheduler={text}: not one of {', '.join(sorted(SCHEDULERS))}")
+    kind, rest = scheduler_kind(text)
     try:
-        return SCHEDULERS[name](argument)
+        return kind.scheduler(rest)
     except ValueError as error:
         raise InvalidCase(f"scheduler={text}: {error}") from None

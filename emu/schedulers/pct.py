@@ -9,7 +9,7 @@ Bugs", ASPLOS 2010.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emu.seed import seed_of
 
@@ -63,6 +63,27 @@ def parse_pct(text: str) -> tuple[int, int, int]:
 def bound(actors: int, depth: int, steps: int) -> float:
     """Return the least probability that one run shows a bug of this depth."""
     return 1.0 / (actors * float(steps) ** (depth - 1))
+
+
+def walk(text: str) -> Callable[[int], str]:
+    """Return the scheduler of a random schedule by its number: seeds from the one in ``text`` on.
+
+    :raises ValueError: that is no integer
+    """
+    seed, colon, rest = text.partition(":")
+    first = seed_of(seed)
+    return lambda number: f"{NAME}:{first + number}{colon}{rest}"
+
+
+def odds(text: str, actors: int, schedules: int, longest: int) -> str:
+    """Return how probable it is that so many schedules show a bug."""
+    _, depth, steps = parse_pct(text)
+    chance = bound(actors, depth, steps)
+    return (
+        f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more,\n"
+        f"in {schedules:,} with {1 - (1 - chance) ** schedules:.2g} "
+        f"({actors} actors, {steps} steps; the longest took {longest})"
+    )
 
 
 SCHEDULER = Pct

@@ -14,6 +14,7 @@ from itertools import groupby
 from emu.schedulers import Pick
 
 NAME = "replay"
+OF_OPERATIONS = True
 _LETTERS = {"t": "timeout", "s": "wake", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emu.seed import seed_of
 
@@ -19,6 +19,15 @@ class Uniform:
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return a random runnable actor."""
         return runnable[int(self._random.random() * len(runnable))]
+
+
+def walk(text: str) -> Callable[[int], str]:
+    """Return the scheduler of a random schedule by its number: seeds from the one in ``text`` on.
+
+    :raises ValueError: that is no integer
+    """
+    first = seed_of(text)
+    return lambda number: f"{NAME}:{first + number}"
 
 
 SCHEDULER = Uniform

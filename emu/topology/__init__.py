@@ -13,13 +13,11 @@ from emu.arch import sysreg
 from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, MT, RES1, U
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 
 MIDR_CORTEX_A72 = 0x410F_D083
 CONDUITS = ("smc", "hvc")
-# Enable-methods that each kind of firmware can describe (Linux v6.12 arch/arm64/kernel/cpu_ops.c).
-METHODS_OF = {"devicetree": ("psci", "spin-table"), "acpi": ("psci", "parking-protocol")}
-FIRMWARES = tuple(METHODS_OF)
-ENABLE_METHODS = tuple(dict.fromkeys(method for methods in METHODS_OF.values() for method in methods))
+FIRMWARES = ("devicetree", "acpi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Cpu:
     :ivar u: MPIDR_EL1.U (bit 30) of the PE
     :ivar enabled: there at boot (GICC flags bit 0; always so in a device tree)
     :ivar online_capable: may come later (GICC flags bit 3)
-    :ivar enable_method: one of ENABLE_METHODS, another text that firmware has, or nothing
+    :ivar enable_method: as firmware has it; nothing: firmware does not say
     :ivar release_addr: PA of ``cpu-release-addr``, or of the parking protocol's mailbox; 0: not said
     :ivar parking_version: of the GICC; 0: no parking protocol
     :ivar uid: ACPI Processor UID, u32; -1: its place in the list
@@ -99,7 +97,7 @@ class Topology:
         ):
             if value not in allowed:
                 raise InvalidCase(
-                    f"topology {self.name}: {what}={value!r}: not one of {', '.join(filter(None, allowed))}"
+                    f"topology {self.name}: {what}={value!r}: {not_one_of(value, filter(None, allowed))}"
                 )
         for index, cpu in enumerate(self.cpus):
             if not 0 <= cpu.hwid < 2**64:

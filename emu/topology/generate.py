@@ -28,6 +28,7 @@ from emu.arch.mpidr import (
     affinity,
 )
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 from emu.topology import FIRMWARES, MIDR_CORTEX_A72, Cpu, Topology
 from emu.topology.presets.big_little import MIDR_CORTEX_A53
 
@@ -195,7 +196,7 @@ def broken_topologies(
     _check_sizes(4, max_cpus, 4000)
     for kind in kinds:
         if kind not in KINDS:
-            raise InvalidCase(f"kinds: {kind!r} is not one of {', '.join(KINDS)}")
+            raise InvalidCase(f"kinds: {kind!r} is {not_one_of(kind, KINDS)}")
     firmwares = _check_firmware(firmware)
     usable = [kind for kind in KINDS if kind in kinds and (kind != "disabled" or "acpi" in firmwares)]
     if not usable:
@@ -214,7 +215,7 @@ def _check_firmware(firmware: str | None) -> tuple[str, ...]:
     if firmware is None:
         return FIRMWARES
     if firmware not in FIRMWARES:
-        raise InvalidCase(f"firmware={firmware!r}: not one of {', '.join(FIRMWARES)}")
+        raise InvalidCase(f"firmware={firmware!r}: {not_one_of(firmware, FIRMWARES)}")
     return (firmware,)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from emu.arch import sysreg
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 from emu.topology import Cpu, Topology, check_count
 
 _CPU = {field.name: field for field in fields(Cpu)}
@@ -45,7 +46,7 @@ def parse_json(data: bytes, name: str) -> Topology:
         raise InvalidCase(f'{name}: a topology is {{"cpus": [{{"hwid": ...}}, ...]}}')
     unknown = sorted(set(found) - set(_TOPOLOGY))
     if unknown:
-        raise InvalidCase(f"{name}: {unknown[0]}: a topology has {', '.join(_TOPOLOGY)}")
+        raise InvalidCase(f"{name}: {unknown[0]}: {not_one_of(unknown[0], _TOPOLOGY)}")
     check_count(len(found["cpus"]), f"{name}: cpus")
     cpus = tuple(_cpu(entry, f"{name}: cpus[{index}]") for index, entry in enumerate(found["cpus"]))
     boot = found.get("boot_cpu", 0)
@@ -94,7 +95,7 @@ def _cpu(entry: object, where: str) -> Cpu:
         raise InvalidCase(f"{where}: a CPU is an object with a hwid")
     unknown = sorted(set(entry) - set(_CPU))
     if unknown:
-        raise InvalidCase(f"{where}.{unknown[0]}: a CPU has {', '.join(_CPU)}")
+        raise InvalidCase(f"{where}.{unknown[0]}: {not_one_of(unknown[0], _CPU)}")
     values: dict[str, Any] = {}
     for name, value in entry.items():
         at = f"{where}.{name}"

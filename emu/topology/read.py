@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.errors import InvalidCase
+from emu.registry import not_one_of
 from emu.topology import Topology
 from emu.topology.acpi import is_acpi, is_acpi_directory, read_acpi
 from emu.topology.devicetree import read_devicetree, read_dts
@@ -64,9 +65,9 @@ def _read_file(path: Path) -> Topology:
         with path.open("rb") as file:
             data = file.read(_SIZE_MAX + 1)
     except OSError as error:
-        names = ", ".join(PRESETS)
+        name = str(path).partition(":")[0]
         raise InvalidCase(
-            f"topology={path}: {error.strerror}; and no preset of that name ({names})"
+            f"topology={path}: {error.strerror}; and no preset: {not_one_of(name, PRESETS)}"
         ) from None
     if len(data) > _SIZE_MAX:
         raise InvalidCase(f"{path}: over {_SIZE_MAX} bytes: not the CPUs of a machine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
+from emu.schedulers import SCHEDULERS
 from emu.schedulers.replay import picks_text
 from emu.trace import Trace
 
@@ -156,7 +158,7 @@ def races(explorer: Explorer, **bounds: Any) -> set[tuple[str, ...]]:
         if not explorer.stepper.grew and not system.footprints.changed:
             break
     found = [each.finding for each in collector.found.values() if each.finding.rule == "race"]
-    return {(str(each["pa"]), *map(str, sorted(each.cpus))) for each in found}
+    return {(each.message.split(":")[0], *map(str, sorted(each.cpus))) for each in found}
 
 
 @SLOW
@@ -190,7 +192,9 @@ def test_reduction_keeps_to_what_may_come_without_need(found: list[list[Operatio
 def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transition], Trace, int]:
     """Take a schedule that ``choices`` decide, to its end; give it with its trace."""
     for _ in range(5):  # until its lines are known
-        explorer.walk("random", 0, "", Bounds(schedules=3, early=2, spurious=True), everything=True)
+        explorer.walk(
+            SCHEDULERS["random"].walk(""), Bounds(schedules=3, early=2, spurious=True), everything=True
+        )
     system = explorer.system()
     state, path, undone = system.first(), [], []
     while len(path) < STEPS_MAX:
@@ -297,8 +301,8 @@ def test_same_exploration_twice_gives_the_same() -> None:
 def test_walks_are_the_same_for_the_same_seed() -> None:
     def once(scheduler: str) -> object:
         explorer, _ = explore_case(Case.parse("mainline topology=flat:3 bringup=parallel force=1"))
-        result = explorer.walk(scheduler, 7, "", Bounds(schedules=30), everything=True)
-        return result.count, [each.finding for each in result.findings]
+        result = explorer.walk(SCHEDULERS[scheduler].walk("7"), Bounds(schedules=30), everything=True)
+        return result.count, [replace(each.finding, case="") for each in result.findings]
 
     assert once("random") == once("random")
     assert once("pct") == once("pct")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors seed",
+        "errors seed registry",
         "arch",
         "outcome",
         "case instructions memory operation finding schedulers",
@@ -30,7 +30,11 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     )
 )
 # A rule shares no code with what it judges.
-ONLY = {"rules": frozenset(["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "case"])}
+ONLY = {
+    "rules": frozenset(
+        ["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "case", "registry"]
+    )
+}
 # The room that knows Unicorn, and the one module outside that imports it.
 UNICORN_ROOM, ENGINE_FACTORY = "emu.cpu.unicorn", "emu/cpu/factory.py"
 # A program of its own that answers its parent on stdout.

@@ -42,7 +42,7 @@ def test_mainline_in_parallel_has_one_task_on_two_cpus_and_the_story_of_it() -> 
     text = "\n".join(story)
     assert "store secondary_data <- CPU2 task" in text
     assert re.search(r"load secondary_data = CPU2 task \(CPU1\) +secondary_load_task.S:\d+", text)
-    assert any(line.startswith("fix: a slot for each CPU") for line in story)
+    assert any(line.startswith("mend: a slot for each CPU") for line in story)
     assert story[-1].startswith("case: mainline topology=flat:3 bringup=parallel scheduler=replay:")
     found = explored(*RACY, status=1)
     assert found["schedules"] <= 100
@@ -178,7 +178,7 @@ def test_bounds_that_cut_are_named() -> None:
     [
         (["--early", "-1"], "early=-1: at least 0"),
         (["--spurious"], "--spurious: --early says how often"),
-        (["--scheduler", "timed"], "explore takes random, pct, or none"),
+        (["--scheduler", "timed"], "explore takes pct, random, or none"),
         (["--kexec", "v3"], "kexec=v3: an exploration ends with the boot"),
         (["--memory", "weak"], "memory=weak: not one of caches, coherent"),
         (["--granule", "100"], "granule=100: not one of 64"),

@@ -280,7 +280,7 @@ def test_a_search_in_which_no_map_fits_has_not_tested_anything(tmp_path: Path) -
         (["nosuch.S"], 2, "nosuch.S: no such file"),
         (["v3", "-j", "100000"], 2, "-j"),
         (["mainline"], 125, "mainline: this design looks nothing up"),
-        (["nosuch"], 2, "nosuch: no such file, and no design of that name"),
+        (["nosuch"], 2, "nosuch: no such file, and no design: not one of"),
         (["README.md"], 2, "README.md: neither a design"),
         (["v3", "--nr-cpus", "4097"], 2, "4097"),
         (["v3", "--max-cpus", "0"], 2, "max-cpus=0"),

@@ -103,8 +103,12 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
     [
         (["bot"], 2, "No such command 'bot'"),
         (["boot", "--colour"], 2, "No such option '--colour'"),
-        (["boot", "v4"], 2, "v4: no such file, and no design of that name"),
-        (["boot", "/etc/hostname"], 2, "/etc/hostname: neither a design"),
+        (["boot", "v4"], 2, "v4: no such file, and no design: not one of context-id, mainline"),
+        (
+            ["boot", "/etc/hostname"],
+            2,
+            "/etc/hostname: no .S or .o file, no arm64 kernel, and no",
+        ),
         (["boot", "/bin/ls"], 2, "/bin/ls"),
         (["boot", "/nonexistent/Image"], 2, "/nonexistent/Image: no such file"),
         (["boot", "--cpus", "0"], 2, "cpus=0: NR_CPUS is 1..4096"),

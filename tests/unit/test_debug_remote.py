@@ -102,7 +102,7 @@ def test_an_interrupt_that_comes_too_late_does_nothing(debugger: Debugger) -> No
 def test_a_case_that_cannot_be_booted_is_told() -> None:
     with pytest.raises(EmuError) as error:
         Debugger(Case("nonesuch"))
-    assert str(error.value).startswith("nonesuch: no such file, and no design of that name")
+    assert str(error.value).startswith("nonesuch: no such file, and no design: not one of")
     assert error.value.exit_status == 2
 
 

@@ -123,7 +123,7 @@ def test_a_model_without_its_tables_is_refused() -> None:
 
 
 def test_a_name_of_no_model_is_refused() -> None:
-    with pytest.raises(InvalidContract, match="'best': one of first-match, hash"):
+    with pytest.raises(InvalidContract, match="'best': not one of first-match, hash"):
         get_model("best")
 
 

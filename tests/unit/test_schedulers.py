@@ -20,7 +20,7 @@ RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=20, unique=True).m
 
 
 def made(name: str, seed: int = 0, clocks: dict[int, int] | None = None) -> Scheduler:
-    scheduler = SCHEDULERS[name](str(seed) if name != "replay" else "")
+    scheduler = SCHEDULERS[name].scheduler(str(seed) if name != "replay" else "")
     attach = getattr(scheduler, "attach", None)
     if attach:
         attach((clocks or {}).get if clocks is None else clocks.__getitem__)
@@ -83,7 +83,7 @@ def test_can_be_named(name: str) -> None:
     """NAME and NAME:SEED, the seed in any base."""
     for text in (name, f"{name}:7", f"{name}:0x7"):
         if name != "replay" or ":0x" not in text:  # CPU 7, and not 0 times CPU 7
-            assert isinstance(make_scheduler(text), type(SCHEDULERS[name]("")))
+            assert isinstance(make_scheduler(text), type(SCHEDULERS[name].scheduler("")))
 
 
 @pytest.mark.parametrize("text", ["", "nobody", ":1", "random:", "random:x", "random:1.5"])

@@ -1,18 +1,18 @@
 """Bring-up strategies: what stands at ``cpu:kick_ap`` and ``cpu:bringup``, and in which passes CPUs go
 through.
 
-A module here with ``NAME`` and ``STRATEGY`` is one.
+A module here with ``NAME`` and ``STRATEGY`` is one; ``common`` is what they share.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emu.host.kick import Kick
 from emu.operation import Operation
+from emu.registry import discover
 
 
 class Strategy(Protocol):
@@ -27,12 +27,20 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, type[Strategy]] = {}
+@dataclass(frozen=True, slots=True)
+class StrategyKind:
+    """What a module of this folder defines.
 
-for _info in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_info.name}")
-    if not hasattr(_module, "STRATEGY"):
-        continue  # what they share
-    _name: str = _module.NAME
-    assert _name not in STRATEGIES, f"two strategies named {_name}"
-    STRATEGIES[_name] = _module.STRATEGY
+    :ivar name: the word of ``--bringup``
+    :ivar strategy: the class
+    :ivar summary: what it does, in one line
+    """
+
+    name: str
+    strategy: type[Strategy]
+    summary: str
+
+
+STRATEGIES = {
+    name: kind.strategy for name, kind in discover(__name__, StrategyKind, besides=["common"]).items()
+}

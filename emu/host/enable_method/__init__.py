@@ -1,13 +1,13 @@
 """Enable-methods: how the boot CPU gets a secondary out of firmware (the kernel's struct cpu_operations).
 
-A module here with ``NAME`` and ``METHOD`` (a class that has what :class:`EnableMethod` says) is one.
+A module here is one (:class:`MethodKind`); its ``METHOD`` is a class that has what :class:`EnableMethod`
+says.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emu.actor import HostTask
@@ -15,6 +15,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.machine import Machine
 from emu.operation import Operation
+from emu.registry import discover
 
 
 class EnableMethod(Protocol):
@@ -57,13 +58,28 @@ class EnableMethod(Protocol):
         ...
 
 
-METHODS: dict[str, Callable[[Guest], EnableMethod]] = {}
+@dataclass(frozen=True, slots=True)
+class MethodKind:
+    """What a module of this folder defines.
 
-for _info in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_info.name}")
-    _name: str = _module.NAME
-    assert _name not in METHODS, f"two enable-methods named {_name}"
-    METHODS[_name] = _module.METHOD
+    :ivar name: the word of ``--enable-method``, as firmware has it
+    :ivar method: makes one for a guest
+    :ivar firmwares: each kind of firmware that can describe it
+    :ivar summary: how a CPU gets out of firmware, in one line
+    :ivar release_addr: each CPU has a word or a mailbox of its own whose address firmware gives
+    :ivar parking_version: what the MADT has as the version of the parking protocol
+    """
+
+    name: str
+    method: Callable[[Guest], EnableMethod]
+    firmwares: tuple[str, ...]
+    summary: str
+    release_addr: bool = False
+    parking_version: int = 0
+
+
+METHOD_KINDS = discover(__name__, MethodKind)
+METHODS = {name: kind.method for name, kind in METHOD_KINDS.items()}
 
 
 class PerCpu:

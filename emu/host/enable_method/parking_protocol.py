@@ -15,6 +15,9 @@ from emu.machine import Machine
 from emu.operation import Again, Load, Log, Operation, SendInterrupt, Store, WaitForInterrupt
 
 NAME = "parking-protocol"
+FIRMWARES = ("acpi",)
+RELEASE_ADDR = True
+PARKING_VERSION = 1
 
 _NOBODY = 0xFFFF_FFFF  # cpu_id of a mailbox that firmware has set up
 _ENTRY_POINT = 8  # u64 behind u32 cpu_id and u32 reserved

@@ -15,6 +15,7 @@ from emu.machine import Machine
 from emu.operation import Delay, FirmwareCall, Log, Operation, Report, Reported
 
 NAME = "psci"
+FIRMWARES = ("devicetree", "acpi")
 
 _KILL_SLEEP_NS = 500_000  # usleep_range(100, 1000)
 _KILL_LOOKS = 200

@@ -17,6 +17,8 @@ from emu.machine import Machine
 from emu.operation import Again, Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"
+FIRMWARES = ("devicetree",)
+RELEASE_ADDR = True
 
 
 class SpinTable:

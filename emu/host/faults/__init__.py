@@ -1,14 +1,12 @@
 """Faults: what goes wrong with a chosen CPU, with firmware when it starts that CPU, or with what the boot CPU
 does for it.
 
-A module here with ``NAME`` and ``FAULT`` (a :class:`Fault`) is one kind; its docstring says what it models
-and the source. ``--fault CPU:KIND[:ARGUMENT]`` and ``--fault FIRST-LAST:KIND`` choose.
+A module of this folder is one kind (:class:`FaultKind`); its docstring says what it models and the source.
+``--fault CPU:KIND[:ARGUMENT]`` and ``--fault FIRST-LAST:KIND`` choose.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from emu.arch.sysreg import Encoding
 from emu.errors import InvalidCase
 from emu.operation import Operation
+from emu.registry import discover, not_one_of
 from emu.topology import Cpu
 
 Task = Generator[Operation, Any, None]
@@ -69,6 +68,10 @@ class Fault:
     argument: int = 0
     excuses: ClassVar[bool] = True  # the CPU need not come up; only what becomes of it must be told
 
+    def cannot_be(self, cpus: int) -> str:
+        """Why there is no such fault where ``cpus`` CPUs boot; nothing: there is."""
+        return ""
+
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
         """What the boot CPU does for the CPU: its table entry, its release word, its kick."""
         return task
@@ -93,16 +96,23 @@ class Fault:
         yield from ()
 
 
-FAULTS: dict[str, type[Fault]] = {}
-ARGUMENTS: dict[str, str] = {}  # kinds that take an argument: what it is
+@dataclass(frozen=True, slots=True)
+class FaultKind:
+    """What a module of this folder defines.
 
-for _info in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_info.name}")
-    _name: str = _module.NAME
-    assert _name not in FAULTS, f"two faults named {_name}"
-    FAULTS[_name] = _module.FAULT
-    if hasattr(_module, "ARGUMENT"):
-        ARGUMENTS[_name] = _module.ARGUMENT
+    :ivar name: the word of ``--fault CPU:NAME``
+    :ivar fault: the class
+    :ivar summary: what goes wrong, in one line
+    :ivar argument: what the number in ``CPU:NAME:NUMBER`` is; nothing: the fault takes none
+    """
+
+    name: str
+    fault: type[Fault]
+    summary: str
+    argument: str = ""
+
+
+FAULTS = discover(__name__, FaultKind)
 
 _SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
 
@@ -120,16 +130,17 @@ def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
         first, kind = int(match[1]), match[3]
         last = int(match[2]) if match[2] else first
         if kind not in FAULTS:
-            raise InvalidCase(f"fault={spec}: {kind} is not one of {', '.join(sorted(FAULTS))}")
+            raise InvalidCase(f"fault={spec}: {kind} is {not_one_of(kind, FAULTS)}")
         if not 1 <= first <= last < cpus:
             raise InvalidCase(f"fault={spec}: the secondaries are CPU1..CPU{cpus - 1}")
-        if (match[4] is None) == (kind in ARGUMENTS):
-            raise InvalidCase(f"fault={spec}: {kind} takes {ARGUMENTS.get(kind, 'no argument')}")
+        if (match[4] is None) == bool(FAULTS[kind].argument):
+            raise InvalidCase(f"fault={spec}: {kind} takes {FAULTS[kind].argument or 'no argument'}")
         argument = int(match[4] or 0)
         if argument >= 1 << 62:
             raise InvalidCase(f"fault={spec}: a number below 2**62")
-        if kind == "context-swapped" and not 1 <= argument < cpus:
-            raise InvalidCase(f"fault={spec}: the secondaries are CPU1..CPU{cpus - 1}")
+        fault = FAULTS[kind].fault(argument)
+        if why := fault.cannot_be(cpus):
+            raise InvalidCase(f"fault={spec}: {why}")
         for cpu in range(first, last + 1):
-            found.setdefault(cpu, []).append(FAULTS[kind](argument))
+            found.setdefault(cpu, []).append(fault)
     return found

@@ -11,6 +11,10 @@ ARGUMENT = "the CPU whose context ID it gets"
 class ContextSwapped(Fault):
     """x0 of CPU ``argument``."""
 
+    def cannot_be(self, cpus: int) -> str:
+        """The other CPU is a secondary too."""
+        return "" if 1 <= self.argument < cpus else f"the secondaries are CPU1..CPU{cpus - 1}"
+
     def cpu_on(self, request: CpuOn) -> None:
         """Take the other's."""
         request.context_id = request.contexts[self.argument]

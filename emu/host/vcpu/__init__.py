@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from emu.errors import InvalidCase
 from emu.host.smp_init_cpus import LogicalMap
+from emu.registry import not_one_of
 
 # What each action is, and whether it takes a machine with ACPI.
 ACTIONS = {
@@ -50,7 +51,7 @@ def parse_hotplug(text: str) -> list[Request]:
         first, action = int(match[1]), match[3]
         last = int(match[2] or first)
         if action not in ACTIONS:
-            raise InvalidCase(f"hotplug={spec}: {action} is not one of {', '.join(ACTIONS)}")
+            raise InvalidCase(f"hotplug={spec}: {action} is {not_one_of(action, ACTIONS)}")
         if first > last:
             raise InvalidCase(f"hotplug={spec}: the first CPU of a range is not above the last")
         if not first:

@@ -9,8 +9,6 @@ and the tables as they lie in memory, by what they hold.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.user_file import load_definition
+from emu.registry import discover, not_one_of
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -77,7 +76,7 @@ def get_model(name: str) -> Model:
     if name in MODELS:
         return MODELS[name]
     if not name.endswith(".py"):
-        raise InvalidContract(f"{name!r}: one of {', '.join(MODELS)}, or a .py file")
+        raise InvalidContract(f"{name!r}: {not_one_of(name, MODELS)}; or a .py file")
     _name, model = load_definition(Path(name), "MODEL", Model)
     return model
 
@@ -110,15 +109,18 @@ def expected_many(
     return found
 
 
-def _discover() -> dict[str, Model]:
-    # Every module here, by its model's name.
-    found: dict[str, Model] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        assert module.NAME not in found, f"two models are called {module.NAME}"
-        assert isinstance(module.MODEL, Model), info.name
-        found[module.NAME] = module.MODEL
-    return found
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a module of this folder defines.
+
+    :ivar name: as contracts have it
+    :ivar model: the model
+    :ivar summary: what is right, in one line
+    """
+
+    name: str
+    model: Model
+    summary: str
 
 
-MODELS: dict[str, Model] = _discover()
+MODELS = {name: file.model for name, file in discover(__name__, ModelFile).items()}

@@ -9,8 +9,6 @@ or None where there is no such CPU. Where it is shorter there are no more CPUs.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.contract import Table
 from emu.lookup.expression import evaluate
 from emu.lookup.user_file import load_definition
+from emu.registry import discover, not_one_of
 
 LogicalMap = Sequence[int | None]
 
@@ -89,7 +88,7 @@ def get_kind(holds: str) -> TableKind:
     if holds in KINDS:
         return KINDS[holds]
     if not holds.endswith(".py"):
-        raise InvalidContract(f"{holds!r}: one of {', '.join(KINDS)}, or a .py file")
+        raise InvalidContract(f"{holds!r}: {not_one_of(holds, KINDS)}; or a .py file")
     _name, kind = load_definition(Path(holds), "KIND", TableKind)
     return kind
 
@@ -133,15 +132,18 @@ def fill(table: Table, logical_map: LogicalMap, names: Mapping[str, int]) -> byt
     return data
 
 
-def _discover() -> dict[str, TableKind]:
-    # Every module here, by its kind's name.
-    found: dict[str, TableKind] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        assert module.NAME not in found, f"two kinds are called {module.NAME}"
-        assert isinstance(module.KIND, TableKind), info.name
-        found[module.NAME] = module.KIND
-    return found
+@dataclass(frozen=True, slots=True)
+class TableKindFile:
+    """What a module of this folder defines.
+
+    :ivar name: as contracts have it
+    :ivar kind: the kind of table
+    :ivar summary: what is in it, in one line
+    """
+
+    name: str
+    kind: TableKind
+    summary: str
 
 
-KINDS: dict[str, TableKind] = _discover()
+KINDS = {name: file.kind for name, file in discover(__name__, TableKindFile).items()}

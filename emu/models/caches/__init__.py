@@ -15,11 +15,13 @@ from emu.models.caches.machine import Domain
 from emu.models.protocol import ExploredMemory, MachineMemory, NoteSink
 from emu.operation import Kind, Operation
 
+NAME = "caches"
+
 
 class Caches:
     """One coherent domain with at most one copy of each line."""
 
-    name = "caches"
+    name = NAME
     granules = GRANULES
     choices = {
         Choice.WRITE_BACK.value: "the caches write {} back",

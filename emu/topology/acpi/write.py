@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emu.errors import InvalidCase
-from emu.topology import METHODS_OF, Cpu, Topology
+from emu.topology import Cpu, Topology
 from emu.topology.acpi import dsdt, fadt, madt, pptt
 from emu.topology.acpi.madt import ENABLED, ONLINE_CAPABLE, Gicc
 from emu.topology.acpi.pptt import Place
 from emu.topology.acpi.rsdp import RSDP_SIZE, write_rsdp, write_xsdt
 
+_METHODS = ("", "psci", "parking-protocol")  # what FADT and MADT can say
 _ALIGN = 64  # of each table; ACPI asks for 16 of the RSDP and nothing of the others
 
 
@@ -88,7 +89,7 @@ class _Placer:
 
 
 def _check(cpu: Cpu, where: str) -> None:
-    if cpu.enable_method not in ("", *METHODS_OF["acpi"]):
+    if cpu.enable_method not in _METHODS:
         raise InvalidCase(f"{where} enable_method={cpu.enable_method!r}: ACPI has psci and parking-protocol")
     for name, value, bits in (
         ("uid", cpu.uid, 32),

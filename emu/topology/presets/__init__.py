@@ -7,14 +7,13 @@ chooses. Presets called ``bad-...`` say what firmware must not say, and a kernel
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.arch.boot import NR_CPUS_MAX
 from emu.errors import InvalidCase
+from emu.registry import discover, not_one_of
 from emu.topology import Topology, check_count
 
 
@@ -60,24 +59,16 @@ def get_preset(text: str) -> Topology:
     match = _SPEC.fullmatch(text)
     name = match[1] if match else text.partition(":")[0]
     if name not in PRESETS:
-        raise InvalidCase(f"topology={text}: no such preset; NAME or NAME:N, one of {', '.join(PRESETS)}")
+        raise InvalidCase(f"topology={text}: no preset: {not_one_of(name, PRESETS)}")
     if not match:
         raise InvalidCase(f"topology={text}: {name} or {name}:N, N a number of CPUs")
     preset = PRESETS[name]
     return preset.make(int(match[2]) if match[2] else preset.cpus)
 
 
-def _discover() -> dict[str, Preset]:
-    # Every module here, by its preset's name; the broken ones last.
-    found: dict[str, Preset] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        summary = (module.__doc__ or "").partition("\n")[0]
-        preset = Preset(module.NAME, module.CPUS, module.make, summary)
-        assert _SPEC.fullmatch(preset.name), preset.name
-        assert preset.name not in found, f"two presets are called {preset.name}"
-        found[preset.name] = preset
-    return dict(sorted(found.items(), key=lambda item: item[0].startswith("bad-")))
+def _broken_last(name: str) -> bool:
+    return name.startswith("bad-")
 
 
-PRESETS: dict[str, Preset] = _discover()
+_found = discover(__name__, Preset)
+PRESETS = {name: _found[name] for name in sorted(_found, key=_broken_last)}
