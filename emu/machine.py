@@ -119,9 +119,12 @@ class SystemInterconnect(LocalInterconnect):
 
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ask the memory model for what the access finds."""
-        domain = self._machine.domain
-        assert domain is not None
-        domain.access(pa, size, self._machine.cacheable_access(pe, va), is_store)
+        machine = self._machine
+        word = machine.engine.word(va)
+        assert machine.domain is not None
+        assert word is not None, "it is being executed"
+        cacheable = access_is_cacheable(pe, word, va, machine.memory)
+        machine.domain.access(pa, size, cacheable, is_store)
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Let the memory model clean or invalidate the line of the VA ``operand``."""
@@ -206,12 +209,6 @@ class Machine:
         self.domain = model.on_machine(self.memory, granule, self._note)
         if self.domain is not None:
             self.recording = True
-
-    def cacheable_access(self, pe: PE, va: int) -> bool:
-        """Tell whether the load or store at ``va`` that ``pe`` is about to do is cacheable."""
-        word = self.engine.word(va)
-        assert word is not None, "it is being executed"
-        return access_is_cacheable(pe, word, va, self.memory)
 
     def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
         self.trace.add(kind, max(self._current, 0), size, 0, pa, value)

@@ -8,8 +8,8 @@ and UAO are cleared, DAIF is set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from emu.cpu.stops import Raised
 
@@ -28,8 +28,7 @@ class Vector(IntEnum):
     SERROR = 0x180
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(NamedTuple):
     """An asynchronous exception: it is taken between two instructions.
 
     :ivar vector: IRQ, FIQ or SERROR
@@ -45,8 +44,7 @@ class Interrupt:
 CpuException = Raised | Interrupt
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What registers become, all of exception level ``el``; None: the register is left alone."""
 
     el: int
