@@ -1,18 +1,97 @@
-"""What rules say: findings, and the verdict they add up to."""
+"""Findings: what a rule has found in a trace, as data, and the verdict that they add up to.
+
+report/ makes the words of a finding from the templates of its rule; nothing reads words back.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
+
+from emu.outcome import Outcome
+
+
+class PA(int):
+    """A physical address."""
+
+
+class VA(int):
+    """A virtual address."""
+
+
+class PC(VA):
+    """The VA of an instruction, which is its PA while the MMU is off."""
+
+
+class Word(int):
+    """A value that a CPU reads, writes or has in a register: at most 64 bits, told in hexadecimal."""
+
+
+class Source(str):
+    """``file:line`` of an operation that a host task does."""
+
+    @property
+    def file(self) -> str:
+        """The file."""
+        return self.rpartition(":")[0]
+
+    @property
+    def line(self) -> int:
+        """The line, from 1."""
+        return int(self.rpartition(":")[2])
+
+
+# A plain int is a count or a number, and told in decimal.
+Value = int | str | Outcome | IntEnum
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What broke a rule: the name of the rule, one line, the CPUs, and the case to run again."""
+    """What broke a rule.
+
+    :ivar what: which of the faults that the rule knows; it has a template of words for each
+    :ivar cpus: logical numbers; the CPU that is worst off comes first
+    :ivar data: names and values, as the template needs them
+    :ivar records: indices of the trace records that prove it
+    :ivar boot: 0, and 1 in the boot after kexec
+    """
 
     rule: str
-    message: str
+    what: str
     cpus: tuple[int, ...]
-    case: str
+    data: tuple[tuple[str, Value], ...]
+    records: tuple[int, ...] = ()
+    boot: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        rule: str,
+        what: str,
+        cpus: tuple[int, ...],
+        data: Mapping[str, Value],
+        records: tuple[int, ...] = (),
+        boot: int = 0,
+    ) -> Finding:
+        """Return the finding with this data; the arguments are the fields."""
+        return cls(rule, what, cpus, tuple(data.items()), records, boot)
+
+    def __getitem__(self, name: str) -> Value:
+        return dict(self.data)[name]
+
+    @property
+    def addresses(self) -> tuple[PA | VA, ...]:
+        """The addresses in the data."""
+        return tuple(value for _, value in self.data if isinstance(value, PA | VA))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for findings that are the same, whatever the schedule that has led to them.
+
+        The records are left out: in another schedule they have other indices.
+        """
+        return (self.rule, self.what, self.boot, self.cpus, self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Outcomes: where a CPU is when a run ends, as data, and the words for them."""
+"""Outcomes: where a CPU is when a run ends, as data. report/ makes the words."""
 
 from __future__ import annotations
 
@@ -49,33 +49,3 @@ OTHER = Outcome(End.OTHER)
 def ended(name: str) -> Outcome:
     """Return the outcome of a host task that has done all that it was for; ``name`` says what that is."""
     return Outcome(End.HOST_TASK_ENDED, name)
-
-
-_WORDS = {
-    End.OTHER: "{name}",
-    End.RUNNING: "still running",
-    End.OFF: "off",
-    End.ASLEEP_WFE: "asleep in WFE",
-    End.ASLEEP_WFI: "asleep in WFI",
-    End.IN_HOST_TASK: "in {name}",
-    End.ONLINE: "online",
-    End.RUNS_AS: "runs as CPU{number}",
-    End.SELF_BRANCH: "branches to itself",
-    End.WAITS_FOR_INTERRUPT: "waits for an interrupt (WFI)",
-    End.VECTOR_WITHOUT_CODE: "no code at its exception vector, ESR {number:#x}",
-    End.VECTOR_RAISES: "an exception at its exception vector, ESR {number:#x}",
-    End.CONSTRAINT_VIOLATION: "misuse: {name}",
-    End.UNMODELLED: "unsupported: {name}",
-    End.PANIC: "panic",
-    End.STOPPED: "stopped",
-    End.CPU_PANIC_KERNEL: "parked in cpu_panic_kernel",
-    End.CPU_DIE: "parked in cpu_die",
-    End.PRIMARY_DID_NOT_BOOT: "its primary did not boot",
-    End.HOST_TASK_ENDED: "{name}",
-    End.HOLE: "hole",
-}
-
-
-def outcome_words(outcome: Outcome) -> str:
-    """Return an outcome in words: "online" is the good one."""
-    return _WORDS[outcome.end].format(name=outcome.name, number=outcome.number)

@@ -16,10 +16,11 @@ import pytest
 
 if TYPE_CHECKING:
     from emu.case import Case
-    from emu.finding import Finding, Verdict
+    from emu.finding import Verdict
     from emu.fuzz.rig import Checked
     from emu.host.build import Boot
     from emu.lookup.contract import Contract
+    from emu.report.words import Told
 
 __all__ = ["Booted", "Explored", "Lookup", "assert_boot", "assert_lookup"]
 
@@ -138,15 +139,15 @@ class Booted:
     """A boot that has ended: what became of every CPU, the log, and what is in memory."""
 
     def __init__(self, boot: Boot) -> None:
-        from emu.outcome import outcome_words
         from emu.report.outcome import cpu_outcomes, dmesg
+        from emu.report.words import outcome_words
         from emu.rules import judge
 
         self.boot = boot
         boot.machine.run()
         boot.machine.finish()
         self.case: str = boot.case.text()
-        self.verdict: Verdict = judge(self.case, boot.machine.trace)
+        self.verdict: Verdict = judge(boot.machine.trace)
         # By CPU; "online" is the good one.
         self.outcomes: list[str] = [outcome_words(cpu.outcome) for cpu in cpu_outcomes(boot)]
         self.dmesg: list[str] = [line for _ns, line in dmesg(boot)]
@@ -156,9 +157,11 @@ class Booted:
         return f"Booted({self.case!r})"
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the rules say: each has ``rule``, ``message`` and ``cpus``."""
-        return self.verdict.findings
+    def findings(self) -> tuple[Told, ...]:
+        """What the rules say: each has ``rule``, ``what``, ``message`` and ``cpus``."""
+        from emu.report.words import told
+
+        return tuple(told(finding, self.case) for finding in self.verdict.findings)
 
     @property
     def passed(self) -> bool:
@@ -197,9 +200,9 @@ class Booted:
             raise AssertionError(self._tell())
 
     def _tell(self) -> str:
-        from emu.outcome import outcome_words
         from emu.report.outcome import cpu_outcomes
         from emu.report.registers import registers_of_cpu
+        from emu.report.words import outcome_words
 
         count = len(self.findings)
         lines = [f"boot {self.boot.case.subject}: {count} finding{'' if count == 1 else 's'}"]
@@ -304,14 +307,17 @@ class Explored:
     """
 
     def __init__(self, case: str, folder: Path, **bounds: Any) -> None:
-        from emu.explore.explorer import explore_case
+        from emu.explore.explorer import case_of, explore_case
         from emu.explore.search import Bounds
+        from emu.report.words import told
 
         self._explorer, self._boot = explore_case(_case(case, folder))
         self._result = self._explorer.search(Bounds(**bounds))
         self.complete = self._result.complete
         self.schedules = self._result.count.schedules
-        self.findings = [found.finding for found in self._result.findings]
+        self.findings = [
+            told(found.finding, case_of(self._boot, found.picks)) for found in self._result.findings
+        ]
 
     def assert_pass(self, *, complete: bool = True) -> None:
         """Fail with the story of the first finding, or when something was left out.
@@ -319,11 +325,12 @@ class Explored:
         :param complete: False: what the bounds left out is no matter
         """
         __tracebackhide__ = True
-        from emu.report.story import tell_shortest
+        from emu.explore.confirm import confirm_shortest
+        from emu.report.story import tell_story
 
         if self._result.findings:
-            _, story = tell_shortest(self._explorer, self._boot, self._result.findings[0])
-            raise AssertionError("\n".join(["", *story.lines()]))
+            confirmed = confirm_shortest(self._explorer, self._boot, self._result.findings[0])
+            raise AssertionError("\n".join(["", *tell_story(self._boot, confirmed).lines()]))
         if complete and not self.complete:
             raise AssertionError(f"explore {self._boot.case.text()}: {', '.join(self._result.incomplete)}")
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
+from emu.finding import PC, Source
 from emu.instructions import Recorder, Step, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
@@ -46,6 +47,7 @@ HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the numb
 _HOST_PC_SPAN = 1 << 32
 _HEADER_SIZE = 14
 _RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
+Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of a record
 _KINDS, _REGISTERS = frozenset(Kind), frozenset(Register)
 _OF_SIZE = {Kind.EXPECT: frozenset(Expect), Kind.OUTCOME: frozenset(End), Kind.REPORT: frozenset(Report)}
 # value: its number
@@ -140,9 +142,10 @@ class Trace:
         other.strings, other._numbers = self.strings, self._numbers
         return other
 
-    def where(self, pc: int) -> str:
-        """Return ``file:line`` when ``pc`` is that of a host task, else ``PC 0x...``."""
-        return self.location(pc) or f"PC {pc:#x}"
+    def place(self, pc: int) -> PC | Source:
+        """Return the place of an operation whose record has ``pc``."""
+        location = self.location(pc)
+        return PC(pc) if location is None else Source(location)
 
     def host_pc(self, where: str) -> int:
         """Return the pc of an operation that a host task does at ``file:line``."""
@@ -296,20 +299,20 @@ class Trace:
         for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
             yield Record(Kind(kind), actor, size, pc, pa, value)
 
-    def row(self, index: int) -> tuple[int, int, int, int, int, int]:
+    def row(self, index: int) -> Row:
         """Return (kind, size, actor, pc, pa, value) of record ``index``."""
         return _RECORD.unpack_from(self._records, index * _RECORD.size)
 
-    def rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def rows(self) -> Iterator[Row]:
         """Yield (kind, size, actor, pc, pa, value) without making objects."""
         return _RECORD.iter_unpack(bytes(self._records))
 
     @staticmethod
-    def rows_of(records: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def rows_of(records: bytes) -> Iterator[Row]:
         """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
         return _RECORD.iter_unpack(records)
 
-    def boots(self) -> list[Iterator[tuple[int, int, int, int, int, int]]]:
+    def boots(self) -> list[Iterator[Row]]:
         """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
         kinds, found, start = bytes(self._records[:: _RECORD.size]), [], 0
         while start >= 0:
@@ -317,6 +320,15 @@ class Trace:
             records = self._records[start * _RECORD.size : end * _RECORD.size if end >= 0 else None]
             found.append(_RECORD.iter_unpack(bytes(records)))
             start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
+        return found
+
+    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
+        """Return the rows of each boot as :meth:`boots` does, each with the index of its record."""
+        kinds, start = bytes(self._records[:: _RECORD.size]), 0
+        found: list[Iterator[tuple[int, Row]]] = []
+        for rows in self.boots():
+            found.append(enumerate(rows, start))
+            start = kinds.find(Kind.REENTRY, kinds.find(Kind.SHUTDOWN, start))
         return found
 
     def text_of(self, record: Record) -> str:

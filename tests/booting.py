@@ -10,8 +10,8 @@ from emu.case import Case
 from emu.finding import Verdict
 from emu.host.build import Boot, build
 from emu.operation import OPERATIONS
-from emu.outcome import outcome_words
 from emu.report.outcome import dmesg
+from emu.report.words import finding_words, outcome_words
 from emu.rules import judge
 
 
@@ -31,7 +31,7 @@ class Run:
     @property
     def messages(self) -> list[str]:
         """The messages of all findings."""
-        return [finding.message for finding in self.verdict.findings]
+        return [finding_words(finding) for finding in self.verdict.findings]
 
     @property
     def lines(self) -> list[str]:
@@ -64,4 +64,4 @@ def finish(boot: Boot) -> Run:
     """Run a machine that is built."""
     boot.machine.run()
     boot.machine.finish()
-    return Run(boot, judge(boot.case.text(), boot.machine.trace))
+    return Run(boot, judge(boot.machine.trace))

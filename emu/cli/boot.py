@@ -63,7 +63,7 @@ def command(
             interrupted = True
         machine.finish()
         write_timelines(boot, ftrace, perfetto)
-    verdict = judge(boot.case.text(), machine.trace)
+    verdict = judge(machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):
         pass
     elif as_object:

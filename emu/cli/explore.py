@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import click
 from emu.case import Case
 from emu.cli.options import DEFAULT_SUBJECT, Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
+from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import Explorer, Result, case_of, explore_case
-from emu.explore.finding_collector import Found, with_case
+from emu.explore.finding_collector import Found
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.sequence import write_html
-from emu.report.story import tell_shortest
+from emu.report.story import tell_story
+from emu.report.words import finding_words
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
 _ALL_ORDERS = Case(DEFAULT_SUBJECT).scheduler
@@ -93,11 +96,12 @@ def command(
     explorer, boot = explore_case(case)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
-    stories = [tell_shortest(explorer, boot, found) for found in _told(result.findings)]
+    short = [confirm_shortest(explorer, boot, found) for found in _told(result.findings)]
+    stories = [tell_story(boot, confirmed) for confirmed in short]
     if html is not None and stories:
-        write_html(html, stories[0][1])
-    told = [(found, story.lines()) for found, story in stories]
-    result.findings = _with_cases(result.findings, [found for found, _ in stories], boot)
+        write_html(html, stories[0])
+    told = [(confirmed.found, story.lines()) for confirmed, story in zip(short, stories, strict=True)]
+    result.findings = _with_cases(result.findings, [found for found, _ in told], boot)
     text = boot.case.text()
     if reports.show(lambda: explore_suite(result, text, told)):
         pass
@@ -139,10 +143,9 @@ def _told(findings: list[Found]) -> list[Found]:
 
 def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Found]:
     # Each finding with the case that shows it: the short one where there is a story.
-    short = {(found.finding.rule, found.finding.message): found for found in told}
+    short = {found.finding.key: found for found in told}
     return [
-        short.get((found.finding.rule, found.finding.message)) or with_case(found, case_of(boot, found.picks))
-        for found in findings
+        short.get(found.finding.key) or replace(found, case=case_of(boot, found.picks)) for found in findings
     ]
 
 
@@ -156,7 +159,7 @@ def _print(
     shown = {id(found) for found, _ in told}
     for found in result.findings:
         if id(found) not in shown:
-            click.echo(f"also ({found.finding.rule}): {found.finding.message}")
+            click.echo(f"also ({found.finding.rule}): {finding_words(found.finding)}")
     for line in summary(result, text):
         click.echo(line)
     kind, rest = scheduler_kind(case.scheduler)

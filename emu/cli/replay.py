@@ -9,12 +9,14 @@ import click
 
 from emu.case import Case
 from emu.errors import InvalidCase
+from emu.explore.confirm import confirm
 from emu.explore.explorer import explore_case
-from emu.explore.finding_collector import Found, with_case
+from emu.explore.finding_collector import Found
 from emu.explore.follow import rewind
-from emu.outcome import outcome_words
+from emu.report.exploring import replay_json
 from emu.report.sequence import write_html
-from emu.report.story import story_of
+from emu.report.story import tell_story
+from emu.report.words import outcome_words
 from emu.schedulers.replay import parse_picks
 
 
@@ -42,27 +44,20 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
     explorer.learn(picks)
     system = explorer.system()
     done, findings = explorer.replay(system, picks, strict=True)
-    outcomes = [outcome_words(local.outcome) for local in done.states[-1].locals]
+    outcomes = [local.outcome for local in done.states[-1].locals]
     rewind(system, done)
-    found = [with_case(each, parsed.text()) for each in findings.values()]
-    stories = [story_of(explorer, boot, Found(each.finding, picks)) for each in found]
+    found = [Found(each.finding, picks, case=parsed.text()) for each in findings.values()]
+    stories = [tell_story(boot, confirm(explorer, each)) for each in found]
     if html is not None and stories:
         write_html(html, stories[0])
     if as_object:
-        told = [
-            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
-            for f in (each.finding for each in found)
-        ]
-        verdict = "fail" if told else "pass"
-        click.echo(
-            json.dumps({"case": parsed.text(), "verdict": verdict, "cpus": outcomes, "findings": told})
-        )
-        return int(bool(told))
+        click.echo(json.dumps(replay_json(found, outcomes, parsed.text())))
+        return int(bool(found))
     for story in stories:
         for line in story.lines():
             click.echo(line)
         click.echo()
     for cpu, outcome in enumerate(outcomes):
-        click.echo(f"CPU{cpu}: {outcome}")
+        click.echo(f"CPU{cpu}: {outcome_words(outcome)}")
     click.echo(f"{'fail' if stories else 'pass'}: {len(done.path)} steps, {len(stories)} findings")
     return int(bool(stories))

@@ -20,6 +20,7 @@ from emu.debug.timeline import Timeline, Travelled, with_timeline
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
 from emu.report.outcome import verdict_name
+from emu.report.words import finding_words
 
 
 @click.command("step")
@@ -144,7 +145,7 @@ def _verdict(session: Session, commands: Commands) -> int:
         return 0
     boot, verdict = session.boot, commands.view.findings()
     for found in verdict.findings:
-        click.echo(f"finding ({found.rule}): {found.message}")
+        click.echo(f"finding ({found.rule}): {finding_words(found)}")
     count = len(verdict.findings)
     click.echo(f"{verdict_name(boot, verdict)}: {count} finding{'' if count == 1 else 's'}")
     click.echo(f"case: {boot.case.text()}")

@@ -16,6 +16,7 @@ from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS, Record
 from emu.registry import not_one_of
+from emu.report.words import finding_words
 
 _CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
 _SIZE_AT_END = re.compile(r"\s+size\s+(\d+)$")
@@ -612,7 +613,7 @@ def _data(self: Commands, text: str) -> list[str]:
 @_command("findings", "", "let the rules judge what there is, as if the run ended here")
 def _findings(self: Commands, text: str) -> list[str]:
     _none(text)
-    return [f"({found.rule}) {found.message}" for found in self.view.findings().findings] or ["none"]
+    return [f"({found.rule}) {finding_words(found)}" for found in self.view.findings().findings] or ["none"]
 
 
 @_command("help h", "[COMMAND]", "this")

@@ -17,8 +17,8 @@ from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
 from emu.debug.sources import find_source
 from emu.finding import Verdict
 from emu.operation import OPERATIONS, Kind, Record
-from emu.outcome import outcome_words
 from emu.report.disassembly import disassemble
+from emu.report.words import outcome_words
 from emu.rules import judge
 from emu.trace import Trace
 
@@ -304,7 +304,7 @@ class View:
             machine.trace.add(Kind(kind), actor, size, pc, pa, value)
         try:
             machine.finish()
-            return judge(trace.case, machine.trace)
+            return judge(machine.trace)
         finally:
             machine.trace = trace
             for actor_, outcome in zip(machine.actors, outcomes, strict=True):

@@ -6,7 +6,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -241,7 +241,7 @@ class Explorer:
     def shrink(self, found: Found) -> Found:
         """Return the finding with the shortest schedule that could be made of its own."""
         system = self.system()
-        key = (found.finding.rule, found.finding.message)
+        key = found.finding.key
 
         def attempt(picks: Sequence[Pick]) -> tuple[tuple[int, int], tuple[Pick, ...]] | None:
             done, findings = self.replay(system, picks, until=key, to_the_end=True)
@@ -260,7 +260,7 @@ class Explorer:
         return replace(found, picks=picks)
 
     def _with_preemptions(
-        self, system: TransitionSystem, most: int, key: tuple[str, str]
+        self, system: TransitionSystem, most: int, key: Hashable
     ) -> tuple[Pick, ...] | None:
         # A schedule with so few changes of a CPU that could go on, if a short search shows one.
         collector = FindingCollector(self.case, everything=True)
@@ -273,11 +273,11 @@ class Explorer:
         system: TransitionSystem,
         picks: Sequence[Pick],
         *,
-        until: tuple[str, str] | None = None,
+        until: Hashable = None,
         strict: bool = False,
         to_the_end: bool = False,
-    ) -> tuple[Followed, dict[tuple[str, str], Found]]:
-        """Take ``picks`` and return what that shows, by rule and message; the caller rewinds.
+    ) -> tuple[Followed, dict[Hashable, Found]]:
+        """Take ``picks`` and return what that shows, by key; the caller rewinds.
 
         :param until: stop where this shows, or at the end
         :raises ReplayDiverged: ``strict``, and a pick cannot be taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 from emu.actor import State
 from emu.explore.global_state import GlobalState, Transition
@@ -28,6 +29,7 @@ class Found:
     picks: tuple[Pick, ...]
     marks: tuple[Mark, ...] = ()
     after: int = 0  # schedules before it was found
+    case: str = ""  # the text of the case that takes the picks
 
 
 _ELSEWHERE = frozenset({"masks", "pen"})
@@ -37,7 +39,7 @@ _OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 
 @dataclass(slots=True)
 class FindingCollector(Judge):
-    """Keeps each finding once, by rule and message.
+    """Keeps each finding once, by its key.
 
     :ivar case: the text of the case, without a schedule
     :ivar everything: go on after the first
@@ -45,7 +47,7 @@ class FindingCollector(Judge):
 
     case: str
     everything: bool = False
-    found: dict[tuple[str, str], Found] = field(default_factory=dict)
+    found: dict[Hashable, Found] = field(default_factory=dict)
     count: Count = field(default_factory=Count)  # the search's
 
     def state(
@@ -94,10 +96,10 @@ class FindingCollector(Judge):
         # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
         without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
         without = without if system.footprints.units else without | _OF_CACHES
-        verdict = judge(self.case, make_trace(system, state, path, self.case, marks), without)
+        verdict = judge(make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
-            key = (finding.rule, finding.message)
+            key = finding.key
             if key not in self.found and only in ("", finding.rule):
                 picks = tuple(transition.pick for transition in path)
                 self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
@@ -181,8 +183,3 @@ def _tell_held(trace: Trace, records: bytes, held: dict[int, list[int]]) -> None
             for owner in sorted(held) if pa == 0xFFFF else [pa]:
                 for line in held.pop(owner, ()):
                     trace.add(Kind.LOG, cpu, 0, 0, 0, line)
-
-
-def with_case(found: Found, case: str) -> Found:
-    """Return the finding with the text of the case that shows it."""
-    return replace(found, finding=replace(found.finding, case=case))

@@ -22,7 +22,7 @@ from emu.lookup.single import Answer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
 from emu.operation import Operation, Park, Store
-from emu.outcome import ended, outcome_words
+from emu.outcome import End, Outcome, ended
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 
@@ -96,9 +96,8 @@ class Race:
         machine.start_task(0, self._write(plan))
         machine.run()
         answer = replace(self._answer, instructions=pe.counters.instructions - before)
-        ended_as = machine.actors[1].outcome
         if not answer.exit:
-            answer = replace(answer, pc=pe.pc, why=outcome_words(ended_as) if ended_as else "no exit")
+            answer = replace(answer, pc=pe.pc, why=_why(machine.actors[1].outcome))
         question = Question(plan.logical_map, plan.mpidr)
         expected = rig.expected(states[-1], [plan.mpidr])[0]
         wrong = self._judge(plan, answer, allowed)
@@ -192,3 +191,21 @@ def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[i
     touched = [start[cpu] for cpu, _hwid in writes]
     mine = [hwid for hwid in touched if hwid is not None]
     return rng.choice(mine if mine and kind < 0.8 else here)
+
+
+def _why(outcome: Outcome | None) -> str:
+    # Why a lookup came to no exit.
+    match outcome:
+        case Outcome(End.SELF_BRANCH):
+            return "branches to itself"
+        case Outcome(End.WAITS_FOR_INTERRUPT):
+            return "waits for an interrupt (WFI)"
+        case Outcome(End.VECTOR_WITHOUT_CODE, _, syndrome):
+            return f"no code at its exception vector, ESR {syndrome:#x}"
+        case Outcome(End.VECTOR_RAISES, _, syndrome):
+            return f"an exception at its exception vector, ESR {syndrome:#x}"
+        case Outcome(End.CONSTRAINT_VIOLATION, name):
+            return f"misuse: {name}"
+        case Outcome(End.UNMODELLED, name):
+            return f"unsupported: {name}"
+    return "no exit"

@@ -9,8 +9,11 @@ from typing import Any
 from emu.explore.explorer import Result
 from emu.explore.finding_collector import Found
 from emu.explore.search import Count
+from emu.outcome import Outcome
+from emu.report.json_form import finding_json, verdict_word
 from emu.report.property import Group, Property, Suite
-from emu.report.property import Result as Outcome
+from emu.report.property import Result as Verdict
+from emu.report.words import finding_words, outcome_words
 from emu.rules import RULES, SEES
 
 
@@ -40,15 +43,22 @@ def as_json(result: Result, case: str) -> dict[str, Any]:
     """Return the object that ``--json`` prints."""
     return {
         "case": case,
-        "verdict": "fail" if result.findings else "pass",
+        "verdict": verdict_word(result.findings),
         "complete": result.complete,
         "incomplete": result.incomplete,
         "schedules": result.count.schedules,
-        "findings": [
-            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
-            for f in (found.finding for found in result.findings)
-        ],
+        "findings": [finding_json(found.finding, found.case) for found in result.findings],
         "counters": asdict(result.count),
+    }
+
+
+def replay_json(findings: Sequence[Found], outcomes: Sequence[Outcome], case: str) -> dict[str, Any]:
+    """Return the object that ``emu replay --json`` prints; ``outcomes`` are by CPU."""
+    return {
+        "case": case,
+        "verdict": verdict_word(findings),
+        "cpus": [outcome_words(outcome) for outcome in outcomes],
+        "findings": [finding_json(found.finding, found.case) for found in findings],
     }
 
 
@@ -59,9 +69,9 @@ def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list
         own = [(found, lines) for found, lines in stories if found.finding.rule == rule]
         if own:
             details = tuple(line for _, lines in own for line in lines)
-            members.append(Property(rule, Outcome.FAIL, own[0][0].finding.message, details))
+            members.append(Property(rule, Verdict.FAIL, finding_words(own[0][0].finding), details))
         elif SEES[rule] == "caches" and "memory=caches" not in case.split():
-            members.append(Property(rule, Outcome.SKIP, "needs --memory caches"))
+            members.append(Property(rule, Verdict.SKIP, "needs --memory caches"))
         else:
             members.append(Property(rule))
     notes = summary(result, case)[:3]

@@ -15,8 +15,8 @@ from emu.arch.a64 import Class
 from emu.arch.psci import Function
 from emu.instructions import Step
 from emu.operation import OPERATIONS, Expect, Kind, Record
-from emu.outcome import outcome_words
 from emu.report.disassembly import disassemble
+from emu.report.words import outcome_words
 from emu.subject.symbols import Symbols
 from emu.trace import SymbolTable, Trace
 
@@ -142,6 +142,7 @@ class Item:
     :ivar text: the instruction or the operation
     :ivar effects: what it changed: (register or place in memory, value), in words
     :ivar like: equal for items that do the same, wherever they stand
+    :ivar verb, operand: of an access: load or store, and the name of the place
     """
 
     place: str
@@ -149,6 +150,8 @@ class Item:
     like: tuple[object, ...]
     effects: list[tuple[str, str]] = field(default_factory=list)
     is_instruction: bool = False
+    verb: str = ""
+    operand: str = ""
     after: Callable[[str], str | None] = lambda _register: None
 
     def same_as(self, other: Item) -> bool:
@@ -351,9 +354,8 @@ class _Teller:
             what = f"interrupt CPU{record.value}"
         else:
             where, arrow = names.pa(record.pa, cpu), "=" if "LOAD" in kind.name else "<-"
-            return Item(
-                place, f"{name} [{where}].{record.size}", (kind, where, record.size), [(arrow, value)]
-            )
+            text, like = f"{name} [{where}].{record.size}", (kind, where, record.size)
+            return Item(place, text, like, [(arrow, value)], verb=name, operand=where)
         return Item(place, what, (kind, what))
 
     def event(self, record: Record) -> Item:

@@ -11,8 +11,10 @@ from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.kexec import parse_kexec
 from emu.operation import Kind, Register
-from emu.outcome import HOLE, OFF, Outcome, outcome_words
+from emu.outcome import HOLE, OFF, Outcome
 from emu.report.disassembly import disassemble
+from emu.report.json_form import finding_json, outcome_json, verdict_word
+from emu.report.words import outcome_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def dmesg(boot: Boot) -> list[tuple[int, str]]:
 
 def verdict_name(boot: Boot, verdict: Verdict) -> str:
     """Return "pass", "fail", or "untestable" when the run was cut off without a finding."""
-    return "untestable" if boot.machine.stopped and not verdict.findings else verdict.name
+    return verdict_word(verdict.findings, stopped=bool(boot.machine.stopped))
 
 
 def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
                 "cpu": cpu.cpu,
                 "hwid": cpu.hwid,
                 "outcome": outcome_words(cpu.outcome),
+                "ended": outcome_json(cpu.outcome),
                 "at": cpu.at or None,
                 "landed": cpu.landed,
                 "task": f"{cpu.task:#x}" if cpu.task is not None else None,
@@ -114,10 +117,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             }
             for cpu in cpus
         ],
-        "findings": [
-            {"rule": f.rule, "message": f.message, "cpus": list(f.cpus), "case": f.case}
-            for f in verdict.findings
-        ],
+        "findings": [finding_json(finding, boot.case.text()) for finding in verdict.findings],
         "counters": {
             **totals,
             "picks": boot.machine.picks,

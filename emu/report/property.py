@@ -13,9 +13,9 @@ from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.search import RACES, Search
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
-from emu.outcome import outcome_words
 from emu.report.lookup import REASONS, describe, left_out
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
+from emu.report.words import finding_words, outcome_words
 from emu.rules import RULES, SEES
 
 _SHORT_MAX = 200  # characters of a finding where it is not told in full
@@ -198,10 +198,11 @@ def _judged(
         own = [finding for finding in findings if finding.rule == rule]
         if own:
             # What names many CPUs is told in full at the first of them.
-            texts = [f.message if f.cpus[:1] == (cpu,) else _short(f.message) for f in own]
+            words = [(finding, finding_words(finding)) for finding in own]
+            texts = [text if finding.cpus[:1] == (cpu,) else _short(text) for finding, text in words]
             lines = tuple(f"finding ({rule}): {text}" for text in texts)
             more = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
-            members.append(Property(rule, Result.FAIL, _short(own[0].message) + more, lines + where))
+            members.append(Property(rule, Result.FAIL, _short(words[0][1]) + more, lines + where))
         else:
             why = why_not or unseen.get(rule, "")
             members.append(Property(rule, Result.SKIP, why) if why else Property(rule))

@@ -48,8 +48,8 @@ def page(story: Story) -> str:
     if story.report:
         parts.append(f"<pre>{escape(chr(10).join(story.report))}</pre>")
     parts.append(_chart(story))
-    if story.mend:
-        parts.append(f"<p><b>Mend:</b> {escape(story.mend)}</p>")
+    if story.fix:
+        parts.append(f"<p><b>Fix:</b> {escape(story.fix)}</p>")
     parts.append(f"<p>To run it again:</p><pre>emu replay '{escape(story.case)}'</pre></body></html>")
     return "\n".join(parts) + "\n"
 

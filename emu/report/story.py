@@ -1,33 +1,29 @@
-"""The story of a finding: what its actors did to each other, step by step, and what would mend it."""
+"""The story of a finding: what its actors did to each other, step by step, and what would fix it."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
 
 from emu.actor import State
-from emu.case import Case
-from emu.explore.explorer import Explorer, case_of
-from emu.explore.finding_collector import Found, make_trace, with_case
-from emu.explore.follow import rewind
+from emu.explore.confirm import Confirmed
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.transition_system import TransitionSystem
-from emu.host.build import Boot, build
+from emu.finding import PA, PC, VA, Finding, Word
+from emu.host.build import Boot
 from emu.host.tracing import symbol_table
 from emu.operation import Kind, Record, WaitForEvent
 from emu.report.history import Names, tell
-from emu.rules import judge
-from emu.trace import Trace
+from emu.report.words import finding_words, fix_words
 
 LINES_MAX = 40
 WIDTH = 80
 _WHERE = 27  # columns of the place
 _U64 = 2**64 - 1
 _ACTORS_MAX = 3
+_VALUE_MIN = 0x100  # smaller values say nothing of the word that holds them
 _ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
 _STORES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
 # Told of whoever is in the story, whatever it is about.
@@ -47,13 +43,13 @@ class Step:
 
 @dataclass(slots=True)
 class Story:
-    """What is violated, the actors, the steps, and the mend where one can be derived."""
+    """What is violated, the actors, the steps, and the fix where the rule knows one."""
 
     rule: str
     message: str
     cpus: tuple[int, ...]
     steps: list[Step]
-    mend: str
+    fix: str
     case: str
     confirmed: bool = True  # the machine itself shows it, when it takes the schedule
     report: list[str] = field(default_factory=list)  # in the kernel's own shape, for a race
@@ -61,7 +57,7 @@ class Story:
     def lines(self) -> list[str]:
         """Return it as text: at most LINES_MAX lines, of WIDTH columns but for the case."""
         head = _wrap(f"finding ({self.rule}): {self.message}", "  ") + [f"  {line}" for line in self.report]
-        tail = _wrap(f"mend: {self.mend}", "      ") if self.mend else []
+        tail = _wrap(f"fix: {self.fix}", "     ") if self.fix else []
         if not self.confirmed:
             tail.append("note: the machine did not show this when it took the schedule: a bug of emu")
         tail.append(f"case: {self.case}")
@@ -95,64 +91,22 @@ class Story:
                 yield f"      = {step.state}"[:WIDTH]
 
 
-def tell_shortest(explorer: Explorer, boot: Boot, found: Found) -> tuple[Found, Story]:
-    """Return the finding with the shortest schedule that shows it, and its story."""
-    short = explorer.shrink(found)
-    short = with_case(short, case_of(boot, short.picks))
-    return short, story_of(explorer, boot, short)
-
-
-def story_of(explorer: Explorer, boot: Boot, found: Found) -> Story:
-    """Return the story of a finding, after the machine has taken its schedule as the world did.
-
-    :raises ReplayDiverged: its schedule is not one of this case
-    """
-    system = explorer.system()
-    key = (found.finding.rule, found.finding.message)
-    done, findings = explorer.replay(system, found.picks, strict=True, until=key)
-    marks = list(findings[key].marks) if key in findings else []
-    trace = make_trace(system, done.states[-1], done.path, found.finding.case, marks)
-    story = tell_story(boot, system, trace, found, done.path, done.states)
-    rewind(system, done)
-    live = build(Case.parse(found.finding.case), record=True).machine
-    live.run()
-    live.finish()
-    shown = {(each.rule, each.message) for each in judge("", live.trace).findings}
-    # What only the states of the world show leaves nothing on the machine but its schedule.
-    story.confirmed = key in shown or bool(marks)
-    return story
-
-
-def tell_story(
-    boot: Boot,
-    system: TransitionSystem,
-    trace: Trace,
-    found: Found,
-    path: Sequence[Transition],
-    states: Sequence[GlobalState],
-) -> Story:
-    """Return the story of ``found`` along ``path``; ``states`` are those before each step, and the last."""
-    return _Teller(boot, system, trace, found, path, states).story()
+def tell_story(boot: Boot, confirmed: Confirmed) -> Story:
+    """Return the story of a finding along the run that shows it."""
+    return _Teller(boot, confirmed).story()
 
 
 class _Teller:
     # Picks out of a path what a finding is about.
 
-    def __init__(
-        self,
-        boot: Boot,
-        system: TransitionSystem,
-        trace: Trace,
-        found: Found,
-        path: Sequence[Transition],
-        states: Sequence[GlobalState],
-    ) -> None:
+    def __init__(self, boot: Boot, confirmed: Confirmed) -> None:
         self._boot = boot
-        self._system = system
-        self._trace = trace
-        self._found = found
-        self._path = path
-        self._states = states
+        self._confirmed = confirmed
+        self._system = system = confirmed.system
+        self._trace = trace = confirmed.trace
+        self._path = path = confirmed.path
+        self._states = states = confirmed.states
+        self._finding = confirmed.found.finding
         self._names = Names(trace, symbol_table(boot.guest))
         self._granule = system.footprints.granule
         self._choices = system.stepper.model.choices
@@ -171,35 +125,34 @@ class _Teller:
         ]
 
     def story(self) -> Story:
-        found = self._found.finding
-        words = self._words(found.message)
+        found = self._finding
+        words = self._words(found)
         cpus = self._cpus(found.cpus, words)
-        steps = list(self._steps(words, cpus))
         return Story(
             found.rule,
-            self._named(found.message),
+            finding_words(found, self._named),
             cpus,
-            steps,
-            mend(found.rule, found.message),
-            found.case,
-            report=self._race() if found.rule == "race" else [],
+            list(self._steps(words, cpus)),
+            fix_words(found),
+            self._confirmed.found.case,
+            self._confirmed.on_machine,
+            self._race() if found.rule == "race" else [],
         )
 
-    def _named(self, message: str) -> str:
-        # PAs and PCs with the names of what is there.
-        def name(match: re.Match[str]) -> str:
-            number = int(match[2], 16)
-            known = self._local(number) if match[1] == "PC" else self._names.pa(number, -1)
-            return f"{match[1]} {match[2]} ({known})" if not known.startswith("0x") else match[0]
+    def _named(self, address: PA | PC) -> str:
+        known = self._local(address) if isinstance(address, PC) else self._names.pa(address, -1)
+        return "" if known.startswith("0x") else known
 
-        return re.sub(r"\b(PA|PC) (0x[0-9a-f]+)", name, message)
-
-    def _words(self, message: str) -> set[int]:
+    def _words(self, found: Finding) -> set[int]:
         # Bytes that the finding is about: those it names, else those that its CPUs fight over.
-        named = {int(word, 16) for word in re.findall(r"\bPA (0x[0-9a-f]+)", message)}
+        named = [address for address in found.addresses if isinstance(address, PA)]
         if named:
             return {pa + at for pa in named for at in range(8)}
-        values = {int(word, 16) for word in re.findall(r"(?<!PC )(0x[0-9a-f]{3,})", message)}
+        values = {
+            int(value)
+            for _, value in found.data
+            if isinstance(value, VA | Word) and not isinstance(value, PC) and value >= _VALUE_MIN
+        }
         held = {
             record.pa
             for records in self._records
@@ -216,7 +169,7 @@ class _Teller:
                     users.setdefault(record.pa, set()).add(record.actor)
                     if record.kind in _STORES:
                         stores.setdefault(record.pa, set()).add(record.actor)
-        ours = set(self._found.finding.cpus)
+        ours = set(self._finding.cpus)
         state = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
         several = {pa for pa in state if len(users[pa] & ours) > 1 or len(users[pa]) > 2}
         return several or state
@@ -293,7 +246,7 @@ class _Teller:
         if record.kind is Kind.LAND:
             return "comes to C"
         item = tell(record, self._trace, self._names)
-        text = re.sub(r"\[(.*)\]\.\d+$", r"\1", item.text)
+        text = f"{item.verb} {item.operand}" if item.operand else item.text
         told = " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
         return told.replace(f"{_U64:#x}", "~0")
 
@@ -388,53 +341,3 @@ def _wrap(text: str, indent: str) -> list[str]:
         else:
             line = f"{line} {word}" if line else word
     return [*found, line]
-
-
-def mend(rule: str, message: str) -> str:
-    """Return what would keep a finding from happening, where its kind says it; else nothing."""
-    for kind, pattern, text in _MENDS:
-        if kind == rule and (match := re.search(pattern, message)):
-            return match.expand(text)
-    return ""
-
-
-_MENDS = (
-    (
-        "stale",
-        r"CPU(\d+) at .* read .* from PA (0x\w+), .* was stored by CPU(\d+) at (.+)$",
-        r"CPU\3 cleans the line of \2 to the PoC (DC CVAC or DC CIVAC, then DSB) behind its store at \4, "
-        r"before it tells CPU\1; or, if it is CPU\3 whose caches are off, CPU\1 invalidates the line first",
-    ),
-    (
-        "lost-write",
-        r"CPU(\d+) stored .* PA (0x\w+)",
-        r"give what CPU\1 stores at \2 a writeback granule of its own, or clean and invalidate the line "
-        r"before it is stored to with other memory attributes",
-    ),
-    ("stuck", r"for ever, although .*no SEV follows", "SEV behind the store (and a DSB between the two)"),
-    (
-        "stuck",
-        r"came before that store",
-        "SEV behind that store, with a DSB between the two",
-    ),
-    ("stuck", r"was spent before it slept", "look at the word before each WFE, not after the first one"),
-    ("stuck", r"sleeps in WFE .*, although it would go on$", "look at the word before the first WFE"),
-    (
-        "race",
-        r"",
-        "order the two (one waits until the other has said so), or READ_ONCE() and WRITE_ONCE() where any "
-        "order will do",
-    ),
-    (
-        "arrival",
-        r"took the task",
-        "a slot for each CPU, or no kick before the CPU kicked last has taken what is in the one slot",
-    ),
-    (
-        "telemetry",
-        r"over it at PC",
-        "a status word for each CPU, which no other CPU clears",
-    ),
-    ("late", r"", "keep the CPU's data until it is known to be off, or stop it when it comes"),
-    ("lost-update", r"", "an atomic read-modify-write, or a lock"),
-)

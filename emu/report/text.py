@@ -18,8 +18,9 @@ from emu.host.build import Boot
 from emu.host.firmware import settle
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
-from emu.outcome import ONLINE, outcome_words
+from emu.outcome import ONLINE
 from emu.report.outcome import cpu_outcomes, dmesg, reentry, verdict_name
+from emu.report.words import finding_words, outcome_words
 from emu.topology import Cpu, Topology
 
 _WIDTH = 80
@@ -61,7 +62,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         who = f"CPU{numbers[0]}" if len(numbers) == 1 else f"CPU{numbers[0]}..CPU{numbers[-1]}"
         console.print(f"{who}: {outcome_words(place[0])}, at {place[1]}")
     for finding in verdict.findings:
-        console.print(Text(f"finding ({finding.rule}): {finding.message}", style="red"))
+        console.print(Text(f"finding ({finding.rule}): {finding_words(finding)}", style="red"))
     if boot.machine.stopped:
         console.print(f"stopped: {boot.machine.stopped}")
     name = verdict_name(boot, verdict)

@@ -1,9 +1,9 @@
-"""Rules: pure functions of (case, trace). A module here is one, and :class:`Rule` is what it defines."""
+"""Rules: pure functions of a trace. A module of this folder is one; :class:`Rule` says what it defines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from emu.finding import Finding, Verdict
 from emu.registry import discover
@@ -16,28 +16,29 @@ class Rule:
 
     :ivar name: as findings and reports have it
     :ivar judge: the findings of one trace
+    :ivar words: a template for each ``what`` of its findings; its fields are the finding's ``cpus`` and data
     :ivar summary: what it looks for, in one line
+    :ivar fix: what would keep each ``what`` from happening, where that can be said
     :ivar sees: what a trace must have beside events: ``operations``, ``caches``, or the ``states`` of an
         exploration
     """
 
     name: str
-    judge: Callable[[str, Trace], list[Finding]]
+    judge: Callable[[Trace], list[Finding]]
+    words: Mapping[str, str]
     summary: str
+    fix: Mapping[str, str] = field(default_factory=dict)
     sees: str = "events"
 
 
 RULES = discover(__name__, Rule)
 SEES = {name: rule.sees for name, rule in RULES.items()}
+WORDS = {name: rule.words for name, rule in RULES.items()}
+FIXES = {name: rule.fix for name, rule in RULES.items()}
 
 
-def judge(case: str, trace: Trace, without: Collection[str] = ()) -> Verdict:
-    """Let every rule but those ``without`` look at the trace; ``case`` is the case's text."""
+def judge(trace: Trace, without: Collection[str] = ()) -> Verdict:
+    """Let every rule but those ``without`` look at the trace."""
     return Verdict(
-        tuple(
-            finding
-            for name, rule in RULES.items()
-            if name not in without
-            for finding in rule.judge(case, trace)
-        )
+        tuple(finding for name, rule in RULES.items() if name not in without for finding in rule.judge(trace))
     )

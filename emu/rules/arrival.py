@@ -8,12 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.finding import Finding
+from emu.finding import PC, VA, Finding, Value, Word
 from emu.operation import Expect, Kind, Register, Report, Wanted
-from emu.outcome import OFF, End, Outcome, outcome_words
-from emu.trace import Trace
+from emu.outcome import OFF, End, Outcome
+from emu.trace import Row, Trace
 
 NAME = "arrival"
+WORDS = {
+    "shared-task": "{cpus} took the task {value}: one of it for {count} CPUs",
+    "shared-stack": "{cpus} took the stack pointer {value}: one of it for {count} CPUs",
+    "never-came": "CPU{cpu} never came to secondary_start_kernel: {outcome}, {pc}",
+    "never-came-nor-ended": "CPU{cpu} never came to secondary_start_kernel: no trace of it",
+    "not-again": "CPU{cpu} did not come again to secondary_start_kernel: {outcome}, {pc}",
+    "not-again-nor-ended": "CPU{cpu} did not come again to secondary_start_kernel: no trace of it",
+    "started-twice": "CPU{cpu} was switched on while it was on",
+    "landed-twice": "CPU{cpu} came to secondary_start_kernel again without having been off",
+    "wrong-task": "CPU{cpu} has the task {got} in SP_EL0; its own is {own}",
+    "outside-stack": "CPU{cpu} has SP {got}, outside its stack {low}..{high}",
+    "misaligned-stack": "CPU{cpu} has SP {got}, not 16-byte aligned",
+    "wrong-per-cpu-offset": "CPU{cpu} has the per-CPU offset {got}; its own is {own}",
+    "wrong-vectors": "CPU{cpu} has VBAR_EL1 {got}; vectors is at {own}",
+    "wrong-el": "CPU{cpu} is at EL{got}, not EL1",
+    "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
+    "wrong-boot-mode": "__boot_cpu_mode is {{{first}, {second}}}, not {own} twice",
+}
+FIX = {
+    "shared-task": "a slot for each CPU, or no kick before the CPU kicked last has taken what is in the one "
+    "slot"
+}
 
 _ALL = 2**64 - 1
 # What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
@@ -29,38 +51,57 @@ _BOOT_MODE = {1: 0xE11, 2: 0xE12}
 
 
 @dataclass(slots=True)
+class _Landing:
+    record: int = -1
+    registers: dict[Register, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Seen:
     expect: dict[Expect, int] = field(default_factory=dict)
-    landings: list[dict[Register, int]] = field(default_factory=list)
+    landings: list[_Landing] = field(default_factory=list)
     since_on: int = 0  # landings since it was last off
     on: bool = False
     awaited: bool = False  # it is to come, and has not
-    started_twice: bool = False
-    landed_twice: bool = False
+    started_twice: int = -1  # number of the record
+    landed_twice: int = -1
     outcome: Outcome | None = None
-    ended_at: int = 0
+    ended: tuple[int, int] = (0, -1)  # PC, and number of the record
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+@dataclass(slots=True)
+class _Boot:
+    number: int
+    cpus: dict[int, _Seen] = field(default_factory=dict)
+    boot_cpu: dict[Register, int] = field(default_factory=dict)
+    modes: tuple[int, int] | None = None  # __boot_cpu_mode, and number of the record
+    cut_off: bool = False
+    panic: bool = False
+
+    def finding(
+        self, what: str, cpus: tuple[int, ...], record: int = -1, data: dict[str, Value] | None = None
+    ) -> Finding:
+        named: dict[str, Value] = {"cpu": cpus[0], **(data or {})} if len(cpus) == 1 else data or {}
+        return Finding.of(NAME, what, cpus, named, (record,) if record >= 0 else (), self.number)
+
+
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and rule that does not hold, in each boot."""
     return [
-        Finding(NAME, ("after kexec: " if number else "") + message, cpus, case)
-        for number, rows in enumerate(trace.boots())
-        for message, cpus in _judge(trace.strings, rows)
+        finding
+        for number, rows in enumerate(trace.numbered_boots())
+        for finding in _judge(_read(trace, number, rows))
     ]
 
 
-def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
-    # (message, CPUs) of one boot.
-    cpus: dict[int, _Seen] = {}
-    boot: dict[Register, int] = {}
-    current: dict[Register, int] = {}
-    modes: int | None = None
-    cut_off = panic = False
-    for kind, size, actor, pc, pa, value in rows:
+def _read(trace: Trace, number: int, rows: Iterator[tuple[int, Row]]) -> _Boot:
+    # What happened in one boot.
+    boot = _Boot(number)
+    current = _Landing()
+    for index, (kind, size, actor, pc, pa, value) in rows:
         if kind < Kind.POWER_ON:
             continue
-        seen = cpus.setdefault(actor, _Seen())
+        seen = boot.cpus.setdefault(actor, _Seen())
         if kind == Kind.EXPECT:
             seen.expect[Expect(size)] = value
             if size == Expect.SECONDARY:
@@ -68,102 +109,108 @@ def _judge(strings: list[str], rows: Iterator[tuple[int, ...]]) -> list[tuple[st
         elif kind == Kind.WANTED:
             seen.awaited = bool(value & Wanted.ARRIVE) or seen.awaited and value != 0
         elif kind == Kind.TAKE_OVER:
-            current = boot
+            current = _Landing(index, boot.boot_cpu)
         elif kind == Kind.LAND:
-            current = {}
+            current = _Landing(index)
             seen.landings.append(current)
             seen.since_on += 1
             seen.awaited = False
-            seen.landed_twice = seen.landed_twice or seen.since_on > 1
+            if seen.since_on > 1 and seen.landed_twice < 0:
+                seen.landed_twice = index
         elif kind == Kind.POWER_OFF:
             seen.since_on, seen.on = 0, False
         elif kind == Kind.POWER_ON:
-            seen.started_twice, seen.on = seen.started_twice or seen.on, True
+            if seen.on and seen.started_twice < 0:
+                seen.started_twice = index
+            seen.on = True
         elif kind == Kind.REGISTER:
-            current[Register(pa)] = value
+            current.registers[Register(pa)] = value
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = Outcome(End(size), strings[value], pa), pc
+            seen.outcome, seen.ended = trace.outcome(size, value, pa), (pc, index)
         elif kind == Kind.REENTRY:
             seen.on = bool(size)
         elif kind == Kind.STOPPED:
-            cut_off = True
+            boot.cut_off = True
         elif kind == Kind.REPORT:
-            panic = panic or size in (Report.CPU_PANIC, Report.PANIC)
+            boot.panic = boot.panic or size in (Report.CPU_PANIC, Report.PANIC)
         elif kind == Kind.BOOT_MODE:
-            modes = value
-    findings = _shared(cpus)
-    for cpu in sorted(cpus):
-        seen = cpus[cpu]
-        never_kicked = panic and seen.outcome == OFF
-        if cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
+            boot.modes = (value, index)
+    return boot
+
+
+def _judge(boot: _Boot) -> Iterator[Finding]:
+    yield from _shared(boot)
+    for cpu in sorted(boot.cpus):
+        seen = boot.cpus[cpu]
+        never_kicked = boot.panic and seen.outcome == OFF
+        if boot.cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
             seen.awaited = False  # of a faulty CPU the telemetry rule tells what became
-        findings += [(message, (cpu,)) for message in _of_one(cpu, seen, boot)]
-    if modes is not None:
-        wanted = _BOOT_MODE[next(iter(cpus.values())).expect[Expect.ENTRY_EL]]
-        if modes != wanted << 32 | wanted:
-            message = (
-                f"__boot_cpu_mode is {{{modes & 0xFFFFFFFF:#x}, {modes >> 32:#x}}}, not {wanted:#x} twice"
-            )
-            findings.append((message, ()))
-    return findings
+        yield from _of_one(boot, cpu, seen)
+    if boot.modes is not None:
+        value, record = boot.modes
+        own = _BOOT_MODE[next(iter(boot.cpus.values())).expect[Expect.ENTRY_EL]]
+        if value != own << 32 | own:
+            modes: dict[str, Value] = {"first": Word(value & 0xFFFFFFFF), "second": Word(value >> 32)}
+            yield boot.finding("wrong-boot-mode", (), record, {**modes, "own": Word(own)})
 
 
-def _of_one(cpu: int, seen: _Seen, boot: dict[Register, int]) -> list[str]:
-    messages = []
+def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
     if seen.awaited:
-        where = f"{outcome_words(seen.outcome)}, PC {seen.ended_at:#x}" if seen.outcome else "no trace of it"
-        never = "did not come again" if seen.landings else "never came"
-        messages.append(f"CPU{cpu} {never} to secondary_start_kernel: {where}")
-    if seen.started_twice:
-        messages.append(f"CPU{cpu} was switched on while it was on")
-    if seen.landed_twice:
-        messages.append(f"CPU{cpu} came to secondary_start_kernel again without having been off")
-    for got in seen.landings:
-        messages += [m for m in _registers(cpu, got, seen.expect, boot) if m not in messages]
-    return messages
+        what = "not-again" if seen.landings else "never-came"
+        if seen.outcome is None or seen.outcome.end is End.OTHER:
+            yield boot.finding(f"{what}-nor-ended", (cpu,))
+        else:
+            pc, record = seen.ended
+            yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": PC(pc)})
+    if seen.started_twice >= 0:
+        yield boot.finding("started-twice", (cpu,), seen.started_twice)
+    if seen.landed_twice >= 0:
+        yield boot.finding("landed-twice", (cpu,), seen.landed_twice)
+    told = set()
+    for landing in seen.landings:
+        for finding in _registers(boot, cpu, landing, seen.expect):
+            if finding.key not in told:
+                told.add(finding.key)
+                yield finding
 
 
-def _registers(
-    cpu: int, got: dict[Register, int], expect: dict[Expect, int], boot: dict[Register, int]
-) -> list[str]:
-    messages = []
+def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, int]) -> Iterator[Finding]:
+    got, record = landing.registers, landing.record
+
+    def wrong(what: str, **data: Value) -> Finding:
+        return boot.finding(what, (cpu,), record, data)
+
+    sp = VA(got[Register.SP])
+    low, high = VA(expect[Expect.STACK_LOW]), VA(expect[Expect.STACK_HIGH])
     if got[Register.SP_EL0] != expect[Expect.TASK]:
-        messages.append(
-            f"CPU{cpu} has the task {got[Register.SP_EL0]:#x} in SP_EL0; its own is {expect[Expect.TASK]:#x}"
-        )
-    low, high = expect[Expect.STACK_LOW], expect[Expect.STACK_HIGH]
-    if not low < got[Register.SP] <= high:
-        messages.append(f"CPU{cpu} has SP {got[Register.SP]:#x}, outside its stack {low:#x}..{high:#x}")
-    if got[Register.SP] % 16:
-        messages.append(f"CPU{cpu} has SP {got[Register.SP]:#x}, not 16-byte aligned")
-    if got[Register.TPIDR_EL1] != expect[Expect.PER_CPU_OFFSET]:
-        wanted = expect[Expect.PER_CPU_OFFSET]
-        messages.append(
-            f"CPU{cpu} has the per-CPU offset {got[Register.TPIDR_EL1]:#x}; its own is {wanted:#x}"
-        )
-    if got[Register.VBAR_EL1] != expect[Expect.VECTORS]:
-        wanted = expect[Expect.VECTORS]
-        messages.append(f"CPU{cpu} has VBAR_EL1 {got[Register.VBAR_EL1]:#x}; vectors is at {wanted:#x}")
+        yield wrong("wrong-task", got=VA(got[Register.SP_EL0]), own=VA(expect[Expect.TASK]))
+    if not low < sp <= high:
+        yield wrong("outside-stack", got=sp, low=low, high=high)
+    if sp % 16:
+        yield wrong("misaligned-stack", got=sp)
+    for register, what, wanted in (
+        (Register.TPIDR_EL1, "wrong-per-cpu-offset", Expect.PER_CPU_OFFSET),
+        (Register.VBAR_EL1, "wrong-vectors", Expect.VECTORS),
+    ):
+        if got[register] != expect[wanted]:
+            yield wrong(what, got=VA(got[register]), own=VA(expect[wanted]))
     if got[Register.EL] != 1:
-        messages.append(f"CPU{cpu} is at EL{got[Register.EL]}, not EL1")
+        yield wrong("wrong-el", got=got[Register.EL])
     for register, mask in _SAME_AS_BOOT_CPU.items():
-        if (got[register] ^ boot[register]) & mask:
-            messages.append(
-                f"CPU{cpu} has {register.name} {got[register]:#x}; the boot CPU has {boot[register]:#x}"
-            )
-    return messages
+        if (got[register] ^ boot.boot_cpu[register]) & mask:
+            own = Word(boot.boot_cpu[register])
+            yield wrong("unlike-boot-cpu", register=register.name, got=Word(got[register]), own=own)
 
 
-def _shared(cpus: dict[int, _Seen]) -> list[tuple[str, tuple[int, ...]]]:
+def _shared(boot: _Boot) -> Iterator[Finding]:
     # One task or one stack with two CPUs on it.
-    found = []
-    for register, what in ((Register.SP_EL0, "the task"), (Register.SP, "the stack pointer")):
-        holders: dict[int, list[int]] = {}
-        for cpu in sorted(cpus):
-            for landing in cpus[cpu].landings[-1:]:
-                holders.setdefault(landing[register], []).append(cpu)
-        for value, who in holders.items():
-            if len(who) > 1:
-                names = ", ".join(f"CPU{cpu}" for cpu in who)
-                found.append((f"{names} took {what} {value:#x}: one of it for {len(who)} CPUs", tuple(who)))
-    return found
+    for register, what in ((Register.SP_EL0, "shared-task"), (Register.SP, "shared-stack")):
+        holders: dict[int, list[tuple[int, int]]] = {}
+        for cpu in sorted(boot.cpus):
+            for landing in boot.cpus[cpu].landings[-1:]:
+                holders.setdefault(landing.registers[register], []).append((cpu, landing.record))
+        for value, found in holders.items():
+            if len(found) > 1:
+                cpus, records = (tuple(column) for column in zip(*found, strict=True))
+                data: dict[str, Value] = {"value": VA(value), "count": len(found)}
+                yield Finding.of(NAME, what, cpus, data, records, boot.number)

@@ -5,22 +5,23 @@ Source: the headers of asm/lookup/ (out) and asm/slot/slot_per_cpu.S (in); nothi
 
 from __future__ import annotations
 
-from emu.finding import Finding
+from emu.finding import PC, Finding, Word
 from emu.operation import Expect, Kind, Register
 from emu.trace import Trace
 
 NAME = "contract"
+WORDS = {"wrong-index": "CPU{cpu} has x19 = {got} at {pc}, not its logical number {cpu}"}
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU that comes to secondary_start_kernel with another number."""
     found: list[Finding] = []
-    for rows in trace.boots():
+    for boot, rows in enumerate(trace.numbered_boots()):
         promised: set[int] = set()
-        for kind, size, cpu, pc, pa, value in rows:
+        for number, (kind, size, cpu, pc, pa, value) in rows:
             if kind == Kind.EXPECT and size == Expect.INDEX and value:
                 promised.add(cpu)
             elif kind == Kind.REGISTER and pa == Register.X19 and cpu in promised and cpu and value != cpu:
-                message = f"CPU{cpu} has x19 = {value:#x} at PC {pc:#x}, not its logical number {cpu}"
-                found.append(Finding(NAME, message, (cpu,), case))
+                data = {"cpu": cpu, "got": Word(value), "pc": PC(pc)}
+                found.append(Finding.of(NAME, "wrong-index", (cpu,), data, (number,), boot))
     return found

@@ -5,38 +5,45 @@ Whether it came before or after the line in the log is chance; that it is alive 
 
 from __future__ import annotations
 
-import re
-
 from emu.finding import Finding
-from emu.operation import Kind
-from emu.outcome import End, outcome_words
+from emu.operation import Kind, Report
+from emu.outcome import End
 from emu.trace import Trace
 
 NAME = "late"
-_GAVE_UP = re.compile(r"CPU(\d+):? (?:failed to report alive state|failed to come online)$")
+WORDS = {
+    "given-up": "CPU{cpu} came to secondary_start_kernel, and the boot CPU has given up on it: {line!r} "
+    "(it ends '{outcome}')"
+}
+FIX = {"given-up": "keep the CPU's data until it is known to be off, or stop it when it comes"}
+_GAVE_UP = (Report.NOT_ALIVE, Report.NOT_ONLINE)
 _ALIVE = (End.IN_HOST_TASK, End.ONLINE)
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU that is alive in C although the log has said that it failed."""
     found: list[Finding] = []
-    for rows in trace.boots():
-        given_up: dict[int, str] = {}
-        landed: set[int] = set()
-        for kind, size, cpu, _pc, pa, value in rows:
-            if kind == Kind.LOG and (match := _GAVE_UP.match(trace.strings[value])):
-                given_up[int(match[1])] = trace.strings[value]
+    for boot, rows in enumerate(trace.numbered_boots()):
+        given_up: dict[int, tuple[int, str]] = {}  # number of the record, and the line
+        landed: dict[int, int] = {}  # number of the record
+        for number, (kind, size, cpu, _pc, pa, value) in rows:
+            if kind == Kind.REPORT and size in _GAVE_UP:
+                given_up[cpu] = (number, trace.strings[value])
             elif kind == Kind.POWER_OFF:
                 given_up.pop(cpu, None)
-                landed.discard(cpu)
+                landed.pop(cpu, None)
             elif kind == Kind.LAND:
-                landed.add(cpu)
-            elif kind == Kind.OUTCOME and cpu in given_up and cpu in landed:
-                outcome = trace.outcome(size, value, pa)
-                if outcome.end in _ALIVE:
-                    message = (
-                        f"CPU{cpu} came to secondary_start_kernel, and the boot CPU has given up on it: "
+                landed[cpu] = number
+            elif kind == Kind.OUTCOME and size in _ALIVE and cpu in given_up and cpu in landed:
+                reported, line = given_up[cpu]
+                found.append(
+                    Finding.of(
+                        NAME,
+                        "given-up",
+                        (cpu,),
+                        {"cpu": cpu, "line": line, "outcome": trace.outcome(size, value, pa)},
+                        (reported, landed[cpu], number),
+                        boot,
                     )
-                    message += f"{given_up[cpu]!r} (it ends {outcome_words(outcome)!r})"
-                    found.append(Finding(NAME, message, (cpu,), case))
+                )
     return found

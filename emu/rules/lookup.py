@@ -5,14 +5,20 @@ Judged from what the table holds when the boot CPU has filled it, whatever the l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.arch.mpidr import INVALID_HWID
-from emu.finding import Finding
+from emu.finding import Finding, Word
 from emu.operation import Expect, Kind
 from emu.trace import Trace
 
 NAME = "lookup"
+WORDS = {
+    "in-no-entry": "CPU{cpu}: its hwid {hwid} is in no entry of {table}",
+    "another-entry": "CPU{cpu}: entry {entry} of {table} holds its hwid {hwid}, not CPU{entry}'s {own}: the "
+    "look-up stops there and takes CPU{entry}'s slot",
+}
 
 
 @dataclass(slots=True)
@@ -20,13 +26,13 @@ class _Boot:
     hwids: dict[int, int] = field(default_factory=dict)
     secondaries: set[int] = field(default_factory=set)
     name: str = ""
-    entries: list[int] = field(default_factory=list)
+    entries: list[tuple[int, int]] = field(default_factory=list)  # value, and number of the record
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each healthy secondary that the table leads elsewhere, or nowhere."""
     boots = [_Boot()]
-    for kind, size, actor, pc, _pa, value in trace.rows():
+    for number, (kind, size, actor, pc, _pa, value) in enumerate(trace.rows()):
         boot = boots[-1]
         if kind == Kind.EXPECT:
             if boot.entries:  # a boot after that one
@@ -40,31 +46,35 @@ def judge(case: str, trace: Trace) -> list[Finding]:
                 boot.secondaries.discard(actor)
         elif kind == Kind.TABLE:
             boot.name = trace.strings[pc]
-            boot.entries.append(value)
-    return [
-        Finding(NAME, message, (cpu,), case)
-        for boot in boots
-        for cpu, message in _misled(boot)
-        if boot.entries
-    ]
+            boot.entries.append((value, number))
+    return [finding for number, boot in enumerate(boots) if boot.entries for finding in _misled(boot, number)]
 
 
-def _misled(boot: _Boot) -> list[tuple[int, str]]:
+def _misled(boot: _Boot, number: int) -> Iterator[Finding]:
     first: dict[int, int] = {}
-    for number, value in enumerate(boot.entries):
-        first.setdefault(value, number)
-    found = []
+    for index, (value, _record) in enumerate(boot.entries):
+        first.setdefault(value, index)
     for cpu in sorted(boot.secondaries):
         hwid = boot.hwids[cpu]
         stop = first.get(hwid)
         if hwid == INVALID_HWID or stop == cpu:
             continue
         if stop is None:
-            found.append((cpu, f"CPU{cpu}: its hwid {hwid:#x} is in no entry of {boot.name}"))
+            yield Finding.of(
+                NAME, "in-no-entry", (cpu,), {"cpu": cpu, "hwid": Word(hwid), "table": boot.name}, boot=number
+            )
             continue
-        message = (
-            f"CPU{cpu}: entry {stop} of {boot.name} holds its hwid {hwid:#x}, not CPU{stop}'s "
-            f"{boot.hwids[stop]:#x}: the look-up stops there and takes CPU{stop}'s slot"
+        yield Finding.of(
+            NAME,
+            "another-entry",
+            (cpu,),
+            {
+                "cpu": cpu,
+                "entry": stop,
+                "table": boot.name,
+                "hwid": Word(hwid),
+                "own": Word(boot.hwids[stop]),
+            },
+            (boot.entries[stop][1],),
+            number,
         )
-        found.append((cpu, message))
-    return found

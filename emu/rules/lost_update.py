@@ -2,57 +2,75 @@
 
 from __future__ import annotations
 
-from emu.finding import Finding
+from collections.abc import Hashable
+
+from emu.finding import PA, Finding, Source, Word
 from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "lost-update"
 SEES = "operations"
+WORDS = {
+    "lost": "CPU{cpu} stored {value} to {pa} at {at}, made of {old}: the {lost} that CPU{writer} stored at "
+    "{stored_at} in between is lost"
+}
+FIX = {"lost": "an atomic read-modify-write, or a lock"}
 _NEAR = 16  # instructions of 4 bytes between a load and the store that belongs to it
 _NEAR_LINES = 3  # likewise of a host task
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store over a value that its CPU has not seen.
 
     A store belongs to a load of the same bytes when it is the CPU's next access to them, the new value is the
     old one and one more or less, or with one bit changed, and the two stand close together.
     """
-    loads: dict[tuple[int, int, int], tuple[int, int]] = {}  # CPU, PA, size to value and PC
-    between: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # to CPU, PC and value of another's store
-    found: dict[str, Finding] = {}
-    for kind, size, cpu, pc, pa, value in trace.rows():
+    loads: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # CPU, PA, size to value, PC, record
+    # To CPU, PC, value and record of another's store.
+    between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
+    found: dict[Hashable, Finding] = {}
+    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         key = (cpu, pa, size)
         if kind == Kind.LOAD:
-            loads[key] = (value, pc)
+            loads[key] = (value, pc, number)
             between.pop(key, None)
         elif kind in (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE):
-            old = loads.pop(key, None)
+            load = loads.pop(key, None)
             other = between.pop(key, None)
             if (
                 kind == Kind.STORE
-                and old is not None
+                and load is not None
                 and other is not None
-                and _belongs(trace, old, value, pc)
+                and _belongs(trace, load[0], load[1], value, pc)
             ):
-                who, where, theirs = other
-                message = (
-                    f"CPU{cpu} stored {value:#x} to PA {pa:#x} at {trace.where(pc)}, made of {old[0]:#x}: "
-                    f"the {theirs:#x} that CPU{who} stored at {trace.where(where)} in between is lost"
+                who, where, theirs, stored = other
+                finding = Finding.of(
+                    NAME,
+                    "lost",
+                    (cpu, who),
+                    {
+                        "cpu": cpu,
+                        "value": Word(value),
+                        "pa": PA(pa),
+                        "at": trace.place(pc),
+                        "old": Word(load[0]),
+                        "lost": Word(theirs),
+                        "writer": who,
+                        "stored_at": trace.place(where),
+                    },
+                    (load[2], stored, number),
                 )
-                found.setdefault(message, Finding(NAME, message, (cpu, who), case))
+                found.setdefault(finding.key, finding)
             for others in [each for each in loads if each[0] != cpu and each[1:] == (pa, size)]:
-                between[others] = (cpu, pc, value)
+                between[others] = (cpu, pc, value, number)
     return list(found.values())
 
 
-def _belongs(trace: Trace, load: tuple[int, int], value: int, pc: int) -> bool:
-    old, at = load
-    here, there = trace.location(at), trace.location(pc)
-    if here is not None and there is not None:
-        (file, _, line), (other, _, behind) = here.rpartition(":"), there.rpartition(":")
-        near = file == other and 0 <= int(behind) - int(line) <= _NEAR_LINES
+def _belongs(trace: Trace, old: int, loaded_at: int, value: int, pc: int) -> bool:
+    here, there = trace.place(loaded_at), trace.place(pc)
+    if isinstance(here, Source) and isinstance(there, Source):
+        near = here.file == there.file and 0 <= there.line - here.line <= _NEAR_LINES
     else:
-        near = here is there and 0 < pc - at <= 4 * _NEAR
+        near = type(here) is type(there) and 0 < pc - loaded_at <= 4 * _NEAR
     small = 0 < abs(value - old) <= 1 or (value ^ old).bit_count() == 1
     return near and small

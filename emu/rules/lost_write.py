@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from emu.finding import Finding
+from collections.abc import Hashable
+
+from emu.finding import PA, Finding, Word
 from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "lost-write"
 SEES = "caches"
+WORDS = {"lost": "CPU{cpu} stored {value} at {at} into the u64 at {pa}, and it is lost"}
+FIX = {
+    "lost": "give what CPU{cpu} stores at {pa:#x} a writeback granule of its own, or clean and invalidate "
+    "the line before it is stored to with other memory attributes"
+}
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store that nobody can see any more although nobody stored over it."""
-    writers: dict[int, tuple[int, int, int]] = {}  # byte to CPU, PC and value of the newest store
-    found: dict[str, Finding] = {}
-    for kind, size, cpu, pc, pa, value in trace.rows():
+    writers: dict[int, tuple[int, int, int, int]] = {}  # byte to CPU, PC, value, record of the newest store
+    found: dict[Hashable, Finding] = {}
+    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         if kind == Kind.STORE:
-            writers.update({pa + at: (cpu, pc, value) for at in range(size)})
+            writers.update({pa + at: (cpu, pc, value, number) for at in range(size)})
         elif kind == Kind.LOST:
             lost = {writers[pa + at] for at in range(8) if pa + at in writers}
-            for who, where, what in sorted(lost):
-                place = trace.where(where)
-                message = f"CPU{who} stored {what:#x} at {place} into the u64 at PA {pa:#x}, and it is lost"
-                found.setdefault(message, Finding(NAME, message, (who,), case))
+            for who, where, what, stored in sorted(lost):
+                finding = Finding.of(
+                    NAME,
+                    "lost",
+                    (who,),
+                    {"cpu": who, "value": Word(what), "at": trace.place(where), "pa": PA(pa)},
+                    (stored, number),
+                )
+                found.setdefault(finding.key, finding)
     return list(found.values())

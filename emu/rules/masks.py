@@ -7,51 +7,67 @@ records; whether an entry was cleaned for readers with the MMU off, from the ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from emu.arch.mpidr import INVALID_HWID
-from emu.finding import Finding
+from emu.finding import Finding, Value, Word
 from emu.operation import Expect, Kind, Mask
-from emu.trace import Trace
+from emu.trace import Row, Trace
 
 NAME = "masks"
-
+WORDS = {
+    "not-cleaned": "CPU{cpu}: its table entry was stored and not cleaned to the PoC: who reads it with the "
+    "MMU off may not see it",
+    "renumbered": "CPU{cpu} was {was} and has become {hwid}",
+    "online-not-enabled": "CPU{cpu} is online, but not enabled",
+    "enabled-not-present": "CPU{cpu} is enabled, but not present",
+    "present-not-possible": "CPU{cpu} is present, but not possible",
+    "enabled-not-sta": "CPU{cpu} is enabled, but its _STA does not say so",
+    "enabled-not-mapped": "CPU{cpu} is enabled, but its number is not in use",
+    "wrong-entry": "CPU{cpu}: its table entry holds {entry}, not its hwid {hwid}",
+    "entry-of-another": "CPU{cpu} is unmapped, but its table entry holds {entry}, the hwid of CPU{owner}",
+}
 _LINE = 64  # bytes: what one clean by VA covers on our CPUs (CTR_EL0.DminLine)
 _SUBSETS = (
-    (Mask.ONLINE, Mask.ENABLED, "online, but not enabled"),
-    (Mask.ENABLED, Mask.PRESENT, "enabled, but not present"),
-    (Mask.PRESENT, Mask.POSSIBLE, "present, but not possible"),
-    (Mask.ENABLED, Mask.STA_ENABLED, "enabled, but its _STA does not say so"),
-    (Mask.ENABLED, Mask.MAPPED, "enabled, but its number is not in use"),
+    (Mask.ONLINE, Mask.ENABLED, "online-not-enabled"),
+    (Mask.ENABLED, Mask.PRESENT, "enabled-not-present"),
+    (Mask.PRESENT, Mask.POSSIBLE, "present-not-possible"),
+    (Mask.ENABLED, Mask.STA_ENABLED, "enabled-not-sta"),
+    (Mask.ENABLED, Mask.MAPPED, "enabled-not-mapped"),
 )
 
 
 @dataclass(slots=True)
 class _State:
+    boot: int
     hwids: dict[int, int] = field(default_factory=dict)  # by EXPECT, when the machine was built
     faulty: set[int] = field(default_factory=set)
     entries: dict[int, int] = field(default_factory=dict)  # PA to CPU, where every store must be cleaned
-    dirty: dict[int, int] = field(default_factory=dict)  # CPU whose entry is not clean, to who stored it
-    messages: dict[str, int] = field(default_factory=dict)  # each once, with the CPU it is about
+    # CPU whose entry is not clean, to the CPU that stored it and the record.
+    dirty: dict[int, tuple[int, int]] = field(default_factory=dict)
+    found: dict[Hashable, Finding] = field(default_factory=dict)  # each once
+
+    def add(self, what: str, cpu: int, record: int, **data: Value) -> None:
+        finding = Finding.of(NAME, what, (cpu,), {"cpu": cpu, **data}, (record,), self.boot)
+        self.found.setdefault(finding.key, finding)
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and rule that does not hold, in each boot."""
     return [
-        Finding(NAME, ("after kexec: " if number else "") + message, (cpu,), case)
-        for number, rows in enumerate(trace.boots())
-        for message, cpu in _judge(rows).items()
+        finding
+        for boot, rows in enumerate(trace.numbered_boots())
+        for finding in _judge(boot, rows).found.values()
     ]
 
 
-def _judge(rows: Iterator[tuple[int, ...]]) -> dict[str, int]:
-    # The messages of one boot.
-    state = _State()
-    for kind, size, actor, pc, pa, value in rows:
+def _judge(boot: int, rows: Iterator[tuple[int, Row]]) -> _State:
+    state = _State(boot)
+    for number, (kind, size, actor, pc, pa, value) in rows:
         if kind == Kind.STORE:
             if pa in state.entries:
-                state.dirty[state.entries[pa]] = actor
+                state.dirty[state.entries[pa]] = (actor, number)
         elif kind == Kind.CACHE:
             for entry, cpu in state.entries.items():
                 if entry // _LINE == pa // _LINE:
@@ -66,39 +82,36 @@ def _judge(rows: Iterator[tuple[int, ...]]) -> dict[str, int]:
             _check_clean(state)
             if size & Mask.CLEAN:
                 state.entries[pc] = actor
-            _check_masks(state, actor, Mask(size), pa)
+            _check_masks(state, number, actor, Mask(size), pa)
             if pc:
-                _check_entry(state, actor, Mask(size), pa, value)
-    return state.messages
+                _check_entry(state, number, actor, Mask(size), pa, value)
+    return state
 
 
 def _check_clean(state: _State, writer: int | None = None) -> None:
     # At the end of an action; or when the writer goes on to call firmware.
-    for cpu, who in sorted(state.dirty.items()):
+    for cpu, (who, stored) in sorted(state.dirty.items()):
         if writer is None or who == writer:
             del state.dirty[cpu]
-            message = f"CPU{cpu}: its table entry was stored and not cleaned to the PoC"
-            state.messages.setdefault(f"{message}: who reads it with the MMU off may not see it", cpu)
+            state.add("not-cleaned", cpu, stored)
 
 
-def _check_masks(state: _State, cpu: int, masks: Mask, hwid: int) -> None:
+def _check_masks(state: _State, number: int, cpu: int, masks: Mask, hwid: int) -> None:
     if hwid != state.hwids[cpu]:
-        state.messages.setdefault(f"CPU{cpu} was {state.hwids[cpu]:#x} and has become {hwid:#x}", cpu)
+        state.add("renumbered", cpu, number, was=Word(state.hwids[cpu]), hwid=Word(hwid))
     if cpu in state.faulty:
         return  # v6.12 takes a CPU that dies early out of the present mask while it is registered
     for inner, outer, what in _SUBSETS:
         if inner in masks and outer not in masks:
-            state.messages.setdefault(f"CPU{cpu} is {what}", cpu)
+            state.add(what, cpu, number)
 
 
-def _check_entry(state: _State, cpu: int, masks: Mask, hwid: int, entry: int) -> None:
+def _check_entry(state: _State, number: int, cpu: int, masks: Mask, hwid: int, entry: int) -> None:
     if Mask.MAPPED in masks:
         if entry != hwid and cpu and cpu not in state.faulty:
-            message = f"CPU{cpu}: its table entry holds {entry:#x}, not its hwid {hwid:#x}"
-            state.messages.setdefault(message, cpu)
+            state.add("wrong-entry", cpu, number, entry=Word(entry), hwid=Word(hwid))
         return
     owners = (who for who, theirs in state.hwids.items() if who and theirs == entry != INVALID_HWID)
     owner = next(owners, None)
     if owner is not None:
-        message = f"CPU{cpu} is unmapped, but its table entry holds {entry:#x}, the hwid of CPU{owner}"
-        state.messages.setdefault(message, cpu)
+        state.add("entry-of-another", cpu, number, entry=Word(entry), owner=owner)

@@ -7,26 +7,42 @@ for the other. Source: Linux v6.12 tools/memory-model/Documentation/access-marki
 
 from __future__ import annotations
 
-from emu.finding import Finding
+from collections.abc import Hashable
+
+from emu.finding import PA, Finding, Value, Word
 from emu.operation import Kind
-from emu.trace import Trace
+from emu.trace import Row, Trace
 
 NAME = "race"
 SEES = "states"
+_STORES = 0x80  # in the size of a RACE record
+WORDS = {
+    "data-race": "data race at {pa}: {first_access} of {first_value}, {first_bytes} bytes, by CPU{first} at "
+    "{first_at} and {second_access} of {second_value}, {second_bytes} bytes, by CPU{second} at {second_at}"
+}
+FIX = {
+    "data-race": "order the two (one waits until the other has said so), or READ_ONCE() and WRITE_ONCE() "
+    "where any order will do"
+}
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each pair of places that race."""
-    rows = [row for row in trace.rows() if row[0] == Kind.RACE]
-    found: dict[str, Finding] = {}
-    for first, second in zip(rows[::2], rows[1::2], strict=True):
-        message = f"data race at PA {first[4]:#x}: {_side(trace, first)} and {_side(trace, second)}"
-        found.setdefault(message, Finding(NAME, message, (first[2], second[2]), case))
+    rows = [(number, row) for number, row in enumerate(trace.rows()) if row[0] == Kind.RACE]
+    found: dict[Hashable, Finding] = {}
+    for (first, one), (second, other) in zip(rows[::2], rows[1::2], strict=True):
+        data = {"pa": PA(one[4]), **_side(trace, "first", one), **_side(trace, "second", other)}
+        finding = Finding.of(NAME, "data-race", (one[2], other[2]), data, (first, second))
+        found.setdefault(finding.key, finding)
     return list(found.values())
 
 
-def _side(trace: Trace, row: tuple[int, int, int, int, int, int]) -> str:
+def _side(trace: Trace, name: str, row: Row) -> dict[str, Value]:
     _, size, cpu, pc, _pa, value = row
-    where = trace.where(pc)
-    what = f"write of {value:#x}" if size & 0x80 else f"read of {value:#x}"
-    return f"{what}, {size & 0x7F} bytes, by CPU{cpu} at {where}"
+    return {
+        name: cpu,
+        f"{name}_access": "write" if size & _STORES else "read",
+        f"{name}_value": Word(value),
+        f"{name}_bytes": size & ~_STORES,
+        f"{name}_at": trace.place(pc),
+    }

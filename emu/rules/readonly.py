@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Hashable
 
-from emu.finding import Finding
-from emu.operation import Kind
+from emu.finding import VA, Finding
+from emu.operation import Kind, Report
 from emu.trace import Trace
 
 NAME = "readonly"
-_FAULT = re.compile(r"Unable to handle kernel write to read-only memory at virtual address ([0-9a-f]+)$")
+WORDS = {"store": "CPU{cpu} stores to {va}, which is read-only after init"}
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
-    """Return a finding for each address that somebody has tried to store to."""
-    found: dict[str, Finding] = {}
-    for kind, _size, cpu, _pc, _pa, value in trace.rows():
-        if kind == Kind.LOG and (match := _FAULT.match(trace.strings[value])):
-            message = f"CPU{cpu} stores to 0x{match[1]}, which is read-only after init"
-            found.setdefault(message, Finding(NAME, message, (cpu,), case))
+def judge(trace: Trace) -> list[Finding]:
+    """Return a finding for each address that a CPU has tried to store to."""
+    found: dict[Hashable, Finding] = {}
+    for number, (kind, size, cpu, _pc, pa, _value) in enumerate(trace.rows()):
+        if kind == Kind.REPORT and size == Report.READ_ONLY:
+            finding = Finding.of(NAME, "store", (cpu,), {"cpu": cpu, "va": VA(pa)}, (number,))
+            found.setdefault(finding.key, finding)
     return list(found.values())

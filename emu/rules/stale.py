@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emu.finding import Finding
+from emu.finding import PA, Finding, Value, Word
 from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "stale"
 SEES = "caches"
+_READ = "CPU{cpu} at {at} read {got} from {pa}, which is stale: {newer} "
+WORDS = {
+    "stored-by-another": _READ + "was stored by CPU{writer} at {stored_at}",
+    "newer-value": _READ + "was there",
+}
+FIX = {
+    "stored-by-another": "CPU{writer} cleans the line of {pa:#x} to the PoC (DC CVAC or DC CIVAC, then DSB) "
+    "behind its store at {stored_at}, before it tells CPU{cpu}; or, if it is CPU{writer} whose caches are "
+    "off, CPU{cpu} invalidates the line first"
+}
 _LOADS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE)
 _STORES = (Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC)
 
@@ -22,38 +32,39 @@ class _Look:
     newer: int
     got: int
     pc: int
-    writer: tuple[int, int] | None  # CPU and PC of the newest store then
+    record: int
+    writer: tuple[int, int, int] | None  # CPU, PC and record of the newest store then
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and place whose last look was stale."""
     looks: dict[tuple[int, int, int], _Look | None] = {}  # CPU, PA, size
-    writers: dict[int, tuple[int, int]] = {}  # byte to CPU and PC
+    writers: dict[int, tuple[int, int, int]] = {}  # byte to CPU, PC and record
     pending: dict[tuple[int, int, int], int] = {}
-    for kind, size, cpu, pc, pa, value in trace.rows():
+    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         if kind == Kind.STALE:
             pending[cpu, pa, size] = value
         elif kind in _LOADS:
             newer = pending.pop((cpu, pa, size), None)
             if newer is not None:
-                looks[cpu, pa, size] = _Look(newer, value, pc, writers.get(pa))
+                looks[cpu, pa, size] = _Look(newer, value, pc, number, writers.get(pa))
             elif (cpu, pa, size) in looks:
                 looks[cpu, pa, size] = None
         elif kind in _STORES:
-            writers.update({pa + at: (cpu, pc) for at in range(size)})
-    found = []
-    for (cpu, pa, _size), look in looks.items():
-        if look is None:
-            continue
-        message = (
-            f"CPU{cpu} at {trace.where(look.pc)} read {look.got:#x} from PA {pa:#x}, which is stale: "
-            f"{look.newer:#x} "
-        )
-        who: tuple[int, ...] = (cpu,)
-        if look.writer is not None and look.writer[0] != cpu:
-            message += f"was stored by CPU{look.writer[0]} at {trace.where(look.writer[1])}"
-            who = (cpu, look.writer[0])
-        else:
-            message += "was there"
-        found.append(Finding(NAME, message, who, case))
-    return found
+            writers.update({pa + at: (cpu, pc, number) for at in range(size)})
+    return [_finding(trace, cpu, pa, look) for (cpu, pa, _size), look in looks.items() if look is not None]
+
+
+def _finding(trace: Trace, cpu: int, pa: int, look: _Look) -> Finding:
+    data: dict[str, Value] = {
+        "cpu": cpu,
+        "at": trace.place(look.pc),
+        "got": Word(look.got),
+        "pa": PA(pa),
+        "newer": Word(look.newer),
+    }
+    if look.writer is None or look.writer[0] == cpu:
+        return Finding.of(NAME, "newer-value", (cpu,), data, (look.record,))
+    who, where, stored = look.writer
+    data |= {"writer": who, "stored_at": trace.place(where)}
+    return Finding.of(NAME, "stored-by-another", (cpu, who), data, (stored, look.record))

@@ -1,19 +1,35 @@
 """Lost wake-ups and livelocks: a CPU that sleeps for ever although it would go on, or goes round for ever.
 
-An exploration that has come to where nobody can move looks what each sleeper would do if it were woken.
+An exploration that has come to where no CPU can move looks what each sleeper would do if it were woken.
 """
 
 from __future__ import annotations
 
-from emu.finding import Finding
+from emu.finding import PA, PC, Finding, Value
 from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "stuck"
 SEES = "states"
+_SLEEPS = "CPU{cpu} sleeps in WFE at {pc} for ever, although it would go on"
+_STORED = _SLEEPS + ": CPU{writer} has stored to {pa} at {stored_at}"
+WORDS = {
+    "asleep": _SLEEPS,
+    "no-sev": _STORED + "; no SEV follows",
+    "sev-before-store": _STORED + "; the last SEV, by CPU{sender} at {sent_at}, came before that store",
+    "sev-spent": _STORED + ", and the SEV that CPU{sender} sent at {sent_at} was spent before it slept",
+    "livelock": "CPU{cpu} goes round for ever at {pc}: nobody makes progress",
+    "livelock-on-word": "CPU{cpu} goes round for ever at {pc}, looking at {pa}: nobody makes progress",
+}
+FIX = {
+    "asleep": "look at the word before the first WFE",
+    "no-sev": "SEV behind the store (and a DSB between the two)",
+    "sev-before-store": "SEV behind that store, with a DSB between the two",
+    "sev-spent": "look at the word before each WFE, not after the first one",
+}
 
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each such CPU."""
     found: list[Finding] = []
     stores: dict[int, tuple[int, int, int]] = {}  # byte to number of the record, CPU, PC
@@ -24,26 +40,33 @@ def judge(case: str, trace: Trace) -> list[Finding]:
         elif kind == Kind.SEV:
             sent = (number, cpu, pc)
         elif kind == Kind.LOST_WAKEUP:
-            message = f"CPU{cpu} sleeps in WFE at PC {pc:#x} for ever, although it would go on"
-            others: tuple[int, ...] = ()
-            if pa in stores:
-                stored, who, where = stores[pa]
-                message += f": CPU{who} has stored to PA {pa:#x} at {trace.where(where)}"
-                message += _missing(trace, stored, sent)
-                others = (who,) if who != cpu else ()
-            found.append(Finding(NAME, message, (cpu, *others), case))
+            found.append(_lost_wakeup(trace, number, cpu, pc, pa, stores.get(pa), sent))
         elif kind == Kind.LIVELOCK:
-            word = f", looking at PA {pa:#x}" if pa else ""
-            message = f"CPU{cpu} goes round for ever at PC {pc:#x}{word}: nobody makes progress"
-            found.append(Finding(NAME, message, (cpu,), case))
+            data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc), **({"pa": PA(pa)} if pa else {})}
+            what = "livelock-on-word" if pa else "livelock"
+            found.append(Finding.of(NAME, what, (cpu,), data, (number,)))
     return found
 
 
-def _missing(trace: Trace, stored: int, sent: tuple[int, int, int]) -> str:
+def _lost_wakeup(
+    trace: Trace,
+    number: int,
+    cpu: int,
+    pc: int,
+    pa: int,
+    store: tuple[int, int, int] | None,
+    sent: tuple[int, int, int],
+) -> Finding:
     # What should have woken it: no SEV behind the store, or one that came too early.
-    number, who, where = sent
-    if number > stored:
-        return f", and the SEV that CPU{who} sent at {trace.where(where)} was spent before it slept"
-    if number >= 0:
-        return f"; the last SEV, by CPU{who} at {trace.where(where)}, came before that store"
-    return "; no SEV follows"
+    data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc)}
+    if store is None:
+        return Finding.of(NAME, "asleep", (cpu,), data, (number,))
+    stored, writer, where = store
+    data |= {"writer": writer, "pa": PA(pa), "stored_at": trace.place(where)}
+    cpus = (cpu, writer) if writer != cpu else (cpu,)
+    last_sev, sender, sent_from = sent
+    if last_sev < 0:
+        return Finding.of(NAME, "no-sev", cpus, data, (stored, number))
+    data |= {"sender": sender, "sent_at": trace.place(sent_from)}
+    what = "sev-spent" if last_sev > stored else "sev-before-store"
+    return Finding.of(NAME, what, cpus, data, (stored, last_sev, number))

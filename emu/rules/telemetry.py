@@ -1,34 +1,55 @@
 """What happened to each CPU against what the boot CPU reported of it.
 
 A failure that nobody reports, a reason that is lost or put on another CPU, and a healthy CPU that is reported
-dead are findings. Reports are the lines of dmesg; what happened is where a CPU ended and what it stored.
+dead are findings. Reports are REPORT records; what happened is where a CPU ended and what it stored.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.finding import Finding
-from emu.operation import Expect, Kind, Wanted
-from emu.outcome import OFF, ONLINE, OTHER, End, Outcome, outcome_words
-from emu.trace import Trace
+from emu.finding import PC, Finding, Value, Word
+from emu.operation import Expect, Kind, Report, Wanted
+from emu.outcome import OFF, ONLINE, OTHER, End, Outcome
+from emu.trace import Row, Trace
 
 NAME = "telemetry"
-
-_REASONS = {
-    Expect.STUCK_52_BIT_VA: "does not support 52-bit VAs",
-    Expect.STUCK_NO_GRAN: "does not support",
+_REASON = "CPU{cpu}: its reason ({reason}) was not reported"
+_STORED = _REASON + ": it stored {value} to the early status at {pc}"
+_NOT_SO = "CPU{cpu} was reported as '{reason}', which is not so"
+_NO_GRANULE = "CPU{cpu} was reported as 'does not support {granule}K granule', which is not so"
+_BLAMED = "; it is CPU{victim} that does not"
+WORDS = {
+    "online-but-reported": "CPU{cpu} is online, but was reported as failed: {line!r}",
+    "panic-not-read": "CPU{cpu} asked for a panic (CPU_PANIC_KERNEL), and the boot CPU did not read it",
+    "kill-not-read": "CPU{cpu} asked to be killed (CPU_KILL_ME), and the boot CPU did not read it",
+    "unreported": "CPU{cpu} did not come up ({outcome}, {pc}), and nobody reported it",
+    "reason-not-stored": _REASON,
+    "reason-overwritten": _STORED + ", and CPU{other} stored {over} over it at {over_pc}",
+    "reason-not-read": _STORED + ", and the boot CPU did not read it",
+    "false-52-bit-va": _NOT_SO,
+    "false-52-bit-va-of-another": _NOT_SO + _BLAMED,
+    "false-granule": _NO_GRANULE,
+    "false-granule-of-another": _NO_GRANULE + _BLAMED,
 }
-# What the boot CPU says of a CPU that did not come up, and the CPU's number in it.
-_FAILED = re.compile(
-    r"(?:psci: )?CPU(\d+):? (?:failed to|is stuck|does not support|died during|may not have|failed in|killed)"
-)
-_FAILED_WRITE = re.compile(r"emu: (\d+):\w+ failed")  # what the writer of a sysfs file was told
-_BOOTED = re.compile(r"CPU(\d+): Booted secondary processor")
-_PANIC = re.compile(r"Kernel panic - not syncing: CPU(\d+) ")
-_REASON = re.compile(r"CPU(\d+): (does not support (?:52-bit VAs|\d+K granule))")
+FIX = {"reason-overwritten": "a status word for each CPU, which no other CPU clears"}
+
+_REASONS = {  # the loop in which a CPU is stuck, what is to be reported, and the finding when that is not so
+    Expect.STUCK_52_BIT_VA: (Report.NO_52_BIT_VA, "false-52-bit-va"),
+    Expect.STUCK_NO_GRAN: (Report.NO_GRANULE, "false-granule"),
+}
+# Reports that are no failure of a CPU that is to come up.
+_NO_FAILURES = (Report.KILLED, Report.ACTION_FAILED)
+_NOT_OF_A_CPU = (Report.BOOTED, Report.PANIC, Report.READ_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    what: Report
+    detail: int
+    line: str
+    record: int
 
 
 @dataclass(slots=True)
@@ -39,37 +60,56 @@ class _Seen:
     booted: bool = False  # it has said "Booted" since it landed
     outcome: Outcome = OTHER
     ended_at: int = 0
-    reported: list[str] = field(default_factory=list)
+    record: int = -1  # of the outcome
+    reported: list[_Reported] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _EarlyStore:
+    # A store to the early status.
+    record: int
+    cpu: int
+    pc: int
+    pa: int
+    value: int
 
 
 @dataclass(slots=True)
 class _Story:
+    boot: int
     cpus: dict[int, _Seen] = field(default_factory=dict)
     stuck: dict[Expect, range] = field(default_factory=dict)
     early_status: range = range(0)
-    stores: list[tuple[int, int, int, int]] = field(default_factory=list)  # CPU, PC, PA, value
+    stores: list[_EarlyStore] = field(default_factory=list)
     panic: bool = False
     stopped: bool = False  # the run was cut off: what has not happened says nothing
 
+    def finding(
+        self,
+        what: str,
+        cpus: tuple[int, ...],
+        records: tuple[int, ...],
+        data: dict[str, Value] | None = None,
+    ) -> Finding:
+        shown = tuple(record for record in records if record >= 0)
+        return Finding.of(NAME, what, cpus, {"cpu": cpus[0], **(data or {})}, shown, self.boot)
 
-def judge(case: str, trace: Trace) -> list[Finding]:
+
+def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU whose fate and whose report differ, in each boot."""
-    findings = []
-    for number, rows in enumerate(trace.boots()):
-        story = _read(trace.strings, rows)
-        where = "after kexec: " if number else ""
+    findings: list[Finding] = []
+    for boot, rows in enumerate(trace.numbered_boots()):
+        story = _read(trace, boot, rows)
         for cpu, seen in sorted(story.cpus.items()):
-            if not seen.secondary:
-                continue
-            for message, others in _of_one(cpu, seen, story):
-                findings.append(Finding(NAME, where + message, (cpu, *others), case))
+            if seen.secondary:
+                findings += _of_one(cpu, seen, story)
     return findings
 
 
-def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
+def _read(trace: Trace, boot: int, rows: Iterator[tuple[int, Row]]) -> _Story:
     # What happened in one boot.
-    story = _Story()
-    for kind, size, cpu, pc, pa, value in rows:
+    story = _Story(boot)
+    for number, (kind, size, cpu, pc, pa, value) in rows:
         seen = story.cpus.setdefault(cpu, _Seen())
         if kind == Kind.EXPECT:
             what = Expect(size)
@@ -88,80 +128,74 @@ def _read(strings: list[str], rows: Iterator[tuple[int, ...]]) -> _Story:
         elif kind == Kind.STOPPED:
             story.stopped = True
         elif kind == Kind.OUTCOME:
-            seen.outcome, seen.ended_at = Outcome(End(size), strings[value], pa), pc
+            seen.outcome, seen.ended_at, seen.record = trace.outcome(size, value, pa), pc, number
         elif kind == Kind.STORE and pa in story.early_status:
-            story.stores.append((cpu, pc, pa, value))
-        elif kind == Kind.LOG:
-            line = strings[value]
-            story.panic = story.panic or bool(_PANIC.match(line))
-            booted = _BOOTED.match(line)
-            if booted:
-                story.cpus.setdefault(int(booted[1]), _Seen()).booted = True
-            match = _FAILED.match(line) or _PANIC.match(line) or _FAILED_WRITE.match(line)
-            if match:
-                story.cpus.setdefault(int(match[1]), _Seen()).reported.append(line)
+            story.stores.append(_EarlyStore(number, cpu, pc, pa, value))
+        elif kind == Kind.REPORT:
+            story.panic = story.panic or size == Report.CPU_PANIC
+            seen.booted = seen.booted or size == Report.BOOTED
+            if size not in _NOT_OF_A_CPU:
+                seen.reported.append(_Reported(Report(size), pa, trace.strings[value], number))
     return story
 
 
-def _of_one(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
-    found: list[tuple[str, tuple[int, ...]]] = []
+def _of_one(cpu: int, seen: _Seen, story: _Story) -> Iterator[Finding]:
     healthy = seen.outcome == ONLINE
-    told = [line for line in seen.reported if "killed" not in line and not _FAILED_WRITE.match(line)]
+    told = [each for each in seen.reported if each.what not in _NO_FAILURES]
     if healthy and told and not seen.faulty:
-        found.append((f"CPU{cpu} is online, but was reported as failed: {told[0]!r}", ()))
+        records = (told[0].record, seen.record)
+        yield story.finding("online-but-reported", (cpu,), records, {"line": told[0].line})
     waits_for_a_dead_system = story.panic and seen.landed
     absent = not healthy and not story.stopped
     if absent and seen.reported and not waits_for_a_dead_system:
-        found += _unheard(cpu, seen, story)
+        yield from _unheard(cpu, seen, story)
     if absent and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
-        where = f"{outcome_words(seen.outcome)}, PC {seen.ended_at:#x}"
-        found.append((f"CPU{cpu} did not come up ({where}), and nobody reported it", ()))
-    claimed = {match[2] for line in seen.reported if (match := _REASON.match(line))}
-    for reason, text in _REASONS.items():
-        is_stuck = seen.ended_at in story.stuck.get(reason, range(0))
-        says_so = any(claim.startswith(text) and _is(claim, reason) for claim in claimed)
-        if is_stuck and seen.reported and not says_so:
-            found.append(_lost(cpu, text if reason is Expect.STUCK_52_BIT_VA else "the granule", story))
-        elif says_so and not is_stuck:
-            victim = _stuck_one(reason, story)
-            blame = f"; it is CPU{victim} that does not" if victim is not None else ""
-            others = (victim,) if victim is not None else ()
-            claim = next(claim for claim in claimed if _is(claim, reason))
-            found.append((f"CPU{cpu} was reported as {claim!r}, which is not so{blame}", others))
-    return found
+        data: dict[str, Value] = {"outcome": seen.outcome, "pc": PC(seen.ended_at)}
+        yield story.finding("unreported", (cpu,), (seen.record,), data)
+    for loop, (reason, false) in _REASONS.items():
+        is_stuck = seen.ended_at in story.stuck.get(loop, range(0))
+        claim = next((each for each in seen.reported if each.what == reason), None)
+        if is_stuck and seen.reported and claim is None:
+            yield _lost(cpu, seen, reason, story)
+        elif claim is not None and not is_stuck:
+            yield _false(cpu, claim, false, loop, story)
 
 
-def _unheard(cpu: int, seen: _Seen, story: _Story) -> list[tuple[str, tuple[int, ...]]]:
+def _unheard(cpu: int, seen: _Seen, story: _Story) -> Iterator[Finding]:
     # What a CPU that got to C asked for and did not get.
-    if seen.outcome == Outcome(End.CPU_PANIC_KERNEL) and not story.panic:
-        return [(f"CPU{cpu} asked for a panic (CPU_PANIC_KERNEL), and the boot CPU did not read it", ())]
+    records = (seen.record,)
+    if seen.outcome.end is End.CPU_PANIC_KERNEL and not story.panic:
+        yield story.finding("panic-not-read", (cpu,), records)
+        return
     died = seen.landed and not seen.booted and seen.outcome == OFF
-    if died and not any("died during" in line or "may not have" in line for line in seen.reported):
-        return [(f"CPU{cpu} asked to be killed (CPU_KILL_ME), and the boot CPU did not read it", ())]
-    return []
+    if died and not any(each.what in (Report.DIED, Report.UNCLEAN) for each in seen.reported):
+        yield story.finding("kill-not-read", (cpu,), records)
 
 
-def _is(claim: str, reason: Expect) -> bool:
-    return ("52-bit" in claim) == (reason is Expect.STUCK_52_BIT_VA)
+def _false(cpu: int, claim: _Reported, what: str, loop: Expect, story: _Story) -> Finding:
+    # A reason that is not this CPU's, and whose it is.
+    data: dict[str, Value] = {"reason": claim.what}
+    if claim.what is Report.NO_GRANULE:
+        data = {"granule": claim.detail}
+    stuck = story.stuck.get(loop, range(0))
+    victim = next((who for who, seen in sorted(story.cpus.items()) if seen.ended_at in stuck), None)
+    if victim is None:
+        return story.finding(what, (cpu,), (claim.record,), data)
+    records = (claim.record, story.cpus[victim].record)
+    return story.finding(f"{what}-of-another", (cpu, victim), records, {**data, "victim": victim})
 
 
-def _stuck_one(reason: Expect, story: _Story) -> int | None:
-    return next(
-        (cpu for cpu, seen in sorted(story.cpus.items()) if seen.ended_at in story.stuck.get(reason, ())),
-        None,
-    )
-
-
-def _lost(cpu: int, reason: str, story: _Story) -> tuple[str, tuple[int, ...]]:
+def _lost(cpu: int, seen: _Seen, reason: Report, story: _Story) -> Finding:
     # Who wrote the reason, and who wrote over it.
-    written = next(((pc, pa, v) for who, pc, pa, v in reversed(story.stores) if who == cpu and v), None)
-    message = f"CPU{cpu}: its reason ({reason}) was not reported"
+    data: dict[str, Value] = {"reason": reason}
+    written = next((store for store in reversed(story.stores) if store.cpu == cpu and store.value), None)
     if written is None:
-        return message, ()
-    pc, pa, value = written
-    message += f": it stored {value:#x} to the early status at PC {pc:#x}"
-    at = max(i for i, store in enumerate(story.stores) if store[0] == cpu)
-    for other, other_pc, other_pa, other_value in story.stores[at + 1 :]:
-        if other != cpu and other_pa == pa:
-            return f"{message}, and CPU{other} stored {other_value:#x} over it at PC {other_pc:#x}", (other,)
-    return f"{message}, and the boot CPU did not read it", ()
+        return story.finding("reason-not-stored", (cpu,), (seen.record,), data)
+    data |= {"value": Word(written.value), "pc": PC(written.pc)}
+    at = max(i for i, store in enumerate(story.stores) if store.cpu == cpu)
+    for other in story.stores[at + 1 :]:
+        if other.cpu != cpu and other.pa == written.pa:
+            data |= {"other": other.cpu, "over": Word(other.value), "over_pc": PC(other.pc)}
+            records = (written.record, other.record, seen.record)
+            return story.finding("reason-overwritten", (cpu, other.cpu), records, data)
+    return story.finding("reason-not-read", (cpu,), (written.record, seen.record), data)

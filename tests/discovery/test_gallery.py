@@ -14,6 +14,7 @@ from exploring import X, Y, explorer_of, task
 from planting import plant
 
 from emu.case import Case
+from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import Explorer, Result, explore_case
 from emu.explore.search import Bounds
 from emu.operation import (
@@ -30,7 +31,8 @@ from emu.operation import (
     WaitForEvent,
 )
 from emu.outcome import ended
-from emu.report.story import LINES_MAX, tell_shortest
+from emu.report.story import LINES_MAX, tell_story
+from emu.report.words import finding_words
 
 DC_IVAC = 0xD508_763F
 PARALLEL = "bringup=parallel force=1"
@@ -183,11 +185,14 @@ def test_bug_of_a_boot_is_found_and_its_twin_is_clean(
     explorer, boot = explore_case(Case.parse(text))
     result = explorer.search(Bounds(**bounds), everything=True)
     shown = [
-        found for found in result.findings if found.finding.rule == rule and says in found.finding.message
+        found
+        for found in result.findings
+        if found.finding.rule == rule and says in finding_words(found.finding)
     ]
     assert shown, [found.finding for found in result.findings]
     assert min(found.after for found in shown) < schedules
-    short, story = tell_shortest(explorer, boot, shown[0])
+    confirmed = confirm_shortest(explorer, boot, shown[0])
+    short, story = confirmed.found, tell_story(boot, confirmed)
     assert story.confirmed, "the machine does not show it"
     assert len(short.picks) <= len(shown[0].picks)
     assert len(story.lines()) <= LINES_MAX
@@ -206,7 +211,7 @@ def test_pen_that_waits_before_its_first_look_sleeps_through_its_release(tmp_pat
     )
     result = of_boot(f"{broken} topology=flat:2 {SPIN}")
     assert rules(result) == {"stuck"}
-    assert "although it would go on" in result.findings[0].finding.message
+    assert "although it would go on" in finding_words(result.findings[0].finding)
     assert result.count.schedules <= 50
     for event_register in (0, 1):
         twin = of_boot(f"v3 topology=flat:2 {SPIN} event-register={event_register}")
@@ -244,7 +249,7 @@ def test_flag_in_a_line_that_another_cpu_invalidates_is_lost() -> None:
 
     result = searched(explorer_of(programs(X + 8), cached=True))
     assert rules(result) == {"lost-write"}
-    assert "CPU0 stored 0x1" in result.findings[0].finding.message
+    assert "CPU0 stored 0x1" in finding_words(result.findings[0].finding)
     assert result.count.schedules <= 20
     # A granule for each: nobody accesses any line in two ways.
     twin = searched(explorer_of(programs(Y), cached=True))
@@ -266,7 +271,7 @@ def test_boot_parameters_that_are_flushed_only_partly_are_read_stale() -> None:
 
     result = searched(explorer_of(programs(X), cached=True))
     assert rules(result) == {"stale"}
-    assert f"from PA {X + 64:#x}" in result.findings[0].finding.message
+    assert f"from PA {X + 64:#x}" in finding_words(result.findings[0].finding)
     assert result.count.schedules <= 20
     twin = searched(explorer_of(programs(X, X + 64), cached=True))
     assert (twin.complete, twin.findings) == (True, [])
@@ -281,7 +286,7 @@ def test_data_written_with_caches_off_is_hit_stale_once_they_are_on() -> None:
 
     result = searched(explorer_of(programs(), cached=True))
     assert rules(result) == {"stale"}
-    assert "read 0x0" in result.findings[0].finding.message
+    assert "read 0x0" in finding_words(result.findings[0].finding)
     assert result.count.schedules <= 20
     twin = searched(explorer_of(programs(X), cached=True))
     assert (twin.complete, twin.findings) == (True, [])
@@ -311,7 +316,7 @@ def test_task_that_the_boot_cpu_clears_at_its_time_out_races_with_its_reader() -
 
     result = searched(explorer_of([boot(False), secondary]), early=1)
     assert rules(result) == {"race"}
-    message = result.findings[0].finding.message
+    message = finding_words(result.findings[0].finding)
     assert message.startswith(f"data race at PA {X:#x}: write of 0x0, 8 bytes, by CPU0 at ")
     assert "read of 0x1234, 8 bytes, by CPU1 at " in message
     assert result.count.schedules <= 20
@@ -324,7 +329,7 @@ def test_race_of_a_real_boot_is_the_boot_cpus_store_against_the_assembly() -> No
     explorer, _ = explore_case(Case.parse(f"mainline topology=flat:3 {PARALLEL}"))
     everything = explorer.search(Bounds(), everything=True)
     assert everything.complete
-    races = [f.finding.message for f in everything.findings if f.finding.rule == "race"]
+    races = [finding_words(f.finding) for f in everything.findings if f.finding.rule == "race"]
     assert any("8 bytes, by CPU0 at emu/host/kick.py" in message for message in races), races
     assert not result.complete
 
@@ -359,7 +364,7 @@ def test_two_that_always_give_way_go_round_for_ever() -> None:
     polite = [POLITE.format(mine=0, theirs=8), POLITE.format(mine=8, theirs=0)]
     result = searched(explorer_of(polite))
     assert rules(result) == {"stuck"}
-    assert "goes round for ever" in result.findings[0].finding.message
+    assert "goes round for ever" in finding_words(result.findings[0].finding)
     assert result.count.schedules <= 50
     rude = POLITE.format(mine=8, theirs=0).replace("cbz x2, in", "b in")
     twin = searched(explorer_of([polite[0], rude]))

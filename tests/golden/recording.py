@@ -42,7 +42,7 @@ _HOST_LINE = re.compile(r"(?:[\w/]+/)?\w+\.py:\d+( ?) *")
 # How fast this machine is, and how zlib packed a trace.
 _UNCERTAIN = re.compile(r"\([\d,]+ cases/s\)|(?<= instructions, )\d+ bytes")
 # A paragraph that is folded at 80 columns, so that the length of a file's name moves its line ends.
-_FOLDED = re.compile(r"^(?:finding|mend|also)\b.*(?:\n {2,}\S.*)*", re.MULTILINE)
+_FOLDED = re.compile(r"^(?:finding|mend|fix|also)\b.*(?:\n {2,}\S.*)*", re.MULTILINE)
 _WITH_JSON = frozenset({"boot", "diff", "explore", "info", "lookup", "replay"})
 _FORKS = frozenset({"step"})  # what its processes print does not come by way of ours
 _FORMS = frozenset({"--json", "--ktap"})

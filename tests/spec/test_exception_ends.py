@@ -9,7 +9,7 @@ from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.operation import Kind
-from emu.outcome import outcome_words
+from emu.report.words import outcome_words
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 

@@ -42,7 +42,7 @@ def test_mainline_in_parallel_has_one_task_on_two_cpus_and_the_story_of_it() -> 
     text = "\n".join(story)
     assert "store secondary_data <- CPU2 task" in text
     assert re.search(r"load secondary_data = CPU2 task \(CPU1\) +secondary_load_task.S:\d+", text)
-    assert any(line.startswith("mend: a slot for each CPU") for line in story)
+    assert any(line.startswith("fix: a slot for each CPU") for line in story)
     assert story[-1].startswith("case: mainline topology=flat:3 bringup=parallel scheduler=replay:")
     found = explored(*RACY, status=1)
     assert found["schedules"] <= 100

@@ -20,6 +20,7 @@ from emu.machine import Machine
 from emu.operation import OPERATIONS, Expect, Kind, Register
 from emu.outcome import End, Outcome
 from emu.report.outcome import as_json, cpu_outcomes, reentry
+from emu.report.words import finding_words
 from emu.rules import pen
 from emu.subject.fragment import asm_dir
 from emu.trace import HOST_PC, Trace
@@ -227,11 +228,10 @@ def test_occupants_and_writer_of_a_pen_are_named(design: str, cpu: int) -> None:
     assert [finding.cpus for finding in found] == [(2, cpu), (3, cpu)]
     for finding in found:
         occupant = finding.cpus[0]
-        assert finding.message.startswith(f"CPU{occupant} (hwid {occupant:#x}) still spins in secondary_hold")
-        assert (
-            f"({low:#x}..{high:#x}), which CPU{cpu} overwrites with {design}, {low:#x}.." in finding.message
-        )
-        assert ", at emu/host/kexec.py:" in finding.message
+        text = finding_words(finding)
+        assert text.startswith(f"CPU{occupant} (hwid {occupant:#x}) still spins in secondary_hold")
+        assert f"({low:#x}..{high:#x}), which CPU{cpu} overwrites with {design}, {low:#x}.." in text
+        assert ", at emu/host/kexec.py:" in text
     assert done.verdict.findings == tuple(found)
 
 
@@ -307,7 +307,7 @@ def test_a_loop_that_a_cpu_is_stuck_in_is_a_pen_too(fault: str, where: str) -> N
     done = run(f"v3 topology=flat:4 fault=2:{fault} force=1 kexec=v3@1")
     found = [finding for finding in done.verdict.findings if finding.rule == "pen"]
     assert [finding.cpus for finding in found] == [(2, 1)]
-    assert found[0].message.startswith(f"CPU2 (hwid 0x2) still spins in {where} at PA 0x402")
+    assert finding_words(found[0]).startswith(f"CPU2 (hwid 0x2) still spins in {where} at PA 0x402")
 
 
 def pen_trace(*between: tuple[Kind, int]) -> Trace:
@@ -317,6 +317,7 @@ def pen_trace(*between: tuple[Kind, int]) -> Trace:
     trace.add(Kind.EXPECT, 0, Expect.PEN, 0, 0x1040, 0x1000)
     trace.add_outcome(1, 0x1020, Outcome(End.ASLEEP_WFE))
     trace.add(Kind.SHUTDOWN, 0, 0, 0, 0, 0)
+    trace.add(Kind.NEXT_BOOT, 0, 0, 0, 0, trace.string("v2"))
     for kind, cpu in between:
         trace.add(kind, cpu, 1, 0, 0, 0)
     trace.add(Kind.COPY, 0, 0, HOST_PC + trace.string("kexec.py:1"), 0xFF8, 0x20)
@@ -324,8 +325,8 @@ def pen_trace(*between: tuple[Kind, int]) -> Trace:
 
 
 def test_a_pen_is_judged_from_the_trace() -> None:
-    (finding,) = pen.judge("v3 kexec=v2@0", pen_trace())
-    assert finding.message == (
+    (finding,) = pen.judge(pen_trace())
+    assert finding_words(finding) == (
         "CPU1 (hwid 0x101) still spins in secondary_holding_pen at PA 0x1020 (0x1000..0x1040), which CPU0 "
         "overwrites with v2, 0xff8..0x1018, at kexec.py:1"
     )
@@ -333,7 +334,7 @@ def test_a_pen_is_judged_from_the_trace() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.POWER_OFF, Kind.LAND, Kind.REENTRY])
 def test_who_has_left_the_pen_is_not_in_it(kind: Kind) -> None:
-    assert pen.judge("v3 kexec=v2", pen_trace((kind, 1))) == []
+    assert pen.judge(pen_trace((kind, 1))) == []
 
 
 def test_parked_cpus_stay_with_firmware() -> None:

@@ -21,6 +21,7 @@ from emu.host.cpuhp import Cpuhp
 from emu.host.guest import Guest
 from emu.host.vcpu import hotplug
 from emu.operation import Kind, Mask, Operation, Store
+from emu.report.words import finding_words
 from emu.rules.masks import judge
 from emu.trace import Trace
 
@@ -434,12 +435,12 @@ def masks_trace(*rows: tuple[int, Mask, int, int]) -> Trace:
 def test_masks_that_are_no_subsets_are_found(mask: Mask, says: str) -> None:
     sta = Mask(0) if "_STA" in says else Mask.STA_ENABLED
     trace = masks_trace((1, mask | Mask.MAPPED | sta, 0x101, 0x101))
-    assert [finding.message for finding in judge("", trace)] == [says]
+    assert [finding_words(finding) for finding in judge(trace)] == [says]
 
 
 def test_a_number_that_changes_its_hwid_is_found() -> None:
     trace = masks_trace((1, Mask.POSSIBLE | Mask.MAPPED, 0x102, 0x102))
-    assert [finding.message for finding in judge("", trace)] == ["CPU1 was 0x101 and has become 0x102"]
+    assert [finding_words(finding) for finding in judge(trace)] == ["CPU1 was 0x101 and has become 0x102"]
 
 
 # -- what is refused ----------------------------------------------------------------------------------

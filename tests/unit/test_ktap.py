@@ -281,7 +281,7 @@ def test_a_boot_that_was_cut_off_is_skipped() -> None:
     boot = build(Case.parse("v3 topology=flat:2 instructions-max=50"))
     boot.machine.run()
     boot.machine.finish()
-    verdict = judge_boot(boot.case.text(), boot.machine.trace)
+    verdict = judge_boot(boot.machine.trace)
     assert boot.machine.stopped
     assert not verdict.findings
     subject = parse(ktap(boot_suite(boot, verdict)))["boot v3"]

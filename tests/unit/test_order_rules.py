@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emu.operation import Expect, Kind, Register
+from emu.operation import Expect, Kind, Register, Report
 from emu.outcome import End
+from emu.report.words import finding_words
 from emu.rules import contract, late, lost_update, lost_write, race, readonly, stale, stuck
 from emu.trace import Trace
 
@@ -22,7 +23,7 @@ def trace(*rows: tuple[Kind, int, int, int | str, int, int | str]) -> Trace:
 
 
 def messages(rule, *rows) -> list[str]:
-    return [finding.message for finding in rule.judge("case", trace(*rows))]
+    return [finding_words(finding) for finding in rule.judge(trace(*rows))]
 
 
 def test_update_with_a_store_in_between_is_lost() -> None:
@@ -116,16 +117,16 @@ def test_race_has_both_sides() -> None:
 def test_late_is_who_is_alive_and_given_up(end: End, found: int) -> None:
     rows = (
         (Kind.LAND, 1, 0, 0x1000, 0, 1),
-        (Kind.LOG, 0, 0, 0, 0, "CPU1 failed to report alive state"),
+        (Kind.REPORT, 1, Report.NOT_ALIVE, 0, 0, "CPU1 failed to report alive state"),
         (Kind.OUTCOME, 1, end, 0, 0, "ap_sync_alive"),
     )
     assert len(messages(late, *rows)) == found
     assert messages(late, rows[1], (Kind.OUTCOME, 1, end, 0, 0, "ap_sync_alive")) == []
 
 
-def test_readonly_is_read_off_the_log() -> None:
-    line = "Unable to handle kernel write to read-only memory at virtual address ffff800080002090"
-    assert messages(readonly, (Kind.LOG, 0, 0, 0, 0, line)) == [
+def test_readonly_is_what_the_log_reports() -> None:
+    va = 0xFFFF_8000_8000_2090
+    assert messages(readonly, (Kind.REPORT, 0, Report.READ_ONLY, 0, va, "Unable to handle")) == [
         "CPU0 stores to 0xffff800080002090, which is read-only after init"
     ]
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from emu.errors import EmuError, InvalidSubject
 from emu.operation import Expect, Kind, Record, Register
-from emu.outcome import End, Outcome, outcome_words
+from emu.outcome import End, Outcome
+from emu.report.words import outcome_words
 from emu.trace import HOST_PC, MAGIC, VERSION, Trace, read_trace
 
 U64 = st.integers(0, 2**64 - 1)

@@ -1,0 +1,61 @@
+"""A finding along its schedule: taken once more by the transition system, and by the machine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from emu.case import Case
+from emu.explore.explorer import Explorer, case_of
+from emu.explore.finding_collector import Found, make_trace
+from emu.explore.follow import rewind
+from emu.explore.global_state import GlobalState, Transition
+from emu.explore.transition_system import TransitionSystem
+from emu.host.build import Boot, build
+from emu.rules import judge
+from emu.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A finding and the run that shows it.
+
+    :ivar found: with the records of ``trace``
+    :ivar states: the state before each transition of ``path``, and the last
+    :ivar on_machine: the machine shows it too when it takes the schedule
+    """
+
+    found: Found
+    system: TransitionSystem
+    trace: Trace
+    path: Sequence[Transition]
+    states: Sequence[GlobalState]
+    on_machine: bool
+
+
+def confirm_shortest(explorer: Explorer, boot: Boot, found: Found) -> Confirmed:
+    """Return the finding with the shortest schedule that shows it, confirmed."""
+    short = explorer.shrink(found)
+    return confirm(explorer, replace(short, case=case_of(boot, short.picks)))
+
+
+def confirm(explorer: Explorer, found: Found) -> Confirmed:
+    """Take the schedule of a finding, which has its case, in the transition system and on the machine.
+
+    :raises ReplayDiverged: its schedule is not one of this case
+    """
+    system = explorer.system()
+    key = found.finding.key
+    done, findings = explorer.replay(system, found.picks, strict=True, until=key)
+    shown_here = findings.get(key)
+    marks = list(shown_here.marks) if shown_here else []
+    if shown_here:
+        found = replace(found, finding=shown_here.finding)
+    trace = make_trace(system, done.states[-1], done.path, found.case, marks)
+    rewind(system, done)
+    live = build(Case.parse(found.case), record=True).machine
+    live.run()
+    live.finish()
+    shown = {finding.key for finding in judge(live.trace).findings}
+    # What only the states of the system show leaves nothing on the machine but its schedule.
+    return Confirmed(found, system, trace, done.path, done.states, key in shown or bool(marks))
