@@ -44,7 +44,8 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 bench: $(DEV)
-	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@$(BIN)/python -m bench --measured docs/measured.md $(BENCH_ARGS)
+	@$(BIN)/python -m bench --readme
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

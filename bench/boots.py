@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bench.process import kernel, run_boot, run_inside
+from bench.result import Figures, Result, benchmark
 
-from bench.process import kernel, run_boot
-from bench.result import Result
+_SIZES = (8, 128, 512)
 
 
-def cold_boot_612_8(rounds: int, _quick: bool) -> Iterator[Result]:
-    """Debian's 6.12 with 8 CPUs, symbols in the cache: start of the process to its end."""
+@benchmark(
+    covers="emu boot IMAGE --cpus 8 --json, start of the process to its end: Python's start, symbols "
+    "from the cache, the real primary to the take-over, 7 real secondaries, every rule; CPU time",
+    peer="QEMU, which boots on to the end of smp_init(): qemu_612_8",
+)
+def cold_boot_612_8(rounds: int, _quick: bool) -> Figures:
+    """Debian's 6.12 with 8 CPUs, a cold process."""
     image = kernel()
     run_boot(image, 8)  # the first run rebuilds the symbols, which are kept
-    samples = tuple(run_boot(image, 8).seconds for _ in range(rounds))
-    yield Result("cold_boot_612_8", "s", samples, at_most=0.8, note="symbols cached")
+    runs = [run_boot(image, 8) for _ in range(rounds)]
+    yield Result("cold_boot_612_8", "s", tuple(run.cpu_seconds for run in runs), at_most=0.8)
+    yield Result(
+        "cold_boot_612_8.wall", "s", tuple(run.seconds for run in runs), note="wall time of the same runs"
+    )
+    yield Result("cold_boot_612_8.memory", "MB", tuple(run.peak_bytes / 1e6 for run in runs))
 
 
-def rfc_4096(rounds: int, _quick: bool) -> Iterator[Result]:
-    """The rfc design with 4,096 CPUs: wall time and peak memory."""
+@benchmark(
+    covers="what one more secondary of Debian's 6.12 costs. as_paid: whole processes of emu boot --json, "
+    "(t(128) - t(8)) / 120: its context, its lines in log and table, every rule. run: machine.run() "
+    "alone, kick to arrival, from 8 to 512 CPUs, cpuhp core included. CPU time",
+    peer="QEMU, one more of 128: (qemu_612_128.qemu - qemu_612_8.qemu) / 120",
+)
+def per_secondary_612(rounds: int, _quick: bool) -> Figures:
+    """Each further secondary, as the user pays for it and as the machine runs it."""
+    image = kernel()
+    run_boot(image, 8)
+    paid: list[float] = []
+    times: list[dict[int, float]] = []
+    few, many, most = _SIZES
+    for _ in range(rounds):
+        whole = {cpus: run_boot(image, cpus).cpu_seconds for cpus in (few, many)}
+        paid.append(1000 * (whole[many] - whole[few]) / (many - few))
+        times.append({cpus: 1000 * run_inside("bring-up", image, str(cpus))["seconds"] for cpus in _SIZES})
+    slopes = tuple((t[most] - t[few]) / (most - few) for t in times)
+    begin = [(t[many] - t[few]) / (many - few) for t in times]
+    end = [(t[most] - t[many]) / (most - many) for t in times]
+    flat = tuple(later / early for early, later in zip(begin, end, strict=True))
+    yield Result("per_secondary_612.as_paid", "ms", tuple(paid), note="process and all, 8 to 128 CPUs")
+    yield Result(
+        "per_secondary_612.run", "ms", slopes, at_most=0.15, note="machine.run() alone, 8 to 512 CPUs"
+    )
+    yield Result(
+        "per_secondary_612.flat", "ratio", flat, at_most=1.5, note="run: slope 128..512 / slope 8..128"
+    )
+
+
+@benchmark(
+    covers="emu boot rfc --cpus 4096 --json, start of the process to its end: our own fragments, every "
+    "rule; CPU time"
+)
+def rfc_4096(rounds: int, _quick: bool) -> Figures:
+    """The rfc design with 4,096 CPUs."""
     runs = [run_boot("rfc", 4096) for _ in range(rounds)]
-    yield Result("rfc_4096", "s", tuple(run.seconds for run in runs), at_most=20)
+    yield Result("rfc_4096", "s", tuple(run.cpu_seconds for run in runs), at_most=20)
     yield Result("rfc_4096.memory", "MB", tuple(run.peak_bytes / 1e6 for run in runs), at_most=500)

@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
+from bench.compare_gdb import step_seconds
 from bench.process import KERNEL_VARIABLE, ROOT, kernel
 from bench.result import Broken, Skipped, number
 
@@ -54,6 +55,7 @@ WORKLOADS: dict[str, tuple[str, int]] = {
     "explore_spin_table": ("explore v3 --cpus 2 --enable-method spin-table --memory caches", 0),
     "explore_612_3": (f"explore {_KERNEL} --cpus 3", 0),
 }
+GDB_STEPS = "gdb_steps"  # a figure that is no command: see compare_gdb
 HEADER = f"{'figure':<24} {'runs':>5} {'theirs':>10} {'ours':>10}  {'ratio':<7} {'interval':<12} {'least':<6}"
 
 
@@ -161,8 +163,12 @@ def figures(
     """Compare every workload of ``names``, or all; one that cannot be run comes as name and reason."""
     pairs, turns = (_PAIRS_QUICK, _TURNS_QUICK) if quick else (_PAIRS, _TURNS)
     pairs = rounds or pairs
-    for name in names or WORKLOADS:
+    for name in names or [*WORKLOADS, GDB_STEPS]:
         try:
+            if name == GDB_STEPS:
+                theirs, ours = step_seconds(tree, pairs, turns)
+                yield Compared(name, tuple(theirs), tuple(ours))
+                continue
             yield from compare(name, tree, pairs, turns)
         except (Skipped, Broken) as reason:
             yield name, reason
@@ -233,8 +239,9 @@ class _Repeater:
 
 def check_names(names: list[str]) -> str:
     """Return what is wrong with these names of figures, or nothing."""
-    wrong = [name for name in names if name not in WORKLOADS]
-    return f"{wrong[0]}: not one of {', '.join(WORKLOADS)}" if wrong else ""
+    known = [*WORKLOADS, GDB_STEPS]
+    wrong = [name for name in names if name not in known]
+    return f"{wrong[0]}: not one of {', '.join(known)}" if wrong else ""
 
 
 def note() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bench.process import run_inside
-from bench.result import Result
+from bench.result import Figures, Result, benchmark
 
 _RACY = "mainline topology=flat:4 bringup=parallel force=1"
+_SPIN = (
+    "spin, a model written by hand in which each of 5 secondaries does three accesses: 389,000 states in "
+    "0.38 s; published, not run here"
+)
 # Case, seconds at most.
 _WHOLE = {
     "v3.3": ("v3 topology=flat:4", 30),
@@ -18,16 +20,25 @@ _WHOLE = {
 }
 
 
-def explore_rate(rounds: int, _quick: bool) -> Iterator[Result]:
-    """Operations per second in the coherent model: mainline, parallel kicks, three secondaries, all of it."""
+@benchmark(
+    covers="mainline, parallel kicks, 3 secondaries, coherent memory, all of it, every end judged: the "
+    "last round, in which nothing is run on the machine any more; CPU time",
+    peer=_SPIN,
+)
+def explore_rate(rounds: int, _quick: bool) -> Figures:
+    """Operations per second of an exploration."""
     runs = [run_inside("explore", _RACY) for _ in range(rounds)]
     samples = tuple(run["operations"] / run["last_round"] for run in runs)
     facts = {name: runs[0][name] for name in ("operations", "schedules", "states", "findings")}
-    yield Result("explore_rate", "/s", samples, at_least=50_000, facts=facts, note="judged, every end")
+    yield Result("explore_rate", "/s", samples, at_least=50_000, facts=facts)
 
 
-def explore_reduction(_rounds: int, _quick: bool) -> Iterator[Result]:
-    """Schedules of two secondaries of mainline and the boot CPU: all there are against those explored."""
+@benchmark(
+    covers="2 secondaries of mainline and the boot CPU: all schedules there are, against those explored "
+    "(exact counts)"
+)
+def explore_reduction(_rounds: int, _quick: bool) -> Figures:
+    """What reduction saves, in powers of ten."""
     run = run_inside("reduction", "mainline topology=flat:3 bringup=parallel force=1")
     digits = run["naive_digits"] - 1 - len(str(run["reduced"]))
     yield Result(
@@ -40,11 +51,16 @@ def explore_reduction(_rounds: int, _quick: bool) -> Iterator[Result]:
     )
 
 
-def explore_whole(rounds: int, _quick: bool) -> Iterator[Result]:
-    """Complete explorations: seconds, the machine's part and every round included."""
+@benchmark(
+    covers="complete explorations of v3 by number of secondaries, coherent or with caches (pen: "
+    "spin-table): the machine's part and every round, in CPU time, but not the start of the process",
+    peer=_SPIN,
+)
+def explore_whole(rounds: int, _quick: bool) -> Figures:
+    """Complete explorations."""
     for name, (text, seconds) in _WHOLE.items():
-        runs = [run_inside("explore", text) for _ in range(rounds if seconds > 1 else 1)]
+        runs = [run_inside("explore", text) for _ in range(rounds)]
         facts = {key: runs[0][key] for key in ("operations", "schedules", "states", "findings", "megabytes")}
-        yield Result(
-            f"explore_whole.{name}", "s", tuple(run["seconds"] for run in runs), at_most=seconds, facts=facts
-        )
+        note = f"{facts['states']:,} states, {facts['operations']:,} operations"
+        samples = tuple(run["seconds"] for run in runs)
+        yield Result(f"explore_whole.{name}", "s", samples, at_most=seconds, facts=facts, note=note)

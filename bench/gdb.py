@@ -1,7 +1,9 @@
 """Single steps from gdb, and from a bare client of its protocol: emu next to QEMU's gdbstub.
 
 Server and client are pinned to one CPU, because two processes in ping-pong on two CPUs measure the waking of
-the CPUs. Both servers step the same loop of :file:`bench/stepped.S`.
+the CPUs. Both servers step the same loop of :file:`bench/stepped.S`; a third one, which has no machine, shows
+what is gdb's own. Steps are counted by a second of CPU time of client and server together: on an idle
+CPU that is a second.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.process import ROOT
-from bench.qemu import PROGRAM
-from bench.result import Broken, Result, Skipped
+from bench.qemu import PROGRAM, version
+from bench.result import Broken, Figures, Result, Skipped, benchmark
 from emu.subject import Subject
 from emu.subject.fragment import load_source
 
@@ -38,56 +40,75 @@ hbreak *{pc:#x}
 continue
 delete
 python
-import time
+import sys, time
+sys.path.insert(0, {folder!r})
+from cpu_time import session_seconds
+def spent():
+    return time.process_time() + session_seconds({server})
 def rate(times, command):
-    start = time.perf_counter()
+    start = spent()
     for _ in range(times):
         gdb.execute(command, to_string=True)
-    return times / (time.perf_counter() - start)
+    return times / (spent() - start)
 rate(100, "stepi")
 print("RATE", rate({steps}, "stepi"))
 end
 kill
 """
-_NOTE = "both sides on one CPU; of 8 CPUs the others are switched off, or host code that waits"
+_COVERS = (
+    "steps a second of CPU time, client and server together on one CPU, by turns; of 8 CPUs the others "
+    "are switched off, or host code that waits (.emu_all_run: every other CPU does a step at each)"
+)
+_PEER = "QEMU's gdbstub, -accel tcg, the better of one thread and many"
+_LIMIT = ".null: a server with no machine, which answers every step with the same text: "
+
+Measure = Callable[[int, int, int], float]  # port, session of the server, PC to step from; steps a second
 
 
-def gdb_stepi(rounds: int, quick: bool) -> Iterator[Result]:
-    """``stepi`` of gdb-multiarch with 1 and 8 CPUs: how many times more of them emu does in a second."""
+@benchmark(covers="stepi of gdb-multiarch, 1 and 8 CPUs: " + _COVERS, peer=_PEER, limit=_LIMIT + "gdb itself")
+def gdb_stepi(rounds: int, quick: bool) -> Figures:
+    """``stepi`` of gdb-multiarch."""
     _needs(GDB, "gdb-multiarch")
     for cpus, least in ((1, 1.8), (8, 3.0)):
         yield from _side_by_side(f"gdb_stepi_{cpus}", cpus, least, rounds, quick, _gdb)
 
 
-def gdb_raw(rounds: int, quick: bool) -> Iterator[Result]:
-    """``s`` packets of a client that does nothing else."""
+@benchmark(
+    covers="s packets of a client that does nothing else, 1 and 8 CPUs: " + _COVERS,
+    peer=_PEER,
+    limit=_LIMIT + "the client, the socket and two switches",
+)
+def gdb_raw(rounds: int, quick: bool) -> Figures:
+    """``s`` packets of a bare client."""
     for cpus, least in ((1, 4.0), (8, None)):
         yield from _side_by_side(f"gdb_raw_{cpus}", cpus, least, rounds, quick, _raw)
 
 
-Measure = Callable[[int, int], float]  # port, PC to step from; steps a second
-
-
 def _side_by_side(
     name: str, cpus: int, least: float | None, rounds: int, quick: bool, measure: Measure
-) -> Iterator[Result]:
+) -> Figures:
     _needs(PROGRAM, "qemu-system-arm")
     subject = load_source(_TEXT, nr_cpus=8)
     trials = {accelerator: _of_qemu(subject, cpus, accelerator, measure) for accelerator in _ACCELERATORS}
     best = max(trials, key=lambda accelerator: trials[accelerator])
     theirs: list[float] = []
     ours: list[float] = []
-    for _ in range(1 if quick else rounds):  # in turn, so that a slow minute of the machine slows both
+    null: list[float] = []
+    for _ in range(1 if quick else rounds):  # in turn, so that a slow minute of the machine slows all
         theirs.append(_of_qemu(subject, cpus, best, measure))
         ours.append(_of_emu(subject, cpus, measure))
+        null.append(_of_null(subject, measure))
     ratios = tuple(emu / qemu for emu, qemu in zip(ours, theirs, strict=True))
+    shares = tuple(emu / bare for emu, bare in zip(ours, null, strict=True))
     facts = {"accelerator": best, "trials": trials}
-    yield Result(name, "times", ratios, at_least=least, note=_NOTE, facts=facts)
-    yield Result(f"{name}.qemu", "/s", tuple(theirs), note=f"-accel {best}")
+    yield Result(name, "times", ratios, at_least=least, note="our rate by QEMU's", facts=facts)
+    yield Result(f"{name}.qemu", "/s", tuple(theirs), note=f"{version()}, -accel {best}")
     yield Result(f"{name}.emu", "/s", tuple(ours))
+    yield Result(f"{name}.null", "/s", tuple(null))
+    yield Result(f"{name}.of_null", "ratio", shares)
     if cpus > 1:
         samples = tuple(_of_emu(subject, cpus, measure, all_run=True) for _ in ours)
-        yield Result(f"{name}.emu_all_run", "/s", samples, note="every other CPU does a step at each")
+        yield Result(f"{name}.emu_all_run", "/s", samples)
 
 
 def _needs(program: str, package: str) -> None:
@@ -101,15 +122,16 @@ def _pin() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def _raw(port: int, pc: int) -> float:
-    command = [sys.executable, "-m", "bench.gdb_client", str(port), str(pc), str(_STEPS_RAW)]
-    return float(json.loads(_run(command)))
+def _raw(port: int, server: int, pc: int) -> float:
+    numbers = map(str, (port, server, pc, _STEPS_RAW))
+    return float(json.loads(_run([sys.executable, "-m", "bench.gdb_client", *numbers])))
 
 
-def _gdb(port: int, pc: int) -> float:
+def _gdb(port: int, server: int, pc: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "steps.gdb"
-        script.write_text(_SCRIPT.format(port=port, pc=pc, steps=_STEPS))
+        here = str(Path(__file__).parent)
+        script.write_text(_SCRIPT.format(port=port, server=server, pc=pc, steps=_STEPS, folder=here))
         out = _run([GDB, "-nx", "-batch", "-x", str(script)])
     rates = [line.split()[1] for line in out.splitlines() if line.startswith("RATE")]
     if not rates:
@@ -130,12 +152,22 @@ def _of_emu(subject: Subject, cpus: int, measure: Measure, *, all_run: bool = Fa
     # With one CPU to step there are two: the boot CPU, which is host code, waits for it.
     command = [sys.executable, "-m", "emu", "gdb", str(_TEXT), "--cpus", str(max(cpus, 2)), "--port", "0"]
     command += ["--bringup", "parallel" if all_run else "serial"]
+    return _of_python(command, subject, measure)
+
+
+def _of_null(subject: Subject, measure: Measure) -> float:
+    pc = subject.pa("step_loop")
+    return _of_python([sys.executable, "-m", "bench.null_gdb", hex(pc)], subject, measure)
+
+
+def _of_python(command: list[str], subject: Subject, measure: Measure) -> float:
+    # A server that says where it listens.
     with _server(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         line = server.stdout.readline().decode()
         if not line.startswith("gdb: target remote"):
-            raise Broken(f"emu gdb: {line.strip() or 'said nothing'}")
-        return measure(int(line.rsplit(":", 1)[1]), subject.pa("step_loop"))
+            raise Broken(f"{' '.join(command[1:4])}: {line.strip() or 'said nothing'}")
+        return measure(int(line.rsplit(":", 1)[1]), server.pid, subject.pa("step_loop"))
 
 
 def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) -> float:
@@ -151,15 +183,16 @@ def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) ->
         command += ["-accel", accelerator, "-gdb", f"tcp:127.0.0.1:{port}"]
         command += ["-device", f"loader,file={image},addr={segment.pa:#x},force-raw=on"]
         command += ["-device", f"loader,addr={subject.pa('secondary_entry'):#x},cpu-num=0"]
-        with _server(command, stdout=subprocess.DEVNULL):
+        with _server(command, stdout=subprocess.DEVNULL) as server:
             _wait_for(port)
-            return measure(port, subject.pa("step_loop"))
+            return measure(port, server.pid, subject.pa("step_loop"))
 
 
 @contextmanager
 def _server(command: list[str], stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    quiet = subprocess.DEVNULL
     server = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL, preexec_fn=_pin
+        command, cwd=ROOT, stdin=quiet, stdout=stdout, stderr=quiet, preexec_fn=_pin, start_new_session=True
     )
     try:
         yield server

@@ -1,6 +1,7 @@
-"""A client of gdb's remote protocol that does nothing but step: ``python -m bench.gdb_client PORT PC STEPS``.
+"""A client of gdb's remote protocol that does nothing but step.
 
-It goes to PC first, and prints one object: steps in a second.
+``python -m bench.gdb_client PORT SERVER PC STEPS`` goes to PC first, and prints one number: steps in a second
+of CPU time, its own and that of the server, which leads the session SERVER.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 import socket
 import sys
 import time
+
+from bench.cpu_time import session_seconds
 
 _WARM = 500
 
@@ -45,20 +48,20 @@ class Client:
                 return answer
 
 
-def measure(port: int, pc: int, steps: int) -> float:
-    """Return steps a second of one connection, from ``pc`` on."""
+def measure(port: int, server: int, pc: int, steps: int) -> float:
+    """Return steps a CPU second of one connection, from ``pc`` on."""
     client = Client(port)
     for payload in (b"Z0,%x,4" % pc, b"vCont;c", b"z0,%x,4" % pc):
         client.ask(payload)
     for _ in range(_WARM):
         client.ask(b"s")
-    start = time.perf_counter()
+    start = time.process_time() + session_seconds(server)
     for _ in range(steps):
         answer = client.ask(b"s")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() + session_seconds(server) - start
     assert answer.startswith(b"T05"), answer
     return steps / seconds
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(*(int(argument) for argument in sys.argv[1:4]))))
+    print(json.dumps(measure(*(int(argument) for argument in sys.argv[1:5]))))

@@ -1,4 +1,7 @@
-"""A fresh process that times a part of itself: ``python -m bench.inside WHAT ...`` prints one JSON object."""
+"""A fresh process that times a part of itself: ``python -m bench.inside WHAT ...`` prints one JSON object.
+
+Times are CPU seconds.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ _AFF3 = 1 << 32  # affinity level 3 of the CPUs that are in the table but not in
 def bring_up(subject: str, cpus: int) -> dict[str, Any]:
     """Time ``machine.run()``, from the boot CPU's first kick to the last CPU's arrival, at free speed."""
     boot = build(Case(subject, topology=f"flat:{cpus}"))
-    start = time.perf_counter()
+    start = time.process_time()
     boot.machine.run()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     boot.machine.finish()
     online = sum(actor.outcome == ONLINE for actor in boot.machine.actors)
     assert online == cpus, f"{online} of {cpus} CPUs online"
@@ -50,9 +53,9 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     for cpu in range(cpus):
         machine.power_on(cpu, guest.entry_pa, 0)
     before = _instructions(machine)
-    start = time.perf_counter()
+    start = time.process_time()
     machine.run()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     instructions = _instructions(machine) - before
     operations = sum(row[0] in OPERATIONS for row in trace.rows())
     least = cpus * (entries - cpus)
@@ -72,15 +75,15 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
 def explore(text: str) -> dict[str, Any]:
     """Time a whole exploration, and by itself its last round, which runs nothing on the machine any more."""
     explorer, _ = explore_case(Case.parse(text))
-    start = time.perf_counter()
+    start = time.process_time()
     result = explorer.search(Bounds(), everything=True)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert result.complete, result.incomplete
     system = explorer.system()
     search = Search(system, Bounds(), FindingCollector("", everything=True))
-    start = time.perf_counter()
+    start = time.process_time()
     search.run()
-    last = time.perf_counter() - start
+    last = time.process_time() - start
     return {
         "seconds": seconds,
         "last_round": last,
@@ -116,7 +119,11 @@ def _instructions(machine: Machine) -> int:
 
 def main(what: str, *arguments: str) -> None:
     """Run one measurement and print its result."""
-    if what == "bring-up":
+    if what in ("hook", "entry"):
+        from bench import bare  # here, because it needs the engine's own package
+
+        found = bare.hooked_loads() if what == "hook" else bare.entries()
+    elif what == "bring-up":
         found = bring_up(arguments[0], int(arguments[1]))
     elif what in ("explore", "reduction"):
         found = (explore if what == "explore" else reduction)(arguments[0])

@@ -20,38 +20,52 @@ KERNEL_VARIABLE = "EMU_KERNEL_612"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A process that ended well: wall time in seconds, peak resident set in bytes, what it printed."""
+    """A process that ended as it should, and what it printed.
+
+    :ivar seconds: wall time
+    :ivar cpu_seconds: user and system time, of its children too
+    :ivar peak_bytes: peak resident set
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     stdout: str
 
 
-def run_python(*arguments: str) -> Finished:
+def run_python(*arguments: str, status: int = 0) -> Finished:
     """Run this Python with ``arguments`` in the project's folder.
 
-    :raises Broken: it did not end with status 0
+    :raises Broken: it ended with another status
     """
     command = [sys.executable, *arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         try:
-            _, status, usage = os.wait4(child.pid, 0)
+            _, wait_status, usage = os.wait4(child.pid, 0)
         except BaseException:
             child.kill()
             child.wait()
             raise
         seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
+        child.returncode = os.waitstatus_to_exitcode(wait_status)
         out.seek(0)
         err.seek(0)
         stdout, stderr = out.read().decode(), err.read().decode()
-    if child.returncode:
+    if child.returncode != status:
         last = (stderr.strip().splitlines() or stdout.strip().splitlines() or ["no message"])[-1]
         raise Broken(f"{' '.join(arguments)}: status {child.returncode}: {last[:300]}")
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB, on macOS in bytes
-    return Finished(seconds, usage.ru_maxrss * scale, stdout)
+    return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale, stdout)
+
+
+def run_emu(status: int, *arguments: str) -> Finished:
+    """Run ``emu`` with ``arguments``.
+
+    :raises Broken: it ended with another status
+    """
+    return run_python("-m", "emu", *arguments, status=status)
 
 
 def run_boot(subject: str, cpus: int) -> Finished:
@@ -59,7 +73,7 @@ def run_boot(subject: str, cpus: int) -> Finished:
 
     :raises Broken: it did not, or the verdict is another than pass
     """
-    done = run_python("-m", "emu", "boot", subject, "--cpus", str(cpus), "--json")
+    done = run_emu(0, "boot", subject, "--cpus", str(cpus), "--json")
     answer = json.loads(done.stdout)
     online = sum(cpu["outcome"] == "online" for cpu in answer["cpus"])
     if online != cpus or answer["verdict"] != "pass":

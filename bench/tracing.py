@@ -7,18 +7,17 @@ instructions of the primary, or N CPUs; it prints a JSON object.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.cpu_time import process_seconds
 from bench.process import kernel, run_python
-from bench.qemu import PROGRAM
-from bench.result import Broken, Result, Skipped
+from bench.qemu import PROGRAM, version
+from bench.result import Broken, Figures, Result, benchmark
 from emu.case import Case
 from emu.cpu.stops import STEP_LIMIT
 from emu.host.build import build, load, make_setting
@@ -31,18 +30,19 @@ INSTRUCTIONS = 500_000
 _QEMU_SECONDS = 2.0
 _QEMU_START_MAX = 20.0
 _ENTRY = b"\nTrace "  # each instruction begins so, but for the first
-_NOTE = (
-    "both run the primary from the Image's first byte and write all registers at each instruction; "
-    ".smp is the guest code of all secondaries, with the operations of all CPUs and the host; .smp_run is "
-    "the whole of that run, with the C side that is played in Python"
+
+
+@benchmark(
+    covers="both run the primary of Debian's 6.12 from the Image's first byte and write all registers at "
+    "each instruction to a file, by turns, in CPU time of the running alone; .smp is the guest code of "
+    "all secondaries of 128 CPUs, with the operations of all CPUs and the host; .smp_run is the whole of "
+    "that run, with the C side that is played in Python; bytes are those of an instruction in the file",
+    peer="QEMU -singlestep -d exec,cpu, one thread",
 )
-
-
-def trace_registers(rounds: int, quick: bool) -> Iterator[Result]:
-    """How many times as many instructions a second emu records as QEMU, taken in turn."""
+def trace_registers(rounds: int, quick: bool) -> Figures:
+    """Every instruction with its registers, into a file."""
     image = kernel()
-    if not shutil.which(PROGRAM):
-        raise Skipped(f"{PROGRAM}: not found (Debian: qemu-system-arm)")
+    program = version()
     runs: dict[str, list[dict[str, Any]]] = {"primary": [], "secondaries": []}
     theirs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +62,9 @@ def trace_registers(rounds: int, quick: bool) -> Iterator[Result]:
     peer = tuple(rate for rate, _ in theirs)
     ratios = tuple(a / b for a, b in zip(rates("primary"), peer, strict=True))
     facts = {"cpus": CPUS, "instructions": INSTRUCTIONS}
-    yield Result("trace_registers", "times", ratios, at_least=2, note=_NOTE, facts=facts)
+    yield Result("trace_registers", "times", ratios, at_least=2, note="our rate by QEMU's", facts=facts)
     yield Result("trace_registers.emu", "/s", rates("primary"))
-    yield Result("trace_registers.qemu", "/s", peer)
+    yield Result("trace_registers.qemu", "/s", peer, note=program)
     yield Result("trace_registers.smp", "/s", rates("secondaries"))
     yield Result("trace_registers.smp_run", "/s", rates("secondaries", "seconds_run"))
     yield Result("trace_bytes", "B", sizes("primary"), at_most=20)
@@ -73,7 +73,7 @@ def trace_registers(rounds: int, quick: bool) -> Iterator[Result]:
 
 
 def _qemu(image: str, log: Path) -> tuple[float, float]:
-    # Instructions a second from the first one on, and bytes of each.
+    # Instructions a second of CPU time from the first one on, and bytes of each.
     command = [PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-m", "1G", "-accel", "tcg,thread=single"]
     command += ["-singlestep", "-d", "exec,cpu", "-D", str(log), "-kernel", image, "-append", "nokaslr"]
     command += ["-display", "none", "-monitor", "none", "-serial", "none", "-nic", "none"]
@@ -86,19 +86,20 @@ def _qemu(image: str, log: Path) -> tuple[float, float]:
             if child.poll() is not None or time.perf_counter() - start > _QEMU_START_MAX:
                 raise Broken(f"{PROGRAM}: logs nothing")
             time.sleep(0.005)
-        start = time.perf_counter()
+        start, begin = process_seconds(child.pid), log.stat().st_size
         time.sleep(_QEMU_SECONDS)
-        size, seconds = log.stat().st_size, time.perf_counter() - start
+        seconds, size = process_seconds(child.pid) - start, log.stat().st_size
     finally:
         child.kill()
         child.wait()
-    count = at = 0
+    count, at = 0, begin
     with log.open("rb") as file:
+        file.seek(begin)
         while at < size and (data := file.read(min(1 << 24, size - at))):
             count += data.count(_ENTRY)
             at += len(data)
     log.unlink()
-    return count / seconds, size / count
+    return count / seconds, (size - begin) / count
 
 
 def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
@@ -119,10 +120,10 @@ def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
     machine.trace.turn(0)
     with path.open("wb", buffering=0) as file:
         machine.trace.attach(file)
-        start = time.perf_counter()
+        start = time.process_time()
         stop = engine.run(pe, instructions)
         machine.trace.flush()
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     assert stop == STEP_LIMIT, f"{stop} at {pe.pc:#x}"
     assert pe.counters.instructions == instructions
     return {"instructions": instructions, "seconds": seconds, "bytes": path.stat().st_size}
@@ -138,22 +139,22 @@ def record_secondaries(image: str, cpus: int, path: Path) -> dict[str, Any]:
     def timed(function: Any, *arguments: Any) -> Any:
         nonlocal seconds, depth
         depth += 1  # a full buffer is flushed within the run
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return function(*arguments)
         finally:
             depth -= 1
             if not depth:
-                seconds += time.perf_counter() - start
+                seconds += time.process_time() - start
 
     engine.run = lambda *arguments: timed(run_pe, *arguments)  # type: ignore[method-assign]
     machine.trace.flush = lambda: timed(flush)  # type: ignore[method-assign]
     with path.open("wb", buffering=0) as file:
         machine.trace.attach(file)
-        start = time.perf_counter()
+        start = time.process_time()
         machine.run()
         machine.finish()
-        seconds_run = time.perf_counter() - start
+        seconds_run = time.process_time() - start
         machine.trace.add_symbols(used_symbols(boot))
     online = sum(actor.outcome == ONLINE for actor in machine.actors)
     assert online == cpus, f"{online} of {cpus} CPUs online"

@@ -28,7 +28,10 @@ def test_a_result_has_samples_median_goal_and_machine() -> None:
     report = _bench("--only", "instruction_grain")
     assert set(report) == {"machine", "quick", "benchmarks"}
     assert {"cpu", "cores", "python", "unicorn"} <= set(report["machine"])
-    (found,) = report["benchmarks"]
+    found, limit = report["benchmarks"]
+    assert limit["name"] == "instruction_grain.entry"
+    assert all("8 CPUs scan v3's table" in each["covers"] for each in (found, limit))
+    assert {"peer", "limit"} <= set(found)
     assert (found["name"], found["unit"], found["goal"]) == ("instruction_grain", "/s", {"at_least": 100_000})
     assert len(found["samples"]) == 3
     assert found["min"] <= found["median"] <= found["max"]
@@ -85,3 +88,11 @@ def test_a_figure_is_worse_only_when_its_interval_is() -> None:
     worse = Compared("x", (1.0, 2.0, 1.0, 1.0, 1.0, 1.0), (1.1, 2.2, 1.08, 1.09, 1.1, 1.1))
     assert worse.interval == (1.08, 1.1)
     assert worse.verdict == "WORSE"
+
+
+def test_a_look_up_with_findings_is_no_subject_of_the_rates() -> None:
+    """After a wrong answer a search takes small batches and ends early: other work than for right answers."""
+    command = [sys.executable, "-m", "bench.lookup_rates", "rfc", "256", "75"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "AssertionError: rfc: Wrong(prop='answer'" in done.stderr
