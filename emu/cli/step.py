@@ -15,7 +15,8 @@ import click
 from emu.case import Case
 from emu.cli.options import case_options, make_case
 from emu.debug.commands import Commands, GoBack, Memory, Quit
-from emu.debug.session import Session, Stop
+from emu.debug.session import Session
+from emu.debug.stops import Stop
 from emu.debug.timeline import Timeline, Travelled, with_timeline
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emu.debug.session import Event, Others, Session, Stop
+from emu.debug.session import Session
 from emu.debug.sources import read_source
+from emu.debug.stops import Event, Others, Stop
 from emu.debug.view import Place, View, changed, flags, stop_lines
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS, Record
@@ -158,8 +159,8 @@ class Commands:
         if session.position == 0:
             return []
         found = []
-        for index in session.rows_of(session.position - 1):
-            record = session.row(index)
+        for index in session.log.rows_of(session.position - 1):
+            record = session.log.row(index)
             if record.pa == stop.pa and record.kind in OPERATIONS and record.size:
                 found.append(f"  {self.view.record(record)}")
         return found[:1]
@@ -290,7 +291,7 @@ def _goto(self: Commands, text: str) -> list[str]:
 @_command("back b-", "[N]", "undo the CPU's last N steps, and all that came after them")
 def _back(self: Commands, text: str) -> list[str]:
     count, position = _number(text, "N", 1, 1), -1
-    for at, cpu, _pc in self.session.steps_back():
+    for at, cpu, _pc in self.session.log.steps_back():
         if cpu == self.cpu:
             position, count = at, count - 1
             if not count:
@@ -304,9 +305,9 @@ def _back(self: Commands, text: str) -> list[str]:
 @_command("back-op", "", "go back to before the CPU's last operation that others can see")
 def _back_op(self: Commands, text: str) -> list[str]:
     _none(text)
-    session = self.session
-    for position, cpu, _pc in session.steps_back():
-        if cpu == self.cpu and any(session.row(i).kind in OPERATIONS for i in session.rows_of(position)):
+    log = self.session.log
+    for position, cpu, _pc in log.steps_back():
+        if cpu == self.cpu and any(log.row(i).kind in OPERATIONS for i in log.rows_of(position)):
             return self.go_to(position, Stop("step", self.cpu))
     raise InvalidCase(f"CPU{self.cpu} has done no operation")
 
@@ -314,7 +315,7 @@ def _back_op(self: Commands, text: str) -> list[str]:
 @_command("rcontinue rc", "", "go back to the last breakpoint or watchpoint")
 def _rcontinue(self: Commands, text: str) -> list[str]:
     _none(text)
-    position, stop = self.session.back_to_stop()
+    position, stop = self.session.find_stop_back()
     return self.go_to(position, stop)
 
 
@@ -562,7 +563,7 @@ def _who_wrote(self: Commands, text: str) -> list[str]:
     rows = [f"{place} (PA {pa:#x}, {size} bytes) is {int.from_bytes(raw, 'little'):#x}"]
     before = None
     for _ in range(_number(count.strip(), "N", 1, 1)):
-        found = session.last_write(pa, size, before)
+        found = session.log.last_write(pa, size, before)
         if found is None:
             rows.append("  nobody has, since the start" if before is None else "  nobody before that")
             break
@@ -576,7 +577,7 @@ def _who_wrote(self: Commands, text: str) -> list[str]:
 
 def _was(self: Commands, position: int, record: Record) -> str:
     # What the bytes held that a store has written.
-    found = self.session.last_write(record.pa, record.size, position)
+    found = self.session.log.last_write(record.pa, record.size, position)
     if found is None:
         return "as at the start"
     earlier = found[1]

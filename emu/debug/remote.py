@@ -25,7 +25,8 @@ from typing import Any
 
 from emu.case import Case
 from emu.debug.commands import Commands, GoBack, Memory, Quit
-from emu.debug.session import Session, Stop
+from emu.debug.session import Session
+from emu.debug.stops import Stop
 from emu.debug.timeline import Timeline, Travelled, with_timeline
 from emu.errors import EmuError
 from emu.host.build import build

@@ -13,8 +13,9 @@ from emu.actor import State, function_name, location
 from emu.arch import psci
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.cpu.sysregs.rows import BY_NAME
-from emu.debug.session import Breakpoint, Session, Settings, Watchpoint
+from emu.debug.session import Session
 from emu.debug.sources import find_source
+from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
 from emu.finding import Verdict
 from emu.operation import OPERATIONS, Kind, Record
 from emu.report.disassembly import disassemble
@@ -236,9 +237,9 @@ class View:
     def _records_back(self) -> Iterator[tuple[int, Record]]:
         session = self.session
         for position in range(session.position - 1, -1, -1):
-            for index in reversed(session.rows_of(position)):
+            for index in reversed(session.log.rows_of(position)):
                 if Kind(session.machine.trace.row(index)[0]) in _SHOWN:
-                    yield position, session.row(index)
+                    yield position, session.log.row(index)
 
     def record(self, record: Record) -> str:
         """Return an operation or event as one line."""
@@ -342,7 +343,7 @@ class View:
         }
 
 
-def stop_lines(settings: Settings) -> list[str]:
+def stop_lines(settings: DebugSettings) -> list[str]:
     """Return the breakpoints and watchpoints, one a line, by number."""
     made: dict[int, Breakpoint | Watchpoint] = {**settings.breakpoints, **settings.watchpoints}
     return [_stop_line(made[number]) for number in sorted(made)]

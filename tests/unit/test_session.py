@@ -9,7 +9,8 @@ import pytest
 from travelling import watch
 
 from emu.case import Case
-from emu.debug.session import Event, Others, Session
+from emu.debug.session import Session
+from emu.debug.stops import Event, Others
 from emu.debug.timeline import Timeline, Travelled
 from emu.errors import InvalidCase
 from emu.host.build import build
@@ -126,8 +127,8 @@ def test_an_operation_is_what_others_can_observe() -> None:
     debugged.add_breakpoint("find", cpu=1)
     debugged.go_on()
     debugged.step_operation(1)
-    cpu, pc = debugged.stepped(debugged.position - 1)
-    kinds = [debugged.row(index).kind for index in debugged.rows_of(debugged.position - 1)]
+    cpu, pc = debugged.log.stepped(debugged.position - 1)
+    kinds = [debugged.log.row(index).kind for index in debugged.log.rows_of(debugged.position - 1)]
     assert cpu == 1
     assert kinds == [Kind.LOAD]
     assert debugged.places.describe(pc) == "scan"
@@ -151,19 +152,19 @@ def test_leaving_a_loop_costs_no_step_of_the_others_and_ends_behind_it() -> None
     assert debugged.places.describe(debugged.pe(3).pc) == "found"
     assert "left" in stop.text
     assert [debugged.pe(cpu).counters.instructions for cpu in (1, 2)] == others
-    assert debugged.stepped(debugged.position - 1)[0] == 3
+    assert debugged.log.stepped(debugged.position - 1)[0] == 3
 
 
 def test_who_wrote_a_word_last_is_known_without_going_there() -> None:
     debugged = session()
     debugged.run_to(10_000)
     pa, size = debugged.places.data("cpu_boot_data[2].status")
-    found = debugged.last_write(pa, size)
+    found = debugged.log.last_write(pa, size)
     assert found is not None
     position, record = found
     assert record.actor == 2, "update_cpu_boot_status() on the CPU itself"
     assert record.value == 0
-    earlier = debugged.last_write(pa, size, before=position)
+    earlier = debugged.log.last_write(pa, size, before=position)
     assert earlier is not None
     assert (earlier[1].actor, earlier[1].value) == (0, 2**64 - 1), "CPU_MMU_OFF, by the boot CPU"
     assert debugged.boot.machine.trace.location(earlier[1].pc) is not None
@@ -269,13 +270,13 @@ def test_the_last_stop_before_here_is_found_in_the_log() -> None:
     debugged = session()
     debugged.run_to(700)
     debugged.add_breakpoint("find", cpu=2)
-    position, stop = debugged.back_to_stop()
+    position, stop = debugged.find_stop_back()
     assert stop.reason == "breakpoint"
-    cpu, pc = debugged.stepped(position)
+    cpu, pc = debugged.log.stepped(position)
     assert (cpu, debugged.places.describe(pc)) == (2, "find")
     debugged.settings.breakpoints.clear()
     debugged.add_watchpoint("cpu_boot_data[1].task")
-    position, stop = debugged.back_to_stop()
-    assert (stop.reason, debugged.stepped(position)[0]) == ("watchpoint", 0)
+    position, stop = debugged.find_stop_back()
+    assert (stop.reason, debugged.log.stepped(position)[0]) == ("watchpoint", 0)
     debugged.settings.watchpoints.clear()
-    assert debugged.back_to_stop()[0] == 0
+    assert debugged.find_stop_back()[0] == 0

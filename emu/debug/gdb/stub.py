@@ -20,7 +20,8 @@ from emu.debug.gdb import memory, monitor, registers
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
-from emu.debug.session import Others, Session, Stop
+from emu.debug.session import Session
+from emu.debug.stops import Others, Stop
 from emu.errors import EmuError
 
 _OK, _UNKNOWN, _ERROR = b"OK", b"", b"E01"
@@ -301,12 +302,12 @@ class Stub:
                 stop = Stop("step", state.stepped)
                 state.stepped = -1
                 return self._stopped(stop)
-            position = session.before(cpu)
+            position = session.log.last_of(cpu)
             if position is None:
                 return self._stopped(Stop("start", cpu))
             raise Journey(position, ("stop", Stop("step", cpu)))
         if text == "c":
-            position, stop = session.back_to_stop()
+            position, stop = session.find_stop_back()
             state.stepped = -1
             if position == session.position:
                 return self._stopped(stop)

@@ -1,0 +1,102 @@
+"""The steps of a debug session: which CPU made each, at which PC, and the trace records that it added.
+
+"Who wrote this last" and "when was this PC reached before" are answered from this log, without going back.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from emu.machine import Machine
+from emu.operation import Kind, Record
+
+WRITES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
+_FORCED = 0x8000  # beside the CPU: the scheduler had not picked it
+_CPU_MASK = 0x7FFF
+
+
+class StepLog:
+    """The steps that a machine has made. A position is the number of steps before it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._cpus = array("H")  # by position: the CPU, with _FORCED
+        self._pcs = array("Q")  # its PC before the step (VA, or PA with the MMU off); 0: of a host task
+        self._rows = array("I")  # rows of the trace before the step
+
+    @property
+    def position(self) -> int:
+        """The number of steps made."""
+        return len(self._cpus)
+
+    def add(self, cpu: int, pc: int, row: int, *, forced: bool) -> None:
+        """Log a step.
+
+        :param pc: PC before the step; 0: of a host task
+        :param row: rows that the trace had before the step
+        :param forced: the scheduler had not picked this CPU
+        """
+        self._cpus.append(cpu | _FORCED if forced else cpu)
+        self._pcs.append(pc)
+        self._rows.append(row)
+
+    def add_run(self, cpu: int, steps: int, row: int) -> None:
+        """Log ``steps`` forced steps of ``cpu`` that were made at once: the first gets all their records.
+
+        :param row: rows that the trace had before them
+        """
+        self._cpus.extend([cpu | _FORCED] * steps)
+        self._pcs.extend([0] * steps)
+        self._rows.extend([row, *[len(self._machine.trace)] * (steps - 1)][:steps])
+
+    def forced(self, first: int) -> dict[int, int]:
+        """Return the CPU of each forced step from position ``first`` on, by position."""
+        return {
+            at: self._cpus[at] & _CPU_MASK for at in range(first, self.position) if self._cpus[at] & _FORCED
+        }
+
+    def last_rows(self) -> range:
+        """Return the indices of the trace records that the last step added."""
+        return range(self._rows[-1], len(self._machine.trace))
+
+    def row(self, index: int) -> Record:
+        """Return record ``index`` of the trace."""
+        kind, size, actor, pc, pa, value = self._machine.trace.row(index)
+        return Record(Kind(kind), actor, size, pc, pa, value)
+
+    def rows_of(self, position: int) -> range:
+        """Return the indices of the trace records that step ``position`` added."""
+        end = self._rows[position + 1] if position + 1 < len(self._rows) else len(self._machine.trace)
+        return range(self._rows[position], end)
+
+    def stepped(self, position: int) -> tuple[int, int]:
+        """Return (CPU, PC) of step ``position``, which is below :attr:`position`; PC 0: of a host task."""
+        return self._cpus[position] & _CPU_MASK, self._pcs[position]
+
+    def last_write(self, pa: int, size: int, before: int | None = None) -> tuple[int, Record] | None:
+        """Return (position, record) of the last store to any of these bytes (PA), or None.
+
+        :param before: only steps before this position
+        """
+        trace = self._machine.trace
+        last = self._rows[before] if before is not None and before < len(self._rows) else len(trace)
+        first = self._rows[0] if self._rows else len(trace)
+        for index in range(last - 1, first - 1, -1):
+            kind, width, _actor, _pc, at, _value = trace.row(index)
+            if kind in WRITES and at < pa + size and pa < at + width:
+                return bisect_right(self._rows, index) - 1, self.row(index)
+        return None
+
+    def last_of(self, cpu: int) -> int | None:
+        """Return the position before the last step of ``cpu``, or None when it has made none."""
+        for position in range(self.position - 1, -1, -1):
+            if self._cpus[position] & _CPU_MASK == cpu:
+                return position
+        return None
+
+    def steps_back(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (position, CPU, PC) of each step, the last first; PC 0: of a host task."""
+        for position in range(self.position - 1, -1, -1):
+            yield (position, *self.stepped(position))

@@ -1,0 +1,109 @@
+"""Whether the last step of a debug session is one to stop after, and which earlier step would have been."""
+
+from __future__ import annotations
+
+from emu.actor import State
+from emu.debug.step_log import WRITES, StepLog
+from emu.debug.stops import DebugSettings, Event, Stop
+from emu.debug.target import Target
+from emu.operation import Kind
+
+_READS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)
+_BACK = {"read": _READS, "access": (*_READS, *WRITES)}
+_EVENT_KINDS = {
+    Kind.EXCEPTION: Event.EXCEPTION,
+    Kind.CALL: Event.CALL,
+    Kind.MMU: Event.MMU,
+    Kind.EL: Event.EL,
+    Kind.LAND: Event.LAND,
+    Kind.POWER_ON: Event.POWER_ON,
+    Kind.LOG: Event.LOG,
+}
+
+
+class StopChecker:
+    """Compares the steps of a session with its breakpoints, watchpoints and events."""
+
+    def __init__(self, target: Target, log: StepLog) -> None:
+        self._target = target
+        self._log = log
+
+    def check(self, settings: DebugSettings, cpu: int) -> Stop | None:
+        """Return what stops the session after the last step, which ``cpu`` made, or None."""
+        if settings.watchpoints or settings.events or settings.breakpoints:
+            stop = self._check_records(settings, self._log.last_rows())
+            if stop is not None:
+                return stop
+        if settings.breakpoints:
+            actor = self._target.machine.actors[cpu]
+            if actor.task is None and actor.state is State.RUNNABLE:
+                return self._at_breakpoint(settings, cpu)
+        return None
+
+    def _check_records(self, settings: DebugSettings, rows: range) -> Stop | None:
+        # Watchpoints and events among these trace records, and breakpoints at the entry of a CPU switched on.
+        trace = self._target.machine.trace
+        found: Stop | None = None
+        for index in rows:
+            kind, size, actor, pc, pa, value = trace.row(index)
+            if kind in WRITES or kind in _READS:
+                found = found or self._watched(settings, kind, size, actor, pa)
+            elif kind == Kind.POWER_ON and settings.breakpoints and found is None:
+                found = self._at_breakpoint(settings, actor)
+            event = Event.WFE if kind == Kind.WFE and value else _EVENT_KINDS.get(Kind(kind))
+            if event in settings.events and found is None:
+                what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
+                found = Stop("event", actor, f"{event.value}: {what}")
+        return found
+
+    def _watched(self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int) -> Stop | None:
+        for watch in settings.watchpoints.values():
+            if not (pa < watch.pa + watch.size and watch.pa < pa + size):
+                continue
+            now = self._target.read(watch.pa, watch.size)
+            changed, watch.value = now != watch.value, now
+            wanted = {
+                "write": kind in WRITES,
+                "read": kind in _READS,
+                "access": True,
+                "change": kind in WRITES and changed,
+            }
+            if wanted[watch.access] and watch.cpu in (-1, actor):
+                watch.hits += 1
+                return Stop("watchpoint", actor, watch.text, watch.number, pa)
+        return None
+
+    def _at_breakpoint(self, settings: DebugSettings, cpu: int) -> Stop | None:
+        pa = self._target.places.pa(self._target.pe(cpu).pc)
+        for made in list(settings.breakpoints.values()):
+            if made.pa != pa or made.cpu not in (-1, cpu):
+                continue
+            if made.condition and not self._target.evaluate(made.condition, cpu):
+                continue
+            made.hits += 1
+            if made.temporary:
+                del settings.breakpoints[made.number]
+            return Stop("breakpoint", cpu, made.text, made.number)
+        return None
+
+    def find_back(self, settings: DebugSettings) -> tuple[int, Stop]:
+        """Return the last earlier position at which a breakpoint or watchpoint would have stopped, and why.
+
+        For a breakpoint this is the position before its instruction, for a watchpoint the one before the
+        access; 0 when nothing would have stopped. Conditions are not evaluated: the registers of an earlier
+        position are not known.
+        """
+        log, trace = self._log, self._target.machine.trace
+        places = {made.pa: made for made in settings.breakpoints.values()}
+        for position, cpu, pc in log.steps_back():
+            for index in log.rows_of(position) if settings.watchpoints else ():
+                kind, size, actor, _pc, pa, _value = trace.row(index)
+                for watch in settings.watchpoints.values():
+                    touched = pa < watch.pa + watch.size and watch.pa < pa + size
+                    kinds = _BACK.get(watch.access, WRITES)
+                    if touched and kind in kinds and watch.cpu in (-1, actor):
+                        return position, Stop("watchpoint", actor, watch.text, watch.number, pa)
+            made = places.get(self._target.places.pa(pc)) if pc else None
+            if made is not None and made.cpu in (-1, cpu):
+                return position, Stop("breakpoint", cpu, made.text, made.number)
+        return 0, Stop("start", settings.cpu, "the start of the recording")

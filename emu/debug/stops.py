@@ -1,0 +1,110 @@
+"""What a debug session stops at: breakpoints, watchpoints, events; and what else the user has set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from emu.debug.edits import Edit
+
+
+class Others(Enum):
+    """What the other CPUs do while one is stepped."""
+
+    SCHEDULE = "schedule"  # steps as the scheduler picks them
+    STAND = "stand"  # no step
+    FREE = "free"  # up to FREE_STEPS steps each, while they are runnable
+
+
+FREE_STEPS = 256
+
+
+class Event(Enum):
+    """Kinds of trace records that a session can stop at."""
+
+    EXCEPTION = "exception"
+    CALL = "call"  # of firmware
+    MMU = "mmu"
+    EL = "el"
+    WFE = "wfe"  # a WFE that suspends the CPU
+    LAND = "land"
+    POWER_ON = "power-on"
+    LOG = "log"  # a line of dmesg
+
+
+@dataclass(slots=True)
+class Breakpoint:
+    """A stop before an instruction, at its PA and at every VA that it is mapped at.
+
+    :ivar pa: PA of the instruction
+    :ivar text: the place as the user wrote it
+    :ivar cpu: the only CPU that it stops; -1: any
+    :ivar condition: expression (:mod:`emu.debug.expressions`); empty: always
+    """
+
+    number: int
+    pa: int
+    text: str
+    cpu: int = -1
+    condition: str = ""
+    temporary: bool = False
+    hits: int = 0
+
+
+@dataclass(slots=True)
+class Watchpoint:
+    """A stop after an access to bytes of memory, by a PE or a host task.
+
+    :ivar pa: PA of the first byte
+    :ivar size: bytes
+    :ivar text: the data as the user wrote it
+    :ivar access: "write", "read", "access", or "change" (a write of another value)
+    :ivar cpu: the only CPU that it stops; -1: any
+    :ivar value: the bytes at the last check
+    """
+
+    number: int
+    pa: int
+    size: int
+    text: str
+    access: str = "write"
+    cpu: int = -1
+    hits: int = 0
+    value: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a session has stopped.
+
+    :ivar reason: "step", "breakpoint", "watchpoint", "event", "interrupt", "goal", "start" or "end"
+    :ivar cpu: logical CPU that made the last step
+    :ivar text: what happened, in words
+    :ivar number: number of the breakpoint or watchpoint, else 0
+    :ivar pa: PA of the access that a watchpoint stopped at, else 0
+    """
+
+    reason: str
+    cpu: int
+    text: str = ""
+    number: int = 0
+    pa: int = 0
+
+
+@dataclass(slots=True)
+class DebugSettings:
+    """What the user has set. Going back in time keeps it: it is no part of the machine.
+
+    :ivar cpu: the selected CPU
+    :ivar forced: by position, the CPU that stepped there although the scheduler had not picked it
+    :ivar edits: by position, the changes that the user made there
+    """
+
+    breakpoints: dict[int, Breakpoint] = field(default_factory=dict)
+    watchpoints: dict[int, Watchpoint] = field(default_factory=dict)
+    events: set[Event] = field(default_factory=set)
+    others: Others = Others.SCHEDULE
+    cpu: int = 0
+    last_number: int = 0
+    forced: dict[int, int] = field(default_factory=dict)
+    edits: dict[int, list[Edit]] = field(default_factory=dict)

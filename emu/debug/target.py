@@ -1,0 +1,84 @@
+"""The machine that is debugged, as a debugger reads it: CPUs, memory, names. Nothing here changes it."""
+
+from __future__ import annotations
+
+from emu.actor import State
+from emu.arch.mpidr import hwid
+from emu.cpu.pe import PE
+from emu.debug.expressions import evaluate
+from emu.debug.places import Places
+from emu.host.build import Boot
+
+
+class Target:
+    """The machine of one boot."""
+
+    def __init__(self, boot: Boot) -> None:
+        self.boot = boot
+        self.machine = boot.machine
+        self.places = Places(boot)
+
+    def pe(self, cpu: int) -> PE:
+        """Return the PE of a CPU."""
+        return self.machine.actors[cpu].pe
+
+    @property
+    def cpus(self) -> range:
+        """The logical CPUs."""
+        return range(len(self.machine.actors))
+
+    def state(self, cpu: int) -> str:
+        """Return the state of a CPU in one word: off, runs, host, wfe, wfi, delayed, spins, ended."""
+        actor = self.machine.actors[cpu]
+        names = {
+            State.OFF: "off",
+            State.WAITING: "wfe",
+            State.IDLE: "wfi",
+            State.DELAYED: "delayed",
+            State.SPINNING: "spins",
+            State.ENDED: "ended",
+        }
+        return names.get(actor.state) or ("host" if actor.task is not None else "runs")
+
+    def read(self, pa: int, size: int) -> bytes:
+        """Return ``size`` bytes of memory at a PA; fewer at the end of memory, none outside of it."""
+        memory = self.machine.memory
+        size = max(0, min(size, memory.base + memory.size - pa))
+        return memory.read_bytes(pa, size) if memory.contains(pa, size) else b""
+
+    def pa_of(self, cpu: int, address: int) -> int | None:
+        """Return the PA of a VA as ``cpu`` has it mapped now, or None."""
+        pe = self.pe(cpu)
+        if not pe.mmu_on:
+            return address if self.machine.memory.contains(address, 1) else None
+        return pe.translate(address)
+
+    def evaluate(self, text: str, cpu: int) -> int:
+        """Return the value of an expression (:mod:`emu.debug.expressions`) on ``cpu``.
+
+        :raises InvalidCase: it is not an expression, or reads outside of memory
+        """
+        return evaluate(text, _CpuNames(self, cpu))
+
+
+_X = {f"x{number}": number for number in range(31)}
+
+
+class _CpuNames:
+    # The names that an expression may use on one CPU.
+
+    def __init__(self, target: Target, cpu: int) -> None:
+        self._target = target
+        self._cpu = cpu
+
+    def value_of(self, name: str) -> int | None:
+        pe = self._target.pe(self._cpu)
+        if name in _X:
+            return int(pe.x[_X[name]])
+        found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
+        if name in found:
+            return int(found[name])
+        return self._target.boot.guest.subject.symbols.address(name)
+
+    def read_at(self, address: int, size: int) -> bytes:
+        return self._target.read(self._target.places.pa(address), size)
