@@ -14,7 +14,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import case_options, make_case
-from emu.debug.commands import Commands, GoBack, Memory, Quit
+from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
 from emu.debug.stops import Stop
 from emu.debug.timeline import Timeline, Travelled, with_timeline
@@ -103,8 +103,8 @@ class _Script:
 
     def _arrive(self, session: Session, commands: Commands, travelled: Travelled) -> Iterator[int]:
         self._keep_interrupts()
-        payload: tuple[int, Memory, Stop] = session.arrive(travelled.target, travelled.payload)
-        self.next, commands.memory, stop = payload
+        payload: tuple[int, SeenRegisters, Stop] = session.arrive(travelled.target, travelled.payload)
+        self.next, commands.seen, stop = payload
         for row in commands.arrived(stop):
             click.echo(row)
         yield self._run(session, commands)
@@ -119,7 +119,7 @@ class _Script:
                 for row in commands.run(line):
                     click.echo(row)
             except GoBack as back:
-                session.go_back(back.position, (self.next, commands.memory, back.stop))
+                session.go_back(back.position, (self.next, commands.seen, back.stop))
             except Quit:
                 break
             except EmuError as error:

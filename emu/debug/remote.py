@@ -24,7 +24,7 @@ from dataclasses import asdict
 from typing import Any
 
 from emu.case import Case
-from emu.debug.commands import Commands, GoBack, Memory, Quit
+from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
 from emu.debug.stops import Stop
 from emu.debug.timeline import Timeline, Travelled, with_timeline
@@ -159,10 +159,10 @@ class _Worker:
 
     def _arrive(self, commands: Commands, travelled: Travelled) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        payload: tuple[bytes, dict[str, Any], Memory, Stop] = commands.session.arrive(
+        payload: tuple[bytes, dict[str, Any], SeenRegisters, Stop] = commands.session.arrive(
             travelled.target, travelled.payload
         )
-        self.wire.rest, request, commands.memory, stop = payload
+        self.wire.rest, request, commands.seen, stop = payload
         self._answer(commands, request, commands.arrived(stop), None)
 
     def _serve(self, commands: Commands) -> None:
@@ -175,7 +175,7 @@ class _Worker:
             try:
                 lines = commands.run(request["run"])
             except GoBack as back:
-                payload = (self.wire.rest, request, commands.memory, back.stop)
+                payload = (self.wire.rest, request, commands.seen, back.stop)
                 commands.session.go_back(back.position, payload)
             except Quit:
                 raise _Closed from None

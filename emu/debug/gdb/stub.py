@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from emu.debug.commands import Commands, GoBack, Memory
+from emu.debug.commands import Commands, GoBack, SeenRegisters
 from emu.debug.edits import PC
 from emu.debug.gdb import memory, monitor, registers
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
@@ -44,7 +44,7 @@ class State:
     cpu: int = 0  # whose registers and memory are asked for
     resumed: int = -1  # who is stepped: of an Hc packet; -1: the one above
     inserted: dict[Inserted, int] = field(default_factory=dict)  # the session's numbers
-    seen: Memory = field(default_factory=lambda: Memory({}))
+    seen: SeenRegisters = field(default_factory=lambda: SeenRegisters({}))
     stepped: int = -1  # gdb will step this CPU off an access that is done already
     last: bytes = b""  # the stop reply that ? repeats
 
@@ -136,7 +136,7 @@ class Stub:
         """Return the answer that a :class:`Journey` was made for."""
         kind, stop = what
         if kind == "monitor":
-            self._console.memory = self.state.seen
+            self._console.seen = self.state.seen
             return [*self.console(monitor.arrived(self._console.arrived(stop))), _OK]
         if stop.reason == "watchpoint":
             self.state.stepped = stop.cpu  # gdb steps back over the access, which is undone already
@@ -420,15 +420,15 @@ class Stub:
     def _monitor(self, text: str) -> list[bytes]:
         session, commands = self.session, self._console
         session.settings.cpu = self.state.cpu
-        commands.memory = self.state.seen
+        commands.seen = self.state.seen
         try:
             said = monitor.run(commands, monitor.parse(text))
         except GoBack as back:
-            self.state.seen = commands.memory
+            self.state.seen = commands.seen
             raise Journey(back.position, ("monitor", back.stop)) from None
         except EmuError as error:
             said = [str(error)]
-        self.state.seen = commands.memory
+        self.state.seen = commands.seen
         return [*self.console(said), _OK]
 
     def _thread_ids(self, *, first: bool) -> list[bytes]:

@@ -1,0 +1,74 @@
+"""The debugger's command language: a line of text in, lines of text out, for scripts, prompts and monitors.
+
+A command that goes back in time raises :class:`GoBack`; the front end travels and calls
+:meth:`Commands.arrived` where the travel ends.
+"""
+
+from __future__ import annotations
+
+from emu.debug.commands import cpus, examining, history, stepping, stopping
+from emu.debug.commands.context import CommandTable, Context, Entry, GoBack, SeenRegisters
+from emu.debug.stops import Stop
+from emu.errors import InvalidCase
+
+__all__ = ["Commands", "GoBack", "Quit", "SeenRegisters"]
+
+
+class Quit(Exception):
+    """The command ``quit``."""
+
+
+class Commands(Context):
+    """Runs commands on one session."""
+
+    def run(self, line: str) -> list[str]:
+        """Run one line; a blank one and a comment (``# ...``) do nothing.
+
+        :raises InvalidCase: no such command, or it cannot be done
+        :raises GoBack: it needs an earlier position
+        :raises Quit: the command is ``quit``
+        """
+        word, _, rest = line.strip().partition(" ")
+        if not word or word.startswith("#"):
+            return []
+        entry = _BY_NAME.get(word)
+        if entry is None:
+            near = [name for name in _BY_NAME if name.startswith(word)]
+            hint = f"; did you mean {', '.join(near)}?" if near else "; try help"
+            raise InvalidCase(f"{word}: no such command{hint}")
+        return entry.run(self, rest.strip())
+
+    def arrived(self, stop: Stop) -> list[str]:
+        """Return the lines to print where a travel back has ended."""
+        return self.stopped(stop)
+
+    @property
+    def names(self) -> list[str]:
+        """The commands, each by its first name."""
+        return [entry.names[0] for entry in _ENTRIES]
+
+
+_GENERAL = CommandTable()
+
+
+@_GENERAL.command("help h", "[COMMAND]", "this")
+def _help(_context: Context, text: str) -> list[str]:
+    if text and text not in _BY_NAME:
+        raise InvalidCase(f"{text}: no such command")
+    listed = [_BY_NAME[text]] if text else _ENTRIES
+    rows = []
+    for entry in listed:
+        names = "|".join(entry.names)
+        rows.append(f"{f'{names} {entry.usage}'.strip():<38} {entry.purpose}")
+    return rows
+
+
+@_GENERAL.command("quit q", "", "end")
+def _quit(_context: Context, text: str) -> list[str]:
+    raise Quit
+
+
+_TABLES = (stepping.TABLE, stopping.TABLE, cpus.TABLE, examining.TABLE, history.TABLE, _GENERAL)
+_ENTRIES: list[Entry] = [entry for table in _TABLES for entry in table.entries]
+_BY_NAME: dict[str, Entry] = {name: entry for entry in _ENTRIES for name in entry.names}
+assert len(_BY_NAME) == sum(len(entry.names) for entry in _ENTRIES), "two commands have one name"

@@ -1,0 +1,81 @@
+"""Arguments of the debugger's commands: parsed and checked."""
+
+from __future__ import annotations
+
+import re
+
+from emu.debug.commands.context import Context
+from emu.errors import InvalidCase
+
+_CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
+
+
+def parse_number(text: str, what: str, default: int | None = None, least: int = 0) -> int:
+    """Return the number that ``text`` is; ``#`` before it is allowed.
+
+    :param what: the argument, for messages
+    :param default: value of an empty text; None: an empty text is refused
+    :raises InvalidCase: no number, or below ``least``
+    """
+    if not text and default is not None:
+        return default
+    try:
+        value = int(text.removeprefix("#"), 0)
+    except ValueError:
+        raise InvalidCase(f"{text or 'nothing'}: {what} is a number") from None
+    if value < least:
+        raise InvalidCase(f"{value}: {what} is at least {least}")
+    return value
+
+
+def check_no_more(text: str) -> None:
+    """Refuse an argument.
+
+    :raises InvalidCase: ``text`` is not empty
+    """
+    if text:
+        raise InvalidCase(f"{text}: the command takes nothing more")
+
+
+def split_cpu(context: Context, text: str) -> tuple[str, int]:
+    """Return the text without ``cpu N`` at its end, and N; -1: the text names no CPU.
+
+    :raises InvalidCase: there is no such CPU
+    """
+    match = _CPU_AT_END.search(text)
+    if not match:
+        return text, -1
+    return text[: match.start()].strip(), check_cpu(context, int(match[1]))
+
+
+def check_cpu(context: Context, cpu: int) -> int:
+    """Return ``cpu``.
+
+    :raises InvalidCase: there is no such CPU
+    """
+    if cpu not in context.session.cpus:
+        raise InvalidCase(f"cpu {cpu}: there are {len(context.session.cpus)}, from 0 on")
+    return cpu
+
+
+def check_given(text: str, what: str) -> str:
+    """Return ``text``.
+
+    :param what: the argument, for the message
+    :raises InvalidCase: ``text`` is empty
+    """
+    if not text:
+        raise InvalidCase(f"{what} is missing")
+    return text
+
+
+def place_of_pc(context: Context) -> str:
+    """Return the PC of the selected CPU as ``symbol+offset``.
+
+    :raises InvalidCase: the CPU is off, or runs a host task
+    """
+    if context.session.machine.actors[context.cpu].task is not None:
+        raise InvalidCase(f"CPU{context.cpu} runs a host task: name a place")
+    if context.view.cpu(context.cpu).el < 0:
+        raise InvalidCase(f"CPU{context.cpu} is off: name a place")
+    return context.session.places.describe(context.session.pe(context.cpu).pc)

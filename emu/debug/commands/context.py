@@ -1,0 +1,153 @@
+"""What the debugger's commands share: the session, the last stop, and the table that they are listed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emu.debug.session import Session
+from emu.debug.stops import Stop
+from emu.debug.view import View, changed
+from emu.operation import OPERATIONS
+
+
+class GoBack(Exception):
+    """A command needs an earlier position: the front end travels there.
+
+    :ivar position: the position to go to
+    :ivar stop: the reason to report there
+    """
+
+    def __init__(self, position: int, stop: Stop) -> None:
+        super().__init__(f"back to {position}")
+        self.position = position
+        self.stop = stop
+
+
+@dataclass(slots=True)
+class SeenRegisters:
+    """Registers by CPU at the last stop. Going back in time keeps them."""
+
+    by_cpu: dict[int, dict[str, int]]
+
+
+class Context:
+    """What the commands on one session share.
+
+    :ivar seen: the registers at the last stop
+    :ivar stop: the last stop
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.view = View(session)
+        self.seen = SeenRegisters({})
+        self.stop = Stop("start", session.settings.cpu)
+
+    @property
+    def cpu(self) -> int:
+        """The selected CPU."""
+        return self.session.settings.cpu
+
+    def remember(self) -> None:
+        """Keep the registers of all PEs that run guest code, to mark at the next stop those that changed."""
+        session = self.session
+        self.seen.by_cpu = {
+            cpu: self.view.registers(cpu) for cpu in session.cpus if session.machine.actors[cpu].task is None
+        }
+
+    def changed(self, cpu: int) -> set[str]:
+        """Return the registers of ``cpu`` that differ from those at the last stop."""
+        return changed(self.seen.by_cpu.get(cpu, {}), self.view.registers(cpu))
+
+    def stopped(self, stop: Stop) -> list[str]:
+        """Keep a stop as the last one, select its CPU, and return it as text: why, and where."""
+        settings = self.session.settings
+        self.stop = stop
+        if stop.reason not in ("step", "interrupt", "goal", "end", "start"):
+            settings.cpu = stop.cpu
+        return [*self.why(stop), self.where(self.cpu)]
+
+    def why(self, stop: Stop) -> list[str]:
+        """Return why the session stopped; no line for a step that ended as asked."""
+        if stop.reason == "breakpoint":
+            return [f"breakpoint {stop.number}: {stop.text}, CPU{stop.cpu}"]
+        if stop.reason == "watchpoint":
+            return [f"watchpoint {stop.number}: {stop.text}, CPU{stop.cpu}", *self._touched(stop)]
+        if stop.reason == "event":
+            return [f"CPU{stop.cpu}: {stop.text}"]
+        if stop.reason == "end":
+            return [f"the end: {stop.text}"]
+        return [stop.text] if stop.text else []
+
+    def _touched(self, stop: Stop) -> list[str]:
+        # The operation that a watchpoint stopped at, when the last step performed it.
+        session = self.session
+        if session.position == 0:
+            return []
+        found = []
+        for index in session.log.rows_of(session.position - 1):
+            record = session.log.row(index)
+            if record.pa == stop.pa and record.kind in OPERATIONS and record.size:
+                found.append(f"  {self.view.record(record)}")
+        return found[:1]
+
+    def where(self, cpu: int) -> str:
+        """Return the position, a CPU and where its PC is, in one line."""
+        found = self.view.cpu(cpu)
+        place = f"  {found.place}" if found.place.name else ""
+        text = f": {found.place.text}" if found.place.text else ""
+        return f"#{self.session.position} CPU{cpu} {found.mode}{place}{text}"
+
+    def go_to(self, position: int, stop: Stop) -> list[str]:
+        """Go to a position, earlier or later.
+
+        :param stop: the reason to report there
+        :raises GoBack: it is an earlier one
+        """
+        self.remember()
+        if position < self.session.position:
+            raise GoBack(position, stop)
+        if position > self.session.position:
+            stop_ = self.session.run_to(position)
+            stop = stop_ if stop_.reason == "end" else stop
+        return self.stopped(stop)
+
+    def forward(self, move: Callable[[], Stop], times: int = 1) -> list[str]:
+        """Call ``move``, which steps, up to ``times`` times; stop early when it reports more than a step."""
+        self.remember()
+        stop = self.stop
+        for _ in range(times):
+            stop = move()
+            if stop.reason != "step" or stop.text:
+                break
+        return self.stopped(stop)
+
+
+Handler = Callable[[Context, str], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: its names (the first is its own), its arguments, its purpose, and the function."""
+
+    names: tuple[str, ...]
+    usage: str
+    purpose: str
+    run: Handler
+
+
+class CommandTable:
+    """The commands of one module, in the order of ``help``."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def command(self, names: str, usage: str, purpose: str) -> Callable[[Handler], Handler]:
+        """Return a decorator that adds a function to the table."""
+
+        def add(run: Handler) -> Handler:
+            self.entries.append(Entry(tuple(names.split()), usage, purpose, run))
+            return run
+
+        return add

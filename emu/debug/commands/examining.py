@@ -1,0 +1,94 @@
+"""Commands that show registers, memory, code and source as they are at this position."""
+
+from __future__ import annotations
+
+from emu.debug.commands.arguments import check_given, check_no_more, parse_number, place_of_pc, split_cpu
+from emu.debug.commands.context import CommandTable, Context
+from emu.debug.sources import read_source
+from emu.debug.view import flags
+from emu.errors import InvalidCase
+
+_SIZES = (1, 2, 4, 8)
+_LIST_LINES = 5
+
+TABLE = CommandTable()
+
+
+@TABLE.command("where position", "", "the position, the CPU, and where it stands")
+def _where(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    return [*context.why(context.stop), context.where(context.cpu)]
+
+
+@TABLE.command("regs r", "[cpu N]", "registers; * is changed since the last stop")
+def _regs(context: Context, text: str) -> list[str]:
+    rest, cpu = split_cpu(context, text)
+    check_no_more(rest)
+    cpu = context.cpu if cpu < 0 else cpu
+    values, marked = context.view.registers(cpu), context.changed(cpu)
+    cells = []
+    for name, value in values.items():
+        mark = "*" if name in marked else " "
+        if name == "NZCV":
+            cells.append(f"{mark}{name:<9} {flags(value):<18}")
+        else:
+            cells.append(f"{mark}{name:<9} {value:#018x}")
+    third = -(-len(cells) // 2)
+    pairs = [(cells[row], cells[row + third] if row + third < len(cells) else "") for row in range(third)]
+    return ["  ".join(pair).rstrip() for pair in pairs]
+
+
+@TABLE.command("x", "DATA [N]", "N words of memory, 8 bytes each")
+def _x(context: Context, text: str) -> list[str]:
+    place, _, count = text.partition(" ")
+    pa, width = context.session.places.data(check_given(place, "DATA"))
+    size = width if width in _SIZES and not count else 8
+    rows = []
+    for at in range(pa, pa + size * parse_number(count.strip(), "N", 1, 1), size):
+        raw = context.session.read(at, size)
+        if len(raw) < size:
+            raise InvalidCase(f"{at:#x}: no memory there")
+        value = int.from_bytes(raw, "little")
+        meaning = next((word.meaning(value) for word in context.session.places.words if word.pa == at), "")
+        means = f"  {meaning}" if meaning else ""
+        rows.append(f"{at:#x} {context.view.data_name(at)}: {value:#0{2 + 2 * size}x}{means}")
+    return rows
+
+
+@TABLE.command("print p", "EXPRESSION", "its value on the CPU: x0, sp, symbol, [address], u32[address] ...")
+def _print(context: Context, text: str) -> list[str]:
+    value = context.session.evaluate(check_given(text, "EXPRESSION"), context.cpu)
+    return [f"{value:#x} ({value})"]
+
+
+@TABLE.command("disas", "[PLACE] [N]", "instructions around the PC, or N from a place on")
+def _disas(context: Context, text: str) -> list[str]:
+    place, _, count = text.partition(" ")
+    if place:
+        pa = context.session.places.instruction(place)
+        found = context.view.code(pa, 0, parse_number(count.strip(), "N", 10, 1) - 1)
+    else:
+        place_of_pc(context)
+        found = context.view.code(context.session.pe(context.cpu).pc, _LIST_LINES, _LIST_LINES)
+    width = max((len(line.name) for line in found), default=0)
+    here = context.session.places.pa(context.session.pe(context.cpu).pc)
+    rows = []
+    for line in found:
+        mark = ">" if context.session.places.pa(line.address) == here else " "
+        stop = "b" if line.breakpoint else " "
+        rows.append(f"{mark}{stop} {line.address:016x} {line.name:<{width}} {line.text}")
+    return rows
+
+
+@TABLE.command("list l", "", "source around the place where the CPU stands")
+def _list(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    place = context.view.place(context.cpu)
+    lines = read_source(context.view.path(place))
+    if not lines:
+        raise InvalidCase(f"{place.source or place.name or 'off'}: no source; try disas")
+    first = max(1, place.line - _LIST_LINES)
+    last = min(len(lines), place.line + _LIST_LINES)
+    return [
+        f"{'>' if n == place.line else ' '} {n:4} {lines[n - 1]}".rstrip() for n in range(first, last + 1)
+    ]

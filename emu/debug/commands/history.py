@@ -1,0 +1,76 @@
+"""Commands that show what has happened: stores, operations, the log, what the rules say."""
+
+from __future__ import annotations
+
+from emu.debug.commands.arguments import check_given, check_no_more, parse_number
+from emu.debug.commands.context import CommandTable, Context
+from emu.errors import InvalidCase
+from emu.operation import Record
+from emu.report.words import finding_words
+
+TABLE = CommandTable()
+
+
+@TABLE.command("who-wrote who", "DATA [N]", "the last N stores to it, the last first")
+def _who_wrote(context: Context, text: str) -> list[str]:
+    session, (place, _, count) = context.session, text.partition(" ")
+    pa, size = session.places.data(check_given(place, "DATA"))
+    raw = session.read(pa, size)
+    if not raw:
+        raise InvalidCase(f"{place}: no memory there")
+    rows = [f"{place} (PA {pa:#x}, {size} bytes) is {int.from_bytes(raw, 'little'):#x}"]
+    before = None
+    for _ in range(parse_number(count.strip(), "N", 1, 1)):
+        found = session.log.last_write(pa, size, before)
+        if found is None:
+            rows.append("  nobody has, since the start" if before is None else "  nobody before that")
+            break
+        before, record = found
+        to = "" if (record.pa, record.size) == (pa, size) else f" to {context.view.data_name(record.pa)}"
+        was = _was(context, before, record)
+        rows.append(f"  #{before} CPU{record.actor} stored {record.value:#x}{to}, before: {was}")
+        rows.append(f"    at {context.view.place_of(record.pc)}, PC {_pc(context, record.pc)}")
+    return rows
+
+
+def _was(context: Context, position: int, record: Record) -> str:
+    # What the bytes held that a store has written.
+    found = context.session.log.last_write(record.pa, record.size, position)
+    if found is None:
+        return "as at the start"
+    earlier = found[1]
+    if earlier.pa > record.pa or earlier.pa + earlier.size < record.pa + record.size:
+        return f"partly {earlier.value:#x}"
+    return f"{earlier.value >> 8 * (record.pa - earlier.pa) & (1 << 8 * record.size) - 1:#x}"
+
+
+def _pc(context: Context, pc: int) -> str:
+    host = context.session.machine.trace.location(pc)
+    return "of a host task" if host is not None else f"{pc:#x}"
+
+
+@TABLE.command("log", "[N]", "the last N operations and events")
+def _log(context: Context, text: str) -> list[str]:
+    return context.view.operations(parse_number(text, "N", 10, 1)) or ["nothing yet"]
+
+
+@TABLE.command("dmesg", "", "the kernel's log")
+def _dmesg(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    return context.view.dmesg() or ["nothing yet"]
+
+
+@TABLE.command("data", "[TEXT]", "the boot path's shared words, decoded; only those with TEXT in their name")
+def _data(context: Context, text: str) -> list[str]:
+    found = [datum for datum in context.view.data() if text in datum.name]
+    if not found:
+        raise InvalidCase(f"{text}: no shared word has that in its name")
+    width = max(len(datum.name) for datum in found)
+    return [f"{datum.name:<{width}} {datum.value:#x}  {datum.meaning}".rstrip() for datum in found]
+
+
+@TABLE.command("findings", "", "let the rules judge what there is, as if the run ended here")
+def _findings(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    found = context.view.findings().findings
+    return [f"({each.rule}) {finding_words(each)}" for each in found] or ["none"]

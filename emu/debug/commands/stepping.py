@@ -1,0 +1,100 @@
+"""Commands that step: forwards, and back to an earlier position."""
+
+from __future__ import annotations
+
+from emu.debug.commands.arguments import check_given, check_no_more, parse_number, split_cpu
+from emu.debug.commands.context import CommandTable, Context
+from emu.debug.stops import Stop
+from emu.errors import InvalidCase
+from emu.operation import OPERATIONS
+
+TABLE = CommandTable()
+
+
+@TABLE.command("step s stepi si", "[N]", "let the CPU do N instructions (of a host task, operations)")
+def _step(context: Context, text: str) -> list[str]:
+    return context.forward(lambda: context.session.step(context.cpu), parse_number(text, "N", 1, 1))
+
+
+@TABLE.command("op o", "[N]", "run until the CPU has done an operation that others can see")
+def _op(context: Context, text: str) -> list[str]:
+    return context.forward(lambda: context.session.step_operation(context.cpu), parse_number(text, "N", 1, 1))
+
+
+@TABLE.command("finish fin", "", "run until the CPU's function returns")
+def _finish(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    return context.forward(lambda: context.session.step_out(context.cpu))
+
+
+@TABLE.command("leave", "", "run the CPU alone until it is out of the loop around its PC")
+def _leave(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    return context.forward(lambda: context.session.leave_loop(context.cpu))
+
+
+@TABLE.command("other", "", "run until another CPU acts, and select that one")
+def _other(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    context.remember()
+    stop = context.session.until_other()
+    if stop.reason == "step":
+        context.session.settings.cpu = stop.cpu
+    return context.stopped(stop)
+
+
+@TABLE.command("continue c", "", "run until something stops it")
+def _continue(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    return context.forward(context.session.go_on)
+
+
+@TABLE.command("until", "PLACE [cpu N]", "run until a CPU gets to a place")
+def _until(context: Context, text: str) -> list[str]:
+    place, cpu = split_cpu(context, text)
+    made = context.session.add_breakpoint(check_given(place, "PLACE"), cpu=cpu, temporary=True)
+    context.remember()
+    try:
+        stop = context.session.go_on()
+    finally:
+        context.session.delete(made.number)
+    if stop.reason == "breakpoint" and stop.number == made.number:
+        context.session.settings.cpu = stop.cpu
+        stop = Stop("step", stop.cpu)
+    return context.stopped(stop)
+
+
+@TABLE.command("goto", "POSITION", "go to a position, earlier or later; #N is a position too")
+def _goto(context: Context, text: str) -> list[str]:
+    return context.go_to(parse_number(text, "a position"), Stop("goal", context.cpu))
+
+
+@TABLE.command("back b-", "[N]", "undo the CPU's last N steps, and all that came after them")
+def _back(context: Context, text: str) -> list[str]:
+    count, position = parse_number(text, "N", 1, 1), -1
+    for at, cpu, _pc in context.session.log.steps_back():
+        if cpu == context.cpu:
+            position, count = at, count - 1
+            if not count:
+                break
+    if position < 0:
+        raise InvalidCase(f"CPU{context.cpu} has done nothing that could be undone")
+    why = "as far back as it goes" if count else ""
+    return context.go_to(position, Stop("step", context.cpu, why))
+
+
+@TABLE.command("back-op", "", "go back to before the CPU's last operation that others can see")
+def _back_op(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    log = context.session.log
+    for position, cpu, _pc in log.steps_back():
+        if cpu == context.cpu and any(log.row(i).kind in OPERATIONS for i in log.rows_of(position)):
+            return context.go_to(position, Stop("step", context.cpu))
+    raise InvalidCase(f"CPU{context.cpu} has done no operation")
+
+
+@TABLE.command("rcontinue rc", "", "go back to the last breakpoint or watchpoint")
+def _rcontinue(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    position, stop = context.session.find_stop_back()
+    return context.go_to(position, stop)
