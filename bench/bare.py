@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from array import array
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import unicorn as uc
 from unicorn import arm64_const as regs
+from unicorn import unicorn_const as constants
 
 from emu.arch.boot import IMAGE_PA
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
@@ -26,10 +27,11 @@ _LOADS_COUNT, _ENTRIES_COUNT = 200_000, 60_000
 
 
 def _engine() -> Any:
-    engine: Any = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM)
+    unicorn: Any = import_module("unicorn")  # it has no hints
+    engine = unicorn.Uc(constants.UC_ARCH_ARM64, constants.UC_MODE_ARM)
     engine.ctl_set_cpu_model(regs.UC_CPU_ARM64_A72)
     engine.mem_map(IMAGE_PA, 4 << 20)
-    engine.hook_add(uc.UC_HOOK_INTR, lambda engine, _number, _data: engine.emu_stop())
+    engine.hook_add(constants.UC_HOOK_INTR, lambda engine, _number, _data: engine.emu_stop())
     return engine
 
 
@@ -37,7 +39,7 @@ def hooked_loads() -> dict[str, Any]:
     """Time loads that a Python callback sees."""
     engine = _engine()
     engine.mem_write(IMAGE_PA, _LOADS)
-    engine.hook_add(uc.UC_HOOK_MEM_READ, lambda *_: None)
+    engine.hook_add(constants.UC_HOOK_MEM_READ, lambda *_: None)
     engine.reg_write(regs.UC_ARM64_REG_X1, _TABLE_PA)
     engine.reg_write(regs.UC_ARM64_REG_X2, _LOADS_COUNT)
     start = time.process_time()

@@ -114,7 +114,8 @@ def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
     engine.forget_code()
     pe = machine.actors[0].pe
     engine.reset(pe, machine.entry_el, subject.pa("_text"), loaded.around.dtb_pa)
-    pe.x[1:4] = [0, 0, 0]
+    for number in (1, 2, 3):
+        pe.x[number] = 0
     record_instructions(boot)
     machine.observe()
     machine.trace.turn(0)
