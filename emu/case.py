@@ -1,4 +1,4 @@
-"""A case: everything that decides a run, with a one-line text form."""
+"""A case: all inputs that decide a run, with a one-line text form."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from emu.registry import not_one_of
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that decides a run. A case and a version of emu reproduce it bit for bit."""
+    """All inputs that decide a run. A case and a version of emu reproduce a run bit for bit."""
 
     subject: str  # a design's name or a path
     identity: str = ""  # SHA-256 prefix of the subject's bytes; checked when given
     topology: str = "flat:8"  # a preset, NAME or NAME:N, or a path
-    boot_cpu: int = -1  # index into the topology; -1: as it says
-    nr_cpus: int = 0  # NR_CPUS of a fragment; 0: as many as there are CPUs
+    boot_cpu: int = -1  # index into the topology; -1: the topology's own boot CPU
+    nr_cpus: int = 0  # NR_CPUS of a fragment; 0: the number of CPUs
     bringup: str = "auto"  # the most parallel that the subject and the enable-method support
-    firmware: str = ""  # how it describes the CPUs: devicetree or acpi; "": as the topology does
-    enable_method: str = ""  # of all CPUs; "": as the topology says, psci where it does not
-    conduit: str = ""  # "": as the topology says, smc where it does not
+    firmware: str = ""  # how it describes the CPUs: devicetree or acpi; "": as in the topology
+    enable_method: str = ""  # of all CPUs; "": as in the topology, else psci
+    conduit: str = ""  # of PSCI; "": as in the topology, else smc
     el: int = 1
     scheduler: str = "round-robin"
     grain: str = "free"
@@ -35,9 +35,9 @@ class Case:
     fault: str = ""  # CPU:KIND[:N],...
     append: str = ""  # kernel parameters: maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=
     cycle: int = 0
-    hotplug: str = ""  # CPU:ACTION,...: what happens to vCPUs once all are up
-    kexec: str = ""  # SUBJECT@CPU or SUBJECT: what boots next, on which CPU
-    design: str = ""  # host side of a .S subject: whose tables and slots it uses
+    hotplug: str = ""  # CPU:ACTION,...: vCPU hotplug after the boot
+    kexec: str = ""  # SUBJECT@CPU or SUBJECT: the second subject, and the CPU it boots on
+    design: str = ""  # host side of a .S subject: the design whose tables and slots it uses
     force: int = 0
 
     def __post_init__(self) -> None:

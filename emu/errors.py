@@ -1,10 +1,10 @@
-"""Typed errors for bad input. A guest that misbehaves is a result and never lands here."""
+"""Typed errors for bad input. A guest that misbehaves is a result, never an error."""
 
 from __future__ import annotations
 
 
 class EmuError(Exception):
-    """Bad input. The message is one line: the file or name, the value, the rule, and the cure.
+    """Bad input. The message is one line: the file or name, the value, the rule, and the fix.
 
     ``exit_status`` is what the command line returns: 2 for bad usage or input, 125 for a subject
     that cannot be tested (the value ``git bisect run`` skips).
@@ -18,17 +18,17 @@ class InvalidCase(EmuError):
 
 
 class InvalidContract(InvalidCase):
-    """A contract of a lookup that does not say what it must, or says what cannot be."""
+    """A contract of a look-up that lacks a required field, or whose values contradict each other."""
 
 
 class InvalidSubject(EmuError):
-    """A file that is not what it was given as: truncated, another machine, a wrong magic."""
+    """A file that is not of the expected type: truncated, for another machine, a wrong magic."""
 
 
 class Untestable(EmuError):
     """The subject is well formed but lacks what a test needs (a symbol, a layout).
 
-    ``undefined`` are the symbols that nobody defines, when that is what is wrong.
+    ``undefined`` lists undefined symbols, when they are the reason.
     """
 
     exit_status = 125
@@ -36,11 +36,11 @@ class Untestable(EmuError):
 
 
 class AssemblyError(Untestable):
-    """Text that does not assemble; the message carries file:line and the assembler's reason."""
+    """Text that does not assemble; the message has FILE:LINE and the assembler's reason."""
 
 
 class EngineError(EmuError):
-    """The installed Unicorn is not the one whose layout this package knows."""
+    """The installed Unicorn is not a build whose struct layout this package knows."""
 
 
 class ReplayDiverged(InvalidCase):

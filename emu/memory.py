@@ -15,8 +15,8 @@ _INTEGERS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<
 class Memory:
     """DRAM from ``base`` to ``base + size`` (PA, bytes), little-endian, zero at power-on.
 
-    Untouched pages cost nothing. The engine maps the same bytes, so a write here is what a PE loads
-    next; code that is rewritten from here must also be forgotten by the engine (``writes_to_code``).
+    Untouched pages cost nothing. The engine maps the same bytes, so a PE loads what was written here. When
+    code is written here, the engine must drop its translation (``writes_to_code``).
     """
 
     def __init__(self, base: int, size: int) -> None:
@@ -30,7 +30,7 @@ class Memory:
 
     @property
     def host_address(self) -> int:
-        """Address of the first byte in this process."""
+        """Virtual address of the first byte in this process (not a guest address)."""
         return ctypes.addressof(self._anchor)
 
     def contains(self, pa: int, size: int) -> bool:

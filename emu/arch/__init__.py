@@ -1,1 +1,1 @@
-"""Facts about the architecture and the kernel's boot ABI: pure, and importing nothing of ours but errors."""
+"""Facts about the architecture and the kernel's boot ABI, as pure functions; imports only emu.errors."""

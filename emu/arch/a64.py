@@ -1,6 +1,6 @@
-"""What an A64 instruction word does that others can see (Arm DDI 0487, C4 "A64 instruction set encoding").
+"""Classify A64 instruction words by their effects on other PEs (Arm DDI 0487, C4).
 
-Only the classes that the emulator must treat are told apart; everything else is invisible to other PEs.
+Only classes that the emulator treats differ; every other instruction is invisible to other PEs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class Class(IntEnum):
     """Class of an instruction word."""
 
     INVISIBLE = 0
-    MEMORY = 1  # load, store, atomic that is no exclusive
+    MEMORY = 1  # load, store or atomic, not exclusive
     LOAD_EXCLUSIVE = 2
     STORE_EXCLUSIVE = 3
     BARRIER = 4  # DSB, DMB, ISB
@@ -35,7 +35,7 @@ class Class(IntEnum):
     AT = 20
 
 
-# Classes whose execution other actors can observe: the grain of schedulers and memory models.
+# Classes whose execution other actors can observe: the steps of schedulers and memory models.
 OBSERVABLE = frozenset(
     {
         Class.MEMORY,
@@ -136,7 +136,7 @@ def is_branch(word: int) -> bool:
 
 
 def branch_target(word: int, pc: int) -> int | None:
-    """Return where a direct branch at ``pc`` goes to when it is taken, or None; calls (BL) are none.
+    """Return the target of a direct branch at ``pc`` when taken; None for calls (BL) and other words.
 
     :source: Arm DDI 0487, C4.1.65 (branches)
     """

@@ -26,14 +26,13 @@ CPU_STUCK_REASON_NO_GRAN = 2 << 8
 BOOT_CPU_MODE_EL1 = 0xE11
 BOOT_CPU_MODE_EL2 = 0xE12
 
-# Where our fragments live. The kernel's own values for a 48-bit VA, 4K kernel loaded 2 MiB into DRAM.
+# Addresses of the fragments: the values of a kernel with 48-bit VAs and 4K pages, loaded 2 MiB into DRAM.
 DRAM_BASE = 0x4000_0000
 IMAGE_PA = 0x4020_0000
 KIMAGE_VADDR = 0xFFFF_8000_8000_0000
 VA_OFFSET = KIMAGE_VADDR - IMAGE_PA
 
-# struct task_struct and struct pt_regs as our fragments use them (offsets that a 6.12 defconfig has too:
-# the fields matter, not the distance).
+# struct task_struct and struct pt_regs as the fragments use them, reduced to the fields that they access.
 TSK_TI_CPU = 0x10  # u32
 TSK_STACK = 0x20  # void *
 TASK_STRUCT_SIZE = 0x80

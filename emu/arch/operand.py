@@ -1,4 +1,4 @@
-"""What an A64 load or store accesses: its virtual address and registers, from the word and what is before it.
+"""The virtual address and the registers of an A64 load or store, from the word and the registers before it.
 
 Source: Arm DDI 0487, C4.1.88 "Loads and stores".
 """
@@ -18,7 +18,7 @@ def _signed(value: int, bits: int) -> int:
 def access_va(word: int, pc: int, x: Sequence[int]) -> int:
     """Return the VA (u64) of the first byte that a load or store accesses.
 
-    :param word: a load or store (u32), exclusives and pairs among them
+    :param word: a load or store (u32), which may be an exclusive or a pair
     :param pc: VA of the word
     :param x: X0..X30, and SP at index 31 (u64 each)
     """
@@ -35,7 +35,7 @@ def access_va(word: int, pc: int, x: Sequence[int]) -> int:
 
 
 def _pair_offset(word: int) -> int:
-    # LDP, STP and their like: imm7 scaled by the size of one register; post-indexed: the base alone.
+    # LDP, STP, LDNP, STNP, LDPSW: imm7 scaled by the size of one register; post-indexed: the base alone.
     if word >> 23 & 3 == 1:
         return 0
     opc = word >> 30
@@ -63,10 +63,11 @@ def _single_offset(word: int, x: Sequence[int]) -> int:
 
 
 class Transfer(NamedTuple):
-    """One access of a load or store; those of one instruction lie behind one another.
+    """One access of a load or store; the accesses of one instruction are at consecutive addresses.
 
+    :ivar size: bytes
     :ivar register: number of the register that is loaded or stored; 31 is ZR
-    :ivar at: which byte of it comes first: that of a vector register may be 8
+    :ivar at: first byte of the register that is accessed: 0, or 8 for the high half of a vector register
     """
 
     size: int
@@ -77,10 +78,11 @@ class Transfer(NamedTuple):
 
 
 def transfers(word: int) -> tuple[Transfer, ...]:
-    """Return the accesses of a load or store from :func:`access_va` on, in order; nothing when not decoded.
+    """Return the accesses of a load or store from :func:`access_va` on, in order; () when not decoded.
 
-    Decoded are loads and stores of one register and of pairs, general or vector, literals, LDAR and STLR, and
-    exclusives. Not decoded are unprivileged ones, atomics, LDAPR, structures, and what Armv8.0 has not.
+    Decoded: loads and stores of one register and of pairs, general or vector, literals, LDAR and STLR,
+    exclusives. Not decoded: unprivileged accesses, atomics, LDAPR, structures, and instructions that Armv8.0
+    lacks.
     """
     group = word >> 28 & 3
     if group == 0:

@@ -1,4 +1,4 @@
-"""System registers by name: encodings and the fields we use (Arm DDI 0487, D24)."""
+"""System registers by name: encodings, and the fields that the emulator uses (Arm DDI 0487, D24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedulers: which actor goes next. A module here is one, and :class:`SchedulerKind` is what it defines."""
+"""Schedulers pick the next actor. Each module of this folder defines one :class:`SchedulerKind`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from emu.registry import discover, not_one_of
 
 
 class Scheduler(Protocol):
-    """Picks the next actor; every pick depends on its arguments and the seed alone."""
+    """Picks the next actor. Every pick depends only on the arguments of the calls so far and the seed."""
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
-        """Return one of ``runnable`` (actor indices, ascending, not empty); ``current`` went last."""
+        """Return one of ``runnable`` (actor indices, ascending, not empty); ``current`` ran last."""
         ...
 
 
 class Pick(NamedTuple):
     """One step of a schedule: what happens, and to which CPU or line (PA).
 
-    ``run``: a CPU does its next operation; ``timeout``: its Poll gives up; ``wake``: its WFE ends without an
-    event; ``start``: a start that firmware delays; ``w``, ``d``, ``f``: the caches write a line back, drop
-    it, fill it (:class:`emu.models.caches.Choice`).
+    ``run``: a CPU does its next operation; ``timeout``: its Poll times out; ``wake``: its WFE ends without an
+    event; ``start``: a start that firmware delayed takes effect; ``w``, ``d``, ``f``: the caches write back,
+    drop or fill a line (:class:`emu.models.caches.Choice`).
     """
 
     kind: str
@@ -32,26 +32,26 @@ class Pick(NamedTuple):
 
 @runtime_checkable
 class Steering(Protocol):
-    """A scheduler that also says when time-outs, spurious wake-ups and cache choices happen."""
+    """A scheduler that also decides when time-outs, spurious wake-ups and cache choices happen."""
 
     def next_pick(self) -> Pick | None:
-        """Return what happens next; None when it leaves that to ``pick`` from now on."""
+        """Return the next step; None when ``pick`` decides from now on."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerKind:
-    """What a module of this folder defines.
+    """The definition of one scheduler.
 
     :ivar name: the word of ``--scheduler``
-    :ivar scheduler: makes one from the text behind ``NAME:``, a seed or what else the module says;
-        ValueError where that is nothing of the kind
-    :ivar summary: what it does, in one line
-    :ivar of_operations: it picks single operations, so a CPU must not run freely
-    :ivar walk: for ``emu explore``: takes the text behind ``NAME:`` and returns that of the schedule with a
-        given number, from 0 on; None: the scheduler is not for that
-    :ivar odds: what a walk says of the bugs that it may have missed: the lines, for the text behind
-        ``NAME:``, the number of actors, of schedules, and of steps of the longest one
+    :ivar scheduler: creates one from the text after ``NAME:``, usually a seed; ValueError when it is
+        malformed
+    :ivar summary: its rule, in one line
+    :ivar of_operations: it picks single operations, so no CPU may run freely
+    :ivar walk: for ``emu explore``: from the text after ``NAME:``, a function that returns the text for
+        schedule number n, from 0; None: ``emu explore`` cannot use the scheduler
+    :ivar odds: returns the lines about bugs that a walk may have missed, from the text after ``NAME:``, the
+        number of actors, the number of schedules, and the steps of the longest one
     """
 
     name: str
@@ -79,7 +79,7 @@ def scheduler_kind(text: str) -> tuple[SchedulerKind, str]:
 def make_scheduler(text: str) -> Scheduler:
     """Return the scheduler that ``NAME`` or ``NAME:SEED`` names.
 
-    :raises InvalidCase: no such scheduler, or what stands behind its name is not what it takes
+    :raises InvalidCase: no such scheduler, or the text after its name is malformed
     """
     kind, rest = scheduler_kind(text)
     try:

@@ -15,11 +15,11 @@ from emu.seed import seed_of
 
 NAME = "pct"
 DEPTH, STEPS = 3, 1000
-_ROW_MAX = 10_000  # an actor that runs on and on is waiting for another
+_ROW_MAX = 10_000  # an actor that runs this long is assumed to wait for another
 
 
 class Pct:
-    """Picks by priority; a new actor gets a random one among those there are."""
+    """Picks by priority; a new actor gets a random rank among the known actors."""
 
     def __init__(self, text: str = "") -> None:
         seed, depth, steps = parse_pct(text)
@@ -47,7 +47,7 @@ class Pct:
 def parse_pct(text: str) -> tuple[int, int, int]:
     """Return (seed, depth, steps) of ``SEED[:DEPTH[:STEPS]]``.
 
-    :raises ValueError: it is nothing of that kind
+    :raises ValueError: malformed
     """
     parts = text.split(":")
     try:
@@ -66,9 +66,9 @@ def bound(actors: int, depth: int, steps: int) -> float:
 
 
 def walk(text: str) -> Callable[[int], str]:
-    """Return the scheduler of a random schedule by its number: seeds from the one in ``text`` on.
+    """Return a function from the number of a schedule to its scheduler: seeds count up from ``text``'s.
 
-    :raises ValueError: that is no integer
+    :raises ValueError: the seed is not an integer
     """
     seed, colon, rest = text.partition(":")
     first = seed_of(seed)
@@ -76,7 +76,7 @@ def walk(text: str) -> Callable[[int], str]:
 
 
 def odds(text: str, actors: int, schedules: int, longest: int) -> str:
-    """Return how probable it is that so many schedules show a bug."""
+    """Return a line with the probability that this many schedules show a bug."""
     _, depth, steps = parse_pct(text)
     chance = bound(actors, depth, steps)
     return (

@@ -1,6 +1,6 @@
 """Replay: the picks of a recorded schedule, one after the other; then the lowest runnable CPU.
 
-``replay:`` is followed by picks between commas: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
+``replay:`` is followed by comma-separated picks: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
 poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``p1`` (a delayed start of CPU 1
 takes effect), ``w40203000``, ``d...``, ``f...`` (the caches write back, drop or fill the line at that PA).
 """
@@ -14,7 +14,6 @@ from itertools import groupby
 from emu.schedulers import Pick
 
 NAME = "replay"
-OF_OPERATIONS = True
 _LETTERS = {"t": "timeout", "s": "wake", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")
@@ -25,7 +24,7 @@ _REPEAT_MAX = 1 << 24
 def parse_picks(text: str) -> list[Pick]:
     """Return the picks that ``text`` lists.
 
-    :raises ValueError: it is no such list
+    :raises ValueError: malformed
     """
     picks: list[Pick] = []
     for word in filter(None, text.split(",")):
@@ -43,7 +42,7 @@ def parse_picks(text: str) -> list[Pick]:
 
 
 def picks_text(picks: Iterable[Pick]) -> str:
-    """Return ``picks`` as :func:`parse_picks` takes them."""
+    """Return the text that :func:`parse_picks` reads as ``picks``."""
     words = []
     for (kind, number), group in groupby(picks):
         count = sum(1 for _ in group)
@@ -70,7 +69,7 @@ class Replay:
         return self._picks[self._at - 1]
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
-        """Return the lowest: the schedule says nothing any more."""
+        """Return the lowest runnable actor: the recorded schedule has ended."""
         return runnable[0]
 
 

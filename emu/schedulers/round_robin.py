@@ -11,7 +11,7 @@ NAME = "round-robin"
 
 
 class RoundRobin:
-    """Picks the next higher index, then the lowest again."""
+    """Picks the next higher index, and after the highest the lowest."""
 
     def __init__(self, text: str = "") -> None:
         seed_of(text)

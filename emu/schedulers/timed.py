@@ -10,18 +10,18 @@ NAME = "timed"
 
 
 class Timed:
-    """Picks by the actors' clocks, the lower index among equals."""
+    """Picks the actor with the earliest clock; of equal clocks the lower index."""
 
     def __init__(self, text: str = "") -> None:
         seed_of(text)
         self._time_of: Callable[[int], int] = lambda cpu: 0
 
     def attach(self, time_of: Callable[[int], int]) -> None:
-        """Take the machine's clocks: ns by actor index."""
+        """Use the machine's clocks: ns by actor index."""
         self._time_of = time_of
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
-        """Return the runnable actor that is earliest."""
+        """Return the runnable actor with the earliest clock."""
         return min(runnable, key=self._time_of)
 
 

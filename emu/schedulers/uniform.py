@@ -11,7 +11,7 @@ NAME = "random"
 
 
 class Uniform:
-    """Picks uniformly with a Mersenne Twister of its own (the same picks for the same seed on every host)."""
+    """Picks uniformly with its own Mersenne Twister: the same picks for the same seed on every host."""
 
     def __init__(self, text: str = "") -> None:
         self._random = random.Random(seed_of(text))
@@ -22,9 +22,9 @@ class Uniform:
 
 
 def walk(text: str) -> Callable[[int], str]:
-    """Return the scheduler of a random schedule by its number: seeds from the one in ``text`` on.
+    """Return a function from the number of a schedule to its scheduler: seeds count up from ``text``'s.
 
-    :raises ValueError: that is no integer
+    :raises ValueError: the seed is not an integer
     """
     first = seed_of(text)
     return lambda number: f"{NAME}:{first + number}"

@@ -22,7 +22,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Code under test after loading; where it came from is forgotten but for the name.
+    """Code under test after loading. Only the name says where it was loaded from.
 
     ``va_offset`` is VA minus PA of the image mapping (u64 arithmetic), ``identity`` names the exact
     bytes (a SHA-256 prefix), ``defines`` are the constants it was assembled with.

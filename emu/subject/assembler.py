@@ -1,7 +1,8 @@
-"""Flat text to bytes: Keystone in a child process, its gaps filled, its errors given a line, results cached.
+"""Flat text to bytes with Keystone, which runs in a child process.
 
-Keystone 0.9.2 takes adrp for an absolute page, has no :lo12:, skips instructions it does not know without
-a word, and names no line in its errors. The cache is on disk, because a cold start must not pay for it.
+Keystone 0.9.2 encodes adrp with an absolute page, has no :lo12:, silently skips instructions it does not
+know, and names no line in its errors. This module works around all four. Results are cached on disk, so that
+only the first run of a text pays for the assembler.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emu.errors import AssemblyError
-from emu.subject.assembly_text import Flat, Line, evaluate
+from emu.subject.assembly_text import Flat, Statement, evaluate
 
-CACHE_FORMAT = 2  # part of the key: raise it when the meaning of an entry changes
-CHILD_SECONDS_MAX = 20  # Keystone can hang; its work takes 0.1 s, and no run depends on this number
+CACHE_FORMAT = 2  # part of the key: increment when the meaning of an entry changes
+CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number
 
 
 class Assembled(NamedTuple):
-    """What text came to: bytes, the PA of every label, and the PA of each line that is an instruction."""
+    """Assembled text: its bytes, the PA of every label, and the PA of each line that is an instruction."""
 
     code: bytes
     labels: dict[str, int]
@@ -72,7 +73,7 @@ def _keystone_version(flat: Flat) -> str:
 def cache_dir() -> Path | None:
     """Return the folder of assembled text below the user's cache directory; it need not exist.
 
-    None when the user has neither XDG_CACHE_HOME nor a home: a folder that others can write to is no cache.
+    None when the user has neither XDG_CACHE_HOME nor a home: a shared folder could be written by other users.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
@@ -82,7 +83,7 @@ def cache_dir() -> Path | None:
 
 
 def _read_cache(path: Path) -> Assembled | None:
-    # A missing or damaged entry is no entry.
+    # None when the entry is missing or damaged.
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         code = base64.b64decode(entry["code"], validate=True)
@@ -131,7 +132,7 @@ def _assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembl
     return Assembled(code, dict(zip(flat.labels, answer["labels"], strict=True)), answer["lines"])
 
 
-def _relocated(line: Line, places: Mapping[str, int], pc: int) -> str:
+def _relocated(line: Statement, places: Mapping[str, int], pc: int) -> str:
     # adrp as the word it encodes to, :lo12: as a number (Arm DDI 0487, C6.2 ADRP).
     adrp = _ADRP.match(line.text)
     try:
@@ -147,7 +148,7 @@ def _relocated(line: Line, places: Mapping[str, int], pc: int) -> str:
 
 
 class _Keystone:
-    """One text's dealings with the child process; its lines serve to say where an error is."""
+    """Runs the child process for one text, and finds the line of an error."""
 
     def __init__(self, flat: Flat, address: int, externals: Mapping[str, int]) -> None:
         self.flat = flat
@@ -162,7 +163,7 @@ class _Keystone:
         return answer
 
     def _child(self, job: str, texts: Sequence[str]) -> tuple[dict[str, Any] | None, list[str], str]:
-        # The answer or None after a crash, the lines printed before it, and how it ended.
+        # Return the answer (None after a crash), the lines printed before it, and how the child ended.
         request = {
             "job": job,
             "address": self.address,
@@ -194,13 +195,14 @@ class _Keystone:
         return None, printed_lines, f"{said[-1].strip() if said else 'crash'} (Keystone ended with {how})"
 
     def _diagnose(self, texts: Sequence[str], answer: dict[str, Any] | None, reason: str) -> AssemblyError:
-        # Keystone names no line: try each alone, then undefined symbols, then the shortest bad beginning.
+        # Keystone names no line: try each line alone, then undefined symbols, then the shortest failing
+        # prefix.
         lines = self.flat.lines
         alone, printed, crash = self._child("check", texts)
         if alone is None and printed:
             return lines[int(printed[-1])].error(crash)
         if alone is not None and alone["bad"] is not None:
-            bad: Line = lines[alone["bad"]]
+            bad: Statement = lines[alone["bad"]]
             return bad.error(alone["error"])
         for name in answer["undefined"] if answer else ():
             word = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
@@ -209,10 +211,11 @@ class _Keystone:
                     error = line.error(f"symbol {name} is not defined")
                     error.undefined = tuple(answer["undefined"]) if answer else ()
                     return error
-        return self._first_bad_beginning(texts, answer["error"] if answer else reason)
+        return self._shortest_failing_prefix(texts, answer["error"] if answer else reason)
 
-    def _first_bad_beginning(self, texts: Sequence[str], reason: str) -> AssemblyError:
-        # Instructions behind the cut become nop, so the layout stays; the smallest bad cut ends at the fault.
+    def _shortest_failing_prefix(self, texts: Sequence[str], reason: str) -> AssemblyError:
+        # Instructions after the cut become nop, which keeps the layout. The smallest cut that fails ends at
+        # the faulty line.
         lines = self.flat.lines
         code = [i for i, line in enumerate(lines) if line.is_instruction]
 

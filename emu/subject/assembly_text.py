@@ -1,4 +1,4 @@
-"""GNU-as text made flat: one statement a line, each with its origin, for an assembler that knows little.
+"""Flatten GNU-as text: resolve all that Keystone lacks, one statement a line, each with its origin.
 
 Keystone ignores ``.include``, lacks numeric labels, refuses constants in places where the syntax allows an
 expression, and names no line when it fails. So comments, includes, macros, conditionals, repetitions,
@@ -29,7 +29,7 @@ _NUMERIC = re.compile(r"(?<![\w.#$])(\d+)([bf])(?!\w)")
 _INCLUDE = re.compile(r'(?:#\s*include|\.include)\s+["<]([^">]+)[">]$')
 _STRING = re.compile(r'("(?:\\.|[^"\\])*")')
 _TEXT_SECTION = re.compile(r'\.(?:push)?section\s+"?\.(?:[\w.]+\.)?text\b')
-# Their last operand is an address, never a number: an absolute symbol in it stays a symbol.
+# The last operand of these is an address, never a number: an absolute symbol in it is kept as a symbol.
 _PC_RELATIVE = re.compile(r"(?:adrp?|bl?|b\.?[a-z]{2}|cbn?z|tbn?z|ldr|ldrsw|prfm)$")
 _ADDRESS = re.compile(r"[A-Za-z_.$][\w.$]*(\s*[+-].*)?")
 # No effect on the bytes of one flat section, or on which symbols exist.
@@ -45,8 +45,8 @@ _BLOCKS = {".macro": ".endm", ".rept": ".endr", ".irp": ".endr", ".irpc": ".endr
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One statement and where it was written; ``caller`` is where the outermost macro was called."""
+class Statement:
+    """One statement and its origin; ``caller`` is where the outermost macro was called."""
 
     text: str
     file: str
@@ -58,13 +58,13 @@ class Line:
         called = f" (macro called at {self.caller})" if self.caller else ""
         return AssemblyError(f"{self.file}:{self.number}: {self.text.strip()}: {reason}{called}")
 
-    def saying(self, text: str) -> Line:
+    def with_text(self, text: str) -> Statement:
         """Return another statement from the same place."""
         return self if text == self.text else replace(self, text=text)
 
     @property
     def is_instruction(self) -> bool:
-        """Neither a label nor a directive."""
+        """Whether it is neither a label nor a directive."""
         return not self.text.startswith(".") and not self.text.endswith(":")
 
 
@@ -72,20 +72,20 @@ class Line:
 class Flat:
     """Flat text: statements, the labels in order of definition, and every constant that was set."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[Statement, ...]
     labels: tuple[str, ...]
     constants: Mapping[str, int]
 
     @property
     def text(self) -> str:
-        """The statements, one a line: what Keystone gets, and GNU as in the tests."""
+        """The statements, one a line: the input of Keystone, and of GNU as in the tests."""
         return "\n".join(line.text for line in self.lines) + "\n"
 
 
-def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) -> list[Line]:
-    """Return the statements of a file, includes resolved, comments gone.
+def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) -> list[Statement]:
+    """Return the statements of a file with its includes resolved and its comments removed.
 
-    A file is included once per ``seen``: fragments that are put together may all ask for the same macros.
+    A file is included once per ``seen``: fragments assembled together may all include the same macros.
 
     :param shown: how errors name the file
     :raises AssemblyError: unreadable, not UTF-8, or an include that is not found
@@ -95,9 +95,9 @@ def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) 
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise AssemblyError(f"{shown}:1: {reason}; expected AArch64 assembly text") from error
-    lines: list[Line] = []
+    lines: list[Statement] = []
     for number, text in _statements(raw):
-        line = Line(text, shown, number)
+        line = Statement(text, shown, number)
         include = _INCLUDE.match(text)
         if include is None:
             if text.startswith("#"):
@@ -174,7 +174,7 @@ def _statements(raw: str) -> Iterator[tuple[int, str]]:
 
 
 def _find(raw: str, what: str, start: int) -> int:
-    # str.find that answers the end of the text instead of -1.
+    # str.find() that returns the length of the text instead of -1.
     at = raw.find(what, start)
     return len(raw) if at < 0 else at
 
@@ -183,22 +183,23 @@ def _find(raw: str, what: str, start: int) -> int:
 class _Macro:
     parameters: list[tuple[str, str | None]]  # name, default (None: empty)
     variadic: bool
-    body: list[Line]
+    body: list[Statement]
 
 
 @dataclass(slots=True)
 class _Expander:
     constants: dict[str, int]
     macros: dict[str, _Macro] = field(default_factory=dict)
-    out: list[Line] = field(default_factory=list)
-    labels: dict[str, Line] = field(default_factory=dict)
-    invocations: int = 0  # what \@ stands for
+    out: list[Statement] = field(default_factory=list)
+    labels: dict[str, Statement] = field(default_factory=dict)
+    invocations: int = 0  # the value of \@
 
-    def run(self, lines: Sequence[Line], depth: int = 0) -> None:
+    def run(self, lines: Sequence[Statement], depth: int = 0) -> None:
         # Expand a list of statements; conditionals must balance within it.
         if depth > MACRO_DEPTH_MAX:
             raise lines[0].error(f"macros nest deeper than {MACRO_DEPTH_MAX}")
-        conditions: list[tuple[bool, bool, Line]] = []  # taken now, any branch taken before, opening line
+        # branch taken now, any branch taken before, opening line
+        conditions: list[tuple[bool, bool, Statement]] = []
         index = 0
         while index < len(lines):
             line = lines[index]
@@ -230,15 +231,15 @@ class _Expander:
         if conditions:
             raise conditions[-1][2].error("no .endif for it")
 
-    def _statement(self, line: Line, depth: int) -> None:
+    def _statement(self, line: Statement, depth: int) -> None:
         label = _LABEL.match(line.text)
         if label:
-            self.out.append(line.saying(label[0]))
+            self.out.append(line.with_text(label[0]))
             if not label[1].isdigit():
                 self._define_label(label[1], line)
             rest = line.text[label.end() :].strip()
             if rest:
-                self.run([line.saying(rest)], depth)
+                self.run([line.with_text(rest)], depth)
             return
         word, rest = _split_word(line.text)
         if word in self.macros:
@@ -257,9 +258,9 @@ class _Expander:
         elif word in (".inst", ".incbin", ".include"):
             raise line.error("not supported here; write .word, or use a file that GNU as has assembled")
         elif not _IGNORED.match(word):
-            self.out.append(line.saying(_known_to_keystone(self._constants_in(line))))
+            self.out.append(line.with_text(_known_to_keystone(self._constants_in(line))))
 
-    def _define_label(self, name: str, line: Line) -> None:
+    def _define_label(self, name: str, line: Statement) -> None:
         if name in self.labels:
             first = self.labels[name]
             raise line.error(f"label {name} is also at {first.file}:{first.number}")
@@ -267,18 +268,18 @@ class _Expander:
             raise line.error(f"{name} is also a constant")
         self.labels[name] = line
 
-    def _assign(self, name: str, value: str, line: Line) -> None:
+    def _assign(self, name: str, value: str, line: Statement) -> None:
         if name == ".":
             raise line.error("the location counter cannot be set; use .balign or .zero")
         try:
             self.constants[name] = evaluate(value, self.constants)
         except _NotConstant:
             self.constants.pop(name, None)
-            self.out.append(line.saying(f".set {name}, {self._substitute(value)}"))
+            self.out.append(line.with_text(f".set {name}, {self._substitute(value)}"))
         except ValueError as error:
             raise line.error(str(error)) from None
 
-    def _condition(self, word: str, rest: str, line: Line) -> bool:
+    def _condition(self, word: str, rest: str, line: Statement) -> bool:
         if word in (".ifdef", ".ifndef"):
             return (rest in self.constants or rest in self.labels) == (word == ".ifdef")
         if word in (".ifb", ".ifnb"):
@@ -299,13 +300,13 @@ class _Expander:
             raise line.error(f"{word} is not supported")
         return tests[word](self._number(rest, line))
 
-    def _number(self, text: str, line: Line) -> int:
+    def _number(self, text: str, line: Statement) -> int:
         try:
             return evaluate(text, self.constants)
         except ValueError as error:
             raise line.error(str(error)) from None
 
-    def _block(self, word: str, rest: str, line: Line, body: Sequence[Line], depth: int) -> None:
+    def _block(self, word: str, rest: str, line: Statement, body: Sequence[Statement], depth: int) -> None:
         if word == ".macro":
             name, parameters = _split_word(rest.replace(",", " ", 1) if "," in rest.split(" ")[0] else rest)
             self.macros[name] = _macro(parameters, list(body))
@@ -322,7 +323,7 @@ class _Expander:
                 depth + 1,
             )
 
-    def _call(self, macro: _Macro, name: str, rest: str, line: Line) -> list[Line]:
+    def _call(self, macro: _Macro, name: str, rest: str, line: Statement) -> list[Statement]:
         names = [parameter for parameter, _ in macro.parameters]
         given: dict[str, str] = {}
         values = _operands(rest)
@@ -345,8 +346,8 @@ class _Expander:
         caller = line.caller or f"{line.file}:{line.number}"
         return [_fill(item, arguments, self.invocations, caller) for item in macro.body]
 
-    def _constants_in(self, line: Line) -> str:
-        # The statement with constants as numbers, but for a symbol that is an address operand.
+    def _constants_in(self, line: Statement) -> str:
+        # The statement with constants replaced by numbers, except a symbol that is an address operand.
         word, rest = _split_word(line.text)
         if not rest:
             return word
@@ -387,10 +388,10 @@ class _Expander:
         return "".join(part if part.startswith('"') else _NAME.sub(number, part) for part in parts)
 
 
-def flatten(lines: Sequence[Line], constants: Mapping[str, int]) -> Flat:
+def flatten(lines: Sequence[Statement], constants: Mapping[str, int]) -> Flat:
     """Expand macros, conditionals, repetitions, constants and numeric labels.
 
-    :param constants: signed 64-bit values that are known beforehand, as if by ``.equ``
+    :param constants: signed 64-bit values defined before the text, as if by ``.equ``
     :raises AssemblyError: a directive that is malformed, unbalanced or not supported; a label defined twice
     """
     expander = _Expander(dict(constants))
@@ -398,17 +399,17 @@ def flatten(lines: Sequence[Line], constants: Mapping[str, int]) -> Flat:
     return Flat(tuple(_numeric_labels(expander.out)), tuple(expander.labels), expander.constants)
 
 
-def _numeric_labels(lines: Sequence[Line]) -> Iterator[Line]:
-    # 1: with 1b and 1f become .L labels, which Keystone knows.
+def _numeric_labels(lines: Sequence[Statement]) -> Iterator[Statement]:
+    # Replace 1:, 1b and 1f by .L labels, which Keystone knows.
     count: dict[str, int] = {}
     for line in lines:
         if re.fullmatch(r"\d+:", line.text):
             digits = line.text[:-1]
             count[digits] = count.get(digits, 0) + 1
-            yield line.saying(f".Lnumeric_{digits}_{count[digits]}:")
+            yield line.with_text(f".Lnumeric_{digits}_{count[digits]}:")
             continue
 
-        def name(match: re.Match[str], line: Line = line) -> str:
+        def name(match: re.Match[str], line: Statement = line) -> str:
             number = count.get(match[1], 0) + (match[2] == "f")
             if number == 0:
                 raise line.error(f"no label {match[1]}: before it")
@@ -418,11 +419,11 @@ def _numeric_labels(lines: Sequence[Line]) -> Iterator[Line]:
         text = "".join(
             part if part.startswith('"') else _NUMBER.sub(_in_hex, _NUMERIC.sub(name, part)) for part in parts
         )
-        yield line.saying(text)
+        yield line.with_text(text)
 
 
 def _in_hex(match: re.Match[str]) -> str:
-    # Keystone 0.9.2 may read a number without a prefix as hexadecimal, so none is left.
+    # Keystone 0.9.2 may read a number without a prefix as hexadecimal, so every number gets one.
     value = _literal(match[0])
     return match[0] if value < 10 else f"{value:#x}"
 
@@ -455,7 +456,7 @@ def _split_word(text: str) -> tuple[str, str]:
     return word, rest.strip()
 
 
-def _pair(rest: str, line: Line) -> tuple[str, str]:
+def _pair(rest: str, line: Statement) -> tuple[str, str]:
     left, comma, right = rest.partition(",")
     if not comma:
         raise line.error("expected two operands")
@@ -479,7 +480,7 @@ def _operands(text: str) -> list[str]:
     return [*parts, last] if last or parts else []
 
 
-def _block_end(lines: Sequence[Line], start: int) -> int:
+def _block_end(lines: Sequence[Statement], start: int) -> int:
     # Index of the .endm or .endr that closes the block whose body begins at start.
     closers = [_BLOCKS[_split_word(lines[start - 1].text)[0]]]
     for index in range(start, len(lines)):
@@ -493,7 +494,7 @@ def _block_end(lines: Sequence[Line], start: int) -> int:
     raise lines[start - 1].error(f"no {closers[-1]} for it")
 
 
-def _macro(parameters: str, body: list[Line]) -> _Macro:
+def _macro(parameters: str, body: list[Statement]) -> _Macro:
     # "a, b=1, c:req, d:vararg" in any of the spellings GNU as takes.
     parsed: list[tuple[str, str | None]] = []
     variadic = False
@@ -505,7 +506,7 @@ def _macro(parameters: str, body: list[Line]) -> _Macro:
     return _Macro(parsed, variadic, body)
 
 
-def _fill(line: Line, arguments: Mapping[str, str], invocation: int, caller: str) -> Line:
+def _fill(line: Statement, arguments: Mapping[str, str], invocation: int, caller: str) -> Statement:
     # A macro body line with \name, \@ and \() replaced.
     def value(match: re.Match[str]) -> str:
         if match[0] == "\\@":

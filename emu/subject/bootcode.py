@@ -1,4 +1,4 @@
-"""What the boot code itself says about the kernel's layout: a few instructions of arch/arm64/kernel/head.S.
+"""Struct offsets and symbols read from a few boot instructions of arch/arm64/kernel/head.S.
 
 ``init_cpu_task`` (Linux v6.12 head.S) loads TSK_STACK, adds THREAD_SIZE and loads TSK_TI_CPU; the code
 before it forms the address of ``secondary_data`` or ``init_task``. Encodings: Arm DDI 0487, C6.2.
@@ -17,10 +17,10 @@ _BRK = 0xD420_0000
 
 @dataclass(frozen=True, slots=True)
 class TaskSetup:
-    """Facts from one ``init_cpu_task``; VAs are u64, offsets and sizes bytes, None what the code hides.
+    """Facts from one ``init_cpu_task``: VAs (u64), offsets and sizes (bytes); None where the code shows none.
 
-    ``task_from`` is where the task pointer came from: the VA of an object that holds it (``loaded`` is true
-    and ``task_field`` the offset in that object) or the VA of the task itself.
+    ``task_from`` is the source of the task pointer: the VA of an object that holds it (``loaded`` is true and
+    ``task_field`` is the offset in that object), or the VA of the task itself.
     """
 
     task_from: int | None = None
@@ -35,7 +35,7 @@ class TaskSetup:
 def task_setup(code: bytes, va: int) -> TaskSetup:
     """Decode the ``init_cpu_task`` in ``code``, the first bytes of a function at ``va``.
 
-    :return: what was found; every field None when there is no write of SP_EL0
+    :return: the facts; every field None when the code does not write SP_EL0
     """
     held: dict[int, tuple[int, int]] = {}  # register -> (VA of object, offset) it was loaded from
     task = stack = -1

@@ -40,7 +40,7 @@ class Btf:
     """One BTF blob: header, types and strings.
 
     :param data: the blob; bytes after its strings are ignored
-    :param name: how messages call it
+    :param name: its name in messages
     :raises InvalidSubject: wrong magic, or sections outside the blob
     """
 
@@ -97,7 +97,7 @@ class Btf:
         return bits // 8
 
     def _find(self, name: str) -> int:
-        # Word index of struct `name`, first by searching the bytes, then (rarely) by going through all types.
+        # Word index of struct `name`: by searching the bytes, else (rarely) in the table of all types.
         for name_at in self._string_offsets(name):
             key, start = struct.pack("<I", name_at), 0
             while (start := self._types.find(key, start)) >= 0:
@@ -143,7 +143,7 @@ class Btf:
             yield Member(words[base], words[base + 1], offset & 0xFFFFFF if info >> 31 else offset, bits)
 
     def _member(self, at: int, name: str, seen: set[int]) -> Member | None:
-        # `seen` holds the structs already looked into, so that broken BTF cannot send us round.
+        # `seen` holds the structs already searched, so that a cycle in broken BTF ends.
         anonymous = []
         for member in self._members(at):
             if not member.name_at:

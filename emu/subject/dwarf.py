@@ -1,10 +1,10 @@
-"""Source lines of a vmlinux: .debug_line, by pyelftools, one compilation unit at a time and when asked.
+"""Source lines of a vmlinux from .debug_line, read by pyelftools, one compilation unit at a time, on demand.
 
-A kernel has thousands of units, whose line programs take seconds altogether; .debug_aranges says which of
-them an address is in. What the kernel has in .idmap.text, all that runs before the MMU is on, has no lines:
-the source does not mark that section as code, and GNU as numbers the lines of code alone.
+A kernel has thousands of units, whose line programs take seconds altogether; .debug_aranges maps an address
+to its unit. Code in .idmap.text, which is all code that runs before the MMU is on, has no lines: the kernel's
+source does not mark that section as code, and GNU as emits line numbers for code sections alone.
 
-pyelftools raises whatever comes up on a file that is not what it says: such a file has no lines.
+pyelftools raises many kinds of exception on a malformed file. Such a file is treated as one without lines.
 
 :source: DWARF Debugging Information Format, versions 4 and 5, sections 6.1.2 and 6.2
 """
@@ -25,7 +25,7 @@ _Row = tuple[int, int, str, int]  # first VA, VA behind, file, line
 
 
 class DwarfLines(Lines):
-    """Lines of an ELF that is not read before the first question.
+    """Lines of an ELF, which is read on the first query.
 
     :param path: the vmlinux
     :param va_offset: VA minus PA of the image
@@ -50,7 +50,7 @@ class DwarfLines(Lines):
     def find(self, file: str, line: int) -> int | None:
         """Return the PA of the first instruction from a line of ``file`` (its path or its name), or None.
 
-        Units are asked by their own name first; a header is looked for in all of them.
+        Units named ``file`` are searched first; a header is searched in all units.
         """
         named = [offset for offset, name in self._names if _is_same(name, file)]
         for offset in named or [offset for offset, _name in self._names]:
@@ -109,7 +109,7 @@ class DwarfLines(Lines):
 
 
 def _rows(program: Any) -> Iterator[_Row]:
-    # What each row of the line table spans: up to the next one of its sequence.
+    # Each row of the line table covers the addresses up to the next row of its sequence.
     before: Any = None
     for entry in program.get_entries() if program is not None else ():
         state = entry.state
@@ -121,7 +121,8 @@ def _rows(program: Any) -> Iterator[_Row]:
 
 
 def _file(header: Any, number: int) -> str:
-    # Version 5 counts files and folders from 0, its folder 0 is where the compiler ran; before, 0 is none.
+    # Version 5 counts files and folders from 0, and folder 0 is the compiler's; before version 5, 0 means
+    # none.
     if header.version >= 5:
         if number >= len(header.file_entry):
             return "?"

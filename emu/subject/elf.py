@@ -1,6 +1,6 @@
-"""An arm64 vmlinux: its load image, its symbols and its sections, read straight from the ELF tables.
+"""An arm64 vmlinux: its load image, its symbols and its sections, read from the ELF tables with ``struct``.
 
-The tables are read with ``struct``: an object for each of 100,000 symbols costs seconds.
+A Python object for each of 100,000 symbols would cost seconds.
 Source: ELF-64 Object File Format 1.5; ELF for the Arm 64-bit Architecture (IHI 0056).
 """
 
@@ -16,14 +16,13 @@ from emu.subject.image import IMAGE_SIZE_MAX
 _EM_AARCH64 = 183
 _ET_EXEC, _ET_DYN = 2, 3
 _PT_LOAD, _SHT_SYMTAB, _SHT_NOBITS, _SHF_EXECINSTR, _SHF_WRITE = 1, 2, 8, 4, 1
-_SHN_LORESERVE = 0xFF00
 _KEPT_TYPES = (0, 1, 2)  # STT_NOTYPE, STT_OBJECT, STT_FUNC
 _DROPPED_PREFIXES = (b"$", b".L", b"__pi_$", b"__pi_.L", b"__crc_")  # as scripts/mksysmap drops them
 _HEADER, _PHDR, _SHDR, _SYMBOL = "<HHIQQQIHHHHHH", "<IIQQQQQQ", "<IIQQQQIIQQ", "<IBBHQQ"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadSegment:
     """One PT_LOAD: ``memory_size`` bytes at ``va`` (u64), the first of them from the file."""
 
     va: int
@@ -49,7 +48,7 @@ class Elf:
     """A little-endian AArch64 ELF of type EXEC or DYN.
 
     :param data: the file
-    :param name: how messages call it
+    :param name: its name in messages
     :raises InvalidSubject: not ELF, another class, byte order, machine or type, or tables outside the file
     """
 
@@ -71,7 +70,7 @@ class Elf:
         if phnum and phentsize != 56 or shnum and shentsize != 64:
             raise InvalidSubject(f"{name}: ELF entry sizes {phentsize}, {shentsize}: must be 56, 64")
         headers = struct.iter_unpack(_PHDR, self._slice(phoff, phnum * 56, "program headers"))
-        self.loads = tuple(Load(h[3], h[2], h[5], h[6]) for h in headers if h[0] == _PT_LOAD and h[6])
+        self.loads = tuple(LoadSegment(h[3], h[2], h[5], h[6]) for h in headers if h[0] == _PT_LOAD and h[6])
         rows = list(struct.iter_unpack(_SHDR, self._slice(shoff, shnum * 64, "section headers")))
         names = b""
         if shstrndx < len(rows):
@@ -88,7 +87,7 @@ class Elf:
     def image(self) -> tuple[int, bytes]:
         """Return (VA of the first byte, the file bytes of all PT_LOADs at their distances, gaps zero).
 
-        This is what ``objcopy -O binary`` makes the raw Image of.
+        ``objcopy -O binary`` writes the same bytes as the raw Image.
 
         :raises InvalidSubject: no PT_LOAD, one outside the file, or an image over 512 MiB
         """
@@ -151,7 +150,7 @@ class Elf:
 def first_bytes_of(head: bytes) -> int | None:
     """Return the file offset of the lowest segment's bytes of a linked AArch64 ELF, or None.
 
-    :param head: the first 64 KiB of the file, or all of it; program headers beyond count as none
+    :param head: the first 64 KiB of the file, or all of it; program headers beyond it are ignored
     """
     try:
         elf = Elf(head[:40] + bytes(8) + head[48:60] + bytes(4) + head[64:], "")

@@ -1,7 +1,7 @@
 """Assembly text as a Subject: our own fragments from asm/, or a user's .S file.
 
-The text is made flat (:mod:`emu.subject.assembly_text`) and assembled (:mod:`emu.subject.assembler`) for
-IMAGE_PA; its labels become symbols at their VA.
+:mod:`emu.subject.assembly_text` flattens the text and :mod:`emu.subject.assembler` assembles it for IMAGE_PA.
+Each label becomes a symbol at its VA.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from emu.arch import boot, mpidr
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
-from emu.subject.assembly_text import Flat, Line, flatten, read
+from emu.subject.assembly_text import Flat, Statement, flatten, read
 from emu.subject.lines import Lines
 from emu.subject.object import OBJECT_SIZE_MAX, load_object
 from emu.subject.symbols import Symbols
@@ -29,7 +29,7 @@ _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*):")
 
 
 def asm_dir() -> Path:
-    """Return the folder of our fragments: beside the package in a checkout, inside it when installed."""
+    """Return the folder of the fragments: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "asm", package.parent / "asm"):
         if (folder / "include").is_dir():
@@ -83,10 +83,10 @@ def load_design(
     return _subject(name, flatten(design_lines(fragments), values), values, defines)
 
 
-def design_lines(fragments: Sequence[str]) -> list[Line]:
-    """Return the statements of a list of fragments, includes resolved, nothing expanded yet."""
+def design_lines(fragments: Sequence[str]) -> list[Statement]:
+    """Return the statements of a list of fragments, with includes resolved and macros not yet expanded."""
     root = asm_dir()
-    lines: list[Line] = []
+    lines: list[Statement] = []
     seen: set[Path] = set()
     for item in fragments:
         path = next(
@@ -101,14 +101,14 @@ def design_lines(fragments: Sequence[str]) -> list[Line]:
 
 
 def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = MappingProxyType({})) -> Subject:
-    """Assemble a user's .S file at IMAGE_PA: with Keystone, else with another assembler that takes the text.
+    """Assemble a user's .S file at IMAGE_PA: with Keystone, else with another assembler that accepts it.
 
-    Includes are looked for beside the file, then in asm/include and asm/, so that a file can be made of our
-    fragments and its own. The constants of the boot ABI and NR_CPUS are defined beforehand. A name in
-    ``defines`` is also an absolute symbol that ``adr`` and branches reach, unless the text has a label of
-    that name; to another assembler than Keystone it is one of the two, a symbol when its value is an address
-    near the text. A label is a PA: ``.quad label`` and ``ldr x0, =label`` give that, ``label + VA_OFFSET``
-    gives its VA.
+    Includes are searched beside the file, then in asm/include and asm/, so that a file can include fragments
+    of asm/. The constants of the boot ABI and NR_CPUS are defined before the text. A name in ``defines`` is
+    also an absolute symbol that ``adr`` and branches reach, unless the text has a label of that name. For an
+    assembler other than Keystone the name is one of the two: a symbol when its value is an address near the
+    text, else a constant. The value of a label is its PA: ``.quad label`` and ``ldr x0, =label`` yield the
+    PA, ``label + VA_OFFSET`` the VA.
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
     :raises InvalidCase: nr_cpus out of range
@@ -144,9 +144,9 @@ def _is_near(value: int) -> bool:
 
 
 def load_file(path: Path, *, nr_cpus: int) -> Subject:
-    """Load a user's file, a ``.o`` as it is or text assembled, at IMAGE_PA.
+    """Load a user's file at IMAGE_PA: link a ``.o``, assemble text.
 
-    :param nr_cpus: CONFIG_NR_CPUS of text, 1..4096; an object was made for some number already
+    :param nr_cpus: CONFIG_NR_CPUS of text, 1..4096; unused for an object, which is assembled already
     :raises EmuError: as :func:`load_source` and :func:`emu.subject.object.load_object`
     """
     return load_object(path) if path.suffix == ".o" else load_source(path, nr_cpus=nr_cpus)

@@ -42,7 +42,7 @@ def parse_header(image: bytes, name: str) -> ImageHeader:
     """Return the header of a raw Image.
 
     :param image: the whole file, decompressed
-    :param name: how messages call it
+    :param name: its name in messages
     :raises InvalidSubject: truncated, wrong magic, big-endian, no page size, or a field out of bounds
     """
     if len(image) < HEADER_SIZE:
@@ -87,7 +87,7 @@ def _check_whole(image: bytes, name: str) -> None:
 
 
 def _guess(image: bytes) -> str:
-    # What a file with a wrong magic seems to be, for the message.
+    # Guess the type of a file with a wrong magic, for the message.
     if image[0x202:0x206] == b"HdrS":
         return " (an x86 bzImage)"
     if image[:4] == b"\x7fELF":

@@ -1,8 +1,7 @@
 """Symbols of a raw Image, rebuilt from its kallsyms by the program ``kallsyms-finder``.
 
-The program comes with vmlinux-to-elf (GPL-3): it is run, never imported. Its answer for one image (2 to 4
-seconds for a distribution kernel) is kept under the user's cache directory by SHA-256, so that every later
-load is one file read.
+The program comes with vmlinux-to-elf (GPL-3): it is run, never imported. It takes 2 to 4 seconds for a
+distribution kernel, so its output is cached under the user's cache directory by the image's SHA-256.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def symbols_of_image(image: bytes, sha256: str, name: str) -> Symbols:
     """Return the kallsyms of a raw (decompressed) Image.
 
     :param sha256: hex digest of ``image``, the key of the cache
-    :param name: how messages call the image
+    :param name: the image's name in messages
     :raises Untestable: the program is missing, fails, or finds no table
     """
     folder = cache_dir()
@@ -57,7 +56,7 @@ def symbols_of_image(image: bytes, sha256: str, name: str) -> Symbols:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    # Whole or not at all. A cache that cannot be written is no error: the next load is slow again.
+    # Written atomically. A cache that cannot be written is no error: the next load runs the program again.
     import tempfile
 
     with contextlib.suppress(OSError):
@@ -76,7 +75,7 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def _program() -> str | None:
-    # Beside this interpreter first (a venv that is not activated), then on PATH.
+    # Search beside this interpreter first (a venv that is not activated), then on PATH.
     import shutil
 
     return shutil.which(_PROGRAM, path=str(Path(sys.executable).parent)) or shutil.which(_PROGRAM)

@@ -1,4 +1,4 @@
-"""Kernels as subjects: an Image, its wrappings, a vmlinux or a build directory, with symbols and layouts."""
+"""Kernels as subjects: a raw or compressed Image, a vmlinux or a build tree, with symbols and layouts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BANNER = re.compile(rb"Linux version (\S{1,64}) [^\0\n]{0,1024}\n")
 
 @dataclass(frozen=True, slots=True)
 class KernelImage:
-    """A kernel ready to be put in memory. Addresses are PAs unless said; sizes in bytes.
+    """A kernel ready to be loaded. Addresses are PAs unless stated otherwise; sizes in bytes.
 
     ``subject`` has one segment: the whole image at its load address, BSS zero-filled to ``image_size``.
-    ``page_size`` is the granule, ``flags`` the header's, ``version`` the release in ``banner``.
+    ``page_size`` is the granule, ``flags`` are the header's, ``version`` is the release in ``banner``.
     """
 
     subject: Subject
@@ -54,14 +54,14 @@ def load_kernel(
 ) -> KernelImage:
     """Load an arm64 kernel.
 
-    Symbols come from ``system_map``, else ``vmlinux``, else what lies beside the image, else its kallsyms.
+    Symbols come from ``system_map``, else ``vmlinux``, else a file beside the image, else its kallsyms.
 
     :param path: a raw Image, a compressed one, a vmlinux, or a build directory
     :param system_map: symbols, instead of those found beside the image, in it, or in ``vmlinux``
     :param vmlinux: the ELF the Image was made from, for symbols and layouts
     :param load_base: PA, 2 MiB aligned; the image goes text_offset bytes above it
     :raises InvalidSubject: a file that is missing, damaged, not arm64, or does not belong to the image
-    :raises Untestable: no symbols or no layout to be had
+    :raises Untestable: no source of symbols, or none of the struct layouts
     :raises InvalidCase: load_base is not aligned
     :source: Linux v6.12 Documentation/arch/arm64/booting.rst
     """
@@ -107,7 +107,7 @@ def load_kernel(
 def _symbols(
     files: KernelFiles, elf: Elf | None, image: bytes, sha256: str
 ) -> tuple[str, Symbols, Elf | None]:
-    # (where they are from, the symbols, the ELF when one was read): a vmlinux may have hundreds of MiB.
+    # Return (source, symbols, the ELF when one was read). A vmlinux may have hundreds of MiB: read it once.
     if files.system_map:
         return str(files.system_map), Symbols.parse(read_file(files.system_map), str(files.system_map)), elf
     if elf is None and files.vmlinux:
@@ -119,7 +119,7 @@ def _symbols(
 
 
 def _lines(vmlinux: Path | None, va_offset: int) -> Lines:
-    # Of an ELF that is not read before somebody asks: its reader is not even imported.
+    # The ELF is read on the first query. pyelftools is imported only when there is a vmlinux.
     if vmlinux is None:
         return NO_LINES
     from emu.subject.dwarf import DwarfLines
@@ -135,7 +135,7 @@ def _banner(image: bytes, name: str) -> str:
 
 
 def _base_va(symbols: Symbols, header: ImageHeader, source: str) -> int:
-    # VA of the first byte. kallsyms without data symbols starts at _stext, under 2 MiB above _text.
+    # VA of the first byte. kallsyms without data symbols starts at _stext, less than 2 MiB above _text.
     base = symbols.address("_text")
     if base is not None:
         return base
@@ -148,7 +148,7 @@ def _base_va(symbols: Symbols, header: ImageHeader, source: str) -> int:
 def _check_belongs(
     symbols: Symbols, image: bytes, base_va: int, header: ImageHeader, source: str, name: str
 ) -> None:
-    # A map of another build would give wrong addresses without a word.
+    # The symbols of another build would silently have wrong addresses.
     cure = "another build; give --system-map FILE"
     end, edata, banner = (symbols.address(symbol) for symbol in ("_end", "_edata", "linux_banner"))
     if end is not None and end - base_va != header.image_size:

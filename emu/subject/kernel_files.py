@@ -1,4 +1,4 @@
-"""Which files a kernel path stands for: the Image, its vmlinux and its System.map."""
+"""Find the files of a kernel: the Image, its vmlinux and its System.map."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class KernelFiles:
 
 
 def is_kernel(path: Path) -> bool:
-    """Tell cheaply whether ``load_kernel`` is the loader for ``path``; never raises.
+    """Tell whether ``load_kernel`` is the loader for ``path``, from its first 64 KiB; never raises.
 
     True for an arm64 Image (raw or compressed), an AArch64 ELF whose first segment is one, and a directory
-    that has a vmlinux or an Image at its place.
+    that has a vmlinux or an Image at the kernel's usual path.
     """
     try:
         if path.is_dir():
@@ -47,10 +47,10 @@ def is_kernel(path: Path) -> bool:
 
 
 def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> KernelFiles:
-    """Return the files for ``path``, a file or a build directory; given ones win over those beside it.
+    """Return the files for ``path``, a file or a build directory; files given win over those beside it.
 
-    A System.map is looked for under the image's own suffix (``vmlinuz-6.12``, ``System.map-6.12``), or at the
-    top of the build tree that the image is in. A stub is passed over.
+    A System.map is searched with the image's own suffix (``vmlinuz-6.12``, ``System.map-6.12``), or at the
+    top of the build tree that contains the image. A stub of one line is skipped.
 
     :raises InvalidSubject: a directory without a kernel in it
     """
@@ -69,7 +69,7 @@ def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> Ker
 
 
 def _tree_of(path: Path) -> Path | None:
-    # The build tree that `path` is, or that it is an Image or the vmlinux of.
+    # The build tree: `path` itself, or the tree whose Image or vmlinux `path` is.
     if path.is_dir():
         return path
     if path.name == "vmlinux":

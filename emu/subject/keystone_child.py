@@ -1,12 +1,12 @@
 """Keystone in a process of its own: ``python -m emu.subject.keystone_child``, JSON in, JSON out.
 
-Keystone 0.9.2 can abort, crash or hang on text that is merely wrong: nothing else may live in its process.
+Keystone 0.9.2 can abort, crash or hang on invalid text, so it runs in its own process.
 
 Input: ``job`` ("assemble" or "check"), ``address`` (PA of the first byte), ``lines``, ``instructions`` (a
 bool a line), ``labels`` and ``externals`` (name to address). ``assemble`` answers ``code`` (base64),
-``labels`` (addresses) and ``lines`` (address of each instruction, else null), or ``error`` and
-``undefined``. ``check`` assembles each line alone and answers ``bad`` (index or null) and ``error``; it first
-writes its index to stdout on a line, so that a crash tells where it was.
+``labels`` (addresses) and ``lines`` (address of each instruction, else null), or ``error`` and ``undefined``.
+``check`` assembles each line alone and answers ``bad`` (index or null) and ``error``; before each line it
+writes the index to stdout, so that the parent knows the line after a crash.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def assemble(job: dict[str, Any]) -> dict[str, Any]:
     """Assemble the whole text; addresses come from a table put behind it in a second pass."""
     undefined: list[str] = []
     address = job["address"]
-    # Relative to a label: Keystone gets an offset from a symbol of its resolver wrong.
+    # Relative to a label: Keystone computes a wrong offset from a symbol of its resolver.
     externals = [f".set {name}, .Lfirst_byte + ({pa - address:#x})" for name, pa in job["externals"].items()]
     head = [".Lfirst_byte:", *externals]
     marked, names = [], list(job["labels"])
@@ -77,7 +77,7 @@ def assemble(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(job: dict[str, Any]) -> dict[str, Any]:
-    """Find the first line that does not assemble on its own, symbols being anything."""
+    """Find the first line that does not assemble alone, whatever the values of its symbols."""
     for index, line in enumerate(job["lines"]):
         sys.stdout.write(f"{index}\n")
         sys.stdout.flush()
@@ -91,7 +91,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read one job from stdin, write its answer as the last line of stdout."""
+    """Read one job from stdin and write its answer as the last line of stdout."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES_MAX, ADDRESS_SPACE_BYTES_MAX))
     job = json.load(sys.stdin)
     answer = {"assemble": assemble, "check": check}[job["job"]](job)

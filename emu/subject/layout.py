@@ -19,7 +19,7 @@ class KernelLayout:
 
     ``task_size``, ``task_stack``, ``task_cpu`` are sizeof(struct task_struct) and its ``stack`` and
     ``thread_info.cpu``; ``thread_size`` is THREAD_SIZE; ``secondary_data_*`` are sizeof(struct
-    secondary_data) and its ``task`` and ``status``. ``source`` is what they were read from: "BTF" or "code".
+    secondary_data) and its ``task`` and ``status``. ``source`` says where they were read: "BTF" or "code".
     """
 
     task_size: int
@@ -53,7 +53,7 @@ def kernel_layout(
 def layout_from_btf(btf: Btf, thread_size: int) -> KernelLayout:
     """Return the layout that ``btf`` describes; raise Untestable when it lacks a struct or member.
 
-    :param thread_size: bytes; THREAD_SIZE is a macro, so BTF has no trace of it
+    :param thread_size: bytes; THREAD_SIZE is a macro, so BTF does not have it
     """
     return KernelLayout(
         task_size=btf.size("task_struct"),
@@ -91,7 +91,7 @@ def layout_from_code(setup: TaskSetup, task_size: int | None, thread_size: int, 
 
 
 def _find_btf(image: bytes, base_va: int, symbols: Symbols, elf: Elf | None, name: str) -> Btf | None:
-    # Between the kernel's own symbols; without them (kallsyms of functions only) by its header.
+    # Between the kernel's own symbols; without them (kallsyms of functions only) search for the BTF header.
     start, stop = symbols.address("__start_BTF"), symbols.address("__stop_BTF")
     if start is not None and stop is not None and base_va <= start < stop:
         return Btf(image[start - base_va : stop - base_va], name)
@@ -114,7 +114,7 @@ def _thread_size(symbols: Symbols, setup: TaskSetup, name: str) -> int:
 
 
 def _task_size(symbols: Symbols, elf: Elf | None) -> int | None:
-    # The size of init_task, or the room up to the next symbol.
+    # The size of init_task, else the distance to the next symbol.
     for symbol, _, size, _ in elf.symbols() if elf else ():
         if symbol == "init_task" and size:
             return size

@@ -11,7 +11,7 @@ Places = Mapping[int, tuple[str, int]]
 class Lines:
     """Source lines by PA of their instructions: (file as the assembler or the compiler named it, line).
 
-    :param places: the lines, or what makes them when they are asked for the first time: most runs never ask
+    :param places: the lines, or a function that reads them on the first query: most runs query none
     """
 
     folders: tuple[Path, ...] = ()  # what relative names of files may be relative to, beside the obvious

@@ -1,10 +1,10 @@
 """A relocatable object (ELF ET_REL, a ``.o`` file) as a Subject: laid out from IMAGE_PA and relocated there.
 
-What is loaded goes in this order: code, read-only data, data, a global offset table if one is asked for,
-zeroed data. Notes and unwind tables are left out: nobody reads them here.
+Loaded in this order: code, read-only data, data, a global offset table if a relocation needs one, zeroed
+data. Notes and unwind tables are not loaded: no code reads them.
 
-Code runs at its PA until the MMU is on and at its VA from then on. What is relative to the PC is the same in
-both; an absolute address is one of them.
+Code runs at its PA until the MMU is on and at its VA after that. A PC-relative address is right in both
+regimes; an absolute address is right in one of them.
 
 Source: ELF for the Arm 64-bit Architecture (AAELF64), sections Relocation and Weak references.
 """
@@ -30,9 +30,9 @@ from emu.subject.object_file import (
     STT_GNU_IFUNC,
     STT_SECTION,
     STT_TLS,
-    Fixup,
     ObjectFile,
     Rank,
+    RelocationEntry,
     Symbol,
 )
 from emu.subject.relocation import Formula, OutOfReach
@@ -65,23 +65,23 @@ def load_object(path: Path, defines: Mapping[str, int] = _NOTHING, *, absolute: 
 def link(
     data: bytes, name: str, defines: Mapping[str, int] = _NOTHING, *, absolute: Absolute = "va"
 ) -> Subject:
-    """Make a Subject of the bytes of a ``.o`` file, as :func:`load_object` does.
+    """Link the bytes of a ``.o`` file to a Subject, as :func:`load_object` does.
 
-    :param name: how messages call it; its last part is the Subject's name
+    :param name: its name in messages; the last part is the Subject's name
     """
     file = ObjectFile(data, name)
-    fixups = file.fixups()
-    used = {fixup.symbol for fixup in fixups}
+    relocations = file.relocations()
+    used = {entry.symbol for entry in relocations}
     undefined = {s.name for s in used if s.section == SHN_UNDEF and s.binding != STB_WEAK}
     if missing := sorted(undefined - set(defines) - {"", _GOT_SYMBOL}):
         listed = ", ".join([*missing[:_UNDEFINED_SHOWN_MAX], *["..."][: len(missing) > _UNDEFINED_SHOWN_MAX]])
         error = Untestable(f"{name}: not defined: {listed}; a fragment is linked with nothing else")
         error.undefined = tuple(missing)
         raise error
-    layout = _Layout(file, [_slot(f) for f in fixups if f.relocation.formula.of_got])
+    layout = _Layout(file, [_slot(f) for f in relocations if f.relocation.formula.of_got])
     if layout.end == IMAGE_PA:
         raise Untestable(f"{name}: no instruction and no data in it")
-    _Linker(layout, defines, absolute).apply(fixups)
+    _Linker(layout, defines, absolute).apply(relocations)
     content, size = bytes(layout.content), layout.end - IMAGE_PA
     zeroed = f"+{size - len(content)}" if size > len(content) else ""
     return Subject(
@@ -94,22 +94,22 @@ def link(
     )
 
 
-_Slot = tuple[Symbol, int]  # whose address, and the addend: one entry of the global offset table
+_Slot = tuple[Symbol, int]  # one entry of the global offset table: symbol and addend
 
 
-def _slot(fixup: Fixup) -> _Slot:
-    return fixup.symbol, fixup.addend
+def _slot(entry: RelocationEntry) -> _Slot:
+    return entry.symbol, entry.addend
 
 
 class _Layout:
-    """Where everything is: PAs, from IMAGE_PA on, and the bytes there."""
+    """The PA of every section, slot and common symbol, from IMAGE_PA on, and the bytes there."""
 
     def __init__(self, file: ObjectFile, slots: Sequence[_Slot]) -> None:
         self.file = file
         self.sections: dict[int, int] = {}  # index: PA
         self.slots: dict[_Slot, int] = {}
         self.commons: dict[str, int] = {}
-        self.content = bytearray()  # without what is zeroed
+        self.content = bytearray()  # without zeroed data
         self.end = IMAGE_PA
         loaded = sorted((s.rank, index) for index, s in enumerate(file.sections) if s.is_loaded)
         for rank, index in loaded:
@@ -140,7 +140,7 @@ class _Layout:
         return found
 
     def place(self, symbol: Symbol) -> int | None:
-        """Return the PA of a symbol, or None when it has none: undefined, a number, in what is not loaded."""
+        """Return the PA of a symbol, or None when it is undefined, absolute, or in a section not loaded."""
         if symbol.section == SHN_COMMON:
             return self.commons[symbol.name]
         base = self.sections.get(symbol.section)
@@ -164,55 +164,55 @@ class _Layout:
 
 
 class _Address(NamedTuple):
-    # What a symbol stands for: a PA of the layout, or a number that no layout moves.
+    # The value of a symbol: a PA of the layout, or an absolute number.
     value: int
     moves: bool
 
 
 class _Linker:
-    """Relocations, on the bytes of a layout."""
+    """Applies relocations to the bytes of a layout."""
 
     def __init__(self, layout: _Layout, defines: Mapping[str, int], absolute: Absolute) -> None:
         self.layout, self.defines = layout, defines
-        self.offset = VA_OFFSET if absolute == "va" else 0  # of an absolute address
+        self.offset = VA_OFFSET if absolute == "va" else 0  # added to an absolute address
 
-    def apply(self, fixups: Sequence[Fixup]) -> None:
+    def apply(self, relocations: Sequence[RelocationEntry]) -> None:
         """Put X of every relocation into its place, and fill the global offset table."""
         content = self.layout.content
         for slot, pa in self.layout.slots.items():
             address = self._address(slot[0])
             value = (0 if address is None else self._absolute(address) + slot[1]) % 2**64
             content[pa - IMAGE_PA : pa - IMAGE_PA + 8] = value.to_bytes(8, "little")
-        for fixup in fixups:
-            pa, size = self.layout.sections[fixup.section] + fixup.offset, fixup.relocation.size
+        for entry in relocations:
+            pa, size = self.layout.sections[entry.section] + entry.offset, entry.relocation.size
             place = slice(pa - IMAGE_PA, pa - IMAGE_PA + size)
             old = int.from_bytes(content[place], "little")
             try:
-                new = fixup.relocation.patch(old, self._x(fixup, pa))
+                new = entry.relocation.patch(old, self._x(entry, pa))
             except OutOfReach as error:
-                what = f"{self._where(fixup)}: {fixup.relocation.name} of {fixup.symbol.name or 'a section'}"
+                what = f"{self._where(entry)}: {entry.relocation.name} of {entry.symbol.name or 'a section'}"
                 raise Untestable(f"{self.layout.file.name}: {what}: {error}") from None
             content[place] = new.to_bytes(size, "little")
 
-    def _x(self, fixup: Fixup, pa: int) -> int:
+    def _x(self, entry: RelocationEntry, pa: int) -> int:
         # X of AAELF64's table; the place is at `pa`.
-        formula, page = fixup.relocation.formula, -0x1000
+        formula, page = entry.relocation.formula, -0x1000
         if formula.of_got:
-            slot = self.layout.slots[_slot(fixup)]
+            slot = self.layout.slots[_slot(entry)]
             if formula is Formula.GOT:
                 return slot
             return (slot & page) - (pa & page) if formula is Formula.GOT_PAGE else slot - (self._got() & page)
-        address = self._address(fixup.symbol)
+        address = self._address(entry.symbol)
         if address is None:  # undefined and weak
             if formula is Formula.ABSOLUTE:
-                return fixup.addend
-            here = pa + (4 if fixup.relocation.is_branch else 0) + fixup.addend
+                return entry.addend
+            here = pa + (4 if entry.relocation.is_branch else 0) + entry.addend
             return here - pa if formula is Formula.RELATIVE else (here & page) - (pa & page)
         if formula is Formula.ABSOLUTE:
-            return self._absolute(address) + fixup.addend
-        target = address.value + fixup.addend
+            return self._absolute(address) + entry.addend
+        target = address.value + entry.addend
         if not address.moves and abs(target - pa - VA_OFFSET) < abs(target - pa):
-            pa += VA_OFFSET  # an address in the kernel's half is reached from there
+            pa += VA_OFFSET  # the target is in the kernel's half: code there runs at its VA
         return (target & page) - (pa & page) if formula is Formula.PAGE else target - pa
 
     def _absolute(self, address: _Address) -> int:
@@ -242,5 +242,5 @@ class _Linker:
             )
         return _Address(pa, moves=True)
 
-    def _where(self, fixup: Fixup) -> str:
-        return f"{self.layout.file.sections[fixup.section].name}+{fixup.offset:#x}"
+    def _where(self, entry: RelocationEntry) -> str:
+        return f"{self.layout.file.sections[entry.section].name}+{entry.offset:#x}"

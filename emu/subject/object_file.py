@@ -1,4 +1,4 @@
-"""The tables of a relocatable object: sections, symbols and relocations, each checked as it is read.
+"""The tables of a relocatable object: sections, symbols and relocations, each checked when it is read.
 
 Sources: ELF-64 Object File Format 1.5; ELF for the Arm 64-bit Architecture (AAELF64).
 """
@@ -34,7 +34,7 @@ class Rank(IntEnum):
     ZEROED = 3
 
 
-class Section(NamedTuple):
+class ObjectSection(NamedTuple):
     """One section header; ``offset``, ``size`` and ``align`` in bytes."""
 
     name: str
@@ -48,13 +48,13 @@ class Section(NamedTuple):
 
     @property
     def is_loaded(self) -> bool:
-        """It takes memory, and somebody reads it: no note, no unwind table."""
+        """Whether it takes memory at run time and is neither a note nor an unwind table."""
         unread = self.kind == _SHT_NOTE or self.name.startswith(".eh_frame")
         return bool(self.flags & _SHF_ALLOC) and self.size > 0 and not unread
 
     @property
     def rank(self) -> Rank:
-        """Where it belongs in memory."""
+        """Its place in the order of sections in memory."""
         if self.kind == _SHT_NOBITS:
             return Rank.ZEROED
         if self.flags & _SHF_EXECINSTR:
@@ -73,8 +73,8 @@ class Symbol(NamedTuple):
     size: int
 
 
-class Fixup(NamedTuple):
-    """One relocation: the place at ``offset`` of section ``section`` gets X of the symbol and the addend."""
+class RelocationEntry(NamedTuple):
+    """One relocation: X of the symbol and the addend goes to ``offset`` of section ``section``."""
 
     section: int
     offset: int
@@ -87,8 +87,8 @@ class ObjectFile:
     """A little-endian AArch64 ELF of type REL.
 
     :param data: the file
-    :param name: how messages call it
-    :raises InvalidSubject: of another class, byte order, machine or type, or with tables outside the file
+    :param name: its name in messages
+    :raises InvalidSubject: another class, byte order, machine or type, or tables outside the file
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -112,7 +112,7 @@ class ObjectFile:
         self._rows = list(struct.iter_unpack(_SECTION, self.slice(offset, count * 64, "section headers")))
         names = self._names(names_at)
         self.sections = tuple(
-            Section(self._string(names, row[0]), row[1], row[2], row[4], row[5], row[6], row[7], row[8])
+            ObjectSection(self._string(names, row[0]), row[1], row[2], row[4], row[5], row[6], row[7], row[8])
             for row in self._rows
         )
         for section in self.sections:
@@ -124,7 +124,7 @@ class ObjectFile:
         self._symtab = tables[0] if tables else None
 
     def error(self, what: str) -> InvalidSubject:
-        """Return the error that says what is wrong with the file."""
+        """Return an error whose message starts with the file's name."""
         return InvalidSubject(f"{self.name}: {what}")
 
     def slice(self, offset: int, size: int, what: str) -> bytes:
@@ -133,7 +133,7 @@ class ObjectFile:
             raise self.error(f"{what} end at {offset + size:#x}: the file has {len(self.data):#x} bytes")
         return self.data[offset : offset + size]
 
-    def content(self, section: Section) -> bytes:
+    def content(self, section: ObjectSection) -> bytes:
         """Return the bytes of a section that has some in the file."""
         return self.slice(section.offset, section.size, f"bytes of {section.name}")
 
@@ -151,12 +151,12 @@ class ObjectFile:
             for name_at, info, _, section, value, size in struct.iter_unpack(_SYMBOL, self.content(table))
         )
 
-    def fixups(self) -> list[Fixup]:
-        """Return the relocations of what is loaded, in the order of the file.
+    def relocations(self) -> list[RelocationEntry]:
+        """Return the relocations of loaded sections, in the order of the file.
 
-        :raises Untestable: a type that is not known; all other errors are InvalidSubject
+        :raises Untestable: an unknown relocation type; all other errors are InvalidSubject
         """
-        found: list[Fixup] = []
+        found: list[RelocationEntry] = []
         total = 0
         for section in self.sections:
             if section.kind not in (_SHT_RELA, _SHT_REL, _SHT_CREL):
@@ -171,10 +171,10 @@ class ObjectFile:
             total += section.size
             if total > len(self.data):
                 raise self.error(f"{section.name}: relocations of {total:#x} bytes: more than the file has")
-            found += self._fixups_of(section)
+            found += self._entries_of(section)
         return found
 
-    def _fixups_of(self, section: Section) -> Iterator[Fixup]:
+    def _entries_of(self, section: ObjectSection) -> Iterator[RelocationEntry]:
         if section.link != self._symtab:
             raise self.error(f"{section.name} links section {section.link}: that is no symbol table")
         target, symbols = self.sections[section.info], self.symbols
@@ -189,7 +189,7 @@ class ObjectFile:
                 raise self.error(f"{where}: {relocation.name} of symbol {number}: there are {len(symbols)}")
             if target.rank is Rank.ZEROED or offset + relocation.size > target.size:
                 raise self.error(f"{where}: {relocation.name}: not inside the {target.size:#x} bytes there")
-            yield Fixup(section.info, offset, relocation, symbols[number], addend)
+            yield RelocationEntry(section.info, offset, relocation, symbols[number], addend)
 
     def _names(self, index: int) -> bytes:
         # The string table that is section `index`.
@@ -198,7 +198,7 @@ class ObjectFile:
         return self.slice(self._rows[index][4], self._rows[index][5], "names")
 
     def _string(self, table: bytes, offset: int) -> str:
-        # A name, what is not printable in it escaped: it goes into messages of one line.
+        # A name with unprintable characters escaped, because messages have one line.
         end = table.find(b"\0", offset, offset + NAME_BYTES_MAX + 1)
         if end < 0:
             raise self.error(

@@ -25,7 +25,7 @@ class BootFunctions:
         self._image, self._base_va, self._symbols = image, base_va, symbols
 
     def setup(self, function: str) -> TaskSetup:
-        """Return what the ``init_cpu_task`` in ``function`` shows; nothing when there is no such function."""
+        """Return the facts of ``function``'s ``init_cpu_task``; all None when there is no such function."""
         code, va = self._code(function)
         return task_setup(code, va)
 

@@ -51,7 +51,10 @@ class Relocation:
 
     @property
     def is_branch(self) -> bool:
-        """To an undefined weak symbol it goes to the next instruction (AAELF64, Weak references)."""
+        """Whether it is a branch: one to an undefined weak symbol goes to the next instruction.
+
+        :source: AAELF64, Weak references
+        """
         return self.name in (
             "R_AARCH64_JUMP26",
             "R_AARCH64_CALL26",

@@ -17,8 +17,8 @@ class Symbols:
     """Names and virtual addresses (u64), sorted by address.
 
     The text is that of System.map (Linux, scripts/mksysmap): ``%016x T name`` a line. Look-ups search
-    the bytes, so a table of any size is usable as soon as it is read. The text is trusted to be whole and
-    sorted, as :meth:`of` and :meth:`parse` make it.
+    the bytes, so a table of any size is usable as soon as it is read. The text must be complete and sorted;
+    :meth:`of` and :meth:`parse` ensure that.
     """
 
     def __init__(self, text: bytes) -> None:
@@ -41,7 +41,7 @@ class Symbols:
         """Build a table from text of unknown origin: each line is checked, and sorted by VA when it is not.
 
         :param text: System.map, ``nm`` or /proc/kallsyms output
-        :param name: how messages call it
+        :param name: its name in messages
         :raises InvalidSubject: a line of another form; the message has its number
         """
         text = text.replace(b"\r\n", b"\n").rstrip()
@@ -95,7 +95,8 @@ class Symbols:
     def at(self, va: int) -> tuple[str, int] | None:
         """Return (name, offset) of the nearest symbol at or below ``va``, or None below the first.
 
-        Of several at one address the first of the table is named (Linux kernel/kallsyms.c, get_symbol_pos).
+        Of several symbols at one address the first in the table wins (Linux kernel/kallsyms.c,
+        get_symbol_pos).
         """
         line = self._line_at(va)
         if line < 0:

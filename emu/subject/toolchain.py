@@ -1,8 +1,8 @@
-"""Text that Keystone refuses goes to another assembler: GNU, clang or zig, the first of them that takes it.
+"""Assemble text that Keystone refuses with the first of GNU as, clang and zig that accepts it.
 
-It gets what our own reader gives the text (:mod:`emu.subject.fragment`): the same include folders and the
-same constants, as macros of the C preprocessor and as symbols of the assembler. Its object is laid out and
-relocated by :mod:`emu.subject.object`.
+The assembler gets the include folders and constants that Keystone's text gets (:mod:`emu.subject.fragment`);
+the constants are macros of the C preprocessor and symbols of the assembler. :mod:`emu.subject.object` lays
+its object out and relocates it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHOWN_CHARS_MAX = 300
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """An assembler: how it is called in messages and in the Subject, and the start of its command line.
+    """An assembler: its name in messages and in the Subject, and the start of its command line.
 
     ``preprocesses`` is false when it has no C preprocessor: it then gets text with its includes resolved.
     """
@@ -88,13 +88,13 @@ def assemble_elsewhere(
     symbols: Mapping[str, int],
     include_dirs: Sequence[Path],
 ) -> Subject:
-    """Return the Subject that the first assembler makes of a text which Keystone refused.
+    """Return the Subject from the first assembler that accepts a text which Keystone refused.
 
     :param refused: Keystone's error, ``FILE:LINE: reason``
     :param constants: signed 64-bit values, known to the preprocessor and to the assembler
     :param symbols: u64 values of symbols that the text leaves undefined
     :param include_dirs: searched after the file's own folder
-    :raises AssemblyError: ``refused`` and, behind it, what each assembler said and which were not found
+    :raises AssemblyError: ``refused``, then the error of each assembler and the names of those not found
     """
     tools, missing = find_tools()
     tried, undefined = [], refused.undefined
@@ -121,7 +121,7 @@ def assemble_elsewhere(
 
 
 class _Failed(Exception):
-    """A tool made no object; the message is its reason on one line."""
+    """A tool wrote no object; the message is its reason on one line."""
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -138,11 +138,11 @@ def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Seq
         work = Path(name)
         if tool.preprocesses:
             command = [*tool.command, *_definitions(source, constants, folders), "-g0"]
-            # Text may ask for its own name: it gets one without the folder.
+            # __FILE__ must not depend on the folder.
             command += [f"-ffile-prefix-map={source.parent}/=", *(f"-I{folder}" for folder in folders)]
             command += ["-o", "t.o", str(source)]
         else:
-            # GNU as takes -I for .include alone, and a name in the text for the origin of a line.
+            # GNU as uses -I for .include only. Line markers in the text name the origin of each line.
             (work / "t.s").write_text(_with_origins(path, include_dirs), encoding="utf-8")
             command = [*tool.command, *(f"--defsym={name}={value}" for name, value in constants.items())]
             command += [f"-I{folder}" for folder in folders] + ["-o", "t.o", "t.s"]
@@ -155,20 +155,20 @@ def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Seq
 
 
 def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[Path]) -> Iterator[str]:
-    # A name that the text gives to the assembler (.equ NAME, .ifdef NAME) must reach it as a name, unless the
-    # preprocessor is asked about it as well.
+    # A name that the text uses in an assembler directive (.equ NAME, .ifdef NAME) must not be a macro, unless
+    # a preprocessor conditional tests it as well.
     texts = list(_texts(source, folders, set()))
     assigned = {name for text in texts for pair in _ASSIGNED.findall(text) for name in pair if name}
     asked = {word for text in texts for line in _CONDITION.findall(text) for word in re.findall(r"\w+", line)}
     for name, value in constants.items():
         if name not in assigned or name in asked:
             yield f"-D{name}={value}" if value >= 0 else f"-D{name}=({value})"
-        yield f"-Wa,-defsym,{name}={value}"  # one dash: GNU as takes it as well, clang may know no other
-    yield "-D__ASSEMBLY__"  # as the kernel's makefiles do
+        yield f"-Wa,-defsym,{name}={value}"  # one dash: both GNU as and every clang accept it
+    yield "-D__ASSEMBLY__"  # the kernel's makefiles define it too
 
 
 def _texts(path: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[str]:
-    # The file and what it includes, whatever its conditionals say; a file that cannot be read is none.
+    # The file and all files it includes, under any conditional; files that cannot be read are skipped.
     if path in seen or not path.is_file():
         return
     seen.add(path)
@@ -183,7 +183,7 @@ def _texts(path: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[str
 
 
 def _with_origins(path: Path, include_dirs: Sequence[Path]) -> str:
-    # Our reader's statements, each behind the line marker that GNU as understands.
+    # The statements with includes resolved, each after a line marker that GNU as understands.
     try:
         lines = read(path, str(path), include_dirs, set())
     except AssemblyError as error:
@@ -192,7 +192,7 @@ def _with_origins(path: Path, include_dirs: Sequence[Path]) -> str:
 
 
 def _call(command: Sequence[str], work: Path) -> tuple[str, int]:
-    # What it wrote, and its exit status: in English, the date 1970, caches gone with `work`.
+    # Its output and exit status. Messages are in English, the date is 1970, caches are deleted with `work`.
     caches = {name: str(work / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
     environment = {**os.environ, **caches, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "TMPDIR": str(work)}
     try:
@@ -223,7 +223,7 @@ def _limit_output() -> None:
 
 
 def _reason(said: str, status: int, source: Path, path: Path, include_dirs: Sequence[Path]) -> str:
-    # The first error as FILE:LINE: Error: ..., else the last line, files named as the user and Keystone do.
+    # The first error as FILE:LINE: Error: ..., else the last line; files have the names that the user gave.
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = (match for line in lines if (match := _ERROR.match(line)))
     first = next(errors, None)

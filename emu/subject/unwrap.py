@@ -18,7 +18,7 @@ from emu.subject.image import HEADER_SIZE, IMAGE_SIZE_MAX
 
 FILE_SIZE_MAX = 4 << 30  # bytes; a vmlinux with DWARF has some hundred MiB
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_STEP = 4096  # bytes in; at most 128 MiB out (32,768 times, RLE blocks) before the bound is looked at
+_ZSTD_STEP = 4096  # bytes in; at most 128 MiB out (32,768 times, RLE blocks) before the bound is checked
 _PEEK = 4096
 
 
@@ -49,7 +49,7 @@ def read_file(path: Path) -> bytes:
 
 
 def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
-    """Return the Image inside a gzip, bzip2, xz, lzma, zstd or EFI zboot file; other bytes as they are.
+    """Return the Image inside a gzip, bzip2, xz, lzma, zstd or EFI zboot file; other bytes unchanged.
 
     :param size_max: bytes; the largest output accepted
     :raises InvalidSubject: truncated or corrupt, of an unknown compression, or larger than size_max

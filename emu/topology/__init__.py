@@ -1,7 +1,7 @@
-"""Topologies: what firmware says of a machine's CPUs, as data.
+"""Topologies: firmware's description of a machine's CPUs, as data.
 
-A topology may say what firmware must not say (a duplicate, reserved bits, no boot CPU): what a kernel makes
-of it is smp_init_cpus()'s (:mod:`emu.host.smp_init_cpus`). Only what no table can hold is refused here.
+A topology may break firmware's rules (a duplicate, reserved bits, no boot CPU): how the kernel treats that is
+in :mod:`emu.host.smp_init_cpus`. Only values that no firmware table can hold are refused here.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ FIRMWARES = ("devicetree", "acpi")
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """One entry of firmware's list of CPUs, and the PE behind it.
+    """One entry of firmware's list of CPUs, and its PE.
 
-    :ivar hwid: u64 as listed (``reg`` of the DT node, MPIDR of the GICC); the PE has it without stray bits
+    :ivar hwid: u64 as listed (``reg`` of the DT node, MPIDR of the GICC); the PE has it without reserved bits
     :ivar midr: MIDR_EL1, u32
-    :ivar id_registers: ID registers that read differently on the PE
+    :ivar id_registers: ID registers (u64 by encoding) whose value on the PE is not the default
     :ivar mt: MPIDR_EL1.MT (bit 24) of the PE
     :ivar u: MPIDR_EL1.U (bit 30) of the PE
-    :ivar enabled: there at boot (GICC flags bit 0; always so in a device tree)
-    :ivar online_capable: may come later (GICC flags bit 3)
-    :ivar enable_method: as firmware has it; nothing: firmware does not say
-    :ivar release_addr: PA of ``cpu-release-addr``, or of the parking protocol's mailbox; 0: not said
+    :ivar enabled: present at boot (GICC flags bit 0; always set in a device tree)
+    :ivar online_capable: may be hot-added (GICC flags bit 3)
+    :ivar enable_method: firmware's word for it; "": firmware gives none
+    :ivar release_addr: PA of ``cpu-release-addr``, or of the parking protocol's mailbox; 0: firmware gives
+        none
     :ivar parking_version: of the GICC; 0: no parking protocol
-    :ivar uid: ACPI Processor UID, u32; -1: its place in the list
-    :ivar interface: GICC CPU interface number, u32; -1: its place in the list
-    :ivar socket: of cpu-map or PPTT, from 0, like the next three
+    :ivar uid: ACPI Processor UID, u32; -1: its index in the list
+    :ivar interface: GICC CPU interface number, u32; -1: its index in the list
+    :ivar socket: number in cpu-map or PPTT, from 0, like the next three
     :ivar cluster: within the socket
-    :ivar core: within the cluster; -1: firmware does not describe how CPUs share cores
+    :ivar core: within the cluster; -1: firmware does not describe which CPUs share a core
     :ivar thread: within the core; 0 is the primary thread
-    :ivar node: name of the device-tree node, ``cpu@...``; nothing: made from the hwid
+    :ivar node: name of the device-tree node, ``cpu@...``; "": derived from the hwid
     """
 
     hwid: int
@@ -69,13 +70,13 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What firmware says of the CPUs, in firmware's order, and which of them boots.
+    """Firmware's list of CPUs, in firmware's order, and which of them boots.
 
     :ivar name: as given on the command line
     :ivar cpus: the entries
     :ivar boot_cpu: index into ``cpus``, or the boot CPU itself when firmware does not list it
-    :ivar conduit: of PSCI, one of CONDUITS; nothing: firmware does not say
-    :ivar firmware: how firmware says it, one of FIRMWARES; decides the numbering of bad entries
+    :ivar conduit: of PSCI, one of CONDUITS; "": firmware gives none
+    :ivar firmware: kind of description, one of FIRMWARES; decides how the kernel numbers bad entries
     """
 
     name: str
@@ -110,7 +111,7 @@ class Topology:
 
     @property
     def describes_cores(self) -> bool:
-        """Whether firmware says which CPUs share a core: a cpu-map, or a PPTT."""
+        """Whether firmware describes which CPUs share a core: a cpu-map, or a PPTT."""
         return any(cpu.core >= 0 for cpu in self.cpus)
 
 

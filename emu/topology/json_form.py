@@ -13,7 +13,7 @@ from emu.topology import Cpu, Topology, check_count
 
 _CPU = {field.name: field for field in fields(Cpu)}
 _TOPOLOGY = ("firmware", "conduit", "boot_cpu", "cpus")
-# Bits of an integer field, and whether -1 stands for "its place in the list" or "not said".
+# Bits of an integer field, and whether -1 is allowed ("the index in the list", "not described").
 _BITS = {
     "hwid": (64, False),
     "midr": (32, False),
@@ -33,9 +33,9 @@ _HEX = ("hwid", "midr", "release_addr")
 def parse_json(data: bytes, name: str) -> Topology:
     """Return the topology that a JSON text describes: ``{"boot_cpu": 0, "cpus": [{"hwid": "0x100"}, ...]}``.
 
-    Numbers are JSON integers or strings such as ``"0x80000000"``; all but ``hwid`` may be left out.
+    Numbers are JSON integers or strings such as ``"0x80000000"``; every key except ``hwid`` is optional.
 
-    :param name: stands before every error
+    :param name: prefix of every error
     :raises InvalidCase: not JSON, or a value that breaks a rule
     """
     try:
@@ -60,7 +60,7 @@ def parse_json(data: bytes, name: str) -> Topology:
 
 
 def to_json(topology: Topology) -> dict[str, Any]:
-    """Return the object that :func:`parse_json` reads as ``topology``; what has its default is left out."""
+    """Return the object that :func:`parse_json` reads as ``topology``, without default values."""
     boot = topology.boot_cpu
     found: dict[str, Any] = {"firmware": topology.firmware}
     if topology.conduit:
@@ -135,9 +135,7 @@ def _id_registers(value: object, where: str) -> dict[sysreg.Encoding, int]:
         raise InvalidCase(f"{where}: an object of register name to value")
     found = {}
     for name, bits in value.items():
-        encoding = next(
-            (e for e, known in sysreg.NAMES.items() if known == name and name.startswith("ID_")), None
-        )
+        encoding = _ID_REGISTERS.get(name)
         if encoding is None:
             raise InvalidCase(f"{where}: {name}: not an ID register that can be overridden")
         found[encoding] = _number(bits, f"{where}.{name}", 64, False)

@@ -1,4 +1,4 @@
-"""A topology by name or file: presets, JSON, device trees, ACPI tables. What a file is, its bytes say."""
+"""Read a topology by name or file: presets, JSON, device trees, ACPI tables, told apart by their bytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from emu.topology.json_form import parse_json
 from emu.topology.presets import PRESETS, get_preset, is_preset
 
 _FDT_MAGIC = b"\xd0\x0d\xfe\xed"  # Devicetree Specification v0.4, 5.2
-_SIZE_MAX = 16 << 20  # bytes; no table or tree of 4,096 CPUs comes near
+_SIZE_MAX = 16 << 20  # bytes; far more than a table or tree of 4,096 CPUs has
 
 
 def read_topology(text: str, boot_cpu: int = -1) -> Topology:
     """Return the topology called ``text``: a preset (``NAME`` or ``NAME:N``), or a file.
 
-    A file is JSON, a device tree (``.dtb``, or ``.dts`` through dtc), a MADT, or a directory with one and
-    what belongs to it.
+    A file is JSON, a device tree (``.dtb``, or ``.dts`` compiled by dtc), a MADT, or a directory of ACPI
+    tables.
 
-    :param boot_cpu: index of the CPU that boots instead; -1: as the topology says
-    :raises InvalidCase: neither, or a file that breaks a rule
+    :param boot_cpu: index of the CPU that boots; -1: the topology's own boot CPU
+    :raises InvalidCase: neither a preset nor a file, or a file that breaks a rule
     """
     if not text:
         raise InvalidCase("topology='': a preset or a file")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.acpi import madt, pptt, read_tables, write_acpi
-from emu.topology.acpi.table import Table, structures, with_checksum
+from emu.topology.acpi.table import AcpiTable, structures, with_checksum
 
 _MUTATIONS = 20_000
 _EDGES = (0, 1, 2, 3, 0x7F, 0x80, 0xFE, 0xFF)
@@ -67,7 +67,7 @@ def _mutated(rng: random.Random, data: bytes) -> bytes:
 def test_mutated_tables_give_a_topology_or_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 0
 
-    def counted(table: Table, first: int, what: str) -> Iterator[tuple[int, int, int]]:
+    def counted(table: AcpiTable, first: int, what: str) -> Iterator[tuple[int, int, int]]:
         nonlocal steps
         for each in structures(table, first, what):
             steps += 1

@@ -21,7 +21,7 @@ from emu.topology.acpi import (
     write_acpi,
 )
 from emu.topology.acpi.madt import Gicc, write_madt
-from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE, Place
+from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE, CpuPosition
 from emu.topology.acpi.table import TABLE_SIZE_MAX, make_table, with_checksum
 
 _BASE = 0x4800_0000
@@ -279,11 +279,11 @@ def test_the_pptt_of_another_firmware_is_numbered_in_the_order_of_the_table() ->
         _node(LEAF, first + 124, 4),
     ]
     assert read_pptt(_pptt(cache, *nodes), "f") == {
-        7: Place(0, 0, 0, 0),
-        3: Place(0, 0, 1, 0),
-        1: Place(1, 0, 0, 0),
-        2: Place(1, 0, 0, 1),
-        4: Place(1, 0, 1, 0),
+        7: CpuPosition(0, 0, 0, 0),
+        3: CpuPosition(0, 0, 1, 0),
+        1: CpuPosition(1, 0, 0, 0),
+        2: CpuPosition(1, 0, 0, 1),
+        4: CpuPosition(1, 0, 1, 0),
     }
 
 
@@ -296,7 +296,7 @@ def test_in_revision_1_a_leaf_is_nobodys_parent_and_there_are_no_threads() -> No
         _node(ID_VALID | IS_THREAD, 56, 6),
         revision=1,
     )
-    assert read_pptt(table, "f") == {5: Place(0, 0, 0, 0), 6: Place(0, 0, 1, 0)}
+    assert read_pptt(table, "f") == {5: CpuPosition(0, 0, 0, 0), 6: CpuPosition(0, 0, 1, 0)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.errors import AssemblyError
-from emu.subject.assembly_text import Line, _statements, evaluate, flatten, read
+from emu.subject.assembly_text import Statement, _statements, evaluate, flatten, read
 
 
 def flat(folder: Path, text: str, **constants: int) -> list[str]:
@@ -61,7 +61,7 @@ def test_sum_wraps_at_64_bits(left: int, right: int) -> None:
 @given(st.text(alphabet="ax1:;,.\"\\/*# \t\n()[]+-|<>=@&%~'0.macroifendrept", max_size=60))
 def test_any_text_is_flattened_or_refused(text: str) -> None:
     """No input ends in a traceback."""
-    lines = [Line(statement, "t.S", number) for number, statement in _statements(text)]
+    lines = [Statement(statement, "t.S", number) for number, statement in _statements(text)]
     message = "t.S:"
     try:
         flatten(lines, {})

@@ -1,7 +1,4 @@
-"""ACPI, both ways: a topology as the tables a kernel boots from, and tables of a machine as a topology.
-
-The tables are few and flat: ``struct`` does for them.
-"""
+"""ACPI: write a topology as the tables a kernel boots from; read the tables of a machine as a topology."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """DSDT: AML with one processor device per CPU, as short as the AML compiler would write it.
 
-Source: ACPI 6.5, chapter 20 (AML), 8.4 (processor devices, ACPI0007), 6.3.7 (_STA). Nobody runs it here: the
-kernel has its interpreter long after the take-over.
+Source: ACPI 6.5, chapter 20 (AML), 8.4 (processor devices, ACPI0007), 6.3.7 (_STA). It is never executed
+here: the kernel starts its AML interpreter long after the take-over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STA_PRESENT_NOT_ENABLED = 0x0D
 def write_dsdt(cpus: Sequence[tuple[int, int | None]]) -> bytes:
     r"""Return a DSDT with \_SB.C000, \_SB.C001 ... for these CPUs, at most 4,096.
 
-    :param cpus: _UID (u32) and _STA (u8; None: not said, which means all is well) of each
+    :param cpus: _UID (u32) and _STA (u8; None: no _STA, which means present and working) of each
     """
     devices = b"".join(_device(index, uid, status) for index, (uid, status) in enumerate(cpus))
     return make_table(SIGNATURE, _REVISION, _SCOPE_OP + _package(b"_SB_" + devices))

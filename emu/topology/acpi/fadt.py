@@ -18,15 +18,15 @@ PSCI_COMPLIANT = 1 << 0
 PSCI_USE_HVC = 1 << 1
 _MAJOR, _MINOR, _SIZE = 6, 3, 276
 _SIZE_MIN = 132  # up to the minor revision, which ACPI 5.1 put at 131
-_PROFILE_AT, _FLAGS_AT, _ARM_FLAGS_AT, _MINOR_AT, _X_DSDT_AT = 45, 112, 129, 131, 140
+_PROFILE_AT, _FLAGS_AT, _ARM_FLAGS_AT, _X_DSDT_AT = 45, 112, 129, 140
 _ENTERPRISE_SERVER = 4
 
 
 class Fadt(NamedTuple):
-    """What the FADT says of starting CPUs.
+    """The FADT's boot flags for starting CPUs.
 
     :ivar psci: PSCI_COMPLIANT
-    :ivar conduit: of PSCI, "smc" or "hvc"; nothing without it
+    :ivar conduit: of PSCI, "smc" or "hvc"; "" without PSCI
     """
 
     psci: bool
@@ -49,10 +49,10 @@ def write_fadt(*, psci: bool, hvc: bool, dsdt_pa: int) -> bytes:
 
 
 def read_fadt(data: bytes, name: str) -> Fadt:
-    """Return what the table says.
+    """Return the boot flags of a FADT.
 
     :param name: of the file, for errors
-    :raises InvalidCase: not a whole FADT, or one for which the kernel leaves ACPI alone
+    :raises InvalidCase: truncated or corrupt, or a FADT for which the kernel disables ACPI
     """
     table = check_table(data, name, SIGNATURE, _SIZE_MIN)
     (flags,) = struct.unpack_from("<I", data, _FLAGS_AT)

@@ -25,7 +25,7 @@ _GICC_FIELDS = struct.Struct("<BBHIIIIIQQQQIQQ")
 _GICD_FIELDS = struct.Struct("<BBHIQIB3x")
 _GICR_FIELDS = struct.Struct("<BBHQI")
 _REVISION = {76: 3, 80: 5}
-# Where QEMU's virt machine has them; below DRAM, and nobody looks there before the take-over.
+# The addresses of QEMU's virt machine; below DRAM, and not accessed before the take-over.
 _GICD_PA, _GICR_PA, _GICR_STRIDE = 0x0800_0000, 0x080A_0000, 128 << 10
 
 
@@ -37,7 +37,7 @@ class Gicc(NamedTuple):
     :ivar flags: u32; ENABLED, ONLINE_CAPABLE
     :ivar parking_version: of the parking protocol, u32; 0: not supported
     :ivar parked_address: PA of the mailbox, u64
-    :ivar mpidr: u64 as it stands there, stray bits included
+    :ivar mpidr: u64 as listed, reserved bits included
     """
 
     interface: int
@@ -72,7 +72,7 @@ def read_madt(data: bytes, name: str) -> tuple[Gicc, ...]:
     """Return the GICCs in the order of the table; other structures are skipped.
 
     :param name: of the file, for errors
-    :raises InvalidCase: not a whole MADT; a GICC that BAD_MADT_GICC_ENTRY refuses; not 1..4096 GICCs
+    :raises InvalidCase: truncated or corrupt; a GICC that BAD_MADT_GICC_ENTRY refuses; not 1..4096 GICCs
     """
     table = check_table(data, name, SIGNATURE, _FIRST)
     found = []

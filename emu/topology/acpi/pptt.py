@@ -1,7 +1,7 @@
 """PPTT: which CPUs share a core, a cluster and a socket.
 
 Sources: ACPI 6.5, 5.2.30 (PPTT), 5.2.30.1 (processor hierarchy node); Linux v6.12 drivers/acpi/pptt.c and
-arch/arm64/kernel/topology.c, parse_acpi_topology(), for what the kernel makes of the nodes.
+arch/arm64/kernel/topology.c, parse_acpi_topology(), for the kernel's use of the nodes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from emu.errors import InvalidCase
-from emu.topology.acpi.table import HEADER_SIZE, Table, check_table, make_table, structures
+from emu.topology.acpi.table import HEADER_SIZE, AcpiTable, check_table, make_table, structures
 
 SIGNATURE = "PPTT"
 PHYSICAL_PACKAGE = 1 << 0
@@ -24,8 +24,8 @@ _PROCESSOR = 0
 _NODE = struct.Struct("<BBHIIII")
 
 
-class Place(NamedTuple):
-    """Where a CPU sits: each number counts from 0 within the one before it."""
+class CpuPosition(NamedTuple):
+    """The position of a CPU in the hierarchy: each number counts from 0 within the level above."""
 
     socket: int
     cluster: int
@@ -39,12 +39,13 @@ class _Node(NamedTuple):
     uid: int
 
 
-def write_pptt(cpus: Mapping[int, Place]) -> bytes:
+def write_pptt(cpus: Mapping[int, CpuPosition]) -> bytes:
     """Return a PPTT with a leaf per CPU, below cores (where one has threads), clusters and sockets.
 
-    Nodes come in the order of their numbers, so that who counts them in the order of the table gets those.
+    Nodes are in the order of their numbers, so that counting them in the order of the table yields the
+    numbers.
 
-    :param cpus: place of each ACPI Processor UID (u32)
+    :param cpus: position of each ACPI Processor UID (u32)
     """
     threaded = {place[:3] for place in cpus.values() if place.thread}
     nodes: list[bytes] = []
@@ -68,15 +69,14 @@ def write_pptt(cpus: Mapping[int, Place]) -> bytes:
     return make_table(SIGNATURE, _REVISION, b"".join(nodes))
 
 
-def read_pptt(data: bytes, name: str) -> dict[int, Place]:
-    """Return the place of each ACPI Processor UID that has a leaf, numbered in the order of the table.
+def read_pptt(data: bytes, name: str) -> dict[int, CpuPosition]:
+    """Return the position of each ACPI Processor UID that has a leaf, numbered in the order of the table.
 
-    A core is a leaf, or the parent of leaves that are threads; a cluster is what the core hangs below; a
-    socket is the first node upwards with PHYSICAL_PACKAGE, or the root. Of two leaves with one UID the first
-    counts.
+    A core is a leaf, or the parent of leaves that are threads; a cluster is the parent of a core; a socket is
+    the first node upwards with PHYSICAL_PACKAGE, or the root. Of two leaves with one UID the first counts.
 
     :param name: of the file, for errors
-    :raises InvalidCase: not a whole PPTT; a structure or a parent outside it; parents in a loop
+    :raises InvalidCase: truncated or corrupt; a structure or a parent outside it; parents in a loop
     """
     table = check_table(data, name, SIGNATURE)
     nodes = _nodes(table)
@@ -85,23 +85,23 @@ def read_pptt(data: bytes, name: str) -> dict[int, Place]:
     counts: dict[tuple[int, ...], int] = {}
 
     def number(path: tuple[int, ...]) -> int:
-        # Which child of path[:-1] this is, counted as they come.
+        # Which child of path[:-1] this is, in the order of the table.
         if path not in numbers:
             numbers[path] = counts.get(path[:-1], 0)
             counts[path[:-1]] = numbers[path] + 1
         return numbers[path]
 
-    found: dict[int, Place] = {}
+    found: dict[int, CpuPosition] = {}
     for at, node in nodes.items():
-        # Revision 1 has no LEAF flag: there a leaf is what is nobody's parent.
+        # Revision 1 has no LEAF flag: there a leaf is a node that is no node's parent.
         if not (node.flags & LEAF if table.revision > 1 else at not in parents) or node.uid in found:
             continue
         path = _path(table, nodes, at)
-        found[node.uid] = Place(*(number(path[: level + 1]) for level in range(4)))
+        found[node.uid] = CpuPosition(*(number(path[: level + 1]) for level in range(4)))
     return found
 
 
-def _nodes(table: Table) -> dict[int, _Node]:
+def _nodes(table: AcpiTable) -> dict[int, _Node]:
     found = {}
     for at, kind, length in structures(table, HEADER_SIZE, "structure"):
         if kind != _PROCESSOR:
@@ -122,8 +122,9 @@ def _nodes(table: Table) -> dict[int, _Node]:
     return found
 
 
-def _path(table: Table, nodes: Mapping[int, _Node], leaf: int) -> tuple[int, int, int, int]:
-    # Offsets of the socket, cluster, core and thread of a leaf; a level that is missing is the one around it.
+def _path(table: AcpiTable, nodes: Mapping[int, _Node], leaf: int) -> tuple[int, int, int, int]:
+    # Offsets of the socket, cluster, core and thread of a leaf; a missing level has the offset of the level
+    # above.
     chain = [leaf]
     while parent := nodes[chain[-1]].parent:
         chain.append(parent)

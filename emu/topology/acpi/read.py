@@ -1,7 +1,7 @@
 """ACPI tables of a machine as a topology: a MADT alone, or a directory of tables.
 
-A directory is /sys/firmware/acpi/tables or a copy of it, what ``acpidump -b`` leaves, or what iasl compiled:
-files go by the signature inside, not by their names. MADT, FADT and PPTT are read, others are left alone.
+A directory is /sys/firmware/acpi/tables or a copy of it, or the output of ``acpidump -b`` or iasl. Files are
+recognised by their signature, not by name. MADT, FADT and PPTT are read, others are ignored.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from emu.topology import Cpu, Topology
 from emu.topology.acpi import fadt, madt, pptt
 from emu.topology.acpi.fadt import Fadt, read_fadt
 from emu.topology.acpi.madt import ENABLED, ONLINE_CAPABLE, Gicc, read_madt
-from emu.topology.acpi.pptt import Place, read_pptt
+from emu.topology.acpi.pptt import CpuPosition, read_pptt
 from emu.topology.acpi.table import TABLE_SIZE_MAX
 
 _SIGNATURES = tuple(signature.encode() for signature in (madt.SIGNATURE, fadt.SIGNATURE, pptt.SIGNATURE))
 
 
 def is_acpi(data: bytes) -> bool:
-    """Whether a file that begins with these bytes (at least 4) is one of the tables that are read here."""
+    """Tell whether a file that begins with these bytes (at least 4) is one of the tables read here."""
     return data[:4] in _SIGNATURES
 
 
 def is_acpi_directory(path: Path) -> bool:
-    """Whether one of the tables that are read here lies in this directory.
+    """Tell whether this directory contains one of the tables that are read here.
 
     :raises InvalidCase: it cannot be read
     """
@@ -37,11 +37,11 @@ def is_acpi_directory(path: Path) -> bool:
 def read_acpi(path: Path) -> Topology:
     """Return the CPUs of a MADT, with the FADT and PPTT beside it when ``path`` is a directory.
 
-    The boot CPU is the first that is enabled: no table says which one it is. A CPU without a leaf in the
-    PPTT, and every CPU without a PPTT, has core -1. Without a FADT nothing is known of PSCI.
+    The boot CPU is the first that is enabled, because no table names it. A CPU without a leaf in the PPTT,
+    and every CPU without a PPTT, has core -1. Without a FADT the topology has no conduit.
 
     :param path: a file that is a MADT, or a directory with one
-    :raises InvalidCase: cannot be read, is broken, or the kernel would refuse it
+    :raises InvalidCase: cannot be read, is corrupt, or the kernel would refuse it
     """
     if not path.is_dir():
         return read_tables(str(path), {madt.SIGNATURE: (str(path), _read(path, TABLE_SIZE_MAX + 1))})
@@ -63,14 +63,14 @@ def read_tables(name: str, tables: dict[str, tuple[str, bytes]]) -> Topology:
 
     :param name: of the topology
     :param tables: by signature, name for errors and bytes; APIC must be there, FACP and PPTT may
-    :raises InvalidCase: one is broken, or the kernel would refuse it
+    :raises InvalidCase: one is corrupt, or the kernel would refuse it
     """
     for file, data in tables.values():
         if len(data) > TABLE_SIZE_MAX:
             raise InvalidCase(f"{file}: size={len(data)}: a table here has at most {TABLE_SIZE_MAX} bytes")
     file, data = tables[madt.SIGNATURE]
     giccs = read_madt(data, file)
-    firmware, places = Fadt(False, ""), dict[int, Place]()
+    firmware, places = Fadt(False, ""), dict[int, CpuPosition]()
     if fadt.SIGNATURE in tables:
         file, data = tables[fadt.SIGNATURE]
         firmware = read_fadt(data, file)
@@ -82,10 +82,10 @@ def read_tables(name: str, tables: dict[str, tuple[str, bytes]]) -> Topology:
     return Topology(name, cpus, boot_cpu, conduit=firmware.conduit, firmware="acpi")
 
 
-def _cpu(gicc: Gicc, firmware: Fadt, place: Place | None) -> Cpu:
+def _cpu(gicc: Gicc, firmware: Fadt, place: CpuPosition | None) -> Cpu:
     parking = gicc.parked_address and gicc.parking_version
     method = "psci" if firmware.psci else "parking-protocol" if parking else ""
-    socket, cluster, core, thread = place or Place(0, 0, -1, 0)
+    socket, cluster, core, thread = place or CpuPosition(0, 0, -1, 0)
     return Cpu(
         hwid=gicc.mpidr,
         enabled=bool(gicc.flags & ENABLED),

@@ -1,4 +1,4 @@
-"""RSDP and XSDT: the way from EFI's configuration table to the other tables.
+"""RSDP and XSDT: EFI's configuration table points to the RSDP, which points to the XSDT, the list of tables.
 
 Sources: ACPI 6.5, 5.2.5.3 (RSDP), 5.2.8 (XSDT).
 """

@@ -1,4 +1,4 @@
-"""What all ACPI tables share: the header, the checksum, and structures that say their own length.
+"""The common parts of ACPI tables: the header, the checksum, and structures with a type and a length.
 
 Source: ACPI 6.5, 5.2.6 (System Description Table Header). All integers are little-endian.
 """
@@ -18,8 +18,8 @@ _CHECKSUM_AT = 9
 _OEM_ID, _OEM_TABLE_ID, _CREATOR_ID = b"EMU   ", b"EMU     ", b"EMU "
 
 
-class Table(NamedTuple):
-    """One table, its length and checksum known to be right.
+class AcpiTable(NamedTuple):
+    """One table whose length and checksum have been checked.
 
     :ivar name: of the file, for errors
     :ivar signature: four characters
@@ -39,24 +39,24 @@ def checksum(data: bytes) -> int:
 
 
 def make_table(signature: str, revision: int, body: bytes) -> bytes:
-    """Return a whole table: header, body, checksum."""
+    """Return a complete table: header, body, checksum."""
     fields = (signature.encode(), HEADER_SIZE + len(body), revision, 0)
     header = _HEADER.pack(*fields, _OEM_ID, _OEM_TABLE_ID, 1, _CREATOR_ID, 1)
     return with_checksum(header + body)
 
 
 def with_checksum(data: bytes) -> bytes:
-    """Return the table with its checksum (byte 9) made right."""
+    """Return the table with its checksum (byte 9) corrected."""
     cleared = data[:_CHECKSUM_AT] + b"\0" + data[_CHECKSUM_AT + 1 :]
     return cleared[:_CHECKSUM_AT] + bytes([checksum(cleared)]) + cleared[_CHECKSUM_AT + 1 :]
 
 
-def check_table(data: bytes, name: str, signature: str, size_min: int = HEADER_SIZE) -> Table:
+def check_table(data: bytes, name: str, signature: str, size_min: int = HEADER_SIZE) -> AcpiTable:
     """Return ``data`` as a table.
 
     :param name: of the file, for errors
-    :param signature: what the table must be
-    :param size_min: bytes that it has at least
+    :param signature: expected signature
+    :param size_min: least size in bytes
     :raises InvalidCase: another signature, a wrong length, a wrong checksum
     """
     if data[:4] != signature.encode():
@@ -71,13 +71,13 @@ def check_table(data: bytes, name: str, signature: str, size_min: int = HEADER_S
         raise InvalidCase(
             f"{name}: checksum={data[_CHECKSUM_AT]:#x}: the bytes add up to {total:#x}, not to 0"
         )
-    return Table(name, signature, revision, data)
+    return AcpiTable(name, signature, revision, data)
 
 
-def structures(table: Table, first: int, what: str) -> Iterator[tuple[int, int, int]]:
-    """Give offset, type and length of the structures that follow each other from offset ``first``.
+def structures(table: AcpiTable, first: int, what: str) -> Iterator[tuple[int, int, int]]:
+    """Yield offset, type and length of each structure from offset ``first`` to the end of the table.
 
-    :param what: what such a structure is called in errors
+    :param what: name of such a structure, for errors
     :raises InvalidCase: one is shorter than its own header, or runs past the end
     """
     at, end = first, len(table.data)

@@ -1,4 +1,4 @@
-"""A topology as ACPI tables. What breaks the kernel's rules (duplicates, stray bits) is written as it is."""
+"""A topology as ACPI tables. Entries that break the kernel's rules (duplicates, reserved bits) are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.acpi import dsdt, fadt, madt, pptt
 from emu.topology.acpi.madt import ENABLED, ONLINE_CAPABLE, Gicc
-from emu.topology.acpi.pptt import Place
+from emu.topology.acpi.pptt import CpuPosition
 from emu.topology.acpi.rsdp import RSDP_SIZE, write_rsdp, write_xsdt
 
 _METHODS = ("", "psci", "parking-protocol")  # what FADT and MADT can say
@@ -35,13 +35,13 @@ class AcpiTables:
 def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> AcpiTables:
     """Return RSDP, XSDT, FADT, MADT, DSDT and, when the topology tells cores apart, PPTT.
 
-    The CPUs come in the order of ``topology.cpus``; a boot CPU that is not among them stays out. PSCI is of
-    the whole machine: the FADT has it when a CPU has, or when no CPU has a method but there is a conduit.
-    While it boots, a kernel maps at most 256 KiB and a page of a table (NR_FIX_BTMAPS): of a MADT with more
-    than about 3,270 GICCs it warns, and finds no CPUs.
+    The CPUs are in the order of ``topology.cpus``; a boot CPU that is not among them is not listed. The FADT
+    declares PSCI for the whole machine: when a CPU has psci, or when no CPU has a method but there is a
+    conduit. While it boots, a kernel maps at most 256 KiB and a page of a table (NR_FIX_BTMAPS): for a MADT
+    with more than about 3,270 GICCs it warns, and finds no CPUs.
 
     :param base_pa: u64, 64-byte aligned
-    :param gicc_size: bytes of a GICC: 80, or 76 as ACPI 5.1 has it
+    :param gicc_size: bytes of a GICC: 80, or 76 as in ACPI 5.1
     :raises InvalidCase: a value that no table can hold
     """
     if not 0 <= base_pa < 1 << 52 or base_pa % _ALIGN:
@@ -69,7 +69,7 @@ def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> Acpi
 
 
 class _Placer:
-    # Tables one after another behind the RSDP.
+    # Tables one after another, after the RSDP.
     def __init__(self, base_pa: int) -> None:
         self.tables: dict[str, bytes] = {}
         self._base, self._data = base_pa, bytearray()
@@ -97,7 +97,7 @@ def _check(cpu: Cpu, where: str) -> None:
         ("parking_version", cpu.parking_version, 32),
         ("release_addr", cpu.release_addr, 64),
     ):
-        # -1 of uid and interface is the place in the list.
+        # -1 of uid and interface means the index in the list.
         if not (-1 if name in ("uid", "interface") else 0) <= value < 1 << bits:
             raise InvalidCase(f"{where} {name}={value:#x}: a GICC has {bits} bits for it")
 
@@ -107,7 +107,7 @@ def _uid(cpu: Cpu, index: int) -> int:
 
 
 def _status(cpu: Cpu) -> int | None:
-    # ACPI 6.5, 6.3.7: without _STA a device is there and works.
+    # ACPI 6.5, 6.3.7: a device without _STA is present and working.
     if cpu.enabled:
         return None
     return dsdt.STA_PRESENT_NOT_ENABLED if cpu.online_capable else 0
@@ -124,10 +124,10 @@ def _gicc(cpu: Cpu, index: int) -> Gicc:
     )
 
 
-def _places(topology: Topology) -> dict[int, Place]:
-    # A UID that two CPUs have gets one leaf, the first's: the kernel takes the first it finds.
-    found: dict[int, Place] = {}
+def _places(topology: Topology) -> dict[int, CpuPosition]:
+    # A UID that two CPUs share gets one leaf, of the first CPU: the kernel uses the first leaf it finds.
+    found: dict[int, CpuPosition] = {}
     for index, cpu in enumerate(topology.cpus):
         if cpu.core >= 0:
-            found.setdefault(_uid(cpu, index), Place(cpu.socket, cpu.cluster, cpu.core, cpu.thread))
+            found.setdefault(_uid(cpu, index), CpuPosition(cpu.socket, cpu.cluster, cpu.core, cpu.thread))
     return found

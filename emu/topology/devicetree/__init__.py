@@ -1,6 +1,6 @@
-"""The device tree, both ways: what a real kernel boots from, and what somebody's firmware says.
+"""The device tree: write the one a real kernel boots from, and read the one of a machine.
 
-:mod:`.flat` knows the format, :mod:`.cpu_map` who shares a core, :mod:`.write` and :mod:`.read` the rest.
+:mod:`.flat` has the format, :mod:`.cpu_map` the node cpu-map, :mod:`.write` and :mod:`.read` the rest.
 """
 
 from emu.topology.devicetree.flat import u32, u64

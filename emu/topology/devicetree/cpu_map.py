@@ -14,26 +14,26 @@ from emu.topology import Cpu, Topology
 from emu.topology.devicetree.flat import Node, Writer, u32
 
 _LEVELS = ("socket", "cluster", "core", "thread")
-Place = tuple[int, int, int, int]  # the numbers of _LEVELS
+CpuMapPath = tuple[int, int, int, int]  # the numbers of _LEVELS
 _NUMBERED = re.compile(rb"([a-z]+)(0|[1-9][0-9]{0,4})(?:@.*)?")
 _Threads = dict[int, int]  # thread -> index into the CPUs
 
 
 def phandles(topology: Topology) -> dict[int, int]:
-    """Return the phandle of each CPU that has a place in the map, by its index.
+    """Return the phandle of each CPU that has a position in the map, by the CPU's index.
 
-    Of entries that claim one place the first has it: two nodes of one parent cannot share a name. The rest
-    stand in no map, like entries that firmware says nothing of (core -1).
+    Of entries with the same position the first gets it: two nodes of one parent cannot share a name. The
+    others are not in the map, like entries without a position (core -1).
 
-    :raises InvalidCase: a number of a place is negative
+    :raises InvalidCase: a number of a position is negative
     """
     return {index: number for number, index in enumerate(_places(topology).values(), 1)}
 
 
 def write_cpu_map(tree: Writer, topology: Topology, handles: Mapping[int, int]) -> None:
-    """Write the node cpu-map below /cpus; threads only for a core of more than one.
+    """Write the node cpu-map below /cpus; thread nodes only for a core with more than one thread.
 
-    Nodes have the numbers of the topology. A kernel stops at the first number that is missing.
+    Nodes have the numbers of the topology. A kernel stops at the first missing number.
     """
     sockets: dict[int, dict[int, dict[int, _Threads]]] = {}
     for (socket, cluster, core, thread), index in sorted(_places(topology).items()):
@@ -52,16 +52,16 @@ def write_cpu_map(tree: Writer, topology: Topology, handles: Mapping[int, int]) 
     tree.end()
 
 
-def read_cpu_map(cpu_map: Node) -> dict[int, Place]:
-    """Return the place of each CPU that a node cpu-map names, by the CPU's phandle.
+def read_cpu_map(cpu_map: Node) -> dict[int, CpuMapPath]:
+    """Return the position of each CPU that a node cpu-map names, by the CPU's phandle.
 
-    The numbers are those of the nodes' names; without sockets all is in socket 0, without threads a CPU is
-    thread 0. The leaves of nested clusters are counted through their socket. (The kernel knows one level: it
-    gives them the numbers they have in their parents, and takes cores of the same numbers for one.)
+    The numbers are those in the nodes' names; without sockets every CPU is in socket 0, without threads a CPU
+    is thread 0. The leaves of nested clusters are numbered within their socket. (The kernel supports one
+    level: it numbers them within their parents, and takes cores with equal numbers for one core.)
 
-    What the binding does not allow (cores outside a cluster, or beside clusters) is left out.
+    Nodes that the binding does not allow (cores outside a cluster, or beside clusters) are ignored.
     """
-    places: dict[int, Place] = {}
+    places: dict[int, CpuMapPath] = {}
     for socket, socket_node in (_numbered(cpu_map, b"socket") or {0: cpu_map}).items():
         for cluster, cluster_node in _clusters(socket_node).items():
             for core, core_node in _numbered(cluster_node, b"core").items():
@@ -81,7 +81,7 @@ def _clusters(socket: Node) -> dict[int, Node]:
 
 
 def _leaves(cluster: Node) -> list[Node]:
-    # As deep as the tree, which parse() bounds.
+    # Recursion is as deep as the tree, whose depth parse() bounds.
     inner = _numbered(cluster, b"cluster")
     return [leaf for node in inner.values() for leaf in _leaves(node)] if inner else [cluster]
 
@@ -106,16 +106,16 @@ def _write_core(tree: Writer, threads: _Threads, handles: Mapping[int, int]) -> 
         tree.end()
 
 
-def _places(topology: Topology) -> dict[Place, int]:
-    # Index of the CPU at each place, in firmware's order.
-    places: dict[Place, int] = {}
+def _places(topology: Topology) -> dict[CpuMapPath, int]:
+    # Index of the CPU at each position, in firmware's order.
+    places: dict[CpuMapPath, int] = {}
     for index, cpu in enumerate(topology.cpus):
         if cpu.core >= 0:
             places.setdefault(_place(cpu, index), index)
     return places
 
 
-def _place(cpu: Cpu, index: int) -> Place:
+def _place(cpu: Cpu, index: int) -> CpuMapPath:
     place = (cpu.socket, cpu.cluster, cpu.core, cpu.thread)
     for level, number in zip(_LEVELS, place, strict=True):
         if number < 0:

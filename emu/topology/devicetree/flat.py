@@ -1,8 +1,8 @@
 """The flat format of a device tree (Devicetree Specification v0.4, chapter 5), version 17.
 
-Written and parsed directly. The fdt library looks through all siblings at every node it adds: 0.4 s at 4,096
-CPUs, minutes for 2 MiB of empty nodes; it has no bounds of its own, and refuses what kernels take (a name
-twice). Tests compare with it.
+Written and parsed without the fdt library, which searches all siblings for each node it adds (0.4 s at 4,096
+CPUs, minutes for 2 MiB of empty nodes), has no bounds, and refuses trees that kernels accept (a name twice).
+Tests compare with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CELLS = struct.Struct(">II")
 def u32(value: int) -> bytes:
     """Return the property value of one cell.
 
-    :raises InvalidCase: ``value`` is no u32
+    :raises InvalidCase: ``value`` is not a u32
     """
     if not 0 <= value < 1 << 32:
         raise InvalidCase(f"cell={value:#x}: a cell of a device tree is a u32")
@@ -36,7 +36,7 @@ def u32(value: int) -> bytes:
 def u64(*values: int) -> bytes:
     """Return the property value of two cells for each of ``values``, the high one first.
 
-    :raises InvalidCase: one of them is no u64
+    :raises InvalidCase: one of them is not a u64
     """
     for value in values:
         if not 0 <= value < 1 << 64:
@@ -50,7 +50,7 @@ def texts(*values: str) -> bytes:
 
 
 class Writer:
-    """A flattened tree, written front to back."""
+    """Writes a flattened tree in order."""
 
     def __init__(self) -> None:
         self._structure: list[bytes] = []
@@ -58,7 +58,7 @@ class Writer:
         self._names: dict[str, int] = {}
 
     def begin(self, name: str) -> None:
-        """Open a node; its properties come before its children."""
+        """Open a node; its properties must be added before its children."""
         self._structure.append(struct.pack(">I", BEGIN_NODE) + _padded(texts(name)))
 
     def end(self) -> None:
@@ -77,7 +77,7 @@ class Writer:
         """Return the blob.
 
         :param boot_cpuid_phys: u32 of the header: the low cell of the boot CPU's ``reg``
-        :raises InvalidCase: it is larger than a kernel takes
+        :raises InvalidCase: it is larger than a kernel accepts
         """
         structure = b"".join(self._structure) + struct.pack(">I", END)
         structure_at = HEADER.size + 16  # an empty memory reservation block, 8-byte aligned
@@ -105,7 +105,7 @@ class Node:
     """A node of a parsed tree.
 
     :ivar name: with its unit address; the root's is empty
-    :ivar props: values by name; of a name that comes twice the first, as the kernel finds it
+    :ivar props: values by name; of two with one name the first, which the kernel finds
     :ivar children: in the blob's order
     """
 
@@ -118,19 +118,19 @@ class Node:
         return next((child for child in self.children if child.name == name), None)
 
     def cell(self, prop: bytes) -> int | None:
-        """Return the first cell (u32) of a property; None: it is missing or shorter."""
+        """Return the first cell (u32) of a property; None when it is missing or shorter."""
         value = self.props.get(prop, b"")
         return int.from_bytes(value[:4], "big") if len(value) >= 4 else None
 
     def text(self, prop: bytes) -> bytes | None:
-        """Return the first string of a property, as strcmp() would see it; None: it is missing."""
+        """Return the first string of a property, as strcmp() would see it; None when it is missing."""
         value = self.props.get(prop)
         return None if value is None else value.partition(b"\0")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A parsed blob: what the header says of the boot CPU (u32, ``boot_cpuid_phys``), and the tree."""
+    """A parsed blob: the header's ``boot_cpuid_phys`` (u32), and the tree."""
 
     boot_cpuid_phys: int
     root: Node
@@ -139,9 +139,9 @@ class Blob:
 def parse(data: bytes, name: str) -> Blob:
     """Return the tree of a blob of version 16 or later; what follows ``totalsize`` is ignored.
 
-    Every token is looked at once, so the work is bounded by the size of the blob, which is at most 2 MiB.
+    Every token is read once, so the work is bounded by the size of the blob, which is at most 2 MiB.
 
-    :param name: stands before every error
+    :param name: prefix of every error
     :raises InvalidCase: the header or the structure block breaks a rule of the format
     """
     if len(data) < HEADER.size:
@@ -229,7 +229,7 @@ class _Parser:
         self._at = at + size + 3 & ~3
 
     def _prop_name(self, at: int) -> bytes:
-        # Kept, as most names are used often. The bound keeps the work on a block without NULs small.
+        # Cached, because most names are used often. The bound limits the work on a block without NULs.
         name = self._names.get(at)
         if name is None:
             end = self._strings.find(b"\0", at, at + NAME_MAX + 1)

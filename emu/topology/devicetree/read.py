@@ -1,4 +1,4 @@
-"""What a device tree says of the CPUs, read as Linux reads it.
+"""The CPUs of a device tree, read as Linux reads them.
 
 Sources: Linux v6.12 drivers/of/base.c (of_get_next_cpu_node), drivers/of/cpu.c (of_get_cpu_hwid),
 drivers/firmware/psci/psci.c (psci_dt_init), arch/arm64/kernel/cpu_ops.c and smp_spin_table.c.
@@ -28,14 +28,14 @@ def read_devicetree(data: bytes, name: str) -> Topology:
 
     The entries are the children of /cpus with the name or the device_type "cpu" whose status is not "fail".
     The boot CPU is the first of them whose hwid has the header's ``boot_cpuid_phys`` as its low half, else
-    entry 0. A tree says nothing of MIDRs: every PE is the default one.
+    entry 0. A tree has no MIDRs: every PE has the default one.
 
     Without ``reg``, or with a short one, a hwid is all ones. ``cpu-release-addr`` may have one cell, which
-    Linux refuses on arm64. An empty enable-method is as good as none. A conduit that Linux does not know, or
-    of a node that is disabled, is none.
+    Linux refuses on arm64. An empty enable-method counts as none. A conduit that Linux does not know, or of a
+    disabled node, is ignored.
 
-    :param name: stands before every error
-    :raises InvalidCase: a damaged blob, no CPU or more than 4,096, or values that are no text
+    :param name: prefix of every error
+    :raises InvalidCase: a corrupt blob, no CPU or more than 4,096, or a text value that is not text
     """
     blob = parse(data, name)
     node = blob.root.child(b"cpus")
@@ -53,10 +53,10 @@ def read_devicetree(data: bytes, name: str) -> Topology:
 def read_dts(path: Path) -> Topology:
     """Return the topology that a device tree source (.dts) describes, compiled by dtc.
 
-    A source does not name the boot CPU: dtc takes the first child of /cpus when its ``reg`` has one cell,
-    else hwid 0.
+    A source does not name the boot CPU: dtc uses the first child of /cpus when its ``reg`` has one cell, else
+    hwid 0.
 
-    :raises InvalidCase: dtc is not installed or refuses the source; what :func:`read_devicetree` refuses
+    :raises InvalidCase: dtc is not installed or refuses the source; the errors of :func:`read_devicetree`
     """
     if not path.is_file():
         raise InvalidCase(f"{path}: must be a file")
@@ -79,7 +79,7 @@ def _is_cpu(node: Node) -> bool:
 
 
 def _address_cells(root: Node, cpus: Node, name: str) -> int:
-    # of_n_addr_cells(): the nearest parent that says it; 1 when none does.
+    # of_n_addr_cells(): from the nearest parent that has the property; 1 when none has.
     found = (node.cell(b"#address-cells") for node in (cpus, root))
     cells = next((cells for cells in found if cells is not None), 1)
     if cells not in (1, 2):
@@ -113,7 +113,7 @@ def _release_addr(value: bytes) -> int:
 
 
 def _with_places(cpus: Node, found: list[Node], entries: list[Cpu]) -> list[Cpu]:
-    # The entries with their places in cpu-map; what it does not name keeps core -1.
+    # The entries with their positions in cpu-map; a CPU that it does not name keeps core -1.
     cpu_map = next((child for child in cpus.children if child.name.partition(b"@")[0] == b"cpu-map"), None)
     places = read_cpu_map(cpu_map) if cpu_map else {}
     for index, node in enumerate(found):

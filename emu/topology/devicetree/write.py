@@ -41,16 +41,16 @@ def write_devicetree(
     reserved: Sequence[tuple[int, int]] = (),
     chosen: Mapping[str, bytes] = _NO_MORE,
 ) -> bytes:
-    """Return a flattened device tree (version 17) that says what ``topology`` says, bad entries included.
+    """Return a flattened device tree (version 17) of ``topology``, bad entries included.
 
-    The CPU nodes come in the order of ``topology.cpus``. There is a /psci when an entry uses it, and a
-    cpu-map when the topology says which CPUs share a core. The header names the boot CPU, listed or not, by
-    the low half of its hwid.
+    The CPU nodes are in the order of ``topology.cpus``. There is a /psci when an entry uses it, and a cpu-map
+    when the topology describes which CPUs share a core. The header names the boot CPU, listed or not, by the
+    low half of its hwid.
 
     :param dram_base: PA, page aligned; ``dram_size`` bytes follow
     :param bootargs: the kernel command line, ASCII
     :param reserved: (PA, bytes) ranges inside DRAM that the kernel maps but never hands out (no "no-map")
-    :param chosen: further properties of /chosen; values as :func:`u32` and :func:`u64` make them
+    :param chosen: further properties of /chosen; values as :func:`u32` and :func:`u64` return them
     :raises InvalidCase: a value breaks its rule, or the blob exceeds 2 MiB
     """
     _check_memory(dram_base, dram_size, reserved)
@@ -77,11 +77,11 @@ def write_devicetree(
 def write_stub_devicetree(*, bootargs: str = "nokaslr", chosen: Mapping[str, bytes] = _NO_MORE) -> bytes:
     """Return the tree that an ACPI machine hands over: /chosen and nothing else.
 
-    More nodes would turn ACPI off (Linux v6.12 arch/arm64/kernel/acpi.c, dt_is_stub). No CPU is named, so the
+    More nodes would disable ACPI (Linux v6.12 arch/arm64/kernel/acpi.c, dt_is_stub). No CPU is named, so the
     header's boot CPU is 0, as the EFI stub leaves it.
 
     :param bootargs: the kernel command line, ASCII
-    :param chosen: further properties of /chosen; values as :func:`u32` and :func:`u64` make them
+    :param chosen: further properties of /chosen; values as :func:`u32` and :func:`u64` return them
     :raises InvalidCase: a value breaks its rule
     """
     tree = _begin_tree()
@@ -93,8 +93,8 @@ def write_stub_devicetree(*, bootargs: str = "nokaslr", chosen: Mapping[str, byt
 def node_names(topology: Topology) -> list[str]:
     """Return the name of each CPU's node below /cpus, as the kernel's messages have them.
 
-    ``cpu.node`` verbatim when given, else ``cpu@<hwid>``; where that is taken ``cpu@<hwid>,<index>``, since
-    names within a parent are unique.
+    ``cpu.node`` verbatim when given, else ``cpu@<hwid>``; when another node has that name,
+    ``cpu@<hwid>,<index>``, because names within a parent are unique.
     """
     taken = {cpu.node for cpu in topology.cpus}
     names = []
@@ -167,7 +167,7 @@ def _add_cpus(tree: Writer, topology: Topology) -> None:
 
 
 def _check_cpu(cpu: Cpu, index: int) -> None:
-    # What a node cannot hold; what a kernel makes of the rest is what we test it with.
+    # Refuse values that a node cannot hold. All other bad values are written, to test the kernel with them.
     if not 0 <= cpu.release_addr < 1 << 64:
         raise InvalidCase(f"cpus[{index}].release_addr={cpu.release_addr:#x}: must be a u64 PA")
     for what, text in (("enable_method", cpu.enable_method), ("node", cpu.node)):

@@ -1,4 +1,4 @@
-"""Presets: topologies by shape, how machines number their CPUs, for any count of CPUs.
+"""Presets: topologies by the shape in which machines number their CPUs, for any count of CPUs.
 
 A module here with ``NAME``, ``CPUS`` (how many unless said) and ``make(cpus)`` is one preset; its docstring
 states the shape and its source, the first line in short. Nothing else has to name it. ``NAME`` or ``NAME:N``

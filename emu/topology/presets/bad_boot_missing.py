@@ -15,7 +15,7 @@ CPUS = 8
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` entries, numbered as flat does but from 1; the CPU that boots is one more.
+    """Return ``cpus`` entries, numbered as in ``flat`` but from 1; the CPU that boots is one more.
 
     :raises InvalidCase: not 1..4096
     """

@@ -15,7 +15,7 @@ CPUS = 8
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` entries, numbered as flat does, with the first one again at ``cpus // 2``.
+    """Return ``cpus`` entries, numbered as in ``flat``, with the first one repeated at ``cpus // 2``.
 
     :raises InvalidCase: not 2..4096
     """

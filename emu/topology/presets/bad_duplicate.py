@@ -14,7 +14,7 @@ CPUS = 8
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` entries, numbered as flat does but for the duplicates.
+    """Return ``cpus`` entries, numbered as in ``flat`` except the duplicates.
 
     :raises InvalidCase: not 4..4096
     """

@@ -1,8 +1,8 @@
 """Broken: two of every four entries are refused, so logical numbers have holes, 1 and 2 among them.
 
-Of the two one repeats the boot CPU and one has bit 24 (MT). From a device tree, logical CPUs 1 and 2 do not
-exist while 3 and 4 do: whoever takes the number of possible CPUs for the end of their numbers, or asks CPU 1
-for all, is wrong. Source: Linux v6.12 arch/arm64/kernel/smp.c, of_parse_and_init_cpus().
+One of the two repeats the boot CPU, the other has bit 24 (MT). From a device tree, logical CPUs 1 and 2 do
+not exist while 3 and 4 do: code that uses the number of possible CPUs as the bound of their numbers, or CPU 1
+as the example for all, is wrong. Source: Linux v6.12 arch/arm64/kernel/smp.c, of_parse_and_init_cpus().
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CPUS = 8
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` entries, numbered as flat does; of each four the second and the third are bad.
+    """Return ``cpus`` entries, numbered as in ``flat``; of each four the second and the third are bad.
 
     :raises InvalidCase: not 2..4096
     """

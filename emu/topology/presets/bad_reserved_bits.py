@@ -1,8 +1,8 @@
 """Broken: every second entry has a bit that is no part of a hwid: 24 (MT), 30 (U), 31 (RES1) or 40.
 
-As when firmware lists MPIDR_EL1 raw, or with a stray bit above Aff3. The kernel refuses these entries; the
-PEs behind them have sound numbers. Source: Linux v6.12 arch/arm64/kernel/smp.c, of_parse_and_init_cpus() and
-acpi_map_gic_cpu_interface().
+Firmware that lists MPIDR_EL1 raw, or sets a bit above Aff3, looks like this. The kernel refuses these
+entries; their PEs have valid numbers. Source: Linux v6.12 arch/arm64/kernel/smp.c, of_parse_and_init_cpus()
+and acpi_map_gic_cpu_interface().
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BITS = (24, 30, 31, 40)
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` entries, numbered as flat does but for the bits.
+    """Return ``cpus`` entries, numbered as in ``flat`` except the reserved bits.
 
     :raises InvalidCase: not 2..4096
     """

@@ -1,9 +1,9 @@
 """Two core types: the first half little (Cortex-A53) in Aff1 = 0, the rest big (Cortex-A72) in Aff1 = 1.
 
 MIDRs differ, and so does an ID register: the big cores have the crypto instructions. PARange does not differ,
-because __cpu_setup() makes TCR_EL1.IPS of it on every CPU. Boots on a little core, listed first, and so one
-of 1 is a little core. Source: Arm's big.LITTLE machines; the TRMs of Cortex-A53 (r0p4) and A72 (r0p3) for
-MIDR_EL1 and ID_AA64ISAR0_EL1.
+because __cpu_setup() copies it to TCR_EL1.IPS on every CPU. The boot CPU is a little core, which is listed
+first. Source: Arm's big.LITTLE machines; the TRMs of Cortex-A53 (r0p4) and A72 (r0p3) for MIDR_EL1 and
+ID_AA64ISAR0_EL1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Boots on the first CPU of the second cluster (Aff2 = 1), listed in the middle; CPU 0x0 is a secondary.
 
-The boot CPU is logical CPU 0 wherever it stands, and a table that is full of zeros seems to hold the
-secondary whose hwid is 0. One CPU alone is 0x10000. Source: Arm's Juno, which lists the big cluster first and
-boots on the little one; kexec and kdump, which boot on any CPU.
+The boot CPU is logical CPU 0 wherever firmware lists it, and a table full of zeros seems to hold the
+secondary whose hwid is 0. With one CPU its hwid is 0x10000. Source: Arm's Juno, which lists the big cluster
+first and boots on the little one; kexec and kdump, which boot on any CPU.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Two levels of clusters: 4 cores in Aff0, 4 clusters in Aff1, groups of clusters in Aff2.
 
 Core and cluster are described (cpu-map or PPTT), each core with one thread. Most of the numbers between two
-hwids belong to nobody. Source: the multi-cluster machines with Cortex-A53, A57 and A72, 4 cores to a cluster;
+hwids belong to no CPU. Source: the multi-cluster machines with Cortex-A53, A57 and A72, 4 cores to a cluster;
 Linux v6.12 Documentation/devicetree/bindings/cpu/cpu-topology.txt for nested clusters.
 """
 

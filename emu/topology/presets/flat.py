@@ -1,7 +1,7 @@
 """One CPU after the other: Aff0 is 0..255, then Aff1 counts.
 
-The simplest numbering: the logical number is the hwid as long as nothing reorders CPUs. From 256 CPUs on Aff0
-is full. Source: Arm DDI 0487, MPIDR_EL1, whose fields have 8 bits each.
+The simplest numbering: up to 256 CPUs the logical number equals the hwid, unless CPUs are reordered. From 257
+CPUs on Aff1 is not 0. Source: Arm DDI 0487, MPIDR_EL1, whose fields have 8 bits each.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One thread to a core, yet MT = 1: Aff0 is always 0, 8 cores in Aff1, clusters in Aff2, then Aff3.
 
-MT says that Aff0 tells threads apart, not that there are two: core and cluster are described, and no CPU has
-a sibling. Keys made of Aff0 are all equal. Source: the DynamIQ Shared Unit and its cores (Cortex-A55, A76: MT
-is 1, Aff1 the core, Aff2 and Aff3 the cluster).
+MT means that Aff0 numbers threads, not that a core has two: core and cluster are described, and no CPU has a
+sibling. Keys derived from Aff0 are all equal. Source: the DynamIQ Shared Unit and its cores (Cortex-A55, A76:
+MT is 1, Aff1 is the core, Aff2 and Aff3 are the cluster).
 """
 
 from __future__ import annotations

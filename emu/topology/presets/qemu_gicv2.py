@@ -1,7 +1,7 @@
 """QEMU's machine "virt" with a GICv2: 8 CPUs to an Aff1, which carries into Aff2.
 
-A GICv2 has one target bit for each of 8 CPUs, so QEMU itself ends at 8 with it; "sbsa-ref" goes on with the
-same numbers. Source: QEMU hw/arm/virt.c, virt_cpu_mp_affinity().
+A GICv2 has one target bit for each of 8 CPUs, so QEMU supports at most 8 with it; "sbsa-ref" uses the same
+numbering for more. Source: QEMU hw/arm/virt.c, virt_cpu_mp_affinity().
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """QEMU's machine "virt" with a GICv3, and KVM: 16 CPUs to an Aff1, which carries into Aff2.
 
-One write to ICC_SGI1R_EL1 reaches 16 CPUs that differ in Aff0 alone. QEMU ends at 512 CPUs. Source: QEMU
-hw/arm/virt.c, virt_cpu_mp_affinity(); Linux v6.12 arch/arm64/kvm/sys_regs.c, reset_mpidr().
+One write to ICC_SGI1R_EL1 reaches 16 CPUs that differ in Aff0 alone. QEMU supports at most 512 CPUs. Source:
+QEMU hw/arm/virt.c, virt_cpu_mp_affinity(); Linux v6.12 arch/arm64/kvm/sys_regs.c, reset_mpidr().
 """
 
 from __future__ import annotations

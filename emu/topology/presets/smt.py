@@ -1,6 +1,6 @@
 """Threads: MT = 1, two threads in Aff0, 8 cores in Aff1, sockets in Aff2.
 
-Thread, core and socket are described, so siblings are known. An odd count ends with a core of one thread.
+Thread, core and socket are described, so siblings are known. With an odd count the last core has one thread.
 Source: Arm DDI 0487, MPIDR_EL1.MT; server parts with threads, such as ThunderX2 (which has 4 to a core).
 """
 
@@ -21,7 +21,7 @@ def _cpu(index: int) -> Cpu:
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` threads, both of a core side by side.
+    """Return ``cpus`` threads; the two of a core are adjacent.
 
     :raises InvalidCase: not 1..4096
     """

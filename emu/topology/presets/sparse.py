@@ -1,8 +1,8 @@
 """Shuffled numbers with gaps in every field of MPIDR; the same ones every time.
 
-Each field takes 8 of its 256 values, 0 and 255 among them, and firmware lists the 4,096 hwids in no order:
-sparse:N is the first N of them. Nothing may take a hwid for an index, or count on an order. Source: Arm DDI
-0487, MPIDR_EL1, which asks for distinct values and nothing more; machines with fused-off cores.
+Each field has 8 of its 256 values, 0 and 255 among them, and firmware lists the 4,096 hwids in random order:
+sparse:N is the first N of them. Code that uses a hwid as an index, or depends on an order, fails. Source: Arm
+DDI 0487, MPIDR_EL1, which requires distinct values and nothing more; machines with fused-off cores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VALUES = (0, 1, 3, 16, 42, 127, 128, 255)
 
 
 def _order() -> list[int]:
-    # All hwids. Only random() is the same in every Python for a seed, so nothing else of it is used.
+    # All hwids. Only random() returns the same values for a seed in every Python, so no other method is used.
     shuffled = Random(_SEED)
     keyed = [(shuffled.random(), affinity(*fields)) for fields in product(_VALUES, repeat=4)]
     return [hwid for _, hwid in sorted(keyed)]

@@ -16,7 +16,7 @@ CPUS = 8
 
 
 def make(cpus: int) -> Topology:
-    """Return ``cpus`` vCPUs, half of them, rounded up, there at boot.
+    """Return ``cpus`` vCPUs; half of them, rounded up, are present at boot.
 
     :raises InvalidCase: not 1..4096
     """
