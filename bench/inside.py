@@ -11,7 +11,6 @@ import sys
 import time
 from typing import Any
 
-from emu.actor import Grain
 from emu.case import Case
 from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import FindingCollector
@@ -20,6 +19,7 @@ from emu.host.build import build, make_setting
 from emu.host.fragment import load_fragment
 from emu.host.platform import install
 from emu.machine import Machine
+from emu.machine.actor import Grain
 from emu.operation import OPERATIONS
 from emu.outcome import ONLINE
 
@@ -44,7 +44,7 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
     """
     case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
-    machine, guest = install(load_fragment(make_setting(case, record=record)))
+    machine, _, _, guest = install(load_fragment(make_setting(case, record=record)))
     trace = machine.trace
     table_pa = guest.subject.pa("__cpu_logical_map")
     for index in range(entries):

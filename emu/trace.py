@@ -136,6 +136,13 @@ class Trace:
         missing = len(self._records) // _RECORD.size - len(self.times)
         self.times.extend([self._clock(actor)] * missing)
 
+    def copy(self) -> Trace:
+        """Return a trace with the same records and strings, without a file or instructions."""
+        other = Trace(self.case)
+        other.strings, other._numbers = list(self.strings), dict(self._numbers)
+        other._records = bytearray(self._records)
+        return other
+
     def sibling(self, case: str) -> Trace:
         """Return a trace without records that shares the strings of this one."""
         other = Trace(case)

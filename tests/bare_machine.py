@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
-from emu.actor import Grain
 from emu.cpu.factory import make_engine
 from emu.machine import Machine
+from emu.machine.actor import Grain
+from emu.machine.firmware import Answer, Effect, Platform
 from emu.memory import Memory
 from emu.operation import Kind, Record
 from emu.report.words import outcome_words
@@ -23,15 +24,26 @@ COUNT = INCREMENT + " subs x9, x9, #1\n b.ne l\n wfe\n sev\n b ."
 class Firmware:
     """Notes each call; gives x1 + 1, or what ``answer`` says."""
 
-    def __init__(self, conduit: str = "smc", answer: Callable[..., int | None] | None = None) -> None:
+    def __init__(self, conduit: str = "smc", answer: Callable[[int], Answer] | None = None) -> None:
         self.conduit = conduit
         self.calls: list[tuple[int, ...]] = []
         self._answer = answer
 
-    def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+    def call(self, platform: Platform, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> Answer:
         """Note the call."""
         self.calls.append((cpu, function_id, x1, x2, x3))
-        return self._answer(machine, cpu) if self._answer else x1 + 1
+        return self._answer(cpu) if self._answer else Answer(x1 + 1)
+
+    def start(self, platform: Platform, request: Hashable) -> tuple[Effect, ...]:
+        """Do nothing: no start is put off."""
+        return ()
+
+    def state(self) -> Hashable:
+        """Remember nothing."""
+        return None
+
+    def set_state(self, state: Hashable) -> None:
+        """Remember nothing."""
 
 
 def make(

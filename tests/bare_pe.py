@@ -195,7 +195,7 @@ class Bare:
                 case Call():
                     pe.x[0] = 0
                 case Waiting():
-                    pe.event = False
+                    self.outside.set_event(pe, False)
                 case _:
                     return stops
         raise AssertionError(f"no end after {stops[-3:]}")

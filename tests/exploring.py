@@ -7,7 +7,6 @@ from typing import Any
 
 from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
-from emu.actor import Grain, HostTask
 from emu.cpu.factory import make_engine
 from emu.explore.explorer import Explorer
 from emu.explore.global_state import GlobalState, Transition
@@ -15,6 +14,7 @@ from emu.explore.search import Bounds, Count, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.machine import Machine
+from emu.machine.actor import Grain, HostTask
 from emu.memory import Memory
 from emu.models import MODELS
 from emu.operation import Operation, Park

@@ -80,7 +80,9 @@ def case_options(function: F) -> F:
         click.option("--grain", help="free, operation or instruction. [default: free]"),
         _names_option("--memory", "emu.models:MODELS", "Memory model: NAMES. [default: coherent]"),
         click.option("--granule", type=int, help="Writeback granule of caches, bytes. [default: 64]"),
-        _names_option("--latency", "emu.latency:PROFILES", "Simulated time: NAMES. [default: nominal]"),
+        _names_option(
+            "--latency", "emu.machine.latency:PROFILES", "Simulated time: NAMES. [default: nominal]"
+        ),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from emu.cpu.pe import PE
 from emu.operation import Kind
-
-GRANULE = 64  # exclusives reservation granule, bytes (Cortex-A72 TRM, CTR_EL0.ERG)
+from emu.semantics import events, monitors
+from emu.semantics.state import SystemState, renumber
 
 
 class Interconnect(Protocol):
@@ -61,17 +62,13 @@ class Interconnect(Protocol):
 class LocalInterconnect:
     """Event registers and monitors of one engine's PEs; nothing is recorded, and time stands still.
 
-    The monitor is the global one: a PE's own plain stores leave it as it is, another's clear it, which is an
-    event for its PE (Arm DDI 0487, B2.12, D1.7.1).
-
-    :ivar monitors: PA of the granule by PE
-    :ivar woken: PEs whose event register a cleared monitor has set
+    :ivar system: the state that the PEs share, by their numbers (``PE.index``)
     """
 
     def __init__(self) -> None:
+        self.system = SystemState()
         self.monitors_armed = False
-        self.monitors: dict[PE, int] = {}
-        self.woken: list[PE] = []
+        self._armed: dict[int, PE] = {}  # by number; some monitors may have been cleared since
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Ignore it."""
@@ -82,15 +79,17 @@ class LocalInterconnect:
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""
 
+    # -- exclusive monitors -----------------------------------------------------------------------
+
     def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
         """Arm the monitor of ``pe``."""
-        self.monitors[pe] = pa & -GRANULE
-        self.monitors_armed = True
+        self._armed[pe.index] = pe
+        self._set_monitors(monitors.arm(self.system, pe.index, pa))
 
     def store_exclusive(self, pe: PE) -> bool:
         """Clear the monitor of ``pe``; tell whether it was armed."""
-        armed = self.monitors.pop(pe, None)
-        self.monitors_armed = bool(self.monitors)
+        armed = monitors.armed(self.system, pe.index)
+        self._set_monitors(monitors.disarm(self.system, pe.index))
         return armed is not None
 
     def clear_exclusive(self, pe: PE) -> None:
@@ -100,30 +99,51 @@ class LocalInterconnect:
 
     def stored(self, pe: PE | None, pa: int, size: int) -> None:
         """Clear the monitor of each PE but ``pe`` whose granule the store hits: an event for it."""
-        for other, granule in list(self.monitors.items()):
-            if granule < pa + size and pa < granule + GRANULE and other is not pe:
-                other.open_monitor()
-                other.event = True
-                self.woken.append(other)
-                del self.monitors[other]
-        self.monitors_armed = bool(self.monitors)
+        before = self.system.monitors
+        self._set_monitors(monitors.stored(self.system, -1 if pe is None else pe.index, pa, size))
+        for monitor in before:
+            if monitor not in self.system.monitors:
+                self._armed[monitor[0]].open_monitor()
+
+    def _set_monitors(self, system: SystemState) -> None:
+        self.system = system
+        self.monitors_armed = bool(system.monitors)
+
+    # -- event registers --------------------------------------------------------------------------
 
     def has_event(self, pe: PE) -> bool:
         """Tell whether the event register of ``pe`` is set."""
-        return pe.event
+        return bool(self.system.events >> pe.index & 1)
+
+    def set_event(self, pe: PE, value: bool) -> None:
+        """Set or clear the event register of ``pe``."""
+        bit, rest = value << pe.index, self.system.events & ~(1 << pe.index)
+        self.system = self.system._replace(events=rest | bit)
 
     def wait_for_event(self, pe: PE) -> bool:
         """Consume the event; True when there was none."""
-        asleep = not pe.event
-        pe.event = False
-        return asleep
+        self.system, goes_on = events.wait_for_event(self.system, pe.index)
+        return not goes_on
 
     def send_event(self, pe: PE) -> None:
-        """Set no event register: who else there is, is not known here."""
+        """Set the event register of every PE that is on."""
+        self.system = events.send_event(self.system)
 
     def send_event_local(self, pe: PE) -> None:
         """Set the event register of ``pe``."""
-        pe.event = True
+        self.system = events.send_event_local(self.system, pe.index)
+
+    def restore(self, system: SystemState) -> None:
+        """Let the state be ``system``, in which no monitor is armed."""
+        assert not system.monitors, "the PEs' own state has them too"
+        self.system = system
+        self.monitors_armed = False
+        self._armed.clear()
+
+    def renumber(self, new: Mapping[int, int]) -> None:
+        """Follow PEs that change their numbers: ``new`` has the number by the old one."""
+        self.system = renumber(self.system, new)
+        self._armed = {new[number]: pe for number, pe in self._armed.items()}
 
     def counter(self, pe: PE) -> int:
         """Return 0."""

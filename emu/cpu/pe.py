@@ -45,13 +45,12 @@ class Registers(Protocol):
 
 
 class PE(Protocol):
-    """One core: registers, event register, exclusive monitor and counters.
+    """One core: registers and counters.
 
     :ivar index: logical CPU number
     :ivar mpidr: raw MPIDR_EL1 (u64)
     :ivar midr: raw MIDR_EL1 (u64)
     :ivar overrides: system registers that read differently on this PE
-    :ivar event: the event register (Arm DDI 0487, D1.7.1), which the interconnect reads and writes
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
 
@@ -59,7 +58,6 @@ class PE(Protocol):
     mpidr: int
     midr: int
     overrides: dict[Encoding, int]
-    event: bool
     reached: int
     counters: Counters
 

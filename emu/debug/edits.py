@@ -25,7 +25,7 @@ class Edit:
     def apply(self, machine: Machine) -> None:
         """Do it; once more does no harm."""
         if self.cpu < 0:
-            machine.poke(self.place, self.data)
+            machine.host_memory.poke(self.place, self.data)
             return
         pe, value = machine.actors[self.cpu].pe, int.from_bytes(self.data, "little")
         if self.place == PC:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from emu.actor import Grain
 from emu.debug.edits import Edit
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
@@ -17,6 +16,7 @@ from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, Stop,
 from emu.debug.target import Target
 from emu.debug.timeline import Timeline
 from emu.host.build import Boot
+from emu.machine.actor import Grain
 from emu.operation import OPERATIONS
 
 CHECKPOINT_STEPS = 4096
@@ -43,7 +43,7 @@ class Session(Target):
         self._checker = StopChecker(self, self.log)
         machine = boot.machine
         machine.grain = Grain.INSTRUCTION
-        machine.recording = True
+        machine.recorder.recording = True
         machine.observe()
 
     def begin(self) -> None:

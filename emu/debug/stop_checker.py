@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emu.actor import State
 from emu.debug.step_log import WRITES, StepLog
 from emu.debug.stops import DebugSettings, Event, Stop
 from emu.debug.target import Target
+from emu.machine.actor import State
 from emu.operation import Kind
 
 _READS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)

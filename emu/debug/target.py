@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from emu.actor import State
 from emu.arch.mpidr import hwid
 from emu.cpu.pe import PE
 from emu.debug.expressions import evaluate
 from emu.debug.places import Places
 from emu.host.build import Boot
+from emu.machine.actor import State
 
 
 class Target:

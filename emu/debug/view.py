@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emu.actor import State, function_name, location
 from emu.arch import psci
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.cpu.sysregs.rows import BY_NAME
@@ -17,11 +16,11 @@ from emu.debug.session import Session
 from emu.debug.sources import find_source
 from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
 from emu.finding import Verdict
+from emu.machine.actor import State, function_name, location
 from emu.operation import OPERATIONS, Kind, Record
 from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
 from emu.rules import judge
-from emu.trace import Trace
 
 _SYSTEM = (
     "SCTLR_EL1",
@@ -296,20 +295,7 @@ class View:
 
     def findings(self) -> Verdict:
         """Return what the rules say of what there is, as if the run ended here."""
-        machine = self.session.machine
-        trace, outcomes = machine.trace, [actor.outcome for actor in machine.actors]
-        machine.trace = Trace(trace.case)
-        for text in trace.strings:
-            machine.trace.string(text)
-        for kind, size, actor, pc, pa, value in trace.rows():
-            machine.trace.add(Kind(kind), actor, size, pc, pa, value)
-        try:
-            machine.finish()
-            return judge(machine.trace)
-        finally:
-            machine.trace = trace
-            for actor_, outcome in zip(machine.actors, outcomes, strict=True):
-                actor_.outcome = outcome
+        return judge(self.session.machine.trace_if_over())
 
     # -- all of it --------------------------------------------------------------------------------
 

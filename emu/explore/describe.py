@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emu.actor import location
 from emu.cpu.pe import PE
 from emu.errors import Untestable
 from emu.explore.local_state import Action
 from emu.machine import Machine
+from emu.machine.actor import location
 from emu.operation import (
     Access,
     Copy,
@@ -35,9 +35,9 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
 
 
 def _of_pe(machine: Machine, pe: PE, attributes: bool) -> Operation:
-    if machine.is_landing(pe.pc):
+    if pe.pc in machine.landings:
         return Invisible()
-    conduit = machine.firmware_conduit
+    conduit = machine.power.conduit
     operation = machine.engine.next_operation(pe, conduit=conduit, attributes=attributes)
     if isinstance(operation, MemoryAccess):
         return MemoryAccess(tuple(part for access in operation.accesses for part in _by_lines(access)))

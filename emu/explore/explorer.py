@@ -10,11 +10,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from emu.actor import HostTask
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.finding_collector import FindingCollector, Found
-from emu.explore.firmware import Firmware
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Transition
@@ -25,7 +23,8 @@ from emu.explore.search import Bounds, Count, SavedFrame, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build, check_case
-from emu.host.psci import Psci
+from emu.machine.actor import HostTask
+from emu.machine.firmware import Firmware
 from emu.models import memory_model
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
@@ -316,15 +315,14 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     boot.case = replace(
         boot.case, memory=case.memory, granule=case.granule, scheduler=case.scheduler, grain=case.grain
     )
-    machine, firmware = boot.machine, boot.machine.firmware
-    assert isinstance(firmware, Psci)
+    machine = boot.machine
     tasks: dict[int, Callable[[], HostTask]] = {0: boot.new_task}
     for cpu, actor in enumerate(machine.actors):
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
     stepper = ThreadStepper(machine, tasks, model)
     explorer = Explorer(
-        stepper, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
+        stepper, boot.firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )
     return explorer, boot
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from emu.actor import State
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import Action, LocalState
 from emu.explore.reduction import EnabledSet
 from emu.explore.search import Count, Judge
 from emu.explore.transition_system import TransitionSystem
 from emu.finding import Finding
+from emu.machine.actor import State
 from emu.operation import Kind
 from emu.rules import SEES, judge
 from emu.schedulers import Pick
+from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
 from emu.trace import Trace
 
 # kind, CPU, size, PC, PA, value of a record that the machine does not make
@@ -154,7 +155,7 @@ def make_trace(
     machine = system.stepper.machine
     trace = machine.trace.sibling(case)
     trace.put(system.stepper.prefix)
-    held: dict[int, list[int]] = {}
+    deferred = DeferredLog()
     for transition in path:
         for note in transition.notes:
             if note.kind is Kind.POWER_ON:
@@ -165,7 +166,7 @@ def make_trace(
         for _, edge in transition.edges:
             trace.put(edge.records)
             if edge.defers:
-                _tell_held(trace, edge.records, held)
+                deferred = _tell_deferred(trace, edge.records, deferred)
     for local in state.locals:
         if local.state is not State.ENDED:
             trace.add_outcome(local.cpu, local.at, local.outcome)
@@ -174,12 +175,13 @@ def make_trace(
     return trace
 
 
-def _tell_held(trace: Trace, records: bytes, held: dict[int, list[int]]) -> None:
-    # Lines of dmesg that are held come out when another CPU's step says so, which knows none of them.
+def _tell_deferred(trace: Trace, records: bytes, deferred: DeferredLog) -> DeferredLog:
+    # Deferred lines come out when another CPU's step flushes them, which knows none of them.
     for kind, _size, cpu, _pc, pa, value in trace.rows_of(records):
         if kind == Kind.DEFERRED:
-            held.setdefault(pa, []).append(value)
+            deferred = defer(deferred, pa, value)
         elif kind == Kind.FLUSHED:
-            for owner in sorted(held) if pa == 0xFFFF else [pa]:
-                for line in held.pop(owner, ()):
-                    trace.add(Kind.LOG, cpu, 0, 0, 0, line)
+            deferred, lines = flush(deferred, EVERY_CPU if pa == 0xFFFF else pa)
+            for line in lines:
+                trace.add(Kind.LOG, cpu, 0, 0, 0, line)
+    return deferred

@@ -1,100 +1,69 @@
-"""Firmware in an exploration: the same that a machine has, put back to what it remembered in each state."""
+"""Firmware in an exploration: the machine's, asked once for each call in each state that it remembers."""
 
 from __future__ import annotations
 
-from functools import partial
-from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Hashable
+from typing import NamedTuple
 
-from emu.actor import State
 from emu.errors import Untestable
-from emu.explore.thread_stepper import PowerEffect, ThreadStepper
+from emu.explore.thread_stepper import ThreadStepper
+from emu.machine.firmware import Effect, Firmware, PowerOff, PowerOn, Shutdown, StartLater
 from emu.operation import FirmwareCall
 
 
-class Firmware(Protocol):
-    """What answers firmware calls, and can be put back to what it was (:class:`emu.host.psci.Psci`)."""
-
-    def call(self, machine: Any, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
-        """Answer a call."""
-        ...
-
-    def state(self) -> Any:
-        """Return what it remembers; hashable."""
-        ...
-
-    def set_state(self, state: Any) -> None:
-        """Be as it was."""
-        ...
-
-    def switch_on(self, machine: Any, *arguments: Any) -> None:
-        """Carry out a start that was put off: the arguments of the call that did."""
-        ...
-
-
-class Answer(NamedTuple):
-    """What came of a call: x0 or None, what it did at once, what is remembered, what it put off.
-
-    ``delayed`` has (CPU, arguments of :meth:`Firmware.switch_on`).
-    """
+class Remembered(NamedTuple):
+    """An answer to a call: X0 or None, what it does at once and later, what firmware remembers then."""
 
     result: int | None
-    effects: tuple[PowerEffect, ...]
-    remembered: Any
-    delayed: tuple[tuple[int, tuple[Any, ...]], ...]
+    effects: tuple[PowerOn | PowerOff, ...]
+    delayed: tuple[StartLater, ...]
+    state: Hashable
 
 
 class Answers:
     """Asks firmware once for each call and state."""
 
     def __init__(self, stepper: ThreadStepper, firmware: Firmware) -> None:
-        self._stepper = stepper
+        self._platform = stepper.machine.power.platform()
         self._firmware = firmware
-        self._known: dict[tuple[object, ...], Answer] = {}
+        self._known: dict[tuple[Hashable, ...], Remembered] = {}
 
-    def call(self, remembered: Any, on: int, cpu: int, call: FirmwareCall) -> Answer:
-        """Return what a call of ``cpu`` comes to; ``on`` has a bit for each CPU that is on.
+    def call(self, state: Hashable, on: int, cpu: int, call: FirmwareCall) -> Remembered:
+        """Return what a call of ``cpu`` comes to.
 
+        :param state: what firmware remembers
+        :param on: the CPUs that are on, as bits
         :raises Untestable: it ends the system
         """
-        key = (remembered, on, cpu, call)
+        key = (state, on, cpu, call)
         found = self._known.get(key)
         if found is None:
-            desk = _Desk(self._stepper, on)
-            self._firmware.set_state(remembered)
+            self._firmware.set_state(state)
             function_id, *rest = call
-            result = self._firmware.call(desk, cpu, function_id & 0xFFFF_FFFF, *rest)
-            if desk.stopped:
-                raise Untestable(f"CPU{cpu} calls {desk.stopped}: what comes then is not explored")
-            found = Answer(result, tuple(desk.effects), self._firmware.state(), tuple(desk.delayed))
+            platform = self._platform._replace(on=on)
+            answer = self._firmware.call(platform, cpu, function_id & 0xFFFF_FFFF, *rest)
+            effects, delayed = _split(cpu, answer.effects)
+            found = Remembered(answer.result, effects, delayed, self._firmware.state())
             self._known[key] = found
         return found
 
-    def start(self, remembered: Any, on: int, arguments: tuple[Any, ...]) -> tuple[list[PowerEffect], Any]:
-        """Let a start take effect that was put off; return what it does, and what is remembered then."""
-        desk = _Desk(self._stepper, on)
-        self._firmware.set_state(remembered)
-        self._firmware.switch_on(desk, *arguments)
-        return desk.effects, self._firmware.state()
+    def start(self, state: Hashable, on: int, later: StartLater) -> Remembered:
+        """Let a start take effect that was put off."""
+        self._firmware.set_state(state)
+        effects = self._firmware.start(self._platform._replace(on=on), later.request)
+        return Remembered(None, *_split(later.cpu, effects), self._firmware.state())
 
 
-class _Desk:
-    # What firmware sees of the machine, and what it does to it.
-
-    def __init__(self, stepper: ThreadStepper, on: int) -> None:
-        states = [State.RUNNABLE if on >> cpu & 1 else State.OFF for cpu in range(stepper.cpus)]
-        self.actors = [SimpleNamespace(state=state) for state in states]
-        self.memory = stepper.machine.memory
-        self.entry_el = stepper.machine.entry_el
-        self.stopped = ""
-        self.effects: list[PowerEffect] = []
-        self.delayed: list[tuple[int, tuple[Any, ...]]] = []
-
-    def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
-        self.effects.append(("on", cpu, entry_pa, x0, el or self.entry_el))
-
-    def power_off(self, cpu: int) -> None:
-        self.effects.append(("off", cpu))
-
-    def call_later(self, ns: int, cpu: int, action: partial[None]) -> None:
-        self.delayed.append((cpu, action.args[1:]))
+def _split(
+    cpu: int, effects: tuple[Effect, ...]
+) -> tuple[tuple[PowerOn | PowerOff, ...], tuple[StartLater, ...]]:
+    at_once, delayed = [], []
+    for effect in effects:
+        match effect:
+            case Shutdown(call):
+                raise Untestable(f"CPU{cpu} calls {call}: what comes then is not explored")
+            case StartLater():
+                delayed.append(effect)
+            case _:
+                at_once.append(effect)
+    return tuple(at_once), tuple(delayed)

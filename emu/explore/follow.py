@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from emu.actor import State
 from emu.errors import ReplayDiverged
 from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
 from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
+from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
@@ -51,8 +51,8 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
         expires = polls and not system.can_step(state, number)
         return (lambda: system.time_out(state, number)) if expires else None
     if kind == "start":
-        for index, (cpu, _) in enumerate(state.later):
-            if cpu == number:
+        for index, later in enumerate(state.later):
+            if later.cpu == number:
                 return lambda: system.start(state, index)
         return None
     unit = system.footprints.unit_index.get(number)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emu.actor import State
 from emu.explore.cells import CELL, parts_of
 from emu.explore.local_state import Action, LocalState
 from emu.explore.thread_stepper import ThreadStepper
+from emu.machine.actor import State
 from emu.operation import (
     Access,
     Barrier,
@@ -55,6 +55,7 @@ class Footprints:
         self.granule = granule
         self.exclusive: set[int] = set()  # PAs of granules that a monitor is armed for
         self._orders = stepper.model.orders
+        self._maintains = stepper.model.maintains
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._regions: list[tuple[int, int]] = []
@@ -193,7 +194,7 @@ class Footprints:
                 writes |= self.firmware
             case Poll() | Delay():
                 writes |= self.budget
-            case CacheOp(_, pa) if self.index_of(pa) is not None:
+            case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
                 writes |= self._of(pa, 1)
             case Barrier() if self._orders:
                 for index in range(len(self.units)):
@@ -202,8 +203,8 @@ class Footprints:
 
     def _is_followed(self, action: Action) -> bool:
         match action.operation:
-            case CacheOp(_, pa):
-                return self.index_of(pa) is not None
+            case CacheOp(word, pa):
+                return self._maintains(word) and self.index_of(pa) is not None
             case Barrier():
                 return self._orders and bool(self.units)
         return any(self.index_of(access.pa) is not None for access in action.accesses)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emu.explore.local_state import Edge, LocalState
+from emu.machine.firmware import StartLater
 from emu.models.protocol import Note
 from emu.schedulers import Pick
 from emu.semantics.state import SystemState
@@ -25,8 +26,8 @@ class GlobalState(NamedTuple):
     locals: tuple[LocalState, ...]
     memory: int
     system: SystemState
-    firmware: Any
-    later: tuple[tuple[int, tuple[Any, ...]], ...]
+    firmware: Hashable
+    later: tuple[StartLater, ...]
     model: Hashable
     early: int
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from emu.actor import State
+from emu.machine.actor import State
 from emu.operation import Access, Load, LoadExclusive, LoadUntil, MemoryAccess, Operation, Poll
 from emu.outcome import Outcome
 from emu.semantics.transition import accesses, loads

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.actor import State
 from emu.explore.global_state import GlobalState, Stepped
 from emu.explore.transition_system import TransitionSystem
+from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
@@ -83,8 +83,8 @@ class EnabledSet:
         """
         system, state, footprints = self._system, self._state, self._system.footprints
         if actor >= self.cpus + self.units:
-            target, _ = state.later[actor - self.cpus - self.units]
-            if not state.locals[target].is_off:
+            later = state.later[actor - self.cpus - self.units]
+            if not state.locals[later.cpu].is_off:
                 return -1, -1, -1  # it takes its target from wherever that is
             return 0, footprints.firmware, footprints.firmware
         if actor >= self.cpus:

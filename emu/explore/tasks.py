@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.actor import HostTask
 from emu.explore.local_state import TaskHistory
+from emu.machine.actor import HostTask
 from emu.operation import EVENTS, Operation
 
 _KEPT_MAX = 256

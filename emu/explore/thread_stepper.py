@@ -7,16 +7,18 @@ in, and what was there before is put back, so that the machine's memory stays as
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any
 
-from emu.actor import Grain, HostTask, State
 from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
 from emu.explore.tasks import Tasks
-from emu.machine import Machine, Standing
+from emu.machine import Machine
+from emu.machine.actor import ActorState, Grain, HostTask, State
+from emu.machine.firmware import Answer, Effect, Platform, PowerOn
+from emu.machine.recorder import end_pc
+from emu.machine.single_steps import actor_state, set_actor_state
 from emu.models.protocol import MemoryModel
 from emu.operation import (
     FirmwareCall,
@@ -28,29 +30,33 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
+from emu.semantics import monitors
+from emu.semantics.log import DeferredLog
+from emu.semantics.state import SystemState
 
 WAKE = "wake"  # the observation of an actor that is woken
-# What firmware does in a call: ("on", CPU, PA of the entry, x0, EL) or ("off", CPU).
-PowerEffect = tuple[Any, ...]
 _DEFERS = (Kind.DEFERRED, Kind.FLUSHED)
-_NOWHERE = Standing(State.OFF, None, None, None, None, 0)
+_NOWHERE = ActorState(State.OFF, None, None, None, None, 0)
 
 
 class _Script:
-    # Firmware that answers what it is told to.
+    # Firmware that answers what it is told to, and remembers nothing.
 
     def __init__(self, conduit: str) -> None:
         self.conduit = conduit
-        self.answer: int | None = 0
-        self.effects: tuple[PowerEffect, ...] = ()
+        self.answer = Answer(0)
 
-    def call(self, machine: Machine, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
-        for what, target, *detail in self.effects:
-            if what == "on":
-                machine.trace.add(Kind.POWER_ON, target, 0, detail[0], 0, detail[1])
-            else:
-                machine.power_off(target)
+    def call(self, platform: Platform, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> Answer:
         return self.answer
+
+    def start(self, platform: Platform, request: Hashable) -> tuple[Effect, ...]:
+        raise AssertionError("a start that is put off is the transition system's")
+
+    def state(self) -> Hashable:
+        return None
+
+    def set_state(self, state: Hashable) -> None:
+        pass
 
 
 class ThreadStepper:
@@ -74,12 +80,12 @@ class ThreadStepper:
         self._roots: dict[tuple[object, ...], TaskHistory] = {}
         self._on: dict[tuple[int, int, int, int, int], LocalState] = {}
         machine.grain = Grain.OPERATION
-        machine.recording = True
+        machine.recorder.recording = True
         machine.observe()
         self.prefix = machine.trace.take()
-        self._script = _Script(machine.firmware_conduit)
-        if machine.firmware is not None:
-            machine.firmware = self._script
+        self._script = _Script(machine.power.conduit)
+        if machine.power.firmware is not None:
+            machine.power.firmware = self._script
         self.start = tuple(self._begin(cpu) for cpu in range(len(machine.actors)))
 
     def _begin(self, cpu: int) -> LocalState:
@@ -89,7 +95,7 @@ class ThreadStepper:
             history = self._root(("task", cpu))
             self._tasks.keep(history, actor.task, actor.pending)
         local = self._local(cpu, history, None)
-        self.machine.set_standing(cpu, _NOWHERE)
+        set_actor_state(self.machine, cpu, _NOWHERE)
         return local
 
     def _root(self, key: tuple[object, ...]) -> TaskHistory:
@@ -103,16 +109,16 @@ class ThreadStepper:
         assert isinstance(va, int)
         assert isinstance(context, bytes)
         self.machine.actors[cpu].pe.set_state(context)
-        return self.machine.landing(va)(cpu)
+        return self.machine.landings.tasks[va](cpu)
 
     # -- places -----------------------------------------------------------------------------------
 
     def _local(self, cpu: int, history: TaskHistory | None, suspended: TaskHistory | None) -> LocalState:
         # Where `cpu` stands on the machine now.
         machine = self.machine
-        actor, standing = machine.actors[cpu], machine.standing(cpu)
+        actor, standing = machine.actors[cpu], actor_state(machine, cpu)
         context = actor.pe.state()
-        armed = machine.interconnect.monitors.get(actor.pe)
+        armed = monitors.armed(machine.interconnect.system, cpu)
         state = State.RUNNABLE if standing.state in (State.SPINNING, State.DELAYED) else standing.state
         digest = blake2b(context, digest_size=16).digest()
         key = (cpu, state, digest, history, suspended, armed, standing.landings, standing.outcome)
@@ -120,7 +126,7 @@ class ThreadStepper:
         if local is not None:
             local.is_target = True
             return local
-        outcome, at = machine.ending(cpu)
+        outcome, at = machine.outcome(cpu), end_pc(actor)
         runs = state is State.RUNNABLE
         action = self._action(cpu) if runs else Action(Invisible())
         local = self._known[key] = LocalState(
@@ -148,9 +154,9 @@ class ThreadStepper:
             self.grew = True
             pe = self.machine.actors[cpu].pe
             self.machine.engine.reset(pe, el, entry_pa, x0)
-            self.machine.set_standing(cpu, Standing(State.RUNNABLE, None, None, None, None, landings))
+            set_actor_state(self.machine, cpu, ActorState(State.RUNNABLE, None, None, None, None, landings))
             local = self._on[key] = self._local(cpu, None, None)
-            self.machine.set_standing(cpu, _NOWHERE)
+            set_actor_state(self.machine, cpu, _NOWHERE)
             self.machine.trace.take()
         return local
 
@@ -209,12 +215,12 @@ class ThreadStepper:
         self.steps += 1
         before = self._put(local, observation)
         machine.trace.take()
-        machine.held.clear()
+        machine.recorder.deferred = DeferredLog()
         if observation == WAKE:
-            machine.wake(cpu)
+            self._wake(cpu)
         else:
             machine.step(cpu)
-        after = machine.standing(cpu)
+        after = actor_state(machine, cpu)
         given = True if observation == WAKE else observation
         if isinstance(local.action.operation, FirmwareCall):
             assert isinstance(observation, tuple)
@@ -228,11 +234,26 @@ class ThreadStepper:
         target, records = self._local(cpu, history, suspended), machine.trace.take()
         defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
         edge = Edge(target, records, defers)
-        machine.set_standing(cpu, _NOWHERE)  # what others do must not reach it here
+        self._leave(cpu)
         return edge
 
+    def _wake(self, cpu: int) -> None:
+        waking = self.machine.waking
+        if self.machine.actors[cpu].state is State.WAITING:
+            waking.wake_asleep(cpu)
+        else:
+            waking.wake_idle(cpu)
+
+    def _leave(self, cpu: int) -> None:
+        # What others do must not reach an actor here, nor one that the step has switched on.
+        for effect in self._script.answer.effects:
+            if isinstance(effect, PowerOn):
+                set_actor_state(self.machine, effect.cpu, _NOWHERE)
+        self._script.answer = Answer(0)
+        set_actor_state(self.machine, cpu, _NOWHERE)
+
     def _histories(
-        self, local: LocalState, before: Standing, after: Standing, given: object
+        self, local: LocalState, before: ActorState, after: ActorState, given: object
     ) -> tuple[TaskHistory | None, TaskHistory | None]:
         # Where the host tasks of the actor stand after a step.
         pe = self.machine.actors[local.cpu].pe
@@ -256,29 +277,29 @@ class ThreadStepper:
             child = history.children[given] = TaskHistory(history.root, history, given)
         return child
 
-    def _put(self, local: LocalState, observation: object) -> Standing:
+    def _put(self, local: LocalState, observation: object) -> ActorState:
         # Let the place's actor stand there, about to observe.
         machine, cpu, operation = self.machine, local.cpu, local.action.operation
         actor = machine.actors[cpu]
         pe, interconnect = actor.pe, machine.interconnect
         task, pending = self._task(local.history)
         suspended, _ = self._task(local.suspended)
-        interconnect.clear_exclusive(pe)
+        events = int(isinstance(operation, WaitForEvent) and observation is True) << cpu
+        interrupts = int(isinstance(operation, WaitForInterrupt) and observation is True) << cpu
+        interconnect.restore(SystemState(events=events, interrupts=interrupts))
         pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
             interconnect.load_exclusive(pe, local.armed, 1)
         if isinstance(operation, StoreExclusive) and observation is False:
             interconnect.clear_exclusive(pe)
         pe.reached = -1
-        pe.event = isinstance(operation, WaitForEvent) and observation is True
-        actor.interrupt = isinstance(operation, WaitForInterrupt) and observation is True
-        standing = Standing(local.state, task, suspended, pending, local.said, local.landings)
-        machine.set_standing(cpu, standing)
+        standing = ActorState(local.state, task, suspended, pending, local.said, local.landings)
+        set_actor_state(machine, cpu, standing)
         if isinstance(operation, Poll) and observation is None:
             actor.waited = 1 << 62
         if isinstance(operation, FirmwareCall):
             assert isinstance(observation, tuple)
-            self._script.answer, self._script.effects = observation
+            self._script.answer = Answer(*observation)
         return standing
 
     def _task(self, history: TaskHistory | None) -> tuple[HostTask | None, Operation | None]:

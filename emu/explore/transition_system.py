@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 
-from emu.actor import State
 from emu.errors import Untestable
 from emu.explore.cells import CELL, Cells, parts_of
-from emu.explore.firmware import Answers, Firmware
+from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
 from emu.explore.local_state import Action, Edge, LocalState
-from emu.explore.thread_stepper import WAKE, PowerEffect, ThreadStepper
+from emu.explore.thread_stepper import WAKE, ThreadStepper
+from emu.machine.actor import State
+from emu.machine.firmware import Firmware, PowerOff, PowerOn
 from emu.models.protocol import Changed, ExploredMemory, Note
 from emu.operation import (
     Access,
@@ -311,20 +312,19 @@ class TransitionSystem:
 
     def _call(self, state: GlobalState, cpu: int, call: FirmwareCall, pick: Pick) -> Stepped:
         assert self._answers is not None, "a call without firmware"
-        answer, effects, remembered, delayed = self._answers.call(state.firmware, state.system.on, cpu, call)
-        edge = self._edge(state, state.locals[cpu], (answer, effects))
-        state = self._moved(state, cpu, edge)._replace(firmware=remembered)
-        if delayed:
-            state = state._replace(later=(*state.later, *delayed))
-        for effect in effects:
+        answer = self._answers.call(state.firmware, state.system.on, cpu, call)
+        edge = self._edge(state, state.locals[cpu], (answer.result, answer.effects))
+        state = self._moved(state, cpu, edge)._replace(firmware=answer.state)
+        if answer.delayed:
+            state = state._replace(later=(*state.later, *answer.delayed))
+        for effect in answer.effects:
             state = self._power(state, effect)
         return state, [], Transition(pick, ((cpu, edge),))
 
-    def _power(self, state: GlobalState, effect: PowerEffect) -> GlobalState:
-        what, cpu, *detail = effect
-        if what == "off":
-            return state._replace(system=power.power_off(state.system, cpu))
-        entry_pa, x0, el = detail
+    def _power(self, state: GlobalState, effect: PowerOn | PowerOff) -> GlobalState:
+        if isinstance(effect, PowerOff):
+            return state._replace(system=power.power_off(state.system, effect.cpu))
+        cpu, entry_pa, x0, el = effect
         local = self.stepper.switched_on(cpu, entry_pa, x0, el, state.locals[cpu].landings)
         if self.stepper.grew:
             self.footprints.refresh([local])
@@ -335,16 +335,16 @@ class TransitionSystem:
     def start(self, state: GlobalState, index: int) -> Stepped:
         """Let a start take effect that firmware has delayed."""
         assert self._answers is not None
-        cpu, arguments = state.later[index]
-        effects, remembered = self._answers.start(state.firmware, state.system.on, arguments)
-        later = state.later[:index] + state.later[index + 1 :]
-        state = state._replace(later=later, firmware=remembered)
+        later = state.later[index]
+        answer = self._answers.start(state.firmware, state.system.on, later)
+        left = state.later[:index] + state.later[index + 1 :]
+        state = state._replace(later=left, firmware=answer.state)
         notes = []
-        for effect in effects:
+        for effect in answer.effects:
             state = self._power(state, effect)
-            _, target, entry_pa, x0, _ = effect
-            notes.append(Note(Kind.POWER_ON, entry_pa, x0, target))
-        return state, [], Transition(Pick("start", cpu), (), tuple(notes))
+            assert isinstance(effect, PowerOn), "a start switches a CPU on"
+            notes.append(Note(Kind.POWER_ON, effect.entry_pa, effect.x0, effect.cpu))
+        return state, [], Transition(Pick("start", later.cpu), (), tuple(notes))
 
 
 def _set_of(locals: Iterable[LocalState], holds: Callable[[LocalState], bool]) -> int:

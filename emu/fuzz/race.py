@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from emu.actor import Grain, HostTask
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
 from emu.fuzz.questions import random_map
@@ -21,6 +20,7 @@ from emu.lookup.case import Question
 from emu.lookup.single import Answer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
+from emu.machine.actor import Grain, HostTask
 from emu.operation import Operation, Park, Store
 from emu.outcome import End, Outcome, ended
 from emu.schedulers import make_scheduler
@@ -67,9 +67,9 @@ class Race:
         for cpu in (0, 1):
             self._machine.add_cpu(RES1 | cpu, 0x410F_D083, {})
         self._answer = Answer("", 0, 0, 0, (), "")
-        self._machine.land_at(target.found_pa, lambda cpu: self._land(cpu, "found"))
+        self._machine.landings.land_at(target.found_pa, lambda cpu: self._land(cpu, "found"))
         if target.missing_pa is not None:
-            self._machine.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
+            self._machine.landings.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
 
     def run(self, seed: int) -> Checked:
         """Do the run that ``seed`` describes, and judge it.
@@ -83,7 +83,7 @@ class Race:
         for placed in target.tables:
             self._memory.write_bytes(placed.pa, rig.table_bytes(placed, plan.logical_map))
         machine.scheduler = make_scheduler(f"random:{seed}")
-        machine.trace = Trace("")
+        machine.recorder.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = target.mpidr_el1(plan.mpidr)
         pe.set_overrides(target.contract.el, {})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from emu.actor import HostTask, State
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
@@ -33,6 +32,7 @@ from emu.host.vcpu import plan as plan_hotplug
 from emu.host.vcpu.hotplug import Hotplug
 from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
+from emu.machine.actor import HostTask, State
 from emu.models import memory_model
 from emu.registry import not_one_of
 from emu.schedulers import scheduler_kind
@@ -54,6 +54,7 @@ class Boot:
     topology: Topology
     guest: Guest
     machine: Machine
+    firmware: Psci
     core: Core
     method: EnableMethod
     new_task: Callable[[], HostTask]  # the boot CPU's, from its beginning, with a cpuhp core of its own
@@ -69,7 +70,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
     setting = make_setting(case, record=record)
     first = load(setting)
     plan = plan_kexec(setting, first.logical, load) if case.kexec else None
-    machine, guest = install(first, plan.loaded.memory_size if plan else 0)
+    machine, psci, guest = install(first, plan.loaded.memory_size if plan else 0)
     identity = _identity(case, guest, plan)
     if case.identity and case.identity != identity:
         raise InvalidCase(
@@ -89,7 +90,7 @@ def build(case: Case, *, record: bool = False) -> Boot:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
     if plan:
         _check_kexec(setting, guest, method, plan)
-    return _start(setting, case, machine, guest, method, plan)
+    return _start(setting, case, machine, psci, guest, method, plan)
 
 
 def make_setting(case: Case, *, record: bool = False) -> Setting:
@@ -125,6 +126,7 @@ def _start(
     setting: Setting,
     case: Case,
     machine: Machine,
+    firmware: Psci,
     guest: Guest,
     method: EnableMethod,
     kexec: Plan | None = None,
@@ -152,10 +154,8 @@ def _start(
         base=case.base,
         syncs_alive=STRATEGIES[case.bringup].syncs_alive,
     )
-    firmware = machine.firmware
-    assert isinstance(firmware, Psci)
     firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
-    machine.land_at(guest.landing_va, secondary.start_kernel)
+    machine.landings.land_at(guest.landing_va, secondary.start_kernel)
     possible = sorted(logical.possible)
     secondaries = possible[1:]
     if at_reset is None:
@@ -169,9 +169,10 @@ def _start(
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
     excused = {cpu for cpu, found in faults.items() if any(fault.excuses for fault in found)}
     note_expectations(machine, guest, wanted, excused | gone)
+    machine.power.event_register = bool(case.event_register)
     for cpu, actor in enumerate(machine.actors):
         if cpu in at_reset or actor.state is State.OFF:
-            actor.pe.event = bool(case.event_register)
+            machine.interconnect.set_event(actor.pe, bool(case.event_register))
     method.power_on(machine, at_reset)
     acpi = setting.topology.firmware == "acpi"
     vmm = Vmm(firmware, {cpu: not acpi or guest.cpu(cpu).enabled for cpu in possible})
@@ -191,19 +192,19 @@ def _start(
         return boot_cpu(new_smp(core), core)
 
     smp = new_smp(core)
-    boot = Boot(case, setting.topology, guest, machine, core, method, new_task)
+    boot = Boot(case, setting.topology, guest, machine, firmware, core, method, new_task)
     if kexec:
         second = kexec.loaded.setting
 
         def start(guest: Guest, at_reset: Sequence[int]) -> None:
             method = make_enable_method(guest)
             case = _settle(second.case, guest, method, second.parameters)
-            made = _start(second, case, machine, guest, method, at_reset=at_reset)
+            made = _start(second, case, machine, firmware, guest, method, at_reset=at_reset)
             boot.earlier.append(boot.guest)
             boot.guest, boot.topology, boot.core = guest, made.topology, made.core
 
         smp.reboot = Kexec(
-            kexec, machine, guest, core, method, secondary, force=bool(case.force), start=start
+            kexec, machine, firmware, guest, core, method, secondary, force=bool(case.force), start=start
         ).reboot
     machine.start_task(0, boot_cpu(smp, core))
     return boot

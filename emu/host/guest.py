@@ -10,7 +10,7 @@ from emu.designs import Design
 from emu.host.data import HostData
 from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
-from emu.operation import Expect, Kind
+from emu.operation import Expect
 from emu.subject import Subject
 from emu.topology import Cpu
 
@@ -93,7 +93,7 @@ def note_expectations(
     machine: Machine, guest: Guest, secondaries: Sequence[int], faulty: Collection[int]
 ) -> None:
     """Put into the trace what the check on arrival needs, so that it can judge from the trace alone."""
-    trace = machine.trace
+    recorder = machine.recorder
     vectors = guest.subject.va("vectors")
     indexed = int(guest.subject.symbols.address("slot_per_cpu") is not None)  # which takes it from X19
     for cpu, idle in enumerate(guest.idle):
@@ -109,25 +109,21 @@ def note_expectations(
             (Expect.HWID, guest.hwids[cpu]),
             (Expect.INDEX, indexed),
         ):
-            trace.add(Kind.EXPECT, cpu, what, 0, 0, value)
+            recorder.expect(cpu, what, value)
     for what, (low, high) in _places(guest).items():
-        trace.add(Kind.EXPECT, 0, what, 0, high, low)
+        recorder.expect(0, what, low, high)
         if what is Expect.EARLY_STATUS:
-            machine.watch_stores(low, high - low)
-    boot = machine.actors[0].pe
-    trace.add(Kind.TAKE_OVER, 0, 0, boot.pc, 0, 0)
-    trace.add_registers(0, boot.pc, machine.registers(boot))
+            machine.engine.watch_stores(range(low, high))
+    recorder.take_over(machine.actors[0].pe)
 
 
 def note_table(machine: Machine, guest: Guest) -> None:
     """Put the table that secondaries scan into the trace, as it is now."""
     if guest.scanned_table is None:
         return
-    trace, name = machine.trace, machine.trace.string(guest.scanned_table)
     table_pa = guest.pa_of(guest.subject.va(guest.scanned_table))
-    for index in range(len(guest.hwids)):
-        pa = table_pa + 8 * index
-        trace.add(Kind.TABLE, index, 8, name, pa, machine.memory.read(pa, 8))
+    pas = range(table_pa, table_pa + 8 * len(guest.hwids), 8)
+    machine.recorder.table(guest.scanned_table, ((pa, machine.memory.read(pa, 8)) for pa in pas))
 
 
 def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:

@@ -221,8 +221,8 @@ def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> 
                 engine.break_at(after)
             case Reached(va) if va == after:
                 break
-            case Call() if stop.conduit == machine.firmware_conduit:
-                result = machine.firmware_result(0, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
+            case Call() if stop.conduit == machine.power.conduit:
+                result = machine.power.ask(0, pe.x[0], pe.x[1], pe.x[2], pe.x[3]) or 0
                 pe.x[0] = result & (2**64 - 1)
             case Call(conduit="hvc") if machine.entry_el == 2:
                 pe.take(Raised(0x16 << 26 | 1 << 25 | stop.immediate, None, 2, pe.pc))
@@ -237,7 +237,7 @@ def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> 
     for va in (before, panic):
         if va:
             engine.unbreak(va)
-    machine.allow_guest_calls(after)
+    machine.landings.allow_guest_calls(after)
 
 
 def _where(subject: Subject, pc: int) -> str:

@@ -28,9 +28,9 @@ class KernelKick(Kick):
         self._cleanup_va = symbols.address(CLEANUP)
         printk, panic = symbols.address("_printk"), symbols.address("panic")
         if printk is not None:
-            machine.intercept(printk, lambda cpu: self._printk(machine, cpu))
+            machine.landings.intercept(printk, lambda cpu: self._printk(machine, cpu))
         if panic is not None:
-            machine.intercept(panic, lambda cpu: self._panic(machine, cpu))
+            machine.landings.intercept(panic, lambda cpu: self._panic(machine, cpu))
 
     def kick_ap_alive(self, cpu: int) -> Generator[Operation, Any, int]:
         """Let the kernel write its boot data and start the CPU."""
@@ -57,6 +57,6 @@ class KernelKick(Kick):
 
 def make_kick(machine: Machine, guest: Guest, core: Core, method: EnableMethod) -> Kick:
     """Return the kick of this guest: the kernel's own functions where it has them, else the host's."""
-    if machine.return_va and guest.subject.symbols.address(KICK) is not None:
+    if machine.landings.return_va and guest.subject.symbols.address(KICK) is not None:
         return KernelKick(machine, guest, core, method)
     return Kick(guest, core, method)

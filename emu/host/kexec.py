@@ -110,6 +110,7 @@ class Kexec:
         self,
         plan: Plan,
         machine: Machine,
+        firmware: Psci,
         guest: Guest,
         core: Core,
         method: EnableMethod,
@@ -120,6 +121,7 @@ class Kexec:
     ) -> None:
         self._plan = plan
         self._machine = machine
+        self._firmware = firmware
         self._guest = guest
         self._core = core
         self._method = method
@@ -138,7 +140,7 @@ class Kexec:
         machine.actors[0].outcome = ONLINE
         online = yield Load(data.online(cpu), 1)
         if not online:
-            machine.end_boot(0, self._plan.name)
+            machine.power.end_boot(0, self._plan.name)
             machine.stopped = f"kexec: CPU{cpu} is not online after the first boot"
             return
         if not cpu:
@@ -150,7 +152,7 @@ class Kexec:
     def _kernel_kexec(self) -> Task:
         # On the chosen CPU.
         cpu = self._plan.cpu
-        self._machine.end_boot(cpu, self._plan.name)
+        self._machine.power.end_boot(cpu, self._plan.name)
         yield Log("kexec_core: Starting new kernel")
         yield from self._take_others_down(cpu)
         yield Log("Bye!")
@@ -182,15 +184,14 @@ class Kexec:
     def _begin(self) -> None:
         # Between two picks: the machine as the second subject finds it, and its primary's boot.
         machine, loaded = self._machine, self._plan.loaded
-        order = machine.begin_boot(self._order(loaded.logical))
-        firmware = machine.firmware
-        assert isinstance(firmware, Psci)
-        firmware.renumber(machine, order, loaded.setting.faults)
+        order = machine.power.begin_boot(self._order(loaded.logical))
+        mpidrs = [actor.pe.mpidr for actor in machine.actors]
+        self._firmware.renumber(mpidrs, order, loaded.setting.faults)
         for number, entry in enumerate(loaded.logical.cpus):
             if entry is not None:
                 registers = id_registers_of(loaded.setting, number, entry, loaded.id_registers)
-                machine.set_id_registers(number, registers)
-        at_reset = [number for number in range(1, len(order)) if not machine.has_run(number)]
+                machine.actors[number].pe.set_overrides(machine.entry_el, registers)
+        at_reset = [number for number in range(1, len(order)) if not machine.power.has_run(number)]
         try:
             with machine.unobserved():
                 guest = loaded.place(machine)

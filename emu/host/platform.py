@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from emu.actor import Grain
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
@@ -21,8 +20,9 @@ from emu.host.guest import Guest
 from emu.host.parameters import Parameters
 from emu.host.psci import Psci
 from emu.host.smp_init_cpus import LogicalMap, smp_init_cpus
-from emu.latency import PROFILES
 from emu.machine import Machine
+from emu.machine.actor import Grain
+from emu.machine.latency import PROFILES
 from emu.memory import Memory
 from emu.models import memory_model
 from emu.registry import not_one_of
@@ -90,8 +90,10 @@ class Loaded(Protocol):
         """
 
 
-def install(loaded: Loaded, memory_size: int = 0) -> tuple[Machine, Guest]:
-    """Return a machine with the subject in its memory, of at least ``memory_size`` bytes, and its guest.
+def install(loaded: Loaded, memory_size: int = 0) -> tuple[Machine, Psci, Guest]:
+    """Return a machine with the subject in its memory, its firmware and its guest.
+
+    :param memory_size: bytes of memory, at least
 
     :raises InvalidCase: see :func:`make_machine`
     :raises Untestable: its primary does not come to where the host takes over
@@ -99,14 +101,14 @@ def install(loaded: Loaded, memory_size: int = 0) -> tuple[Machine, Guest]:
     memory = Memory(DRAM_BASE, max(loaded.memory_size, memory_size))
     for segment in loaded.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
-    machine = make_machine(loaded.setting, loaded.logical, memory, loaded.id_registers)
-    return machine, loaded.place(machine)
+    machine, psci = make_machine(loaded.setting, loaded.logical, memory, loaded.id_registers)
+    return machine, psci, loaded.place(machine)
 
 
 def make_machine(
     setting: Setting, logical: LogicalMap, memory: Memory, id_registers: Mapping[sysreg.Encoding, int]
-) -> Machine:
-    """Return the machine; ``id_registers`` read so on every CPU that does not say otherwise.
+) -> tuple[Machine, Psci]:
+    """Return the machine and its firmware; ``id_registers`` read so on every CPU that does not say otherwise.
 
     :raises InvalidCase: no such scheduler, grain or latency profile, or a fault of a CPU that there is not
     """
@@ -137,8 +139,10 @@ def make_machine(
             continue
         registers = id_registers_of(setting, number, cpu, id_registers)
         machine.add_cpu(cpu.mpidr, cpu.midr, registers)
-    machine.firmware = Psci(machine, setting.topology.conduit, setting.faults)
-    return machine
+    mpidrs = [actor.pe.mpidr for actor in machine.actors]
+    psci = Psci(mpidrs, setting.topology.conduit, setting.faults)
+    machine.power.firmware = psci
+    return machine, psci
 
 
 def id_registers_of(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from emu.actor import HostTask
 from emu.arch.boot import CPU_BOOT_SUCCESS
 from emu.host.cpuhp import Core, Cpuhp, SyncState
 from emu.host.enable_method import EnableMethod
@@ -17,6 +16,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
+from emu.machine.actor import HostTask
 from emu.operation import (
     AtomicUpdate,
     DeferLog,

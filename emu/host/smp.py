@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from emu.actor import HostTask
 from emu.arch.mpidr import INVALID_HWID
 from emu.host.bringup import Strategy
 from emu.host.cpuhp import Core
@@ -21,7 +20,8 @@ from emu.host.kick import Kick
 from emu.host.lookup_table import write_entry
 from emu.host.vcpu.hotplug import Hotplug
 from emu.machine import Machine
-from emu.operation import FlushDeferred, Kind, Load, Log, Operation, Park, Store
+from emu.machine.actor import HostTask
+from emu.operation import FlushDeferred, Load, Log, Operation, Park, Store
 from emu.outcome import ONLINE
 
 
@@ -116,7 +116,7 @@ class Smp:
             yield Log("CPU: CPUs started in inconsistent modes")
         else:
             yield Log(f"CPU: All CPU(s) started at EL{modes[0] & 0xF}")
-        self._machine.trace.add(Kind.BOOT_MODE, 0, 8, 0, 0, modes[1] << 32 | modes[0])
+        self._machine.recorder.boot_modes(modes)
 
     def _cycle(self, secondaries: Sequence[int]) -> Generator[Operation, Any, None]:
         # Every secondary that is online goes down; then all are brought up again, one after the other.

@@ -20,7 +20,8 @@ def record_instructions(boot: Boot) -> None:
         pa = guest.pa_of(pc) if pc >> 63 else pc
         return memory.read(pa, 4) if memory.contains(pa, 4) else None
 
-    boot.machine.record_instructions(fetch)
+    machine = boot.machine
+    machine.trace.record_instructions(machine.engine.record_steps(), fetch)
 
 
 def symbol_table(guest: Guest) -> SymbolTable:

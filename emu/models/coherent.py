@@ -21,6 +21,10 @@ class Coherent:
     uses_attributes = False
     orders = False
 
+    def maintains(self, word: int) -> bool:
+        """Return False: memory needs no maintenance."""
+        return False
+
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:
         """Return none."""
         return []

@@ -132,6 +132,10 @@ class MemoryModel(Protocol):
     uses_attributes: bool
     orders: bool
 
+    def maintains(self, word: int) -> bool:
+        """Tell whether a DC or IC instruction by VA does anything in this model."""
+        ...
+
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:
         """Return the PAs of the units whose state matters to these operations, ascending."""
         ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emu.actor import State
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.kexec import parse_kexec
+from emu.machine.actor import State
 from emu.operation import Kind, Register
 from emu.outcome import HOLE, OFF, Outcome
 from emu.report.disassembly import disassemble

@@ -147,7 +147,7 @@ def unseen_by(boot: Boot) -> dict[str, str]:
     missing = {"states": "emu explore looks at that"}
     if boot.case.memory != "caches":
         missing["caches"] = "needs --memory caches"
-    if not boot.machine.recording:
+    if not boot.machine.recorder.recording:
         missing["operations"] = "needs the operations: --trace, or emu explore"
     return {rule: missing[sees] for rule, sees in SEES.items() if sees in missing}
 

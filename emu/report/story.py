@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
 
-from emu.actor import State
 from emu.explore.confirm import Confirmed
 from emu.explore.global_state import GlobalState, Transition
 from emu.finding import PA, PC, VA, Finding, Word
 from emu.host.build import Boot
 from emu.host.tracing import symbol_table
+from emu.machine.actor import State
 from emu.operation import Kind, Record, WaitForEvent
 from emu.report.history import Names, tell
 from emu.report.words import finding_words, fix_words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -23,6 +24,22 @@ class SystemState(NamedTuple):
     events: int = 0
     interrupts: int = 0
     monitors: tuple[tuple[int, int], ...] = ()
+
+
+def renumber(state: SystemState, new: Mapping[int, int]) -> SystemState:
+    """Return the state with every CPU called by its number in ``new``."""
+
+    def renumbered(bits: int) -> int:
+        return sum(1 << new[cpu] for cpu in members(bits))
+
+    return SystemState(
+        renumbered(state.on),
+        renumbered(state.asleep),
+        renumbered(state.idle),
+        renumbered(state.events),
+        renumbered(state.interrupts),
+        tuple(sorted((new[cpu], granule) for cpu, granule in state.monitors)),
+    )
 
 
 def members(bits: int) -> list[int]:

@@ -9,8 +9,8 @@ import pytest
 from booting import run
 from programs import run_program
 
-from emu.actor import Grain
 from emu.designs import DESIGNS
+from emu.machine.actor import Grain
 
 PARALLEL = sorted(name for name, design in DESIGNS.items() if design.parallel)
 

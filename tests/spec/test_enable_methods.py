@@ -18,7 +18,7 @@ ENTRY = 0x4020_0000
 
 
 def call(machine, function: Function, x1: int = 0, x2: int = 0, x3: int = 0) -> int | None:
-    return machine.firmware.call(machine, 0, function, x1, x2, x3)
+    return machine.power.ask(0, function, x1, x2, x3)
 
 
 @pytest.fixture
@@ -74,14 +74,14 @@ def test_affinity_info_follows_on_and_off(machine) -> None:
     assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.OFF
     call(machine, Function.CPU_ON64, 1, ENTRY)
     assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.ON
-    machine.firmware.call(machine, 1, Function.CPU_OFF, 0, 0, 0)
+    machine.power.ask(1, Function.CPU_OFF, 0, 0, 0)
     assert call(machine, Function.AFFINITY_INFO64, 1) == Affinity.OFF
     assert call(machine, Function.AFFINITY_INFO64, 0x99) == Return.PSCI_RET_INVALID_PARAMS
 
 
 def test_cpu_on_after_cpu_off_starts_it_again(machine) -> None:
     call(machine, Function.CPU_ON64, 1, ENTRY)
-    assert machine.firmware.call(machine, 1, Function.CPU_OFF, 0, 0, 0) is None
+    assert machine.power.ask(1, Function.CPU_OFF, 0, 0, 0) is None
     assert call(machine, Function.CPU_ON64, 1, ENTRY, 7) == Return.PSCI_RET_SUCCESS
     assert machine.actors[1].pe.x[0] == 7
 

@@ -195,9 +195,9 @@ def test_hcr_traps(text: str, bit: int, ec: int, grain: str) -> None:
 def test_wfe_with_the_event_register_set_does_not_trap(grain: str) -> None:
     """DDI 0487 HCR_EL2.TWE: it traps where the PE would have gone to sleep."""
     bare, pe = start("wfe\n wfe\n b .", entry_el=2, el=1, hcr=HCR_RW | 1 << 14)
-    pe.event = True
+    bare.outside.set_event(pe, True)
     assert taken(bare, pe, grain).preferred_return == CODE + 4
-    assert not pe.event
+    assert not bare.outside.has_event(pe)
 
 
 @every_grain
@@ -356,7 +356,7 @@ def test_unaligned_exclusive_is_an_alignment_fault(text: str, grain: str) -> Non
     raised = taken(bare, pe, grain)
     assert raised.syndrome & ~(1 << 6) == 0x25 << 26 | IL | 0x21
     assert saved(bare, pe, 1)["far"] == DATA + 1
-    assert bare.outside.monitors == {}
+    assert bare.outside.system.monitors == ()
 
 
 @every_grain

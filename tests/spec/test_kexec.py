@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from booting import Run, run
 
-from emu.actor import Grain
 from emu.arch.mpidr import hwid
 from emu.case import Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.build import build
 from emu.host.kexec import STUCK, parse_kexec
-from emu.machine import Machine
+from emu.machine.actor import Actor, Grain
+from emu.machine.host_memory import HostMemory
+from emu.machine.recorder import Recorder
 from emu.operation import OPERATIONS, Expect, Kind, Register
 from emu.outcome import End, Outcome
 from emu.report.outcome import as_json, cpu_outcomes, reentry
@@ -276,26 +277,26 @@ def test_nobody_in_the_pen_is_no_finding() -> None:
 
 def test_an_image_elsewhere_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only bytes of the pen count."""
-    whole = Machine._copy
+    whole = HostMemory.copy
 
-    def behind_the_pen(self: Machine, cpu: int, pa: int, data: bytes) -> None:
-        self.memory.write_bytes(pa, data)
-        whole(self, cpu, pa + 0x38, data[0x38:])
+    def behind_the_pen(self: HostMemory, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
+        self._memory.write_bytes(pa, data)
+        whole(self, cpu, actor, pa + 0x38, data[0x38:])
 
-    monkeypatch.setattr(Machine, "_copy", behind_the_pen)
+    monkeypatch.setattr(HostMemory, "copy", behind_the_pen)
     done = run(f"v3 {SPIN_TABLE} kexec=v3")
     assert [f for f in done.verdict.findings if f.rule == "pen"] == []
 
 
 def test_a_copy_that_leaves_no_record_is_not_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule judges the trace: these tests fail when the overwrite does not get there."""
-    event = Machine._event
+    event = Recorder.event
 
-    def forgetful(self: Machine, kind: Kind, *rest: int, **named: int) -> None:
+    def forgetful(self: Recorder, kind: Kind, *rest: int, **named: int) -> None:
         if kind is not Kind.COPY:
             event(self, kind, *rest, **named)
 
-    monkeypatch.setattr(Machine, "_event", forgetful)
+    monkeypatch.setattr(Recorder, "event", forgetful)
     assert run(f"v3 {SPIN_TABLE} kexec=v3").messages == []
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from booting import run
 
-from emu.actor import Grain
 from emu.arch.mpidr import INVALID_HWID
+from emu.machine.actor import Grain
 
 KERNELS = ("EMU_KERNEL_612", "EMU_KERNEL_61", "EMU_KERNEL_16K", "EMU_KERNEL_SMALL")
 

@@ -199,7 +199,7 @@ def debugger(timeline):
     def look():
         state = json.dumps([[view.registers(cpu) for cpu in session.cpus],
                             [session.state(cpu) for cpu in session.cpus],
-                            [session.pe(cpu).event for cpu in session.cpus],
+                            [session.machine.interconnect.has_event(session.pe(cpu)) for cpu in session.cpus],
                             [datum.value for datum in view.data()], session.machine.now])
         digest = hashlib.sha256(state.encode()).hexdigest()
         assert seen.setdefault(session.position, digest) == digest, f"#{session.position} differs"

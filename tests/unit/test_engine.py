@@ -97,7 +97,7 @@ def run(text: str, grain: str, *, x: dict[int, int] | None = None) -> Result:
     stops = bare.finish(pe, grain)
     return Result(
         list(pe.x), pe.pc, pe.counters.as_dict(), bare.records, stops, bare.memory.read_bytes(DATA, 512),
-        pe.event
+        bare.outside.has_event(pe)
     )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_any_cut_of_a_run_does_the_same(text: str, slices: list[int]) -> None:
         elif isinstance(stop, Call):
             pe.x[0] = 0
         elif isinstance(stop, Waiting):
-            pe.event = False
+            bare.outside.set_event(pe, False)
     assert (list(pe.x), pe.pc, pe.counters.as_dict()) == (whole.registers, whole.pc, whole.counters)
     assert bare.records == whole.records
 
@@ -303,9 +303,14 @@ def test_wfe_sleeps_only_when_the_event_register_is_clear(grain: str) -> None:
     bare = Bare()
     bare.load("wfe\n wfe\n b .")
     pe = bare.pe()
-    pe.event = True
+    bare.outside.set_event(pe, True)
     assert bare.go(pe, grain) == Waiting(wfi=False)
-    assert (pe.event, pe.pc, pe.counters.instructions, pe.counters.wfe_sleeps) == (False, CODE + 8, 2, 1)
+    assert (bare.outside.has_event(pe), pe.pc, pe.counters.instructions, pe.counters.wfe_sleeps) == (
+        False,
+        CODE + 8,
+        2,
+        1,
+    )
     assert bare.records == [(Kind.WFE, 0, CODE, 0, 0), (Kind.WFE, 0, CODE + 4, 0, 1)]
     assert bare.go(pe, grain) == SelfBranch(CODE + 8)
 
@@ -316,9 +321,9 @@ def test_wfi_always_stops(grain: str) -> None:
     bare = Bare()
     bare.load("wfi\n b .")
     pe = bare.pe()
-    pe.event = True
+    bare.outside.set_event(pe, True)
     assert bare.go(pe, grain) == Waiting(wfi=True)
-    assert (pe.event, pe.pc, pe.counters.instructions) == (True, CODE + 4, 1)
+    assert (bare.outside.has_event(pe), pe.pc, pe.counters.instructions) == (True, CODE + 4, 1)
 
 
 @every_grain
@@ -326,9 +331,10 @@ def test_sevl_sets_the_own_event_register_and_sev_asks_the_machine(grain: str) -
     """Arm DDI 0487, C6.2 SEVL, SEV."""
     bare = Bare()
     bare.load("sevl\n sev\n b .")
-    first, second = bare.pe(), bare.pe()
+    first = bare.pe()
+    bare.pe()
     assert bare.go(first, grain) == SelfBranch(CODE + 8)
-    assert (first.event, second.event, bare.outside.sent) == (True, False, [CODE + 8])
+    assert (bare.outside.system.events, bare.outside.sent) == (0b01, [CODE + 8])
 
 
 @every_grain

@@ -37,7 +37,8 @@ TARGET = CODE + 0x200
 
 
 def outcome(bare: Bare, pe: PE, grain: str) -> tuple[object, ...]:
-    pe.pc, pe.event = TARGET, True
+    pe.pc = TARGET
+    bare.outside.set_event(pe, True)
     pe.x[7] = 0
     bare.records.clear()
     before = pe.counters.instructions
@@ -45,7 +46,7 @@ def outcome(bare: Bare, pe: PE, grain: str) -> tuple[object, ...]:
     if isinstance(stop, Raised):
         pe.take(stop)
     bare.outside.clear_exclusive(pe)
-    return stop, pe.x[7], pe.event, list(bare.records), pe.counters.instructions - before
+    return stop, pe.x[7], bare.outside.has_event(pe), list(bare.records), pe.counters.instructions - before
 
 
 def fresh(text: str, grain: str) -> tuple[object, ...]:
@@ -212,11 +213,12 @@ def test_a_breakpoint_on_any_word(name: str, grain: str) -> None:
     pe = bare.pe(TARGET)
     pe.x[20] = DATA
     bare.engine.break_at(TARGET + 4)
-    pe.x[7], pe.event = 0, True
+    pe.x[7] = 0
+    bare.outside.set_event(pe, True)
     assert bare.go(pe, grain) == Reached(TARGET + 4)
     assert (pe.pc, pe.counters.instructions, bare.records) == (TARGET + 4, 1, [])
     stop = bare.go(pe, grain)
-    assert (stop, pe.x[7], pe.event, bare.records, pe.counters.instructions) == plain
+    assert (stop, pe.x[7], bare.outside.has_event(pe), bare.records, pe.counters.instructions) == plain
 
 
 @every_grain
@@ -356,7 +358,8 @@ def test_one_va_with_other_code_in_each_address_space(grain: str) -> None:
         pes.append(pe)
     for _ in range(2):
         for pe in pes:
-            pe.pc, pe.event = va, False
+            pe.pc = va
+            bare.outside.set_event(pe, False)
         bare.records.clear()
         assert bare.go(pes[0], grain) == SelfBranch(va + 12)
         assert bare.kinds() == [Kind.SEVL, Kind.WFE]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Reached, SelfBranch, Waiting
 from emu.operation import Kind
+from emu.semantics.monitors import armed
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
 LOAD_THEN_STORE = "ldxr x1, [x20]\n add x2, x1, #1\ns: stxr w3, x2, [x20]\n b ."
@@ -28,7 +29,7 @@ def between(grain: str, text_b: str, *, address: int = DATA, value: int = 7) -> 
     a.x[20], b.x[20], b.x[1], b.x[3] = DATA, address, value, 0
     bare.engine.break_at(STXR)
     assert bare.go(a, grain) == Reached(STXR)
-    assert bare.outside.monitors[a] == DATA
+    assert armed(bare.outside.system, a.index) == DATA
     assert isinstance(bare.go(b, grain), SelfBranch)
     bare.engine.unbreak(STXR)
     bare.records.clear()
@@ -45,7 +46,7 @@ def test_a_store_to_the_granule_makes_the_exclusive_fail(
 ) -> None:
     """The value does not matter, nor where in the 64 bytes of the granule the store is."""
     bare, a, _ = between(grain, text, address=DATA + offset, value=value)
-    assert (a.x[3], a.event) == (1, True)
+    assert (a.x[3], bare.outside.has_event(a)) == (1, True)
     assert bare.records == []
     assert a.counters.stores == 0
 
@@ -55,7 +56,7 @@ def test_a_store_to_the_granule_makes_the_exclusive_fail(
 def test_a_store_outside_the_granule_does_not(offset: int, grain: str) -> None:
     """The store-exclusive succeeds and is recorded as one store."""
     bare, a, _ = between(grain, "str x1, [x20]", address=DATA + offset)
-    assert (a.x[3], a.event, bare.memory.read(DATA, 8)) == (0, False, 8)
+    assert (a.x[3], bare.outside.has_event(a), bare.memory.read(DATA, 8)) == (0, False, 8)
     assert bare.records == [(Kind.STORE_EXCLUSIVE, 8, STXR, DATA, 8)]
     assert (a.counters.loads, a.counters.stores) == (1, 1)
 
@@ -70,9 +71,9 @@ def test_a_store_that_begins_before_the_granule_and_reaches_into_it(grain: str) 
 @every_grain
 def test_loads_and_maintenance_of_others_leave_the_monitor(grain: str) -> None:
     """Another PE's load, load-exclusive, barrier or cache clean is no store."""
-    _, a, b = between(grain, "ldr x1, [x20]\n ldxr x1, [x20]\n dsb sy\n dc civac, x20")
+    bare, a, b = between(grain, "ldr x1, [x20]\n ldxr x1, [x20]\n dsb sy\n dc civac, x20")
     assert a.x[3] == 0
-    assert b.event  # its own monitor was cleared by A's store
+    assert bare.outside.has_event(b)  # its own monitor was cleared by A's store
 
 
 @every_grain
@@ -80,7 +81,7 @@ def test_the_first_store_exclusive_wins(grain: str) -> None:
     """Both hold the granule; B stores first, so A's fails and A gets the event."""
     bare, a, b = between(grain, "ldxr x1, [x20]\n mov x2, #50\n stxr w3, x2, [x20]")
     assert (b.x[3], a.x[3], bare.memory.read(DATA, 8)) == (0, 1, 50)
-    assert (a.event, b.event) == (True, False)
+    assert (bare.outside.has_event(a), bare.outside.has_event(b)) == (True, False)
 
 
 @every_grain
@@ -88,7 +89,7 @@ def test_a_failed_store_exclusive_clears_nobody(grain: str) -> None:
     """It stores nothing."""
     bare, a, b = between(grain, "mov x2, #50\n stxr w3, x2, [x20]\n clrex")
     assert (b.x[3], a.x[3]) == (1, 0)
-    assert not a.event
+    assert not bare.outside.has_event(a)
     assert bare.kinds() == [Kind.STORE_EXCLUSIVE]
 
 
@@ -106,8 +107,7 @@ def test_a_host_store_clears_monitors(offset: int, status: int, size: int, grain
     bare.engine.break_at(STXR)
     assert bare.go(pe, grain) == Reached(STXR)
     bare.outside.stored(None, DATA + offset, size)
-    assert pe.event == bool(status)
-    assert bare.outside.woken == [pe] * status
+    assert bare.outside.has_event(pe) == bool(status)
     bare.go(pe, grain)
     assert pe.x[3] == status
 
@@ -123,7 +123,7 @@ def test_clrex_and_eret_clear_the_own_monitor_without_an_event(text: str, grain:
     pe = bare.pe()
     pe.x[20] = DATA
     bare.go(pe, grain)
-    assert (pe.x[3], pe.event, bare.outside.monitors) == (1, False, {})
+    assert (pe.x[3], bare.outside.has_event(pe), bare.outside.system.monitors) == (1, False, ())
 
 
 @every_grain
@@ -135,7 +135,7 @@ def test_an_exception_entry_leaves_the_monitor(grain: str) -> None:
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
     pe.take(stop)  # type: ignore[arg-type]
-    assert bare.outside.monitors[pe] == DATA
+    assert armed(bare.outside.system, pe.index) == DATA
 
 
 @every_grain
@@ -147,9 +147,9 @@ def test_a_cleared_monitor_wakes_a_wfe_sleeper(grain: str) -> None:
     a, b = bare.pe(A), bare.pe(B)
     a.x[20] = b.x[20] = DATA
     assert bare.go(a, grain) == Waiting(wfi=False)
-    assert not a.event
+    assert not bare.outside.has_event(a)
     bare.go(b, grain)
-    assert (a.event, bare.outside.woken) == (True, [a])
+    assert bare.outside.has_event(a)
 
 
 @every_grain
@@ -212,7 +212,7 @@ def test_code_that_replaces_an_exclusive_is_no_exclusive() -> None:
     pe.pc = CODE
     bare.records.clear()
     bare.go(pe)
-    assert (bare.kinds(), bare.outside.monitors) == ([Kind.LOAD], {})
+    assert (bare.kinds(), bare.outside.system.monitors) == ([Kind.LOAD], ())
 
 
 INCREMENT = "mov x9, #20\nl: ldxr x1, [x20]\n add x1, x1, #1\n stxr w2, x1, [x20]\n cbnz w2, l\n"

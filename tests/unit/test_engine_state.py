@@ -290,7 +290,7 @@ def test_a_pe_comes_up_with_everything_off(el: int) -> None:
     pe = bare.pe(el=el, x0=0xC0FFEE)
     assert not pe.mmu_on
     assert [pe.x[number] for number in range(1, 31)] == [0xDEAD_0000_0000_0000 | n for n in range(1, 31)]
-    assert (pe.x[0], pe.pc, pe.el, pe.sp, pe.event) == (0xC0FFEE, CODE, el, 0, False)
+    assert (pe.x[0], pe.pc, pe.el, pe.sp, bare.outside.has_event(pe)) == (0xC0FFEE, CODE, el, 0, False)
     bare.go(pe)
     assert (pe.x[1], pe.x[2], pe.x[4]) == (0x3C0, 1, el << 2)
     assert pe.x[3] & 0x1005 == 0  # M, C, I
@@ -304,13 +304,13 @@ def test_reset_forgets_what_the_pe_was() -> None:
     pe.x[20] = DATA
     bare.go(pe)
     assert pe.sysreg(sysreg.TPIDR_EL1) == 0x800
-    assert bare.outside.monitors
+    assert bare.outside.system.monitors
     bare.engine.reset(pe, 1, CODE, 0)
     assert (pe.sysreg(sysreg.TPIDR_EL1), pe.sysreg(sysreg.VBAR_EL1), pe.sp) == (0, 0, 0)
-    assert not bare.outside.monitors
+    assert not bare.outside.system.monitors
     writer = bare.pe()
     bare.outside.stored(writer, DATA, 8)
-    assert not pe.event
+    assert not bare.outside.has_event(pe)
 
 
 def test_512_pes_run_the_same_code() -> None:

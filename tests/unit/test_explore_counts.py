@@ -9,8 +9,8 @@ import pytest
 from bare_pe import CODE
 from exploring import Ends, X, Y, explore, explorer_of, task
 
-from emu.actor import HostTask
 from emu.explore.search import Bounds, Search, count_paths
+from emu.machine.actor import HostTask
 from emu.operation import (
     Again,
     AtomicUpdate,

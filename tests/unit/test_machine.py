@@ -10,8 +10,9 @@ from bare_pe import BASE, CODE, DATA, assemble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emu.actor import Grain, HostTask
-from emu.machine import TASK_SLICE, Machine
+from emu.machine import Machine
+from emu.machine.actor import Grain, HostTask
+from emu.machine.host_tasks import TASK_SLICE
 from emu.operation import (
     DC_CIVAC,
     DSB_SY,
@@ -167,7 +168,7 @@ def test_each_operation_gives_its_value(grain: Grain) -> None:
         yield Park(ended("done"))
 
     machine = make(grain=grain)
-    machine.firmware = Firmware()
+    machine.power.firmware = Firmware()
     machine.start_task(0, task())
     machine.run()
     f = 0xFFFF_FFFF
@@ -227,7 +228,7 @@ def test_a_guest_call_runs_the_function_and_gives_x0(grain: Grain) -> None:
         return None
 
     machine = make("add x0, x0, x1\n str x0, [x20]\n ret", grain=grain)
-    machine.allow_guest_calls(BASE)
+    machine.landings.allow_guest_calls(BASE)
     machine.power_on(0, CODE, 0)
     machine.actors[0].pe.x[20] = DATA
     machine.start_task(0, task())
@@ -239,7 +240,7 @@ def test_a_guest_call_runs_the_function_and_gives_x0(grain: Grain) -> None:
 def test_a_guest_that_gets_to_the_return_address_by_itself_stops_the_run() -> None:
     """That is a breakpoint nobody waits at, not an error of ours."""
     machine = make(f"mov x1, #{BASE:#x}\n br x1")
-    machine.allow_guest_calls(BASE)
+    machine.landings.allow_guest_calls(BASE)
     on(machine)
     machine.run()
     assert machine.stopped == f"CPU 0 at the breakpoint {BASE:#x}"
@@ -312,7 +313,10 @@ def test_host_wait_for_event_sleeps_until_sev(grain: Grain) -> None:
     machine.run()
     assert outcomes(machine) == ["woken", "branches to itself"]
     assert order == [True]
-    assert (machine.actors[0].pe.event, machine.actors[1].pe.event) == (False, True)
+    assert (
+        machine.interconnect.has_event(machine.actors[0].pe),
+        machine.interconnect.has_event(machine.actors[1].pe),
+    ) == (False, True)
     assert [record.actor for record in records(machine, Kind.LOG, Kind.WAKE)] == [0, 0]
     assert machine.actors[0].pe.counters.wfe_sleeps == 1
 
@@ -360,13 +364,13 @@ def test_events_do_not_reach_a_cpu_that_is_off() -> None:
     machine = make("wfe\n b .", cpus=2)
     machine.start_task(1, (operation for operation in (SendEvent(), Park(ended("done")))))
     machine.run()
-    assert not machine.actors[0].pe.event
+    assert not machine.interconnect.has_event(machine.actors[0].pe)
     machine.power_on(0, CODE, 0)
-    machine.send_event()
-    assert machine.actors[0].pe.event
-    machine.power_off(0)
+    machine.interconnect.send_event(machine.actors[0].pe)
+    assert machine.interconnect.has_event(machine.actors[0].pe)
+    machine.power.switch_off(0)
     machine.power_on(0, CODE, 0)
-    assert not machine.actors[0].pe.event
+    assert not machine.interconnect.has_event(machine.actors[0].pe)
     machine.run()
     assert outcomes(machine)[0] == "asleep in WFE"
 
@@ -374,10 +378,10 @@ def test_events_do_not_reach_a_cpu_that_is_off() -> None:
 def test_an_event_register_that_is_set_at_power_on_stays_so() -> None:
     """Its reset value is UNKNOWN in the architecture and part of the case here."""
     machine = make("wfe\n wfe\n b .")
-    machine.actors[0].pe.event = True
+    machine.power.event_register = True
     on(machine)
     machine.run()
     assert [record.value for record in records(machine, Kind.WFE)] == [0, 1]
-    machine.power_off(0)
+    machine.power.switch_off(0)
     machine.power_on(0, CODE, 0)
-    assert machine.actors[0].pe.event
+    assert machine.interconnect.has_event(machine.actors[0].pe)

@@ -13,7 +13,7 @@ import pytest
 from bare_machine import COUNT, make, on, outcomes, records
 from bare_pe import CODE, DATA
 
-from emu.actor import Grain, HostTask
+from emu.machine.actor import Grain, HostTask
 from emu.operation import (
     Delay,
     Kind,

@@ -6,8 +6,9 @@ import pytest
 from bare_machine import Firmware, make, on, outcomes, records
 from bare_pe import CODE, DATA
 
-from emu.actor import Grain, HostTask, State
-from emu.machine import SPIN_INSTRUCTIONS, Machine
+from emu.machine.actor import Grain, HostTask, State
+from emu.machine.clock import SPIN_INSTRUCTIONS
+from emu.machine.firmware import Answer, PowerOff, PowerOn
 from emu.operation import (
     Delay,
     Kind,
@@ -97,7 +98,7 @@ def test_a_timer_of_a_cpu_that_is_off_by_then_wakes_nobody() -> None:
         raise AssertionError("it is off")
 
     def other() -> HostTask:
-        machine.power_off(0)
+        machine.power.switch_off(0)
         yield Delay(2000)
         yield Park(ended("done"))
 
@@ -119,7 +120,7 @@ def test_power_on_resets_and_starts_a_cpu(grain: Grain) -> None:
         machine.power_on(1, CODE, context)
         machine.run()
         assert machine.actors[1].pe.x[1] == context + 1
-        machine.power_off(1)
+        machine.power.switch_off(1)
         assert machine.actors[1].state is State.OFF
     assert [(r.actor, r.pc, r.value) for r in records(machine, Kind.POWER_ON)] == [
         (1, CODE, 10),
@@ -132,15 +133,13 @@ def test_power_on_resets_and_starts_a_cpu(grain: Grain) -> None:
 def test_a_cpu_may_be_switched_on_from_the_inside_of_its_own_call(grain: Grain) -> None:
     """Firmware that resets the caller: it goes on at the entry, with what it had gone."""
 
-    def again(machine: Machine, cpu: int) -> int | None:
+    def again(cpu: int) -> Answer:
         if machine.actors[cpu].pe.x[0] == 1:
-            machine.power_on(cpu, CODE + 8, 2)
-            return None
-        machine.power_off(cpu)
-        return None
+            return Answer(None, (PowerOn(cpu, CODE + 8, 2, 1),))
+        return Answer(None, (PowerOff(cpu),))
 
     machine = make("mov x5, #7\n smc #0\n nop\n smc #0\n b .", grain=grain)
-    machine.firmware = Firmware(answer=again)
+    machine.power.firmware = Firmware(answer=again)
     machine.power_on(0, CODE, 1)
     machine.run()
     assert outcomes(machine) == ["off"]
@@ -152,7 +151,7 @@ def test_a_cpu_may_be_switched_on_from_the_inside_of_its_own_call(grain: Grain) 
 def test_a_firmware_call_of_a_guest(conduit: str, grain: Grain) -> None:
     """w0 is the function, x1..x3 are given, x0 is the result, the PC is behind; all in the trace."""
     machine = make(f"mov x0, #-1\n mov x1, #1\n mov x2, #2\n mov x3, #3\n {conduit} #0\n b .", grain=grain)
-    firmware = machine.firmware = Firmware(conduit, lambda *_: -2)
+    firmware = machine.power.firmware = Firmware(conduit, lambda _: Answer(-2))
     on(machine)
     machine.run()
     assert firmware.calls == [(0, 0xFFFF_FFFF, 1, 2, 3)]
@@ -180,7 +179,7 @@ def test_landing_goes_on_as_a_host_task(grain: Grain) -> None:
         yield Park(ended("landed"))
 
     machine = make("mov x1, #9\n nop\n mov x1, #10\n b .", cpus=2, grain=grain)
-    machine.land_at(CODE + 8, task)
+    machine.landings.land_at(CODE + 8, task)
     on(machine)
     machine.run()
     assert outcomes(machine) == ["landed"] * 2
@@ -199,7 +198,7 @@ def test_an_intercepted_function_returns_at_once(grain: Grain) -> None:
         seen.append(cpu)
         machine.actors[cpu].pe.x[0] = 33
 
-    machine.intercept(CODE + 12, handler)
+    machine.landings.intercept(CODE + 12, handler)
     on(machine)
     machine.run()
     assert (seen, machine.actors[0].pe.x[1]) == ([0], 33)

@@ -6,7 +6,7 @@ import pytest
 from bare_machine import make, on, outcomes, records
 from bare_pe import BASE, CODE, DATA, assemble
 
-from emu.actor import Grain, HostTask, State
+from emu.machine.actor import Grain, HostTask, State
 from emu.memory import Memory
 from emu.operation import Copy, Delay, Kind, Load, LoadUntil, Log, Park, Reboot, Store
 from emu.outcome import ended
@@ -44,7 +44,7 @@ def test_a_cpu_that_sleeps_there_wakes_into_the_new_bytes(grain: Grain) -> None:
     def loader() -> HostTask:
         yield Delay(1000)
         yield Copy(CODE, assemble("nop\nb .", CODE))
-        machine.send_event()
+        machine.interconnect.send_event(machine.actors[0].pe)
         yield Park(ended("done"))
 
     machine = make("wfe\nstr x0, [x0]\nb .", cpus=2, grain=grain)
@@ -79,18 +79,18 @@ def test_every_cpu_keeps_what_it_does_under_its_new_number() -> None:
     begun = []
 
     def begin() -> None:
-        begun.append(machine.begin_boot([6, 5, 4, 3, 2, 1]))
+        begun.append(machine.power.begin_boot([6, 5, 4, 3, 2, 1]))
         machine.start_task(0, second())
 
     def first() -> HostTask:
         yield Delay(1000)
-        machine.end_boot(6, "next")
+        machine.power.end_boot(6, "next")
         yield Reboot(begin)
         yield Log("not reached")
 
     def second() -> HostTask:
         yield Store(DATA + 8, 1)
-        machine.send_event()
+        machine.interconnect.send_event(machine.actors[0].pe)
         yield Delay(1_000_000)
         yield Park(ended("second"))
 
@@ -143,7 +143,7 @@ def test_what_ended_says_so_again_under_its_new_number() -> None:
     machine = make(cpus=3)
     machine.start_task(2, task())
     machine.run()
-    machine.begin_boot([1, 2])
+    machine.power.begin_boot([1, 2])
     said = [(r.actor, machine.trace.text_of(r)) for r in records(machine, Kind.OUTCOME)]
     assert said == [(2, "ended before"), (1, "ended before")]
 
@@ -151,7 +151,7 @@ def test_what_ended_says_so_again_under_its_new_number() -> None:
 def test_a_cpu_that_runs_runs_on_under_its_new_number() -> None:
     def first() -> HostTask:
         yield Delay(10)
-        yield Reboot(lambda: [machine.begin_boot([2, 0, 1]), None][-1])
+        yield Reboot(lambda: [machine.power.begin_boot([2, 0, 1]), None][-1])
 
     machine = make("mov x1, #2000\nl: subs x1, x1, #1\nb.ne l\nb .", cpus=3, grain=Grain.INSTRUCTION)
     machine.start_task(2, first())
@@ -164,9 +164,9 @@ def test_a_cpu_that_runs_runs_on_under_its_new_number() -> None:
 def test_who_has_left_firmware() -> None:
     machine = make(cpus=3)
     machine.power_on(2, CODE, 0)
-    assert [machine.has_run(cpu) for cpu in range(3)] == [True, False, True]
-    machine.begin_boot([2, 0, 1])
-    assert [machine.has_run(cpu) for cpu in range(3)] == [True, True, False]
+    assert [machine.power.has_run(cpu) for cpu in range(3)] == [True, False, True]
+    machine.power.begin_boot([2, 0, 1])
+    assert [machine.power.has_run(cpu) for cpu in range(3)] == [True, True, False]
 
 
 def test_landings_and_counters_are_the_new_boots() -> None:
@@ -174,10 +174,10 @@ def test_landings_and_counters_are_the_new_boots() -> None:
         yield Park(ended("landed"))
 
     machine = on(make("nop\nnop\nb .", cpus=1))
-    machine.land_at(CODE + 4, land)
+    machine.landings.land_at(CODE + 4, land)
     machine.run()
     assert machine.actors[0].landings == 1
-    machine.begin_boot([0])
+    machine.power.begin_boot([0])
     before = machine.actors[0].time
     machine.power_on(0, CODE, 0)
     machine.run()
@@ -185,8 +185,8 @@ def test_landings_and_counters_are_the_new_boots() -> None:
     assert machine.actors[0].time == before + 2  # ns, one an instruction
     assert machine.actors[0].landings == 0
     assert machine.actors[0].pe.counters.instructions == 2
-    machine.land_at(CODE + 4, land)
-    machine.power_off(0)
+    machine.landings.land_at(CODE + 4, land)
+    machine.power.switch_off(0)
     machine.power_on(0, CODE, 0)
     machine.run()
     assert outcomes(machine) == ["landed"]
@@ -220,8 +220,8 @@ def test_id_registers_are_replaced() -> None:
     from emu.arch.sysreg import DCZID_EL0, ID_AA64MMFR2_EL1
 
     machine = make("mrs x1, s3_0_c0_c7_2\nmrs x2, dczid_el0\nb .")
-    machine.set_id_registers(0, {ID_AA64MMFR2_EL1: 0x1_0000})
-    machine.set_id_registers(0, {DCZID_EL0: 0x14})
+    machine.actors[0].pe.set_overrides(1, {ID_AA64MMFR2_EL1: 0x1_0000})
+    machine.actors[0].pe.set_overrides(1, {DCZID_EL0: 0x14})
     on(machine).run()
     assert list(machine.actors[0].pe.x[1:3]) == [0, 0x14]
 
@@ -254,6 +254,6 @@ def test_memory_is_kept() -> None:
     machine = make(cpus=2)
     memory: Memory = machine.memory
     memory.write(BASE + 0x100, 8, 0x1234)
-    machine.begin_boot([1, 0])
+    machine.power.begin_boot([1, 0])
     assert memory.read(BASE + 0x100, 8) == 0x1234
     assert machine.actors[0].state is State.OFF

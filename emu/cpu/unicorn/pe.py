@@ -35,7 +35,6 @@ class UnicornPE:
         "_contexts",
         "counters",
         "env",
-        "event",
         "index",
         "midr",
         "mpidr",
@@ -55,7 +54,6 @@ class UnicornPE:
         self.saved_env = env
         self.env = env
         self.overrides: dict[Encoding, int] = {}
-        self.event = False
         self.reached = -1
         self.counters = Counters()
         self._contexts = contexts

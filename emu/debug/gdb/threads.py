@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xml.sax.saxutils import quoteattr
 
-from emu.actor import function_name
 from emu.arch.mpidr import hwid
 from emu.debug.session import Session
+from emu.machine.actor import function_name
 
 
 def describe(session: Session, cpu: int) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from emu.actor import HostTask
 from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.machine import Machine
+from emu.machine.actor import HostTask
 from emu.operation import Operation
 from emu.registry import discover
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from typing import Any
 
-from emu.actor import HostTask
 from emu.host.guest import Guest
 from emu.machine import Machine
+from emu.machine.actor import HostTask
 from emu.operation import Again, Load, Log, Operation, SendInterrupt, Store, WaitForInterrupt
 
 NAME = "parking-protocol"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from typing import Any
 
-from emu.actor import HostTask
 from emu.arch.psci import Affinity, Function, Return
 from emu.host.guest import Guest
 from emu.machine import Machine
+from emu.machine.actor import HostTask
 from emu.operation import Delay, FirmwareCall, Log, Operation, Report, Reported
 
 NAME = "psci"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from typing import Any
 
-from emu.actor import HostTask
 from emu.arch.mpidr import INVALID_HWID
 from emu.host.dcache import clean
 from emu.host.guest import Guest
 from emu.machine import Machine
+from emu.machine.actor import HostTask
 from emu.operation import Again, Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"

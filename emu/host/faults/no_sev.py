@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from emu.actor import Filtered
 from emu.host.faults import Fault
+from emu.machine.actor import Filtered
 from emu.operation import Operation, SendEvent
 
 NAME = "no-sev"

@@ -18,7 +18,7 @@ from emu.host.guest import Guest
 from emu.host.lookup_table import entry_pa, write_entry
 from emu.host.vcpu.vmm import STA_ENABLED, STA_PRESENT, Vmm
 from emu.machine import Machine
-from emu.operation import Kind, Load, Log, Mask, Operation, Report, Reported, Store, Wanted
+from emu.operation import Load, Log, Mask, Operation, Report, Reported, Store, Wanted
 
 Task = Generator[Operation, Any, None]
 Step = Generator[Operation, Any, int]
@@ -223,11 +223,11 @@ class Hotplug:
 
     def _want(self, cpu: int, wanted: Wanted) -> None:
         # From here on the rules expect this of the CPU.
-        self._machine.trace.add(Kind.WANTED, cpu, 0, 0, 0, wanted)
+        self._machine.recorder.want(cpu, wanted)
 
     def _note_masks(self) -> None:
         # Every CPU whose masks or table entry are not as last noted. A look from outside: no operation.
-        guest, design, trace = self._guest, self._guest.design, self._machine.trace
+        guest, design, recorder = self._guest, self._guest.design, self._machine.recorder
         rows = self._rows()
         for cpu in sorted(guest.logical.possible):
             row = rows[cpu]
@@ -246,7 +246,7 @@ class Hotplug:
                 (design.lookup_table is not None and design.table_clean_to_poc, Mask.CLEAN),
             ):
                 mask |= bit if is_set else Mask(0)
-            trace.add(Kind.MASKS, cpu, mask, entry_pa(guest, cpu), guest.hwids[cpu], entry)
+            recorder.masks(cpu, mask, guest.hwids[cpu], (entry_pa(guest, cpu), entry))
 
     def _rows(self) -> list[tuple[int, int, int, int, int, bool]]:
         # Of each CPU: online, present, enabled, table entry, _STA, mapped. In bulk: there may be 4096.

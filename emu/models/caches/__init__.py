@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from emu.memory import Memory
 from emu.models.caches.explored import ExploredCaches, mixed_lines
-from emu.models.caches.lines import GRANULES, Choice
+from emu.models.caches.lines import GRANULES, Choice, is_by_va
 from emu.models.caches.machine import Domain
 from emu.models.protocol import ExploredMemory, MachineMemory, NoteSink
 from emu.operation import Kind, Operation
@@ -31,6 +31,10 @@ class Caches:
     records = frozenset({Kind.STALE, Kind.LOST, Kind.LINE})
     uses_attributes = True
     orders = False
+
+    def maintains(self, word: int) -> bool:
+        """Tell whether the instruction acts on data, to the Point of Coherency."""
+        return is_by_va(word)
 
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:
         """Return the lines that are accessed both as cacheable and past the caches."""

@@ -7,11 +7,11 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from emu.cpu.pe import PE
 from emu.operation import Operation
-from emu.outcome import Outcome
+from emu.outcome import OFF, End, Outcome
 
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
@@ -61,7 +61,6 @@ class Actor:
 
     __slots__ = (
         "deadline",
-        "interrupt",
         "landings",
         "outcome",
         "pe",
@@ -86,9 +85,34 @@ class Actor:
         self.deadline = 0
         self.waited = 0  # ns in the Poll that is pending
         self.restarted = False  # the task was Again where it began
-        self.interrupt = False  # one is pending
         self.landings = 0
         self.outcome: Outcome | None = None  # None: it has not ended, and is not online
+
+
+class ActorState(NamedTuple):
+    """The state of an actor, but for its PE (:class:`Actor` has the meanings)."""
+
+    state: State
+    task: HostTask | None
+    suspended: HostTask | None
+    pending: Operation | None
+    outcome: Outcome | None
+    landings: int
+
+
+def outcome_of(actor: Actor) -> Outcome:
+    """Return how an actor has ended, or would if it did nothing more."""
+    if actor.outcome is not None:
+        return actor.outcome
+    if actor.state is State.OFF:
+        return OFF
+    if actor.state is State.WAITING:
+        return Outcome(End.ASLEEP_WFE)
+    if actor.state is State.IDLE:
+        return Outcome(End.ASLEEP_WFI)
+    if actor.state is State.SPINNING or actor.task is not None:
+        return Outcome(End.IN_HOST_TASK, function_name(actor.task))
+    return Outcome(End.RUNNING)
 
 
 def location(task: HostTask | None) -> str:
@@ -117,5 +141,5 @@ def _innermost(task: HostTask | None) -> GeneratorType[Any, Any, Any]:
 @cache
 def _file_name(path: str) -> str:
     # Below the package's parent the name is relative, so that a trace does not tell where it was made.
-    here, root = Path(path), Path(__file__).parent.parent
+    here, root = Path(path), Path(__file__).parent.parent.parent
     return str(here.relative_to(root)) if here.is_relative_to(root) else here.name

@@ -1,0 +1,101 @@
+"""Simulated time: the latest time that any actor has reached, the generic counter, and timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+# What busy actors do before a delayed one gets a turn although its time has not come: picks, and
+# instructions and operations.
+SPIN_PICKS = 1 << 16
+SPIN_INSTRUCTIONS = 1 << 22
+
+
+class Timer(NamedTuple):
+    """At ``deadline`` (ns) an action of firmware, or without one the end of a delay of ``cpu``."""
+
+    deadline: int
+    number: int
+    cpu: int
+    action: Callable[[], None] | None
+
+
+class Clock:
+    """``now`` is in ns, ``begun`` counts instructions and operations of host tasks."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.begun = 0
+        self._timers: list[Timer] = []
+        self._number = 0
+        self._quiet_picks = 0
+        self._quiet_until = 0
+        self._counter_reads = 0
+
+    def reach(self, time: int) -> None:
+        """An actor has got to ``time``."""
+        if time > self.now:
+            self.now = time
+
+    def set_timer(self, deadline: int, cpu: int, action: Callable[[], None] | None = None) -> None:
+        """Add a timer; those of one deadline expire in the order in which they were set."""
+        if not self._timers:  # nobody has been waiting
+            self._be_quiet()
+        self._number += 1
+        heappush(self._timers, Timer(deadline, self._number, cpu, action))
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether any timer is set."""
+        return bool(self._timers)
+
+    def count_pick(self) -> None:
+        """A pick is made while timers are set."""
+        self._quiet_picks += 1
+
+    def expired(self, any_runnable: bool) -> Timer | None:
+        """Remove and return the next timer that expires, and let its time come; None when none does.
+
+        A timer expires when its time has come, when no actor can run, or when the others have been busy for
+        so long that they may be waiting for it.
+        """
+        timers = self._timers
+        if not timers or (
+            any_runnable
+            and timers[0].deadline > self.now
+            and self._quiet_picks <= SPIN_PICKS
+            and self.begun <= self._quiet_until
+        ):
+            return None
+        timer = heappop(timers)
+        self.reach(timer.deadline)
+        self._be_quiet()
+        return timer
+
+    def _be_quiet(self) -> None:
+        self._quiet_picks = 0
+        self._quiet_until = self.begun + SPIN_INSTRUCTIONS
+
+    def take_action(self, cpu: int) -> Callable[[], None] | None:
+        """Remove the earliest action that is for ``cpu``, whatever the time; None when there is none."""
+        timer = next((each for each in sorted(self._timers) if each.cpu == cpu and each.action), None)
+        if timer is None:
+            return None
+        self._timers.remove(timer)
+        heapify(self._timers)
+        return timer.action
+
+    def read_counter(self) -> int:
+        """Return CNTVCT_EL0: simulated time at 62.5 MHz; each look is a tick later: delay loops end."""
+        self._counter_reads += 1
+        return self.now * 625 // 10_000 + self._counter_reads
+
+    def renumber(self, new: Mapping[int, int]) -> None:
+        """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
+        self._timers[:] = [timer._replace(cpu=new[timer.cpu]) for timer in self._timers]
+
+    def restart(self) -> None:
+        """Set everything to 0, and forget the timers."""
+        self.now = self.begun = self._counter_reads = 0
+        self._timers.clear()

@@ -1,0 +1,88 @@
+"""Accesses of host tasks to memory: through the memory model, with all who have to notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.cpu.engine import LINE_SHIFT
+from emu.machine.actor import Actor
+from emu.operation import Access, Kind
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+
+class HostMemory:
+    """Loads and stores of the host tasks of ``machine``."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._memory = machine.memory
+        self._recorder = machine.recorder
+        self._code_lines = machine.engine.code_lines
+
+    def load(
+        self, cpu: int, actor: Actor, pa: int, size: int, cacheable: bool = True, plain: bool = False
+    ) -> int:
+        """Return the value (unsigned) that a load gives, and keep it in the trace."""
+        value = self.read(pa, size, cacheable)
+        if self._recorder.recording:
+            self._recorder.host_operation(Kind.LOAD, cpu, actor, pa, value, size)
+        return value
+
+    def store(
+        self,
+        cpu: int,
+        actor: Actor,
+        pa: int,
+        value: int,
+        size: int,
+        cacheable: bool = True,
+        plain: bool = False,
+    ) -> None:
+        """Make a store of the low ``size`` bytes of ``value``, and keep it in the trace."""
+        self._write(cpu, actor, pa, size, value, cacheable)
+        if self._recorder.recording:
+            self._recorder.host_operation(Kind.STORE, cpu, actor, pa, value & (1 << 8 * size) - 1, size)
+
+    def read(self, pa: int, size: int, cacheable: bool = True) -> int:
+        """Return the value that a load gives."""
+        if self._machine.model is not None:
+            self._machine.model.access(pa, size, cacheable, False)
+        return self._memory.read(pa, size)
+
+    def write(self, cpu: int, actor: Actor, access: Access) -> None:
+        """Make a store whose transition is done: monitors have noticed it."""
+        self._write(cpu, actor, access.pa, access.size, access.value, access.cacheable)
+
+    def _write(self, cpu: int, actor: Actor, pa: int, size: int, value: int, cacheable: bool) -> None:
+        machine = self._machine
+        model = machine.model
+        if model is not None:
+            model.access(pa, size, cacheable, True)
+        self._memory.write(pa, size, value)
+        if model is not None:
+            model.settle()
+        if machine.interconnect.monitors_armed:
+            machine.interconnect.stored(actor.pe, pa, size)
+        if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
+            machine.engine.forget_code()
+        if machine.queue.is_spun_on(pa):
+            machine.queue.stored(pa, machine.now_of_current)
+
+    def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
+        """Store to each byte from ``pa`` on, which whoever executes there meets."""
+        machine = self._machine
+        self._memory.write_bytes(pa, data)
+        machine.interconnect.stored(None, pa, len(data))
+        if machine.engine.is_code(pa, len(data)):
+            machine.engine.forget_code()
+        self._recorder.event(Kind.COPY, cpu, self._recorder.host_pc(actor), len(data), pa)
+
+    def poke(self, pa: int, data: bytes) -> None:
+        """Store bytes from outside of the machine, as a debugger does: no CPU has done it."""
+        machine = self._machine
+        self._memory.write_bytes(pa, data)
+        machine.interconnect.stored(None, pa, len(data))
+        machine.engine.forget_code()  # and the TLB: it may have been a page table
+        machine.queue.stored_in(range(pa, pa + len(data)))

@@ -1,0 +1,227 @@
+"""Host tasks: one operation after the other, as the scheduler has it, at the cost of the latency profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.machine.actor import Actor, Grain, State
+from emu.operation import (
+    EVENTS,
+    Again,
+    AtomicUpdate,
+    Barrier,
+    CacheOp,
+    Copy,
+    DeferLog,
+    Delay,
+    FirmwareCall,
+    FlushDeferred,
+    GuestCall,
+    Kind,
+    Load,
+    LoadUntil,
+    Log,
+    Operation,
+    Park,
+    Poll,
+    Reboot,
+    SendEvent,
+    SendInterrupt,
+    Store,
+    WaitForEvent,
+    WaitForInterrupt,
+)
+from emu.semantics.state import members
+from emu.semantics.transition import is_over, loads, perform
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+TASK_SLICE = 1 << 10  # operations of a host task at free speed before others get a turn
+_EVENTS = frozenset(EVENTS)
+
+
+class HostTasks:
+    """Runs the host tasks of ``machine``."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._queue = machine.queue
+        self._recorder = machine.recorder
+        self._memory = machine.host_memory
+
+    def run(self, cpu: int, actor: Actor) -> None:
+        """Run the task of ``cpu``: one operation, or at free grain until it gives way or its slice ends."""
+        machine, memory = self._machine, self._memory
+        cost, runnable = machine.latency.host_operation, State.RUNNABLE
+        done = 0
+        slice_max = TASK_SLICE if machine.grain is Grain.FREE else 1
+        slice_max = min(slice_max, machine.instructions_left)
+        while done < slice_max:
+            done += 1
+            operation = actor.pending
+            assert operation is not None
+            actor.time += cost
+            kind = operation.__class__
+            result: object = None
+            if kind is Store:  # most are stores and loads
+                memory.store(cpu, actor, *operation)
+            elif kind is Load:
+                result = memory.load(cpu, actor, *operation)
+            else:
+                result = self._perform(cpu, actor, operation)
+                if actor.task is None:
+                    break
+                if actor.state is not runnable:
+                    if actor.state in (State.WAITING, State.IDLE):
+                        actor.pending = None  # resumed by the event or the interrupt
+                    break  # or ended, or spinning: a store to the word makes it look again
+            self.advance(cpu, actor, result)
+            if actor.state is not runnable or actor.task is None or kind is Delay or machine.stopped:
+                break
+        machine.count(done)
+
+    def advance(self, cpu: int, actor: Actor, value: object) -> None:
+        """Run the generator's own code up to its next operation; events on the way go to the trace."""
+        task = actor.task
+        assert task is not None
+        actor.pending = None
+        actor.restarted = False
+        try:
+            operation = task.send(value)
+            while operation.__class__ in _EVENTS:
+                self._event(cpu, actor, operation)
+                operation = task.send(None)
+        except StopIteration as done:
+            actor.task = None
+            if done.value is not None:
+                self._machine.power.enter(cpu, *done.value)
+            else:
+                self._queue.set(cpu, State.ENDED)
+            return
+        actor.pending = operation
+        actor.waited = 0
+        if operation.__class__ is Delay:
+            assert isinstance(operation, Delay)
+            self._delay(cpu, actor, operation.ns)
+        elif actor.state is not State.RUNNABLE:
+            self._queue.set(cpu, State.RUNNABLE)
+
+    def _delay(self, cpu: int, actor: Actor, ns: int) -> None:
+        actor.deadline = actor.time + ns
+        self._queue.set(cpu, State.DELAYED)
+        self._machine.clock.set_timer(actor.deadline, cpu)
+
+    def _event(self, cpu: int, actor: Actor, event: Operation) -> None:
+        # What a task yields on the way to its next operation.
+        match event:
+            case Log(line, reported):
+                self._recorder.log(cpu, actor.time, line, reported)
+            case Again():
+                actor.restarted = True
+            case DeferLog(owner, line):
+                self._recorder.defer_log(cpu, owner, line)
+            case FlushDeferred(owner):
+                self._recorder.flush_deferred(cpu, actor.time, owner)
+
+    def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
+        # Do one operation but a load or store; give what the task gets for it.
+        match operation:
+            case Poll():
+                return self._poll(cpu, actor, operation)
+            case AtomicUpdate() | LoadUntil() | SendEvent() | SendInterrupt():
+                return self._transition(cpu, actor, operation)
+            case WaitForEvent() | WaitForInterrupt():
+                return self._sleep(cpu, actor, operation)
+            case Barrier(word):
+                self._record(Kind.BARRIER, cpu, actor, 0, word)
+            case CacheOp(word, pa):
+                if self._machine.model is not None:
+                    self._machine.model.maintain(word, pa)
+                self._record(Kind.CACHE, cpu, actor, pa, word)
+            case Copy(pa, data):
+                self._memory.copy(cpu, actor, pa, data)
+            case Reboot(begin):
+                self._machine.reboot(begin)
+                actor.outcome = None
+                actor.task = None
+                self._queue.set(cpu, State.ENDED)
+            case FirmwareCall():
+                return self._call(cpu, actor, operation)
+            case GuestCall(va, arguments):
+                actor.task, actor.suspended = None, actor.task
+                for index, argument in enumerate(arguments):
+                    actor.pe.x[index] = argument
+                actor.pe.x[30] = self._machine.landings.return_va
+                actor.pe.pc = va
+            case Delay(ns):
+                actor.time = max(actor.time, actor.deadline)
+                self._record(Kind.DELAY, cpu, actor, 0, ns)
+            case Park(outcome):
+                self._record(Kind.PARK, cpu, actor, 0, 0)
+                self._machine.end(cpu, outcome, 0)
+            case _:
+                raise AssertionError(f"{operation}: no operation of a host task")
+        return None
+
+    def _transition(self, cpu: int, actor: Actor, operation: Operation) -> object:
+        # Load, apply the operation's transition, store, and let those go on whom it wakes.
+        machine = self._machine
+        values = [self._memory.read(access.pa, access.size, access.cacheable) for access in loads(operation)]
+        before = machine.interconnect.system
+        effect = perform(before, cpu, operation, values)
+        for access in effect.stores:
+            self._memory.write(cpu, actor, access)
+        match operation:
+            case AtomicUpdate(pa, _, new, size):
+                self._record(Kind.ATOMIC, cpu, actor, pa, new, size)
+            case LoadUntil(pa, size):
+                self._record(Kind.LOAD, cpu, actor, pa, values[0], size)
+                if not is_over(operation, values[0]):
+                    self._queue.spin(cpu, pa)
+            case SendEvent():
+                self._record(Kind.SEV, cpu, actor, 0, 0)
+                machine.interconnect.system = effect.state
+                machine.waking.wake_sleepers()
+            case SendInterrupt(target):
+                self._record(Kind.SEND_INTERRUPT, cpu, actor, 0, target)
+                machine.interconnect.system = effect.state
+                for other in members(before.idle & ~effect.state.idle):
+                    machine.waking.wake_idle(other)
+        return effect.result
+
+    def _sleep(self, cpu: int, actor: Actor, operation: WaitForEvent | WaitForInterrupt) -> object:
+        effect = perform(self._machine.interconnect.system, cpu, operation)
+        is_wfe = isinstance(operation, WaitForEvent)
+        self._record(Kind.WFE if is_wfe else Kind.WFI, cpu, actor, 0, int(not effect.result))
+        self._machine.interconnect.system = effect.state
+        if effect.result:
+            return True
+        if is_wfe:
+            actor.pe.counters.wfe_sleeps += 1
+        self._queue.set(cpu, State.WAITING if is_wfe else State.IDLE)
+        return None
+
+    def _poll(self, cpu: int, actor: Actor, operation: Poll) -> object:
+        if actor.waited:
+            actor.time = max(actor.time, actor.deadline) + self._machine.latency.host_operation
+            self._record(Kind.DELAY, cpu, actor, 0, operation.pause(actor.waited - 1))
+        value = self._memory.load(cpu, actor, operation.pa, operation.size)
+        if is_over(operation, value):
+            return value
+        if actor.waited > operation.timeout_ns:
+            return None
+        pause = operation.pause(actor.waited)
+        actor.waited += pause
+        self._delay(cpu, actor, pause)
+        return None
+
+    def _call(self, cpu: int, actor: Actor, call: FirmwareCall) -> int | None:
+        machine = self._machine
+        actor.pe.counters.calls += 1
+        actor.time += machine.latency.call
+        actor.spent += machine.latency.call  # the counter has it too
+        return machine.power.firmware_call(cpu, self._recorder.host_pc(actor), *call)
+
+    def _record(self, kind: Kind, cpu: int, actor: Actor, pa: int, value: int, size: int = 0) -> None:
+        self._recorder.host_operation(kind, cpu, actor, pa, value, size)

@@ -1,0 +1,61 @@
+"""What the PEs of a machine do to each other, to its memory model and to its trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.cpu.attributes import access_is_cacheable
+from emu.cpu.interconnect import LocalInterconnect
+from emu.cpu.pe import PE
+from emu.operation import Kind
+from emu.semantics import events
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+
+class MachineInterconnect(LocalInterconnect):
+    """The interconnect of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
+        """Put the operation into the trace."""
+        self._machine.trace.add(kind, pe.index, size, va, pa, value)
+
+    def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
+        """Ask the memory model for what the access finds."""
+        machine = self._machine
+        word = machine.engine.word(va)
+        assert machine.model is not None
+        assert word is not None, "it is being executed"
+        cacheable = access_is_cacheable(pe, word, va, machine.memory)
+        machine.model.access(pa, size, cacheable, is_store)
+
+    def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Let the memory model clean or invalidate the line of the VA ``operand``."""
+        machine = self._machine
+        assert machine.model is not None
+        pa = machine.engine.translate_live(operand)
+        if pa is not None and machine.memory.contains(pa, 1):
+            machine.model.maintain(word, pa)
+
+    def send_event(self, pe: PE) -> None:
+        """SEV: set the event register of every CPU that is on, and wake every sleeper."""
+        self.system = events.send_event(self.system)
+        self._machine.waking.wake_sleepers()
+
+    def counter(self, pe: PE) -> int:
+        """Return simulated time in ticks of 62.5 MHz."""
+        return self._machine.clock.read_counter()
+
+    def set_power_and_sleep(self, cpu: int, *, on: bool, asleep: bool, idle: bool) -> None:
+        """Follow the state of an actor: whether ``cpu`` is on, and whether it sleeps in WFE or WFI."""
+        system, bit = self.system, 1 << cpu
+        self.system = system._replace(
+            on=system.on | bit if on else system.on & ~bit,
+            asleep=system.asleep | bit if asleep else system.asleep & ~bit,
+            idle=system.idle | bit if idle else system.idle & ~bit,
+        )

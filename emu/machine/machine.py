@@ -1,0 +1,339 @@
+"""The machine: actors, memory, one clock each, and the loop that lets a scheduler pick who goes next.
+
+An actor is a CPU. It runs guest code on its PE, or a host task (a generator that yields operations) that
+plays firmware or kernel C code on that CPU; both are scheduled alike. Only the machine writes its trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from emu.arch import sysreg
+from emu.cpu.engine import UNLIMITED, Engine
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.stops import Reached, StepLimit
+from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
+from emu.machine.clock import Clock
+from emu.machine.exits import Exits
+from emu.machine.host_memory import HostMemory
+from emu.machine.host_tasks import HostTasks
+from emu.machine.interconnect import MachineInterconnect
+from emu.machine.landings import Landings
+from emu.machine.latency import PROFILES
+from emu.machine.power import Power
+from emu.machine.recorder import Recorder
+from emu.machine.replay import follow
+from emu.machine.run_queue import RunQueue
+from emu.machine.signals import interrupts_kept
+from emu.machine.waking import Waking
+from emu.memory import Memory
+from emu.models.protocol import MachineMemory, MemoryModel
+from emu.operation import Kind, Reported
+from emu.outcome import Outcome
+from emu.schedulers import Scheduler, Steering
+from emu.trace import Trace
+
+SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
+
+
+class Machine:
+    """CPUs on one memory. ``entry_el`` is 1 or 2: the highest level that is not firmware's.
+
+    :ivar current: the CPU that ran last; -1 before the first, and while no CPU does anything
+    :ivar pc_before: VA of the step that was done last; 0: a host task did it
+    :ivar stopped: why run() ended early
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        scheduler: Scheduler,
+        trace: Trace,
+        make_engine: Callable[[Memory, Interconnect], Engine],
+        *,
+        grain: Grain = Grain.FREE,
+        record: bool = False,
+        latency: str = "nominal",
+        instructions_max: int = UNLIMITED,
+    ) -> None:
+        self.memory = memory
+        self.clock = Clock()
+        self.interconnect = MachineInterconnect(self)
+        self.engine = make_engine(memory, self.interconnect)
+        self.scheduler = scheduler
+        attach = getattr(scheduler, "attach", None)
+        if attach:
+            attach(lambda cpu: self.actors[cpu].time)
+        self._steering = scheduler if isinstance(scheduler, Steering) else None
+        self.recorder: Recorder = Recorder(trace, recording=record)
+        self.grain = grain
+        self.model: MachineMemory | None = None
+        self.latency = PROFILES[latency]
+        self.instructions_max = instructions_max
+        self.entry_el = 1
+        self.picks = 0
+        self.stopped = ""
+        self.landings = Landings(self.engine)
+        self.current = -1
+        self.pc_before = 0
+        self.queue: RunQueue = RunQueue(self.interconnect)
+        self.actors: list[Actor] = self.queue.actors
+        self.host_memory: HostMemory = HostMemory(self)
+        self.tasks = HostTasks(self)
+        self.exits = Exits(self)
+        self.waking = Waking(self)
+        self.power = Power(self)
+        self._next_boot: Callable[[], None] | None = None
+        self._unfinished = -1  # the CPU whose recorded operation is under way
+
+    @property
+    def trace(self) -> Trace:
+        """What the recorder writes."""
+        return self.recorder.trace
+
+    @property
+    def now(self) -> int:
+        """The latest time any actor has got to, ns."""
+        return self.clock.now
+
+    @property
+    def now_of_current(self) -> int:
+        """The time of the CPU that runs, ns; of the machine when none does."""
+        return self.actors[self.current].time if self.current >= 0 else self.clock.now
+
+    # -- building ---------------------------------------------------------------------------------
+
+    def use_model(self, model: MemoryModel, granule: int) -> None:
+        """Let ``model`` say what accesses find, in units of ``granule`` bytes.
+
+        With a model that is more than memory alone, every operation is recorded.
+        """
+        self.model = model.on_machine(self.memory, granule, self._note)
+        if self.model is not None:
+            self.recorder.recording = True
+
+    def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
+        self.recorder.event(kind, max(self.current, 0), 0, value, pa, size)
+
+    def add_cpu(self, mpidr: int, midr: int, overrides: dict[sysreg.Encoding, int]) -> Actor:
+        """Add the next CPU, switched off; ``mpidr`` and ``midr`` are raw u64."""
+        pe = self.engine.new_pe(len(self.actors), mpidr, midr, self.entry_el)
+        for encoding, value in overrides.items():
+            pe.override(encoding, value)
+        actor = Actor(pe)
+        self.actors.append(actor)
+        return actor
+
+    def is_runnable(self, cpu: int) -> bool:
+        """Tell whether ``cpu`` can do its next step now."""
+        return self.actors[cpu].state is State.RUNNABLE
+
+    def start_task(self, cpu: int, task: HostTask) -> None:
+        """Let ``task`` run on ``cpu`` now."""
+        actor = self.actors[cpu]
+        actor.task = task
+        actor.outcome = None
+        self.tasks.advance(cpu, actor, None)
+
+    def power_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
+        """Switch ``cpu`` on at ``entry_pa`` (PA) with X0 given, MMU off, at ``el`` or the entry EL."""
+        self.power.switch_on(cpu, entry_pa, x0, el)
+
+    def record_times(self) -> None:
+        """Let the trace have the simulated time (ns) of each record."""
+        self.trace.record_times(self._time_of)
+
+    def _time_of(self, cpu: int) -> int:
+        actor = self.actors[cpu]
+        if cpu != self.current or actor.task is not None:
+            return actor.time
+        in_flight = self.engine.begun * self.latency.instruction
+        return actor.time + self.latency.of(actor.pe.counters) - actor.spent + in_flight
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Let the actors run until none can, or a limit ends the run (``stopped`` says which).
+
+        :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
+        """
+        self.observe()
+        with interrupts_kept() as kept:
+            while self.step():
+                if kept:
+                    raise KeyboardInterrupt
+
+    def observe(self) -> None:
+        """From now on count accesses, and keep operations in the trace when the recorder records."""
+        self.engine.observe(record=self.recorder.recording, accesses=self.model is not None)
+
+    @contextmanager
+    def unobserved(self) -> Iterator[None]:
+        """Run PEs by hand in the middle of a run, as before it: nothing is counted or recorded."""
+        self.engine.unobserve()
+        try:
+            yield
+        finally:
+            self.observe()
+
+    def step(self, choose: int = -1) -> bool:
+        """Let the scheduler pick one actor and run it for one grain; False when the run is over.
+
+        :param choose: the CPU that runs instead of the scheduler's; it must be runnable
+        """
+        if self._next_boot is not None:
+            begin, self._next_boot = self._next_boot, None
+            begin()
+        steered = self._steering is not None and choose < 0
+        if steered and self._unfinished >= 0:
+            choose = self._unfinished
+        pick = self._steering.next_pick() if self._steering is not None and choose < 0 else None
+        if pick is not None:
+            choose = follow(self, pick)
+            if choose < 0:
+                return True
+        elif self.clock.is_waited_for:
+            self._expire_timers()
+        runnable = self.queue.runnable
+        if not runnable or self.stopped:
+            return False
+        if choose >= 0:
+            cpu = choose
+        else:
+            cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self.current)
+        self.current = cpu
+        self.picks += 1
+        actor = self.actors[cpu]
+        if actor.task is not None:
+            self.pc_before = 0
+            self.tasks.run(cpu, actor)
+        else:
+            self.pc_before = actor.pe.pc
+            self._run_pe(cpu, actor)
+        if steered and self.grain is Grain.INSTRUCTION:
+            # A pick is an operation, with all that comes before the next one.
+            goes_on = actor.task is None and actor.state is State.RUNNABLE
+            self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
+        self.clock.reach(actor.time)
+        self.waking.wake_sleepers()
+        if self.model is not None:
+            self.model.settle()
+        return True
+
+    def _expire_timers(self) -> None:
+        self.clock.count_pick()
+        while (timer := self.clock.expired(bool(self.queue.runnable))) is not None:
+            if timer.action:
+                timer.action()
+                continue
+            actor = self.actors[timer.cpu]
+            if actor.state is State.DELAYED and actor.deadline == timer.deadline:
+                self.queue.set(timer.cpu, State.RUNNABLE)
+
+    def _run_pe(self, cpu: int, actor: Actor) -> None:
+        pe = actor.pe
+        before = pe.counters.instructions
+        if self.trace.steps is not None:
+            self.trace.turn(cpu)
+        if self.grain is Grain.FREE:
+            stop = self.engine.run(pe, max(1, min(SLICE, self.instructions_left)))
+        elif self.grain is Grain.OPERATION:
+            stop = self.engine.run_operation(pe)
+        else:
+            stop = self.engine.step(pe)
+        self.clock.begun += pe.counters.instructions - before
+        if self.trace.steps is not None and (stop.__class__ is not StepLimit or self.instructions_left <= 0):
+            self.engine.take_state(pe)
+            self.trace.stopped()
+        self._spend(actor)
+        if stop.__class__ is not StepLimit:
+            self.exits.handle(cpu, actor, stop)
+        self.count(0)
+
+    def _spend(self, actor: Actor) -> None:
+        # What the PE has done takes its time.
+        spent = self.latency.of(actor.pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
+
+    def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
+        """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
+
+        :param instructions: at most so many
+        :return: instructions retired
+        """
+        actor, engine = self.actors[cpu], self.engine
+        assert actor.task is None, f"CPU{cpu} runs a host task"
+        assert actor.state is State.RUNNABLE, f"CPU{cpu} is {actor.state.value}"
+        places = [va for va in exits if va not in self.landings]
+        for va in places:
+            engine.break_at(va)
+        self.current = cpu
+        before = actor.pe.counters.instructions
+        stop = engine.run(actor.pe, max(1, min(instructions, self.instructions_left)))
+        retired = actor.pe.counters.instructions - before
+        self._spend(actor)
+        self.clock.reach(actor.time)
+        for va in places:
+            engine.unbreak(va)
+        self.count(retired)
+        if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
+            self.exits.handle(cpu, actor, stop)
+        return retired
+
+    @property
+    def instructions_left(self) -> int:
+        """Instructions and operations of host tasks until the limit."""
+        return self.instructions_max - self.clock.begun
+
+    def count(self, begun: int) -> None:
+        """Count instructions or operations of host tasks; at the limit the run ends."""
+        self.clock.begun += begun
+        if self.instructions_left <= 0:
+            self.stopped = f"limit of {self.instructions_max} instructions"
+
+    def go_on(self, instructions: int) -> None:
+        """Let a run that is over be followed by another, of so many instructions at most."""
+        self.stopped = ""
+        self.instructions_max = self.clock.begun + instructions
+
+    def reboot(self, begin: Callable[[], None]) -> None:
+        """Let ``begin`` make the next boot before the next pick."""
+        self._next_boot = begin
+
+    def log(self, line: str, reported: Reported | None = None) -> None:
+        """Keep one line of dmesg, and what it says of a CPU, from the CPU that runs now."""
+        cpu = max(self.current, 0)
+        self.recorder.log(cpu, self.actors[cpu].time, line, reported)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def end(self, cpu: int, outcome: Outcome, at: int | None = None) -> None:
+        """Let ``cpu`` do nothing more; it ends at ``at`` (VA), or at its PC."""
+        actor = self.actors[cpu]
+        actor.outcome = outcome
+        self.trace.add_outcome(cpu, actor.pe.pc if at is None else at, outcome)
+        self.queue.set(cpu, State.ENDED)
+
+    def outcome(self, cpu: int) -> Outcome:
+        """Return how ``cpu`` has ended, or would if it did nothing more."""
+        return outcome_of(self.actors[cpu])
+
+    def ends(self) -> list[tuple[int, Actor, Outcome]]:
+        """Return number, actor and outcome of every CPU."""
+        return [(cpu, actor, self.outcome(cpu)) for cpu, actor in enumerate(self.actors)]
+
+    def finish(self) -> None:
+        """Put into the trace why the run was cut off, if it was, and how every CPU ended."""
+        ends = self.ends()
+        for _, actor, outcome in ends:
+            actor.outcome = outcome
+        self.recorder.end(self.stopped, ends)
+        self.trace.flush()
+
+    def trace_if_over(self) -> Trace:
+        """Return the trace as it would be if the run ended here."""
+        trace = self.trace.copy()
+        Recorder(trace, recording=False).end(self.stopped, self.ends())
+        return trace

@@ -1,0 +1,150 @@
+"""Power: firmware calls and their effects, and one boot after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from emu.machine.actor import State
+from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater
+from emu.operation import Kind
+from emu.semantics import power
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+
+class Power:
+    """Switches the CPUs of ``machine`` on and off.
+
+    :ivar firmware: what answers calls; None: there is no EL3 and no hypervisor
+    :ivar event_register: the event register of every CPU at reset, which is UNKNOWN
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._recorder = machine.recorder
+        self.firmware: Firmware | None = None
+        self.event_register = False
+        self._has_run = {0}
+
+    # -- firmware ---------------------------------------------------------------------------------
+
+    @property
+    def conduit(self) -> str:
+        """``"smc"``, ``"hvc"``, or nothing without firmware."""
+        return self.firmware.conduit if self.firmware else ""
+
+    def platform(self) -> Platform:
+        """Return what firmware sees of the machine now."""
+        machine, memory = self._machine, self._machine.memory
+        ram = range(memory.base, memory.base + memory.size)
+        return Platform(machine.interconnect.system.on, machine.entry_el, ram)
+
+    def ask(self, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+        """Return the answer to a call (signed), None when it does not return; its effects are carried out."""
+        assert self.firmware is not None, "a firmware call without firmware"
+        answer = self.firmware.call(self.platform(), cpu, function_id & 0xFFFF_FFFF, x1, x2, x3)
+        self._apply(answer.effects)
+        return answer.result
+
+    def firmware_call(self, cpu: int, pc: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+        """Like :meth:`ask`, and keep the call at ``pc`` in the trace."""
+        self._recorder.call(cpu, pc, function_id, x1, x2, x3)
+        result = self.ask(cpu, function_id, x1, x2, x3)
+        if result is not None:
+            self._recorder.event(Kind.RETURN, cpu, pc, result & (2**64 - 1))
+        return result
+
+    def _apply(self, effects: Iterable[Effect]) -> None:
+        machine = self._machine
+        for effect in effects:
+            match effect:
+                case PowerOn(cpu, entry_pa, x0, el):
+                    self.switch_on(cpu, entry_pa, x0, el)
+                case PowerOff(cpu):
+                    self.switch_off(cpu)
+                case StartLater(ns, cpu, request):
+                    machine.clock.set_timer(machine.now_of_current + ns, cpu, partial(self._start, request))
+                case Shutdown(call):
+                    machine.stopped = call
+
+    def _start(self, request: object) -> None:
+        assert self.firmware is not None
+        self._apply(self.firmware.start(self.platform(), request))
+
+    # -- on and off -------------------------------------------------------------------------------
+
+    def switch_on(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
+        """Switch ``cpu`` on at ``entry_pa`` (PA) with X0 given, MMU off, at ``el`` or the entry EL."""
+        interconnect = self._machine.interconnect
+        interconnect.system = power.power_on(interconnect.system, cpu, event=self.event_register)
+        self.enter(cpu, entry_pa, x0, el)
+
+    def enter(self, cpu: int, entry_pa: int, x0: int, el: int | None = None) -> None:
+        """Let ``cpu`` go on in the guest, as after a reset; its event register is as firmware leaves it."""
+        machine = self._machine
+        actor = machine.actors[cpu]
+        machine.engine.reset(actor.pe, el or machine.entry_el, entry_pa, x0)
+        actor.task = actor.suspended = None
+        actor.outcome = None
+        actor.time = max(actor.time, machine.now, machine.now_of_current)
+        self._has_run.add(cpu)
+        self._recorder.event(Kind.POWER_ON, cpu, entry_pa, x0)
+        machine.queue.set(cpu, State.RUNNABLE)
+
+    def switch_off(self, cpu: int) -> None:
+        """Switch ``cpu`` off."""
+        machine = self._machine
+        actor = machine.actors[cpu]
+        self._recorder.event(Kind.POWER_OFF, cpu, actor.pe.pc, 0)
+        machine.interconnect.clear_exclusive(actor.pe)
+        machine.interconnect.system = power.power_off(machine.interconnect.system, cpu)
+        actor.task = actor.suspended = actor.pending = None
+        actor.outcome = None
+        machine.queue.set(cpu, State.OFF)
+
+    # -- one boot after another -------------------------------------------------------------------
+
+    def has_run(self, cpu: int) -> bool:
+        """Tell whether ``cpu`` has ever left firmware: it was switched on, or was a boot CPU."""
+        return cpu in self._has_run
+
+    def end_boot(self, cpu: int, next_boot: str) -> None:
+        """Put into the trace how every CPU ends, and that ``cpu`` ends the boot now.
+
+        :param next_boot: the subject that boots next
+        """
+        machine = self._machine
+        self._recorder.outcomes(machine.ends())
+        self._recorder.event(Kind.SHUTDOWN, cpu, 0, 0)
+        self._recorder.text(Kind.NEXT_BOOT, cpu, 0, next_boot)
+
+    def begin_boot(self, order: Sequence[int]) -> list[int]:
+        """Let actor ``order[i]`` be logical CPU i from now on; return it with those behind that it left out.
+
+        The boot before is forgotten: landings, intercepts, watched stores, counters. Power states, what PEs
+        execute, event registers and clocks are kept.
+        """
+        machine, named = self._machine, set(order)
+        order = [*order, *(cpu for cpu in range(len(machine.actors)) if cpu not in named)]
+        new = {old: number for number, old in enumerate(order)}
+        machine.queue.renumber(order, new)
+        for number, actor in enumerate(machine.actors):
+            actor.pe.index = number
+            actor.pe.reset_counters()
+            actor.spent = actor.landings = 0
+        machine.interconnect.renumber(new)
+        machine.clock.renumber(new)
+        machine.current = new.get(machine.current, -1)
+        self._has_run = {0} | {new[cpu] for cpu in self._has_run}
+        machine.landings.forget()
+        machine.engine.watch_stores(range(0))
+        for number, old in enumerate(order):
+            is_on = self.has_run(number) and machine.actors[number].state is not State.OFF
+            self._recorder.event(Kind.REENTRY, number, 0, old, size=int(is_on))
+        for number, actor in enumerate(machine.actors):
+            if actor.state is State.ENDED and actor.outcome:
+                machine.trace.add_outcome(number, actor.pe.pc, actor.outcome)
+        return order

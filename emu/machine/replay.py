@@ -1,0 +1,62 @@
+"""Recorded schedules: each pick is done as it was recorded, or the replay has diverged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import ReplayDiverged
+from emu.machine.actor import State
+from emu.operation import Poll
+from emu.schedulers import Pick
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+_CAN_RUN = (State.RUNNABLE, State.SPINNING, State.DELAYED)
+
+
+def follow(machine: Machine, pick: Pick) -> int:
+    """Do a pick that is no step of a CPU and return -1, or return the CPU that is to run.
+
+    :raises ReplayDiverged: it cannot be done in this state
+    """
+    kind, number = pick
+    if kind in ("run", "timeout"):
+        actor = machine.actors[number] if number < len(machine.actors) else None
+        if actor is None or actor.state not in _CAN_RUN:
+            raise _diverged(
+                machine, f"CPU{number} is {actor.state.value if actor else 'not there'}, not runnable"
+            )
+        if kind == "timeout" and isinstance(actor.pending, Poll):
+            actor.waited = actor.pending.timeout_ns + 1
+        machine.queue.set(number, State.RUNNABLE)
+        return number
+    if kind == "wake":
+        if number >= len(machine.actors) or machine.actors[number].state is not State.WAITING:
+            raise _diverged(machine, f"CPU{number} is not asleep in WFE")
+        machine.waking.wake_asleep(number)
+    elif kind == "start":
+        action = machine.clock.take_action(number)
+        if action is None:
+            raise _diverged(machine, f"no start of CPU{number} is pending")
+        action()
+    else:
+        _choose(machine, kind, number)
+    machine.picks += 1
+    return -1
+
+
+def _choose(machine: Machine, letter: str, pa: int) -> None:
+    # The memory model does something by itself: no CPU's doing.
+    if machine.model is None:
+        raise _diverged(machine, "a cache line, without memory=caches")
+    current, machine.current = machine.current, -1
+    try:
+        machine.model.choose(pa, letter)
+    except ValueError as error:
+        raise _diverged(machine, f"{pa:#x}: {error}") from None
+    machine.current = current
+
+
+def _diverged(machine: Machine, why: str) -> ReplayDiverged:
+    return ReplayDiverged(f"schedule: pick {machine.picks}: {why}")

@@ -1,0 +1,74 @@
+"""Which actors can run, which sleep, and which host tasks spin on a word."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+
+from emu.machine.actor import Actor, State
+from emu.machine.interconnect import MachineInterconnect
+
+
+class RunQueue:
+    """The states of actors, which change here alone.
+
+    :ivar actors: by logical CPU number
+    :ivar runnable: the CPUs that can do something, ascending
+    """
+
+    def __init__(self, interconnect: MachineInterconnect) -> None:
+        self.actors: list[Actor] = []
+        self.runnable: list[int] = []
+        self._interconnect = interconnect
+        self._spinning: dict[int, list[int]] = {}  # PA to the CPUs whose LoadUntil reads it
+
+    def set(self, cpu: int, state: State) -> None:
+        """Let ``cpu`` be in ``state``; the system state has its power and its sleep as bits."""
+        actor = self.actors[cpu]
+        old = actor.state
+        if old is state:
+            return
+        if old is State.RUNNABLE:
+            del self.runnable[bisect_left(self.runnable, cpu)]
+        if state is State.RUNNABLE:
+            insort(self.runnable, cpu)
+        actor.state = state
+        if old in _SHARED or state in _SHARED:
+            self._interconnect.set_power_and_sleep(
+                cpu, on=state is not State.OFF, asleep=state is State.WAITING, idle=state is State.IDLE
+            )
+
+    def spin(self, cpu: int, pa: int) -> None:
+        """Let the host task of ``cpu`` spin until the word at ``pa`` is stored to."""
+        self._spinning.setdefault(pa, []).append(cpu)
+        self.set(cpu, State.SPINNING)
+
+    def stored(self, pa: int, time: int) -> None:
+        """Let those spin no longer that look at the word at ``pa``: it was stored to at ``time`` (ns)."""
+        for cpu in self._spinning.pop(pa, ()):
+            spinner = self.actors[cpu]
+            if spinner.state is State.SPINNING:
+                spinner.time = max(spinner.time, time)
+                self.set(cpu, State.RUNNABLE)
+
+    def is_spun_on(self, pa: int) -> bool:
+        """Tell whether a host task spins on the word at ``pa``."""
+        return pa in self._spinning
+
+    def stored_in(self, pas: range) -> None:
+        """Let those look again whose word may lie in these PAs."""
+        for word in [word for word in self._spinning if pas.start - 8 < word < pas.stop]:
+            self.stored(word, 0)
+
+    def renumber(self, order: list[int], new: Mapping[int, int]) -> None:
+        """Let actor ``order[i]`` be CPU i; ``new`` has the number by the old one."""
+        self.actors[:] = [self.actors[old] for old in order]
+        self.runnable[:] = sorted(new[cpu] for cpu in self.runnable)
+        self._spinning = {pa: [new[cpu] for cpu in cpus] for pa, cpus in self._spinning.items()}
+
+    def forget_spinners(self) -> None:
+        """Forget who spins on what."""
+        self._spinning.clear()
+
+
+_SHARED = frozenset({State.OFF, State.WAITING, State.IDLE})

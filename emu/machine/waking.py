@@ -1,0 +1,46 @@
+"""CPUs that wake from WFE and WFI, and what their host tasks do then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.machine.actor import State
+from emu.operation import Kind
+from emu.semantics import events
+from emu.semantics.state import members
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+
+class Waking:
+    """Wakes the sleepers of ``machine``."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def wake_sleepers(self) -> None:
+        """Complete the WFE of every CPU that sleeps with its event register set."""
+        for cpu in members(events.woken(self._machine.interconnect.system)):
+            self.wake_asleep(cpu)
+
+    def wake_asleep(self, cpu: int) -> None:
+        """Complete the WFE of ``cpu``: an event does it, or nothing; an event is consumed."""
+        interconnect = self._machine.interconnect
+        interconnect.system = events.wake(interconnect.system, cpu)
+        self._go_on(cpu, self._machine.now)
+
+    def wake_idle(self, cpu: int) -> None:
+        """Complete the WFI of ``cpu``, which has taken its interrupt."""
+        self._go_on(cpu, self._machine.now_of_current)
+
+    def _go_on(self, cpu: int, time: int) -> None:
+        machine = self._machine
+        actor = machine.actors[cpu]
+        actor.time = max(actor.time, time)
+        machine.recorder.event(Kind.WAKE, cpu, actor.pe.pc, 0)
+        machine.queue.set(cpu, State.RUNNABLE)
+        if actor.task is not None:
+            waker, machine.current = machine.current, cpu  # what the task does is this CPU's
+            machine.tasks.advance(cpu, actor, True)
+            machine.current = waker
