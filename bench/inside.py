@@ -44,7 +44,7 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
     """
     case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
-    machine, _, _, guest = install(load_fragment(make_setting(case, record=record)))
+    machine, _, guest = install(load_fragment(make_setting(case, record=record)))
     trace = machine.trace
     table_pa = guest.subject.pa("__cpu_logical_map")
     for index in range(entries):
