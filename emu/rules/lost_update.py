@@ -25,18 +25,19 @@ def judge(trace: Trace) -> list[Finding]:
     A store belongs to a load of the same bytes when it is the CPU's next access to them, the new value is the
     old one and one more or less, or with one bit changed, and the two stand close together.
     """
-    loads: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # CPU, PA, size to value, PC, record
-    # To CPU, PC, value and record of another's store.
+    # By PA and size: of each CPU whose last access to them is a load its value, PC and record.
+    loads: dict[tuple[int, int], dict[int, tuple[int, int, int]]] = {}
+    # By CPU, PA and size: CPU, PC, value and record of another's store since that load.
     between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
     found: dict[Hashable, Finding] = {}
     for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
-        key = (cpu, pa, size)
         if kind == Kind.LOAD:
-            loads[key] = (value, pc, number)
-            between.pop(key, None)
+            loads.setdefault((pa, size), {})[cpu] = (value, pc, number)
+            between.pop((cpu, pa, size), None)
         elif kind in (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE):
-            load = loads.pop(key, None)
-            other = between.pop(key, None)
+            readers = loads.get((pa, size), {})
+            load = readers.pop(cpu, None)
+            other = between.pop((cpu, pa, size), None)
             if (
                 kind == Kind.STORE
                 and load is not None
@@ -61,8 +62,8 @@ def judge(trace: Trace) -> list[Finding]:
                     (load[2], stored, number),
                 )
                 found.setdefault(finding.key, finding)
-            for others in [each for each in loads if each[0] != cpu and each[1:] == (pa, size)]:
-                between[others] = (cpu, pc, value, number)
+            for reader in readers:
+                between[reader, pa, size] = (cpu, pc, value, number)
     return list(found.values())
 
 
