@@ -33,7 +33,8 @@ class Found:
     case: str = ""  # the text of the case that takes the picks
 
 
-_ELSEWHERE = frozenset({"masks", "pen"})
+# An exploration ends with the boot.
+_ELSEWHERE = frozenset(name for name, sees in SEES.items() if sees in ("hotplug", "kexec"))
 _OF_MARKS = frozenset(name for name, sees in SEES.items() if sees == "states")
 _OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
 

@@ -8,7 +8,6 @@ from typing import Any
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.finding import Verdict
 from emu.host.build import Boot
-from emu.host.kexec import parse_kexec
 from emu.machine.actor import State
 from emu.operation import Kind, Register
 from emu.outcome import HOLE, OFF, Outcome
@@ -75,9 +74,12 @@ class Reentry:
 
 def reentry(boot: Boot) -> Reentry | None:
     """Return what booted after the first boot, or None."""
-    for kind, _size, cpu, _pc, _pa, value in boot.machine.trace.rows():
-        if kind == Kind.REENTRY and cpu == 0:
-            return Reentry(parse_kexec(boot.case.kexec)[0], value, hwid(boot.machine.actors[0].pe.mpidr))
+    trace, subject = boot.machine.trace, ""
+    for kind, _size, cpu, _pc, _pa, value in trace.rows():
+        if kind == Kind.NEXT_BOOT:
+            subject = trace.strings[value]
+        elif kind == Kind.REENTRY and cpu == 0:
+            return Reentry(subject, value, hwid(boot.machine.actors[0].pe.mpidr))
     return None
 
 

@@ -19,8 +19,8 @@ class Rule:
     :ivar words: a template for each ``what`` of its findings; its fields are the finding's ``cpus`` and data
     :ivar summary: what it looks for, in one line
     :ivar fix: what would keep each ``what`` from happening, where that can be said
-    :ivar sees: what a trace must have beside events: ``operations``, ``caches``, or the ``states`` of an
-        exploration
+    :ivar sees: what a trace must have beside events: ``operations``, ``caches``, ``hotplug``, ``kexec``, or
+        the ``states`` of an exploration
     """
 
     name: str

@@ -16,6 +16,7 @@ from emu.operation import Expect, Kind, Mask
 from emu.trace import Row, Trace
 
 NAME = "masks"
+SEES = "hotplug"
 WORDS = {
     "not-cleaned": "CPU{cpu}: its table entry was stored and not cleaned to the PoC: who reads it with the "
     "MMU off may not see it",

@@ -13,6 +13,7 @@ from emu.operation import Expect, Kind
 from emu.trace import Trace
 
 NAME = "pen"
+SEES = "kexec"
 WORDS = {
     "overwritten": "CPU{cpu} (hwid {hwid}) still spins in {loop} at {pa} ({first:#x}..{behind:#x}), which "
     "CPU{writer} overwrites with {image}, {copy_first:#x}..{copy_behind:#x}, at {at}"

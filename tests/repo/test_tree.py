@@ -48,6 +48,11 @@ def test_imports_point_one_way() -> None:
     _hold(_files(".py", below="emu/"), lambda name: rules.imports(name, _tree(name)))
 
 
+def test_rules_and_reports_read_data_and_run_nothing() -> None:
+    _hold(_files(".py", below="emu/"), lambda name: rules.words(name, _tree(name)))
+    assert all("import re" in _text(name) for name in rules.REGEX_FOR)
+
+
 def test_only_the_command_line_prints() -> None:
     _hold(_files(".py", below="emu/"), lambda name: rules.output(name, _tree(name)))
 

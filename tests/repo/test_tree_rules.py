@@ -46,6 +46,23 @@ def test_imports(path: str, code: str, broken: bool) -> None:
 @pytest.mark.parametrize(
     ("path", "code", "broken"),
     [
+        ("emu/rules/late.py", "import re", True),
+        ("emu/report/story.py", "def f():\n    from re import match", True),
+        ("emu/report/property.py", "import re", False),
+        ("emu/host/printk.py", "import re", False),
+        ("emu/report/story.py", "from emu.host.build import Boot", False),
+        ("emu/report/story.py", "from emu.host.build import build", True),
+        ("emu/report/story.py", "from emu.explore.confirm import Confirmed", False),
+        ("emu/cli/replay.py", "from emu.explore.confirm import confirm", False),
+    ],
+)
+def test_words(path: str, code: str, broken: bool) -> None:
+    assert bool(_lines(rules.words(path, ast.parse(code)))) is broken
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "broken"),
+    [
         ("emu/host/smp.py", "print('x')", True),
         ("emu/host/smp.py", "from click import echo as say\nsay('x')", True),
         ("emu/host/smp.py", "import sys\nsys.stderr.write('x')", True),

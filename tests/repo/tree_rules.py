@@ -32,10 +32,23 @@ ORDER: tuple[frozenset[str], ...] = tuple(
 )
 # A rule shares no code with what it judges.
 ONLY = {
-    "rules": frozenset(
-        ["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "case", "registry"]
-    )
+    "rules": frozenset(["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "registry"])
 }
+# What reads a trace makes data of it or words of data; nothing reads words back. Where a room like that needs
+# regular expressions all the same, this says what for.
+NO_REGEX = ("rules", "report")
+REGEX_FOR = {"emu/report/property.py": "characters that KTAP and XML have no place for"}
+# A report is made of what a run came to; it makes and runs nothing.
+RUNS_MACHINES = frozenset(
+    {
+        "emu.host.build.build",
+        "emu.machine.Machine",
+        "emu.explore.explorer.Explorer",
+        "emu.explore.explorer.explore_case",
+        "emu.explore.confirm.confirm",
+        "emu.explore.confirm.confirm_shortest",
+    }
+)
 # The room that knows Unicorn, and the one module outside that imports it.
 UNICORN_ROOM, ENGINE_FACTORY = "emu.cpu.unicorn", "emu/cpu/factory.py"
 # A program of its own that answers its parent on stdout.
@@ -104,6 +117,16 @@ def imports(path: str, tree: ast.Module) -> Complaints:
             yield line, f"imports {name}: {room} is not above {target} (tests/repo/tree_rules.py, ORDER)"
         elif room in ONLY and target not in ONLY[room]:
             yield line, f"imports {name}: {room} may import {', '.join(sorted(ONLY[room] - {room}))} only"
+
+
+def words(path: str, tree: ast.Module) -> Complaints:
+    """Rules and reports do not match text, and reports run no machine."""
+    room = _room(path)
+    for line, name in _imports(tree):
+        if room in NO_REGEX and path not in REGEX_FOR and name.partition(".")[0] == "re":
+            yield line, "imports re: take the data, not the words made of it (tests/repo/tree_rules.py)"
+        if room == "report" and name in RUNS_MACHINES:
+            yield line, f"imports {name}: a report runs no machine; that belongs to explore or cli"
 
 
 def _dotted(node: ast.expr, names: dict[str, str]) -> str:
