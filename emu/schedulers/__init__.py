@@ -47,6 +47,8 @@ class SchedulerKind:
     :ivar scheduler: creates one from the text after ``NAME:``, usually a seed; ValueError when it is
         malformed
     :ivar summary: its rule, in one line
+    :ivar seeded: what follows ``NAME:`` is a seed, or begins with one
+    :ivar fair: an actor that can always go is picked within 40 picks for each runnable actor
     :ivar of_operations: it picks single operations, so no CPU may run freely
     :ivar walk: for ``emu explore``: from the text after ``NAME:``, a function that returns the text for
         schedule number n, from 0; None: ``emu explore`` cannot use the scheduler
@@ -57,6 +59,8 @@ class SchedulerKind:
     name: str
     scheduler: Callable[[str], Scheduler]
     summary: str
+    seeded: bool = True
+    fair: bool = True
     of_operations: bool = False
     walk: Callable[[str], Callable[[int], str]] | None = None
     odds: Callable[[str, int, int, int], str] | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from emu.seed import seed_of
 
 NAME = "pct"
+FAIR = False  # it starves an actor of low priority on purpose
 DEPTH, STEPS = 3, 1000
 _ROW_MAX = 10_000  # an actor that runs this long is assumed to wait for another
 

@@ -14,6 +14,8 @@ from itertools import groupby
 from emu.schedulers import Pick
 
 NAME = "replay"
+SEEDED = FAIR = False
+OF_OPERATIONS = True
 _LETTERS = {"t": "timeout", "s": "wake", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")

@@ -5,7 +5,8 @@ the scripts beside this file, planted designs, and the real kernels that the env
 are exit status, stdout, stderr, the JSON object, the trace and every other file that it writes.
 
 What may differ between two runs of the same behaviour is replaced in all outputs: the line of the host's
-Python files that an operation comes from, cases per second, the size of a compressed file.
+Python files that an operation comes from, the names that a refusal lists, cases per second, the size of a
+compressed file.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _ROOT = asm_dir().parent  # of the tree that runs, which need not be this one
 _KERNEL = re.compile(r"\bEMU_KERNEL_\w+")
 # file:line of a host task, in full or without its folder, and the rest of its column in a table.
 _HOST_LINE = re.compile(r"(?:[\w/]+/)?\w+\.py:\d+( ?) *")
+# The names of a registry: one more is no other behaviour.
+_CHOICES = re.compile(r"(?<=not one of )[^;\n]+")
 # How fast this machine is, and how zlib packed a trace.
 _UNCERTAIN = re.compile(r"\([\d,]+ cases/s\)|(?<= instructions, )\d+ bytes")
 # A paragraph that is folded at 80 columns, so that the length of a file's name moves its line ends.
@@ -134,6 +137,7 @@ def _normal(text: str) -> str:
     def one_line(found: re.Match[str]) -> str:
         return re.sub(r"\n +", " ", found[0]) if _HOST_LINE.search(found[0]) else found[0]
 
+    text = _CHOICES.sub("NAMES", text)
     return _UNCERTAIN.sub("N", _HOST_LINE.sub(r"*.py:*\1", _FOLDED.sub(one_line, text)))
 
 

@@ -180,7 +180,7 @@ def test_bounds_that_cut_are_named() -> None:
         (["--spurious"], "--spurious: --early says how often"),
         (["--scheduler", "timed"], "explore takes pct, random, or none"),
         (["--kexec", "v3"], "kexec=v3: an exploration ends with the boot"),
-        (["--memory", "weak"], "memory=weak: not one of caches, coherent"),
+        (["--memory", "weak"], "memory=weak: not one of "),
         (["--granule", "100"], "granule=100: not one of 64"),
         (["--resume", "nowhere.json"], "nowhere.json: No such file"),
         (["--scheduler", "pct:x"], "the seed after ':' is an integer"),

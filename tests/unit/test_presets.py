@@ -56,24 +56,6 @@ def each_of(names: list[str]) -> list[tuple[str, int]]:
     return [(name, count) for name in names for count in counts(name)]
 
 
-def test_the_presets_are_these() -> None:
-    assert SOUND == [
-        "big-little",
-        "boot-elsewhere",
-        "clusters",
-        "flat",
-        "largest",
-        "mt-cores",
-        "qemu-gicv2",
-        "qemu-gicv3",
-        "smt",
-        "sockets",
-        "sparse",
-        "vcpus",
-    ]
-    assert BAD == ["bad-boot-missing", "bad-boot-twice", "bad-duplicate", "bad-holes", "bad-reserved-bits"]
-
-
 # -- rules of all ------------------------------------------------------------------------------------
 
 

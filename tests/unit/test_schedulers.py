@@ -1,4 +1,4 @@
-"""What every scheduler keeps to, whatever it is; then the rule of each."""
+"""The rule of each scheduler; what all keep to is in tests/conformance."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from emu.errors import InvalidCase
 from emu.schedulers import SCHEDULERS, Pick, Scheduler, make_scheduler
 from emu.schedulers.pct import bound
 from emu.schedulers.replay import parse_picks, picks_text
-
-every_scheduler = pytest.mark.parametrize("name", sorted(SCHEDULERS))
-RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=20, unique=True).map(sorted)
 
 
 def made(name: str, seed: int = 0, clocks: dict[int, int] | None = None) -> Scheduler:
@@ -44,46 +41,6 @@ def picks(name: str, seed: int, sets: list[list[int]]) -> list[int]:
         clocks[current] += 1
         found.append(current)
     return found
-
-
-@every_scheduler
-@given(sets=st.lists(RUNNABLE, max_size=20), seed=st.integers(0, 2**64))
-def test_picks_one_of_the_runnable(name: str, sets: list[list[int]], seed: int) -> None:
-    """Also when the one that went last cannot go any more."""
-    for chosen, runnable in zip(picks(name, seed, sets), sets, strict=True):
-        assert chosen in runnable
-
-
-@every_scheduler
-@given(sets=st.lists(RUNNABLE, max_size=20), seed=st.integers(0, 2**64))
-def test_same_seed_and_arguments_give_the_same_picks(name: str, sets: list[list[int]], seed: int) -> None:
-    """Nothing else gets in: neither time nor the order of a set."""
-    assert picks(name, seed, sets) == picks(name, seed, sets)
-
-
-@every_scheduler
-@given(runnable=RUNNABLE, seed=st.integers(0, 2**32))
-def test_leaves_its_arguments_alone(name: str, runnable: list[int], seed: int) -> None:
-    """The list is the machine's own."""
-    before = list(runnable)
-    picks(name, seed, [runnable] * 5)
-    assert runnable == before
-
-
-# PCT starves who has a low priority on purpose, and a schedule that is over says nothing any more.
-@pytest.mark.parametrize("name", sorted(SCHEDULERS.keys() - {"pct", "replay"}))
-@given(runnable=RUNNABLE, seed=st.integers(0, 2**32))
-def test_starves_nobody(name: str, runnable: list[int], seed: int) -> None:
-    """Each of N runnable actors goes within 40 N picks."""
-    assert set(picks(name, seed, [runnable] * (40 * len(runnable)))) == set(runnable)
-
-
-@every_scheduler
-def test_can_be_named(name: str) -> None:
-    """NAME and NAME:SEED, the seed in any base."""
-    for text in (name, f"{name}:7", f"{name}:0x7"):
-        if name != "replay" or ":0x" not in text:  # CPU 7, and not 0 times CPU 7
-            assert isinstance(make_scheduler(text), type(SCHEDULERS[name].scheduler("")))
 
 
 @pytest.mark.parametrize("text", ["", "nobody", ":1", "random:", "random:x", "random:1.5"])

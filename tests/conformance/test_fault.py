@@ -1,0 +1,63 @@
+"""What every fault keeps to: it breaks what it names, and the run still ends."""
+
+from __future__ import annotations
+
+import pytest
+from booting import Run, run
+
+from emu.designs import DESIGNS
+from emu.errors import InvalidCase
+from emu.host.faults import FAULTS, Fault, parse_faults
+
+every_fault = pytest.mark.parametrize("name", FAULTS)
+METHODS = ("psci", "spin-table")
+
+
+def spec(name: str, cpu: int = 2) -> str:
+    """The fault on a CPU, with the smallest argument that it takes."""
+    return f"{cpu}:{name}:1" if FAULTS[name].argument else f"{cpu}:{name}"
+
+
+def boot(name: str, design: str = "v3", rest: str = "") -> Run:
+    return run(f"{design} topology=flat:4 fault={spec(name)} instructions-max=5000000 {rest}")
+
+
+@every_fault
+def test_it_is_a_fault_with_a_summary(name: str) -> None:
+    kind = FAULTS[name]
+    assert issubclass(kind.fault, Fault)
+    assert kind.summary
+
+
+@every_fault
+def test_its_argument_is_asked_for_and_nothing_else_taken(name: str) -> None:
+    (fault,) = parse_faults(spec(name), 4)[2]
+    assert fault == FAULTS[name].fault(1 if FAULTS[name].argument else 0)
+    wrong = f"2:{name}" if FAULTS[name].argument else f"2:{name}:1"
+    with pytest.raises(InvalidCase, match=rf"fault={wrong}: {name} takes "):
+        parse_faults(wrong, 4)
+
+
+@every_fault
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_design_comes_to_an_end_with_it(name: str, design: str, method: str) -> None:
+    """A design or a method that cannot have the fault refuses it."""
+    try:
+        done = boot(name, design, f"enable-method={method}")
+    except InvalidCase:
+        return
+    assert done.boot.machine.stopped == ""
+
+
+@every_fault
+def test_it_gives_the_same_twice(name: str) -> None:
+    assert boot(name).trace_bytes == boot(name).trace_bytes
+
+
+@every_fault
+def test_other_cpus_come_up_unless_the_kernel_says_why_not(name: str) -> None:
+    done = boot(name)
+    panicked = any("Kernel panic" in line for line in done.lines)
+    told = panicked or bool(done.messages)
+    assert told or [done.outcomes[cpu] for cpu in (0, 1, 3)] == ["online"] * 3
