@@ -16,8 +16,8 @@ from statistics import median
 from typing import Any
 
 from bench.bare import BareLookup
-from emu.fuzz.rig import UnderTest
-from emu.fuzz.search import BATCH, Search
+from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.search import BATCH, LookupSearch
 
 _TURNS = 7
 
@@ -28,19 +28,19 @@ def measure(name: str, entries: int, matches: int, questions: Path | None) -> di
     :raises AssertionError: a wrong answer, after which a search does other work than it does for right ones
     """
     under_test = UnderTest(name)
-    rig = under_test.at(entries)
+    lookup = under_test.at(entries)
     bare = BareLookup(entries, matches)
     if questions is not None:
         data = [entries, len(bare.mpidrs), *bare.table, *bare.mpidrs]
         questions.write_bytes(struct.pack(f"<{len(data)}Q", *data))
     cases = max(10 * BATCH * 256 // entries, BATCH)
     turns: list[dict[str, float]] = []
-    rig.wrong_of([None] * entries, [1 << 31])  # translated, placed, warm
+    lookup.wrong_of([None] * entries, [1 << 31])  # translated, placed, warm
     for turn in range(_TURNS):
-        search = Search(under_test)
+        search = LookupSearch(under_test)
         rates: dict[str, float] = {}
         start = time.process_time()
-        for _ in search.random([rig], cases, turn + 1, matches):
+        for _ in search.random([lookup], cases, turn + 1, matches):
             pass
         rates["emu"] = search.cases / (time.process_time() - start)
         assert not search.findings, f"{name}: {search.findings[0].wrong}"

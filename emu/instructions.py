@@ -27,7 +27,7 @@ _ROW_BYTES = 8 * _U64S + 2
 _UNPACKED_MAX = 1 << 31
 
 
-class Step(NamedTuple):
+class InstructionRow(NamedTuple):
     """One instruction: the registers as it found them, ``x`` X0..X30 and SP at 31 (u64), ``pc`` a VA."""
 
     cpu: int
@@ -88,7 +88,7 @@ def _sorted(columns: list[bytes], groups: list[tuple[int, int]]) -> list[bytes]:
     return found
 
 
-def unpack(body: bytes) -> dict[int, Iterator[Step]]:
+def unpack(body: bytes) -> dict[int, Iterator[InstructionRow]]:
     """Return the rows of a chunk by CPU.
 
     :raises ValueError: it is damaged; the text says how
@@ -140,8 +140,10 @@ def _u64s(data: memoryview) -> array[int]:
     return column
 
 
-def _steps(cpu: int, columns: list[array[int]], flags: bytes, daif: bytes, rows: range) -> Iterator[Step]:
+def _steps(
+    cpu: int, columns: list[array[int]], flags: bytes, daif: bytes, rows: range
+) -> Iterator[InstructionRow]:
     part = slice(rows.start, rows.stop)
     registers = zip(*(column[part] for column in columns[:32]), strict=True)
     for pc, x, flag, mask in zip(columns[32][part], registers, flags[part], daif[part], strict=True):
-        yield Step(cpu, pc, x, flag >> 4, flag >> 2 & 3, flag & 1, mask)
+        yield InstructionRow(cpu, pc, x, flag >> 4, flag >> 2 & 3, flag & 1, mask)

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from emu.case import Case
     from emu.finding import Verdict
-    from emu.fuzz.rig import Checked
+    from emu.fuzz.built_lookup import Checked
     from emu.host.build import Boot
     from emu.lookup.contract import Contract
     from emu.report.words import Told
@@ -47,7 +47,7 @@ class Lookup:
         *,
         near: Path | None = None,
     ) -> None:
-        from emu.fuzz.rig import UnderTest
+        from emu.fuzz.built_lookup import UnderTest
 
         folder = near or _caller()
         self.name = _find(subject, folder)
@@ -85,7 +85,7 @@ class Lookup:
         """
         __tracebackhide__ = True
         from emu.errors import InvalidCase
-        from emu.fuzz.search import Search
+        from emu.fuzz.search import LookupSearch
 
         if cases < 0 or not 0 <= matches <= 100:
             raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
@@ -93,7 +93,7 @@ class Lookup:
         sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
         if not sizes:
             raise InvalidCase(f"max_cpus={max_cpus}: no NR_CPUS of the contract is left")
-        search = Search(self._under_test)
+        search = LookupSearch(self._under_test)
         for _ in search.run(sizes, cases, seed, matches):
             pass
         if search.findings:

@@ -31,7 +31,7 @@ from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
 from emu.finding import PC, Source
-from emu.instructions import Recorder, Step, unpack, values
+from emu.instructions import InstructionRow, Recorder, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
 
@@ -227,17 +227,17 @@ class Trace:
         self._pack()
         return any(tag == 3 for tag, _ in self._bodies)
 
-    def steps_of(self) -> Iterator[tuple[Record, list[Step]]]:
+    def steps_of(self) -> Iterator[tuple[Record, list[InstructionRow]]]:
         """Yield every record in order, INSTRUCTIONS with its steps; :meth:`word` fits until the next one.
 
         :raises InvalidSubject: a chunk is damaged
         """
         self._pack()
-        waiting: dict[int, list[Iterator[Step]]] = {}
+        waiting: dict[int, list[Iterator[InstructionRow]]] = {}
         bodies = iter(self._bodies)
         words: dict[int, int] = {}
         for record in self:
-            steps: list[Step] = []
+            steps: list[InstructionRow] = []
             if record.kind is Kind.INSTRUCTIONS:
                 while len(steps) < record.value:
                     queue = waiting.setdefault(record.actor, [])

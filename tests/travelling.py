@@ -7,23 +7,23 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from emu.debug.timeline import Timeline, with_timeline
+from emu.debug.checkpoints import Checkpoints, with_checkpoints
 
 
-def watch(debugger: Callable[[Timeline, Callable[[Any], None]], None]) -> list[Any]:
-    """Run ``debugger(timeline, tell)``; return what it told, from whichever process, in order."""
+def watch(debugger: Callable[[Checkpoints, Callable[[Any], None]], None]) -> list[Any]:
+    """Run ``debugger(checkpoints, tell)``; return what it told, from whichever process, in order."""
     read, write = os.pipe()
 
     def tell(what: Any) -> None:
         os.write(write, json.dumps(what).encode() + b"\n")
 
-    def run(timeline: Timeline) -> int:
+    def run(checkpoints: Checkpoints) -> int:
         os.close(read)
-        debugger(timeline, tell)
-        timeline.close()
+        debugger(checkpoints, tell)
+        checkpoints.close()
         return 0
 
-    status = with_timeline(run)
+    status = with_checkpoints(run)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         told = [json.loads(line) for line in pipe]

@@ -17,11 +17,20 @@ from typing import Any
 import click
 
 from emu.errors import EmuError, InvalidCase
-from emu.fuzz.campaign import GENERATION, UNIT_CASES, Campaign, Settings, Step, check_goes_on, lock, written
+from emu.fuzz.built_lookup import Checked, UnderTest
+from emu.fuzz.campaign import (
+    GENERATION,
+    UNIT_CASES,
+    Campaign,
+    CampaignSettings,
+    CommittedUnit,
+    check_goes_on,
+    lock,
+    written,
+)
 from emu.fuzz.race import Race
-from emu.fuzz.rig import Checked, UnderTest
 from emu.fuzz.spec import Spec, absolute, digests, make_spec, packed
-from emu.fuzz.store import FILE, Finding, Store
+from emu.fuzz.store import FILE, CampaignStore, StoredFinding
 from emu.fuzz.workers import Processes, Workers
 from emu.lookup.case import LookupCase
 from emu.report.lookup import describe, finding_json
@@ -74,7 +83,7 @@ def command(
     prepared = None if begun else _prepare(subject or "", given, {})  # a bad subject leaves no folder
     with ExitStack() as stack:
         stack.callback(lock(folder).close)
-        store = Store(folder)
+        store = CampaignStore(folder)
         stack.callback(store.close)
         stored = store.settings
         spec, under_test, settings = prepared or _prepare(subject or stored.get("subject", ""), given, stored)
@@ -95,7 +104,9 @@ def command(
         return show.summary(under_test, as_object)
 
 
-def _prepare(subject: str, given: dict[str, Any], stored: dict[str, str]) -> tuple[Spec, UnderTest, Settings]:
+def _prepare(
+    subject: str, given: dict[str, Any], stored: dict[str, str]
+) -> tuple[Spec, UnderTest, CampaignSettings]:
     # What is not given is as it was stored.
     if not subject:
         raise InvalidCase("no campaign was begun there; name a SUBJECT")
@@ -113,7 +124,9 @@ def _prepare(subject: str, given: dict[str, Any], stored: dict[str, str]) -> tup
         Path(names.system_map) if names.system_map else None,
         value("matches", 75),
     )
-    settings = Settings(value("seed", 0), value("unit_cases", UNIT_CASES), value("generation", GENERATION))
+    settings = CampaignSettings(
+        value("seed", 0), value("unit_cases", UNIT_CASES), value("generation", GENERATION)
+    )
     return spec, under_test, settings
 
 
@@ -150,7 +163,7 @@ def _stop_at(seconds: float | None) -> Iterator[Callable[[], bool]]:
 class _Show:
     # What the user sees: a line of progress on a terminal, each new finding, the summary.
 
-    def __init__(self, store: Store, name: str, *, quiet: bool) -> None:
+    def __init__(self, store: CampaignStore, name: str, *, quiet: bool) -> None:
         self._store = store
         self._name = name
         self._quiet = quiet
@@ -174,7 +187,7 @@ class _Show:
             self._bar.add_task("begins")
             yield
 
-    def step(self, step: Step) -> None:
+    def step(self, step: CommittedUnit) -> None:
         self._cases += step.result.cases
         if not self._quiet:
             for finding in step.new:
@@ -222,20 +235,20 @@ class _Show:
         return int(bool(findings))
 
 
-def _ask_again(under_test: UnderTest, finding: Finding) -> Checked | None:
+def _ask_again(under_test: UnderTest, finding: StoredFinding) -> Checked | None:
     # None: it has no question, or the answer is not the same any more.
     if not finding.case:
         return None
     case = LookupCase.parse(finding.case)
     try:
-        rig = under_test.at(case.nr_cpus, case.others)
-        checked = rig.check(case.question) if case.race is None else Race(rig).run(case.race)
+        built = under_test.at(case.nr_cpus, case.others)
+        checked = built.check(case.question) if case.race is None else Race(built).run(case.race)
     except EmuError:
         return None
     return checked if checked.wrong is not None and checked.wrong.text == finding.message else None
 
 
-def _as_json(under_test: UnderTest, finding: Finding) -> dict[str, Any]:
+def _as_json(under_test: UnderTest, finding: StoredFinding) -> dict[str, Any]:
     checked = _ask_again(under_test, finding)
     if checked is not None:
         found = finding_json(checked, finding.case)

@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from emu.cli.options import case_options, make_case
+from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
 from emu.debug.session import Session
-from emu.debug.timeline import Timeline, with_timeline
 from emu.errors import InvalidCase
 from emu.host.build import build
 
@@ -67,9 +67,9 @@ def command(
         click.echo(f"gdb: gdb-multiarch -x {script_path}")
         _flush()
 
-        def debugger(timeline: Timeline) -> int:
+        def debugger(checkpoints: Checkpoints) -> int:
             try:
-                Server(Session(boot, timeline), listener, timeline.lifeline).run()
+                Server(Session(boot, checkpoints), listener, checkpoints.lifeline).run()
             except KeyboardInterrupt:
                 click.echo("emu: interrupted", err=True)
                 return 130
@@ -77,7 +77,7 @@ def command(
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without removing the folder
         gc.freeze()  # what has been built stays, and the copies that checkpoints are keep sharing it
-        return with_timeline(debugger, _flush)
+        return with_checkpoints(debugger, _flush)
 
 
 def _join(address: str, port: int) -> str:

@@ -10,9 +10,9 @@ import click
 
 from emu.cli.options import Reports, report_options
 from emu.errors import InvalidCase, Untestable
+from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.race import Race
-from emu.fuzz.rig import UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
@@ -65,7 +65,7 @@ def command(
     if not sizes:
         least = min(nr_cpus or under_test.sizes)
         raise InvalidCase(f"max-cpus={max_cpus}: NR_CPUS is {least} at least")
-    search = Search(under_test)
+    search = LookupSearch(under_test)
     start = time.monotonic()
     for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
         pass
@@ -103,9 +103,9 @@ def command(
 def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:
     contract = Path(case.contract) if case.contract else None
     under_test = UnderTest(case.subject, contract, Path(case.system_map) if case.system_map else None)
-    rig = under_test.at(case.nr_cpus, case.others)
-    checked = rig.check(case.question) if case.race is None else Race(rig).run(case.race)
-    search = Search(under_test, cases=1)
+    built = under_test.at(case.nr_cpus, case.others)
+    checked = built.check(case.question) if case.race is None else Race(built).run(case.race)
+    search = LookupSearch(under_test, cases=1)
     if checked.wrong is not None:
         search.found["", ""] = checked
     if reports.show(lambda: question_suite(under_test, checked, case.text())):

@@ -14,10 +14,10 @@ import click
 
 from emu.case import Case
 from emu.cli.options import case_options, make_case
+from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
 from emu.debug.stops import Stop
-from emu.debug.timeline import Timeline, Travelled, with_timeline
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
 from emu.report.outcome import verdict_name
@@ -62,7 +62,7 @@ def run_script(case: Case, lines: list[str], name: str) -> int:
 
     :param name: how messages call the script
     """
-    return with_timeline(lambda timeline: _Script(lines, name).debug(case, timeline), _flush)
+    return with_checkpoints(lambda checkpoints: _StepScript(lines, name).debug(case, checkpoints), _flush)
 
 
 def _flush() -> None:
@@ -70,7 +70,7 @@ def _flush() -> None:
     sys.stderr.flush()
 
 
-class _Script:
+class _StepScript:
     """A script that runs; the number of the next line travels with it."""
 
     def __init__(self, lines: list[str], name: str) -> None:
@@ -79,16 +79,16 @@ class _Script:
         self.next = 0
         self.interrupted = False
 
-    def debug(self, case: Case, timeline: Timeline) -> int:
+    def debug(self, case: Case, checkpoints: Checkpoints) -> int:
         """Run all of it, in this process and in those that take over."""
         try:
-            session = Session(build(case), timeline)
+            session = Session(build(case), checkpoints)
         except EmuError as error:
             click.echo(f"emu: {error}", err=True)
             return error.exit_status
         commands = Commands(session)
         # Nobody waits for it any more when the process that the user started has gone.
-        session.interrupted = lambda: self.interrupted or bool(select([timeline.lifeline], [], [], 0)[0])
+        session.interrupted = lambda: self.interrupted or bool(select([checkpoints.lifeline], [], [], 0)[0])
         rest = self._start(session, commands)
         while True:
             try:

@@ -20,7 +20,7 @@ _REASONS = {abi.CPU_STUCK_REASON_52_BIT_VA: "no 52-bit VA", abi.CPU_STUCK_REASON
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class BootWord:
     """One word: its name as places are written, PA, bytes, and what a value of it means.
 
     ``minor`` ones have a name, but are not what one looks for.
@@ -43,12 +43,12 @@ def status_meaning(value: int) -> str:
     return ", ".join([_STATUS[value & abi.CPU_BOOT_STATUS_MASK], *reasons])
 
 
-def words(guest: Guest) -> list[Word]:
+def words(guest: Guest) -> list[BootWord]:
     """Return the shared words of a guest, those of the kernel first, then those that the host plays."""
     return [*_table(guest), *_slots(guest), *_early_status(guest), *_single(guest), *_host(guest)]
 
 
-def _table(guest: Guest) -> Iterator[Word]:
+def _table(guest: Guest) -> Iterator[BootWord]:
     hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(guest.hwids) if hwid != INVALID_HWID}
 
     def meaning(value: int) -> str:
@@ -58,10 +58,10 @@ def _table(guest: Guest) -> Iterator[Word]:
     name = guest.scanned_table
     va = guest.subject.symbols.address(name) if name else None
     for cpu in range(len(guest.hwids)) if va is not None else ():
-        yield Word(f"{name}[{cpu}]", guest.pa_of(va or 0) + 8 * cpu, 8, meaning)
+        yield BootWord(f"{name}[{cpu}]", guest.pa_of(va or 0) + 8 * cpu, 8, meaning)
 
 
-def _slots(guest: Guest) -> Iterator[Word]:
+def _slots(guest: Guest) -> Iterator[BootWord]:
     tasks = {idle.task: f"CPU{cpu}'s idle task" for cpu, idle in enumerate(guest.idle)}
 
     def task(value: int) -> str:
@@ -72,11 +72,11 @@ def _slots(guest: Guest) -> Iterator[Word]:
         return
     for cpu in range(count):
         slot = f"{name}[{cpu}]" if guest.design.data_per_cpu else name
-        yield Word(f"{slot}.task", guest.slot_pa(cpu) + abi.CPU_BOOT_TASK, 8, task)
-        yield Word(f"{slot}.status", guest.slot_pa(cpu) + abi.CPU_BOOT_STATUS, 8, status_meaning)
+        yield BootWord(f"{slot}.task", guest.slot_pa(cpu) + abi.CPU_BOOT_TASK, 8, task)
+        yield BootWord(f"{slot}.status", guest.slot_pa(cpu) + abi.CPU_BOOT_STATUS, 8, status_meaning)
 
 
-def _early_status(guest: Guest) -> Iterator[Word]:
+def _early_status(guest: Guest) -> Iterator[BootWord]:
     name = "__early_cpu_boot_status"
     va = guest.subject.symbols.address(name)
     if va is None:
@@ -84,19 +84,19 @@ def _early_status(guest: Guest) -> Iterator[Word]:
     pa = guest.pa_of(va)
     if guest.design.early_status == "per_cpu":
         for cpu in range(len(guest.hwids)):
-            yield Word(f"{name}[{cpu}]", pa + 8 * cpu, 8, status_meaning)
+            yield BootWord(f"{name}[{cpu}]", pa + 8 * cpu, 8, status_meaning)
     elif guest.design.early_status == "per_reason":
         for offset, reason in enumerate(_REASONS.values()):
-            yield Word(f"{name}+{offset}", pa + offset, 1, _reason_meaning(reason))
+            yield BootWord(f"{name}+{offset}", pa + offset, 1, _reason_meaning(reason))
     else:
-        yield Word(name, pa, 8, status_meaning)
+        yield BootWord(name, pa, 8, status_meaning)
 
 
 def _reason_meaning(reason: str) -> Callable[[int], str]:
     return lambda value: f"{reason}: {_STATUS.get(value, 'unknown') if value else 'nobody'}"
 
 
-def _single(guest: Guest) -> Iterator[Word]:
+def _single(guest: Guest) -> Iterator[BootWord]:
     hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(guest.hwids)}
 
     def mode(value: int) -> str:
@@ -113,10 +113,10 @@ def _single(guest: Guest) -> Iterator[Word]:
         va = guest.subject.symbols.address(name)
         for offset in offsets if va is not None else ():
             label = f"{name}+{offset}" if offset else name
-            yield Word(label, guest.pa_of(va or 0) + offset, size, meaning)
+            yield BootWord(label, guest.pa_of(va or 0) + offset, size, meaning)
 
 
-def _host(guest: Guest) -> Iterator[Word]:
+def _host(guest: Guest) -> Iterator[BootWord]:
     data = guest.data
 
     def sync(value: int) -> str:
@@ -127,9 +127,9 @@ def _host(guest: Guest) -> Iterator[Word]:
         return "yes" if value else "no"
 
     for cpu in range(len(guest.hwids)):
-        yield Word(f"cpu_present[{cpu}]", data.present(cpu), 1, yes)
-        yield Word(f"cpu_online[{cpu}]", data.online(cpu), 1, yes)
-        yield Word(f"ap_sync_state[{cpu}]", data.sync_state(cpu), 4, sync)
+        yield BootWord(f"cpu_present[{cpu}]", data.present(cpu), 1, yes)
+        yield BootWord(f"cpu_online[{cpu}]", data.online(cpu), 1, yes)
+        yield BootWord(f"ap_sync_state[{cpu}]", data.sync_state(cpu), 4, sync)
         for name, pa, size in (
             ("cpu_release_addr", data.release(cpu), 8),
             ("mailbox", data.mailbox(cpu), 16),
@@ -138,6 +138,6 @@ def _host(guest: Guest) -> Iterator[Word]:
             ("hotplug_done", data.done(cpu), 4),
             ("rcu_busy", data.rcu(cpu), 4),
         ):
-            yield Word(f"{name}[{cpu}]", pa, size, lambda value: "", minor=True)
-    yield Word("cpu_running", data.cpu_running, 4, lambda value: "")
-    yield Word("cpus_stuck_in_kernel", data.stuck, 4, lambda value: "")
+            yield BootWord(f"{name}[{cpu}]", pa, size, lambda value: "", minor=True)
+    yield BootWord("cpu_running", data.cpu_running, 4, lambda value: "")
+    yield BootWord("cpus_stuck_in_kernel", data.stuck, 4, lambda value: "")

@@ -10,7 +10,7 @@ import re
 
 from emu.arch import a64
 from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
-from emu.debug.bootdata import Word, words
+from emu.debug.bootdata import BootWord, words
 from emu.errors import InvalidCase
 from emu.host.build import Boot
 from emu.host.guest import Guest
@@ -33,7 +33,7 @@ class Places:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._memory = boot.machine.memory
-        self._words: list[Word] = []
+        self._words: list[BootWord] = []
         self._words_of: Guest | None = None
 
     @property
@@ -41,7 +41,7 @@ class Places:
         return self._boot.guest  # kexec puts another in its place
 
     @property
-    def words(self) -> list[Word]:
+    def words(self) -> list[BootWord]:
         """The words that the boot path shares."""
         if self._words_of is not self._guest:
             self._words, self._words_of = words(self._guest), self._guest

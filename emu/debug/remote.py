@@ -1,7 +1,7 @@
 """A debugger in a process of its own: ``python -m emu.debug.remote FD``, JSON lines both ways on a socket.
 
-A screen must not fork itself, so the machine and its timeline live in a child that survives its own travels,
-because whoever takes over inherits the socket.
+A screen must not fork itself, so the machine and its checkpoints live in a child process. The socket survives
+travels: the checkpoint that takes over has inherited it.
 
 First comes ``{"case": TEXT}``; the answer is ``{"ready": TEXT, "commands": [...]}`` or ``{"failed": TEXT,
 "status": N}``. Then each ``{"run": COMMAND, "before": N, "after": N, "operations": N}`` is answered by
@@ -24,10 +24,10 @@ from dataclasses import asdict
 from typing import Any
 
 from emu.case import Case
+from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
 from emu.debug.stops import Stop
-from emu.debug.timeline import Timeline, Travelled, with_timeline
 from emu.errors import EmuError
 from emu.host.build import build
 
@@ -129,11 +129,11 @@ class _Worker:
     def __init__(self, wire: _Wire) -> None:
         self.wire = wire
 
-    def debug(self, timeline: Timeline) -> int:
+    def debug(self, checkpoints: Checkpoints) -> int:
         """Answer until the other side goes, in this process and in those that take over."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            session = Session(build(Case.parse(self.wire.receive()["case"])), timeline)
+            session = Session(build(Case.parse(self.wire.receive()["case"])), checkpoints)
         except EmuError as error:
             self.wire.send({"failed": str(error), "status": error.exit_status})
             return error.exit_status
@@ -154,7 +154,7 @@ class _Worker:
             except Travelled as journey:
                 travelled = journey
             except _Closed:
-                timeline.close()
+                checkpoints.close()
                 return 0
 
     def _arrive(self, commands: Commands, travelled: Travelled) -> None:
@@ -197,7 +197,7 @@ class _Worker:
 def main() -> int:
     """Serve the socket whose descriptor is the only argument."""
     peer = socket.socket(fileno=int(sys.argv[1]))
-    return with_timeline(lambda timeline: _Worker(_Wire(peer)).debug(timeline))
+    return with_checkpoints(lambda checkpoints: _Worker(_Wire(peer)).debug(checkpoints))
 
 
 if __name__ == "__main__":

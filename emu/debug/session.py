@@ -1,7 +1,7 @@
 """A debug session: steps a machine forwards, stops it, changes it, and takes it back in time.
 
 A position is the number of steps made: one instruction of a PE, or one operation of a host task.
-:mod:`emu.debug.step_log` keeps what each step did; :mod:`emu.debug.timeline` restores earlier positions.
+:mod:`emu.debug.step_log` keeps what each step did; :mod:`emu.debug.checkpoints` restores earlier positions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from emu.debug.checkpoints import Checkpoints
 from emu.debug.edits import Edit
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
 from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, Stop, Watchpoint
-from emu.debug.target import Target
-from emu.debug.timeline import Timeline
+from emu.debug.target import DebugTarget
 from emu.host.build import Boot
 from emu.machine.actor import Grain
 from emu.operation import OPERATIONS
@@ -25,21 +25,21 @@ LEAVE_STEPS = 1 << 20  # their log must fit in memory
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
 
 
-class Session(Target):
+class Session(DebugTarget):
     """Debugs one boot.
 
     :ivar interrupted: polled while the session runs; True stops it
     :ivar ended: no CPU can go on, or the run has stopped
     """
 
-    def __init__(self, boot: Boot, timeline: Timeline | None = None) -> None:
-        """Set the machine up to step one instruction at a time; without a timeline it cannot go back."""
+    def __init__(self, boot: Boot, checkpoints: Checkpoints | None = None) -> None:
+        """Set the machine up to step one instruction at a time; without checkpoints it cannot go back."""
         super().__init__(boot)
         self.settings = DebugSettings()
         self.log = StepLog(boot.machine)
         self.ended = False
         self.interrupted: Callable[[], bool] = lambda: False
-        self._timeline = timeline
+        self._checkpoints = checkpoints
         self._checker = StopChecker(self, self.log)
         machine = boot.machine
         machine.grain = Grain.INSTRUCTION
@@ -224,11 +224,11 @@ class Session(Target):
     @property
     def can_go_back(self) -> bool:
         """Whether the session makes checkpoints."""
-        return self._timeline is not None
+        return self._checkpoints is not None
 
     def _save(self) -> None:
-        if self._timeline is not None:
-            self._timeline.save(self.position)
+        if self._checkpoints is not None:
+            self._checkpoints.save(self.position)
 
     def go_back(self, position: int, payload: Any = None, fds: tuple[int, ...] = ()) -> None:
         """Go to an earlier position. Does not return: the catcher of ``Travelled`` calls :meth:`arrive`.
@@ -237,11 +237,11 @@ class Session(Target):
         :param payload: data of the front end, which :meth:`arrive` returns; it is pickled
         :param fds: file descriptors that the restored process gets
         """
-        assert self._timeline is not None, "a session without a timeline does not go back"
+        assert self._checkpoints is not None, "a session without checkpoints does not go back"
         assert 0 <= position <= self.position
         settings = self.settings
-        settings.forced = self.log.forced(self._timeline.before(position))
-        self._timeline.travel(position, (settings, payload), fds)
+        settings.forced = self.log.forced(self._checkpoints.before(position))
+        self._checkpoints.travel(position, (settings, payload), fds)
 
     def arrive(self, target: int, packed: tuple[DebugSettings, Any]) -> Any:
         """Run from the restored checkpoint to ``target``; return the payload of :meth:`go_back`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emu.debug.step_log import WRITES, StepLog
 from emu.debug.stops import DebugSettings, Event, Stop
-from emu.debug.target import Target
+from emu.debug.target import DebugTarget
 from emu.machine.actor import State
 from emu.operation import Kind
 
@@ -24,7 +24,7 @@ _EVENT_KINDS = {
 class StopChecker:
     """Compares the steps of a session with its breakpoints, watchpoints and events."""
 
-    def __init__(self, target: Target, log: StepLog) -> None:
+    def __init__(self, target: DebugTarget, log: StepLog) -> None:
         self._target = target
         self._log = log
 

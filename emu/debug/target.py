@@ -10,7 +10,7 @@ from emu.host.build import Boot
 from emu.machine.actor import State
 
 
-class Target:
+class DebugTarget:
     """The machine of one boot."""
 
     def __init__(self, boot: Boot) -> None:
@@ -67,7 +67,7 @@ _X = {f"x{number}": number for number in range(31)}
 class _CpuNames:
     # The names that an expression may use on one CPU.
 
-    def __init__(self, target: Target, cpu: int) -> None:
+    def __init__(self, target: DebugTarget, cpu: int) -> None:
         self._target = target
         self._cpu = cpu
 

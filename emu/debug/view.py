@@ -40,7 +40,7 @@ _TARGET = re.compile(r"#(0xffff[0-9a-f]{12})\b")  # of a branch or of ADR, as Ca
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CodeLocation:
     """Where a CPU stands.
 
     :ivar name: ``symbol+0x10``, or the host function that runs in its stead
@@ -74,7 +74,7 @@ class CpuView:
     state: str
     el: int
     mmu: bool
-    place: Place
+    place: CodeLocation
 
     @property
     def mode(self) -> str:
@@ -112,30 +112,30 @@ class View:
 
     # -- places -----------------------------------------------------------------------------------
 
-    def place(self, cpu: int) -> Place:
+    def place(self, cpu: int) -> CodeLocation:
         """Return where ``cpu`` stands."""
         session = self.session
         actor = session.machine.actors[cpu]
         if actor.task is not None:
             file, _, line = location(actor.task).rpartition(":")
-            return Place(function_name(actor.task), file, int(line), self._pending(cpu))
+            return CodeLocation(function_name(actor.task), file, int(line), self._pending(cpu))
         if actor.state is State.OFF:
-            return Place("", "", 0, "")
+            return CodeLocation("", "", 0, "")
         pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
         found = self.place_of(pc)
         if actor.state is State.ENDED:
             ended = actor.outcome
             text = found.text if ended is None else outcome_words(ended)
-            return Place(found.name, found.file, found.line, text)
+            return CodeLocation(found.name, found.file, found.line, text)
         return found
 
-    def place_of(self, pc: int) -> Place:
+    def place_of(self, pc: int) -> CodeLocation:
         """Return what is at a PC of a record: of guest code, or the place of a host task."""
         session = self.session
         host = session.machine.trace.location(pc)
         if host is not None:
             file, _, line = host.rpartition(":")
-            return Place("host", file, int(line), "")
+            return CodeLocation("host", file, int(line), "")
         pa = session.places.pa(pc)
         word = session.places.word(pa)
         line_of = session.boot.guest.subject.lines.at(pa)
@@ -143,9 +143,9 @@ class View:
         if not text.startswith("adrp"):  # a page, not a place
             text = _TARGET.sub(self._named, text)
         file, number = line_of or ("", 0)
-        return Place(session.places.describe(pc), file, number, text)
+        return CodeLocation(session.places.describe(pc), file, number, text)
 
-    def path(self, place: Place) -> str:
+    def path(self, place: CodeLocation) -> str:
         """Return where the source of a place is, or nothing."""
         found = find_source(place.file, self.session.boot.guest.subject.lines.folders)
         return str(found.absolute()) if found else ""

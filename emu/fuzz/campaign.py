@@ -17,7 +17,7 @@ from typing import TextIO
 
 from emu.errors import EmuError
 from emu.fuzz.spec import Spec, check_same
-from emu.fuzz.store import Finding, Store, sample
+from emu.fuzz.store import CampaignStore, StoredFinding, sample
 from emu.fuzz.unit import CONCURRENT_EVERY, Snapshot, Unit, UnitResult, opening
 from emu.fuzz.workers import Workers
 from emu.lookup.case import LookupCase, Question
@@ -27,7 +27,7 @@ GENERATION = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CampaignSettings:
     """What decides which units a campaign has, beside its subject.
 
     :ivar seed: of every random question
@@ -41,17 +41,17 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CommittedUnit:
     """A unit was committed: what became of it, and the findings of causes not met before."""
 
     result: UnitResult
-    new: tuple[Finding, ...]
+    new: tuple[StoredFinding, ...]
 
 
 class Campaign:
     """The units of a campaign, those that are done and those to come."""
 
-    def __init__(self, store: Store, spec: Spec, settings: Settings) -> None:
+    def __init__(self, store: CampaignStore, spec: Spec, settings: CampaignSettings) -> None:
         self._store = store
         self._settings = settings
         self._opening = opening(spec.points)
@@ -94,7 +94,7 @@ class Campaign:
 
     def run(
         self, workers: Workers, end: int | None, stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[Step]:
+    ) -> Iterator[CommittedUnit]:
         """Run the units below ``end`` (None: without end) that are not done; yield after each commit.
 
         :param stop: asked before a unit is handed out; what is out then is waited for
@@ -118,7 +118,7 @@ class Campaign:
             causes = self._store.add(result, self._case)
             self._done.add(result.number)
             self._advance()
-            yield Step(result, tuple(self._store.finding(cause) for cause in causes))
+            yield CommittedUnit(result, tuple(self._store.finding(cause) for cause in causes))
 
 
 def _from(number: int, end: int | None) -> Iterator[int]:
@@ -146,7 +146,7 @@ def lock(folder: Path) -> TextIO:
     return file
 
 
-def written(spec: Spec, settings: Settings, digests: Mapping[str, str]) -> dict[str, str]:
+def written(spec: Spec, settings: CampaignSettings, digests: Mapping[str, str]) -> dict[str, str]:
     """Return what the database keeps of a campaign's beginning."""
     return {
         "subject": spec.subject,

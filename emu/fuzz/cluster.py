@@ -12,10 +12,10 @@ import threading
 from typing import Any
 
 from emu.errors import EmuError, InvalidCase
-from emu.fuzz.rig import UnderTest
+from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.spec import Spec, load_spec, one_line
 from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
-from emu.fuzz.workers import deaf_children
+from emu.fuzz.workers import children_without_sigint
 
 _PER_THREAD = 2  # units out for each thread, so that none waits for us
 _CONNECT_SECONDS = 10
@@ -45,7 +45,7 @@ class Cluster:
         name, _, count = address.partition(":")
         try:
             if name == "local":
-                with deaf_children():
+                with children_without_sigint():
                     self._local = distributed.LocalCluster(
                         n_workers=int(count) if count else None, threads_per_worker=1, dashboard_address=":0"
                     )

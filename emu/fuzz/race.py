@@ -13,11 +13,11 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
+from emu.fuzz.built_lookup import BuiltLookup, Checked
 from emu.fuzz.questions import random_map
-from emu.fuzz.rig import Checked, Rig
 from emu.host.dcache import clean
 from emu.lookup.case import Question
-from emu.lookup.single import Answer, Wrong
+from emu.lookup.single import LookupAnswer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
 from emu.machine.actor import Grain, HostTask
@@ -32,7 +32,7 @@ _TORN = 0.3  # of the runs look for an entry of which one half is old and the ot
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RacePlan:
     """One run: the map at its start, what is written to which entry, and who looks itself up."""
 
     logical_map: tuple[int | None, ...]
@@ -54,11 +54,11 @@ class Plan:
 class Race:
     """A lookup on CPU 1 of a machine whose CPU 0 writes the table."""
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        self._table = table_of(rig)
+    def __init__(self, built: BuiltLookup) -> None:
+        self._built = built
+        self._table = table_of(built)
         assert self._table is not None, "only a table of hwids has an entry for each CPU"
-        target = rig.target
+        target = built.target
         self._memory = target.memory()
         self._machine = Machine(
             self._memory, make_scheduler("random:0"), Trace(""), make_engine, grain=Grain.OPERATION
@@ -66,7 +66,7 @@ class Race:
         self._machine.entry_el = target.contract.el
         for cpu in (0, 1):
             self._machine.add_cpu(RES1 | cpu, 0x410F_D083, {})
-        self._answer = Answer("", 0, 0, 0, (), "")
+        self._answer = LookupAnswer("", 0, 0, 0, (), "")
         self._machine.landings.land_at(target.found_pa, lambda cpu: self._land(cpu, "found"))
         if target.missing_pa is not None:
             self._machine.landings.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
@@ -76,22 +76,22 @@ class Race:
 
         :raises DoesNotFit: the table cannot hold one of its maps
         """
-        plan = make_plan(self._rig.nr_cpus, seed)
-        rig, target, machine = self._rig, self._rig.target, self._machine
+        plan = make_plan(self._built.nr_cpus, seed)
+        built, target, machine = self._built, self._built.target, self._machine
         states = plan.states
-        allowed = {rig.expected(state, [plan.mpidr])[0] for state in states}
+        allowed = {built.expected(state, [plan.mpidr])[0] for state in states}
         for placed in target.tables:
-            self._memory.write_bytes(placed.pa, rig.table_bytes(placed, plan.logical_map))
+            self._memory.write_bytes(placed.pa, built.table_bytes(placed, plan.logical_map))
         machine.scheduler = make_scheduler(f"random:{seed}")
         machine.recorder.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = target.mpidr_el1(plan.mpidr)
         pe.set_overrides(target.contract.el, {})
         before = pe.counters.instructions
-        self._answer = Answer("", 0, 0, 0, (), "no exit")
-        machine.go_on(rig.single.limit + 1000)
+        self._answer = LookupAnswer("", 0, 0, 0, (), "no exit")
+        machine.go_on(built.single.limit + 1000)
         machine.power_on(1, target.entry_pa, 0)
-        for number, value in enumerate(rig.single.registers(Question(plan.logical_map, plan.mpidr))):
+        for number, value in enumerate(built.single.registers(Question(plan.logical_map, plan.mpidr))):
             pe.x[number] = value
         machine.start_task(0, self._write(plan))
         machine.run()
@@ -99,12 +99,12 @@ class Race:
         if not answer.exit:
             answer = replace(answer, pc=pe.pc, why=_why(machine.actors[1].outcome))
         question = Question(plan.logical_map, plan.mpidr)
-        expected = rig.expected(states[-1], [plan.mpidr])[0]
+        expected = built.expected(states[-1], [plan.mpidr])[0]
         wrong = self._judge(plan, answer, allowed)
-        return Checked(rig.nr_cpus, rig.others, question, expected, answer, wrong, seed)
+        return Checked(built.nr_cpus, built.others, question, expected, answer, wrong, seed)
 
-    def _judge(self, plan: Plan, answer: Answer, allowed: set[int | None]) -> Wrong | None:
-        contract = self._rig.target.contract
+    def _judge(self, plan: RacePlan, answer: LookupAnswer, allowed: set[int | None]) -> Wrong | None:
+        contract = self._built.target.contract
         got = answer.index if answer.exit == "found" else None
         if answer.exit == "found" and contract.missing_index == answer.index:
             got = None
@@ -119,11 +119,11 @@ class Race:
         )
         return Wrong("concurrent", f"finds {what}; at no moment of {writes} was that right ({right})")
 
-    def _write(self, plan: Plan) -> HostTask:
+    def _write(self, plan: RacePlan) -> HostTask:
         table = self._table
         assert table is not None
         for (cpu, _hwid), state in zip(plan.writes, plan.states[1:], strict=True):
-            data = self._rig.table_bytes(table, state)
+            data = self._built.table_bytes(table, state)
             at = cpu * table.table.element
             value = int.from_bytes(data[at : at + table.table.element], "little")
             yield Store(table.pa + at, value, table.table.element)
@@ -133,16 +133,16 @@ class Race:
 
     def _land(self, cpu: int, exit_: str) -> HostTask:
         pe = self._machine.actors[cpu].pe
-        index = pe.x[int(self._rig.target.contract.index[1:])]
-        self._answer = Answer(exit_, index, 0, pe.pc, ())
+        index = pe.x[int(self._built.target.contract.index[1:])]
+        self._answer = LookupAnswer(exit_, index, 0, pe.pc, ())
         last: Operation = Park(ended("landed"))
         yield last
         return None
 
 
-def table_of(rig: Rig) -> Placed | None:
+def table_of(built: BuiltLookup) -> Placed | None:
     """Return the table in which each CPU has its own entry, when that is the only one."""
-    tables = rig.target.tables
+    tables = built.target.tables
     return tables[0] if len(tables) == 1 and tables[0].table.holds == "hwid" else None
 
 
@@ -151,7 +151,7 @@ def sorted_answers(answers: set[int | None]) -> list[int | None]:
     return sorted(answers, key=lambda cpu: -1 if cpu is None else cpu)
 
 
-def make_plan(nr_cpus: int, seed: int) -> Plan:
+def make_plan(nr_cpus: int, seed: int) -> RacePlan:
     """Return the run that ``seed`` stands for: a map, up to six writes, and one that asks."""
     rng = Random(seed)
     start = random_map(rng, nr_cpus)
@@ -167,10 +167,10 @@ def make_plan(nr_cpus: int, seed: int) -> Plan:
             continue
         state[cpu] = hwid
         writes.append((cpu, hwid))
-    return Plan(start, tuple(writes), _who_asks(rng, start, writes) | RES1, seed)
+    return RacePlan(start, tuple(writes), _who_asks(rng, start, writes) | RES1, seed)
 
 
-def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> Plan:
+def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> RacePlan:
     # One entry is given to another hwid, and back; who asks has half of each.
     cpu = rng.randrange(len(logical_map))
     before, after = (rng.getrandbits(40) & MPIDR_HWID_BITMASK for _ in range(2))
@@ -178,7 +178,7 @@ def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> P
     start = (*start[:cpu], before, *start[cpu + 1 :])
     writes = [(cpu, after), (cpu, before)][: rng.randint(1, 2)] if before != after else []
     asks = before & _LOW | after & ~_LOW if rng.random() < 0.5 else before & ~_LOW | after & _LOW
-    return Plan(start, tuple(writes), asks | RES1, seed)
+    return RacePlan(start, tuple(writes), asks | RES1, seed)
 
 
 def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[int, int | None]]) -> int:

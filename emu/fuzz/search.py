@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
-from emu.fuzz.rig import Checked, Rig, UnderTest
 from emu.fuzz.shrink import shrink
 from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.case import Question
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 
 @dataclass(slots=True)
-class Search:
+class LookupSearch:
     """What a search has done so far.
 
     :ivar cases: questions asked
@@ -62,41 +62,43 @@ class Search:
 
         :raises AssemblyError: the text assembles for none of them
         """
-        rigs = self.under_test.rigs(sizes)
+        lookups = self.under_test.build_all(sizes)
         for phase, steps in (
-            ("small", self._small(rigs)),
-            ("regression", self._regression(rigs)),
-            ("random", self.random(rigs, cases, seed, matches)),
-            ("concurrent", self._concurrent(rigs, seed)),
+            ("small", self._small(lookups)),
+            ("regression", self._regression(lookups)),
+            ("random", self.random(lookups, cases, seed, matches)),
+            ("concurrent", self._concurrent(lookups, seed)),
         ):
             self.phase = phase
             yield from steps
 
-    def _small(self, rigs: Sequence[Rig]) -> Iterator[None]:
-        for rig in rigs:
+    def _small(self, lookups: Sequence[BuiltLookup]) -> Iterator[None]:
+        for built in lookups:
             self._repeats = 0
-            if rig.nr_cpus <= SMALL_MAX:
-                for number, logical_map in enumerate(small_maps(rig.nr_cpus)):
+            if built.nr_cpus <= SMALL_MAX:
+                for number, logical_map in enumerate(small_maps(built.nr_cpus)):
                     closely = range(0, len(MPIDRS), 9) if number < 8 else ()
-                    if self._ask_unless_done(rig, logical_map, MPIDRS, closely):
+                    if self._ask_unless_done(built, logical_map, MPIDRS, closely):
                         yield
 
-    def _regression(self, rigs: Sequence[Rig]) -> Iterator[None]:
+    def _regression(self, lookups: Sequence[BuiltLookup]) -> Iterator[None]:
         literal = get_model(self.under_test.contract.model).literal
-        for rig in rigs:
+        for built in lookups:
             self._repeats = 0
-            unused = sorted({shape_of(t, rig.target.defines).unused for t in self.under_test.contract.tables})
-            for situation in situations(rig.nr_cpus, unused=unused, literal=True):
+            unused = sorted(
+                {shape_of(t, built.target.defines).unused for t in self.under_test.contract.tables}
+            )
+            for situation in situations(built.nr_cpus, unused=unused, literal=True):
                 mpidrs = situation.mpidrs
                 if situation.literal and not literal:
                     self.leave_out(LeftOut.RULED_OUT, len(mpidrs))
                     continue
-                whole = rig.nr_cpus <= _WHOLE_LOOK_MAX
+                whole = built.nr_cpus <= _WHOLE_LOOK_MAX
                 closely = range(0, len(mpidrs), 4) if whole else range(min(2, len(mpidrs)))
-                if self._ask_unless_done(rig, rig.whole(situation.logical_map), mpidrs, closely):
+                if self._ask_unless_done(built, built.whole(situation.logical_map), mpidrs, closely):
                     yield
 
-    def random(self, rigs: Sequence[Rig], cases: int, seed: int, matches: int) -> Iterator[None]:
+    def random(self, lookups: Sequence[BuiltLookup], cases: int, seed: int, matches: int) -> Iterator[None]:
         """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map.
 
         Fewer when all that they show is known. Maps that the tables cannot hold do not count, unless there is
@@ -110,21 +112,21 @@ class Search:
             if why is not None:
                 self.leave_out(why, cases)
                 return
-            rig = rng.choice(rigs)
-            logical_map = random_map(rng, rig.nr_cpus)
-            size = _BATCH_MIN if self.found else min(BATCH, max(_BATCH_MIN, 16 * rig.nr_cpus))
+            built = rng.choice(lookups)
+            logical_map = random_map(rng, built.nr_cpus)
+            size = _BATCH_MIN if self.found else min(BATCH, max(_BATCH_MIN, 16 * built.nr_cpus))
             mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
-            if self._ask(rig, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
+            if self._ask(built, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
                 cases -= len(mpidrs)
                 misfits = 0
             else:
                 misfits += 1
             yield
 
-    def _concurrent(self, rigs: Sequence[Rig], seed: int) -> Iterator[None]:
+    def _concurrent(self, lookups: Sequence[BuiltLookup], seed: int) -> Iterator[None]:
         # At the smallest NR_CPUS with room for a change beside the one that asks.
-        fit = [rig for rig in rigs if table_of(rig) is not None]
-        larger = [rig for rig in fit if rig.nr_cpus > 1]
+        fit = [built for built in lookups if table_of(built) is not None]
+        larger = [built for built in fit if built.nr_cpus > 1]
         why: LeftOut | None = None
         if not fit:
             why = LeftOut.NO_ENTRIES
@@ -163,45 +165,49 @@ class Search:
         return LeftOut.KNOWN if repeats and self._repeats >= _REPEATS_MAX else None
 
     def _ask_unless_done(
-        self, rig: Rig, logical_map: Sequence[int | None], mpidrs: Sequence[int], closely: Sequence[int]
+        self,
+        built: BuiltLookup,
+        logical_map: Sequence[int | None],
+        mpidrs: Sequence[int],
+        closely: Sequence[int],
     ) -> bool:
         # As _ask(); whether it was tried. What is not asked is counted.
         why = self._why_done()
         if why is not None:
             self.leave_out(why, len(mpidrs))
-        elif not self._ask(rig, logical_map, mpidrs, closely):
+        elif not self._ask(built, logical_map, mpidrs, closely):
             self.leave_out(LeftOut.MISFIT, len(mpidrs))
         return why is None
 
     def _ask(
         self,
-        rig: Rig,
+        built: BuiltLookup,
         logical_map: Sequence[int | None],
         mpidrs: Sequence[int],
         closely: Sequence[int],
     ) -> bool:
         # All at once; then those that look wrong, and those of `closely`, one by one. Whether the map fits.
         try:
-            wrong = rig.wrong_of(logical_map, mpidrs)
+            wrong = built.wrong_of(logical_map, mpidrs)
         except DoesNotFit:
             return False
-        unasked = rig.batch.unasked
+        unasked = built.batch.unasked
         self.leave_out(LeftOut.HANGS, unasked)
         self.cases += len(mpidrs) - unasked
         known = len(self.found)
         again = wrong[: 4 if known else 16]
         self.leave_out(LeftOut.ALIKE, len(wrong) - len(again))
         for place in (*again, *closely):
-            self._check(rig, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+            self._check(built, Question(tuple(logical_map), mpidrs[place]), place in wrong)
         if known:
             self._repeats = 0 if len(self.found) > known else self._repeats + bool(wrong)
         return True
 
-    def _check(self, rig: Rig, question: Question, wrong: bool) -> None:
-        checked = rig.check(question, thoroughly=wrong)
+    def _check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
+        checked = built.check(question, thoroughly=wrong)
         self.cases += 1
         if wrong and checked.wrong is None:  # a busy host may have let the batch seem to hang: once more
-            assert not rig.wrong_of(question.logical_map, [question.mpidr]), f"{question}: only in a batch"
+            assert not built.wrong_of(question.logical_map, [question.mpidr]), f"{question}: only in a batch"
         self.add(checked)
 
     def add(self, checked: Checked) -> None:

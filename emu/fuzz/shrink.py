@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.errors import EmuError
-from emu.fuzz.rig import Checked, UnderTest
+from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.lookup.case import Question
 from emu.lookup.tables import DoesNotFit
 

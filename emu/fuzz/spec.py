@@ -13,7 +13,7 @@ from pathlib import Path
 
 from emu.designs import DESIGNS
 from emu.errors import EmuError, InvalidSubject
-from emu.fuzz.rig import UnderTest
+from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.unit import Point
 from emu.lookup.contract import Contract
 from emu.subject.kernel import is_kernel
@@ -59,7 +59,7 @@ def make_spec(
     :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
     """
     under_test = UnderTest(subject, contract, system_map)
-    points = tuple((rig.nr_cpus, rig.others) for rig in under_test.rigs(sizes or under_test.sizes))
+    points = tuple((built.nr_cpus, built.others) for built in under_test.build_all(sizes or under_test.sizes))
     spec = Spec(subject, str(contract or ""), str(system_map or ""), points, matches=matches)
     return replace(spec, identity=_identity(under_test, points)), under_test
 

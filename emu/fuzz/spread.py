@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.fuzz.search import BATCH, Search
+from emu.fuzz.search import BATCH, LookupSearch
 from emu.fuzz.spec import Spec
 from emu.fuzz.unit import Unit
 from emu.fuzz.workers import run_units
@@ -10,7 +10,7 @@ from emu.fuzz.workers import run_units
 _UNIT_CASES = 16 * BATCH  # of one unit: long against what it costs to hand over
 
 
-def random_in_processes(search: Search, spec: Spec, cases: int, seed: int, jobs: int) -> None:
+def random_in_processes(search: LookupSearch, spec: Spec, cases: int, seed: int, jobs: int) -> None:
     """Ask so many random questions in ``jobs`` processes; ``search`` gets what they find.
 
     The same questions whatever ``jobs`` is, and the same findings in the same order.
@@ -30,5 +30,5 @@ def random_in_processes(search: Search, spec: Spec, cases: int, seed: int, jobs:
             search.left_out[result.kind, why] += count
         for hit in result.hits:
             if hit.case is not None:
-                rig = search.under_test.at(hit.case.nr_cpus, hit.case.others)
-                search.add(rig.check(hit.case.question))
+                lookup = search.under_test.at(hit.case.nr_cpus, hit.case.others)
+                search.add(lookup.check(hit.case.question))

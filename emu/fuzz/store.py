@@ -16,8 +16,8 @@ from pathlib import Path
 from random import Random
 
 from emu.errors import EmuError
-from emu.fuzz.rig import Others
-from emu.fuzz.unit import Cause, Edge, Hit, Reached, Snapshot, UnitResult, size_of
+from emu.fuzz.built_lookup import Others
+from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult, size_of
 from emu.lookup.case import LookupCase
 
 VERSION = 1  # PRAGMA user_version
@@ -57,7 +57,7 @@ _SAMPLE = 8  # questions of the corpus that a unit gets
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoredFinding:
     """A cause of wrong answers, merged over all units.
 
     :ivar place: where it ended, a label and an offset in bytes; "" where that says nothing
@@ -86,7 +86,7 @@ class Totals:
     findings: int
 
 
-class Store:
+class CampaignStore:
     """The database of a campaign, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -199,7 +199,7 @@ class Store:
         return False
 
     def _add_reached(
-        self, db: sqlite3.Cursor, unit: int, place: int, reached: Reached, subject: LookupCase
+        self, db: sqlite3.Cursor, unit: int, place: int, reached: NewEdges, subject: LookupCase
     ) -> None:
         # Each edge to the lowest (unit, place); a question that has none left goes.
         won = False
@@ -245,16 +245,18 @@ class Store:
             rows = self._db.execute('select "case" from kept order by "case"').fetchall()
         return tuple(LookupCase.parse(text) for (text,) in rows)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[StoredFinding]:
         """Return what was found, in the order of the units that met it first."""
         with self._errors():
             rows = self._db.execute(
                 'select property, place, message, "case", count, first_unit from findings '
                 "order by first_unit, property, message, place"
             ).fetchall()
-        return [Finding(p, at, text, case or "", count, unit) for p, at, text, case, count, unit in rows]
+        return [
+            StoredFinding(p, at, text, case or "", count, unit) for p, at, text, case, count, unit in rows
+        ]
 
-    def finding(self, cause: Cause) -> Finding:
+    def finding(self, cause: Cause) -> StoredFinding:
         """Return the finding of this cause."""
         with self._errors():
             prop, place, message, case, unit = self._db.execute(
@@ -262,7 +264,7 @@ class Store:
                 "where (property, pattern, place) = (?, ?, ?)",
                 cause,
             ).fetchone()
-        return Finding(prop, place, message, case or "", 0, unit)
+        return StoredFinding(prop, place, message, case or "", 0, unit)
 
     def totals(self) -> Totals:
         """Return how much there is of everything."""

@@ -14,12 +14,12 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import AssemblyError, InvalidCase
+from emu.fuzz.built_lookup import BuiltLookup, Checked, Others, UnderTest
 from emu.fuzz.left_out import LeftOut
 from emu.fuzz.mutate import mutated_map, mutated_mpidrs
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
-from emu.fuzz.rig import Checked, Others, Rig, UnderTest
-from emu.fuzz.search import BATCH, RACES, SMALL_MAX, Search, cause
+from emu.fuzz.search import BATCH, RACES, SMALL_MAX, LookupSearch, cause
 from emu.fuzz.shrink import shrink
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.tables import DoesNotFit
@@ -86,7 +86,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class NewEdges:
     """A question that came along edges that the snapshot does not have."""
 
     case: LookupCase
@@ -105,7 +105,7 @@ class UnitResult:
     kind: str
     cases: int
     hits: tuple[Hit, ...] = ()
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[NewEdges, ...] = ()
     left_out: tuple[tuple[LeftOut, int], ...] = ()
 
 
@@ -150,7 +150,7 @@ def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
     return prop, how, subject.symbols.describe((checked.answer.pc + subject.va_offset) % 2**64)
 
 
-class _Work(Search):
+class _Work(LookupSearch):
     # A search of one unit, which looks at edges and leaves alone what the snapshot knows.
 
     __slots__ = ("_hits", "_known", "_matches", "_points", "_reached", "_unit")
@@ -161,7 +161,7 @@ class _Work(Search):
         self._unit = unit
         self._matches = matches
         self._known = set(unit.snapshot.edges)
-        self._reached: list[Reached] = []
+        self._reached: list[NewEdges] = []
         self._hits: dict[Cause, Hit] = {}
 
     def result(self) -> UnitResult:
@@ -180,19 +180,19 @@ class _Work(Search):
             unit.number, unit.kind, self.cases, tuple(self._hits.values()), tuple(self._reached), left_out
         )
 
-    def _at(self, point: Point) -> Rig:
+    def _at(self, point: Point) -> BuiltLookup:
         return self.under_test.at(*point)
 
     def _kept(self) -> None:
         for case in self._unit.snapshot.corpus:
             try:
-                rig = self.under_test.at(case.nr_cpus, case.others)
+                built = self.under_test.at(case.nr_cpus, case.others)
                 if case.race is None:
                     self._check(
-                        rig, Question(rig.whole(case.question.logical_map), case.question.mpidr), False
+                        built, Question(built.whole(case.question.logical_map), case.question.mpidr), False
                     )
-                elif table_of(rig) is not None:
-                    self._race(Race(rig), case.race)
+                elif table_of(built) is not None:
+                    self._race(Race(built), case.race)
             except (AssemblyError, InvalidCase):  # of what the subject was then
                 continue
 
@@ -203,42 +203,46 @@ class _Work(Search):
             count = min(left, BATCH)
             left -= count
             if unit.snapshot.corpus and rng.random() < _MUTATED:
-                rig, logical_map, mpidrs = self._mutated(rng, count)
+                built, logical_map, mpidrs = self._mutated(rng, count)
                 closely = _NEAR_LOOK
             else:
-                rig = self._at(rng.choice(self._points))
-                logical_map = random_map(rng, rig.nr_cpus)
+                built = self._at(rng.choice(self._points))
+                logical_map = random_map(rng, built.nr_cpus)
                 mpidrs = random_mpidrs(rng, logical_map, count, self._matches)
                 closely = 1
-            if not self._ask(rig, logical_map, mpidrs, range(min(closely, count))):
+            if not self._ask(built, logical_map, mpidrs, range(min(closely, count))):
                 self.leave_out(LeftOut.MISFIT, count)
 
     def _rng(self) -> Random:
         return Random(f"{self._unit.seed}:{self._unit.number}")
 
-    def _mutated(self, rng: Random, count: int) -> tuple[Rig, tuple[int | None, ...], list[int]]:
+    def _mutated(self, rng: Random, count: int) -> tuple[BuiltLookup, tuple[int | None, ...], list[int]]:
         parent = rng.choice(self._unit.snapshot.corpus)
         point = parent.nr_cpus, parent.others
         if point not in self._points or rng.random() < 0.2:
             point = rng.choice(self._points)
-        rig = self._at(point)
-        logical_map = mutated_map(rng, parent.question.logical_map, rig.nr_cpus)
+        built = self._at(point)
+        logical_map = mutated_map(rng, parent.question.logical_map, built.nr_cpus)
         near = mutated_mpidrs(rng, parent.question.mpidr, min(count, 64))
-        return rig, logical_map, near + random_mpidrs(rng, logical_map, count - len(near), self._matches)
+        return built, logical_map, near + random_mpidrs(rng, logical_map, count - len(near), self._matches)
 
     def _races(self) -> None:
         # At the smallest NR_CPUS with room for a change beside the one that asks.
-        rigs = [rig for rig in map(self._at, self._points) if rig.nr_cpus > 1 and table_of(rig) is not None]
-        if not rigs:
+        lookups = [
+            built
+            for built in map(self._at, self._points)
+            if built.nr_cpus > 1 and table_of(built) is not None
+        ]
+        if not lookups:
             self._mixed()
             return
-        _drain(islice(self._small(rigs[:1]), _SMALL_LOOK))
+        _drain(islice(self._small(lookups[:1]), _SMALL_LOOK))
         if any(
             prop in ("answer", "exit") for prop, _how, _where in (*self._hits, *self._unit.snapshot.causes)
         ):
             self.leave_out(LeftOut.WRONG_AT_REST, RACES)
             return  # what is wrong while nothing changes need not be found again
-        race, rng = Race(rigs[0]), self._rng()
+        race, rng = Race(lookups[0]), self._rng()
         for _ in range(RACES):
             self._race(race, rng.getrandbits(40))
 
@@ -252,31 +256,33 @@ class _Work(Search):
         if checked.wrong is not None:
             self._note(checked)
 
-    def _check(self, rig: Rig, question: Question, wrong: bool) -> None:
+    def _check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
         edges: set[tuple[int, int]] = set()
-        rig.single.engine.collect_edges(edges)
+        built.single.engine.collect_edges(edges)
         try:
-            checked = rig.check(question, thoroughly=wrong)
+            checked = built.check(question, thoroughly=wrong)
         except DoesNotFit:
             self.leave_out(LeftOut.MISFIT, 1)
             return
         self.cases += 1
-        self._note_edges(rig, checked, edges)
+        self._note_edges(built, checked, edges)
         if checked.wrong is not None:
             self._note(checked)
-        elif wrong and rig.wrong_of(checked.question.logical_map, [checked.question.mpidr]):
+        elif wrong and built.wrong_of(checked.question.logical_map, [checked.question.mpidr]):
             # Twice, so no matter of a busy host, on which a question may have seemed to hang.
             what = "batch", "the batch finds it wrong, the close look does not: an error of emu", ""
             self._count(what, what, what[1], subject_of(self.under_test, checked))
 
-    def _note_edges(self, rig: Rig, checked: Checked, edges: set[tuple[int, int]]) -> None:
-        entry = rig.target.entry_pa
+    def _note_edges(self, built: BuiltLookup, checked: Checked, edges: set[tuple[int, int]]) -> None:
+        entry = built.target.entry_pa
         new = {
-            (rig.nr_cpus, rig.others, source - entry, target - entry) for source, target in edges if source
+            (built.nr_cpus, built.others, source - entry, target - entry)
+            for source, target in edges
+            if source
         } - self._known
         if new:
             self._known |= new
-            self._reached.append(Reached(subject_of(self.under_test, checked), tuple(sorted(new))))
+            self._reached.append(NewEdges(subject_of(self.under_test, checked), tuple(sorted(new))))
 
     def _note(self, checked: Checked) -> None:
         met = cause_at(self.under_test, checked)

@@ -40,7 +40,7 @@ class Workers(Protocol):
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
+def children_without_sigint() -> Iterator[None]:
     """Let processes, and threads, that start meanwhile not hear of Ctrl-C: their parent says when they end.
 
     The signal reaches every process of a terminal's group.
@@ -53,7 +53,7 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker:
+class _WorkerProcess:
     # One process, and the unit it has.
 
     def __init__(self, spec: Spec) -> None:
@@ -61,7 +61,7 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(spec, theirs), daemon=True)
-        with deaf_children():
+        with children_without_sigint():
             self.process.start()
         theirs.close()  # so that its death is an end of file here
 
@@ -92,7 +92,7 @@ class Processes:
     def __init__(self, spec: Spec, jobs: int) -> None:
         self.slots = jobs
         self._spec = spec
-        self._workers = [_Worker(spec) for _ in range(jobs)]
+        self._workers = [_WorkerProcess(spec) for _ in range(jobs)]
         self._attempts: dict[int, int] = {}
 
     def submit(self, unit: Unit) -> None:
@@ -110,7 +110,7 @@ class Processes:
                 if result is not None:
                     return result
 
-    def _taken(self, worker: _Worker) -> UnitResult | None:
+    def _taken(self, worker: _WorkerProcess) -> UnitResult | None:
         unit = worker.unit
         assert unit is not None
         result = worker.take()
@@ -123,7 +123,7 @@ class Processes:
         worker.process.join()
         code = worker.process.exitcode or 0
         worker.end()
-        fresh = _Worker(self._spec)
+        fresh = _WorkerProcess(self._spec)
         self._workers[self._workers.index(worker)] = fresh
         self._attempts[unit.number] += 1
         if self._attempts[unit.number] <= _ATTEMPTS:
@@ -140,7 +140,7 @@ class Processes:
             worker.end()
 
 
-class Here:
+class ThisProcess:
     """A worker that is this very process."""
 
     slots = 1
@@ -169,7 +169,7 @@ def run_units(spec: Spec, units: Iterable[Unit], jobs: int) -> Iterator[UnitResu
 
     :raises EmuError: the lookup cannot be had
     """
-    workers: Workers = Here(spec) if jobs == 1 else Processes(spec, jobs)
+    workers: Workers = ThisProcess(spec) if jobs == 1 else Processes(spec, jobs)
     try:
         out = 0
         for unit in units:

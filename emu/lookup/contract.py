@@ -24,7 +24,7 @@ class Define:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LookupTable:
     """One table that the code may read.
 
     :ivar symbol: absolute symbol at its first byte, defined for the assembler; or of the subject itself
@@ -83,4 +83,4 @@ class Contract:
     stack: int = 0
     model: str = "logical-map"
     defines: Mapping[str, Define] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
+    tables: tuple[LookupTable, ...] = ()

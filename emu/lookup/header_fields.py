@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from emu.errors import InvalidContract
-from emu.lookup.contract import RETURN, Contract, Define, Place, Table
+from emu.lookup.contract import RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.models import MODELS
 from emu.lookup.tables import ELEMENTS, KINDS, get_kind
 from emu.lookup.toml_form import MPIDR_EL1, NR_CPUS
@@ -55,7 +55,7 @@ class Draft:
     el: int = 1
     stack: int = 0
     model: str = ""
-    tables: list[Table] = field(default_factory=list)
+    tables: list[LookupTable] = field(default_factory=list)
     length: str = ""
     lengths: tuple[int, int] = (1, 4096)
 
@@ -102,7 +102,7 @@ def _add_base(draft: Draft, base: str, symbol: str, element: str, count: str, re
     attributes = _attributes(re.sub(r", [0-9]+-byte aligned", "", rest))
     length = count if re.fullmatch(_X, count) else ""
     draft.tables.append(
-        Table(
+        LookupTable(
             symbol=symbol or f"{base}_table",
             element=ELEMENTS[element],
             count="NR_CPUS" if length else count,
@@ -167,10 +167,12 @@ def _read_memory(text: str, draft: Draft) -> None:
             length = match[3] if re.fullmatch(_X, match[3]) else ""
             _check_length(length, draft)
             count = "NR_CPUS" if length else match[3]
-            _merge(draft, Table(match[1], ELEMENTS[match[2]], count, holds, unused, length=length))
+            _merge(draft, LookupTable(match[1], ELEMENTS[match[2]], count, holds, unused, length=length))
         elif match := re.fullmatch(rf"reads {_NAME} of ([\w-]+)", clause):
             holds, unused = _attributes(f"of {match[2]}")
-            _merge(draft, Table(match[1], get_kind(holds).element, get_kind(holds).count, holds, unused))
+            _merge(
+                draft, LookupTable(match[1], get_kind(holds).element, get_kind(holds).count, holds, unused)
+            )
         elif match := re.fullmatch(rf"reads \[{_X}, {_X} \+ (?:([1248]) ?\* ?)?{_X}\)", clause):
             size = int(match[3] or 1)
             known = [table for table in draft.tables if table.base == match[1] == match[2]]
@@ -180,7 +182,7 @@ def _read_memory(text: str, draft: Draft) -> None:
             raise _refuse(clause)
 
 
-def _merge(draft: Draft, table: Table) -> None:
+def _merge(draft: Draft, table: LookupTable) -> None:
     # A table that 'in' has with a register already; what is said twice has to agree.
     for known in draft.tables:
         if known.symbol == table.symbol:

@@ -41,7 +41,7 @@ _STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LookupAnswer:
     """What a lookup did with one question.
 
     :ivar exit: "found", "missing", or "" when it came to no exit
@@ -124,7 +124,7 @@ class Single:
         for placed in self.target.tables:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
-    def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> Answer:
+    def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> LookupAnswer:
         """Run the lookup once; ``poisons`` are X0..X30 (u64), where the contract puts nothing, and NZCV."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
@@ -143,7 +143,7 @@ class Single:
         stop = engine.run(pe, self.limit)
         instructions = pe.counters.instructions - before
         if not (isinstance(stop, Reached) and stop.va in self._exits):
-            return Answer("", 0, instructions, pe.pc, tuple(broken), self._why(stop))
+            return LookupAnswer("", 0, instructions, pe.pc, tuple(broken), self._why(stop))
         exit_ = self._exits[stop.va]
         index = pe.x[int(contract.index[1:])]
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
@@ -154,7 +154,7 @@ class Single:
                 self._accesses.broken.append(
                     f"{name} comes out as {value:#x}, not as it went in ({system[name]:#x})"
                 )
-        return Answer(exit_, index, instructions, pe.pc, tuple(broken))
+        return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def _system(self) -> dict[str, int]:
         # System registers that no lookup has to write, and the interrupt masks.
@@ -227,7 +227,7 @@ class Wrong:
 PROPERTIES = ("answer", "exit", "registers", "memory", "bound", "concurrent")
 
 
-def judge(answer: Answer, expected: int | None, target: Target) -> Wrong | None:
+def judge(answer: LookupAnswer, expected: int | None, target: Target) -> Wrong | None:
     """Return what is wrong with ``answer``, the worst first, or None.
 
     :param expected: the logical id, or None when no entry matches

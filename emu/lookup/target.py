@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from emu.arch.boot import DRAM_BASE, IMAGE_PA
 from emu.arch.mpidr import RES1
 from emu.errors import InvalidCase, Untestable
-from emu.lookup.contract import RETURN, Contract, Place, Table
+from emu.lookup.contract import RETURN, Contract, LookupTable, Place
 from emu.lookup.expression import evaluate
 from emu.lookup.tables import fill, shape_of
 from emu.memory import Memory
@@ -37,7 +37,7 @@ Loader = Callable[[int, Mapping[str, int]], Subject]
 class Placed:
     """A table where it lies: PA of its first byte, entries, and what the contract says of it."""
 
-    table: Table
+    table: LookupTable
     pa: int
     count: int
 

@@ -15,7 +15,7 @@ from typing import Any
 from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID
 from emu.errors import InvalidContract
-from emu.lookup.contract import RETURN, Contract, Define, Place, Table
+from emu.lookup.contract import RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.expression import evaluate, names_of
 from emu.lookup.models import get_model
 from emu.lookup.tables import ELEMENTS, get_kind, shape_of
@@ -156,7 +156,7 @@ def _contract(document: Mapping[str, Any], source: str, folder: Path) -> Contrac
     )
 
 
-def _table(entry: Mapping[str, Any], where: str, folder: Path) -> Table:
+def _table(entry: Mapping[str, Any], where: str, folder: Path) -> LookupTable:
     _known(entry, _TABLE_KEYS, where)
     holds = _definition(entry.get("holds", "hwid"), f"{where}holds", folder)
     try:
@@ -172,7 +172,7 @@ def _table(entry: Mapping[str, Any], where: str, folder: Path) -> Table:
     symbol = _text(entry.get("symbol", f"{base}_table"), f"{where}symbol")
     if not _NAME.fullmatch(symbol):
         raise _bad(f"{where}symbol", symbol, "a symbol: letters, digits, _ . $")
-    return Table(
+    return LookupTable(
         symbol=symbol,
         element=kind.element if element is None else ELEMENTS[element],
         count=_expression(entry.get("count", kind.count), f"{where}count"),
@@ -339,7 +339,7 @@ def _settings(contract: Contract) -> list[dict[str, int]]:
     return [defaults, *swept]
 
 
-def _check_table(table: Table, where: str, names: Mapping[str, int]) -> None:
+def _check_table(table: LookupTable, where: str, names: Mapping[str, int]) -> None:
     kind = get_kind(table.holds)
     if kind.exact and (table.element, table.count) != (kind.element, kind.count):
         raise _bad(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.arch.mpidr import INVALID_HWID
-from emu.lookup.contract import RETURN, Contract, Define, Place, Table
+from emu.lookup.contract import RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.tables import get_kind
 from emu.lookup.toml_form import MPIDR_EL1
 
@@ -55,7 +55,7 @@ def _changes(contract: Contract) -> list[str]:
     return [*registers, *([] if contract.preserve_flags else ["NZCV"])]
 
 
-def _table_line(table: Table) -> str:
+def _table_line(table: LookupTable) -> str:
     unused = get_kind(table.holds).unused if table.unused is None else table.unused
     unused &= (1 << 8 * table.element) - 1
     parts = [f"reads {table.symbol}: u{8 * table.element}[{table.count}] of {table.holds}"]

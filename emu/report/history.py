@@ -13,7 +13,7 @@ from functools import cache
 from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.arch.psci import Function
-from emu.instructions import Step
+from emu.instructions import InstructionRow
 from emu.operation import OPERATIONS, Expect, Kind, Record
 from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
@@ -217,11 +217,11 @@ class _Teller:
         self._names = names
         self._instructions = instructions
         self._mmu_on = False
-        self._last: Step | None = None  # whose effects are not known yet
+        self._last: InstructionRow | None = None  # whose effects are not known yet
         self._item: Item | None = None
         self._pages: set[int] = set()  # registers that hold what ADRP gave
 
-    def steps(self, steps: list[Step], *, are_instructions: bool) -> None:
+    def steps(self, steps: list[InstructionRow], *, are_instructions: bool) -> None:
         for step in steps:
             if are_instructions:
                 self._history.counts["instructions"] += 1
@@ -231,7 +231,7 @@ class _Teller:
                 if are_instructions:
                     self._step(step)
 
-    def _tell_effects(self, after: Step) -> None:
+    def _tell_effects(self, after: InstructionRow) -> None:
         # The registers that the last instruction changed, now that those after it are known.
         before, item = self._last, self._item
         if before is None or item is None:
@@ -256,7 +256,7 @@ class _Teller:
         item.effects[:0] = changed
         item.after = self._reader(after)
 
-    def _reader(self, step: Step) -> Callable[[str], str | None]:
+    def _reader(self, step: InstructionRow) -> Callable[[str], str | None]:
         # Gives a register's value by the name that effects have for it.
         names, cpu = self._names, self._cpu
 
@@ -268,7 +268,7 @@ class _Teller:
 
         return read
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: InstructionRow) -> None:
         word = self._trace.word(step.pc)
         place = self._names.place(step.pc)
         if word is None:

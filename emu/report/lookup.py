@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.left_out import LeftOut
-from emu.fuzz.rig import Checked, UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.search import LookupSearch
 from emu.lookup.case import LookupCase, format_map
 from emu.report.disassembly import disassemble
 
@@ -64,7 +64,7 @@ def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
             yield f"  {mark} {subject.symbols.describe(va):<24} {disassemble(word, va)}"
 
 
-def left_out(search: Search) -> Iterator[str]:
+def left_out(search: LookupSearch) -> Iterator[str]:
     """Yield a line for each reason for which cases of a phase were left out, with how many."""
     for (phase, why), count in search.left_out.items():
         yield f"left out: {count} {phase} case{'' if count == 1 else 's'}: {REASONS[why]}"
@@ -74,7 +74,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 160 else f"{text[:150]}... ({text.count(',') + 1} CPUs)"
 
 
-def as_json(search: Search, cases: list[str], name: str) -> dict[str, Any]:
+def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]:
     """Return the object that ``emu lookup --json`` prints; ``cases`` belong to the findings."""
     findings = search.findings
     return {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from emu.finding import Finding, Verdict
+from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.left_out import LeftOut
-from emu.fuzz.rig import Checked, UnderTest
-from emu.fuzz.search import RACES, Search
+from emu.fuzz.search import RACES, LookupSearch
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
 from emu.report.lookup import REASONS, describe, left_out
@@ -89,7 +89,7 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
-def lookup_suite(search: Search, cases: Sequence[str], sizes: Sequence[int]) -> Suite:
+def lookup_suite(search: LookupSearch, cases: Sequence[str], sizes: Sequence[int]) -> Suite:
     """Return the properties of a lookup that was searched; ``cases`` belong to the findings."""
     under_test = search.under_test
     wrong: dict[str, list[tuple[Checked, str]]] = {name: [] for name in PROPERTIES}
@@ -173,7 +173,7 @@ def _why_no_bound(under_test: UnderTest) -> str:
     return "" if under_test.contract.instructions_max else "the contract promises no bound"
 
 
-def _why_not_concurrent(search: Search) -> str:
+def _why_not_concurrent(search: LookupSearch) -> str:
     # As the search decided it.
     for why in (LeftOut.NO_ENTRIES, LeftOut.ALONE, LeftOut.WRONG_AT_REST):
         if ("concurrent", why) in search.left_out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emu.cpu.pe import PE
-from emu.fuzz.rig import Checked, UnderTest
+from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.host.build import Boot
 from emu.report.disassembly import disassemble
 
@@ -29,9 +29,9 @@ def registers_of_answer(under_test: UnderTest, checked: Checked) -> Iterator[str
     """Ask a question again and yield the registers at its end; none of a run in which the table changed."""
     if checked.race is not None:
         return
-    rig = under_test.at(checked.nr_cpus, checked.others)
-    rig.check(checked.question)
-    subject, single = rig.target.subject, rig.single
+    lookup = under_test.at(checked.nr_cpus, checked.others)
+    lookup.check(checked.question)
+    subject, single = lookup.target.subject, lookup.single
     place = subject.symbols.describe((single.pe.pc + subject.va_offset) % 2**64)
     yield from registers(single.pe, single.pe.nzcv, place)
 

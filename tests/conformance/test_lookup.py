@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emu.fuzz.rig import UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.search import LookupSearch
 from emu.lookup.header import contract_of_header
 from emu.lookup.models import MODELS
 from emu.lookup.tables import KINDS
@@ -20,10 +20,10 @@ every_lookup = pytest.mark.parametrize("name", LOOKUPS)
 sound_lookup = pytest.mark.parametrize("name", [name for name in LOOKUPS if name not in FLAWED])
 
 
-def searched(path: Path, seed: int) -> Search:
+def searched(path: Path, seed: int) -> LookupSearch:
     """Ask every small question, those that once found something, and some at random."""
     under_test = UnderTest(str(path), None, None)
-    search = Search(under_test)
+    search = LookupSearch(under_test)
     for _ in search.run([size for size in under_test.sizes if size <= 16], 400, seed, 75):
         pass
     return search

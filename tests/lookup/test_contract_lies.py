@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from zoo import FOLDER, cpus_of, search
 
-from emu.fuzz.rig import Checked
+from emu.fuzz.built_lookup import Checked
 
 TEXT = (FOLDER / "correct" / "unrolled.S").read_text()
 TOML = (FOLDER / "correct" / "unrolled.toml").read_text()

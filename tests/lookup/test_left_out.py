@@ -13,9 +13,9 @@ from zoo import FOLDER, under_test
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz import search as searching
+from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.left_out import LeftOut
-from emu.fuzz.rig import UnderTest
-from emu.fuzz.search import RACES, Search
+from emu.fuzz.search import RACES, LookupSearch
 from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.corpus import situations
 from emu.report.lookup import REASONS
@@ -24,8 +24,8 @@ HASH = FOLDER / "correct" / "hash.S"  # whose table has room for 4 buckets for e
 ENDLESS = FOLDER / "mutants" / "endless.S"
 
 
-def _searched(lookup: UnderTest, sizes: list[int], cases: int = 2000) -> Search:
-    found = Search(lookup)
+def _searched(lookup: UnderTest, sizes: list[int], cases: int = 2000) -> LookupSearch:
+    found = LookupSearch(lookup)
     for _ in found.run(sizes, cases, 0):
         pass
     return found
@@ -56,9 +56,9 @@ def test_known_findings_end_a_phase_and_the_rest_is_counted() -> None:
     lookup = UnderTest("rfc")
     found = _searched(lookup, [3], 100_000)
     left = found.left_out
-    asked_of = Search(lookup)
-    rig = lookup.at(3)
-    for _ in asked_of._small([rig]):
+    asked_of = LookupSearch(lookup)
+    built = lookup.at(3)
+    for _ in asked_of._small([built]):
         pass
     maps = sum(1 for _ in small_maps(3))
     skipped = left["small", LeftOut.KNOWN]
@@ -72,9 +72,9 @@ def test_known_findings_end_a_phase_and_the_rest_is_counted() -> None:
 def test_of_the_random_cases_none_is_lost() -> None:
     """Those that were asked and those that were left out add up to the number that was wanted."""
     lookup = UnderTest("rfc")
-    found = Search(lookup)
-    rigs = lookup.rigs([16])
-    rounds = sum(1 for _ in found.random(rigs, 50_000, 0, 75))
+    found = LookupSearch(lookup)
+    lookups = lookup.build_all([16])
+    rounds = sum(1 for _ in found.random(lookups, 50_000, 0, 75))
     closely = found.cases - (50_000 - found.left_out["", LeftOut.KNOWN])
     assert found.left_out["", LeftOut.KNOWN] > 0
     assert rounds <= closely <= 17 * rounds  # of each map one at least is asked again, by itself
@@ -91,7 +91,7 @@ def test_maps_that_no_table_can_hold_are_counted() -> None:
 def test_random_maps_that_never_fit_leave_all_the_cases_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = under_test(HASH)
     monkeypatch.setattr(searching, "random_map", lambda rng, nr_cpus: (0, MPIDR_HWID_BITMASK))
-    found = Search(lookup)
+    found = LookupSearch(lookup)
     for _ in found.random([lookup.at(2)], 500, 0, 75):
         pass
     assert (found.cases, found.left_out) == (0, {("", LeftOut.MISFIT): 500})
@@ -99,12 +99,12 @@ def test_random_maps_that_never_fit_leave_all_the_cases_out(monkeypatch: pytest.
 
 def test_what_code_that_hangs_was_not_asked_is_no_case_of_it() -> None:
     lookup = under_test(ENDLESS)
-    found = Search(lookup)
-    rig = lookup.at(3)
+    found = LookupSearch(lookup)
+    built = lookup.at(3)
     mpidrs = [1 << 31 | Random(0).getrandbits(24) | 1 << 39] * 100
-    found._ask(rig, (0, 1, 2), mpidrs, ())
-    assert rig.batch.unasked == found.left_out["", LeftOut.HANGS] > 0
-    closely = found.cases - (100 - rig.batch.unasked)
+    found._ask(built, (0, 1, 2), mpidrs, ())
+    assert built.batch.unasked == found.left_out["", LeftOut.HANGS] > 0
+    closely = found.cases - (100 - built.batch.unasked)
     assert 1 <= closely <= 16
 
 
@@ -119,7 +119,7 @@ def test_enough_causes_end_the_search_and_the_rest_is_counted(monkeypatch: pytes
 
 def test_more_wrong_answers_than_are_judged_are_counted() -> None:
     lookup = under_test(FOLDER / "mutants" / "asks_firmware.S")
-    found = Search(lookup)
+    found = LookupSearch(lookup)
     found._ask(lookup.at(3), (0, 1, 2), [1 << 31 | 5] * 100, ())
     assert found.left_out["", LeftOut.ALIKE] == 100 - 16
 

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from zoo import CORRECT, MUTANTS, under_test
 
+from emu.fuzz.built_lookup import BuiltLookup
 from emu.fuzz.questions import random_map, random_mpidrs
-from emu.fuzz.rig import Rig
 from emu.lookup.case import Question
 from emu.lookup.single import POISONS, Wrong, judge
 from emu.lookup.tables import DoesNotFit
@@ -19,11 +19,13 @@ MAPS, MPIDRS = 5, 16  # of each NR_CPUS
 SLOW_ONLY = ("memory", "bound")
 
 
-def one_by_one(rig: Rig, logical_map: tuple[int | None, ...], mpidrs: list[int]) -> list[Wrong | None]:
+def one_by_one(
+    built: BuiltLookup, logical_map: tuple[int | None, ...], mpidrs: list[int]
+) -> list[Wrong | None]:
     """Return what is wrong with each answer, asked with what the registers hold on the fast path."""
-    expected = rig.expected(logical_map, mpidrs)
+    expected = built.expected(logical_map, mpidrs)
     return [
-        judge(rig.single.ask(Question(logical_map, mpidr), POISONS[1]), right, rig.target)
+        judge(built.single.ask(Question(logical_map, mpidr), POISONS[1]), right, built.target)
         for mpidr, right in zip(mpidrs, expected, strict=True)
     ]
 
@@ -37,15 +39,15 @@ def test_both_paths_agree_case_by_case(path: Path) -> None:
     # With more entries the quadratic one takes so much more than its bound that it is taken to hang.
     sizes = [size for size in lookup.sizes if size <= (16 if path.stem == "quadratic" else 300)]
     for nr_cpus in dict.fromkeys([*sizes[:3], sizes[-1]]):
-        rig = lookup.at(nr_cpus)
+        built = lookup.at(nr_cpus)
         for _ in range(MAPS):
             logical_map = random_map(rng, nr_cpus)
             mpidrs = random_mpidrs(rng, logical_map, MPIDRS)
             try:
-                fast = rig.wrong_of(logical_map, mpidrs)
+                fast = built.wrong_of(logical_map, mpidrs)
             except DoesNotFit:
                 continue
-            slow = one_by_one(rig, logical_map, mpidrs)
+            slow = one_by_one(built, logical_map, mpidrs)
             hang = next((place for place, wrong in enumerate(slow) if hangs(wrong)), MPIDRS)
             for place, wrong in enumerate(slow[: hang + 1]):
                 asked += 1
@@ -60,17 +62,17 @@ def test_both_paths_agree_case_by_case(path: Path) -> None:
 def test_both_paths_agree_in_large_tables(path: Path) -> None:
     """As many CPUs as there may be: many questions on the fast path, a few of them on the other."""
     lookup = under_test(path)
-    rig, rng = lookup.at(lookup.sizes[-1]), Random(6)
+    built, rng = lookup.at(lookup.sizes[-1]), Random(6)
     fitting = 0
     for _ in range(12):
-        logical_map = random_map(rng, rig.nr_cpus)
+        logical_map = random_map(rng, built.nr_cpus)
         mpidrs = random_mpidrs(rng, logical_map, 512)
         try:
-            assert rig.wrong_of(logical_map, mpidrs) == []
+            assert built.wrong_of(logical_map, mpidrs) == []
         except DoesNotFit:
             continue
         fitting += 1
-        assert one_by_one(rig, logical_map, mpidrs[:2]) == [None, None]
+        assert one_by_one(built, logical_map, mpidrs[:2]) == [None, None]
     assert fitting
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu.arch import boot
-from emu.lookup.contract import Contract, Define, Table
+from emu.lookup.contract import Contract, Define, LookupTable
 from emu.lookup.target import PAGE, Target, place
 from emu.subject.fragment import load_source
 
@@ -22,7 +22,7 @@ found:
 def placed(folder: Path, count: str, nr_cpus: int = 4096) -> Target:
     path = folder / "user.S"
     path.write_text(TEXT)
-    tables = (Table("table", 8, count), Table("other", 4, count, holds="sorted-cpu"))
+    tables = (LookupTable("table", 8, count), LookupTable("other", 4, count, holds="sorted-cpu"))
     contract = Contract("user.S", "find", "found", "x19", defines={"NR_CPUS": Define(4096)}, tables=tables)
     return place(
         contract,
@@ -45,7 +45,7 @@ def test_a_table_too_large_for_adr_lies_behind_the_code(tmp_path: Path) -> None:
     """It assembles no ADR, so the text has to load its address some other way."""
     path = tmp_path / "user.S"
     path.write_text("/* SPDX-License-Identifier: GPL-2.0-or-later */\nfind: mov x0, x1\nfound:\n")
-    contract = Contract("user.S", "find", "found", "x19", tables=(Table("table", 8, "1 << 20"),))
+    contract = Contract("user.S", "find", "found", "x19", tables=(LookupTable("table", 8, "1 << 20"),))
     target = place(contract, lambda size, defines: load_source(path, nr_cpus=size, defines=defines), {})
     assert target.tables[0].pa > boot.IMAGE_PA
     assert target.stack_top > target.tables[0].bytes_at.stop

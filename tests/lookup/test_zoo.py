@@ -15,8 +15,8 @@ import pytest
 from zoo import CORRECT, FOLDER, cpus_of, search
 
 from emu.cli import main
-from emu.fuzz.rig import Checked
-from emu.fuzz.search import Search
+from emu.fuzz.built_lookup import Checked
+from emu.fuzz.search import LookupSearch
 
 CASES = int(os.environ.get("EMU_ZOO_CASES", "20000"))
 NR_CPUS_MAX = 4096 if "EMU_ZOO_CASES" in os.environ else 16
@@ -124,7 +124,7 @@ MUTANTS = {
 }
 
 
-def first(path: Path, prop: str) -> tuple[Search, Checked]:
+def first(path: Path, prop: str) -> tuple[LookupSearch, Checked]:
     """Return the search when it has found a question that breaks this property, and that question."""
     done = None
     for done in search(path, MUTANT_CASES):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from emu.fuzz.rig import Checked, UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.built_lookup import Checked, UnderTest
+from emu.fuzz.search import LookupSearch
 
 FOLDER = Path(__file__).parent
 CORRECT = tuple(sorted((FOLDER / "correct").glob("*.S")))
@@ -18,10 +18,10 @@ def under_test(path: Path) -> UnderTest:
     return UnderTest(str(path))
 
 
-def search(path: Path, cases: int, *, nr_cpus_max: int = 4096) -> Iterator[Search]:
+def search(path: Path, cases: int, *, nr_cpus_max: int = 4096) -> Iterator[LookupSearch]:
     """Search with so many random cases and up to so many CPUs; yield the search after each piece of work."""
     lookup = under_test(path)
-    found = Search(lookup)
+    found = LookupSearch(lookup)
     for _ in found.run([size for size in lookup.sizes if size <= nr_cpus_max], cases, seed=1):
         yield found
 

@@ -16,9 +16,9 @@ from random import Random
 
 import pytest
 
-from emu.fuzz.campaign import Campaign, Settings
+from emu.fuzz.campaign import Campaign, CampaignSettings
 from emu.fuzz.spec import load_spec, make_spec, packed
-from emu.fuzz.store import FILE, Store
+from emu.fuzz.store import FILE, CampaignStore
 from emu.fuzz.unit import Unit, opening, run_unit
 from emu.fuzz.workers import run_units
 from emu.lookup.case import LookupCase
@@ -232,8 +232,8 @@ def test_a_unit_does_not_depend_on_what_its_worker_did_before(tmp_path: Path) ->
 
 def test_a_unit_waits_for_the_generation_before_the_last(tmp_path: Path) -> None:
     spec, under_test = make_spec(str(plant(tmp_path)))
-    store = Store(tmp_path)
-    settings = Settings(seed=1, unit_cases=10, generation=3)
+    store = CampaignStore(tmp_path)
+    settings = CampaignSettings(seed=1, unit_cases=10, generation=3)
     campaign = Campaign(store, spec, settings)
     known = campaign.unit(5)
     assert known is not None

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import run_program
 
+from emu.fuzz.built_lookup import BuiltLookup, UnderTest
 from emu.fuzz.race import Race, make_plan, table_of
-from emu.fuzz.rig import Rig, UnderTest
-from emu.fuzz.search import Search
+from emu.fuzz.search import LookupSearch
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import judge
 from emu.subject.kernel import load_kernel
@@ -63,8 +63,10 @@ def emu(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def searched(name: str, *, cases: int = 20_000, sizes: list[int] | None = None, seed: int = 0) -> Search:
-    search = Search(UnderTest(name))
+def searched(
+    name: str, *, cases: int = 20_000, sizes: list[int] | None = None, seed: int = 0
+) -> LookupSearch:
+    search = LookupSearch(UnderTest(name))
     for _ in search.run(sizes or search.under_test.sizes, cases, seed):
         pass
     return search
@@ -172,21 +174,21 @@ def test_the_loop_inside_a_kernel_is_tested_where_it_is(
 @given(data=st.data())
 def test_the_batch_says_of_each_case_what_one_at_a_time_says(design: str, data: st.DataObject) -> None:
     """Right answers and wrong ones: what is expected is shifted, so that some of either are met."""
-    rig = _rig(design, 16)
+    built = _built(design, 16)
     table = data.draw(hwid_tables(min_size=1, max_size=16))
-    logical_map = rig.whole(table)
+    logical_map = built.whole(table)
     asks = data.draw(st.lists(mpidrs([hwid for hwid in table if hwid is not None]), min_size=1, max_size=8))
-    right = rig.expected(logical_map, asks)
+    right = built.expected(logical_map, asks)
     told = [data.draw(st.sampled_from([answer, None, 0, 3])) for answer in right]
-    rig.batch.fill(logical_map)
-    wrong = set(rig.batch.ask(asks, told))
+    built.batch.fill(logical_map)
+    wrong = set(built.batch.ask(asks, told))
     for place, (mpidr, expected) in enumerate(zip(asks, told, strict=True)):
-        answer = rig.single.ask(Question(logical_map, mpidr))
-        assert (judge(answer, expected, rig.target) is not None) == (place in wrong)
+        answer = built.single.ask(Question(logical_map, mpidr))
+        assert (judge(answer, expected, built.target) is not None) == (place in wrong)
 
 
 @cache
-def _rig(name: str, nr_cpus: int) -> Rig:
+def _built(name: str, nr_cpus: int) -> BuiltLookup:
     return UnderTest(name).at(nr_cpus)
 
 
@@ -200,8 +202,8 @@ def test_an_answer_that_depends_on_what_a_register_held_is_found(tmp_path: Path)
 
 
 def test_look_ups_while_entries_change_find_old_or_new() -> None:
-    rig = _rig("v3", 4)
-    race = Race(rig)
+    built = _built("v3", 4)
+    race = Race(built)
     seen = [race.run(seed) for seed in range(200)]
     assert [checked.wrong for checked in seen if checked.wrong] == []
     assert {checked.answer.exit for checked in seen} == {"found", "missing"}
@@ -222,7 +224,7 @@ def test_a_look_up_that_reads_an_entry_in_halves_finds_a_cpu_that_never_was(tmp_
     text = text.replace("8*NR_CPUS + 8", "12*NR_CPUS + 8")
     path.write_text(text)
     under_test = UnderTest(str(path))
-    for _ in (search := Search(under_test)).run([1, 2], 2000, 0):
+    for _ in (search := LookupSearch(under_test)).run([1, 2], 2000, 0):
         pass
     broken = {found.wrong.prop for found in search.findings if found.wrong}
     assert broken == {"concurrent"}, "nothing is wrong while nothing changes"
@@ -236,7 +238,7 @@ def test_a_look_up_that_reads_an_entry_in_halves_finds_a_cpu_that_never_was(tmp_
 
 
 def test_only_a_table_with_an_entry_for_each_cpu_can_change_under_a_look_up(tmp_path: Path) -> None:
-    assert table_of(_rig("v3", 4)) is not None
+    assert table_of(_built("v3", 4)) is not None
 
 
 @pytest.mark.parametrize(

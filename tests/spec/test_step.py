@@ -184,7 +184,7 @@ _DRIVER = """
 import hashlib, json, sys
 from emu.case import Case
 from emu.debug.session import Session
-from emu.debug.timeline import Travelled, with_timeline
+from emu.debug.checkpoints import Travelled, with_checkpoints
 from emu.debug.view import View
 from emu.host.build import build
 
@@ -240,7 +240,7 @@ def debugger(timeline):
     timeline.close()
     return 0
 
-sys.exit(with_timeline(debugger))
+sys.exit(with_checkpoints(debugger))
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.lookup import toml_form
-from emu.lookup.contract import Table
+from emu.lookup.contract import LookupTable
 from emu.lookup.corpus import situations
 from emu.lookup.header import SMALLEST, contract_of_header
 from emu.lookup.models import MODELS, expected_many
@@ -44,7 +44,7 @@ def test_the_smallest_toml_is_the_one_of_the_message() -> None:
 def test_the_kind_and_the_model_of_ones_own_work(tmp_path: Path) -> None:
     for name, text in zip(("kind.py", "model.py"), blocks("python"), strict=True):
         (tmp_path / name).write_text(text)
-    table = Table("t", 4, holds=str(tmp_path / "kind.py"))
+    table = LookupTable("t", 4, holds=str(tmp_path / "kind.py"))
     assert fill(table, (1, None), {"NR_CPUS": 2}) == b"\x01\0\0\0\xff\xff\xff\xff"
     with pytest.raises(DoesNotFit, match="Aff3 is in use"):
         fill(table, (1 << 32,), {"NR_CPUS": 2})

@@ -12,7 +12,7 @@ from emu.arch.mpidr import INVALID_HWID
 from emu.designs import DESIGNS
 from emu.errors import InvalidContract
 from emu.lookup.comment import FIELDS
-from emu.lookup.contract import RETURN, Contract, Define, Table
+from emu.lookup.contract import RETURN, Contract, Define, LookupTable
 from emu.lookup.header import (
     SMALLEST,
     contract_for,
@@ -85,7 +85,7 @@ def test_the_example_of_the_style_guide_is_read() -> None:
         instructions_max="6*x1 + 8",
         model="first-match",
         defines={"NR_CPUS": Define(256, (1, 2, 255, 256, 4095, 4096))},
-        tables=(Table("x0_table", base="x0", length="x1"),),
+        tables=(LookupTable("x0_table", base="x0", length="x1"),),
     )
 
 
@@ -101,7 +101,7 @@ def test_our_own_lookups_are_read(name: str) -> None:
     assert contract.instructions_max.startswith("6*" if name == "rfc" else "8*")
     table = "__mpidr_to_cpuid_table" if name == "rfc" else "__cpu_logical_map"
     unused = 0 if name == "rfc" else INVALID_HWID
-    assert contract.tables == (Table(table, 8, "NR_CPUS", "hwid", unused),)
+    assert contract.tables == (LookupTable(table, 8, "NR_CPUS", "hwid", unused),)
     assert contract.model == ("logical-map" if name == "rfc" else "skip-invalid")
 
 
@@ -134,7 +134,7 @@ def test_in_says_where_the_mpidr_is(text: str, register: str) -> None:
 
 def test_in_says_which_register_has_a_table_of_a_symbol() -> None:
     contract = read(in_="x1 = PA of __cpu_logical_map, u64[NR_CPUS]; x2 = number of entries")
-    assert contract.tables == (Table("__cpu_logical_map", base="x1", length="x2"),)
+    assert contract.tables == (LookupTable("__cpu_logical_map", base="x1", length="x2"),)
 
 
 def test_in_bounds_how_many_entries_are_tried() -> None:
@@ -180,29 +180,29 @@ def test_clobbers_are_registers_and_flags(text: str, registers: tuple[str, ...],
 @pytest.mark.parametrize(
     ("text", "tables"),
     [
-        ("reads map, u32[NR_CPUS]", (Table("map", 4),)),
-        ("reads map, u64[NR_CPUS] of hwid, unused 0", (Table("map", unused=0),)),
-        ("reads map, u64[NR_CPUS], unused INVALID_HWID", (Table("map", unused=INVALID_HWID),)),
+        ("reads map, u32[NR_CPUS]", (LookupTable("map", 4),)),
+        ("reads map, u64[NR_CPUS] of hwid, unused 0", (LookupTable("map", unused=0),)),
+        ("reads map, u64[NR_CPUS], unused INVALID_HWID", (LookupTable("map", unused=INVALID_HWID),)),
         (
             "reads keys, u64[NR_CPUS] of sorted-hwid, and reads ids, u16[NR_CPUS] of sorted-cpu",
-            (Table("keys", holds="sorted-hwid"), Table("ids", 2, holds="sorted-cpu")),
+            (LookupTable("keys", holds="sorted-hwid"), LookupTable("ids", 2, holds="sorted-cpu")),
         ),
         (
             "reads mpidr_hash of mpidr-hash, reads buckets, u16[max(64, 4 * NR_CPUS)] of hash-to-cpu",
             (
-                Table("mpidr_hash", 8, "4", "mpidr-hash"),
-                Table("buckets", 2, "max(64, 4 * NR_CPUS)", "hash-to-cpu"),
+                LookupTable("mpidr_hash", 8, "4", "mpidr-hash"),
+                LookupTable("buckets", 2, "max(64, 4 * NR_CPUS)", "hash-to-cpu"),
             ),
         ),
     ],
 )
-def test_memory_lists_the_tables(text: str, tables: tuple[Table, ...]) -> None:
+def test_memory_lists_the_tables(text: str, tables: tuple[LookupTable, ...]) -> None:
     assert read(memory=f"{text}; writes none", model="logical-map").tables == tables
 
 
 def test_memory_may_use_the_register_that_counts() -> None:
     contract = read(in_="x1 = entries", memory="reads map, u64[x1]; writes none")
-    assert contract.tables == (Table("map", length="x1"),)
+    assert contract.tables == (LookupTable("map", length="x1"),)
 
 
 @pytest.mark.parametrize(

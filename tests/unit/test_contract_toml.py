@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emu.arch.mpidr import INVALID_HWID
 from emu.errors import InvalidContract
-from emu.lookup.contract import RETURN, Define, Table
+from emu.lookup.contract import RETURN, Define, LookupTable
 from emu.lookup.toml_form import NR_CPUS, parse_contract, read_contract
 
 DESIGN = """
@@ -80,7 +80,7 @@ def test_every_key_of_the_design_is_read() -> None:
     assert contract.may_change == ("x0", "x1", "x2", "x3", "x19")
     assert contract.instructions_max == "200 + 40 * NR_CPUS"
     assert contract.defines == {"NR_CPUS": Define(256, (1, 2, 3, 255, 256, 4094))}
-    assert contract.tables == (Table("__cpu_logical_map", 8, "NR_CPUS", "hwid", INVALID_HWID),)
+    assert contract.tables == (LookupTable("__cpu_logical_map", 8, "NR_CPUS", "hwid", INVALID_HWID),)
 
 
 def test_what_is_not_said_has_a_default() -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_said_has_a_default() -> None:
     assert (contract.model, contract.el, contract.stack) == ("logical-map", 1, 0)
     assert not contract.preserve_flags
     assert not contract.parks
-    assert contract.tables == (Table("map"),)
+    assert contract.tables == (LookupTable("map"),)
 
 
 def test_a_plain_define_keeps_its_value() -> None:
@@ -117,7 +117,7 @@ def test_keys_beyond_the_design_are_read() -> None:
     assert (contract.mpidr, contract.el, contract.stack, contract.model) == ("x2", 2, 64, "first-match")
     assert contract.preserve_flags
     assert contract.parks
-    assert contract.tables == (Table("x0_table", base="x0", length="x1"),)
+    assert contract.tables == (LookupTable("x0_table", base="x0", length="x1"),)
 
 
 def test_a_label_may_be_reached_with_the_index_that_says_none() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from travelling import watch
 
 from emu.case import Case
+from emu.debug.checkpoints import Checkpoints, Travelled
 from emu.debug.edits import NZCV, PC, Edit
 from emu.debug.session import Session
-from emu.debug.timeline import Timeline, Travelled
 from emu.host.build import build
 
 
@@ -38,8 +38,8 @@ def test_an_instruction_that_is_changed_is_run_as_it_is_now() -> None:
 
 
 def test_edits_come_along_through_time() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
-        debugged = Session(build(Case.parse("v3 topology=flat:4")), timeline)
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = Session(build(Case.parse("v3 topology=flat:4")), checkpoints)
 
         def state() -> list[Any]:
             return [debugged.position, *debugged.pe(2).x, debugged.pe(2).pc]

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from emu.debug.gdb.packets import PACKET_MAX, Item, Reader, encode
+from emu.debug.gdb.packets import PACKET_MAX, Reader, StreamItem, encode
 
 
-def items(*pieces: bytes) -> list[tuple[Item, bytes]]:
+def items(*pieces: bytes) -> list[tuple[StreamItem, bytes]]:
     reader, found = Reader(), []
     for piece in pieces:
         reader.feed(piece)
@@ -21,8 +21,8 @@ def items(*pieces: bytes) -> list[tuple[Item, bytes]]:
 @pytest.mark.parametrize("payload", [b"", b"g", b"qRcmd,68656c70", b"X0,4:\x00}#$*\x03", bytes(range(256))])
 def test_what_is_encoded_is_read_again(payload: bytes) -> None:
     packet = encode(payload)
-    assert items(packet) == [(Item.PACKET, payload)]
-    assert items(*(bytes([byte]) for byte in packet)) == [(Item.PACKET, payload)]
+    assert items(packet) == [(StreamItem.PACKET, payload)]
+    assert items(*(bytes([byte]) for byte in packet)) == [(StreamItem.PACKET, payload)]
 
 
 @pytest.mark.parametrize(
@@ -52,24 +52,30 @@ def test_the_checksum_is_the_sum_of_what_is_sent() -> None:
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
-        (b"+++$g#67", [(Item.PACKET, b"g")]),
-        (b"$g#68", [(Item.BROKEN, b"")]),
-        (b"$g#zz$g#67", [(Item.BROKEN, b""), (Item.PACKET, b"g")]),
-        (b"$g#+7", [(Item.BROKEN, b"")]),
-        (b"$g$g#67", [(Item.BROKEN, b""), (Item.PACKET, b"g")]),
-        (b"\x03", [(Item.INTERRUPT, b"")]),
-        (b"-", [(Item.RESEND, b"")]),
+        (b"+++$g#67", [(StreamItem.PACKET, b"g")]),
+        (b"$g#68", [(StreamItem.BROKEN, b"")]),
+        (b"$g#zz$g#67", [(StreamItem.BROKEN, b""), (StreamItem.PACKET, b"g")]),
+        (b"$g#+7", [(StreamItem.BROKEN, b"")]),
+        (b"$g$g#67", [(StreamItem.BROKEN, b""), (StreamItem.PACKET, b"g")]),
+        (b"\x03", [(StreamItem.INTERRUPT, b"")]),
+        (b"-", [(StreamItem.RESEND, b"")]),
         (b"no packet at all", []),
-        (b"$m0,4#fd\x03$g#67", [(Item.PACKET, b"m0,4"), (Item.INTERRUPT, b""), (Item.PACKET, b"g")]),
+        (
+            b"$m0,4#fd\x03$g#67",
+            [(StreamItem.PACKET, b"m0,4"), (StreamItem.INTERRUPT, b""), (StreamItem.PACKET, b"g")],
+        ),
         (b"$G#6", []),
     ],
 )
-def test_streams(stream: bytes, expected: list[tuple[Item, bytes]]) -> None:
+def test_streams(stream: bytes, expected: list[tuple[StreamItem, bytes]]) -> None:
     assert items(stream) == expected
 
 
 def test_a_packet_without_an_end_is_given_up() -> None:
-    assert items(b"$" + b"a" * (PACKET_MAX + 100), b"$g#67") == [(Item.BROKEN, b""), (Item.PACKET, b"g")]
+    assert items(b"$" + b"a" * (PACKET_MAX + 100), b"$g#67") == [
+        (StreamItem.BROKEN, b""),
+        (StreamItem.PACKET, b"g"),
+    ]
 
 
 @pytest.mark.parametrize("before", [b"", b"+", b"$m0,", b"junk"])

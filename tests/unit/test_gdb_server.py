@@ -14,16 +14,16 @@ import pytest
 from travelling import watch
 
 from emu.case import Case
-from emu.debug.gdb.packets import Item, Reader, encode
+from emu.debug.checkpoints import Checkpoints
+from emu.debug.gdb.packets import Reader, StreamItem, encode
 from emu.debug.gdb.server import Server, listen
 from emu.debug.session import Session
-from emu.debug.timeline import Timeline
 from emu.errors import InvalidCase
 from emu.host.build import build
 
 
-def session(text: str = "v3 topology=flat:4", timeline: Timeline | None = None) -> Session:
-    return Session(build(Case.parse(f"{text} grain=instruction")), timeline)
+def session(text: str = "v3 topology=flat:4", checkpoints: Checkpoints | None = None) -> Session:
+    return Session(build(Case.parse(f"{text} grain=instruction")), checkpoints)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def served(debugged: Session) -> Iterator[socket.socket]:
         assert not thread.is_alive()
 
 
-def receive(client: socket.socket, reader: Reader) -> tuple[Item, bytes]:
+def receive(client: socket.socket, reader: Reader) -> tuple[StreamItem, bytes]:
     while (item := reader.next()) is None:
         data = client.recv(1 << 16)
         if not data:
@@ -202,14 +202,14 @@ def test_nothing_that_comes_in_kills_the_server() -> None:
                 reader = Reader()
                 try:
                     client.sendall(encode(b"QStartNoAckMode"))
-                    while receive(client, reader) != (Item.PACKET, b"OK"):
+                    while receive(client, reader) != (StreamItem.PACKET, b"OK"):
                         pass
                     while done < 550:
                         done += 1
                         # The acks stand in for a lost checksum, the interrupt ends a run, and the answer to
                         # the last packet shows that the server is there.
                         client.sendall(mutate(rng) + b"++\x03" + encode(b"qAttached"))
-                        while receive(client, reader) != (Item.PACKET, b"1"):
+                        while receive(client, reader) != (StreamItem.PACKET, b"1"):
                             pass
                 except (EOFError, ConnectionError):
                     pass  # it was a detach or a kill
@@ -223,10 +223,10 @@ def test_the_answer_comes_from_the_past_through_the_same_socket() -> None:
     assert told[1:4] == [True, True, True]
 
 
-def _travelling_server(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+def _travelling_server(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
     listener = listen("127.0.0.1", 0)
     if os.fork():
-        Server(session(timeline=timeline), listener, timeline.lifeline).run()
+        Server(session(checkpoints=checkpoints), listener, checkpoints.lifeline).run()
         return
     connection = socket.create_connection(listener.getsockname())
     listener.close()
@@ -236,7 +236,7 @@ def _travelling_server(timeline: Timeline, tell: Callable[[Any], None]) -> None:
         connection.sendall(encode(packet))
         while True:
             item, payload = receive(connection, reader)
-            if item is Item.PACKET and (payload[:1] != b"O" or payload == b"OK"):
+            if item is StreamItem.PACKET and (payload[:1] != b"O" or payload == b"OK"):
                 return payload
 
     answer(b"QStartNoAckMode")

@@ -10,17 +10,17 @@ import re
 import pytest
 
 from emu.case import Case
+from emu.debug.checkpoints import Checkpoints
 from emu.debug.gdb import registers
 from emu.debug.gdb.stub import Stub
 from emu.debug.session import Session
-from emu.debug.timeline import Timeline
 from emu.host.build import build
 
 _REGISTERS = re.compile(rb"1d:[0-9a-f]{16};1f:[0-9a-f]{16};20:[0-9a-f]{16};")
 
 
-def session(text: str = "v3 topology=flat:4", timeline: Timeline | None = None) -> Session:
-    return Session(build(Case.parse(f"{text} grain=instruction")), timeline)
+def session(text: str = "v3 topology=flat:4", checkpoints: Checkpoints | None = None) -> Session:
+    return Session(build(Case.parse(f"{text} grain=instruction")), checkpoints)
 
 
 def stub(text: str = "v3 topology=flat:4") -> Stub:

@@ -15,7 +15,7 @@ from emu.case import Case
 from emu.errors import InvalidSubject
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table, used_symbols
-from emu.instructions import ROWS_MAX, Step, unpack, values
+from emu.instructions import ROWS_MAX, InstructionRow, unpack, values
 from emu.operation import Kind
 from emu.subject.symbols import Symbols
 from emu.trace import Trace, read_trace
@@ -39,9 +39,9 @@ def recorded(case: Case) -> Boot:
     return boot
 
 
-def steps_of(trace: Trace) -> dict[int, list[Step]]:
+def steps_of(trace: Trace) -> dict[int, list[InstructionRow]]:
     """Every instruction of each CPU, then the state in which it stopped last."""
-    found: dict[int, list[Step]] = {}
+    found: dict[int, list[InstructionRow]] = {}
     for record, steps in trace.steps_of():
         assert len(steps) == (record.value if record.kind is Kind.INSTRUCTIONS else 0)
         if record.kind is Kind.INSTRUCTIONS and not record.size:
@@ -49,7 +49,7 @@ def steps_of(trace: Trace) -> dict[int, list[Step]]:
     return found
 
 
-def stepped(case: Case) -> dict[int, list[Step]]:
+def stepped(case: Case) -> dict[int, list[InstructionRow]]:
     """The same by stepping: the registers of each PE before every instruction, through Unicorn's own API."""
     boot = build(replace(case, grain="instruction"), record=True)
     machine, found = boot.machine, {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK, MT, RES1, U, affinity
-from emu.lookup.contract import Contract, Define, Table
+from emu.lookup.contract import Contract, Define, LookupTable
 from emu.lookup.corpus import FLAGS, Situation, near, regression, situations, sweep
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.tables import KINDS, DoesNotFit, fill
@@ -144,7 +144,9 @@ def test_filled_tables_have_the_right_answers(model: str, nr_cpus: int) -> None:
                 kind: InMemory(
                     row.element,
                     fill(
-                        Table("t", row.element, row.count, kind), situation.logical_map, {"NR_CPUS": nr_cpus}
+                        LookupTable("t", row.element, row.count, kind),
+                        situation.logical_map,
+                        {"NR_CPUS": nr_cpus},
                     ),
                 )
                 for kind, row in KINDS.items()
@@ -172,7 +174,7 @@ def test_near_numbers_are_other_hwids() -> None:
 
 def contract(**defines: Define) -> Contract:
     """A contract with these defines."""
-    return Contract("x", "find", "found", "x19", "missing", defines=defines, tables=(Table("map"),))
+    return Contract("x", "find", "found", "x19", "missing", defines=defines, tables=(LookupTable("map"),))
 
 
 def test_the_sweep_goes_through_nr_cpus_from_the_smallest() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emu.arch.mpidr import INVALID_HWID, RES1, hwid
 from emu.errors import InvalidContract
 from emu.lookup import models
-from emu.lookup.contract import Table
+from emu.lookup.contract import LookupTable
 from emu.lookup.models import MODELS, InMemory, Model, expected_many, get_model
 from emu.lookup.tables import KINDS, DoesNotFit, fill
 from emu.topology.generate import hwid_tables, mpidrs
@@ -29,7 +29,7 @@ def in_memory(
     for kind in MODELS[model].needs:
         count = "65536" if kind == "hash-to-cpu" else KINDS[kind].count
         said = unused if kind == "hwid" else None
-        table = Table("t", KINDS[kind].element, count, kind, said)
+        table = LookupTable("t", KINDS[kind].element, count, kind, said)
         names = {"NR_CPUS": nr_cpus or max(len(logical_map), 1)}
         found[kind] = InMemory(table.element, fill(table, logical_map, names))
     return found

@@ -9,16 +9,16 @@ import pytest
 from travelling import watch
 
 from emu.case import Case
+from emu.debug.checkpoints import Checkpoints, Travelled
 from emu.debug.session import Session
 from emu.debug.stops import Event, Others
-from emu.debug.timeline import Timeline, Travelled
 from emu.errors import InvalidCase
 from emu.host.build import build
 from emu.operation import Kind
 
 
-def session(text: str = "v3 topology=flat:4", timeline: Timeline | None = None) -> Session:
-    return Session(build(Case.parse(text)), timeline)
+def session(text: str = "v3 topology=flat:4", checkpoints: Checkpoints | None = None) -> Session:
+    return Session(build(Case.parse(text)), checkpoints)
 
 
 def registers(debugged: Session) -> list[list[int | str]]:
@@ -222,8 +222,8 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
 
 
 def test_backwards_and_forwards_again_is_the_same_machine() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
-        debugged = session("v3 topology=flat:8", timeline)
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = session("v3 topology=flat:8", checkpoints)
         seen: dict[str, Any] = {}
         try:
             debugged.begin()
@@ -246,8 +246,8 @@ def test_backwards_and_forwards_again_is_the_same_machine() -> None:
 
 
 def test_steps_that_were_forced_are_done_again_in_the_same_way() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
-        debugged = session("v3 topology=flat:4", timeline)
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = session("v3 topology=flat:4", checkpoints)
         try:
             debugged.begin()
             debugged.add_breakpoint("find", cpu=2)

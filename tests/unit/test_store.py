@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from emu.errors import EmuError
-from emu.fuzz.store import FILE, Store, sample
-from emu.fuzz.unit import Edge, Hit, Reached, Snapshot, UnitResult, broken, opening, size_of
+from emu.fuzz.store import FILE, CampaignStore, sample
+from emu.fuzz.unit import Edge, Hit, NewEdges, Snapshot, UnitResult, broken, opening, size_of
 from emu.lookup.case import LookupCase, Question
 
 SUBJECT = LookupCase("my.S", 0, Question((), 0), "my.toml")
@@ -35,8 +35,8 @@ def edge(target: int, nr_cpus: int = 4) -> Edge:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store(tmp_path)
+def store(tmp_path: Path) -> Iterator[CampaignStore]:
+    found = CampaignStore(tmp_path)
     yield found
     found.close()
 
@@ -45,7 +45,7 @@ def dump(path: Path) -> list[str]:
     return list(sqlite3.connect(path / FILE).iterdump())
 
 
-def test_one_cause_is_one_finding_with_the_smallest_question(store: Store) -> None:
+def test_one_cause_is_one_finding_with_the_smallest_question(store: CampaignStore) -> None:
     assert store.add(UnitResult(3, "random", 9, (hit("answer", case(1, 2), count=5),)), SUBJECT) == [
         ("answer", "how", "find")
     ]
@@ -56,7 +56,7 @@ def test_one_cause_is_one_finding_with_the_smallest_question(store: Store) -> No
     assert found[0].case == "my.S nr-cpus=4 contract=my.toml map=0x1 mpidr=0x80000000"
 
 
-def test_other_properties_messages_and_places_are_other_findings(store: Store) -> None:
+def test_other_properties_messages_and_places_are_other_findings(store: CampaignStore) -> None:
     hits = (
         hit("answer", case(1)),
         hit("bound", case(1)),
@@ -67,7 +67,7 @@ def test_other_properties_messages_and_places_are_other_findings(store: Store) -
     assert store.totals().findings == 4
 
 
-def test_what_a_snapshot_knows_is_counted_without_a_question(store: Store) -> None:
+def test_what_a_snapshot_knows_is_counted_without_a_question(store: CampaignStore) -> None:
     store.add(UnitResult(0, "kept", 4, (hit("answer", case(1), met="raw"),)), SUBJECT)
     snapshot = store.snapshot(1)
     assert snapshot.causes == {("answer", "raw", "find"): ("answer", "how", "find")}
@@ -82,13 +82,13 @@ def results() -> list[UnitResult]:
             "small",
             5,
             (hit("answer", case(1, 2, 3)),),
-            (Reached(case(1), (edge(4), edge(8))), Reached(case(2), (edge(12),))),
+            (NewEdges(case(1), (edge(4), edge(8))), NewEdges(case(2), (edge(12),))),
         ),
         UnitResult(
-            1, "small", 5, (hit("answer", case(1)), hit("bound", case(5))), (Reached(case(3), (edge(8),)),)
+            1, "small", 5, (hit("answer", case(1)), hit("bound", case(5))), (NewEdges(case(3), (edge(8),)),)
         ),
         UnitResult(
-            2, "random", 5, (hit("answer", case(1)),), (Reached(case(4), (edge(4), edge(12), edge(16))),)
+            2, "random", 5, (hit("answer", case(1)),), (NewEdges(case(4), (edge(4), edge(12), edge(16))),)
         ),
         broken(opening([(4, ())])[1], "its worker died (signal 9)"),
     ]
@@ -101,7 +101,7 @@ def test_every_order_of_arrival_gives_the_same_database(tmp_path: Path) -> None:
     for number, order in enumerate(permutations(units)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        store = Store(folder)
+        store = CampaignStore(folder)
         for result in order:
             store.add(result, SUBJECT)
         store.close()
@@ -110,7 +110,7 @@ def test_every_order_of_arrival_gives_the_same_database(tmp_path: Path) -> None:
     assert all(found == dumps[0] for found in dumps)
 
 
-def test_an_edge_belongs_to_the_lowest_unit_and_a_question_without_edges_goes(store: Store) -> None:
+def test_an_edge_belongs_to_the_lowest_unit_and_a_question_without_edges_goes(store: CampaignStore) -> None:
     for result in reversed(results()[:3]):
         store.add(result, SUBJECT)
     totals = store.totals()
@@ -119,7 +119,7 @@ def test_an_edge_belongs_to_the_lowest_unit_and_a_question_without_edges_goes(st
     assert [found.question.logical_map for found in corpus] == [(1,), (2,), (4,)]
 
 
-def test_a_snapshot_is_of_the_units_below_it(store: Store) -> None:
+def test_a_snapshot_is_of_the_units_below_it(store: CampaignStore) -> None:
     for result in results()[:3]:
         store.add(result, SUBJECT)
     assert store.snapshot(0) == Snapshot()
@@ -135,21 +135,21 @@ def test_a_sample_follows_from_seed_and_number() -> None:
     assert sample(Snapshot(corpus=(case(1),)), 1, 7).corpus == (case(1),)
 
 
-def test_the_same_unit_is_not_taken_twice(store: Store) -> None:
+def test_the_same_unit_is_not_taken_twice(store: CampaignStore) -> None:
     store.add(results()[0], SUBJECT)
     with pytest.raises(EmuError, match="UNIQUE"):
         store.add(results()[0], SUBJECT)
     assert store.totals().units == 1
 
 
-def test_a_unit_is_kept_whole_or_not_at_all(store: Store) -> None:
+def test_a_unit_is_kept_whole_or_not_at_all(store: CampaignStore) -> None:
     known = hit("answer", None)  # of no finding: cannot be
     with pytest.raises(AssertionError):
         store.add(UnitResult(7, "random", 3, (hit("bound", case(1)), known)), SUBJECT)
     assert (store.done(), store.findings()) == (set(), [])
 
 
-def test_what_was_found_is_kept_as_questions_when_it_begins_anew(store: Store) -> None:
+def test_what_was_found_is_kept_as_questions_when_it_begins_anew(store: CampaignStore) -> None:
     store.begin({"seed": "1"})
     for result in results():
         if result.number not in store.done():
@@ -162,7 +162,7 @@ def test_what_was_found_is_kept_as_questions_when_it_begins_anew(store: Store) -
     assert len(store.kept()) == 2
 
 
-def test_a_worker_that_dies_is_one_finding_however_often(store: Store) -> None:
+def test_a_worker_that_dies_is_one_finding_however_often(store: CampaignStore) -> None:
     for unit in opening([(2, ()), (3, ())]):
         store.add(broken(unit, f"its worker died (signal {unit.number})"), SUBJECT)
     assert [(f.prop, f.count, f.first_unit, f.message, f.case) for f in store.findings()] == [
@@ -185,20 +185,20 @@ def test_sizes_tell_all_questions_apart() -> None:
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(EmuError) as caught:
-        Store(tmp_path)
+        CampaignStore(tmp_path)
     assert FILE in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path).close()
+    CampaignStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("pragma user_version = 99")
     with pytest.raises(EmuError, match="format 99, not 1"):
-        Store(tmp_path)
+        CampaignStore(tmp_path)
 
 
-def test_another_program_can_read_it_meanwhile(store: Store, tmp_path: Path) -> None:
+def test_another_program_can_read_it_meanwhile(store: CampaignStore, tmp_path: Path) -> None:
     store.add(results()[0], SUBJECT)
     with sqlite3.connect(f"file:{tmp_path / FILE}?mode=ro", uri=True) as db:
         assert db.execute("pragma journal_mode").fetchone() == ("wal",)

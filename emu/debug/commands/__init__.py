@@ -7,7 +7,7 @@ A command that goes back in time raises :class:`GoBack`; the front end travels a
 from __future__ import annotations
 
 from emu.debug.commands import cpus, examining, history, stepping, stopping
-from emu.debug.commands.context import CommandTable, Context, Entry, GoBack, SeenRegisters
+from emu.debug.commands.context import CommandEntry, CommandTable, Context, GoBack, SeenRegisters
 from emu.debug.stops import Stop
 from emu.errors import InvalidCase
 
@@ -69,6 +69,6 @@ def _quit(_context: Context, text: str) -> list[str]:
 
 
 _TABLES = (stepping.TABLE, stopping.TABLE, cpus.TABLE, examining.TABLE, history.TABLE, _GENERAL)
-_ENTRIES: list[Entry] = [entry for table in _TABLES for entry in table.entries]
-_BY_NAME: dict[str, Entry] = {name: entry for entry in _ENTRIES for name in entry.names}
+_ENTRIES: list[CommandEntry] = [entry for table in _TABLES for entry in table.entries]
+_BY_NAME: dict[str, CommandEntry] = {name: entry for entry in _ENTRIES for name in entry.names}
 assert len(_BY_NAME) == sum(len(entry.names) for entry in _ENTRIES), "two commands have one name"

@@ -128,7 +128,7 @@ Handler = Callable[[Context, str], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """One command: its names (the first is its own), its arguments, its purpose, and the function."""
 
     names: tuple[str, ...]
@@ -141,13 +141,13 @@ class CommandTable:
     """The commands of one module, in the order of ``help``."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[CommandEntry] = []
 
     def command(self, names: str, usage: str, purpose: str) -> Callable[[Handler], Handler]:
         """Return a decorator that adds a function to the table."""
 
         def add(run: Handler) -> Handler:
-            self.entries.append(Entry(tuple(names.split()), usage, purpose, run))
+            self.entries.append(CommandEntry(tuple(names.split()), usage, purpose, run))
             return run
 
         return add

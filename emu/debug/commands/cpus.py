@@ -5,7 +5,7 @@ from __future__ import annotations
 from emu.debug.commands.arguments import check_cpu, check_no_more, parse_number
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.stops import Others
-from emu.debug.view import Place
+from emu.debug.view import CodeLocation
 from emu.errors import InvalidCase
 
 TABLE = CommandTable()
@@ -35,7 +35,7 @@ def list_cpus(context: Context) -> list[str]:
     return rows
 
 
-def _short(place: Place) -> str:
+def _short(place: CodeLocation) -> str:
     return f"{place}" if place.name else ""
 
 

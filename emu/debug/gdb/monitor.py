@@ -28,7 +28,7 @@ _STALE = "gdb still shows what it read before: maintenance flush register-cache"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MonitorCommand:
     """One ``monitor`` line: the command as :class:`emu.debug.commands.Commands` has it."""
 
     word: str
@@ -45,13 +45,13 @@ class Line:
         return f"{self.word} {self.rest}".strip()
 
 
-def parse(text: str) -> Line:
+def parse(text: str) -> MonitorCommand:
     """Return what a ``monitor`` line means; nothing is ``help``."""
     word, _, rest = text.strip().partition(" ")
-    return Line(_ALSO.get(word, word) or "help", rest.strip())
+    return MonitorCommand(_ALSO.get(word, word) or "help", rest.strip())
 
 
-def run(commands: Commands, line: Line) -> list[str]:
+def run(commands: Commands, line: MonitorCommand) -> list[str]:
     """Run a line; return what it says.
 
     :raises InvalidCase: no such command, or it cannot be done

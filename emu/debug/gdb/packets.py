@@ -17,7 +17,7 @@ _NOT_PLAIN = re.compile(rb"[$#}]")
 _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
 
-class Item(Enum):
+class StreamItem(Enum):
     """What a stream holds."""
 
     PACKET = "packet"
@@ -53,7 +53,7 @@ class Reader:
         """Add what came in."""
         self._data += data
 
-    def next(self) -> tuple[Item, bytes] | None:
+    def next(self) -> tuple[StreamItem, bytes] | None:
         """Return the next item and, of a packet, its payload; None when more must come in first."""
         data = self._data
         while data:
@@ -62,31 +62,31 @@ class Reader:
                 return self._packet()
             del data[0]
             if first == _INTERRUPT:
-                return Item.INTERRUPT, b""
+                return StreamItem.INTERRUPT, b""
             if first == ord("-"):
-                return Item.RESEND, b""
+                return StreamItem.RESEND, b""
         return None
 
-    def _packet(self) -> tuple[Item, bytes] | None:
+    def _packet(self) -> tuple[StreamItem, bytes] | None:
         data = self._data
         end = data.find(_END, 1)
         restart = data.find(_START, 1, end if end >= 0 else len(data))
         if restart > 0:  # a packet that was cut off: no payload holds a bare $
             del data[:restart]
-            return Item.BROKEN, b""
+            return StreamItem.BROKEN, b""
         if end < 0 or len(data) < end + 3:
             if (len(data) if end < 0 else end) > PACKET_MAX:
                 data.clear()
-                return Item.BROKEN, b""
+                return StreamItem.BROKEN, b""
             return None
         payload = bytes(data[1:end])
         written = bytes(data[end + 1 : end + 3])
         del data[: end + 3]
         if len(payload) > PACKET_MAX or _CHECKSUMS.get(written) != sum(payload) & 0xFF:
-            return Item.BROKEN, b""
+            return StreamItem.BROKEN, b""
         if _ESCAPE in payload:
             payload = _ESCAPED.sub(lambda match: bytes([match[1][0] ^ 0x20]), payload)
-        return Item.PACKET, payload
+        return StreamItem.PACKET, payload
 
     def interrupted(self) -> bool:
         """Tell whether a 0x03 has come in, and drop it and all before it.

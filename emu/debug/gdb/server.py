@@ -2,7 +2,7 @@
 
 The machine is not harmed by anything that comes in. A client that goes leaves it as it is for the next one. A
 second client is turned away. When an answer lies in the past another process takes over, with the client's
-socket and all that :class:`emu.debug.gdb.stub.State` says.
+socket and all that :class:`emu.debug.gdb.stub.ConnectionState` says.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from emu.debug.gdb.packets import Item, Reader, encode
-from emu.debug.gdb.stub import Journey, State, Stub
+from emu.debug.checkpoints import Travelled
+from emu.debug.gdb.packets import Reader, StreamItem, encode
+from emu.debug.gdb.stub import ConnectionState, Stub, TravelNeeded
 from emu.debug.session import Session
-from emu.debug.timeline import Travelled
 from emu.errors import InvalidCase
 
 _RECEIVE_BYTES = 1 << 16
@@ -26,7 +26,7 @@ _RESENDS_MAX = 8  # in a row; who asks more often is no gdb
 @dataclass(slots=True)
 class _Luggage:
     # What goes along to the process that takes over, beside the client's socket.
-    state: State
+    state: ConnectionState
     unread: bytes
     what: Any
 
@@ -114,13 +114,13 @@ class Server:
                     continue
                 what, payload = item
                 acks = not self._stub.state.no_ack
-                if what is Item.PACKET:
+                if what is StreamItem.PACKET:
                     if acks:
                         self._send(b"+")
                     self._answer(payload)
-                elif what is Item.BROKEN and acks:
+                elif what is StreamItem.BROKEN and acks:
                     self._send(b"-")
-                elif what is Item.RESEND and acks:
+                elif what is StreamItem.RESEND and acks:
                     self._resends += 1
                     if self._resends <= _RESENDS_MAX:
                         self._send(self._sent)
@@ -131,7 +131,7 @@ class Server:
     def _answer(self, payload: bytes) -> None:
         try:
             answers = self._stub.answer(payload)
-        except Journey as journey:
+        except TravelNeeded as journey:
             self._travel(journey)
             return
         self._reply(answers)
@@ -223,7 +223,7 @@ class Server:
 
     # -- through time -----------------------------------------------------------------------------
 
-    def _travel(self, journey: Journey) -> None:
+    def _travel(self, journey: TravelNeeded) -> None:
         if not self._session.can_go_back:
             self._reply([b"E.this server does not go back"])
             return

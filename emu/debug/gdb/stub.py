@@ -1,7 +1,7 @@
 """What each packet asks for, and its answer: a debug session in the words of gdb's protocol.
 
-No sockets here. Going back in time leaves this process: :class:`Journey` is raised for whoever has the
-connection, which takes :class:`State` along and calls :meth:`Stub.arrived` where it ends.
+No sockets here. Going back in time leaves this process: :class:`TravelNeeded` is raised for whoever has the
+connection, which takes :class:`ConnectionState` along and calls :meth:`Stub.arrived` where it ends.
 
 This is one file because a packet, its answer and what both leave for the next one are one state.
 
@@ -37,7 +37,7 @@ _INSERTED_MAX = 4096
 
 
 @dataclass(slots=True)
-class State:
+class ConnectionState:
     """What a connection is in the middle of: it goes along through time."""
 
     no_ack: bool = False
@@ -49,7 +49,7 @@ class State:
     last: bytes = b""  # the stop reply that ? repeats
 
 
-class Journey(BaseException):
+class TravelNeeded(BaseException):
     """Raised by :meth:`Stub.answer` when the answer lies in the past.
 
     :ivar position: where to go
@@ -70,7 +70,7 @@ class Stub:
 
     def __init__(self, session: Session, ended: Callable[[], None] = lambda: None) -> None:
         self.session = session
-        self.state = State(cpu=session.settings.cpu)
+        self.state = ConnectionState(cpu=session.settings.cpu)
         self._ended = ended
         self._xml = registers.target_xml()
         self._threads = b""
@@ -130,10 +130,10 @@ class Stub:
         """Forget what a client had put in: it has gone, and the machine stays as it is."""
         for number in self.state.inserted.values():
             self.session.delete(number)
-        self.state = State(cpu=self.state.cpu)
+        self.state = ConnectionState(cpu=self.state.cpu)
 
     def arrived(self, what: Any) -> list[bytes]:
-        """Return the answer that a :class:`Journey` was made for."""
+        """Return the answer that a :class:`TravelNeeded` was made for."""
         kind, stop = what
         if kind == "monitor":
             self._console.seen = self.state.seen
@@ -305,13 +305,13 @@ class Stub:
             position = session.log.last_of(cpu)
             if position is None:
                 return self._stopped(Stop("start", cpu))
-            raise Journey(position, ("stop", Stop("step", cpu)))
+            raise TravelNeeded(position, ("stop", Stop("step", cpu)))
         if text == "c":
             position, stop = session.find_stop_back()
             state.stepped = -1
             if position == session.position:
                 return self._stopped(stop)
-            raise Journey(position, ("stop", stop))
+            raise TravelNeeded(position, ("stop", stop))
         return [_UNKNOWN]
 
     def _stopped(self, stop: Stop) -> list[bytes]:
@@ -425,7 +425,7 @@ class Stub:
             said = monitor.run(commands, monitor.parse(text))
         except GoBack as back:
             self.state.seen = commands.seen
-            raise Journey(back.position, ("monitor", back.stop)) from None
+            raise TravelNeeded(back.position, ("monitor", back.stop)) from None
         except EmuError as error:
             said = [str(error)]
         self.state.seen = commands.seen

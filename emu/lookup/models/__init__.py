@@ -110,7 +110,7 @@ def expected_many(
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
+class LookupModelFile:
     """What a module of this folder defines.
 
     :ivar name: as contracts have it
@@ -123,4 +123,4 @@ class ModelFile:
     summary: str
 
 
-MODELS = {name: file.model for name, file in discover(__name__, ModelFile).items()}
+MODELS = {name: file.model for name, file in discover(__name__, LookupModelFile).items()}

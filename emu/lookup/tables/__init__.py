@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.errors import InvalidCase, InvalidContract
-from emu.lookup.contract import Table
+from emu.lookup.contract import LookupTable
 from emu.lookup.expression import evaluate
 from emu.lookup.user_file import load_definition
 from emu.registry import discover, not_one_of
@@ -93,7 +93,7 @@ def get_kind(holds: str) -> TableKind:
     return kind
 
 
-def shape_of(table: Table, names: Mapping[str, int]) -> Shape:
+def shape_of(table: LookupTable, names: Mapping[str, int]) -> Shape:
     """Return the layout of a table for given values of the defines.
 
     :param names: every define with its value, NR_CPUS among them
@@ -108,7 +108,7 @@ def shape_of(table: Table, names: Mapping[str, int]) -> Shape:
     return Shape(table.element, count, unused & (1 << 8 * table.element) - 1)
 
 
-def fill(table: Table, logical_map: LogicalMap, names: Mapping[str, int]) -> bytes:
+def fill(table: LookupTable, logical_map: LogicalMap, names: Mapping[str, int]) -> bytes:
     """Return what ``table`` holds for a logical map: all its entries, used or not.
 
     :param names: every define with its value, NR_CPUS among them

@@ -11,7 +11,7 @@ from emu.lookup.batch import Batch
 from emu.lookup.case import Question
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
-from emu.lookup.single import POISONS, Answer, Single, Wrong, judge
+from emu.lookup.single import POISONS, LookupAnswer, Single, Wrong, judge
 from emu.lookup.target import Placed, Target, fill_table, place
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
@@ -31,12 +31,12 @@ class Checked:
     others: Others
     question: Question
     expected: int | None
-    answer: Answer
+    answer: LookupAnswer
     wrong: Wrong | None
     race: int | None = None
 
 
-class Rig:
+class BuiltLookup:
     """A lookup at one NR_CPUS."""
 
     def __init__(self, target: Target, others: Others = ()) -> None:
@@ -127,7 +127,7 @@ class UnderTest:
     def __init__(self, name: str, contract: Path | None = None, system_map: Path | None = None) -> None:
         self.name = name
         self.contract, self._load, self._fixed = load_lookup(name, contract, system_map)
-        self._rigs: dict[tuple[int, Others], Rig] = {}
+        self._built: dict[tuple[int, Others], BuiltLookup] = {}
         self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
 
     @property
@@ -149,23 +149,25 @@ class UnderTest:
                 found += [((name, value),) for value in sorted(set(define.sweep) - {define.default})]
         return found
 
-    def at(self, nr_cpus: int, others: Others = ()) -> Rig:
+    def at(self, nr_cpus: int, others: Others = ()) -> BuiltLookup:
         """Return the lookup at this NR_CPUS and these values of other defines.
 
         :raises AssemblyError: it does not assemble so
         """
-        rig = self._rigs.get((nr_cpus, others))
-        if rig is None:
+        built = self._built.get((nr_cpus, others))
+        if built is None:
             changes = {"NR_CPUS": nr_cpus, **dict(others)}
-            rig = self._rigs[nr_cpus, others] = Rig(place(self.contract, self._load, changes), others)
-        return rig
+            built = self._built[nr_cpus, others] = BuiltLookup(
+                place(self.contract, self._load, changes), others
+            )
+        return built
 
-    def rigs(self, sizes: Sequence[int]) -> list[Rig]:
+    def build_all(self, sizes: Sequence[int]) -> list[BuiltLookup]:
         """Return the lookup at each of ``sizes`` that it assembles for; ``refused`` has the others.
 
         :raises AssemblyError: it assembles for none
         """
-        found: list[Rig] = []
+        found: list[BuiltLookup] = []
         for nr_cpus in sizes:
             try:
                 found.append(self.at(nr_cpus))

@@ -31,7 +31,7 @@ KEPT_MAX = 24
 
 
 class Travelled(BaseException):
-    """Raised out of :meth:`Timeline.save` in a process that has just become the debugger.
+    """Raised out of :meth:`Checkpoints.save` in a process that has just become the debugger.
 
     :ivar position: where it stands now: at its checkpoint
     :ivar target: where it was sent
@@ -53,8 +53,8 @@ class _Saved:
     control: socket.socket
 
 
-class Timeline:
-    """The checkpoints of one debugger, made by :func:`with_timeline`."""
+class Checkpoints:
+    """The checkpoints of one debugger, made by :func:`with_checkpoints`."""
 
     def __init__(self, lifeline: int, news: int, flush: Callable[[], None]) -> None:
         self._lifeline = lifeline  # ends when the root does
@@ -157,7 +157,7 @@ class Timeline:
             raise Travelled(position, target, payload, fds)
 
 
-def with_timeline(debugger: Callable[[Timeline], int], flush: Callable[[], None] = lambda: None) -> int:
+def with_checkpoints(debugger: Callable[[Checkpoints], int], flush: Callable[[], None] = lambda: None) -> int:
     """Run ``debugger`` in a process that can travel; return the exit status that the last one gave.
 
     ``debugger`` must let :class:`Travelled` through to a place that knows how to go on.
@@ -173,7 +173,7 @@ def with_timeline(debugger: Callable[[Timeline], int], flush: Callable[[], None]
         os.close(news_read)
         status = _DIED
         try:
-            status = debugger(Timeline(lifeline_read, news_write, flush))
+            status = debugger(Checkpoints(lifeline_read, news_write, flush))
         finally:
             _end(news_write, status, flush)
     os.close(lifeline_read)

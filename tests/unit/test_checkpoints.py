@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from travelling import watch
 
-from emu.debug.timeline import KEPT_MAX, RECENT, Timeline, Travelled, with_timeline
+from emu.debug.checkpoints import KEPT_MAX, RECENT, Checkpoints, Travelled, with_checkpoints
 
 
 def counter() -> Generator[int, None, None]:
@@ -21,13 +21,13 @@ def counter() -> Generator[int, None, None]:
 
 
 def test_a_generator_goes_back_with_its_process() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         numbers = counter()
         try:
             for position in range(10):
-                timeline.save(position)
+                checkpoints.save(position)
                 tell(next(numbers))
-            timeline.travel(4, "again")
+            checkpoints.travel(4, "again")
         except Travelled as back:
             tell([back.position, back.target, back.payload, next(numbers)])
 
@@ -35,29 +35,29 @@ def test_a_generator_goes_back_with_its_process() -> None:
 
 
 def test_the_nearest_checkpoint_before_the_target_takes_over() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         try:
             for position in (0, 10, 20, 30):
-                timeline.save(position)
-            timeline.travel(25, None)
+                checkpoints.save(position)
+            checkpoints.travel(25, None)
         except Travelled as back:
-            tell([back.position, back.target, timeline.positions])
+            tell([back.position, back.target, checkpoints.positions])
 
     assert watch(debugger) == [[20, 25, [0, 10, 20]]]
 
 
 def test_time_can_be_travelled_again_and_again() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         position, left = 0, 5
         while True:
             try:
                 while position < 20:
-                    timeline.save(position)
+                    checkpoints.save(position)
                     position += 1
                 if not left:
                     tell(position)
                     return
-                timeline.travel(7 + left, left - 1)
+                checkpoints.travel(7 + left, left - 1)
             except Travelled as back:
                 position, left = back.target, back.payload
                 tell([position, left])
@@ -66,12 +66,12 @@ def test_time_can_be_travelled_again_and_again() -> None:
 
 
 def test_files_that_are_sent_along_arrive() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         try:
-            timeline.save(0)
+            checkpoints.save(0)
             read, write = os.pipe()
             os.write(write, b"sent")
-            timeline.travel(0, None, [read])
+            checkpoints.travel(0, None, [read])
         except Travelled as back:
             tell(os.read(back.fds[0], 10).decode())
 
@@ -79,10 +79,10 @@ def test_files_that_are_sent_along_arrive() -> None:
 
 
 def test_old_checkpoints_thin_out_and_recent_ones_stay() -> None:
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         for position in range(0, 1000, 10):
-            timeline.save(position)
-        tell(timeline.positions)
+            checkpoints.save(position)
+        tell(checkpoints.positions)
 
     (positions,) = watch(debugger)
     assert len(positions) == KEPT_MAX
@@ -91,29 +91,29 @@ def test_old_checkpoints_thin_out_and_recent_ones_stay() -> None:
 
 
 def test_a_debugger_that_fails_ends_with_a_status_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
-    def debugger(timeline: Timeline) -> int:
-        timeline.save(0)
+    def debugger(checkpoints: Checkpoints) -> int:
+        checkpoints.save(0)
         raise ValueError("planted")
 
-    assert with_timeline(debugger) == 70
+    assert with_checkpoints(debugger) == 70
     assert "ValueError: planted" in capfd.readouterr().err
 
 
 def test_a_debugger_that_is_killed_is_noticed() -> None:
-    def debugger(timeline: Timeline) -> int:
-        timeline.save(0)
+    def debugger(checkpoints: Checkpoints) -> int:
+        checkpoints.save(0)
         os.kill(os.getpid(), 9)
         return 0
 
-    assert with_timeline(debugger) == 70
+    assert with_checkpoints(debugger) == 70
 
 
 def test_no_process_is_left_behind() -> None:
     pids: list[int] = []
 
-    def debugger(timeline: Timeline, tell: Callable[[Any], None]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
         for position in range(5):
-            timeline.save(position)
+            checkpoints.save(position)
         with open("/proc/thread-self/children") as children:
             tell([int(pid) for pid in children.read().split()])
 
