@@ -39,6 +39,7 @@ class Case:
     kexec: str = ""  # SUBJECT@CPU or SUBJECT: the second subject, and the CPU it boots on
     design: str = ""  # host side of a .S subject: the design whose tables and slots it uses
     force: int = 0
+    device: str = ""  # NAME@PA,...: devices besides RAM
 
     def __post_init__(self) -> None:
         for field in fields(self):

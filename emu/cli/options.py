@@ -111,6 +111,12 @@ def case_options(function: F) -> F:
             metavar="CPU:ACTION",
             help="Then add, remove, online or offline a vCPU.",
         ),
+        _names_option(
+            "--device",
+            "emu.devices:DEVICES",
+            "Devices besides RAM, at a page each: NAMES. pl011 prints to the log.",
+            metavar="NAME@PA,...",
+        ),
         click.option("--kexec", metavar="SUBJECT[@CPU]", help="Then boot another subject, from that CPU."),
         click.option("--force", is_flag=True, help="Run a combination that would be refused."),
         click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),

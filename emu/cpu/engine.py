@@ -87,6 +87,9 @@ class Engine(Protocol):
     def protect(self, pa: int, size: int, *, read: bool, write: bool, execute: bool) -> None:
         """Let PEs do no more than this to whole pages of memory; anything else is an external abort."""
 
+    def map_device(self, pas: range) -> None:
+        """Let accesses of PEs to these PAs, whole pages outside of ``memory``, go to the interconnect."""
+
     # -- observing --------------------------------------------------------------------------------
 
     def observe(self, *, record: bool, accesses: bool = False) -> None:

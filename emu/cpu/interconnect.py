@@ -31,6 +31,12 @@ class Interconnect(Protocol):
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses are told."""
 
+    def device_load(self, pe: PE, pa: int, size: int) -> int:
+        """Return what a load of a device's register reads; only if the engine has devices mapped."""
+
+    def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
+        """Make a store to a device's register; likewise."""
+
     def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
         """Arm the monitor of ``pe``."""
 
@@ -78,6 +84,13 @@ class LocalInterconnect:
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""
+
+    def device_load(self, pe: PE, pa: int, size: int) -> int:
+        """Return 0: there is no device."""
+        return 0
+
+    def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
+        """Ignore it: there is no device."""
 
     # -- exclusive monitors -----------------------------------------------------------------------
 

@@ -309,6 +309,8 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
             raise InvalidCase(
                 f"{name}={getattr(case, name)}: an exploration ends with the boot; leave it out"
             )
+    if case.device:
+        raise InvalidCase(f"device={case.device}: the state of a device cannot be explored; leave it out")
     # The transition system has the memory model; the machine that takes single steps needs none.
     model = memory_model(case.memory, case.granule)
     boot = build(replace(case, memory="coherent", scheduler="round-robin", grain="operation"), record=True)

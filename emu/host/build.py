@@ -10,6 +10,7 @@ from pathlib import Path
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
+from emu.devices import parse_devices
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.cpuhp import Core
@@ -280,6 +281,7 @@ def check_case(case: Case) -> None:
     if case.memory != "coherent" and case.kexec:
         raise InvalidCase(f"memory={case.memory}: a loader copies over memory; kexec needs coherent")
     parse_hotplug(case.hotplug)
+    parse_devices(case.device)
     subjects = [case.subject] + ([parse_kexec(case.kexec)[0]] if case.kexec else [])
     if case.design and not any(is_source(subject) for subject in subjects):
         raise InvalidCase(f"design={case.design}: only a .S or .o file needs the host side named")

@@ -14,6 +14,7 @@ from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import Reached
+from emu.devices import parse_devices
 from emu.errors import InvalidCase
 from emu.host.faults import Fault
 from emu.host.guest import Guest
@@ -132,6 +133,12 @@ def make_machine(
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el
+    for placed in parse_devices(case.device):
+        if placed.pas.start < memory.base + memory.size and memory.base < placed.pas.stop:
+            raise InvalidCase(
+                f"device={case.device}: {placed.kind.name} lies in RAM, from {memory.base:#x} on"
+            )
+        machine.devices.add(placed.pas, placed.kind.device(machine.log))
     machine.use_model(memory_model(case.memory, case.granule), case.granule)
     for number, cpu in enumerate(logical.cpus):
         if cpu is None:  # a logical number without a CPU: off for ever

@@ -13,7 +13,7 @@ SPIN_INSTRUCTIONS = 1 << 22
 
 
 class Timer(NamedTuple):
-    """At ``deadline`` (ns) an action of firmware, or without one the end of a delay of ``cpu``."""
+    """At ``deadline`` (ns) an action of firmware or a device (cpu -1), or the end of a delay of ``cpu``."""
 
     deadline: int
     number: int
@@ -93,7 +93,7 @@ class Clock:
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
-        self._timers[:] = [timer._replace(cpu=new[timer.cpu]) for timer in self._timers]
+        self._timers[:] = [timer._replace(cpu=new.get(timer.cpu, -1)) for timer in self._timers]
 
     def restart(self) -> None:
         """Set everything to 0, and forget the timers."""

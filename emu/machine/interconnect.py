@@ -47,6 +47,14 @@ class MachineInterconnect(LocalInterconnect):
         self.system = events.send_event(self.system)
         self._machine.waking.wake_sleepers()
 
+    def device_load(self, pe: PE, pa: int, size: int) -> int:
+        """Load from the device at ``pa``."""
+        return self._machine.devices.load(pa, size, self._machine.time_of(pe.index))
+
+    def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
+        """Store to the device at ``pa``."""
+        self._machine.devices.store(pa, size, value, self._machine.time_of(pe.index))
+
     def counter(self, pe: PE) -> int:
         """Return simulated time in ticks of 62.5 MHz."""
         return self._machine.clock.read_counter()

@@ -15,6 +15,7 @@ from emu.cpu.interconnect import Interconnect
 from emu.cpu.stops import Reached, StepLimit
 from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
+from emu.machine.device_bus import DeviceBus
 from emu.machine.exits import Exits
 from emu.machine.host_memory import HostMemory
 from emu.machine.host_tasks import HostTasks
@@ -83,6 +84,7 @@ class Machine:
         self.tasks = HostTasks(self)
         self.exits = Exits(self)
         self.waking = Waking(self)
+        self.devices = DeviceBus(self)
         self.power = Power(self)
         self._next_boot: Callable[[], None] | None = None
         self._unfinished = -1  # the CPU whose recorded operation is under way
@@ -142,9 +144,10 @@ class Machine:
 
     def record_times(self) -> None:
         """Let the trace have the simulated time (ns) of each record."""
-        self.trace.record_times(self._time_of)
+        self.trace.record_times(self.time_of)
 
-    def _time_of(self, cpu: int) -> int:
+    def time_of(self, cpu: int) -> int:
+        """Return the time of ``cpu`` (ns), with what it has done of the grain that is under way."""
         actor = self.actors[cpu]
         if cpu != self.current or actor.task is not None:
             return actor.time

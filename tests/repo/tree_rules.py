@@ -18,7 +18,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "semantics",
         "cpu",
         "trace",
-        "models subject topology",
+        "devices models subject topology",
         "machine",
         "designs",
         "host",

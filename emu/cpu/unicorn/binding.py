@@ -51,6 +51,9 @@ FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_
 STEP_CALLBACK = CFUNCTYPE(None)
 NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_void_p, POINTER(Block), POINTER(Block), c_void_p)
 
+MMIO_READ_CALLBACK = CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
+MMIO_WRITE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_uint64, c_void_p)
+
 emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(("uc_emu_start", uclib))
 emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
 context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
@@ -58,6 +61,9 @@ context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uc
 _context_free = CFUNCTYPE(c_int, c_void_p)(("uc_context_free", uclib))
 _uc_ctl = CFUNCTYPE(c_int, c_void_p, c_uint32)(("uc_ctl", uclib))
 _TLB_FLUSH = uc_module.UC_CTL_TLB_FLUSH | uc_module.UC_CTL_IO_WRITE << 30  # no arguments
+_mmio_map = CFUNCTYPE(
+    c_int, c_void_p, c_uint64, c_size_t, MMIO_READ_CALLBACK, c_void_p, MMIO_WRITE_CALLBACK, c_void_p
+)(("uc_mmio_map", uclib))
 _vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
 
 
@@ -107,6 +113,12 @@ class Handle:
         """Delete a hook; translations must be forgotten before the next run."""
         error = uclib.uc_hook_del(self._uch, handle)
         assert error == 0, f"uc_hook_del: {error}"
+
+    def map_callbacks(self, pas: range, load: Any, store: Any) -> None:
+        """Let accesses to whole pages of PAs call these; nothing may be mapped there."""
+        error = _mmio_map(self.address, pas.start, len(pas), load, None, store, None)
+        assert error == 0, f"uc_mmio_map({pas.start:#x}): {error}"
+        self._callbacks[id(load)], self._callbacks[id(store)] = load, store
 
     # -- translations -----------------------------------------------------------------------------
 

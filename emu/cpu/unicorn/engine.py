@@ -16,6 +16,7 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Stop, Unsupported
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.device_accesses import device_callbacks
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, raised
 from emu.cpu.unicorn.hooks import Hooks, misaligned
 from emu.cpu.unicorn.observing import Observing
@@ -144,6 +145,12 @@ class UnicornEngine:
         """Let PEs do no more than this to whole pages of memory; anything else is an external abort."""
         self._contexts.unload()
         self._handle.protect(pa, size, read * READ | write * WRITE | execute * EXECUTE)
+
+    def map_device(self, pas: range) -> None:
+        """Let accesses of PEs to these PAs go to the interconnect."""
+        self._contexts.unload()
+        callbacks = device_callbacks(pas.start, self._observing, self._contexts, self._pending)
+        self._handle.map_callbacks(pas, *callbacks)
 
     # -- running ----------------------------------------------------------------------------------
 

@@ -1,0 +1,91 @@
+"""PL011: the UART of Arm's boards and of QEMU's virt; each line that it sends goes to the log.
+
+Source: Arm DDI 0183, PrimeCell UART (PL011), chapter 3.
+
+MODEL: a character is sent at once, whatever the baud rate, and also while UARTCR.UARTEN is clear; nothing is
+received; DMA does nothing.
+"""
+
+from __future__ import annotations
+
+from emu.devices.protocol import Console, Device
+
+NAME = "pl011"
+REGION_BYTES = 0x1000
+
+_DR, _RSR, _FR, _CR, _IMSC, _RIS, _MIS, _ICR = 0x00, 0x04, 0x18, 0x30, 0x38, 0x3C, 0x40, 0x44
+# Registers that keep what is stored to them: offset to the bits there are. ILPR, IBRD, FBRD, LCR_H, CR, IFLS,
+# IMSC, DMACR.
+_KEPT = {
+    0x20: 0xFF,
+    0x24: 0xFFFF,
+    0x28: 0x3F,
+    0x2C: 0xFF,
+    _CR: 0xFFFF,
+    0x34: 0x3F,
+    _IMSC: 0x7FF,
+    0x48: 0x7,
+}
+_RESET = {_CR: 0x300, 0x34: 0x12}  # TXE and RXE; both FIFO levels one half
+_IDS = (0x11, 0x10, 0x34, 0x00, 0x0D, 0xF0, 0x05, 0xB1)  # UARTPeriphID0..3 (r1p5), UARTPCellID0..3
+_IDS_AT = 0xFE0
+_FR_EMPTY = 0x90  # TXFE and RXFE
+_TXIS = 1 << 5
+_LINE_MAX = 1024  # characters; a longer line comes out in pieces
+
+
+class Pl011:
+    """The UART; line 0 is UARTINTR."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._registers = {offset: _RESET.get(offset, 0) for offset in _KEPT}
+        self._raw = 0  # UARTRIS
+        self._line = bytearray()
+
+    def load(self, offset: int, size: int, now: int) -> int:
+        """Return a register; what is no register reads as 0."""
+        word = self._word(offset & ~3)
+        return word >> 8 * (offset & 3) & (1 << 8 * size) - 1
+
+    def _word(self, offset: int) -> int:
+        if offset in self._registers:
+            return self._registers[offset]
+        if offset >= _IDS_AT:
+            return _IDS[(offset - _IDS_AT) // 4]
+        if offset == _RIS:
+            return self._raw
+        if offset == _MIS:
+            return self._raw & self._registers[_IMSC]
+        return _FR_EMPTY if offset == _FR else 0
+
+    def store(self, offset: int, size: int, value: int, now: int) -> None:
+        """Store to a register; UARTDR sends a character."""
+        if offset == _DR:
+            self._send(value & 0xFF)
+        elif offset == _ICR:
+            self._raw &= ~value
+        elif offset in _KEPT:
+            self._registers[offset] = value & _KEPT[offset]
+
+    def _send(self, character: int) -> None:
+        self._raw |= _TXIS  # the FIFO is empty again
+        if character == ord("\n") or len(self._line) >= _LINE_MAX:
+            self._console(self._line.decode(errors="backslashreplace").rstrip("\r"))
+            self._line.clear()
+        if character != ord("\n"):
+            self._line.append(character)
+
+    def tick(self, now: int) -> int | None:
+        """Return None: nothing takes time."""
+        return None
+
+    @property
+    def asserted(self) -> frozenset[int]:
+        """UARTINTR, while an interrupt is pending that UARTIMSC lets through."""
+        return frozenset({0}) if self._raw & self._registers[_IMSC] else frozenset()
+
+
+def device(console: Console) -> Device:
+    """Return a PL011 in its reset state."""
+    return Pl011(console)
