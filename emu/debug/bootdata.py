@@ -21,9 +21,12 @@ _REASONS = {abi.CPU_STUCK_REASON_52_BIT_VA: "no 52-bit VA", abi.CPU_STUCK_REASON
 
 @dataclass(frozen=True, slots=True)
 class BootWord:
-    """One word: its name as places are written, PA, bytes, and what a value of it means.
+    """One shared word.
 
-    ``minor`` ones have a name, but are not what one looks for.
+    :ivar name: as :mod:`emu.debug.places` parses it
+    :ivar size: bytes
+    :ivar meaning: returns the meaning of a value
+    :ivar minor: it can be named, but lists of shared words leave it out
     """
 
     name: str
@@ -34,7 +37,7 @@ class BootWord:
 
 
 def status_meaning(value: int) -> str:
-    """Return a status word (u64) in words (Linux arch/arm64/include/asm/smp.h)."""
+    """Return the meaning of a CPU boot status (u64; Linux arch/arm64/include/asm/smp.h)."""
     if value == 2**64 - 1:
         return "MMU off: see the early status"
     if value & ~0x3FF or value & abi.CPU_BOOT_STATUS_MASK not in _STATUS:
@@ -44,7 +47,7 @@ def status_meaning(value: int) -> str:
 
 
 def words(guest: Guest) -> list[BootWord]:
-    """Return the shared words of a guest, those of the kernel first, then those that the host plays."""
+    """Return the shared words of a guest, those of the kernel first, then those of the host side."""
     return [*_table(guest), *_slots(guest), *_early_status(guest), *_single(guest), *_host(guest)]
 
 

@@ -1,12 +1,11 @@
-"""Going back in time: copies of this process that wait, one for each checkpoint.
+"""Going back in time: each checkpoint is a forked copy of this process that waits.
 
-Everything that makes a machine (engine, memory, host tasks that stand in the middle of a function, what
-firmware has noted) is this process. A checkpoint is a fork of it that sleeps: exact, whatever it holds, and
-as large as what has changed since, because pages are shared until they are written. To travel, a checkpoint
-forks once more; that copy is the debugger from then on and runs forward to where it was sent, and the process
-that sent it ends.
+The state of a machine (engine, memory, generators of host tasks, firmware) is the state of this process. A
+checkpoint is a fork of it that sleeps. The copy is exact, and costs only the pages written since: fork()
+shares pages until they are written. To travel, the checkpoint forks again. Its copy becomes the debugger and
+runs forward to the target position; the process that asked for the travel ends.
 
-A root process stays in front, so that whoever started the debugger has one process to wait for.
+A root process remains for the whole time, so that the parent of the debugger has one process to wait for.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from typing import Any, NoReturn
 
 _LENGTH = struct.Struct("<I")
 _DIE = b"\0\0\0\0"
-_DIED = 70  # exit status when the debugger itself ended without one
-RECENT = 8  # checkpoints that are kept as they are; older ones thin out
+_DIED = 70  # exit status when the debugger ended without reporting one (EX_SOFTWARE)
+RECENT = 8  # newest checkpoints, which are all kept; older ones are thinned out
 KEPT_MAX = 24
 
 
 class Travelled(BaseException):
     """Raised out of :meth:`Checkpoints.save` in a process that has just become the debugger.
 
-    :ivar position: where it stands now: at its checkpoint
-    :ivar target: where it was sent
-    :ivar payload: what the sender gave along
-    :ivar fds: file descriptors that came with it
+    :ivar position: position of the checkpoint, which is the current one
+    :ivar target: position to run to
+    :ivar payload: data from the process that asked for the travel
+    :ivar fds: file descriptors from that process
     """
 
     def __init__(self, position: int, target: int, payload: Any, fds: list[int]) -> None:
@@ -57,19 +56,19 @@ class Checkpoints:
     """The checkpoints of one debugger, made by :func:`with_checkpoints`."""
 
     def __init__(self, lifeline: int, news: int, flush: Callable[[], None]) -> None:
-        self._lifeline = lifeline  # ends when the root does
+        self._lifeline = lifeline  # a pipe: end of file when the root process has ended
         self._news = news
-        self._flush = flush  # what was printed must be out before a copy is made
+        self._flush = flush  # buffered output must be written before a fork, or it is written twice
         self._saved: list[_Saved] = []
 
     @property
     def lifeline(self) -> int:
-        """A file descriptor that can be read when whoever started the debugger has gone."""
+        """A file descriptor that becomes readable when the parent of the debugger has ended."""
         return self._lifeline
 
     @property
     def positions(self) -> list[int]:
-        """Where there are checkpoints, ascending."""
+        """The positions of the checkpoints, ascending."""
         return [saved.position for saved in self._saved]
 
     def before(self, position: int) -> int:
@@ -77,9 +76,10 @@ class Checkpoints:
         return max(saved.position for saved in self._saved if saved.position <= position)
 
     def save(self, position: int) -> None:
-        """Make a checkpoint here.
+        """Make a checkpoint of this process.
 
-        :raises Travelled: in the copy, when it is sent somewhere: a stretch of time later, in its own process
+        :param position: the current position
+        :raises Travelled: in a copy of the checkpoint, when the debugger travels to it
         """
         if self._saved and self._saved[-1].position == position:
             return
@@ -94,7 +94,7 @@ class Checkpoints:
         self._sleep(position, theirs)
 
     def travel(self, target: int, payload: Any, fds: Sequence[int] = ()) -> NoReturn:
-        """Let the nearest checkpoint at or before ``target`` take over, and end this process."""
+        """Restore the nearest checkpoint at or before ``target``, and end this process."""
         best = max((saved for saved in self._saved if saved.position <= target), key=lambda s: s.position)
         data = pickle.dumps((target, payload))
         for saved in self._saved:
@@ -106,14 +106,15 @@ class Checkpoints:
         os._exit(0)
 
     def close(self) -> None:
-        """Let all checkpoints go."""
+        """End all checkpoints."""
         for saved in self._saved:
             _tell(saved.control, _DIE)
             saved.control.close()
         self._saved.clear()
 
     def _thin(self) -> None:
-        # Of the older ones the one goes whose neighbours are nearest to each other, seen from here.
+        # Drop the older checkpoint whose neighbours are nearest to each other, relative to their distance
+        # from the current position.
         if len(self._saved) <= KEPT_MAX:
             return
         now = self._saved[-1].position + 1
@@ -128,9 +129,9 @@ class Checkpoints:
         saved.control.close()
 
     def _sleep(self, position: int, control: socket.socket) -> None:
-        # The copy. Comes back, as Travelled, only in a copy of the copy.
+        # The body of a checkpoint. Only a copy of it leaves this function, by raising Travelled.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who take over
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the copies
         while True:
             ready, _, _ = select.select([control.fileno(), self._lifeline], [], [])
             if self._lifeline in ready:
@@ -158,11 +159,11 @@ class Checkpoints:
 
 
 def with_checkpoints(debugger: Callable[[Checkpoints], int], flush: Callable[[], None] = lambda: None) -> int:
-    """Run ``debugger`` in a process that can travel; return the exit status that the last one gave.
+    """Run ``debugger`` in a process that can travel; return the exit status of the last such process.
 
-    ``debugger`` must let :class:`Travelled` through to a place that knows how to go on.
+    ``debugger`` must catch :class:`Travelled` and go on at its target.
 
-    :param flush: writes out what was printed and still waits in a buffer
+    :param flush: writes buffered output
     """
     lifeline_read, lifeline_write = os.pipe()
     news_read, news_write = os.pipe()
@@ -188,7 +189,7 @@ def with_checkpoints(debugger: Callable[[Checkpoints], int], flush: Callable[[],
 
 
 def _end(news: int, status: int, flush: Callable[[], None]) -> NoReturn:
-    # Say how it ended, and leave without the clean-up of whoever forked us.
+    # Report the exit status, and end without the clean-up handlers of the parent.
     error = sys.exc_info()[1]
     if error is not None and not isinstance(error, SystemExit):
         with contextlib.suppress(Exception):
@@ -199,7 +200,7 @@ def _end(news: int, status: int, flush: Callable[[], None]) -> NoReturn:
 
 
 def _follow(pid: int, news: int) -> int:
-    # Wait for a status, from whichever process is the debugger by then.
+    # Wait for the exit status of the process that is the debugger at its end.
     while True:
         watched = [news]
         with contextlib.suppress(OSError, AttributeError):
@@ -207,7 +208,7 @@ def _follow(pid: int, news: int) -> int:
         ready, _, _ = select.select(watched, [], [])
         if len(watched) > 1:
             os.close(watched[1])
-        if news not in ready:  # it is gone: has it said anything?
+        if news not in ready:  # it has ended: with a report?
             ready, _, _ = select.select([news], [], [], 1.0)
             if not ready:
                 return _DIED

@@ -1,4 +1,4 @@
-"""What a debugger changes in a machine: kept with the session, so that going back and forth keeps it."""
+"""Changes that a debugger makes to memory and registers; the session keeps them across travels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SP, PC, NZCV = 31, 32, 33  # register numbers behind X0..X30
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Bytes put into memory, or into a register.
+    """A write to memory or to a register.
 
     :ivar place: PA; with ``cpu`` a register's number: X0..X30, SP, PC, or NZCV (bits 31:28 of u32)
     :ivar data: little-endian; 8 bytes of a register, 4 of NZCV
-    :ivar cpu: whose register; -1: memory
+    :ivar cpu: logical CPU of the register; -1: memory
     """
 
     place: int
@@ -23,7 +23,7 @@ class Edit:
     cpu: int = -1
 
     def apply(self, machine: Machine) -> None:
-        """Do it; once more does no harm."""
+        """Write the bytes; a second time changes nothing."""
         if self.cpu < 0:
             machine.host_memory.poke(self.place, self.data)
             return

@@ -1,4 +1,4 @@
-"""Conditions of breakpoints: registers, symbols and memory of the CPU that is there.
+"""Conditions of breakpoints: registers, symbols and memory, of the CPU that reached the breakpoint.
 
 ``x0 == 3 and [cpu_boot_data + 16] != 0``: x0..x30, sp, pc, el, cpu, hwid; a symbol is its VA; ``[address]``
 is the u64 there, ``u32[address]``, ``u16[...]`` and ``u8[...]`` narrower ones; operators are Python's.
@@ -38,21 +38,21 @@ _BARE = re.compile(r"(?<![\w\]])\[")
 
 
 class Where(Protocol):
-    """A CPU that an expression is about."""
+    """The CPU on which an expression is evaluated."""
 
     def value_of(self, name: str) -> int | None:
         """Return a register or the VA of a symbol, or None."""
         ...
 
     def read_at(self, address: int, size: int) -> bytes:
-        """Return memory at a VA or PA; fewer bytes where there is none."""
+        """Return ``size`` bytes at a VA or PA; fewer where memory ends."""
         ...
 
 
 def evaluate(text: str, where: Where) -> int:
-    """Return the value of an expression (a comparison gives 0 or 1).
+    """Return the value of an expression, u64; of a comparison 0 or 1.
 
-    :raises InvalidCase: it is none, or reads memory that there is not
+    :raises InvalidCase: not an expression, an unknown name, or a read outside of memory
     """
     if len(text) > _LENGTH_MAX:
         raise InvalidCase(f"{text[:40]}...: at most {_LENGTH_MAX} characters")

@@ -1,7 +1,7 @@
-"""Places by name: instructions, data with fields, source lines; and what an address is called.
+"""Places by name: instructions, data with fields, source lines; and the name of an address.
 
-An instruction has one PA and up to two VAs, in the image and in the identity map; a place means the
-instruction, so that a breakpoint set before the MMU is on is hit after it is, and the other way round.
+An instruction has one PA and up to two VAs, in the kernel image and in the identity map. A place names the
+instruction, so a breakpoint that is set while the MMU is off also stops a CPU whose MMU is on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Places:
 
     @property
     def _guest(self) -> Guest:
-        return self._boot.guest  # kexec puts another in its place
+        return self._boot.guest  # kexec replaces it
 
     @property
     def words(self) -> list[BootWord]:
@@ -76,7 +76,7 @@ class Places:
         return self._address(match[1], text) + int(match[2] or "0", 0)
 
     def data(self, text: str) -> tuple[int, int]:
-        """Return (PA, bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.
+        """Return (PA, size in bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.
 
         A word that the host plays has a name too, such as ``ap_sync_state[3]``.
 
@@ -118,8 +118,8 @@ class Places:
     def loop(self, pc: int) -> tuple[int, int, list[int]] | None:
         """Return (first VA, last VA, VAs outside that it can go to) of the innermost loop around ``pc``.
 
-        A loop is what a branch back from at or behind the PC to at or before it spans, the shortest such. VAs
-        are in the space of ``pc``.
+        A loop is the range from the target of a backward branch to the branch; of those around the PC the
+        shortest counts. VAs are in the address space of ``pc``.
         """
         here = self.pa(pc)
         best: tuple[int, int] | None = None
@@ -143,6 +143,6 @@ class Places:
         return first + shift, last + shift, sorted(va + shift for va in exits)
 
     def _target(self, pa: int) -> int | None:
-        # PA that a direct branch at `pa` goes to; calls come back, and do not count.
+        # PA that a direct branch at `pa` goes to; None for a call, which returns.
         word = self.word(pa)
         return None if word is None else a64.branch_target(word, pa)

@@ -72,7 +72,7 @@ class _Wire:
 
 
 class Debugger:
-    """The side of whoever shows: starts the process, asks it, and can interrupt it."""
+    """The screen's side: starts the process, sends it requests, and can interrupt it."""
 
     def __init__(self, case: Case) -> None:
         ours, theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""The text of source files, by the names that records, assemblers and compilers give them."""
+"""The text of source files, found by the names in trace records and debug information."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emu.subject.fragment import asm_dir
 
 
 def find_source(file: str, folders: Sequence[Path] = ()) -> Path | None:
-    """Return where a source file is, or None.
+    """Return the path of a source file, or None.
 
     :param folders: where to look besides the current folder, that of emu, and that of asm/
     """
@@ -23,7 +23,7 @@ def find_source(file: str, folders: Sequence[Path] = ()) -> Path | None:
 
 @cache
 def read_source(path: str) -> list[str]:
-    """Return the lines of a source file; nothing for no path, or for one that cannot be read."""
+    """Return the lines of a source file; none for an empty path, or a file that cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if path else []
     except OSError:

@@ -1,5 +1,6 @@
-"""What a debugger shows, as plain data that also goes through a socket: CPUs, registers, code, operations,
-boot data. Nothing here changes the machine.
+"""What a debugger shows, as data that can be sent as JSON: CPUs, registers, code, operations, boot data.
+
+Nothing here changes the machine.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ _TARGET = re.compile(r"#(0xffff[0-9a-f]{12})\b")  # of a branch or of ADR, as Ca
 
 @dataclass(frozen=True, slots=True)
 class CodeLocation:
-    """Where a CPU stands.
+    """The code that a PC is at, or the line of a host task.
 
-    :ivar name: ``symbol+0x10``, or the host function that runs in its stead
-    :ivar file: source file as the assembler, the compiler or Python names it; nothing when unknown
+    :ivar name: ``symbol+0x10``, or the name of the host function
+    :ivar file: source file as the assembler, the compiler or Python names it; empty when unknown
     :ivar text: the instruction, or the host's next operation
     """
 
@@ -55,7 +56,7 @@ class CodeLocation:
 
     @property
     def source(self) -> str:
-        """``file:line``, or nothing."""
+        """``file:line``, or empty."""
         return f"{self.file}:{self.line}" if self.file else ""
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class CodeLocation:
 class CpuView:
     """One CPU: ``hwid`` is -1 for a number without a CPU; ``state`` as :meth:`Session.state` names it.
 
-    ``el`` is -1 where the PE says nothing: it is off, or a host task runs in its stead.
+    ``el`` is -1 while the PE is off, or a host task runs on this CPU.
     """
 
     cpu: int
@@ -78,13 +79,13 @@ class CpuView:
 
     @property
     def mode(self) -> str:
-        """The exception level and the MMU, or what it does instead of running guest code."""
+        """The exception level and the MMU, or the state of a CPU that runs no guest code."""
         return f"EL{self.el} MMU {'on' if self.mmu else 'off'}" if self.el >= 0 else self.state
 
 
 @dataclass(frozen=True, slots=True)
 class CodeLine:
-    """One instruction: its address as the PC would have it, and whether the PC or a breakpoint is there."""
+    """One instruction: its address (VA, or PA with the MMU off); whether the PC or a breakpoint is there."""
 
     address: int
     name: str
@@ -96,7 +97,7 @@ class CodeLine:
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One shared word, its value, and what that means."""
+    """One shared word, its value, and the meaning of that value."""
 
     name: str
     value: int
@@ -105,7 +106,7 @@ class Datum:
 
 
 class View:
-    """Looks at a session."""
+    """Reads a session; changes nothing."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -113,7 +114,7 @@ class View:
     # -- places -----------------------------------------------------------------------------------
 
     def place(self, cpu: int) -> CodeLocation:
-        """Return where ``cpu`` stands."""
+        """Return the code location of ``cpu``."""
         session = self.session
         actor = session.machine.actors[cpu]
         if actor.task is not None:
@@ -130,7 +131,7 @@ class View:
         return found
 
     def place_of(self, pc: int) -> CodeLocation:
-        """Return what is at a PC of a record: of guest code, or the place of a host task."""
+        """Return the location of a PC in a trace record: of guest code, or of a host task."""
         session = self.session
         host = session.machine.trace.location(pc)
         if host is not None:
@@ -146,7 +147,7 @@ class View:
         return CodeLocation(session.places.describe(pc), file, number, text)
 
     def path(self, place: CodeLocation) -> str:
-        """Return where the source of a place is, or nothing."""
+        """Return the absolute path of the source file of a location, or an empty string."""
         found = find_source(place.file, self.session.boot.guest.subject.lines.folders)
         return str(found.absolute()) if found else ""
 
@@ -165,7 +166,7 @@ class View:
         return f"{name}{of}" + (f" = {value:#x}" if isinstance(value, int) and name == "Store" else "")
 
     def data_name(self, pa: int) -> str:
-        """Return what the byte at a PA is called: a shared word, a task, a symbol, or its address."""
+        """Return the name of the byte at a PA: a shared word, a task, a stack, a symbol, or the address."""
         guest = self.session.boot.guest
         for word in self.session.places.words:
             if word.pa <= pa < word.pa + word.size:
@@ -294,13 +295,13 @@ class View:
         return [f"[{ns // 10**9:5}.{ns % 10**9 // 1000:06}] {trace.strings[value]}" for ns, value in rows]
 
     def findings(self) -> Verdict:
-        """Return what the rules say of what there is, as if the run ended here."""
+        """Return what the rules find in the trace so far, as if the run ended here."""
         return judge(self.session.machine.trace_if_over())
 
     # -- all of it --------------------------------------------------------------------------------
 
     def snapshot(self, before: int, after: int, operations: int) -> dict[str, Any]:
-        """Return everything that a screen shows, fit for JSON.
+        """Return everything that a screen shows, as data for JSON.
 
         :param before: lines of code before the PC; ``after``: behind it
         :param operations: how many of the last operations
@@ -346,7 +347,7 @@ def _stop_line(made: Breakpoint | Watchpoint) -> str:
 
 
 def changed(before: Mapping[str, int], now: Mapping[str, int]) -> set[str]:
-    """Return the names whose values differ; all that are new when there was something before."""
+    """Return the names whose values differ or are new; none when ``before`` is empty."""
     return {name for name, value in now.items() if before and before.get(name) != value}
 
 

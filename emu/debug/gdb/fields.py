@@ -1,4 +1,4 @@
-"""What stands in packets: numbers, and what a Z packet names."""
+"""Fields of packets: numbers, and the breakpoint or watchpoint of a Z packet."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from emu.debug.gdb.packets import PACKET_MAX
 
-# By the digit behind Z: what a stop reply says; of a watchpoint also the accesses that it is for.
+# By the digit after Z: the word in a stop reply; for a watchpoint also the accesses that it stops.
 BREAKPOINTS = {"0": "swbreak", "1": "hwbreak"}
 WATCHPOINTS = {"2": ("write", "watch"), "3": ("read", "rwatch"), "4": ("access", "awatch")}
 
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """A breakpoint or watchpoint that gdb has put in.
+    """A breakpoint or watchpoint that gdb has inserted.
 
-    :ivar kind: the digit behind Z
-    :ivar address: as gdb has it: a VA or a PA
-    :ivar size: bytes; of a breakpoint the kind that gdb says
+    :ivar kind: the digit after Z
+    :ivar address: VA or PA, as gdb sends it
+    :ivar size: bytes; for a breakpoint gdb's kind field
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Inserted:
 
 
 def parse_inserted(text: str) -> Inserted | None:
-    """Return what a Z or z packet names (the text behind the letter); None for a kind that is none.
+    """Parse the text after the letter of a Z or z packet; return None for an unknown kind.
 
     :raises ValueError: it is malformed
     """
@@ -39,7 +39,7 @@ def parse_inserted(text: str) -> Inserted | None:
 def parse_hex(text: str) -> int:
     """Return a hexadecimal number of 64 bits.
 
-    :raises ValueError: it is none; int() would take signs and underscores
+    :raises ValueError: it is not one; signs and underscores, which int() accepts, are refused
     """
     if not text.isalnum() or len(text) > 16:
         raise ValueError(text)

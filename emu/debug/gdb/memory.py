@@ -1,4 +1,4 @@
-"""Memory as gdb asks for it: by the address that the selected CPU would use now."""
+"""Memory as gdb addresses it: by VA or PA, through the current translation of the selected CPU."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PAGE = 4096
 
 
 def pa_of(session: Session, cpu: int, address: int) -> int | None:
-    """Return the PA of what gdb calls ``address`` on a CPU, or None when nothing is there.
+    """Return the PA of gdb's ``address`` on a CPU, or None when there is no memory.
 
-    The CPU's current translation decides. Where that has nothing, an address of the kernel's image or of its
-    linear map is taken for what the running kernel has there, so that symbols can be looked at before the MMU
-    is on, and a PA for itself, so that they can still be looked at at their PA when it is on.
+    The CPU's current translation decides. An address that it does not map is translated as the running kernel
+    maps it (image or linear map), so that symbols can be read while the MMU is off; a PA stays as it is, so
+    that it can be read while the MMU is on.
     """
     pa = session.pa_of(cpu, address)
     if pa is None:
@@ -22,7 +22,7 @@ def pa_of(session: Session, cpu: int, address: int) -> int | None:
 
 
 def read(session: Session, cpu: int, address: int, size: int) -> bytes:
-    """Return up to ``size`` bytes: fewer where memory ends."""
+    """Return ``size`` bytes; fewer where memory ends."""
     found = bytearray()
     while len(found) < size:
         at = (address + len(found)) % 2**64
@@ -37,7 +37,7 @@ def read(session: Session, cpu: int, address: int, size: int) -> bytes:
 
 
 def write(session: Session, cpu: int, address: int, data: bytes) -> bool:
-    """Store bytes; False, and nothing is stored, when not all of them are memory."""
+    """Write bytes to memory; return False, and write none, when some of them are outside of memory."""
     edits = []
     done = 0
     while done < len(data):

@@ -1,4 +1,4 @@
-"""``monitor`` commands: those of :mod:`emu.debug.commands`, for a gdb that keeps what it has read."""
+"""``monitor`` commands: those of :mod:`emu.debug.commands`, for a gdb that caches what it has read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MonitorCommand:
 
     @property
     def moves(self) -> bool:
-        """Whether it can make the machine go on, or back."""
+        """Whether the command can step the machine or take it back."""
         return self.word in _MOVING
 
     @property
@@ -46,13 +46,13 @@ class MonitorCommand:
 
 
 def parse(text: str) -> MonitorCommand:
-    """Return what a ``monitor`` line means; nothing is ``help``."""
+    """Parse a ``monitor`` line; an empty one means ``help``."""
     word, _, rest = text.strip().partition(" ")
     return MonitorCommand(_ALSO.get(word, word) or "help", rest.strip())
 
 
 def run(commands: Commands, line: MonitorCommand) -> list[str]:
-    """Run a line; return what it says.
+    """Run a command; return its output, as lines.
 
     :raises InvalidCase: no such command, or it cannot be done
     :raises emu.debug.commands.GoBack: it needs an earlier position
@@ -68,5 +68,5 @@ def run(commands: Commands, line: MonitorCommand) -> list[str]:
 
 
 def arrived(said: list[str]) -> list[str]:
-    """Return what a command says when it has gone back in time."""
+    """Return the output of a command that has gone back in time."""
     return [*said, _STALE]

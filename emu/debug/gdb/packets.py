@@ -18,7 +18,7 @@ _ESCAPED = re.compile(rb"}(.)", re.DOTALL)
 
 
 class StreamItem(Enum):
-    """What a stream holds."""
+    """Kinds of items in the stream from gdb."""
 
     PACKET = "packet"
     BROKEN = "broken"  # a packet whose checksum is wrong
@@ -27,20 +27,20 @@ class StreamItem(Enum):
 
 
 class Reader:
-    """Takes packets out of a stream that comes in pieces. Nothing that it is fed makes it fail."""
+    """Splits a byte stream into packets. No input makes it raise."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._data = bytearray(data)
 
     @property
     def rest(self) -> bytes:
-        """What has been fed and not been taken yet."""
+        """The bytes that were fed and not yet returned as items."""
         return bytes(self._data)
 
     def whole(self, data: bytes) -> bytes | None:
         """Return the payload when ``data`` is one plain packet and nothing waits before it; else None.
 
-        This is what comes in nearly always, and :meth:`feed` and :meth:`next` would give the same.
+        A fast path for the usual case; :meth:`feed` and :meth:`next` return the same payload.
         """
         if self._data or data[:1] != b"$" or data[-3:-2] != b"#" or len(data) > PACKET_MAX:
             return None
@@ -50,11 +50,11 @@ class Reader:
         return payload
 
     def feed(self, data: bytes) -> None:
-        """Add what came in."""
+        """Add received bytes."""
         self._data += data
 
     def next(self) -> tuple[StreamItem, bytes] | None:
-        """Return the next item and, of a packet, its payload; None when more must come in first."""
+        """Return the next item with its payload (empty unless a packet); None when more bytes are needed."""
         data = self._data
         while data:
             first = data[0]
@@ -89,9 +89,9 @@ class Reader:
         return StreamItem.PACKET, payload
 
     def interrupted(self) -> bool:
-        """Tell whether a 0x03 has come in, and drop it and all before it.
+        """Return whether a 0x03 was received; drop it and all bytes before it.
 
-        For while the machine runs: a client that waits for it to stop has nothing else to say.
+        Called while the machine runs: a client that waits for a stop reply sends nothing else.
         """
         at = self._data.find(_INTERRUPT)
         del self._data[: at + 1]
@@ -99,7 +99,7 @@ class Reader:
 
 
 def encode(payload: bytes) -> bytes:
-    """Return the packet of a payload, with what must be escaped escaped."""
+    """Return the packet of a payload, escaped and with its checksum."""
     if _NEEDS_ESCAPE.search(payload):
         payload = _NEEDS_ESCAPE.sub(lambda match: bytes([_ESCAPE, match[0][0] ^ 0x20]), payload)
     return b"$%b#%02x" % (payload, sum(payload) & 0xFF)

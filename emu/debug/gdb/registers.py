@@ -58,18 +58,18 @@ def _lines(items: list[str]) -> str:
 
 
 def core(pe: PE) -> bytes:
-    """Return X0..X30, SP, PC and CPSR, little-endian, one behind the other: what a ``g`` packet has."""
+    """Return X0..X30, SP, PC and CPSR, little-endian, in this order, as in a ``g`` packet."""
     return pe.general(0, _CORE) + pe.pstate.to_bytes(4, "little")
 
 
 def expedited(pe: PE) -> bytes:
-    """Return what a stop reply tells of the registers, so that gdb need not ask after each step."""
+    """Return the expedited registers of a stop reply, so that gdb need not read them after each step."""
     x29, sp, pc = (pe.general(number, 1).hex() for number in (X29, SP, PC))
     return f"1d:{x29};1f:{sp};20:{pc};".encode()
 
 
 def read(pe: PE, number: int) -> bytes | None:
-    """Return the bytes of register ``number``, little-endian, or None when there is none."""
+    """Return the bytes of register ``number``, little-endian, or None for an unknown number."""
     if 0 <= number < CPSR:
         return pe.general(number, 1)
     if number == CPSR:
@@ -86,15 +86,15 @@ def read(pe: PE, number: int) -> bytes | None:
 def system_register(pe: PE, name: str) -> int:
     """Return one of :data:`SYSTEM` (u64), as code on that CPU reads it.
 
-    :raises KeyError: it is none of them
+    :raises KeyError: ``name`` is not in :data:`SYSTEM`
     """
     return value(pe, BY_NAME[name])
 
 
 def edit(cpu: int, number: int, data: bytes) -> Edit | None:
-    """Return what puts ``data`` into register ``number``; None for one that cannot be written so.
+    """Return the edit that writes ``data`` to register ``number``; None when that is not possible.
 
-    X0..X30, SP and PC, and of CPSR the flags, can be.
+    X0..X30, SP, PC and the flags in CPSR can be written.
     """
     fits = len(data) == (4 if number == CPSR else 8)
     return Edit(number, data, cpu) if 0 <= number <= CPSR and fits else None

@@ -53,7 +53,7 @@ class Server:
     """Serves one session.
 
     :param listener: where clients come from; None: there is only the first
-    :param lifeline: a file descriptor that can be read when all is to end; -1: none
+    :param lifeline: a file descriptor that becomes readable when the server must end; -1: none
     :param client: the first client, which has come already
     """
 

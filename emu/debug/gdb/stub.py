@@ -1,9 +1,9 @@
-"""What each packet asks for, and its answer: a debug session in the words of gdb's protocol.
+"""The packets of gdb's remote protocol, answered from a debug session.
 
-No sockets here. Going back in time leaves this process: :class:`TravelNeeded` is raised for whoever has the
-connection, which takes :class:`ConnectionState` along and calls :meth:`Stub.arrived` where it ends.
+No sockets here. Going back in time leaves this process: :class:`TravelNeeded` is raised to the
+server, which takes the :class:`ConnectionState` along and calls :meth:`Stub.arrived` at the target.
 
-This is one file because a packet, its answer and what both leave for the next one are one state.
+This is one file because all packets read and change one state, that of the connection.
 
 Source: Debugging with GDB, appendix E (GDB Remote Serial Protocol).
 """
@@ -38,22 +38,22 @@ _INSERTED_MAX = 4096
 
 @dataclass(slots=True)
 class ConnectionState:
-    """What a connection is in the middle of: it goes along through time."""
+    """The state of a connection; going back in time keeps it."""
 
     no_ack: bool = False
-    cpu: int = 0  # whose registers and memory are asked for
-    resumed: int = -1  # who is stepped: of an Hc packet; -1: the one above
-    inserted: dict[Inserted, int] = field(default_factory=dict)  # the session's numbers
+    cpu: int = 0  # the CPU whose registers and memory gdb reads (Hg)
+    resumed: int = -1  # the CPU that s and c step (Hc); -1: `cpu`
+    inserted: dict[Inserted, int] = field(default_factory=dict)  # number in the session, of each
     seen: SeenRegisters = field(default_factory=lambda: SeenRegisters({}))
     stepped: int = -1  # gdb will step this CPU off an access that is done already
     last: bytes = b""  # the stop reply that ? repeats
 
 
 class TravelNeeded(BaseException):
-    """Raised by :meth:`Stub.answer` when the answer lies in the past.
+    """Raised by :meth:`Stub.answer` when the answer is that of an earlier position.
 
-    :ivar position: where to go
-    :ivar what: what :meth:`Stub.arrived` needs to answer there
+    :ivar position: the position to go to
+    :ivar what: the argument of :meth:`Stub.arrived` there
     """
 
     def __init__(self, position: int, what: Any) -> None:
@@ -65,7 +65,7 @@ class TravelNeeded(BaseException):
 class Stub:
     """Answers packets about one session.
 
-    :param ended: called when gdb wants the whole thing to end
+    :param ended: called when gdb kills the target
     """
 
     def __init__(self, session: Session, ended: Callable[[], None] = lambda: None) -> None:
@@ -127,7 +127,7 @@ class Stub:
             return [f"E.{error}".encode(errors="replace")]
 
     def gone(self) -> None:
-        """Forget what a client had put in: it has gone, and the machine stays as it is."""
+        """Delete the breakpoints and watchpoints of a client that has disconnected."""
         for number in self.state.inserted.values():
             self.session.delete(number)
         self.state = ConnectionState(cpu=self.state.cpu)
@@ -216,7 +216,7 @@ class Stub:
         return [_OK if self._cpu(text) >= 0 else _ERROR]
 
     def _cpu(self, text: str) -> int:
-        # The CPU of a thread-id; -1 for any and all. Of a process part there is but one process.
+        # The CPU of a thread-id; -1: any or all. A process id is ignored: there is one process.
         if text.startswith("p"):
             text = text.partition(".")[2] or "-1"
         if text in ("-1", "0"):
@@ -239,7 +239,7 @@ class Stub:
         return self._go(self.session.go_on)
 
     def _continue(self, text: str) -> list[bytes]:
-        # vCont: the first action that names a thread is for that one, the one without is for the others.
+        # vCont: the first action with a thread is for that CPU, the one without a thread for all others.
         chosen, action, default = -1, "", ""
         for part in text.split(";"):
             what, _, thread = part.partition(":")
@@ -315,7 +315,7 @@ class Stub:
         return [_UNKNOWN]
 
     def _stopped(self, stop: Stop) -> list[bytes]:
-        # The stop reply, with what gdb cannot know by itself in front of it.
+        # The stop reply; console output before it tells what a stop reply cannot.
         state, said = self.state, ""
         state.cpu = self.session.settings.cpu = stop.cpu
         why = b""
@@ -323,7 +323,7 @@ class Stub:
             mine = self._inserted_at(self.session.pe(stop.cpu).pc)
             if mine is not None:
                 why = f"{BREAKPOINTS[mine.kind]}:;".encode()
-            else:  # the session's own, or gdb's at the instruction's other address: gdb takes it for a signal
+            else:  # the session's own, or gdb's at another address of the instruction: gdb shows a SIGTRAP
                 said = f"breakpoint at {stop.text}"
         elif stop.reason == "watchpoint":
             mine = self._inserted(stop.number)

@@ -24,7 +24,7 @@ _GO_BACK = "maintenance flush register-cache"
 
 @dataclass(slots=True)
 class _Run:
-    # Symbols in a row that are all code, or all data; `end` is the VA behind.
+    # Consecutive symbols that are all code, or all data; `end` is the VA after the last byte.
     code: bool
     va: int
     end: int

@@ -10,7 +10,7 @@ from emu.machine.actor import function_name
 
 
 def describe(session: Session, cpu: int) -> str:
-    """Return what a CPU is and does: ``CPU3 0x100000 EL1 mmu-on wfe``."""
+    """Return the identity and state of a CPU: ``CPU3 0x100000 EL1 mmu-on wfe``."""
     actor, state = session.machine.actors[cpu], session.state(cpu)
     pe = actor.pe
     if state == "off":
@@ -22,7 +22,7 @@ def describe(session: Session, cpu: int) -> str:
 
 
 def threads_xml(session: Session) -> bytes:
-    """Return the object that ``qXfer:threads:read`` reads."""
+    """Return the XML object of ``qXfer:threads:read``."""
     rows = [
         f'<thread id="{cpu + 1:x}" core="{cpu}" name={quoteattr(describe(session, cpu))}/>\n'
         for cpu in session.cpus
