@@ -22,6 +22,7 @@ from emu.fuzz.race import Race, table_of
 from emu.fuzz.search import BATCH, RACES, SMALL_MAX, LookupSearch, cause
 from emu.fuzz.shrink import shrink
 from emu.lookup.case import LookupCase, Question
+from emu.lookup.single import Short
 from emu.lookup.tables import DoesNotFit
 
 CONCURRENT_EVERY = 8  # of so many random units one has a table that changes
@@ -144,7 +145,7 @@ def subject_of(under_test: UnderTest, checked: Checked) -> LookupCase:
 def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
     """Return what tells findings apart: property, message but for numbers, and where it ended."""
     prop, how = cause(checked)
-    if checked.race is not None or checked.answer.why.startswith("no exit within"):
+    if checked.race is not None or checked.answer.short is Short.LIMIT:
         return prop, how, ""  # it ended where the limit, or the other one, found it
     subject = under_test.at(checked.nr_cpus, checked.others).target.subject
     return prop, how, subject.symbols.describe((checked.answer.pc + subject.va_offset) % 2**64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from emu.arch import sysreg
 from emu.cpu.factory import make_engine
@@ -40,6 +41,26 @@ _SYSTEM = (
 _STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
 
+class Short(Enum):
+    """What stopped a lookup short of an exit."""
+
+    LIMIT = "limit"  # of instructions
+    SELF_BRANCH = "self-branch"
+    WAITS = "waits"  # in WFE or WFI
+    LEAVES = "leaves"  # its own code
+    EXCEPTION = "exception"
+    CALLS = "calls"  # firmware
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A promise that was broken: which of PROPERTIES, and how."""
+
+    prop: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class LookupAnswer:
     """What a lookup did with one question.
@@ -49,15 +70,17 @@ class LookupAnswer:
     :ivar instructions: retired, to the exit or to where it was stopped
     :ivar pc: PA of the instruction at which it was stopped
     :ivar broken: what it did that its contract does not allow, in the order in which it did it
-    :ivar why: what stopped it short of an exit
+    :ivar why: what stopped it short of an exit, in words
+    :ivar short: likewise, as data
     """
 
     exit: str
     index: int
     instructions: int
     pc: int
-    broken: tuple[str, ...]
+    broken: tuple[Wrong, ...]
     why: str = ""
+    short: Short | None = None
 
 
 class _Accesses(LocalInterconnect):
@@ -65,7 +88,7 @@ class _Accesses(LocalInterconnect):
 
     def __init__(self, target: Target, memory: Memory) -> None:
         super().__init__()
-        self.broken: list[str] = []
+        self.broken: list[Wrong] = []
         self._target = target
         self._memory = memory
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
@@ -86,7 +109,7 @@ class _Accesses(LocalInterconnect):
 
     def _note(self, what: str) -> None:
         if len(self.broken) < 8:
-            self.broken.append(what)
+            self.broken.append(Wrong("memory", what))
 
     def _name(self, pa: int) -> str:
         # As an offset in the nearest table, where there is one: that is what its author counts in.
@@ -143,7 +166,7 @@ class Single:
         stop = engine.run(pe, self.limit)
         instructions = pe.counters.instructions - before
         if not (isinstance(stop, Reached) and stop.va in self._exits):
-            return LookupAnswer("", 0, instructions, pe.pc, tuple(broken), self._why(stop))
+            return LookupAnswer("", 0, instructions, pe.pc, tuple(broken), *self._why(stop))
         exit_ = self._exits[stop.va]
         index = pe.x[int(contract.index[1:])]
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
@@ -151,9 +174,7 @@ class Single:
         self._compare(given, poisons[31])
         for name, value in self._system().items():
             if value != system[name]:
-                self._accesses.broken.append(
-                    f"{name} comes out as {value:#x}, not as it went in ({system[name]:#x})"
-                )
+                self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def _system(self) -> dict[str, int]:
@@ -182,45 +203,36 @@ class Single:
         pe = self.pe
         for number in self._kept:
             if pe.x[number] != given[number]:
-                self._accesses.broken.append(
-                    f"x{number} comes out as {pe.x[number]:#x}, not as it went in ({given[number]:#x})"
-                )
+                self._changed(f"x{number}", f"{pe.x[number]:#x}", f"{given[number]:#x}")
         if pe.x[31] != given[31]:
-            self._accesses.broken.append(f"SP comes out as {pe.x[31]:#x}, not as it went in ({given[31]:#x})")
+            self._changed("SP", f"{pe.x[31]:#x}", f"{given[31]:#x}")
         if self.target.contract.preserve_flags:
             flags = pe.nzcv
             if flags != nzcv:
-                self._accesses.broken.append(
-                    f"NZCV comes out as {flags >> 28:#06b}, not as it went in ({nzcv >> 28:#06b})"
-                )
+                self._changed("NZCV", f"{flags >> 28:#06b}", f"{nzcv >> 28:#06b}")
 
-    def _why(self, stop: Stop) -> str:
+    def _changed(self, name: str, now: str, before: str) -> None:
+        text = f"{name} comes out as {now}, not as it went in ({before})"
+        self._accesses.broken.append(Wrong("registers", text))
+
+    def _why(self, stop: Stop) -> tuple[str, Short]:
         match stop:
             case StepLimit():
-                return f"no exit within {self.limit} instructions"
+                return f"no exit within {self.limit} instructions", Short.LIMIT
             case SelfBranch():
-                return "it branches to itself"
+                return "it branches to itself", Short.SELF_BRANCH
             case Waiting(wfi=wfi):
-                return f"it waits in {'WFI' if wfi else 'WFE'}"
+                return f"it waits in {'WFI' if wfi else 'WFE'}", Short.WAITS
             case Raised() if OUTSIDE_PA <= self.pe.pc < OUTSIDE_PA + 16 * OUTSIDE_MAX:
                 va = self.pe.pc + self.target.subject.va_offset
-                return f"it leaves for {self.target.subject.symbols.describe(va % 2**64)}"
+                return f"it leaves for {self.target.subject.symbols.describe(va % 2**64)}", Short.LEAVES
             case Raised():
-                return f"exception, ESR {stop.syndrome:#x}" + (
-                    f", FAR {stop.far:#x}" if stop.far is not None else ""
-                )
+                far = f", FAR {stop.far:#x}" if stop.far is not None else ""
+                return f"exception, ESR {stop.syndrome:#x}{far}", Short.EXCEPTION
             case Call():
-                return f"it calls firmware ({stop.conduit})"
+                return f"it calls firmware ({stop.conduit})", Short.CALLS
             case _:
-                return str(stop)
-
-
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """A promise that was broken: which of PROPERTIES, and how."""
-
-    prop: str
-    text: str
+                return str(stop), Short.OTHER
 
 
 # What a lookup is held to, in the order in which it is reported.
@@ -236,7 +248,7 @@ def judge(answer: LookupAnswer, expected: int | None, target: Target) -> Wrong |
     if not answer.exit:
         # Not to come to an exit is an answer for "missing" where the contract has it so.
         harmless = expected is None and (contract.parks or contract.missing is None)
-        if not (harmless and answer.why.startswith(_IDLE)):
+        if not (harmless and answer.short in _IDLE):
             there = f"; CPU {expected} is in the map" if expected is not None else ""
             return Wrong("exit", answer.why + there)
     elif answer.exit == "found" and expected is None:
@@ -246,14 +258,13 @@ def judge(answer: LookupAnswer, expected: int | None, target: Target) -> Wrong |
     elif answer.exit == "found" and answer.index != expected:
         return Wrong("answer", f"finds CPU {_number(answer.index)}, not CPU {expected}")
     if answer.broken:
-        memory = answer.broken[0].startswith(("stores", "reads"))
-        return Wrong("memory" if memory else "registers", answer.broken[0])
+        return answer.broken[0]
     if answer.exit and bound and answer.instructions > bound:
         return Wrong("bound", f"takes {answer.instructions} instructions; its bound is {bound}")
     return None
 
 
-_IDLE = ("no exit", "it branches", "it waits")
+_IDLE = (Short.LIMIT, Short.SELF_BRANCH, Short.WAITS)
 
 
 def _number(index: int) -> str:

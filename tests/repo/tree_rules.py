@@ -43,6 +43,7 @@ RUNS_MACHINES = frozenset(
     {
         "emu.host.build.build",
         "emu.machine.Machine",
+        "emu.machine.machine.Machine",
         "emu.explore.explorer.Explorer",
         "emu.explore.explorer.explore_case",
         "emu.explore.confirm.confirm",
