@@ -6,9 +6,10 @@ import pytest
 from bare_pe import CODE, DATA, Bare
 
 from emu.arch import sysreg
-from emu.cpu.interconnect import GRANULE, LocalInterconnect
+from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.stops import Raised, Waiting
 from emu.operation import Access, MemoryAccess
+from emu.semantics.monitors import GRANULE
 
 
 def test_a_monitor_is_armed_for_the_granule_and_cleared_once() -> None:
@@ -16,9 +17,9 @@ def test_a_monitor_is_armed_for_the_granule_and_cleared_once() -> None:
     bare, outside = Bare(), LocalInterconnect()
     pe = bare.pe()
     outside.load_exclusive(pe, DATA + GRANULE + 8, 8)
-    assert (outside.monitors, outside.monitors_armed) == ({pe: DATA + GRANULE}, True)
+    assert (outside.system.monitors, outside.monitors_armed) == (((pe.index, DATA + GRANULE),), True)
     assert outside.store_exclusive(pe)
-    assert (outside.monitors, outside.monitors_armed) == ({}, False)
+    assert (outside.system.monitors, outside.monitors_armed) == ((), False)
     assert not outside.store_exclusive(pe)
 
 
@@ -40,7 +41,7 @@ def test_stores_of_others_that_hit_the_granule_clear_it_with_an_event(pa: int, s
     outside.stored(pe, DATA + pa, size)  # its own
     assert outside.monitors_armed
     outside.stored(other, DATA + pa, size)
-    assert (outside.monitors_armed, outside.has_event(pe), outside.woken == [pe]) == (not hit, hit, hit)
+    assert (outside.monitors_armed, outside.has_event(pe), outside.has_event(other)) == (not hit, hit, False)
 
 
 def test_clearing_the_own_monitor_is_no_event() -> None:
@@ -48,7 +49,7 @@ def test_clearing_the_own_monitor_is_no_event() -> None:
     pe = bare.pe()
     outside.load_exclusive(pe, DATA, 8)
     outside.clear_exclusive(pe)
-    assert (outside.monitors_armed, outside.has_event(pe), outside.woken) == (False, False, [])
+    assert (outside.monitors_armed, outside.has_event(pe)) == (False, False)
 
 
 def test_the_event_register_is_consumed_once() -> None:
@@ -85,9 +86,9 @@ def test_what_is_only_looked_at_is_noticed_by_nobody() -> None:
     bare.outside.load_exclusive(other, CODE + 0x800, 8)
     operation = bare.engine.next_operation(pe)
     assert operation == MemoryAccess((Access(CODE + 0x800, 8, True, 0),))
-    assert bare.outside.monitors == {other: CODE + 0x800}
+    assert bare.outside.system.monitors == ((other.index, CODE + 0x800),)
     assert not bare.outside.has_event(other)
-    assert (bare.records, bare.outside.woken, bare.memory.read(CODE + 0x800, 8)) == ([], [], 7)
+    assert (bare.records, bare.memory.read(CODE + 0x800, 8)) == ([], 7)
     assert (pe.pc, pe.counters.instructions, pe.counters.stores) == (CODE, 0, 0)
 
 
