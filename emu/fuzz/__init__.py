@@ -1,1 +1,1 @@
-"""Making questions for a lookup, and making those that it gets wrong small."""
+"""Questions to a lookup: generated, searched for wrong answers, and shrunk."""

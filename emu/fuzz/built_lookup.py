@@ -1,4 +1,4 @@
-"""A lookup under test: for each NR_CPUS its two ways to be asked, and what is right."""
+"""A lookup under test, built for each NR_CPUS: asked one question at a time or in batches, and judged."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One question, what was right (None: no CPU), what came, and what is wrong with that.
+    """One question and its answer.
 
-    ``others`` are the defines beside NR_CPUS that do not have their defaults; ``race`` is the seed of a run
-    in which the table changed, and then what was right is what is right at its end.
+    :ivar others: the defines beside NR_CPUS that do not have their defaults
+    :ivar expected: logical CPU number; None: no CPU; of a race, what is right at its end
+    :ivar wrong: the broken promise, or None
+    :ivar race: seed of a run in which the table changed
     """
 
     nr_cpus: int
@@ -54,20 +56,20 @@ class BuiltLookup:
 
     @property
     def single(self) -> Single:
-        """The way that looks at everything."""
+        """Asks one question at a time, and checks every promise of the contract."""
         if self._single is None:
             self._single = Single(self.target)
         return self._single
 
     @property
     def batch(self) -> Batch:
-        """The fast way."""
+        """Asks thousands of questions at once, and checks the index alone."""
         if self._batch is None:
             self._batch = Batch(self.target)
         return self._batch
 
     def expected(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int | None]:
-        """Return what is right for each MPIDR.
+        """Return the right answer for each MPIDR (u64): a logical CPU number, or None.
 
         :raises DoesNotFit: the tables cannot hold this map
         """
@@ -78,17 +80,17 @@ class BuiltLookup:
         return expected_many(self.target.contract.model, logical_map, tables, mpidrs)
 
     def table_bytes(self, placed: Placed, logical_map: Sequence[int | None]) -> bytes:
-        """Return what a table holds for this map.
+        """Return the bytes of a table for this map.
 
-        :raises DoesNotFit: it cannot hold it
+        :raises DoesNotFit: the table cannot hold it
         """
         return fill_table(placed, logical_map, self.target)
 
     def check(self, question: Question, *, thoroughly: bool = True) -> Checked:
-        """Ask one question and look at everything.
+        """Ask one question and check every promise of the contract.
 
-        :param thoroughly: ask again with other values in the registers that hold nothing, when nothing is
-            wrong: an answer must not depend on them
+        :param thoroughly: when the answer is right, ask again with other values in the registers that the
+            contract does not define at entry: the answer must not depend on them
         """
         question = Question(self.whole(question.logical_map), question.mpidr)
         expected = self.expected(question.logical_map, [question.mpidr])[0]
@@ -102,13 +104,13 @@ class BuiltLookup:
         return Checked(self.nr_cpus, self.others, question, expected, answer, wrong)
 
     def wrong_of(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int]:
-        """Ask for many MPIDRs of one map at once; return the places of those that look wrong."""
+        """Ask for many MPIDRs of one map in a batch; return the indices of the wrong answers."""
         batch = self.batch
         batch.fill(logical_map)
         return list(batch.ask(mpidrs, self.expected(logical_map, mpidrs)))
 
     def whole(self, logical_map: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return the map with a place for each of NR_CPUS.
+        """Return the map padded with holes to NR_CPUS entries.
 
         :raises InvalidCase: it has more
         """
@@ -150,7 +152,7 @@ class UnderTest:
         return found
 
     def at(self, nr_cpus: int, others: Others = ()) -> BuiltLookup:
-        """Return the lookup at this NR_CPUS and these values of other defines.
+        """Return the lookup built for this NR_CPUS and these values of other defines.
 
         :raises AssemblyError: it does not assemble so
         """

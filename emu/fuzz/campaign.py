@@ -1,9 +1,9 @@
-"""A campaign: units handed to workers, their results committed as they come, and again where it stopped.
+"""A campaign: units are handed to workers, their results committed as they arrive; it can be resumed.
 
-Unit ``n`` belongs to generation ``n // generation``, and gets as its snapshot what the units two generations
-back and more have found. It is handed out when all of those are done. So a snapshot follows from the unit's
-number alone, however many workers there are and whichever is faster: the same seed and the same units give
-the same findings and the same corpus.
+Unit ``n`` belongs to generation ``n // generation``. Its snapshot holds what the units at least two
+generations earlier have found, and it is handed out when all of those are done. So a snapshot depends on the
+number of its unit alone, not on the number or speed of workers: the same seed and the same units give the
+same findings and the same corpus.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ GENERATION = 64
 
 @dataclass(frozen=True, slots=True)
 class CampaignSettings:
-    """What decides which units a campaign has, beside its subject.
+    """What decides the units of a campaign, beside its subject.
 
-    :ivar seed: of every random question
+    :ivar seed: seed of every random question
     :ivar unit_cases: random questions of a unit
-    :ivar generation: units that get the same snapshot; workers beyond twice as many would wait
+    :ivar generation: units that get the same snapshot; more than twice as many workers would wait
     """
 
     seed: int = 0
@@ -42,14 +42,14 @@ class CampaignSettings:
 
 @dataclass(frozen=True, slots=True)
 class CommittedUnit:
-    """A unit was committed: what became of it, and the findings of causes not met before."""
+    """The result of a unit that was committed, and the findings whose causes are new."""
 
     result: UnitResult
     new: tuple[StoredFinding, ...]
 
 
 class Campaign:
-    """The units of a campaign, those that are done and those to come."""
+    """The units of a campaign: done and to be done."""
 
     def __init__(self, store: CampaignStore, spec: Spec, settings: CampaignSettings) -> None:
         self._store = store
@@ -63,11 +63,11 @@ class Campaign:
 
     @property
     def end(self) -> int:
-        """The number behind the last unit of the opening, and behind the last that is done."""
+        """The number after the last unit of the opening and after the last unit that is done."""
         return max(len(self._opening), max(self._done, default=-1) + 1)
 
     def unit(self, number: int) -> Unit | None:
-        """Return this unit as it is handed out, or None while its snapshot is not complete."""
+        """Return a unit with its snapshot, or None while the snapshot is not complete."""
         settings = self._settings
         limit = max(0, (number // settings.generation - 1) * settings.generation)
         if limit > self._first_open:
@@ -97,8 +97,8 @@ class Campaign:
     ) -> Iterator[CommittedUnit]:
         """Run the units below ``end`` (None: without end) that are not done; yield after each commit.
 
-        :param stop: asked before a unit is handed out; what is out then is waited for
-        :raises EmuError: a worker cannot have the lookup, or the database cannot be written
+        :param stop: polled before a unit is handed out; True ends the run when the units in progress are done
+        :raises EmuError: a worker cannot build the lookup, or the database cannot be written
         """
         numbers = (n for n in _from(self._first_open, end) if n not in self._done)
         waiting = next(numbers, None)
@@ -128,9 +128,9 @@ def _from(number: int, end: int | None) -> Iterator[int]:
 
 
 def lock(folder: Path) -> TextIO:
-    """Make the folder if need be, and hold it for this process; closing the file, or any death, lets go.
+    """Create the folder if necessary, and lock it until the file is closed or this process ends.
 
-    :raises EmuError: another campaign runs in it, or it cannot be made
+    :raises EmuError: another campaign runs in the folder, or it cannot be created
     """
     path = folder / "lock"
     try:
@@ -147,7 +147,7 @@ def lock(folder: Path) -> TextIO:
 
 
 def written(spec: Spec, settings: CampaignSettings, digests: Mapping[str, str]) -> dict[str, str]:
-    """Return what the database keeps of a campaign's beginning."""
+    """Return the settings that the database keeps, to check a resumed campaign against."""
     return {
         "subject": spec.subject,
         "contract": spec.contract,
@@ -162,7 +162,7 @@ def written(spec: Spec, settings: CampaignSettings, digests: Mapping[str, str]) 
 
 
 def check_goes_on(stored: Mapping[str, str], wanted: Mapping[str, str], where: str) -> None:
-    """Hold that a campaign goes on as it was begun.
+    """Check that a campaign is resumed with the settings and files that it began with.
 
     :raises EmuError: another subject, setting or file
     """

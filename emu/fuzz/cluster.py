@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster: the same units, on machines that need not see our files.
+"""Workers of a Dask cluster: the same units, on machines that need not have the files.
 
 Each worker process (each of its threads, if it has several) unpacks the files of the :class:`Spec` once and
 builds the lookup from them. What is sent with a unit is its number and its snapshot.
@@ -17,7 +17,7 @@ from emu.fuzz.spec import Spec, load_spec, one_line
 from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
 from emu.fuzz.workers import children_without_sigint
 
-_PER_THREAD = 2  # units out for each thread, so that none waits for us
+_PER_THREAD = 2  # units in progress for each thread, so that none is idle
 _CONNECT_SECONDS = 10
 _ADDRESS = re.compile(r"local(:[1-9]\d{0,3})?|(?!local:)((tcp|tls|ws|wss|ucx)://)?[^:/\s]+:\d{1,5}")
 _built = threading.local()  # of a worker's thread: the identity of its lookup, and the lookup
@@ -59,19 +59,19 @@ class Cluster:
             self.close()
             raise EmuError(f"--cluster {address}: the scheduler has no workers; start dask worker {address}")
         self.slots = _PER_THREAD * threads
-        # A task and not data that is scattered: what is lost with a worker is made again.
+        # A task, not scattered data: Dask runs it again when its result is lost with a worker.
         self._spec = self._client.submit(_same, spec, pure=False)
         self._done: Any = distributed.as_completed(loop=self._client.loop)
         self._units: dict[str, Unit] = {}
 
     def submit(self, unit: Unit) -> None:
-        """Send the unit to whichever worker is free."""
+        """Send a unit to a worker."""
         future = self._client.submit(_run, self._spec, unit, pure=False)
         self._units[future.key] = unit
         self._done.add(future)
 
     def wait(self) -> UnitResult:
-        """Wait for any unit that is out."""
+        """Wait for the result of any unit in progress."""
         future = next(self._done)
         unit = self._units.pop(future.key)
         if future.status == "finished":
@@ -85,7 +85,7 @@ class Cluster:
         return broken(unit, one_line(error))
 
     def close(self) -> None:
-        """Cancel what is out; a cluster that was started here ends."""
+        """Cancel the units in progress; end a cluster that was started here."""
         self._client.close()
         if self._local is not None:
             self._local.close()
@@ -102,13 +102,13 @@ def _run(spec: Spec, unit: Unit) -> UnitResult:
     except EmuError:
         raise
     except Exception:
-        _built.identity = ""  # nobody knows what state its engines are in
+        _built.identity = ""  # the state of its engines is unknown
         raise
 
 
 def _under_test(spec: Spec) -> UnderTest:
     if getattr(_built, "identity", "") != spec.identity:
-        with _one_at_a_time:  # assemblers keep to one thread
+        with _one_at_a_time:  # the assembler is not thread-safe
             _built.under_test = load_spec(spec)
         _built.identity = spec.identity
     found: UnderTest = _built.under_test

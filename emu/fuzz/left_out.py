@@ -1,4 +1,4 @@
-"""What a search did not ask, and why: counted, so that a verdict says what it rests on."""
+"""The cases that a search left out, by reason: counted, so that a verdict tells what it rests on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions made from those that reached something new: nearly the same map, nearly the same CPU."""
+"""Mutated questions: a map and MPIDRs that differ a little from those of a question of the corpus."""
 
 from __future__ import annotations
 

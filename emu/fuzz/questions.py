@@ -1,7 +1,7 @@
-"""Random questions: maps that look like machines, MPIDRs that are in them or nearly so.
+"""Random questions: maps like those of machines, and MPIDRs that are in them or differ in a bit or field.
 
-Fast rather than shrinkable: what is found here is made small by :mod:`emu.fuzz.shrink`. For property-based
-tests there is :mod:`emu.topology.generate`.
+Fast rather than shrinkable: :mod:`emu.fuzz.shrink` shrinks the wrong answers. For property-based tests
+see :mod:`emu.topology.generate`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def random_map(rng: Random, nr_cpus: int) -> tuple[int | None, ...]:
 
 
 def _shaped(rng: Random, count: int) -> list[int]:
-    # So many to each field, with a step and an offset.
+    # Each field counts up to a size, with a step and an offset.
     sizes = [rng.choice(_PER_FIELD) for _ in range(3)]
     steps = [rng.choice(_STEPS) for _ in range(4)]
     offsets = [rng.choice((0, 0, 0, 1, 128)) for _ in range(4)]
@@ -80,7 +80,7 @@ _FLAGS_POOL = 1 << 12
 
 @cache
 def _pool() -> list[int]:
-    # Flags in a fixed order that looks random: where it starts is drawn each time.
+    # Flags in a fixed pseudo-random order; callers start at a random place.
     flags = Random(0).choices(FLAGS, k=_FLAGS_POOL)
     return flags * (2 + COUNT_MAX // _FLAGS_POOL)
 
@@ -96,7 +96,7 @@ def _drawn(rng: Random, values: Sequence[int], count: int) -> list[int]:
 
 
 def _absent(rng: Random, present: Sequence[int], count: int) -> list[int]:
-    # Mostly neighbours of what is there: one bit or one field off. Some of them may be there all the same.
+    # Mostly hwids that differ from one of the map in a bit or a field. Some of them may be in the map, too.
     found = []
     for _ in range(count):
         kind = rng.random()

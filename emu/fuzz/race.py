@@ -1,8 +1,8 @@
-"""A lookup that runs while the table changes under it: what it may answer then, and what it does.
+"""A lookup that runs while another CPU writes its table: which answers are right, and what it answers.
 
 The host writes entries between any two operations of the scan, as hotplug of virtual CPUs does: an entry is
-emptied, filled, given to another hwid. Whatever the lookup answers must have been right at some moment of its
-run: before, after, or between two writes, but never a mixture.
+emptied, filled, or gets another hwid. The answer must be right for one state of the table during the run:
+before, between, or after the writes, never for a mixture of two states.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from emu.trace import Trace
 
 _WRITES_MAX = 6
 _LOW = 0xFFFF_FFFF
-_TORN = 0.3  # of the runs look for an entry of which one half is old and the other new
+_TORN = 0.3  # share of the runs that look for a torn entry: one half old, the other new
 
 
 @dataclass(frozen=True, slots=True)
 class RacePlan:
-    """One run: the map at its start, what is written to which entry, and who looks itself up."""
+    """One run: the map at its start, the writes (entry, new hwid), and the MPIDR that is looked up."""
 
     logical_map: tuple[int | None, ...]
     writes: tuple[tuple[int, int | None], ...]
@@ -72,7 +72,7 @@ class Race:
             self._machine.landings.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
 
     def run(self, seed: int) -> Checked:
-        """Do the run that ``seed`` describes, and judge it.
+        """Run the plan of ``seed``, and judge the answer.
 
         :raises DoesNotFit: the table cannot hold one of its maps
         """
@@ -141,7 +141,7 @@ class Race:
 
 
 def table_of(built: BuiltLookup) -> Placed | None:
-    """Return the table in which each CPU has its own entry, when that is the only one."""
+    """Return the table with one entry for each CPU, when it is the only table; else None."""
     tables = built.target.tables
     return tables[0] if len(tables) == 1 and tables[0].table.holds == "hwid" else None
 
@@ -152,7 +152,7 @@ def sorted_answers(answers: set[int | None]) -> list[int | None]:
 
 
 def make_plan(nr_cpus: int, seed: int) -> RacePlan:
-    """Return the run that ``seed`` stands for: a map, up to six writes, and one that asks."""
+    """Return the plan of ``seed``: a map, up to six writes, and the MPIDR that is looked up."""
     rng = Random(seed)
     start = random_map(rng, nr_cpus)
     if rng.random() < _TORN:
@@ -171,7 +171,7 @@ def make_plan(nr_cpus: int, seed: int) -> RacePlan:
 
 
 def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> RacePlan:
-    # One entry is given to another hwid, and back; who asks has half of each.
+    # One entry gets another hwid, and may get the first one back; the MPIDR looked up has half of each.
     cpu = rng.randrange(len(logical_map))
     before, after = (rng.getrandbits(40) & MPIDR_HWID_BITMASK for _ in range(2))
     start = tuple(None if hwid in (before, after) else hwid for hwid in logical_map)
@@ -182,7 +182,7 @@ def _torn_plan(rng: Random, logical_map: tuple[int | None, ...], seed: int) -> R
 
 
 def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[int, int | None]]) -> int:
-    # Somebody of the table, or of what comes.
+    # An MPIDR of the table at its start, or of a written entry.
     here = [hwid for hwid in start if hwid is not None] or [0]
     written = [hwid for _cpu, hwid in writes if hwid is not None]
     kind = rng.random()
@@ -194,7 +194,7 @@ def _who_asks(rng: Random, start: Sequence[int | None], writes: Sequence[tuple[i
 
 
 def _why(outcome: Outcome | None) -> str:
-    # Why a lookup came to no exit.
+    # Why a lookup did not reach an exit.
     match outcome:
         case Outcome(End.SELF_BRANCH):
             return "branches to itself"

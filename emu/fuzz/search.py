@@ -1,7 +1,7 @@
 """The search for a wrong answer: every small question, the regression corpus, then random ones.
 
-A search is a generator: it yields after every piece of work, so that whoever drives it can show progress,
-stop it, or save what there is.
+A search is a generator: it yields after each batch, so that its caller can show progress, stop it, or save
+the findings so far.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from emu.lookup.tables import DoesNotFit, shape_of
 BATCH, _BATCH_MIN = 4096, 256  # questions about one map; of a small one there are more maps
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
-_LOOKED_AT = 1  # questions of a batch that are asked again with everything looked at
-_WHOLE_LOOK_MAX = 256  # NR_CPUS up to which the regression corpus is
+_LOOKED_AT = 1  # questions of a batch that are asked again one by one, with every promise checked
+_WHOLE_LOOK_MAX = 256  # NR_CPUS up to which a quarter of the regression corpus is, too
 _CAUSES_MAX = 8
 _REPEATS_MAX = 8  # maps in a row, in one phase at one NR_CPUS, that show only what is known, before the next
 _MISFITS_MAX = 1000  # random maps in a row that the tables cannot hold
@@ -36,11 +36,11 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 @dataclass(slots=True)
 class LookupSearch:
-    """What a search has done so far.
+    """A search and its findings so far.
 
     :ivar cases: questions asked
-    :ivar found: smallest question of each cause, in the order in which they were met
-    :ivar phase: what it is at: "small", "regression", "random", "concurrent"
+    :ivar found: smallest question of each cause, in the order of discovery
+    :ivar phase: "small", "regression", "random", "concurrent"
     :ivar left_out: how many cases were not asked, by phase and reason
     """
 
@@ -99,10 +99,10 @@ class LookupSearch:
                     yield
 
     def random(self, lookups: Sequence[BuiltLookup], cases: int, seed: int, matches: int) -> Iterator[None]:
-        """Ask so many random questions, ``matches`` of a hundred about CPUs that are in the map.
+        """Ask ``cases`` random questions, ``matches`` percent of them about CPUs in the map.
 
-        Fewer when all that they show is known. Maps that the tables cannot hold do not count, unless there is
-        none but those.
+        Fewer when they show only known findings. Maps that the tables cannot hold do not count, unless there
+        are no others.
         """
         rng = Random(seed)
         misfits = 0  # one after the other
@@ -154,12 +154,12 @@ class LookupSearch:
             yield
 
     def leave_out(self, why: LeftOut, cases: int) -> None:
-        """Count so many cases of the present phase as left out."""
+        """Count ``cases`` cases of the current phase as left out."""
         if cases:
             self.left_out[self.phase, why] += cases
 
     def _why_done(self, *, repeats: bool = True) -> LeftOut | None:
-        # Why no more need be asked: at all, or of this NR_CPUS in this phase.
+        # The reason to stop: the search, or this NR_CPUS in this phase; None: go on.
         if len(self.found) >= _CAUSES_MAX and len(self.findings) >= _CAUSES_MAX:
             return LeftOut.ENOUGH
         return LeftOut.KNOWN if repeats and self._repeats >= _REPEATS_MAX else None
@@ -171,7 +171,7 @@ class LookupSearch:
         mpidrs: Sequence[int],
         closely: Sequence[int],
     ) -> bool:
-        # As _ask(); whether it was tried. What is not asked is counted.
+        # Call _ask() unless the search is done; return whether it was called. Counts what is left out.
         why = self._why_done()
         if why is not None:
             self.leave_out(why, len(mpidrs))
@@ -186,7 +186,7 @@ class LookupSearch:
         mpidrs: Sequence[int],
         closely: Sequence[int],
     ) -> bool:
-        # All at once; then those that look wrong, and those of `closely`, one by one. Whether the map fits.
+        # Ask in a batch; then the wrong ones and those of `closely` one by one. False: the map does not fit.
         try:
             wrong = built.wrong_of(logical_map, mpidrs)
         except DoesNotFit:
@@ -206,19 +206,19 @@ class LookupSearch:
     def _check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
         checked = built.check(question, thoroughly=wrong)
         self.cases += 1
-        if wrong and checked.wrong is None:  # a busy host may have let the batch seem to hang: once more
+        if wrong and checked.wrong is None:  # the batch may have timed out on a busy host: ask again
             assert not built.wrong_of(question.logical_map, [question.mpidr]), f"{question}: only in a batch"
         self.add(checked)
 
     def add(self, checked: Checked) -> None:
-        """Take note of an answer: of a wrong one its smallest form, once for each cause."""
+        """Keep a wrong answer of a new cause, shrunk; ignore other answers."""
         if checked.wrong is not None and cause(checked) not in self.found:
             smallest = shrink(self.under_test, checked)
             self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
 
 
 def cause(checked: Checked) -> tuple[str, str]:
-    """Return what tells wrong answers of different causes apart: the property, and how but for numbers."""
+    """Return what identifies the cause of a wrong answer: the property, and the message without numbers."""
     assert checked.wrong is not None
     if checked.race is not None:
         return checked.wrong.prop, checked.answer.exit

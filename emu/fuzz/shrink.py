@@ -1,4 +1,4 @@
-"""Making a wrong answer small: fewer CPUs, lower hwids, fewer bits, while it stays wrong in the same way."""
+"""Shrinking a wrong answer: fewer CPUs, lower hwids, fewer bits, while the same property stays broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRIES_MAX = 4000
 
 
 def shrink(under_test: UnderTest, found: Checked) -> Checked:
-    """Return the smallest question with the same property broken that so many tries come to."""
+    """Return the smallest question found in _TRIES_MAX tries that breaks the same property."""
     tries = _TRIES_MAX
     assert found.wrong is not None
     broken = found.wrong.prop
@@ -74,7 +74,7 @@ def _fewer_places(under_test: UnderTest, best: Checked) -> Steps:
 
 
 def _fewer_cpus(_under_test: UnderTest, best: Checked) -> Steps:
-    # Halves first, then one by one.
+    # Drop halves first, then smaller parts, then single CPUs.
     logical_map = best.question.logical_map
     present = [cpu for cpu, hwid in enumerate(logical_map) if hwid is not None]
     size = len(present)
@@ -100,7 +100,7 @@ def _moved_down(_under_test: UnderTest, best: Checked) -> Steps:
 
 
 def _simpler_hwids(_under_test: UnderTest, best: Checked) -> Steps:
-    # A CPU and the one that asks keep being, or not being, the same.
+    # A CPU that is the asking one stays that; another one stays another.
     question = best.question
     ours = question.mpidr & MPIDR_HWID_BITMASK
     for hwid in sorted({h for h in question.logical_map if h is not None} | {ours}):

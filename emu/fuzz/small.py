@@ -1,6 +1,6 @@
 """Every small question: all maps of a few CPUs over a few hwids, the smallest first.
 
-What goes wrong at all mostly goes wrong here, and then the first wrong answer is already the smallest.
+Most wrong lookups fail here already, and the first wrong answer is then the smallest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import product
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.fuzz.questions import FLAGS
 
-# One of each kind: zero, each field by itself, two fields, the highest of a field, all ones.
+# Zero, 1 in each field, the top bit of a field, all ones of a field, and all ones.
 HWIDS = (0, 1, 0x100, 0x1_0000, 0x1_0000_0000, 0x80, 0xFF, 0x80_0000, MPIDR_HWID_BITMASK)
 PLACES_MAX = 3  # CPUs of a map at most
 MPIDRS = tuple(hwid | flags for flags in (RES1, *(f for f in FLAGS if f != RES1)) for hwid in HWIDS)
@@ -20,7 +20,7 @@ MPIDRS = tuple(hwid | flags for flags in (RES1, *(f for f in FLAGS if f != RES1)
 def small_maps(nr_cpus: int) -> Iterator[tuple[int | None, ...]]:
     """Yield logical maps of ``nr_cpus`` places, those with fewer CPUs first.
 
-    Up to PLACES_MAX CPUs stand at the beginning, or at the end of a longer map.
+    Up to PLACES_MAX CPUs are at the beginning, or at the end of a longer map.
     """
     width = min(nr_cpus, PLACES_MAX)
     hwids = HWIDS if width < PLACES_MAX else HWIDS[:5]

@@ -1,4 +1,4 @@
-"""What a worker needs to make the lookup under test: names, or the files themselves for one far away."""
+"""What a worker needs to build the lookup under test: names, or the files for a worker on another machine."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Spec:
     :ivar contract: path of a TOML; "": what belongs to the subject
     :ivar system_map: path; "": none
     :ivar points: values of NR_CPUS and of other defines to ask at
-    :ivar identity: of the code at all points; another one is another lookup
-    :ivar matches: of a hundred random MPIDRs so many are in the map
-    :ivar files: absolute paths and contents, for a worker that does not see these files
+    :ivar identity: SHA-256 over the code at all points, in hexadecimal
+    :ivar matches: percentage of random MPIDRs that are in the map
+    :ivar files: absolute paths and contents, for a worker that does not have these files
     """
 
     subject: str
@@ -53,7 +53,7 @@ def make_spec(
     matches: int = 75,
     sizes: Sequence[int] = (),
 ) -> tuple[Spec, UnderTest]:
-    """Return a lookup under test, by its name and as it is.
+    """Return the spec of a lookup under test, and the lookup.
 
     :param sizes: values of NR_CPUS; none: the contract's
     :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
@@ -67,7 +67,7 @@ def make_spec(
 def load_spec(spec: Spec) -> UnderTest:
     """Return the lookup of ``spec``.
 
-    :raises EmuError: it is not to be had here, or is another one than where the spec was made
+    :raises EmuError: it cannot be built here, or its code differs from that of the spec
     """
     names = spec.subject, spec.contract, spec.system_map
     if spec.files:
@@ -88,7 +88,7 @@ def load_spec(spec: Spec) -> UnderTest:
 
 
 def absolute(spec: Spec) -> Spec:
-    """Return the spec with names that mean the same in any folder; a design's name stays."""
+    """Return the spec with absolute paths; the name of a design stays."""
 
     def full(name: str) -> str:
         return os.path.abspath(name) if name and name not in DESIGNS else name
@@ -99,13 +99,13 @@ def absolute(spec: Spec) -> Spec:
 
 
 def digests(spec: Spec, under_test: UnderTest) -> dict[str, str]:
-    """Return the SHA-256 of each file that decides what the lookup is, by absolute path; and of its code."""
+    """Return the SHA-256 of the code, and of each file that it is built from, by absolute path."""
     found = {str(path): hashlib.sha256(data).hexdigest() for path, data in _files(spec, under_test.contract)}
     return {"code": spec.identity, **found}
 
 
 def packed(spec: Spec, under_test: UnderTest) -> Spec:
-    """Return the spec with its files in it, and its names absolute."""
+    """Return the spec with absolute paths and the contents of its files."""
     return replace(
         absolute(spec), files=tuple((str(path), data) for path, data in _files(spec, under_test.contract))
     )
@@ -163,15 +163,15 @@ def _unpack(spec: Spec, folder: Path) -> tuple[str, str, str]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an unexpected error says, on one line."""
+    """Return the type and message of an unexpected error, on one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def check_same(old: Mapping[str, str], new: Mapping[str, str], where: str) -> None:
-    """Hold that a campaign goes on with the files that it began with.
+    """Check that a campaign is resumed with the files that it began with.
 
-    :raises EmuError: one of them has changed, is new or is gone
+    :raises EmuError: a file has changed, is new, or is missing
     """
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):

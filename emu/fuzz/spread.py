@@ -7,15 +7,15 @@ from emu.fuzz.spec import Spec
 from emu.fuzz.unit import Unit
 from emu.fuzz.workers import run_units
 
-_UNIT_CASES = 16 * BATCH  # of one unit: long against what it costs to hand over
+_UNIT_CASES = 16 * BATCH  # of one unit: its run time is long compared with the cost of sending it
 
 
 def random_in_processes(search: LookupSearch, spec: Spec, cases: int, seed: int, jobs: int) -> None:
-    """Ask so many random questions in ``jobs`` processes; ``search`` gets what they find.
+    """Ask ``cases`` random questions in ``jobs`` processes, and add their findings to ``search``.
 
-    The same questions whatever ``jobs`` is, and the same findings in the same order.
+    The questions, the findings and their order do not depend on ``jobs``.
 
-    :raises EmuError: the lookup cannot be had in another process
+    :raises EmuError: another process cannot build the lookup
     """
     units = [
         Unit(number, "random", seed=seed, cases=min(_UNIT_CASES, cases - start))

@@ -1,8 +1,8 @@
-"""A campaign on disk: one SQLite file with what was done, what was found and what reached something new.
+"""A campaign on disk: one SQLite file with the units done, the findings, and the corpus.
 
-Only the process that runs the campaign writes, a transaction for each unit, so whatever ends it leaves a
-whole number of units. What is kept does not depend on the order in which units are done: of two findings of
-one cause the smaller question stays, and an edge belongs to the lowest unit that reached it.
+Only the process that runs the campaign writes, one transaction for each unit, so a campaign that is killed
+leaves complete units. The contents do not depend on the order in which units finish: of two findings with one
+cause the smaller question is kept, and an edge belongs to the lowest unit that reached it.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ _SAMPLE = 8  # questions of the corpus that a unit gets
 class StoredFinding:
     """A cause of wrong answers, merged over all units.
 
-    :ivar place: where it ended, a label and an offset in bytes; "" where that says nothing
-    :ivar message: of the smallest question
+    :ivar place: where the code ended, as label and offset in bytes; "": not known
+    :ivar message: message of the smallest question
     :ivar case: the smallest question, as ``emu lookup --case`` takes it; "": there is none
-    :ivar count: questions that were looked at closely and showed it
+    :ivar count: questions that were asked one by one and showed it
     :ivar first_unit: lowest unit that met it
     """
 
@@ -90,7 +90,7 @@ class CampaignStore:
     """The database of a campaign, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        """Open it, or make it.
+        """Open the database of ``folder``, or create it.
 
         :raises EmuError: not a database of a campaign, or it cannot be written
         """
@@ -125,14 +125,14 @@ class CampaignStore:
             cursor.execute("commit")
 
     def close(self) -> None:
-        """Close it; the write-ahead log is folded in."""
+        """Close the database; SQLite merges the write-ahead log."""
         self._db.close()
 
     # -- settings -----------------------------------------------------------------------------------
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the campaign was begun with; empty: it was not begun."""
+        """The settings that the campaign began with; empty: it has not begun."""
         with self._errors():
             return dict(self._db.execute("select name, value from setting"))
 
@@ -152,9 +152,9 @@ class CampaignStore:
             return {number for (number,) in self._db.execute("select number from unit")}
 
     def add(self, result: UnitResult, subject: LookupCase) -> list[Cause]:
-        """Commit what became of a unit; return the causes of findings that are new.
+        """Commit the result of a unit; return the causes of new findings.
 
-        :param subject: whose subject, contract and System.map belong into the cases
+        :param subject: the subject, contract and System.map that the stored cases get
         """
         new = []
         with self._transaction() as db:
@@ -201,7 +201,7 @@ class CampaignStore:
     def _add_reached(
         self, db: sqlite3.Cursor, unit: int, place: int, reached: NewEdges, subject: LookupCase
     ) -> None:
-        # Each edge to the lowest (unit, place); a question that has none left goes.
+        # An edge belongs to the lowest (unit, place); a question without edges is deleted.
         won = False
         for nr_cpus, others, source, target in reached.edges:
             key = nr_cpus, _defines(others), source, target
@@ -220,7 +220,7 @@ class CampaignStore:
     # -- what is known ------------------------------------------------------------------------------
 
     def snapshot(self, limit: int) -> Snapshot:
-        """Return what the units below ``limit`` found; all of them have to be done."""
+        """Return the snapshot of the units below ``limit``; all of them must be done."""
         with self._errors():
             cases = self._db.execute(
                 'select "case" from corpus where unit < ? order by unit, place', (limit,)
@@ -246,7 +246,7 @@ class CampaignStore:
         return tuple(LookupCase.parse(text) for (text,) in rows)
 
     def findings(self) -> list[StoredFinding]:
-        """Return what was found, in the order of the units that met it first."""
+        """Return the findings, in the order of the lowest unit that met each."""
         with self._errors():
             rows = self._db.execute(
                 'select property, place, message, "case", count, first_unit from findings '
@@ -267,7 +267,7 @@ class CampaignStore:
         return StoredFinding(prop, place, message, case or "", 0, unit)
 
     def totals(self) -> Totals:
-        """Return how much there is of everything."""
+        """Return the totals of the campaign."""
         with self._errors():
             units, cases = self._db.execute("select count(*), coalesce(sum(cases), 0) from unit").fetchone()
             counts = [
@@ -286,7 +286,7 @@ def sample(snapshot: Snapshot, seed: int, number: int) -> Snapshot:
 
 
 def _before(case: str | None, unit: int, old: str | None, old_unit: int) -> bool:
-    # Whether this question of a finding is the one to show: the smaller, of equal ones the lower unit's.
+    # Whether this question replaces the stored one: it is smaller, or equal and of a lower unit.
     if case is None or old is None:
         return unit < old_unit
     return (size_of(LookupCase.parse(case)), unit) < (size_of(LookupCase.parse(old)), old_unit)

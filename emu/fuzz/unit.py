@@ -1,7 +1,7 @@
-"""A unit of work: a number that stands for some thousand questions, and what became of them.
+"""A unit of work: some thousand questions, and the result of asking them.
 
-A unit's questions follow from its number, the campaign's seed and the snapshot that comes with it: whoever
-runs it, in whatever order and however often, finds the same.
+The questions of a unit follow from its number, the campaign's seed and its snapshot. So its result does not
+depend on the worker, on the order of units, or on how often the unit is run.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import Short
 from emu.lookup.tables import DoesNotFit
 
-CONCURRENT_EVERY = 8  # of so many random units one has a table that changes
-_MUTATED = 0.4  # of the batches of a random unit, once there is a corpus
-_SHRUNK_MAX = 8  # causes of a unit that are made small
+CONCURRENT_EVERY = 8  # one random unit in 8 has a table that changes
+_MUTATED = 0.4  # share of mutated batches in a random unit, when there is a corpus
+_SHRUNK_MAX = 8  # causes of a unit that are shrunk
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
-_NEAR_LOOK = 4  # of the questions of such a batch, so many are looked at closely; of others one
-_SMALL_LOOK = 64  # small maps that tell whether a lookup is wrong while nothing changes
+_NEAR_LOOK = 4  # questions of a mutated batch that are checked one by one; of other batches 1
+_SMALL_LOOK = 64  # small maps that are tried to see whether a lookup is wrong with a constant table
 
 Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 Edge = tuple[int, Others, int, int]  # a point, and two blocks as bytes from the entry
@@ -39,11 +39,11 @@ Cause = tuple[str, str, str]  # property, message but for numbers, where it ende
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a campaign knows when it hands a unit out.
+    """The findings of earlier units that a unit gets.
 
-    :ivar corpus: questions that reached new edges; some of them
-    :ivar edges: all that were reached
-    :ivar causes: of a wrong answer as it was met, to that of the finding it is counted for
+    :ivar corpus: some of the questions that reached new edges
+    :ivar edges: all edges that were reached
+    :ivar causes: cause of a wrong answer before shrinking -> cause of the finding that counts it
     """
 
     corpus: tuple[LookupCase, ...] = ()
@@ -53,7 +53,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is to be asked.
+    """A unit, before it is run.
 
     :ivar number: from 0
     :ivar kind: "kept": the questions of the snapshot's corpus; "small" and "regression": all of them at
@@ -71,12 +71,12 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A cause that a unit met.
+    """A cause of wrong answers in a unit.
 
-    :ivar cause: as it was met first
-    :ivar finding: cause of the smallest question that shows it
-    :ivar count: questions
-    :ivar message: of the smallest question; "" with ``case`` None: the snapshot has it
+    :ivar cause: the cause before shrinking
+    :ivar finding: the cause after shrinking
+    :ivar count: questions with this cause
+    :ivar message: message of the smallest question; "", with ``case`` None: the snapshot has the finding
     """
 
     cause: Cause
@@ -88,7 +88,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class NewEdges:
-    """A question that came along edges that the snapshot does not have."""
+    """A question that reached edges that the snapshot does not have."""
 
     case: LookupCase
     edges: tuple[Edge, ...]
@@ -96,10 +96,10 @@ class NewEdges:
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """What became of a unit.
+    """The result of a unit.
 
     :ivar cases: questions asked
-    :ivar left_out: questions that were not, by reason
+    :ivar left_out: questions left out, by reason
     """
 
     number: int
@@ -129,21 +129,21 @@ def opening(points: Sequence[Point]) -> list[Unit]:
 def run_unit(under_test: UnderTest, points: Sequence[Point], unit: Unit, matches: int = 75) -> UnitResult:
     """Ask the questions of a unit.
 
-    :param points: of random questions
-    :param matches: of a hundred random MPIDRs so many are in the map
+    :param points: the points that random questions are drawn from
+    :param matches: percentage of random MPIDRs that are in the map
     """
     return _Work(under_test, points, unit, matches).result()
 
 
 def subject_of(under_test: UnderTest, checked: Checked) -> LookupCase:
-    """Return the case of a question; what it needs beside the subject's name, its store adds."""
+    """Return the case of a question, without contract and System.map, which the store adds."""
     return LookupCase(
         under_test.name, checked.nr_cpus, checked.question, others=checked.others, race=checked.race
     )
 
 
 def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
-    """Return what tells findings apart: property, message but for numbers, and where it ended."""
+    """Return what identifies a finding: property, message without numbers, and where the code ended."""
     prop, how = cause(checked)
     if checked.race is not None or checked.answer.short is Short.LIMIT:
         return prop, how, ""  # it ended where the limit, or the other one, found it
@@ -152,7 +152,7 @@ def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
 
 
 class _Work(LookupSearch):
-    # A search of one unit, which looks at edges and leaves alone what the snapshot knows.
+    # The search of one unit. It collects edges, and counts the causes that the snapshot knows.
 
     __slots__ = ("_hits", "_known", "_matches", "_points", "_reached", "_unit")
 
@@ -314,7 +314,7 @@ def _drain(steps: Iterator[None]) -> None:
 
 
 def size_of(case: LookupCase) -> tuple[object, ...]:
-    """Return what cases are compared by: the smaller is easier to understand; different ones are unequal."""
+    """Return a sort key of cases: the smaller case is easier to understand; different cases differ."""
     question = case.question
     hwids = tuple(hwid for hwid in question.logical_map if hwid is not None)
     used = tuple(cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None)

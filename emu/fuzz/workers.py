@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: each builds the lookup once; one that dies is replaced."""
+"""Workers as processes of this machine: each builds the lookup once; one that ends is replaced."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _ATTEMPTS = 2  # of a unit whose worker dies
 
 
 class Workers(Protocol):
-    """Whoever runs units.
+    """What runs units.
 
-    :ivar slots: how many units keep them busy
+    :ivar slots: units that can be in progress at the same time
     """
 
     slots: int
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit; no more than ``slots`` are out at a time."""
+        """Start a unit; at most ``slots`` are in progress at the same time."""
 
     def wait(self) -> UnitResult:
-        """Wait for a unit to be done, any of those that are out.
+        """Wait for the result of any unit in progress.
 
-        :raises EmuError: the lookup cannot be had where the worker is
+        :raises EmuError: a worker cannot build the lookup
         """
 
     def close(self) -> None:
-        """Drop what is out."""
+        """Cancel the units in progress."""
 
 
 @contextmanager
 def children_without_sigint() -> Iterator[None]:
-    """Let processes, and threads, that start meanwhile not hear of Ctrl-C: their parent says when they end.
+    """Block SIGINT in the processes and threads that are started inside: their parent ends them.
 
-    The signal reaches every process of a terminal's group.
+    Ctrl-C sends the signal to every process of the terminal's foreground group.
     """
     resource_tracker.ensure_running()  # it would unblock the signal when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -96,12 +96,12 @@ class Processes:
         self._attempts: dict[int, int] = {}
 
     def submit(self, unit: Unit) -> None:
-        """Give a unit to a worker that has none."""
+        """Send a unit to an idle worker."""
         self._attempts[unit.number] = 1
         next(worker for worker in self._workers if worker.unit is None).give(unit)
 
     def wait(self) -> UnitResult:
-        """Wait for any unit that is out."""
+        """Wait for the result of any unit in progress."""
         while True:
             busy = {worker.pipe: worker for worker in self._workers if worker.unit is not None}
             for pipe in wait(list(busy)):
@@ -133,7 +133,7 @@ class Processes:
         return broken(unit, f"its worker died, {_ATTEMPTS} times ({how})")
 
     def close(self) -> None:
-        """End all workers, whatever they are at."""
+        """End all workers at once."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
@@ -141,7 +141,7 @@ class Processes:
 
 
 class ThisProcess:
-    """A worker that is this very process."""
+    """A worker in this process."""
 
     slots = 1
 
@@ -151,23 +151,23 @@ class ThisProcess:
         self._units: deque[Unit] = deque()
 
     def submit(self, unit: Unit) -> None:
-        """Keep the unit until somebody waits for it."""
+        """Queue the unit; :meth:`wait` runs it."""
         self._units.append(unit)
 
     def wait(self) -> UnitResult:
-        """Run the unit."""
+        """Run the next unit of the queue."""
         spec = self._spec
         return run_unit(self._under_test, spec.points, self._units.popleft(), spec.matches)
 
     def close(self) -> None:
-        """Forget what was not run."""
+        """Drop the units that were not run."""
         self._units.clear()
 
 
 def run_units(spec: Spec, units: Iterable[Unit], jobs: int) -> Iterator[UnitResult]:
-    """Run units in so many processes (1: in this one); yield their results as they come.
+    """Run units in ``jobs`` processes (1: in this one); yield their results as they arrive.
 
-    :raises EmuError: the lookup cannot be had
+    :raises EmuError: the lookup cannot be built
     """
     workers: Workers = ThisProcess(spec) if jobs == 1 else Processes(spec, jobs)
     try:
@@ -185,7 +185,7 @@ def run_units(spec: Spec, units: Iterable[Unit], jobs: int) -> Iterator[UnitResu
 
 
 def _serve(spec: Spec, pipe: Connection) -> None:
-    # A worker's life: until its parent closes the pipe, or is gone.
+    # The main function of a worker: ends when its parent closes the pipe, or ends.
     under_test = None
     while True:
         try:
@@ -199,9 +199,9 @@ def _serve(spec: Spec, pipe: Connection) -> None:
             result = run_unit(under_test, spec.points, unit, spec.matches)
         except EmuError as error:
             result = error
-        except Exception as error:  # whatever it is, it is this unit's: the campaign goes on
+        except Exception as error:  # of this unit alone: the campaign goes on
             result = broken(unit, one_line(error))
-            under_test = None  # nobody knows what state its engines are in
+            under_test = None  # the state of its engines is unknown
         try:
             pipe.send(result)
         except OSError:

@@ -1,8 +1,8 @@
 """The connection: one listening socket, one client at a time, in the process that has the machine.
 
-The machine is not harmed by anything that comes in. A client that goes leaves it as it is for the next one. A
-second client is turned away. When an answer lies in the past another process takes over, with the client's
-socket and all that :class:`emu.debug.gdb.stub.ConnectionState` says.
+No input changes the machine but through packets. When a client disconnects, the machine keeps its state for
+the next one. A second client is refused. When an answer is that of an earlier position, a checkpoint takes
+over, with the client's socket and its :class:`emu.debug.gdb.stub.ConnectionState`.
 """
 
 from __future__ import annotations

@@ -108,9 +108,9 @@ class Stub:
     def answer(self, packet: bytes) -> list[bytes]:
         """Return the payloads that answer a packet: none, or some of console output and one answer.
 
-        Whatever the packet holds, an answer is given.
+        A malformed packet gets an error reply.
 
-        :raises Journey: the answer lies in the past
+        :raises TravelNeeded: the answer is that of an earlier position
         """
         if not packet:
             return [_UNKNOWN]
