@@ -143,7 +143,7 @@ class Session(DebugTarget):
             return Stop("step", cpu, "no loop around the PC")
         first, last, exits = loop
         row = len(self.machine.trace)
-        steps = self.machine.run_alone(cpu, exits, LEAVE_STEPS)
+        steps = self.machine.guest_code.run_alone(cpu, exits, LEAVE_STEPS)
         self.log.add_run(cpu, steps, row)
         self._save()
         if self.machine.stopped:

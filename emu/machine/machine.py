@@ -6,17 +6,17 @@ plays firmware or kernel C code on that CPU; both are scheduled alike. Only the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from emu.arch import sysreg
 from emu.cpu.engine import UNLIMITED, Engine
 from emu.cpu.interconnect import Interconnect
-from emu.cpu.stops import Reached, StepLimit
 from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
 from emu.machine.device_bus import DeviceBus
 from emu.machine.exits import Exits
+from emu.machine.guest_code import GuestCode
 from emu.machine.host_memory import HostMemory
 from emu.machine.host_tasks import HostTasks
 from emu.machine.interconnect import MachineInterconnect
@@ -34,8 +34,6 @@ from emu.operation import Kind, Reported
 from emu.outcome import Outcome
 from emu.schedulers import Scheduler, Steering
 from emu.trace import Trace
-
-SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
 
 
 class Machine:
@@ -82,6 +80,7 @@ class Machine:
         self.actors: list[Actor] = self.queue.actors
         self.host_memory: HostMemory = HostMemory(self)
         self.tasks = HostTasks(self)
+        self.guest_code = GuestCode(self)
         self.exits = Exits(self)
         self.waking = Waking(self)
         self.devices = DeviceBus(self)
@@ -213,7 +212,7 @@ class Machine:
             self.tasks.run(cpu, actor)
         else:
             self.pc_before = actor.pe.pc
-            self._run_pe(cpu, actor)
+            self.guest_code.run(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE
@@ -233,57 +232,6 @@ class Machine:
             actor = self.actors[timer.cpu]
             if actor.state is State.DELAYED and actor.deadline == timer.deadline:
                 self.queue.set(timer.cpu, State.RUNNABLE)
-
-    def _run_pe(self, cpu: int, actor: Actor) -> None:
-        pe = actor.pe
-        before = pe.counters.instructions
-        if self.trace.steps is not None:
-            self.trace.turn(cpu)
-        if self.grain is Grain.FREE:
-            stop = self.engine.run(pe, max(1, min(SLICE, self.instructions_left)))
-        elif self.grain is Grain.OPERATION:
-            stop = self.engine.run_operation(pe)
-        else:
-            stop = self.engine.step(pe)
-        self.clock.begun += pe.counters.instructions - before
-        if self.trace.steps is not None and (stop.__class__ is not StepLimit or self.instructions_left <= 0):
-            self.engine.take_state(pe)
-            self.trace.stopped()
-        self._spend(actor)
-        if stop.__class__ is not StepLimit:
-            self.exits.handle(cpu, actor, stop)
-        self.count(0)
-
-    def _spend(self, actor: Actor) -> None:
-        # What the PE has done takes its time.
-        spent = self.latency.of(actor.pe.counters)
-        actor.time += spent - actor.spent
-        actor.spent = spent
-
-    def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
-        """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
-
-        :param instructions: at most so many
-        :return: instructions retired
-        """
-        actor, engine = self.actors[cpu], self.engine
-        assert actor.task is None, f"CPU{cpu} runs a host task"
-        assert actor.state is State.RUNNABLE, f"CPU{cpu} is {actor.state.value}"
-        places = [va for va in exits if va not in self.landings]
-        for va in places:
-            engine.break_at(va)
-        self.current = cpu
-        before = actor.pe.counters.instructions
-        stop = engine.run(actor.pe, max(1, min(instructions, self.instructions_left)))
-        retired = actor.pe.counters.instructions - before
-        self._spend(actor)
-        self.clock.reach(actor.time)
-        for va in places:
-            engine.unbreak(va)
-        self.count(retired)
-        if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
-            self.exits.handle(cpu, actor, stop)
-        return retired
 
     @property
     def instructions_left(self) -> int:

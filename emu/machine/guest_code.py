@@ -1,0 +1,76 @@
+"""Guest code: PEs run at the grain of the machine, in the time that the latency profile says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from emu.cpu.engine import UNLIMITED
+from emu.cpu.stops import Reached, StepLimit
+from emu.machine.actor import Actor, Grain, State
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
+
+
+class GuestCode:
+    """Runs the PEs of ``machine``."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def run(self, cpu: int, actor: Actor) -> None:
+        """Run the PE of ``cpu`` for one grain, and do what its stop asks for."""
+        machine, pe = self._machine, actor.pe
+        trace, engine = machine.trace, machine.engine
+        before = pe.counters.instructions
+        if trace.steps is not None:
+            trace.turn(cpu)
+        if machine.grain is Grain.FREE:
+            stop = engine.run(pe, max(1, min(SLICE, machine.instructions_left)))
+        elif machine.grain is Grain.OPERATION:
+            stop = engine.run_operation(pe)
+        else:
+            stop = engine.step(pe)
+        machine.clock.begun += pe.counters.instructions - before
+        if trace.steps is not None and (stop.__class__ is not StepLimit or machine.instructions_left <= 0):
+            engine.take_state(pe)
+            trace.stopped()
+        self._spend(actor)
+        if stop.__class__ is not StepLimit:
+            machine.exits.handle(cpu, actor, stop)
+        machine.count(0)
+
+    def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
+        """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
+
+        :param instructions: at most so many
+        :return: instructions retired
+        """
+        machine = self._machine
+        actor, engine = machine.actors[cpu], machine.engine
+        assert actor.task is None, f"CPU{cpu} runs a host task"
+        assert actor.state is State.RUNNABLE, f"CPU{cpu} is {actor.state.value}"
+        places = [va for va in exits if va not in machine.landings]
+        for va in places:
+            engine.break_at(va)
+        machine.current = cpu
+        before = actor.pe.counters.instructions
+        stop = engine.run(actor.pe, max(1, min(instructions, machine.instructions_left)))
+        retired = actor.pe.counters.instructions - before
+        self._spend(actor)
+        machine.clock.reach(actor.time)
+        for va in places:
+            engine.unbreak(va)
+        machine.count(retired)
+        if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
+            machine.exits.handle(cpu, actor, stop)
+        return retired
+
+    def _spend(self, actor: Actor) -> None:
+        # What the PE has done takes its time.
+        spent = self._machine.latency.of(actor.pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
