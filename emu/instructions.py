@@ -7,8 +7,8 @@ Chunk body, tag 3 of a trace file (all integers little-endian):
     zlib    columns, each over the rows of all groups in turn:
             u64 X0, ..., X30, SP, PC; u8 NZCV << 4 | EL << 2 | SPSel; u8 DAIF
 
-A row is an instruction that was begun, and holds what it found. A chunk stands on its own: what does not
-change is left to zlib, which gets one column after another.
+A row is an instruction that was begun, with the registers before it. A chunk can be read by itself. Values
+that do not change compress well, because zlib gets one column after another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-ROWS_MAX = 1 << 12  # of a chunk: 2 MB as the engine has them
+ROWS_MAX = 1 << 12  # rows of a chunk: 2 MB in the engine's form
 _GROUPS = struct.Struct("<H")
 _GROUP = struct.Struct("<HI")
 _U64S = 33
@@ -28,7 +28,7 @@ _UNPACKED_MAX = 1 << 31
 
 
 class InstructionRow(NamedTuple):
-    """One instruction: the registers as it found them, ``x`` X0..X30 and SP at 31 (u64), ``pc`` a VA."""
+    """One instruction and the registers before it: ``x`` X0..X30 and SP at 31 (u64), ``pc`` a VA."""
 
     cpu: int
     pc: int
@@ -40,20 +40,20 @@ class InstructionRow(NamedTuple):
 
 
 class Recorder(Protocol):
-    """What an engine gives its owner for a trace of instructions: rows, which are packed many at once.
+    """Collects a row for each instruction, and packs many rows at once.
 
-    :ivar running: the CPU whose PE runs next, said before it does
-    :ivar flush: for who owns the trace: called when the rows are as many as a chunk holds
+    :ivar running: logical CPU whose PE runs next; the caller sets it before the PE runs
+    :ivar flush: called when there are ROWS_MAX rows; the owner of the trace sets it
     """
 
     running: int
     flush: Callable[[], None]
 
     def account(self) -> int:
-        """Return how many rows there are since the last call; they are the running CPU's."""
+        """Return the number of rows since the last call; they belong to the running CPU."""
 
     def pack(self) -> tuple[bytes, set[int]]:
-        """Return the body of a chunk with all rows, which are accounted for, and the PCs; empty without."""
+        """Return the body of a chunk with all accounted rows, and their PCs; both empty without rows."""
 
 
 def pack(words: list[array[int]], flags: bytes, daif: bytes, groups: list[tuple[int, int]]) -> bytes:

@@ -136,7 +136,7 @@ class Lookup:
 
 
 class Booted:
-    """A boot that has ended: what became of every CPU, the log, and what is in memory."""
+    """A boot that has ended: the outcome of every CPU, the log, and memory."""
 
     def __init__(self, boot: Boot) -> None:
         from emu.report.outcome import cpu_outcomes, dmesg

@@ -14,8 +14,8 @@ File format (all integers little-endian):
               tag 5: symbols: u64 VA minus PA, u64 VA of the image, u64 VA behind it, u64 VA minus PA
                      of the linear map, then zlib-compressed System.map text
 
-Kinds are :class:`emu.operation.Kind`. A string stands in the file before the first record that uses it. A
-chunk is written whole and flushed, so a recording that is cut off is readable up to its last chunk.
+Kinds are :class:`emu.operation.Kind`. A string comes before the first record that uses it. A chunk is
+written whole and flushed, so a recording that is cut off is readable up to its last chunk.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SymbolTable:
 
 
 class Trace:
-    """The records of one run. With a sink (:meth:`attach`) they are also written to a file as they come."""
+    """The records of one run. With a sink (:meth:`attach`) they are also written to a file."""
 
     def __init__(self, case: str) -> None:
         self.case = case
@@ -76,17 +76,17 @@ class Trace:
         self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
-        self.steps: Recorder | None = None  # where instructions come from
-        self.fetch: Callable[[int], int | None] = lambda _pc: None  # the word at a VA of now
+        self.steps: Recorder | None = None  # the source of instructions, when they are recorded
+        self.fetch: Callable[[int], int | None] = lambda _pc: None  # the instruction word that is at a VA now
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
         self._bodies_written = 0
-        self.times: array[int] = array("Q")  # simulated ns of each record, when they are recorded
+        self.times: array[int] = array("Q")  # simulated time of each record (ns), when it is recorded
         self._clock: Callable[[int], int] | None = None
         self._words: dict[int, int] = {}
 
     def attach(self, sink: BinaryIO) -> None:
-        """Write what there is to ``sink``, and what comes from now on."""
+        """Write the records so far to ``sink``, and from now on each further chunk."""
         assert self._sink is None, "one sink"
         self._sink = sink
         text = self.case.encode(errors="backslashreplace")
@@ -118,20 +118,20 @@ class Trace:
         return Outcome(End(end), self.strings[name], number)
 
     def record_instructions(self, steps: Recorder, fetch: Callable[[int], int | None]) -> None:
-        """Keep every instruction that ``steps`` gets; ``fetch`` gives the word at a VA.
+        """Record every instruction of ``steps``; ``fetch`` returns the instruction word (u32) at a VA.
 
-        To be called before :meth:`attach`.
+        Call this before :meth:`attach`.
         """
-        assert self._sink is None, "the file says first what is in it"
+        assert self._sink is None, "the header says whether there are instructions"
         self.steps, self.fetch = steps, fetch
         steps.flush = self.flush
 
     def record_times(self, clock: Callable[[int], int]) -> None:
-        """Keep the time of each record in ``times``: ``clock`` gives a CPU's."""
+        """Record the time of each record in ``times``: ``clock`` returns the simulated time of a CPU (ns)."""
         self._clock = clock
 
     def _stamp(self, actor: int) -> None:
-        # The records that have no time yet are of now.
+        # Give the records that have no time yet the current time.
         assert self._clock is not None
         missing = len(self._records) // _RECORD.size - len(self.times)
         self.times.extend([self._clock(actor)] * missing)
@@ -159,14 +159,14 @@ class Trace:
         return HOST_PC + self.string(where)
 
     def take(self) -> bytes:
-        """Remove every record and return them, as they stand in a file; strings stay."""
+        """Remove every record and return them in the format of a file; strings stay."""
         assert self._sink is None, "a file would miss them"
         taken = bytes(self._records)
         self._records.clear()
         return taken
 
     def put(self, records: bytes) -> None:
-        """Append records that :meth:`take` gave."""
+        """Append records that :meth:`take` returned."""
         self._records += records
 
     def turn(self, cpu: int) -> None:
@@ -349,7 +349,7 @@ class Trace:
 
 
 def read_trace(path: Path) -> Trace:
-    """Read a trace file; one that was cut off gives the chunks that are whole.
+    """Read a trace file; of one that was cut off, the complete chunks.
 
     :raises InvalidSubject: not a trace, of another version, cut off in its header, or damaged
     """

@@ -53,7 +53,7 @@ def command(a: str, b: str, grain: str | None, as_object: bool, **options: Any) 
 
 
 def _run_of(name: str, options: dict[str, Any], instructions: bool) -> Run:
-    # A trace as it was recorded; anything else is run.
+    # A trace file is read; anything else is run.
     if _is_trace(Path(name)):
         trace = read_trace(Path(name))
         if trace.symbols:

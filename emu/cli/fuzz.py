@@ -107,7 +107,7 @@ def command(
 def _prepare(
     subject: str, given: dict[str, Any], stored: dict[str, str]
 ) -> tuple[Spec, UnderTest, CampaignSettings]:
-    # What is not given is as it was stored.
+    # Options that are not given have their stored values.
     if not subject:
         raise InvalidCase("no campaign was begun there; name a SUBJECT")
 
@@ -142,7 +142,7 @@ def _workers(spec: Spec, under_test: UnderTest, jobs: int | None, cluster: str |
 
 @contextmanager
 def _stop_at(seconds: float | None) -> Iterator[Callable[[], bool]]:
-    # Time is up, or somebody asked for the end; who asks twice is not kept waiting.
+    # True when the time is up or after Ctrl-C; a second Ctrl-C ends the campaign at once.
     end = None if seconds is None else time.monotonic() + seconds
     asked = False
 

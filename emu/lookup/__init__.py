@@ -1,1 +1,1 @@
-"""Lookups under test: what a piece of code promises, and whether it keeps to it for every table and MPIDR."""
+"""Lookups under test: the contract of the code, and whether it holds for every table and MPIDR."""

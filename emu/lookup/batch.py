@@ -1,9 +1,9 @@
 """A lookup asked thousands of questions in one engine entry, at the speed of translated code.
 
 The exits are overwritten with branches into the driver (:mod:`emu.lookup.driver`), which is what makes it
-fast; reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes. The code cannot store but to
-its stack, and what does not come to an exit is left to :class:`emu.lookup.single.Single`, as is every answer
-that is not the right one: this path finds, that one judges.
+fast. Reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes. The code can store to its stack
+only. A question that reaches no exit, or gets a wrong answer, is asked again by
+:class:`emu.lookup.single.Single`: the batch finds, the single run judges.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from emu.lookup.driver import (
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
 
 QUESTIONS_MAX = 1 << 16
-# Host time after which a batch is taken to hang: so much, and as much again as its instructions take on a
-# machine many times slower. Generous: what follows is the slow path, not a verdict.
+# Host time after which a batch counts as hanging: a constant, plus the time that its instructions take on a
+# host many times slower. Generous: a timeout leads to the slow path, not to a verdict.
 _SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.25, 5.0, 20e6
 _SECONDS_AGAIN = 0.02  # for a question that seemed to hang once, and for code that does
-_HANGS_MAX = 4  # questions of a batch that may rightly hang before the rest is left out
-_NO_EXIT, _IDLE, _OTHER = 2**64 - 1, 1, 2  # stored for the index after no exit, and beside it: how it ended
+_HANGS_MAX = 4  # questions of a batch that hang before the rest is left out, where a hang may be right
+_NO_EXIT, _IDLE, _OTHER = 2**64 - 1, 1, 2  # stored as the index after no exit; then how it ended
 
 
 class Batch:
@@ -56,11 +56,11 @@ class Batch:
         self._engine = make_engine(memory, LocalInterconnect())
         self._pe = self._engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
         self._protect(driver_pa)
-        self._hangs = False  # whether it is known to
-        # Whether not to come to an exit may be the right answer.
+        self._hangs = False  # whether a question has hung
+        # Whether reaching no exit may be the right answer.
         self._may_park = contract.parks or contract.missing is None
         self._missing_index = contract.missing_index
-        self.unasked = 0  # questions of the last batch that were left out, because the code hangs
+        self.unasked = 0  # questions of the last batch that were left out because the code hangs
 
     def _patch(self, driver: Driver) -> None:
         memory, target = self._memory, self.target
@@ -90,7 +90,7 @@ class Batch:
             engine.protect(RETURN_PA, PAGE, read=False, write=False, execute=True)
         for segment in target.subject.segments:
             start = segment.pa & -PAGE
-            end = (segment.pa + segment.size + 2 * PAGE - 1) & -PAGE  # an exit may stand right behind
+            end = (segment.pa + segment.size + 2 * PAGE - 1) & -PAGE  # an exit may be right after it
             engine.protect(start, end - start, read=True, write=False, execute=True)
         for placed in target.tables:
             start, end = placed.pa & -PAGE, (placed.bytes_at.stop + PAGE - 1) & -PAGE
@@ -109,11 +109,11 @@ class Batch:
             self._memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
     def ask(self, mpidrs: Sequence[int], expected: Sequence[int | None]) -> Iterator[int]:
-        """Ask for every MPIDR (u64); yield the places of the answers that are not as expected, in order.
+        """Ask for every MPIDR (u64); yield the indices of the wrong answers, ascending.
 
-        Code that hangs again and again is not asked the rest; ``unasked`` is how many these are.
+        When the code hangs repeatedly, the rest of the batch is not asked; ``unasked`` counts it.
 
-        :param expected: logical id of each, None when no entry matches
+        :param expected: logical CPU number for each MPIDR, None when no entry matches
         """
         assert len(mpidrs) == len(expected) <= QUESTIONS_MAX
         count, memory = len(mpidrs), self._memory
@@ -142,10 +142,10 @@ class Batch:
                     yield place
 
     def _run(self, count: int) -> int:
-        # As often as a question ends at no exit, the next run goes on behind it. Returns how many were asked.
+        # After a question that reaches no exit, run again from the next one. Return how many were asked.
         memory, engine, pe = self._memory, self._engine, self._pe
         done = hangs = 0
-        alone = False  # the next question, because it seemed to hang: a busy host may have been the reason
+        alone = False  # ask one question by itself: it timed out, perhaps because the host is busy
         hangs_max = _HANGS_MAX if self._may_park else 1
         while done < count and hangs < hangs_max:
             asked = 1 if alone else count - done
@@ -160,7 +160,7 @@ class Batch:
                 alone = hung and left > 0
                 continue
             result_pa = self._results_pa + RESULT_SIZE * done
-            # To park, sleep or loop may be right; anything else cannot: a pattern that no exit leaves.
+            # To park, sleep or loop may be right, anything else cannot: store a pattern that no exit stores.
             idle = hung or isinstance(stop, SelfBranch | Waiting)
             memory.write_bytes(result_pa, struct.pack("<2Q", _NO_EXIT, _IDLE if idle else _OTHER))
             done += 1
@@ -170,7 +170,7 @@ class Batch:
         return done
 
     def _patience(self, count: int, alone: bool) -> float:
-        # Host seconds for so many questions; fewer for code that is known to hang.
+        # Host seconds for ``count`` questions; fewer when a question has hung.
         instructions = count * self.target.instructions_limit / (8 if self._hangs else 1)
         least = _SECONDS_AGAIN if alone or self._hangs else _SECONDS
         return min(least + instructions / _INSTRUCTIONS_PER_SECOND, _SECONDS_MAX)

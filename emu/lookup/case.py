@@ -29,10 +29,10 @@ class LookupCase:
     """One question to one lookup, as a line of text: ``rfc nr-cpus=1 map=- mpidr=0x80000000``.
 
     :ivar subject: a design's name or a path
-    :ivar contract: path of a TOML; nothing: what belongs to the subject
+    :ivar contract: path of a TOML; empty: the contract of the subject
     :ivar system_map: path; symbols of a kernel
-    :ivar others: values of other defines, where they are not the defaults
-    :ivar race: seed of a run in which the table changes: it stands for the question too
+    :ivar others: values of other defines that differ from the defaults
+    :ivar race: seed of a run in which the table changes; the question follows from it
     """
 
     subject: str
@@ -118,7 +118,7 @@ def parse_map(text: str, where: str) -> tuple[int | None, ...]:
 def parse_u64(text: str, where: str) -> int:
     """Return the number that ``text`` is.
 
-    :raises InvalidCase: it is none, or none of 64 bits
+    :raises InvalidCase: not a number, or not a u64
     """
     try:
         value = int(text, 0)

@@ -1,8 +1,8 @@
-"""The contract of a lookup: where it begins and ends, what it reads, changes and may cost, what is right.
+"""The contract of a lookup: entry, exits, memory, registers, instruction bound, and the right answer.
 
-Right, unless ``model`` says otherwise: with distinct valid hwids and holes anywhere, for every MPIDR_EL1 the
-code reaches ``found`` with the logical id of ``mpidr & MPIDR_HWID_BITMASK`` when the map has it, else
-``missing``.
+The right answer, unless ``model`` says otherwise: with distinct valid hwids and holes anywhere, for every
+MPIDR_EL1 the code reaches ``found`` with the logical id of ``mpidr & MPIDR_HWID_BITMASK`` when the map has
+it, else ``missing``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETURN: Place = "ret"  # the exit of a routine that returns to its caller
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """A constant for the assembler: its value, and those that the regression corpus goes through."""
+    """A constant for the assembler: its default, and the values that the regression corpus tries."""
 
     default: int
     sweep: tuple[int, ...] = ()
@@ -30,8 +30,8 @@ class LookupTable:
     :ivar symbol: absolute symbol at its first byte, defined for the assembler; or of the subject itself
     :ivar element: bytes of an entry, 1, 2, 4 or 8
     :ivar count: entries, an expression over the defines
-    :ivar holds: name of what is in it, one of :data:`emu.lookup.tables.KINDS`
-    :ivar unused: value of an entry that belongs to no CPU; None: as the kind has it
+    :ivar holds: kind of its entries, one of :data:`emu.lookup.tables.KINDS`
+    :ivar unused: value of an entry that belongs to no CPU; None: that of the kind
     :ivar base: register that holds the address of its first byte at entry; nothing: none does
     :ivar length: register that holds the number of its entries at entry; nothing: none does
     """

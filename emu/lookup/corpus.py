@@ -83,7 +83,7 @@ def situations(nr_cpus: int, *, unused: Sequence[int] = (), literal: bool = Fals
     """Return the situations for tables of ``nr_cpus`` logical CPUs, those with few CPUs first.
 
     :param nr_cpus: 1..4096; situations with more CPUs are left out
-    :param unused: values (u64) of unused entries in the tables: somebody with that number asks too
+    :param unused: values (u64) of unused entries in the tables: a CPU with that MPIDR asks too
     :param literal: also those that only a model which takes a table at its word can answer
     """
     for situation in _all(nr_cpus, unused, literal):
@@ -119,7 +119,7 @@ def near(value: int) -> tuple[int, ...]:
 
 
 def _absent(logical_map: Iterable[int | None], candidates: Iterable[int]) -> tuple[int, ...]:
-    # Those of the candidates that belong to nobody, each once; flags as they come round.
+    # The candidates that belong to no CPU, each once; with each combination of flags in turn.
     present = {hwid for hwid in logical_map if hwid is not None}
     found = [hwid for hwid in dict.fromkeys(candidates) if hwid & MPIDR_HWID_BITMASK not in present]
     return tuple(hwid | FLAGS[place % 8] for place, hwid in enumerate(found))
@@ -150,7 +150,7 @@ def _one() -> Iterator[Situation]:
 
 
 def _raw() -> Iterator[Situation]:
-    # What is compared is masked, so an entry with a flag in it matches nobody.
+    # What is compared is masked, so an entry with a flag in it matches no CPU.
     for name, flags in {"res1": RES1, "mt": MT, "u": U, "every-flag": RES1 | MT | U}.items():
         for hwid in (0, _MIXED):
             asking = (hwid | flags, hwid)
@@ -178,7 +178,7 @@ def _pairs() -> Iterator[Situation]:
 
 
 def _duplicates(literal: bool) -> Iterator[Situation]:
-    # Who of the two is right nobody can say, unless the model does: the first.
+    # Which of the two is right is undefined, unless the model says: the first.
     for name, logical_map in {
         "alone": (1, 1),
         "zero": (0, 0),

@@ -1,8 +1,8 @@
 """The contract in a fragment's header, and which contract a file has.
 
 A header is a comment with eight fields (:mod:`emu.lookup.comment`). What is understood in each is in
-docs/contracts.md and in :data:`emu.lookup.header_fields.UNDERSTOOD`; anything else is refused, so that nobody
-takes a wish for a promise.
+docs/contracts.md and in :data:`emu.lookup.header_fields.UNDERSTOOD`; anything else is refused, so that
+no text in a header stays unchecked.
 """
 
 from __future__ import annotations

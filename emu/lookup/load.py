@@ -18,9 +18,9 @@ from emu.subject.object import load_object
 
 
 def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tuple[Contract, Loader, bool]:
-    """Return the contract of the lookup called ``name``, what assembles it, and whether it is built as it is.
+    """Return the contract of the lookup ``name``, its loader, and whether its defines are fixed.
 
-    :raises InvalidSubject: no such file, or one that is nothing of the kind
+    :raises InvalidSubject: no such file, or one of another kind
     :raises InvalidContract: there is no contract, or it breaks a rule
     :raises Untestable: a design without a lookup
     """
@@ -52,7 +52,7 @@ def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tu
 
 
 def _with_outside(load: Loader) -> Loader:
-    # A fragment branches to places that it does not have: each gets an address at which nothing is.
+    # A fragment branches to symbols that it does not define: each gets an address without code.
     outside: dict[str, int] = {}
 
     def loaded(nr_cpus: int, defines: Mapping[str, int]) -> Subject:

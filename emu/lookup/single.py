@@ -1,4 +1,4 @@
-"""A lookup asked one question at a time, with everything that its contract promises looked at."""
+"""A lookup asked one question at a time, with every promise of its contract checked."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Wrong:
 class LookupAnswer:
     """What a lookup did with one question.
 
-    :ivar exit: "found", "missing", or "" when it came to no exit
-    :ivar index: the index register (u64), when it came to an exit
-    :ivar instructions: retired, to the exit or to where it was stopped
-    :ivar pc: PA of the instruction at which it was stopped
-    :ivar broken: what it did that its contract does not allow, in the order in which it did it
-    :ivar why: what stopped it short of an exit, in words
+    :ivar exit: "found", "missing", or "" when it reached no exit
+    :ivar index: the index register (u64) at the exit
+    :ivar instructions: retired instructions, to the exit or to the stop
+    :ivar pc: PA of the instruction at which it stopped
+    :ivar broken: violations of the contract, in program order
+    :ivar why: why it stopped without an exit, in words
     :ivar short: likewise, as data
     """
 
@@ -84,7 +84,7 @@ class LookupAnswer:
 
 
 class _Accesses(LocalInterconnect):
-    # Holds the accesses of the code under test to its contract.
+    # Checks the accesses of the code under test against its contract.
 
     def __init__(self, target: Target, memory: Memory) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Accesses(LocalInterconnect):
         self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
-        """Note an access of the code under test that its contract does not allow."""
+        """Record an access that the contract does not allow."""
         if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
             if not (pa in self._stack and pa + size - 1 in self._stack):
                 self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
@@ -148,7 +148,7 @@ class Single:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
     def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> LookupAnswer:
-        """Run the lookup once; ``poisons`` are X0..X30 (u64), where the contract puts nothing, and NZCV."""
+        """Run the lookup once; ``poisons`` are X0..X30 (u64) where the contract defines none, and NZCV."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
         engine, pe, contract = self.engine, self.pe, self.target.contract
@@ -178,7 +178,7 @@ class Single:
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def _system(self) -> dict[str, int]:
-        # System registers that no lookup has to write, and the interrupt masks.
+        # System registers that a lookup must not write, and the interrupt masks.
         pe = self.pe
         found = {sysreg.name(encoding): pe.sysreg(encoding) for encoding in _SYSTEM}
         return found | {"SP_EL0": pe.stack_pointer(0), "DAIF": pe.daif}
@@ -235,7 +235,7 @@ class Single:
                 return str(stop), Short.OTHER
 
 
-# What a lookup is held to, in the order in which it is reported.
+# The properties that are checked, in the order of reports.
 PROPERTIES = ("answer", "exit", "registers", "memory", "bound", "concurrent")
 
 
@@ -246,7 +246,7 @@ def judge(answer: LookupAnswer, expected: int | None, target: Target) -> Wrong |
     """
     contract, bound = target.contract, target.instructions_max
     if not answer.exit:
-        # Not to come to an exit is an answer for "missing" where the contract has it so.
+        # To reach no exit means "missing" where the contract says so.
         harmless = expected is None and (contract.parks or contract.missing is None)
         if not (harmless and answer.short in _IDLE):
             there = f"; CPU {expected} is in the map" if expected is not None else ""

@@ -23,7 +23,7 @@ from emu.subject import Subject
 
 PAGE = 4096
 RETURN_PA = DRAM_BASE + PAGE  # where a routine returns to: nothing else lies there
-# Symbols that the text leaves undefined and that are no tables stand for places outside of it, from here on.
+# PAs of symbols that the text leaves undefined and that are not tables: places outside of the code.
 OUTSIDE_PA, OUTSIDE_MAX = IMAGE_PA + 0xF_0000, 64
 _TABLES_PA = IMAGE_PA + (2 << 20)  # of large tables that the text leaves to us
 _NEAR_SIZE = 512 << 10  # bytes before the code for them: half of what ADR spans (Arm DDI 0487, C6.2.10)

@@ -1,4 +1,4 @@
-"""A user's own Python file that a contract names: a table format or a model that is not here."""
+"""A user's Python file that a contract names: a table format or a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contract in plain words, as it was understood."""
+"""A contract as text, so that its author can check how it was parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from emu.lookup.toml_form import MPIDR_EL1
 
 
 def write_contract(contract: Contract) -> str:
-    """Return the contract as understood, one fact a line, in plain words."""
+    """Return the parsed contract as text, one fact a line."""
     lines = [
         f"contract: from {contract.source}",
         f"begins at {_place(contract.entry)}, at EL{contract.el}, "
