@@ -106,3 +106,13 @@ def test_a_boot_comes_to_its_end_and_to_the_same_twice(name: str) -> None:
     assert first.outcomes == ["online"] * 3
     assert first.messages == []
     assert first.trace_bytes == second.trace_bytes
+
+
+@pytest.mark.parametrize("name", [name for name, kind in SCHEDULERS.items() if kind.of_operations])
+def test_a_scheduler_of_operations_does_not_let_a_cpu_run_freely(name: str) -> None:
+    with pytest.raises(InvalidCase, match="^grain=free: "):
+        run(f"v3 topology=flat:2 scheduler={name} grain=free")
+
+
+def test_a_recorded_schedule_is_one_of_operations() -> None:
+    assert SCHEDULERS["replay"].of_operations

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 _ROOT = Path(__file__).parents[2]
 _SCHEDULER = '''"""The next one: the runnable actors in turn."""
@@ -105,7 +106,7 @@ def _files(kind: str) -> dict[str, str]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the conformance suites need."""
     copy = tmp_path_factory.mktemp("tree")
-    for folder in ("emu", "asm", "tests"):
+    for folder in ("emu", "asm", "tests", "tools", "docs"):
         shutil.copytree(_ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(_ROOT / "pyproject.toml", copy)
     return copy
@@ -120,6 +121,9 @@ def test_one_file_adds_one_more_and_its_conformance_suite_takes_it(kind: str, tr
         (tree / name).write_text(text)
     try:
         assert re.search(r"\b\d+ passed", _pytest(tree, f"conformance/test_{kind}.py", "-k", _NAME))
+        if kind != "lookup":
+            _run_tool(tree, "tools/choices")
+            assert f"| `{_NAME}` |" in (tree / "docs/choices.md").read_text()
         if kind in _ALSO:
             _pytest(tree, _ALSO[kind])
     finally:
@@ -154,6 +158,10 @@ def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def _run_tool(tree: Path, name: str) -> None:
+    run_program(sys.executable, name, cwd=tree, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def _pytest(tree: Path, *arguments: str) -> str:

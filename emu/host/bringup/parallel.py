@@ -1,8 +1,8 @@
-"""Parallel: every present CPU to ``cpu:kick_ap``, then each one online (kernel/cpu.c,
-cpuhp_bringup_cpus_parallel).
+"""Parallel: every present CPU to ``cpu:kick_ap``, then each one online.
 
 Both passes go through cpu_present_mask as it is then: a CPU that clears its own bit in between is passed
-over. SMT siblings wait until all primary threads are online.
+over. SMT siblings wait until all primary threads are online. Source: kernel/cpu.c,
+cpuhp_bringup_cpus_parallel.
 """
 
 from __future__ import annotations

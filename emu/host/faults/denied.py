@@ -1,5 +1,6 @@
-"""Firmware answers DENIED so many times, then starts the CPU. Source: Arm DEN0022 5.6, DENIED; vCPU
-hotplug.
+"""Firmware answers DENIED so many times, then starts the CPU.
+
+Source: Arm DEN0022 5.6, DENIED; vCPU hotplug.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Firmware starts the CPU twice: once it runs, it is reset to the entry point again. Source: Arm DEN0022
-5.6.
+"""Firmware starts the CPU twice: once it runs, it is reset to the entry point again.
+
+Source: Arm DEN0022 5.6.
 """
 
 from __future__ import annotations

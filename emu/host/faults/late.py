@@ -1,5 +1,6 @@
-"""Firmware starts the CPU late: after the boot CPU may have given up on it. Source: Arm DEN0022,
-ON_PENDING.
+"""Firmware starts the CPU late: after the boot CPU may have given up on it.
+
+Source: Arm DEN0022, ON_PENDING.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The CPU's hwid is in no table, so its look-up finds nothing. Source: review of the v3 series (unmatched
-MPIDR).
+"""The CPU's hwid is in no table, so its look-up finds nothing.
+
+Source: review of the v3 series (unmatched MPIDR).
 """
 
 from __future__ import annotations
