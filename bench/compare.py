@@ -10,7 +10,6 @@ interval that holds that median in 95 of 100 cases. Wall time on a shared machin
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from statistics import median
 from typing import IO, Any
 
 from bench.compare_gdb import step_seconds
-from bench.process import KERNEL_VARIABLE, ROOT, kernel
+from bench.process import KERNEL_VARIABLE, ROOT, compile_modules, environment, kernel
 from bench.result import Broken, Skipped, number
 
 LIMIT = 1.05  # a figure may be so many times what it was
@@ -195,13 +194,12 @@ class _Repeater:
     @classmethod
     @contextmanager
     def start(cls, tree: Path) -> Iterator[_Repeater]:
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        environment.pop("PYTHONPATH", None)
+        compile_modules(tree)
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
                 [sys.executable, str(_REPEATER), str(tree)],
                 cwd=tree,
-                env=environment,
+                env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

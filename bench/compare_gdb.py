@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from bench.cpu_time import session_seconds
 from bench.gdb_client import Client
-from bench.process import ROOT
+from bench.process import ROOT, environment
 from bench.result import Broken
 from emu.subject.fragment import load_source
 
@@ -64,7 +63,7 @@ def _server(tree: Path, pc: int) -> Iterator[tuple[Client, int]]:
     server = subprocess.Popen(
         command,
         cwd=tree,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env=environment(),
         stdin=quiet,
         stdout=subprocess.PIPE,
         stderr=quiet,

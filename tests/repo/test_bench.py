@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from programs import run_program
 
 from bench.compare import Compared
+from bench.process import environment, run_python
 
 _ROOT = Path(__file__).parents[2]
 
@@ -56,6 +58,16 @@ def test_compare_gives_a_ratio_for_each_figure_and_runs_the_other_tree() -> None
         assert len(found["ours_seconds"]) == len(found["theirs_seconds"]) >= 1
         assert found["interval"][0] <= found["ratio"] <= found["interval"][1]
     assert min(first["theirs_seconds"]) > max(again["theirs_seconds"])
+
+
+def test_measured_processes_keep_their_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each start of a process compiles emu again, in the tree that has more files for longer."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in environment()
+    done = run_python("-c", "import sys, emu.cli; print(sys.dont_write_bytecode, emu.cli.__cached__)")
+    writes_none, cached = done.stdout.split()
+    assert writes_none == "False"
+    assert Path(cached).is_file()
 
 
 def test_compare_says_what_it_cannot_run(tmp_path: Path) -> None:
