@@ -15,7 +15,8 @@ from emu.case import Case
 from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import FindingCollector
 from emu.explore.search import Bounds, Search, count_paths
-from emu.host.build import build, make_setting
+from emu.host.build import build
+from emu.host.choices import parse_case
 from emu.host.fragment import load_fragment
 from emu.host.platform import install
 from emu.machine import Machine
@@ -44,7 +45,7 @@ def scan(grain: Grain, cpus: int, entries: int, record: bool) -> dict[str, Any]:
     All are switched on together at secondary_entry, without a boot CPU; round robin lets each do one grain.
     """
     case = Case("v3", topology=f"flat:{cpus}", nr_cpus=entries, grain=grain.value)
-    machine, _, guest = install(load_fragment(make_setting(case, record=record)))
+    machine, _, guest = install(load_fragment(parse_case(case, record=record)))
     trace = machine.trace
     table_pa = guest.subject.pa("__cpu_logical_map")
     for index in range(entries):

@@ -20,7 +20,8 @@ from bench.qemu import PROGRAM, version
 from bench.result import Broken, Figures, Result, benchmark
 from emu.case import Case
 from emu.cpu.stops import STEP_LIMIT
-from emu.host.build import build, load, make_setting
+from emu.host.build import build, load
+from emu.host.choices import parse_case
 from emu.host.kernel import LoadedKernel
 from emu.host.tracing import record_instructions, used_symbols
 from emu.outcome import ONLINE
@@ -105,7 +106,7 @@ def _qemu(image: str, log: Path) -> tuple[float, float]:
 def record_primary(image: str, instructions: int, path: Path) -> dict[str, Any]:
     """Record so many instructions of the primary, from the Image's first byte on."""
     case = Case(image, topology="flat:1")
-    loaded = load(make_setting(case))
+    loaded = load(parse_case(case))
     assert isinstance(loaded, LoadedKernel)
     boot = build(case)  # boots it once; then once more, in memory as the loader left it
     machine, engine, subject = boot.machine, boot.machine.engine, boot.guest.subject

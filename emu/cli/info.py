@@ -12,14 +12,13 @@ import click
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.host.firmware import write_tables
-from emu.host.fragment import is_source
 from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_header
 from emu.lookup.load import load_lookup
 from emu.lookup.target import place
 from emu.lookup.words import write_contract
 from emu.registry import not_one_of
-from emu.subject.fragment import load_file
+from emu.subject.fragment import is_source, load_file
 from emu.subject.kernel import is_kernel, load_kernel
 from emu.topology import Topology
 from emu.topology.json_form import to_json

@@ -22,8 +22,9 @@ from emu.explore.resume import Saved
 from emu.explore.search import Bounds, Count, SavedFrame, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
-from emu.host.build import Boot, build, check_case
-from emu.machine.actor import HostTask
+from emu.host.build import Boot, build_config
+from emu.host.choices import parse_case
+from emu.machine.actor import Grain, HostTask
 from emu.machine.firmware import Firmware
 from emu.models import memory_model
 from emu.schedulers import Pick, make_scheduler
@@ -303,7 +304,7 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     :raises InvalidCase: it has a part that cannot be explored
     :raises EmuError: as :func:`emu.host.build.build`
     """
-    check_case(case)
+    config = parse_case(case, record=True)
     for name in ("hotplug", "kexec"):
         if getattr(case, name):
             raise InvalidCase(
@@ -312,8 +313,16 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     if case.device:
         raise InvalidCase(f"device={case.device}: the state of a device cannot be explored; leave it out")
     # The transition system has the memory model; the machine that takes single steps needs none.
-    model = memory_model(case.memory, case.granule)
-    boot = build(replace(case, memory="coherent", scheduler="round-robin", grain="operation"), record=True)
+    stepped = replace(case, memory="coherent", scheduler="round-robin", grain="operation")
+    boot = build_config(
+        replace(
+            config,
+            case=stepped,
+            scheduler=make_scheduler(stepped.scheduler),
+            grain=Grain(stepped.grain),
+            model=memory_model(stepped.memory, stepped.granule),
+        )
+    )
     boot.case = replace(
         boot.case, memory=case.memory, granule=case.granule, scheduler=case.scheduler, grain=case.grain
     )
@@ -322,7 +331,7 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
     for cpu, actor in enumerate(machine.actors):
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
-    stepper = ThreadStepper(machine, tasks, model)
+    stepper = ThreadStepper(machine, tasks, config.model)
     explorer = Explorer(
         stepper, boot.firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )

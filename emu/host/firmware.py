@@ -40,7 +40,7 @@ class Place:
     data_size: int
 
 
-def settle(case: Case, topology: Topology) -> Topology:
+def resolve_defaults(case: Case, topology: Topology) -> Topology:
     """Return ``topology`` as firmware presents it in ``case``: no enable-method, conduit or number left open.
 
     The case's enable-method is that of all CPUs; but a boot CPU that the topology gives one of its own,
@@ -68,7 +68,7 @@ def settle(case: Case, topology: Topology) -> Topology:
         method = "psci"  # the FADT says so for the whole machine, and the kernel asks it first
     own = bool(boot.enable_method) and boot.enable_method not in theirs and len(topology.cpus) > 1
 
-    def settled(index: int, cpu: Cpu) -> Cpu:
+    def resolved(index: int, cpu: Cpu) -> Cpu:
         changes: dict[str, object] = {}
         if method and not (cpu is boot and own):
             changes = {"enable_method": method, "release_addr": 0, "parking_version": 0}
@@ -89,8 +89,8 @@ def settle(case: Case, topology: Topology) -> Topology:
 
     return replace(
         topology,
-        cpus=tuple(settled(index, cpu) for index, cpu in enumerate(topology.cpus)),
-        boot_cpu=settled(0, boot) if isinstance(topology.boot_cpu, Cpu) else topology.boot_cpu,
+        cpus=tuple(resolved(index, cpu) for index, cpu in enumerate(topology.cpus)),
+        boot_cpu=resolved(0, boot) if isinstance(topology.boot_cpu, Cpu) else topology.boot_cpu,
         conduit=case.conduit or topology.conduit or "smc",
         firmware=firmware,
     )
@@ -165,11 +165,11 @@ def write_tables(topology: Topology, folder: Path) -> None:
 
     :raises InvalidCase: the topology does not fit in there, or the folder cannot be written
     """
-    settled = settle(Case("v3"), topology)
-    if settled.firmware == "devicetree":
-        found = {"machine.dtb": write_devicetree(settled, dram_base=DRAM_BASE, dram_size=1 << 30)}
+    resolved = resolve_defaults(Case("v3"), topology)
+    if resolved.firmware == "devicetree":
+        found = {"machine.dtb": write_devicetree(resolved, dram_base=DRAM_BASE, dram_size=1 << 30)}
     else:
-        tables = write_acpi(settled, DRAM_BASE).tables
+        tables = write_acpi(resolved, DRAM_BASE).tables
         found = {f"{signature.lower()}.aml": data for signature, data in tables.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,14 +24,15 @@ from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
 from emu.case import Case
 from emu.designs import Design, get
 from emu.errors import Untestable
+from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask
-from emu.host.platform import Setting, call
+from emu.host.platform import call
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
-from emu.subject.fragment import load_file
+from emu.subject.fragment import is_source, load_file
 from emu.topology import check_count
 
 DEFAULT_HOST_SIDE = "v3"
@@ -61,7 +62,7 @@ _MT_NORMAL = 0
 class LoadedFragment:
     """A design, a .S or a .o file, assembled (:class:`emu.host.platform.Loaded`)."""
 
-    setting: Setting
+    config: BootConfig
     subject: Subject
     logical: LogicalMap
     design: Design
@@ -98,15 +99,15 @@ class LoadedFragment:
         return guest
 
 
-def load_fragment(setting: Setting) -> LoadedFragment:
+def load_fragment(config: BootConfig) -> LoadedFragment:
     """Return the design, the .S or the .o file of the case, assembled.
 
     :raises AssemblyError: the text does not assemble
     :raises Untestable: it lacks a symbol that the boot path needs
     """
-    case = setting.case
-    nr_cpus = case.nr_cpus or check_count(count_cores(setting.topology), "cpus")
-    logical = setting.logical(nr_cpus)
+    case = config.case
+    nr_cpus = case.nr_cpus or check_count(count_cores(config.topology), "cpus")
+    logical = config.logical(nr_cpus)
     cpus = logical.cpus
     design, subject = _load(case, nr_cpus)
     if design.context_id_pointer and any(cpu and cpu.enable_method != "psci" for cpu in cpus[1:]):
@@ -114,12 +115,7 @@ def load_fragment(setting: Setting) -> LoadedFragment:
         design = replace(
             design, context_id_pointer=False, data_symbol="secondary_data", data_per_cpu=False, parallel=False
         )
-    return LoadedFragment(setting, subject, logical, design)
-
-
-def is_source(subject: str) -> bool:
-    """Tell whether ``subject`` names assembly text, or an object made of some."""
-    return Path(subject).suffix in (".S", ".s", ".o")
+    return LoadedFragment(config, subject, logical, design)
 
 
 def _load(case: Case, nr_cpus: int) -> tuple[Design, Subject]:

@@ -19,10 +19,10 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Reached
 from emu.designs import Design
 from emu.errors import Untestable
+from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.firmware import DTB_SIZE, TABLES_SIZE, Place, hand_over, place_mailboxes
 from emu.host.guest import Guest, IdleTask
-from emu.host.platform import Setting
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
@@ -54,7 +54,7 @@ _NO_DC_ZVA = 1 << 4 | 4
 class LoadedKernel:
     """A kernel's image, and where things go around it (:class:`emu.host.platform.Loaded`)."""
 
-    setting: Setting
+    config: BootConfig
     subject: Subject
     logical: LogicalMap
     image: KernelImage
@@ -85,11 +85,11 @@ class LoadedKernel:
         stride = _stride(layout)
         data = HostData(place.host_pa)
         memory.write_bytes(place.host_pa, bytes(HostData.size(cpus)))
-        release = data.mailbox if self.setting.topology.firmware == "acpi" else data.release
+        release = data.mailbox if self.config.topology.firmware == "acpi" else data.release
         topology = place_mailboxes(
-            self.setting.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
+            self.config.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
         )
-        bootargs = f"{_BOOTARGS} {self.setting.case.append}".strip()
+        bootargs = f"{_BOOTARGS} {self.config.case.append}".strip()
         hand_over(memory, topology, place, bootargs)
         boot = machine.actors[0].pe
         _boot_primary(machine, boot, image, place.dtb_pa)
@@ -119,20 +119,20 @@ class LoadedKernel:
         )
 
 
-def load_kernel_of(setting: Setting) -> LoadedKernel:
+def load_kernel_of(config: BootConfig) -> LoadedKernel:
     """Return the kernel of the case.
 
     :raises InvalidSubject: not an arm64 kernel
     :raises Untestable: a symbol is missing
     """
-    case = setting.case
+    case = config.case
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
-    if setting.topology.firmware == "acpi":
+    if config.topology.firmware == "acpi":
         image.subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
-    logical = setting.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
-    around = _around(image, count_cores(setting.topology))
-    return LoadedKernel(setting, image.subject, logical, image, around)
+    logical = config.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
+    around = _around(image, count_cores(config.topology))
+    return LoadedKernel(config, image.subject, logical, image, around)
 
 
 def _stride(layout: KernelLayout) -> int:

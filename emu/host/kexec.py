@@ -13,12 +13,13 @@ from typing import Any
 
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.case import Case
-from emu.errors import InvalidCase, Untestable
+from emu.errors import Untestable
+from emu.host.choices import KEXEC_STUCK, BootConfig
 from emu.host.cpuhp import Core, SyncState
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
-from emu.host.parameters import FIRST_BOOT_ONLY, parse_parameters
-from emu.host.platform import Loaded, Setting, id_registers_of
+from emu.host.parameters import FIRST_BOOT_ONLY
+from emu.host.platform import Loaded, id_registers_of
 from emu.host.psci import Psci
 from emu.host.secondary import MIGRATE, STOP, Secondary
 from emu.host.smp_init_cpus import LogicalMap
@@ -28,12 +29,10 @@ from emu.outcome import ONLINE, End, Outcome
 
 Task = Generator[Operation, Any, None]
 
-STUCK = "Can't kexec: CPUs are stuck in the kernel."
-
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What boots next, loaded with ``cpu`` as its boot CPU: a logical number of the first boot."""
+class KexecPlan:
+    """The second boot, loaded; ``cpu``, a logical number of the first boot, is its boot CPU."""
 
     loaded: Loaded
     cpu: int
@@ -41,51 +40,38 @@ class Plan:
     @property
     def name(self) -> str:
         """The second subject, as the case names it."""
-        return self.loaded.setting.case.subject
+        return self.loaded.config.case.subject
 
 
-def parse_kexec(text: str) -> tuple[str, int]:
-    """Return (subject, logical CPU) of ``SUBJECT[@CPU]``.
-
-    :raises InvalidCase: no subject
-    """
-    subject, at, cpu = text.rpartition("@")
-    if not at or not cpu.isdecimal():
-        subject, cpu = text, "0"
-    if not subject:
-        raise InvalidCase(f"kexec={text}: SUBJECT or SUBJECT@CPU")
-    return subject, int(cpu)
-
-
-def plan_kexec(setting: Setting, first: LogicalMap, load: Callable[[Setting], Loaded]) -> Plan:
-    """Load what boots after the first boot of ``setting``, whose CPUs are ``first``.
+def plan_kexec(config: BootConfig, first: LogicalMap, load: Callable[[BootConfig], Loaded]) -> KexecPlan:
+    """Load the second subject of ``config``; ``first`` are the CPUs of the first boot.
 
     The second boot has its own bring-up and no ``--cycle`` or ``--hotplug``, and of the kernel parameters not
     those that bound the number of CPUs. A fault stays with its CPU.
 
-    :raises EmuError: there is no such CPU, or no such subject
+    :raises EmuError: no such subject, or it cannot be loaded
     """
-    subject, cpu = parse_kexec(setting.case.kexec)
-    if cpu not in first.possible:
-        count = len(first.possible)
-        raise InvalidCase(f"kexec={setting.case.kexec}: the first boot has no CPU{cpu}, of {count} possible")
-    case = _second_case(setting.case, subject)
-    topology = setting.topology
+    assert config.kexec is not None
+    cpu = config.kexec.cpu
+    case = _second_case(config.case, config.kexec.subject)
+    topology = config.topology
     if cpu:
         listed = [entry.hwid for entry in topology.cpus]
         topology = replace(topology, boot_cpu=listed.index(first.hwids[cpu]))
-    parameters = parse_parameters(case.append)
-    second = Setting(case, topology, parameters, {}, setting.trace, setting.record)
+    parameters = replace(config.parameters, maxcpus=None, nr_cpus=None)
+    second = replace(
+        config, case=case, topology=topology, parameters=parameters, faults={}, hotplug=(), kexec=None
+    )
     loaded = load(second)
-    if setting.faults:
+    if config.faults:
         number_of = {number: cpu for cpu, number in enumerate(loaded.logical.hwids)}
         faults = {
             number_of[first.hwids[old]]: found
-            for old, found in setting.faults.items()
+            for old, found in config.faults.items()
             if first.hwids[old] in number_of
         }
         loaded = load(replace(second, faults=faults))
-    return Plan(loaded, cpu)
+    return KexecPlan(loaded, cpu)
 
 
 def _second_case(case: Case, subject: str) -> Case:
@@ -108,7 +94,7 @@ class Kexec:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: KexecPlan,
         machine: Machine,
         firmware: Psci,
         guest: Guest,
@@ -135,7 +121,7 @@ class Kexec:
         machine, data, cpu = self._machine, self._guest.data, self._plan.cpu
         stuck = yield Load(data.stuck, 4)
         if stuck and not self._force:  # machine_kexec_prepare()
-            yield Log(STUCK)
+            yield Log(KEXEC_STUCK)
             return
         machine.actors[0].outcome = ONLINE
         online = yield Load(data.online(cpu), 1)
@@ -186,10 +172,10 @@ class Kexec:
         machine, loaded = self._machine, self._plan.loaded
         order = machine.power.begin_boot(self._order(loaded.logical))
         mpidrs = [actor.pe.mpidr for actor in machine.actors]
-        self._firmware.renumber(mpidrs, order, loaded.setting.faults)
+        self._firmware.renumber(mpidrs, order, loaded.config.faults)
         for number, entry in enumerate(loaded.logical.cpus):
             if entry is not None:
-                registers = id_registers_of(loaded.setting, number, entry, loaded.id_registers)
+                registers = id_registers_of(loaded.config, number, entry, loaded.id_registers)
                 machine.actors[number].pe.set_overrides(machine.entry_el, registers)
         at_reset = [number for number in range(1, len(order)) if not machine.power.has_run(number)]
         try:

@@ -15,7 +15,7 @@ from emu.arch.psci import Function, Return
 from emu.case import Case
 from emu.finding import Verdict
 from emu.host.build import Boot
-from emu.host.firmware import settle
+from emu.host.firmware import resolve_defaults
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
 from emu.outcome import ONLINE
@@ -76,7 +76,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
 
 def print_topology(console: Console, topology: Topology) -> None:
     """Print what firmware lists, in its order, and which logical CPU the kernel makes of each entry."""
-    logical = smp_init_cpus(settle(Case("v3"), topology), NR_CPUS_MAX, NR_CPUS_MAX)
+    logical = smp_init_cpus(resolve_defaults(Case("v3"), topology), NR_CPUS_MAX, NR_CPUS_MAX)
     number = {hwid: cpu for cpu, hwid in enumerate(logical.hwids)}
     boots = (
         "firmware does not list it" if isinstance(topology.boot_cpu, Cpu) else f"entry {topology.boot_cpu}"

@@ -143,6 +143,11 @@ def _is_near(value: int) -> bool:
     return any(boot.DRAM_BASE < place < boot.DRAM_BASE + OBJECT_SIZE_MAX for place in places)
 
 
+def is_source(subject: str) -> bool:
+    """Tell whether ``subject`` is the path of assembly text or of an object, by its suffix."""
+    return Path(subject).suffix in (".S", ".s", ".o")
+
+
 def load_file(path: Path, *, nr_cpus: int) -> Subject:
     """Load a user's file at IMAGE_PA: link a ``.o``, assemble text.
 

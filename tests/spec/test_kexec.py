@@ -14,7 +14,7 @@ from emu.case import Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.build import build
-from emu.host.kexec import STUCK, parse_kexec
+from emu.host.choices import KEXEC_STUCK, KexecRequest, parse_kexec
 from emu.machine.actor import Actor, Grain
 from emu.machine.host_memory import HostMemory
 from emu.machine.recorder import Recorder
@@ -360,7 +360,7 @@ def test_a_cpu_stuck_in_the_kernel_keeps_the_first_boot() -> None:
     """cpus_stuck_in_kernel is counted where the boot CPU reads the failure."""
     done = run("v3 topology=flat:4 fault=2:no-52bit-va kexec=v3@1")
     assert done.messages == []
-    assert done.lines[-1] == STUCK
+    assert done.lines[-1] == KEXEC_STUCK
     assert not done.boot.earlier
     assert reentry(done.boot) is None
 
@@ -406,7 +406,7 @@ def test_an_unknown_subject_is_told_before_anything_runs() -> None:
     [("v3", ("v3", 0)), ("v3@12", ("v3", 12)), ("a@b/Image", ("a@b/Image", 0)), ("a@b@1", ("a@b", 1))],
 )
 def test_forms(text: str, parsed: tuple[str, int]) -> None:
-    assert parse_kexec(text) == parsed
+    assert parse_kexec(text) == KexecRequest(*parsed)
 
 
 # -- faults, and firmware that remembers -------------------------------------------------------------------

@@ -90,12 +90,12 @@ def test_planted_difference_is_not_passed_over(
     """Were our walk wrong, the comparison after the take-over would say at which entry."""
     image = real_kernel("EMU_KERNEL_SMALL")
 
-    def wrong(setting: kernel.Setting, nr_cpus: int, *, online_capable: bool = True) -> object:
-        found = smp_init_cpus(setting.topology, nr_cpus, nr_cpus)
+    def wrong(config: kernel.BootConfig, nr_cpus: int, *, online_capable: bool = True) -> object:
+        found = smp_init_cpus(config.topology, nr_cpus, nr_cpus)
         ours = list(found.cpu_logical_map)
         ours[2], ours[3] = ours[3], ours[2]
         return replace(found, cpu_logical_map=tuple(ours))
 
-    monkeypatch.setattr(kernel.Setting, "logical", wrong)
+    monkeypatch.setattr(kernel.BootConfig, "logical", wrong)
     with pytest.raises(Untestable, match=r"__cpu_logical_map\[2\] is 0x2 after smp_init_cpus\(\), not 0x3"):
         run(f"{image} topology=flat:4")

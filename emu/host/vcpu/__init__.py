@@ -1,4 +1,4 @@
-"""Virtual CPU hotplug after the boot: the actions of a case, what they need, and who carries them out.
+"""Virtual CPU hotplug after the boot: the actions of a case and their preconditions.
 
 The VMM's part is in :mod:`emu.host.vcpu.vmm`, the kernel's in :mod:`emu.host.vcpu.hotplug`.
 """
@@ -13,7 +13,7 @@ from emu.errors import InvalidCase
 from emu.host.smp_init_cpus import LogicalMap
 from emu.registry import not_one_of
 
-# What each action is, and whether it takes a machine with ACPI.
+# Action: whether it needs a machine with ACPI.
 ACTIONS = {
     "add": True,
     "remove": True,
@@ -29,7 +29,7 @@ _SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HotplugRequest:
     """One specification: ``action`` for the logical CPUs ``first`` to ``last``, in this order."""
 
     text: str
@@ -38,10 +38,10 @@ class Request:
     action: str
 
 
-def parse_hotplug(text: str) -> list[Request]:
+def parse_hotplug(text: str) -> list[HotplugRequest]:
     """Return the requests of a comma-separated list, in order.
 
-    :raises InvalidCase: a specification that is none, an unknown action, or CPU0
+    :raises InvalidCase: a malformed specification, an unknown action, or CPU0
     """
     found = []
     for spec in filter(None, text.split(",")):
@@ -56,22 +56,28 @@ def parse_hotplug(text: str) -> list[Request]:
             raise InvalidCase(f"hotplug={spec}: the first CPU of a range is not above the last")
         if not first:
             raise InvalidCase(f"hotplug={spec}: CPU0 carries the actions out; name a secondary")
-        found.append(Request(spec, first, last, action))
+        found.append(HotplugRequest(spec, first, last, action))
     return found
 
 
 def plan(
-    text: str, logical: LogicalMap, *, firmware: str, can_die: bool, method: str, bringup: str
+    requests: Sequence[HotplugRequest],
+    logical: LogicalMap,
+    *,
+    firmware: str,
+    can_die: bool,
+    method: str,
+    bringup: str,
 ) -> list[tuple[int, str]]:
     """Return (logical CPU, action) in the order in which they happen.
 
-    :param firmware: how the machine describes its CPUs, "devicetree" or "acpi"
+    :param firmware: kind of the machine's description, "devicetree" or "acpi"
     :param can_die: whether the enable-method ``method`` can take a CPU down
-    :param bringup: the strategy; not every one stops at ``cpu:kick_ap``
-    :raises InvalidCase: an action that this machine or this kernel does not have
+    :param bringup: the strategy; a serial one has no state ``cpu:kick_ap``
+    :raises InvalidCase: an action that this machine or this kernel does not support
     """
     found: list[tuple[int, str]] = []
-    for request in parse_hotplug(text):
+    for request in requests:
         _check(request, logical, firmware)
         if not can_die:
             raise InvalidCase(
@@ -85,12 +91,12 @@ def plan(
     return found
 
 
-def _check(request: Request, logical: LogicalMap, firmware: str) -> None:
+def _check(request: HotplugRequest, logical: LogicalMap, firmware: str) -> None:
     if ACTIONS[request.action] and firmware != "acpi":
         raise InvalidCase(
             f"hotplug={request.text}: {request.action} needs firmware=acpi; a devicetree has no _STA"
         )
-    last = min(request.last, len(logical.cpus))  # the number behind the last one is missing, too
+    last = min(request.last, len(logical.cpus))  # the number after the last one is missing, too
     missing = next((cpu for cpu in range(request.first, last + 1) if cpu not in logical.possible), None)
     if missing is None and request.first > last:
         missing = request.first
@@ -99,7 +105,7 @@ def _check(request: Request, logical: LogicalMap, firmware: str) -> None:
 
 
 def _listed(logical: LogicalMap) -> str:
-    # CPU1..CPU7, or what there is when there are holes.
+    # CPU1..CPU7, or a list when there are holes.
     cpus: Sequence[int] = sorted(logical.possible - {0})
     if not cpus:
         return "no secondaries"
