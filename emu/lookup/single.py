@@ -38,7 +38,6 @@ _SYSTEM = (
     sysreg.CONTEXTIDR_EL1,
     sysreg.HCR_EL2,
 )
-_STACK_SLACK = 256  # bytes above SP that a callee must not touch
 
 
 class Short(Enum):
