@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emu.errors import AssemblyError
-from emu.subject.assembly_text import Flat, Statement, evaluate
+from emu.subject.assembly_expression import evaluate
+from emu.subject.assembly_source import Statement
+from emu.subject.assembly_text import Flat
 
 CACHE_FORMAT = 2  # part of the key: increment when the meaning of an entry changes
 CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number

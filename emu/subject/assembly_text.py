@@ -4,7 +4,8 @@ Keystone ignores ``.include``, lacks numeric labels, refuses constants in places
 expression, and names no line when it fails. So comments, includes, macros, conditionals, repetitions,
 constants and numeric labels are resolved here; labels, instructions and data directives remain.
 
-This is one file because every directive works on the same state: constants, macros and a list of statements.
+:mod:`emu.subject.assembly_source` reads the statements,
+:mod:`emu.subject.assembly_expression` evaluates constant expressions.
 
 :source: GNU as manual, sections Expressions, Symbol Names, Pseudo Ops
 """
@@ -14,10 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from emu.arch import sysreg
-from emu.errors import AssemblyError
+from emu.subject.assembly_expression import NotConstant, evaluate, literal
+from emu.subject.assembly_source import Statement
 
 MACRO_DEPTH_MAX = 64
 STATEMENTS_MAX = 250_000
@@ -26,7 +27,6 @@ _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*|\d+):")
 _NAME = re.compile(r"(?<![\w.$\\])[A-Za-z_.$][\w.$]*")
 _NUMBER = re.compile(r"(?<![\w.$])\d+(?![\w.])")
 _NUMERIC = re.compile(r"(?<![\w.#$])(\d+)([bf])(?!\w)")
-_INCLUDE = re.compile(r'(?:#\s*include|\.include)\s+["<]([^">]+)[">]$')
 _STRING = re.compile(r'("(?:\\.|[^"\\])*")')
 _TEXT_SECTION = re.compile(r'\.(?:push)?section\s+"?\.(?:[\w.]+\.)?text\b')
 # The last operand of these is an address, never a number: an absolute symbol in it is kept as a symbol.
@@ -45,30 +45,6 @@ _BLOCKS = {".macro": ".endm", ".rept": ".endr", ".irp": ".endr", ".irpc": ".endr
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement and its origin; ``caller`` is where the outermost macro was called."""
-
-    text: str
-    file: str
-    number: int
-    caller: str = ""
-
-    def error(self, reason: str) -> AssemblyError:
-        """Return the error ``FILE:LINE: statement: reason``."""
-        called = f" (macro called at {self.caller})" if self.caller else ""
-        return AssemblyError(f"{self.file}:{self.number}: {self.text.strip()}: {reason}{called}")
-
-    def with_text(self, text: str) -> Statement:
-        """Return another statement from the same place."""
-        return self if text == self.text else replace(self, text=text)
-
-    @property
-    def is_instruction(self) -> bool:
-        """Whether it is neither a label nor a directive."""
-        return not self.text.startswith(".") and not self.text.endswith(":")
-
-
-@dataclass(frozen=True, slots=True)
 class Flat:
     """Flat text: statements, the labels in order of definition, and every constant that was set."""
 
@@ -80,103 +56,6 @@ class Flat:
     def text(self) -> str:
         """The statements, one a line: the input of Keystone, and of GNU as in the tests."""
         return "\n".join(line.text for line in self.lines) + "\n"
-
-
-def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) -> list[Statement]:
-    """Return the statements of a file with its includes resolved and its comments removed.
-
-    A file is included once per ``seen``: fragments assembled together may all include the same macros.
-
-    :param shown: how errors name the file
-    :raises AssemblyError: unreadable, not UTF-8, or an include that is not found
-    """
-    try:
-        raw = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise AssemblyError(f"{shown}:1: {reason}; expected AArch64 assembly text") from error
-    lines: list[Statement] = []
-    for number, text in _statements(raw):
-        line = Statement(text, shown, number)
-        include = _INCLUDE.match(text)
-        if include is None:
-            if text.startswith("#"):
-                raise line.error(
-                    "of the C preprocessor only #include is understood; use .equ, .macro and .if"
-                )
-            lines.append(line)
-            continue
-        for folder in (path.parent, *include_dirs):
-            target = (folder / include[1]).resolve()
-            if target.is_file():
-                break
-        else:
-            raise line.error("no such file here, in asm/include or in asm")
-        if target not in seen:
-            seen.add(target)
-            lines += read(target, _relative(target, include_dirs, shown), include_dirs, seen)
-    return lines
-
-
-def _relative(target: Path, include_dirs: Sequence[Path], includer: str) -> str:
-    # A short name for an included file: below asm/, or beside the file that asked for it.
-    for folder in include_dirs:
-        if target.is_relative_to(folder.resolve()):
-            root = folder.resolve() if (folder / "include").is_dir() else folder.resolve().parent
-            return f"asm/{target.relative_to(root)}"
-    return str(Path(includer).parent / target.name)
-
-
-def _statements(raw: str) -> Iterator[tuple[int, str]]:
-    # Comment-free statements with line numbers. Strings are opaque; a backslash joins two lines.
-    out: list[str] = []
-    position, number, started, quoted = 0, 1, 1, False
-    while position <= len(raw):
-        char = raw[position] if position < len(raw) else "\n"
-        two = raw[position : position + 2]
-        if char == "\n" or (char == ";" and not quoted):
-            text = "".join(out).strip()
-            if text:
-                yield started, text
-            out, quoted = [], False
-            number += char == "\n"
-            started = number
-        elif two == "\\\n" and not quoted:
-            number, position = number + 1, position + 1
-        elif quoted and char == "\\":
-            out.append(two)
-            position += 1
-        elif char == '"':
-            quoted = not quoted
-            out.append(char)
-        elif not quoted and two == "//":
-            position = _find(raw, "\n", position) - 1
-        elif not quoted and two == "/*":
-            end = _find(raw, "*/", position + 2)
-            number += raw.count("\n", position, end)
-            out.append(" ")
-            position = end + 1
-        elif (
-            char == "#"
-            and not "".join(out).strip()
-            and not _INCLUDE.match(raw[position:].split("\n")[0].strip())
-        ):
-            word = re.match(r"#\s*(define|undef|if|ifdef|ifndef|elif|else|endif)\b", raw[position:])
-            if word:
-                out.append(char)
-            else:
-                position = _find(raw, "\n", position) - 1
-        else:
-            if not "".join(out).strip():
-                started = number
-            out.append(char)
-        position += 1
-
-
-def _find(raw: str, what: str, start: int) -> int:
-    # str.find() that returns the length of the text instead of -1.
-    at = raw.find(what, start)
-    return len(raw) if at < 0 else at
 
 
 @dataclass(slots=True)
@@ -273,7 +152,7 @@ class _Expander:
             raise line.error("the location counter cannot be set; use .balign or .zero")
         try:
             self.constants[name] = evaluate(value, self.constants)
-        except _NotConstant:
+        except NotConstant:
             self.constants.pop(name, None)
             self.out.append(line.with_text(f".set {name}, {self._substitute(value)}"))
         except ValueError as error:
@@ -424,7 +303,7 @@ def _numeric_labels(lines: Sequence[Statement]) -> Iterator[Statement]:
 
 def _in_hex(match: re.Match[str]) -> str:
     # Keystone 0.9.2 may read a number without a prefix as hexadecimal, so every number gets one.
-    value = _literal(match[0])
+    value = literal(match[0])
     return match[0] if value < 10 else f"{value:#x}"
 
 
@@ -517,112 +396,3 @@ def _fill(line: Statement, arguments: Mapping[str, str], invocation: int, caller
 
     text = re.sub(r"\\@|\\\(\)|\\([A-Za-z_]\w*)", value, line.text).strip()
     return replace(line, text=text, caller=caller)
-
-
-class _NotConstant(ValueError):
-    # The expression names a label, the location counter or an undefined symbol.
-    pass
-
-
-_TOKEN = re.compile(
-    r"\s*(0[xX][\da-fA-F]+|0[bB][01]+|\d+|[A-Za-z_.$][\w.$]*|<<|>>|&&|\|\||[<>=!]=|<>|[-+*/%~!()&|^<>])"
-)
-# GNU as binds shifts like a multiplication, and bit operations tighter than a sum.
-_PRECEDENCE = {
-    **dict.fromkeys(("*", "/", "%", "<<", ">>"), 5),
-    **dict.fromkeys(("|", "&", "^"), 4),
-    **dict.fromkeys(("+", "-"), 3),
-    **dict.fromkeys(("==", "!=", "<>", "<", ">", "<=", ">="), 2),
-    "&&": 1,
-    "||": 0,
-}
-
-
-def evaluate(text: str, constants: Mapping[str, int]) -> int:
-    """Return the value of a constant expression, signed 64 bits, with GNU as's precedence.
-
-    :raises ValueError: malformed, or a name in it is not a constant
-    """
-    tokens: list[str] = []
-    position = 0
-    while text[position:].strip():
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ValueError(f"{text[position:].strip()!r} is not part of an expression")
-        tokens.append(match[1])
-        position = match.end()
-    tokens.reverse()  # so that pop() takes the next one
-
-    def primary() -> int:
-        if not tokens:
-            raise ValueError("the expression ends too early")
-        token = tokens.pop()
-        if token == "(":
-            inner = binary(0)
-            if not tokens or tokens.pop() != ")":
-                raise ValueError("a ) is missing")
-            return inner
-        if token in "+-~!":
-            operand = primary()
-            return {"+": operand, "-": -operand, "~": ~operand, "!": int(not operand)}[token]
-        if token[0].isdigit():
-            return _literal(token)
-        if token in constants:
-            return constants[token]
-        raise _NotConstant(f"{token} is not a constant")
-
-    def binary(weakest: int) -> int:
-        left = primary()
-        while tokens and _PRECEDENCE.get(tokens[-1], -1) >= weakest:
-            operator = tokens.pop()
-            left = _apply(operator, left, binary(_PRECEDENCE[operator] + 1))
-        return left
-
-    value = binary(0)
-    if tokens:
-        raise ValueError(f"{tokens[-1]!r} is not expected here")
-    return _signed(value)
-
-
-def _apply(operator: str, left: int, right: int) -> int:
-    # True is -1, as in GNU as; division truncates toward zero.
-    if operator in ("/", "%"):
-        if right == 0:
-            raise ValueError("division by zero")
-        quotient = abs(left) // abs(right) * (-1 if (left < 0) != (right < 0) else 1)
-        return quotient if operator == "/" else left - quotient * right
-    if operator in ("<<", ">>") and not 0 <= right < 64:
-        raise ValueError(f"shift by {right}")
-    operations: dict[str, Callable[[int, int], int]] = {
-        "*": lambda a, b: a * b,
-        "<<": lambda a, b: a << b,
-        ">>": lambda a, b: (a % 2**64) >> b,
-        "|": lambda a, b: a | b,
-        "&": lambda a, b: a & b,
-        "^": lambda a, b: a ^ b,
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "==": lambda a, b: -(a == b),
-        "!=": lambda a, b: -(a != b),
-        "<>": lambda a, b: -(a != b),
-        "<": lambda a, b: -(a < b),
-        ">": lambda a, b: -(a > b),
-        "<=": lambda a, b: -(a <= b),
-        ">=": lambda a, b: -(a >= b),
-        "&&": lambda a, b: int(bool(a) and bool(b)),
-        "||": lambda a, b: int(bool(a) or bool(b)),
-    }
-    return _signed(operations[operator](left, right))
-
-
-def _literal(token: str) -> int:
-    # A number as GNU as writes it; a leading 0 means octal.
-    try:
-        return int(token, 8) if re.fullmatch(r"0\d+", token) else int(token, 0)
-    except ValueError:
-        raise ValueError(f"{token} is not a number") from None
-
-
-def _signed(value: int) -> int:
-    # The value as a signed 64-bit number.
-    return (value + 2**63) % 2**64 - 2**63

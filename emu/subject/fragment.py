@@ -18,7 +18,8 @@ from emu.arch import boot, mpidr
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
-from emu.subject.assembly_text import Flat, Statement, flatten, read
+from emu.subject.assembly_source import Statement, read
+from emu.subject.assembly_text import Flat, flatten
 from emu.subject.lines import Lines
 from emu.subject.object import OBJECT_SIZE_MAX, load_object
 from emu.subject.symbols import Symbols

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from emu.errors import AssemblyError, EmuError
 from emu.subject import Subject
-from emu.subject.assembly_text import read
+from emu.subject.assembly_source import read
 from emu.subject.object import link
 
 TOOL_SECONDS_MAX = 30  # an assembler takes 0.1 s; no result depends on this number

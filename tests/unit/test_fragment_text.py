@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.errors import AssemblyError
-from emu.subject.assembly_text import Statement, _statements, evaluate, flatten, read
+from emu.subject.assembly_expression import evaluate
+from emu.subject.assembly_source import Statement, _statements, read
+from emu.subject.assembly_text import flatten
 
 
 def flat(folder: Path, text: str, **constants: int) -> list[str]:
