@@ -18,24 +18,24 @@ EARLY_STATUS_KINDS = ("global", "per_cpu", "per_reason")
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How a secondary learns who it is and where its data lies.
+    """How a secondary finds its logical CPU number and its boot data.
 
-    :ivar name: as on the command line
+    :ivar name: the word on the command line
     :ivar fragments: paths below asm/ without suffix, concatenated in this order
     :ivar lookup_table: symbol of the u64[NR_CPUS] hwid table that secondaries scan, or None
-    :ivar lookup_table_unused: u64 in an entry that belongs to no CPU
-    :ivar table_skips_boot_cpu: entry 0 is never written, and so holds ``lookup_table_unused``
+    :ivar lookup_table_unused: u64 in an entry without a CPU
+    :ivar table_skips_boot_cpu: entry 0 is never written and holds ``lookup_table_unused``
     :ivar table_clean_to_poc: secondaries read the table with the MMU off, so every writer must clean it
     :ivar data_symbol: struct secondary_data, or the array of them
     :ivar data_per_cpu: ``data_symbol`` is an array indexed by logical CPU
     :ivar context_id_pointer: PSCI context ID = VA of the CPU's struct secondary_data (0: the global one)
     :ivar early_status: layout of __early_cpu_boot_status, one of EARLY_STATUS_KINDS
     :ivar parallel: CPUs may be kicked before earlier ones have taken their data
-    :ivar decodes_failures: the boot CPU reads what a CPU that did not come up has left behind
+    :ivar decodes_failures: the boot CPU reads the early status of a CPU that did not come online
     :ivar base: the order of secondary_start_kernel(), "6.12" or "v3"
     :ivar split: the kernel has HOTPLUG_SPLIT_STARTUP, so a CPU synchronises when it is alive
-    :ivar forgets_refused: a CPU that smp_cpu_setup() refuses loses its table entry again
-    :ivar asks_boot_cpu: whether CPUs may be kicked in parallel is read off the boot CPU's enable-method
+    :ivar forgets_refused: the table entry of a CPU that smp_cpu_setup() refuses is cleared
+    :ivar asks_boot_cpu: the boot CPU's enable-method decides whether CPUs may be kicked in parallel
     :ivar data_read_only_after_init: the data is __ro_after_init, although every later bring-up writes it
     """
 
@@ -104,13 +104,13 @@ def fragments(
 def get(name: str) -> Design:
     """Return the design called ``name``.
 
-    :raises InvalidCase: there is none
+    :raises InvalidCase: no such design
     """
     return choose("design", name, DESIGNS, InvalidCase)
 
 
 def check_exists(subject: str) -> None:
-    """Refuse a subject that is no file, once it has turned out to be no design.
+    """Check that a subject that is not a design is a file.
 
     :raises InvalidSubject: there is no such file
     """
@@ -120,9 +120,9 @@ def check_exists(subject: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DesignFile:
-    """What a module of this folder defines.
+    """The definition of one design.
 
-    :ivar name: the design's, as on the command line
+    :ivar name: the word on the command line
     :ivar design: the design
     :ivar summary: what sets it apart, in one line
     """

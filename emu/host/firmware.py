@@ -1,4 +1,4 @@
-"""What firmware says of the CPUs in one case, and how it hands that to a kernel."""
+"""Firmware's description of the CPUs in one case, and how a kernel receives it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from emu.topology import CONDUITS, FIRMWARES, Cpu, Topology
 from emu.topology.acpi import write_acpi
 from emu.topology.devicetree import write_devicetree, write_stub_devicetree
 
-_SOMEWHERE = 8  # a release address that is ours to choose: place_mailboxes() does
+_SOMEWHERE = 8  # placeholder of a release address: place_mailboxes() chooses the real one
 
 DTB_SIZE = 2 << 20  # booting.rst: at most 2 MiB
 TABLES_SIZE = 4 << 20  # ACPI and EFI tables
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where things lie in a kernel's DRAM (PA, bytes), from low to high.
+class DramLayout:
+    """Addresses of the parts of a kernel's DRAM (PA, bytes), from low to high.
 
     :ivar dtb_pa: the device tree, at most DTB_SIZE, right above the image
     :ivar tables_pa: ACPI and EFI tables, at most TABLES_SIZE
-    :ivar host_pa: ``host_size`` bytes of the host's: mapped by the kernel and never handed out
-    :ivar data_size: of these, those before the task_structs
+    :ivar host_pa: ``host_size`` bytes for the host: mapped by the kernel and never allocated
+    :ivar data_size: bytes at ``host_pa`` before the task_structs
     """
 
     dtb_pa: int
@@ -41,11 +41,11 @@ class Place:
 
 
 def resolve_defaults(case: Case, topology: Topology) -> Topology:
-    """Return ``topology`` as firmware presents it in ``case``: no enable-method, conduit or number left open.
+    """Return ``topology`` with the case's and the default enable-method, conduit and numbers filled in.
 
-    The case's enable-method is that of all CPUs; but a boot CPU that the topology gives one of its own,
-    unlike the secondaries', keeps it. Without one in the case, a topology that gives none to any secondary
-    means psci; otherwise a CPU that has none, has none.
+    The case's enable-method applies to all CPUs, except a boot CPU whose own method in the topology differs
+    from every secondary's. Without a method in the case: when the topology gives no secondary a method, all
+    CPUs get psci; otherwise a CPU without a method stays without one.
 
     :raises InvalidCase: an unknown choice, or one that this kind of firmware cannot describe
     """
@@ -65,7 +65,7 @@ def resolve_defaults(case: Case, topology: Topology) -> Topology:
     theirs = {cpu.enable_method for cpu in topology.cpus if cpu is not boot}
     method = case.enable_method or ("" if any(theirs) else "psci")
     if firmware == "acpi" and "psci" in theirs:
-        method = "psci"  # the FADT says so for the whole machine, and the kernel asks it first
+        method = "psci"  # the FADT declares PSCI for the whole machine, and the kernel checks it first
     own = bool(boot.enable_method) and boot.enable_method not in theirs and len(topology.cpus) > 1
 
     def resolved(index: int, cpu: Cpu) -> Cpu:
@@ -76,7 +76,7 @@ def resolve_defaults(case: Case, topology: Topology) -> Topology:
             if kind.release_addr:
                 changes |= {"release_addr": _SOMEWHERE, "parking_version": kind.parking_version}
         elif firmware == "acpi" and cpu.enable_method not in described:
-            changes = {"enable_method": ""}  # no table could say it
+            changes = {"enable_method": ""}  # no ACPI table can describe it
         elif cpu is boot and cpu.enable_method == "spin-table":
             changes = {"release_addr": _SOMEWHERE}
         if firmware == "devicetree" and not cpu.enabled:
@@ -109,11 +109,11 @@ def _firmware(case: Case, topology: Topology) -> str:
 
 
 def place_mailboxes(topology: Topology, release_pa: Mapping[int, int]) -> Topology:
-    """Return ``topology`` with every release address that is given moved into our memory.
+    """Return ``topology`` with the release addresses of ``release_pa`` in place of firmware's.
 
-    MODEL: where firmware had put it, is nowhere in this machine.
+    MODEL: this machine has no memory at firmware's own addresses.
 
-    :param release_pa: PA by hwid; an entry that no CPU came of keeps what it says
+    :param release_pa: PA by hwid; an entry whose hwid is not in it keeps its address
     """
 
     def placed(cpu: Cpu) -> Cpu:
@@ -124,10 +124,10 @@ def place_mailboxes(topology: Topology, release_pa: Mapping[int, int]) -> Topolo
     return replace(topology, cpus=tuple(placed(cpu) for cpu in topology.cpus))
 
 
-def hand_over(memory: Memory, topology: Topology, place: Place, bootargs: str) -> None:
-    """Write what firmware leaves in memory for a kernel: a device tree, or a stub of one and ACPI tables.
+def hand_over(memory: Memory, topology: Topology, place: DramLayout, bootargs: str) -> None:
+    """Write what firmware leaves in memory for a kernel: a device tree, or a stub tree and ACPI tables.
 
-    :raises InvalidCase: the topology or the command line does not fit in there
+    :raises InvalidCase: the topology or the command line does not fit
     """
     if topology.firmware == "devicetree":
         dtb = write_devicetree(
@@ -143,8 +143,9 @@ def hand_over(memory: Memory, topology: Topology, place: Place, bootargs: str) -
     memory.write_bytes(place.dtb_pa, dtb)
 
 
-def _write_acpi(memory: Memory, topology: Topology, place: Place, bootargs: str) -> bytes:
-    # Tables, EFI's way to them, and a device tree with nothing but the way to that.
+def _write_acpi(memory: Memory, topology: Topology, place: DramLayout, bootargs: str) -> bytes:
+    # Write ACPI tables and the EFI tables that point to them; return a stub tree that points to the EFI
+    # tables.
     tables = write_acpi(topology, place.tables_pa)
     efi_pa = (place.tables_pa + len(tables.data) + efi.PAGE - 1) & -efi.PAGE
     assert efi_pa + efi.EFI_SIZE <= place.tables_pa + TABLES_SIZE, "tables beyond their place"
@@ -161,9 +162,9 @@ def _write_acpi(memory: Memory, topology: Topology, place: Place, bootargs: str)
 
 
 def write_tables(topology: Topology, folder: Path) -> None:
-    """Write what a kernel would get to read into ``folder``: ``machine.dtb``, or one file per ACPI table.
+    """Write firmware's tables for a kernel into ``folder``: ``machine.dtb``, or one file per ACPI table.
 
-    :raises InvalidCase: the topology does not fit in there, or the folder cannot be written
+    :raises InvalidCase: the topology does not fit, or the folder cannot be written
     """
     resolved = resolve_defaults(Case("v3"), topology)
     if resolved.firmware == "devicetree":

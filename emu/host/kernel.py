@@ -21,7 +21,7 @@ from emu.designs import Design
 from emu.errors import Untestable
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
-from emu.host.firmware import DTB_SIZE, TABLES_SIZE, Place, hand_over, place_mailboxes
+from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, place_mailboxes
 from emu.host.guest import Guest, IdleTask
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
@@ -58,7 +58,7 @@ class LoadedKernel:
     subject: Subject
     logical: LogicalMap
     image: KernelImage
-    around: Place
+    around: DramLayout
 
     @property
     def memory_size(self) -> int:
@@ -140,7 +140,7 @@ def _stride(layout: KernelLayout) -> int:
     return (layout.task_size + 63) & -64
 
 
-def _around(image: KernelImage, cpus: int) -> Place:
+def _around(image: KernelImage, cpus: int) -> DramLayout:
     # Where the rest goes: what firmware hands over above the image, the kernel's own memory, and the host's
     # above that.
     layout = image.layout
@@ -150,7 +150,7 @@ def _around(image: KernelImage, cpus: int) -> Place:
     image_end = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
     tables_pa = image_end + DTB_SIZE
     host_pa = tables_pa + TABLES_SIZE + _FREE + (_PER_CPU * cpus & -_ALIGN)
-    return Place(image_end, tables_pa, host_pa, host_size, data_size)
+    return DramLayout(image_end, tables_pa, host_pa, host_size, data_size)
 
 
 def _has_vcpu_hotplug(image: KernelImage) -> bool:

@@ -21,9 +21,9 @@ class Parameters:
 
 
 def parse_parameters(text: str) -> Parameters:
-    """Return what ``text`` says; parameters that do not concern us are the kernel's alone.
+    """Return the parameters in ``text`` that decide a bring-up; all others are ignored.
 
-    :raises InvalidCase: a value that is no number
+    :raises InvalidCase: a value that is not a number
     """
     maxcpus: int | None = None
     nr_cpus: int | None = None

@@ -1,7 +1,7 @@
 """Enable-methods: how the boot CPU gets a secondary out of firmware (the kernel's struct cpu_operations).
 
-A module here is one (:class:`MethodKind`); its ``METHOD`` is a class that has what :class:`EnableMethod`
-says.
+Each module of this folder defines one (:class:`MethodKind`), whose ``method`` creates an
+:class:`EnableMethod`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EnableMethod(Protocol):
     """The kernel's struct cpu_operations, as host tasks of the boot CPU."""
 
     name: str
-    why_serial: str  # why CPUs may not be kicked before earlier ones have left; nothing: they may
+    why_serial: str  # why CPUs may not be kicked before earlier ones have left firmware; "": they may
     can_die: bool  # a CPU can be switched off again
 
     def power_on(self, machine: Machine, cpus: Collection[int]) -> None:
@@ -30,44 +30,44 @@ class EnableMethod(Protocol):
         ...
 
     def firmware_task(self, cpu: int) -> HostTask | None:
-        """What firmware runs on a secondary from reset on; None: the CPU is off."""
+        """Return firmware's task on a secondary from reset on; None: the CPU is off."""
         ...
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
-        """Before the first boot of ``cpu``: tell firmware where the kernel's code is."""
+        """Before the first boot of ``cpu``: tell firmware the PA of the kernel's entry."""
         ...
 
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
-        """Kick ``cpu``; give 0 or a negative errno."""
+        """Kick ``cpu``; return 0 or a negative errno."""
         ...
 
     def cpu_booted(self, cpu: int) -> Generator[Operation, Any, None]:
-        """After ``cpu`` has come up, or has been given up."""
+        """After ``cpu`` has come online, or the boot CPU has stopped waiting for it."""
         ...
 
     def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
-        """On ``cpu``, when it has got to C."""
+        """On ``cpu``, when it has reached secondary_start_kernel()."""
         ...
 
     def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
-        """On ``cpu``: leave for good; does not return where ``can_die``."""
+        """On ``cpu``: switch it off; does not return when ``can_die``."""
         ...
 
     def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
-        """Make sure that ``cpu`` is gone; give 0 or a negative errno."""
+        """Wait until ``cpu`` is off; return 0 or a negative errno."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MethodKind:
-    """What a module of this folder defines.
+    """The definition of one enable-method.
 
-    :ivar name: the word of ``--enable-method``, as firmware has it
-    :ivar method: makes one for a guest
+    :ivar name: the word of ``--enable-method``, as in firmware's tables
+    :ivar method: creates one for a guest
     :ivar firmwares: each kind of firmware that can describe it
     :ivar summary: how a CPU gets out of firmware, in one line
-    :ivar release_addr: each CPU has a word or a mailbox of its own whose address firmware gives
-    :ivar parking_version: what the MADT has as the version of the parking protocol
+    :ivar release_addr: each CPU has its own word or mailbox, whose PA is in firmware's tables
+    :ivar parking_version: version of the parking protocol in the MADT
     """
 
     name: str
@@ -83,7 +83,7 @@ METHODS = {name: kind.method for name, kind in METHOD_KINDS.items()}
 
 
 class PerCpu:
-    """get_cpu_ops(): every CPU by its own method, where firmware gives them different ones."""
+    """get_cpu_ops(): each CPU with its own method, when firmware gives them different ones."""
 
     def __init__(self, methods: Mapping[int, EnableMethod]) -> None:
         self._methods = methods
@@ -128,10 +128,10 @@ class PerCpu:
 
 
 class WithFaults(PerCpu):
-    """An enable-method, with what goes wrong in the boot CPU's part of it."""
+    """An enable-method, with the CPUs' faults applied to the boot CPU's part of it."""
 
     def __init__(self, method: EnableMethod, faults: Mapping[int, Sequence[Fault]]) -> None:
-        super().__init__(_Everybody(method))
+        super().__init__(_AllCpus(method))
         self._faults = faults
         self._kinds = [method]
         self.name, self.why_serial, self.can_die = method.name, method.why_serial, method.can_die
@@ -150,8 +150,8 @@ class WithFaults(PerCpu):
         return task
 
 
-class _Everybody(dict[int, EnableMethod]):
-    # One method, whichever CPU is asked for.
+class _AllCpus(dict[int, EnableMethod]):
+    # The same method for every CPU.
 
     def __init__(self, method: EnableMethod) -> None:
         super().__init__({0: method})
@@ -161,7 +161,7 @@ class _Everybody(dict[int, EnableMethod]):
 
 
 def make_enable_method(guest: Guest) -> EnableMethod:
-    """Return the enable-method of the possible secondaries; of each its own where they differ."""
+    """Return the enable-method of the possible secondaries; a :class:`PerCpu` when theirs differ."""
     names = {cpu: guest.method_of(cpu) for cpu in sorted(guest.logical.possible - {0})}
     made = {name: METHODS[name](guest) for name in sorted(set(names.values()))}
     if len(made) == 1:

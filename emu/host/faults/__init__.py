@@ -48,7 +48,7 @@ class CSide(Protocol):
 
 @dataclass(slots=True)
 class CpuOn:
-    """One CPU_ON as firmware will carry it out; a fault changes what it likes."""
+    """One CPU_ON as firmware will carry it out; a fault may change any field."""
 
     cpu: int
     context_id: int
@@ -63,25 +63,25 @@ class CpuOn:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A CPU without a fault. ``argument`` is what stands behind the kind, or 0."""
+    """The base of all faults, without effect. ``argument`` is the number after the kind, or 0."""
 
     argument: int = 0
-    excuses: ClassVar[bool] = True  # the CPU need not come up; only what becomes of it must be told
+    excuses: ClassVar[bool] = True  # the CPU need not come online; its outcome must be reported
 
     def cannot_be(self, cpus: int) -> str:
-        """Why there is no such fault where ``cpus`` CPUs boot; nothing: there is."""
+        """Why a machine with ``cpus`` CPUs cannot have the fault; "" when it can."""
         return ""
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
-        """What the boot CPU does for the CPU: its table entry, its release word, its kick."""
+        """Return the boot CPU's task for the CPU (table entry, release word, kick) with the fault."""
         return task
 
     def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
-        """ID registers that read differently on the CPU."""
+        """ID registers (u64 by encoding) that differ on the CPU."""
         return {}
 
     def in_table(self) -> bool:
-        """Whether the kernel's tables have the CPU."""
+        """Whether the kernel's look-up table has an entry for the CPU."""
         return True
 
     def refused(self) -> bool:
@@ -89,7 +89,7 @@ class Fault:
         return False
 
     def cpu_on(self, request: CpuOn) -> None:
-        """Firmware is about to start the CPU."""
+        """Change ``request`` before firmware carries it out."""
 
     def check_capabilities(self, c_side: CSide, me: int) -> Task:
         """check_local_cpu_capabilities() on the CPU."""
@@ -98,12 +98,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """What a module of this folder defines.
+    """The definition of one kind of fault.
 
     :ivar name: the word of ``--fault CPU:NAME``
     :ivar fault: the class
     :ivar summary: what goes wrong, in one line
-    :ivar argument: what the number in ``CPU:NAME:NUMBER`` is; nothing: the fault takes none
+    :ivar argument: meaning of the number in ``CPU:NAME:NUMBER``; "": the fault takes none
     """
 
     name: str
@@ -120,7 +120,7 @@ _SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
 def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
     """Return the faults by logical CPU from a comma-separated list of specifications.
 
-    :raises InvalidCase: a specification that is none, an unknown kind or CPU, an argument missing or too much
+    :raises InvalidCase: malformed; an unknown kind or CPU; an argument missing or not allowed
     """
     found: dict[int, list[Fault]] = {}
     for spec in filter(None, text.split(",")):
