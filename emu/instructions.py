@@ -39,7 +39,7 @@ class InstructionRow(NamedTuple):
     daif: int  # bits 3:0
 
 
-class Recorder(Protocol):
+class InstructionRecorder(Protocol):
     """Collects a row for each instruction, and packs many rows at once.
 
     :ivar running: logical CPU whose PE runs next; the caller sets it before the PE runs

@@ -31,7 +31,7 @@ from typing import BinaryIO
 
 from emu.errors import EmuError, InvalidSubject
 from emu.finding import PC, Source
-from emu.instructions import InstructionRow, Recorder, unpack, values
+from emu.instructions import InstructionRecorder, InstructionRow, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
 
@@ -76,7 +76,7 @@ class Trace:
         self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
-        self.steps: Recorder | None = None  # the source of instructions, when they are recorded
+        self.steps: InstructionRecorder | None = None  # the source of instructions, when they are recorded
         self.fetch: Callable[[int], int | None] = lambda _pc: None  # the instruction word that is at a VA now
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
@@ -117,7 +117,7 @@ class Trace:
         """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
         return Outcome(End(end), self.strings[name], number)
 
-    def record_instructions(self, steps: Recorder, fetch: Callable[[int], int | None]) -> None:
+    def record_instructions(self, steps: InstructionRecorder, fetch: Callable[[int], int | None]) -> None:
         """Record every instruction of ``steps``; ``fetch`` returns the instruction word (u32) at a VA.
 
         Call this before :meth:`attach`.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from emu.cpu.pe import PE
 from emu.cpu.stops import Stop
-from emu.instructions import Recorder
+from emu.instructions import InstructionRecorder
 from emu.memory import Memory
 from emu.operation import Operation
 
@@ -111,7 +111,7 @@ class Engine(Protocol):
     def watch_stores(self, pas: range) -> None:
         """Record the stores to these PAs even while nothing else is recorded."""
 
-    def record_steps(self) -> Recorder:
+    def record_steps(self) -> InstructionRecorder:
         """Return a recorder that gets every instruction after the next :meth:`observe`."""
 
     def take_state(self, pe: PE) -> None:

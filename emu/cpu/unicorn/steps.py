@@ -11,7 +11,7 @@ from emu.instructions import ROWS_MAX, pack
 
 
 class StepCopies:
-    """Copies a part of the live state at each instruction (:class:`emu.instructions.Recorder`).
+    """Copies a part of the live state at each instruction (:class:`emu.instructions.InstructionRecorder`).
 
     A hook does what :meth:`take` does by itself, with ``place`` and ``source``, to save a call.
     """
