@@ -17,7 +17,6 @@ by :func:`not_one_of`, so that every refusal lists the choices and names the nea
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import re
@@ -88,6 +87,8 @@ def _exports(module: ModuleType, kind: Any) -> dict[str, Any]:
 
 def nearest(value: object, names: Iterable[object]) -> str | None:
     """Return the name that ``value`` was probably meant to be, if any is like it."""
+    import difflib  # for refusals alone: it takes a while
+
     like = difflib.get_close_matches(str(value), [str(name) for name in names], n=1, cutoff=0.6)
     return like[0] if like else None
 

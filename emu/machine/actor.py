@@ -55,6 +55,11 @@ class State(Enum):
     SPINNING = "spinning"  # in a LoadUntil
     ENDED = "ended"
 
+    is_shared: bool  # whether the system state has it: power, or a sleep that others can end
+
+    def __init__(self, word: str) -> None:
+        self.is_shared = word in ("off", "waiting", "idle")
+
 
 class Actor:
     """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""

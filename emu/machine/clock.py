@@ -22,12 +22,12 @@ class Timer(NamedTuple):
 
 
 class Clock:
-    """``now`` is in ns, ``begun`` counts instructions and operations of host tasks."""
+    """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap."""
 
     def __init__(self) -> None:
         self.now = 0
         self.begun = 0
-        self._timers: list[Timer] = []
+        self.timers: list[Timer] = []
         self._number = 0
         self._quiet_picks = 0
         self._quiet_until = 0
@@ -40,15 +40,10 @@ class Clock:
 
     def set_timer(self, deadline: int, cpu: int, action: Callable[[], None] | None = None) -> None:
         """Add a timer; those of one deadline expire in the order in which they were set."""
-        if not self._timers:  # nobody has been waiting
+        if not self.timers:  # nobody has been waiting
             self._be_quiet()
         self._number += 1
-        heappush(self._timers, Timer(deadline, self._number, cpu, action))
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether any timer is set."""
-        return bool(self._timers)
+        heappush(self.timers, Timer(deadline, self._number, cpu, action))
 
     def count_pick(self) -> None:
         """A pick is made while timers are set."""
@@ -60,7 +55,7 @@ class Clock:
         A timer expires when its time has come, when no actor can run, or when the others have been busy for
         so long that they may be waiting for it.
         """
-        timers = self._timers
+        timers = self.timers
         if not timers or (
             any_runnable
             and timers[0].deadline > self.now
@@ -79,11 +74,11 @@ class Clock:
 
     def take_action(self, cpu: int) -> Callable[[], None] | None:
         """Remove the earliest action that is for ``cpu``, whatever the time; None when there is none."""
-        timer = next((each for each in sorted(self._timers) if each.cpu == cpu and each.action), None)
+        timer = next((each for each in sorted(self.timers) if each.cpu == cpu and each.action), None)
         if timer is None:
             return None
-        self._timers.remove(timer)
-        heapify(self._timers)
+        self.timers.remove(timer)
+        heapify(self.timers)
         return timer.action
 
     def read_counter(self) -> int:
@@ -93,9 +88,9 @@ class Clock:
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
-        self._timers[:] = [timer._replace(cpu=new.get(timer.cpu, -1)) for timer in self._timers]
+        self.timers[:] = [timer._replace(cpu=new.get(timer.cpu, -1)) for timer in self.timers]
 
     def restart(self) -> None:
         """Set everything to 0, and forget the timers."""
         self.now = self.begun = self._counter_reads = 0
-        self._timers.clear()
+        self.timers.clear()

@@ -20,11 +20,12 @@ class GuestCode:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._clock = machine.clock
 
     def run(self, cpu: int, actor: Actor) -> None:
         """Run the PE of ``cpu`` for one grain, and do what its stop asks for."""
-        machine, pe = self._machine, actor.pe
-        trace, engine = machine.trace, machine.engine
+        machine, pe, clock = self._machine, actor.pe, self._clock
+        trace, engine = machine.recorder.trace, machine.engine
         before = pe.counters.instructions
         if trace.steps is not None:
             trace.turn(cpu)
@@ -34,14 +35,17 @@ class GuestCode:
             stop = engine.run_operation(pe)
         else:
             stop = engine.step(pe)
-        machine.clock.begun += pe.counters.instructions - before
+        clock.begun += pe.counters.instructions - before
         if trace.steps is not None and (stop.__class__ is not StepLimit or machine.instructions_left <= 0):
             engine.take_state(pe)
             trace.stopped()
-        self._spend(actor)
+        spent = machine.latency.of(pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
         if stop.__class__ is not StepLimit:
             machine.exits.handle(cpu, actor, stop)
-        machine.count(0)
+        if clock.begun >= machine.instructions_max:
+            machine.count(0)
 
     def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
@@ -60,7 +64,9 @@ class GuestCode:
         before = actor.pe.counters.instructions
         stop = engine.run(actor.pe, max(1, min(instructions, machine.instructions_left)))
         retired = actor.pe.counters.instructions - before
-        self._spend(actor)
+        spent = machine.latency.of(actor.pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
         machine.clock.reach(actor.time)
         for va in places:
             engine.unbreak(va)
@@ -68,9 +74,3 @@ class GuestCode:
         if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
             machine.exits.handle(cpu, actor, stop)
         return retired
-
-    def _spend(self, actor: Actor) -> None:
-        # What the PE has done takes its time.
-        spent = self._machine.latency.of(actor.pe.counters)
-        actor.time += spent - actor.spent
-        actor.spent = spent

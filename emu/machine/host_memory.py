@@ -20,12 +20,16 @@ class HostMemory:
         self._memory = machine.memory
         self._recorder = machine.recorder
         self._code_lines = machine.engine.code_lines
+        self._spinning = machine.queue.spinning
 
     def load(
         self, cpu: int, actor: Actor, pa: int, size: int, cacheable: bool = True, plain: bool = False
     ) -> int:
         """Return the value (unsigned) that a load gives, and keep it in the trace."""
-        value = self.read(pa, size, cacheable)
+        model = self._machine.model
+        if model is not None:
+            model.access(pa, size, cacheable, False)
+        value = self._memory.read(pa, size)
         if self._recorder.recording:
             self._recorder.host_operation(Kind.LOAD, cpu, actor, pa, value, size)
         return value
@@ -41,7 +45,7 @@ class HostMemory:
         plain: bool = False,
     ) -> None:
         """Make a store of the low ``size`` bytes of ``value``, and keep it in the trace."""
-        self._write(cpu, actor, pa, size, value, cacheable)
+        self._write(actor, pa, size, value, cacheable)
         if self._recorder.recording:
             self._recorder.host_operation(Kind.STORE, cpu, actor, pa, value & (1 << 8 * size) - 1, size)
 
@@ -51,11 +55,11 @@ class HostMemory:
             self._machine.model.access(pa, size, cacheable, False)
         return self._memory.read(pa, size)
 
-    def write(self, cpu: int, actor: Actor, access: Access) -> None:
+    def write(self, actor: Actor, access: Access) -> None:
         """Make a store whose transition is done: monitors have noticed it."""
-        self._write(cpu, actor, access.pa, access.size, access.value, access.cacheable)
+        self._write(actor, access.pa, access.size, access.value, access.cacheable)
 
-    def _write(self, cpu: int, actor: Actor, pa: int, size: int, value: int, cacheable: bool) -> None:
+    def _write(self, actor: Actor, pa: int, size: int, value: int, cacheable: bool) -> None:
         machine = self._machine
         model = machine.model
         if model is not None:
@@ -67,7 +71,7 @@ class HostMemory:
             machine.interconnect.stored(actor.pe, pa, size)
         if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
             machine.engine.forget_code()
-        if machine.queue.is_spun_on(pa):
+        if pa in self._spinning:
             machine.queue.stored(pa, machine.now_of_current)
 
     def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:

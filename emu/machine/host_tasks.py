@@ -32,7 +32,7 @@ from emu.operation import (
     WaitForInterrupt,
 )
 from emu.semantics.state import members
-from emu.semantics.transition import is_over, loads, perform
+from emu.semantics.transition import is_over, perform
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -79,7 +79,10 @@ class HostTasks:
             self.advance(cpu, actor, result)
             if actor.state is not runnable or actor.task is None or kind is Delay or machine.stopped:
                 break
-        machine.count(done)
+        clock = machine.clock
+        clock.begun += done
+        if clock.begun >= machine.instructions_max:
+            machine.count(0)
 
     def advance(self, cpu: int, actor: Actor, value: object) -> None:
         """Run the generator's own code up to its next operation; events on the way go to the trace."""
@@ -127,10 +130,17 @@ class HostTasks:
     def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
         # Do one operation but a load or store; give what the task gets for it.
         match operation:
+            case LoadUntil(pa, size):
+                value = self._memory.load(cpu, actor, pa, size)
+                if not is_over(operation, value):
+                    self._queue.spin(cpu, pa)
+                return value
             case Poll():
                 return self._poll(cpu, actor, operation)
-            case AtomicUpdate() | LoadUntil() | SendEvent() | SendInterrupt():
-                return self._transition(cpu, actor, operation)
+            case AtomicUpdate():
+                return self._update(cpu, actor, operation)
+            case SendEvent() | SendInterrupt():
+                self._signal(cpu, actor, operation)
             case WaitForEvent() | WaitForInterrupt():
                 return self._sleep(cpu, actor, operation)
             case Barrier(word):
@@ -164,31 +174,27 @@ class HostTasks:
                 raise AssertionError(f"{operation}: no operation of a host task")
         return None
 
-    def _transition(self, cpu: int, actor: Actor, operation: Operation) -> object:
-        # Load, apply the operation's transition, store, and let those go on whom it wakes.
-        machine = self._machine
-        values = [self._memory.read(access.pa, access.size, access.cacheable) for access in loads(operation)]
-        before = machine.interconnect.system
-        effect = perform(before, cpu, operation, values)
+    def _update(self, cpu: int, actor: Actor, operation: AtomicUpdate) -> int:
+        # Load, apply the transition, store.
+        old = self._memory.read(operation.pa, operation.size)
+        effect = perform(self._machine.interconnect.system, cpu, operation, (old,))
         for access in effect.stores:
-            self._memory.write(cpu, actor, access)
-        match operation:
-            case AtomicUpdate(pa, _, new, size):
-                self._record(Kind.ATOMIC, cpu, actor, pa, new, size)
-            case LoadUntil(pa, size):
-                self._record(Kind.LOAD, cpu, actor, pa, values[0], size)
-                if not is_over(operation, values[0]):
-                    self._queue.spin(cpu, pa)
-            case SendEvent():
-                self._record(Kind.SEV, cpu, actor, 0, 0)
-                machine.interconnect.system = effect.state
-                machine.waking.wake_sleepers()
-            case SendInterrupt(target):
-                self._record(Kind.SEND_INTERRUPT, cpu, actor, 0, target)
-                machine.interconnect.system = effect.state
-                for other in members(before.idle & ~effect.state.idle):
-                    machine.waking.wake_idle(other)
-        return effect.result
+            self._memory.write(actor, access)
+        self._record(Kind.ATOMIC, cpu, actor, operation.pa, operation.new, operation.size)
+        return old
+
+    def _signal(self, cpu: int, actor: Actor, operation: SendEvent | SendInterrupt) -> None:
+        # Apply the transition, and let those go on whom it wakes.
+        interconnect, waking = self._machine.interconnect, self._machine.waking
+        before = interconnect.system
+        interconnect.system = after = perform(before, cpu, operation).state
+        if isinstance(operation, SendEvent):
+            self._record(Kind.SEV, cpu, actor, 0, 0)
+            waking.wake_sleepers()
+            return
+        self._record(Kind.SEND_INTERRUPT, cpu, actor, 0, operation.cpu)
+        for other in members(before.idle & ~after.idle):
+            waking.wake_idle(other)
 
     def _sleep(self, cpu: int, actor: Actor, operation: WaitForEvent | WaitForInterrupt) -> object:
         effect = perform(self._machine.interconnect.system, cpu, operation)

@@ -23,7 +23,7 @@ class MachineInterconnect(LocalInterconnect):
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Put the operation into the trace."""
-        self._machine.trace.add(kind, pe.index, size, va, pa, value)
+        self._machine.recorder.trace.add(kind, pe.index, size, va, pa, value)
 
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ask the memory model for what the access finds."""
@@ -62,6 +62,8 @@ class MachineInterconnect(LocalInterconnect):
     def set_power_and_sleep(self, cpu: int, *, on: bool, asleep: bool, idle: bool) -> None:
         """Follow the state of an actor: whether ``cpu`` is on, and whether it sleeps in WFE or WFI."""
         system, bit = self.system, 1 << cpu
+        if (bool(system.on & bit), bool(system.asleep & bit), bool(system.idle & bit)) == (on, asleep, idle):
+            return  # the transition that led here has said so already
         self.system = system._replace(
             on=system.on | bit if on else system.on & ~bit,
             asleep=system.asleep | bit if asleep else system.asleep & ~bit,

@@ -195,7 +195,7 @@ class Machine:
             choose = follow(self, pick)
             if choose < 0:
                 return True
-        elif self.clock.is_waited_for:
+        elif self.clock.timers:
             self._expire_timers()
         runnable = self.queue.runnable
         if not runnable or self.stopped:
@@ -217,8 +217,11 @@ class Machine:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE
             self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
-        self.clock.reach(actor.time)
-        self.waking.wake_sleepers()
+        if actor.time > self.clock.now:
+            self.clock.now = actor.time
+        system = self.interconnect.system
+        if system.asleep & system.events:
+            self.waking.wake_sleepers()
         if self.model is not None:
             self.model.settle()
         return True

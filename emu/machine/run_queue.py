@@ -14,13 +14,14 @@ class RunQueue:
 
     :ivar actors: by logical CPU number
     :ivar runnable: the CPUs that can do something, ascending
+    :ivar spinning: by PA, the CPUs whose LoadUntil reads the word there
     """
 
     def __init__(self, interconnect: MachineInterconnect) -> None:
         self.actors: list[Actor] = []
         self.runnable: list[int] = []
         self._interconnect = interconnect
-        self._spinning: dict[int, list[int]] = {}  # PA to the CPUs whose LoadUntil reads it
+        self.spinning: dict[int, list[int]] = {}
 
     def set(self, cpu: int, state: State) -> None:
         """Let ``cpu`` be in ``state``; the system state has its power and its sleep as bits."""
@@ -33,42 +34,36 @@ class RunQueue:
         if state is State.RUNNABLE:
             insort(self.runnable, cpu)
         actor.state = state
-        if old in _SHARED or state in _SHARED:
+        if old.is_shared or state.is_shared:
             self._interconnect.set_power_and_sleep(
                 cpu, on=state is not State.OFF, asleep=state is State.WAITING, idle=state is State.IDLE
             )
 
     def spin(self, cpu: int, pa: int) -> None:
         """Let the host task of ``cpu`` spin until the word at ``pa`` is stored to."""
-        self._spinning.setdefault(pa, []).append(cpu)
+        self.spinning.setdefault(pa, []).append(cpu)
         self.set(cpu, State.SPINNING)
 
     def stored(self, pa: int, time: int) -> None:
         """Let those spin no longer that look at the word at ``pa``: it was stored to at ``time`` (ns)."""
-        for cpu in self._spinning.pop(pa, ()):
+        for cpu in self.spinning.pop(pa, ()):
             spinner = self.actors[cpu]
             if spinner.state is State.SPINNING:
                 spinner.time = max(spinner.time, time)
                 self.set(cpu, State.RUNNABLE)
 
-    def is_spun_on(self, pa: int) -> bool:
-        """Tell whether a host task spins on the word at ``pa``."""
-        return pa in self._spinning
-
     def stored_in(self, pas: range) -> None:
         """Let those look again whose word may lie in these PAs."""
-        for word in [word for word in self._spinning if pas.start - 8 < word < pas.stop]:
+        for word in [word for word in self.spinning if pas.start - 8 < word < pas.stop]:
             self.stored(word, 0)
 
     def renumber(self, order: list[int], new: Mapping[int, int]) -> None:
         """Let actor ``order[i]`` be CPU i; ``new`` has the number by the old one."""
         self.actors[:] = [self.actors[old] for old in order]
         self.runnable[:] = sorted(new[cpu] for cpu in self.runnable)
-        self._spinning = {pa: [new[cpu] for cpu in cpus] for pa, cpus in self._spinning.items()}
+        for cpus in self.spinning.values():
+            cpus[:] = [new[cpu] for cpu in cpus]
 
     def forget_spinners(self) -> None:
         """Forget who spins on what."""
-        self._spinning.clear()
-
-
-_SHARED = frozenset({State.OFF, State.WAITING, State.IDLE})
+        self.spinning.clear()

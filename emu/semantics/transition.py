@@ -88,10 +88,11 @@ def perform(state: SystemState, cpu: int, operation: Operation, loaded: Sequence
         case MemoryAccess(found):
             stores = tuple(access for access in found if access.is_store)
             return _stored(state, cpu, stores)._replace(result=value_of(loaded))
-        case AtomicUpdate(_, expected, _):
+        case AtomicUpdate(pa, expected, new, size):
             if expected is not None and loaded[0] != expected:
                 return Effect(state, loaded[0])
-            return _stored(state, cpu, accesses(operation))._replace(result=loaded[0])
+            store = Access(pa, size, True, new & (1 << 8 * size) - 1)
+            return Effect(monitors.stored(state, cpu, pa, size), loaded[0], (store,))
         case LoadExclusive(found):
             return Effect(monitors.arm(state, cpu, found[0].pa), value_of(loaded))
         case StoreExclusive(found):

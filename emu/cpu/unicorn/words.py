@@ -26,6 +26,8 @@ _HCR_TWI, _HCR_TWE, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 28
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 
+_TRANSLATION, _ENABLE, _MMU = int(Effect.TRANSLATION), int(Effect.ENABLE), int(Effect.MMU)
+
 
 class Words:
     """What these words do, of the PE that is loaded."""
@@ -117,9 +119,10 @@ class Words:
         if row is None:
             return  # the site is for a word that was here before
         value = pe.x[word & 31] if word & 31 != 31 else 0
-        if row.effect & Effect.TRANSLATION and (row.effect & Effect.ENABLE or pe.mmu_on):
+        effect = int(row.effect)  # operators of an IntFlag are Python code
+        if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
-        if row.effect & Effect.MMU and self._observing.record:
+        if effect & _MMU and self._observing.record:
             self._observing.record(pe, Kind.MMU, 0, va, 0, value)
         if row.write is not None:
             row.write(pe, self._observing.to, value)
