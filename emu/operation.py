@@ -377,8 +377,7 @@ class Log(NamedTuple):
 class DeferLog(NamedTuple):
     """One line of dmesg of CPU ``cpu``, which is not online: an event, not an operation.
 
-    MODEL: such a CPU has no console; as in the log that the v3 series published, its line comes out when the
-    boot CPU gets to that CPU.
+    When it comes out: :mod:`emu.semantics.log`.
     """
 
     cpu: int
