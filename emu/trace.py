@@ -65,13 +65,50 @@ class SymbolTable:
     text: bytes
 
 
-class Trace:
+class StringTable:
+    """The strings of a trace by number, and what records name by them: places of host tasks, outcomes."""
+
+    def __init__(self) -> None:
+        self.strings: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def string(self, text: str) -> int:
+        """Return the number of ``text``, adding it when it is new."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self.strings)
+            self.strings.append(text)
+        return number
+
+    def text_of(self, record: Record) -> str:
+        """Return the string that the record's value numbers."""
+        return self.strings[record.value]
+
+    def outcome(self, end: int, name: int, number: int) -> Outcome:
+        """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
+        return Outcome(End(end), self.strings[name], number)
+
+    def place(self, pc: int) -> PC | Source:
+        """Return the place of an operation whose record has ``pc``."""
+        location = self.location(pc)
+        return PC(pc) if location is None else Source(location)
+
+    def host_pc(self, where: str) -> int:
+        """Return the pc of an operation that a host task does at ``file:line``."""
+        return HOST_PC + self.string(where)
+
+    def location(self, pc: int) -> str | None:
+        """Return ``file:line`` when ``pc`` is that of a host task, else None."""
+        number = pc - HOST_PC
+        return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
+
+
+class Trace(StringTable):
     """The records of one run. With a sink (:meth:`attach`) they are also written to a file."""
 
     def __init__(self, case: str) -> None:
+        super().__init__()
         self.case = case
-        self.strings: list[str] = []
-        self._numbers: dict[str, int] = {}
         self._records = bytearray()
         self._sink: BinaryIO | None = None
         self._written = 0
@@ -113,10 +150,6 @@ class Trace:
         """Append that ``cpu`` ends at ``pc`` (a VA; 0: in a host task)."""
         self.add(Kind.OUTCOME, cpu, outcome.end, pc, outcome.number, self.string(outcome.name))
 
-    def outcome(self, end: int, name: int, number: int) -> Outcome:
-        """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
-        return Outcome(End(end), self.strings[name], number)
-
     def record_instructions(self, steps: InstructionRecorder, fetch: Callable[[int], int | None]) -> None:
         """Record every instruction of ``steps``; ``fetch`` returns the instruction word (u32) at a VA.
 
@@ -148,15 +181,6 @@ class Trace:
         other = Trace(case)
         other.strings, other._numbers = self.strings, self._numbers
         return other
-
-    def place(self, pc: int) -> PC | Source:
-        """Return the place of an operation whose record has ``pc``."""
-        location = self.location(pc)
-        return PC(pc) if location is None else Source(location)
-
-    def host_pc(self, where: str) -> int:
-        """Return the pc of an operation that a host task does at ``file:line``."""
-        return HOST_PC + self.string(where)
 
     def take(self) -> bytes:
         """Remove every record and return them in the format of a file; strings stay."""
@@ -261,14 +285,6 @@ class Trace:
         """Return the instruction word (u32) at a PC of the trace, or None."""
         return self._words.get(pc)
 
-    def string(self, text: str) -> int:
-        """Return the number of ``text``, adding it when it is new."""
-        number = self._numbers.get(text)
-        if number is None:
-            number = self._numbers[text] = len(self.strings)
-            self.strings.append(text)
-        return number
-
     def flush(self) -> None:
         """Write what the file does not have yet; a no-op without a file.
 
@@ -337,15 +353,6 @@ class Trace:
             found.append(enumerate(rows, start))
             start = kinds.find(Kind.REENTRY, kinds.find(Kind.SHUTDOWN, start))
         return found
-
-    def text_of(self, record: Record) -> str:
-        """Return the string that the record's value numbers."""
-        return self.strings[record.value]
-
-    def location(self, pc: int) -> str | None:
-        """Return ``file:line`` when ``pc`` is that of a host task, else None."""
-        number = pc - HOST_PC
-        return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
 
 
 def read_trace(path: Path) -> Trace:

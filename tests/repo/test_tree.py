@@ -69,6 +69,10 @@ def test_long_files_say_why() -> None:
     _hold(_files(".py"), lambda name: rules.length(_text(name), ast.get_docstring(_tree(name)) or ""))
 
 
+def test_classes_are_small() -> None:
+    _hold(_files(".py", below="emu/"), lambda name: rules.classes(_tree(name)))
+
+
 def test_nothing_names_a_private_path_or_a_package_registry() -> None:
     _hold(list(_tracked()), lambda name: rules.places(_text(name)))
 

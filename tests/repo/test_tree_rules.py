@@ -138,3 +138,13 @@ def test_places(line: str, broken: bool) -> None:
 def test_licence() -> None:
     assert not _lines(rules.licence("/* SPDX-License-Identifier: GPL-2.0-or-later\n */"))
     assert _lines(rules.licence("/* find - a lookup */\n/* SPDX-License-Identifier: GPL-2.0-or-later */"))
+
+
+def test_a_class_over_its_bounds_is_told() -> None:
+    small = "class A:\n" + "    def f(self) -> None: ...\n" * 30
+    assert list(rules.classes(ast.parse(small))) == []
+    assert [what for _, what in rules.classes(ast.parse(small + "    async def g(self): ...\n"))] == [
+        "A: 31 methods, over 30"
+    ]
+    long = "class B:\n" + "    x = 1\n" * 400
+    assert [what for _, what in rules.classes(ast.parse(long))] == ["B: 401 lines, over 400"]

@@ -55,6 +55,7 @@ UNICORN_ROOM, ENGINE_FACTORY = "emu.cpu.unicorn", "emu/cpu/factory.py"
 # A program of its own that answers its parent on stdout.
 PIPES = frozenset({"emu/subject/keystone_child.py"})
 LINES_MAX = 500
+CLASS_LINES_MAX, METHODS_MAX = 400, 30
 _WHY_LONG = re.compile(r"\bone file because\b|\bover the usual length because\b")
 # What differs from run to run. Reports and the command line may ask what time it is.
 _UNCERTAIN = re.compile(
@@ -220,6 +221,19 @@ def length(text: str, docstring: str) -> Complaints:
     if lines > LINES_MAX and not _WHY_LONG.search(" ".join(docstring.split())):
         cure = "split it, or say in the docstring 'This is one file because ...'"
         yield 1, f"{lines} lines, over {LINES_MAX}: {cure}"
+
+
+def classes(tree: ast.Module) -> Complaints:
+    """A class fits a few screens, and has no more methods than a reader can keep apart."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        lines = (node.end_lineno or node.lineno) - node.lineno + 1
+        methods = sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in node.body)
+        if lines > CLASS_LINES_MAX:
+            yield node.lineno, f"{node.name}: {lines} lines, over {CLASS_LINES_MAX}"
+        if methods > METHODS_MAX:
+            yield node.lineno, f"{node.name}: {methods} methods, over {METHODS_MAX}"
 
 
 def places(text: str) -> Complaints:

@@ -17,6 +17,7 @@ from typing import Any
 from emu.debug.commands import Commands, GoBack, SeenRegisters
 from emu.debug.edits import PC
 from emu.debug.gdb import memory, monitor, registers
+from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
@@ -24,7 +25,7 @@ from emu.debug.session import Session
 from emu.debug.stops import Others, Stop
 from emu.errors import EmuError
 
-_OK, _UNKNOWN, _ERROR = b"OK", b"", b"E01"
+_UNKNOWN = b""
 _FEATURES = (
     f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;vContSupported+;"
     "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;error-message+"
@@ -76,16 +77,17 @@ class Stub:
         self._threads = b""
         self._listed = 0  # threads told so far
         self._console = Commands(session)
+        self._data = data = DataPackets(session, lambda: self.state.cpu)
         self._commands: dict[int, Callable[[str], list[bytes]]] = {
             ord(name[0]): function
             for name, function in (
                 ("?", self._why),
-                ("g", self._read_registers),
-                ("G", self._write_registers),
-                ("p", self._read_register),
-                ("P", self._write_register),
-                ("m", self._read_memory),
-                ("M", self._write_memory),
+                ("g", data.read_registers),
+                ("G", data.write_registers),
+                ("p", data.read_register),
+                ("P", data.write_register),
+                ("m", data.read_memory),
+                ("M", data.write_memory),
                 ("H", self._select),
                 ("T", self._is_alive),
                 ("s", lambda text: self._resume_one(text, step=True)),
@@ -115,14 +117,14 @@ class Stub:
         if not packet:
             return [_UNKNOWN]
         if packet[0] == ord("X"):
-            return self._write_binary(packet)
+            return self._data.write_binary(packet)
         function = self._commands.get(packet[0])
         if function is None:
             return [_UNKNOWN]
         try:
             return function(packet[1:].decode("latin-1"))
         except (ValueError, IndexError, OverflowError):
-            return [_ERROR]
+            return [ERROR]
         except EmuError as error:
             return [f"E.{error}".encode(errors="replace")]
 
@@ -137,7 +139,7 @@ class Stub:
         kind, stop = what
         if kind == "monitor":
             self._console.seen = self.state.seen
-            return [*self.console(monitor.arrived(self._console.arrived(stop))), _OK]
+            return [*self.console(monitor.arrived(self._console.arrived(stop))), OK]
         if stop.reason == "watchpoint":
             self.state.stepped = stop.cpu  # gdb steps back over the access, which is undone already
         return self._stopped(stop)
@@ -149,56 +151,6 @@ class Stub:
         starts = range(0, len(data), _CONSOLE_BYTES)
         return [b"O" + data[at : at + _CONSOLE_BYTES].hex().encode() for at in starts]
 
-    # -- registers and memory ---------------------------------------------------------------------
-
-    def _read_registers(self, _text: str) -> list[bytes]:
-        session = self.session
-        return [registers.core(session.pe(self.state.cpu)).hex().encode()]
-
-    def _write_registers(self, text: str) -> list[bytes]:
-        data = bytes.fromhex(text)
-        for number in range(registers.CPSR):
-            part = data[8 * number : 8 * number + 8]
-            made = registers.edit(self.state.cpu, number, part)
-            if made is not None and part != registers.read(self.session.pe(self.state.cpu), number):
-                self.session.edit(made)
-        return [_OK]
-
-    def _read_register(self, text: str) -> list[bytes]:
-        session = self.session
-        data = registers.read(session.pe(self.state.cpu), parse_hex(text))
-        return [_ERROR if data is None else data.hex().encode()]
-
-    def _write_register(self, text: str) -> list[bytes]:
-        number, _, value = text.partition("=")
-        made = registers.edit(self.state.cpu, parse_hex(number), bytes.fromhex(value))
-        if made is None:
-            return [_ERROR]
-        self.session.edit(made)
-        return [_OK]
-
-    def _read_memory(self, text: str) -> list[bytes]:
-        address, size = parse_pair(text)
-        data = memory.read(self.session, self.state.cpu, address, min(size, PACKET_MAX // 2 - 8))
-        return [data.hex().encode() if data or not size else _ERROR]
-
-    def _write_memory(self, text: str) -> list[bytes]:
-        where, _, data = text.partition(":")
-        address, size = parse_pair(where)
-        return self._write(address, size, bytes.fromhex(data))
-
-    def _write_binary(self, packet: bytes) -> list[bytes]:
-        where, _, data = packet[1:].partition(b":")
-        try:
-            address, size = parse_pair(where.decode("latin-1"))
-        except ValueError:
-            return [_ERROR]
-        return self._write(address, size, data)
-
-    def _write(self, address: int, size: int, data: bytes) -> list[bytes]:
-        fits = len(data) == size and memory.write(self.session, self.state.cpu, address, data)
-        return [_OK if fits else _ERROR]
-
     # -- threads ----------------------------------------------------------------------------------
 
     def _select(self, text: str) -> list[bytes]:
@@ -209,11 +161,11 @@ class Stub:
             if cpu >= 0:
                 self.state.cpu = self.session.settings.cpu = cpu
         else:
-            return [_ERROR]
-        return [_OK]
+            return [ERROR]
+        return [OK]
 
     def _is_alive(self, text: str) -> list[bytes]:
-        return [_OK if self._cpu(text) >= 0 else _ERROR]
+        return [OK if self._cpu(text) >= 0 else ERROR]
 
     def _cpu(self, text: str) -> int:
         # The CPU of a thread-id; -1: any or all. A process id is ignored: there is one process.
@@ -245,7 +197,7 @@ class Stub:
             what, _, thread = part.partition(":")
             cpu = self._cpu(thread) if thread else -1
             if not what or what[0] not in "cCsSrt":
-                return [_ERROR]
+                return [ERROR]
             if cpu >= 0 and chosen < 0:
                 chosen, action = cpu, what
             elif cpu < 0 and not default:
@@ -265,7 +217,7 @@ class Stub:
             first, last = (parse_hex(number) for number in action[1:].split(","))
             return self._go(lambda: self._step_range(chosen, first, last), alone)
         if action[0] == "t":
-            return [_OK]
+            return [OK]
         return self._go(lambda: session.go_on(chosen if alone else -1), alone)
 
     def _step_range(self, cpu: int, first: int, last: int) -> Stop:
@@ -361,19 +313,19 @@ class Stub:
             return [_UNKNOWN]
         session, inserted = self.session, self.state.inserted
         if mine in inserted:
-            return [_OK]
+            return [OK]
         if len(inserted) >= _INSERTED_MAX:
-            return [_ERROR]
+            return [ERROR]
         if mine.kind in BREAKPOINTS:
             number = session.add_breakpoint(f"{mine.address:#x}").number
         else:
             pa = memory.pa_of(session, self.state.cpu, mine.address)
             if pa is None:
-                return [_ERROR]
+                return [ERROR]
             access = WATCHPOINTS[mine.kind][0]
             number = session.add_watchpoint(f"{pa:#x}", max(mine.size, 1), access=access).number
         inserted[mine] = number
-        return [_OK]
+        return [OK]
 
     def _remove(self, text: str) -> list[bytes]:
         mine = parse_inserted(text)
@@ -382,7 +334,7 @@ class Stub:
         number = self.state.inserted.pop(mine, None)
         if number is not None:
             self.session.delete(number)
-        return [_OK]
+        return [OK]
 
     # -- the rest ---------------------------------------------------------------------------------
 
@@ -390,7 +342,7 @@ class Stub:
         no_ack = self.state.no_ack
         self.gone()
         self.state.no_ack = no_ack
-        return [_OK]
+        return [OK]
 
     def _kill(self, _text: str) -> list[bytes]:
         self._ended()
@@ -409,7 +361,7 @@ class Stub:
         if name == "Attached":
             return [b"1"]
         if name == "Symbol":
-            return [_OK]
+            return [OK]
         if text.startswith("ThreadExtraInfo,"):
             cpu = self._cpu(text.partition(",")[2])
             return [describe(self.session, max(cpu, 0)).encode().hex().encode()]
@@ -429,7 +381,7 @@ class Stub:
         except EmuError as error:
             said = [str(error)]
         self.state.seen = commands.seen
-        return [*self.console(said), _OK]
+        return [*self.console(said), OK]
 
     def _thread_ids(self, *, first: bool) -> list[bytes]:
         self._listed = 0 if first else self._listed
@@ -458,7 +410,7 @@ class Stub:
     def _set(self, text: str) -> list[bytes]:
         if text == "StartNoAckMode":
             self.state.no_ack = True
-            return [_OK]
+            return [OK]
         return [_UNKNOWN]
 
     def _named(self, text: str) -> list[bytes]:
@@ -468,5 +420,5 @@ class Stub:
             return self._continue(text[5:])
         if text.startswith("Kill;"):
             self._ended()
-            return [_OK]
+            return [OK]
         return [_UNKNOWN]

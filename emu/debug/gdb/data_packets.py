@@ -1,0 +1,81 @@
+"""The packets of gdb's remote protocol that read and write registers and memory of the selected CPU.
+
+Source: Debugging with GDB, appendix E (GDB Remote Serial Protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.debug.gdb import memory, registers
+from emu.debug.gdb.fields import parse_hex, parse_pair
+from emu.debug.gdb.packets import PACKET_MAX
+from emu.debug.session import Session
+
+OK, ERROR = b"OK", b"E01"
+
+
+class DataPackets:
+    """Answers g, G, p, P, m, M and X of one session.
+
+    :param cpu: returns the CPU that gdb has selected
+    """
+
+    def __init__(self, session: Session, cpu: Callable[[], int]) -> None:
+        self.session = session
+        self._cpu = cpu
+
+    def read_registers(self, _text: str) -> list[bytes]:
+        """Return all core registers (g)."""
+        session = self.session
+        return [registers.core(session.pe(self._cpu())).hex().encode()]
+
+    def write_registers(self, text: str) -> list[bytes]:
+        """Set all core registers (G)."""
+        data = bytes.fromhex(text)
+        for number in range(registers.CPSR):
+            part = data[8 * number : 8 * number + 8]
+            made = registers.edit(self._cpu(), number, part)
+            if made is not None and part != registers.read(self.session.pe(self._cpu()), number):
+                self.session.edit(made)
+        return [OK]
+
+    def read_register(self, text: str) -> list[bytes]:
+        """Return one register (p)."""
+        session = self.session
+        data = registers.read(session.pe(self._cpu()), parse_hex(text))
+        return [ERROR if data is None else data.hex().encode()]
+
+    def write_register(self, text: str) -> list[bytes]:
+        """Set one register (P)."""
+        number, _, value = text.partition("=")
+        made = registers.edit(self._cpu(), parse_hex(number), bytes.fromhex(value))
+        if made is None:
+            return [ERROR]
+        self.session.edit(made)
+        return [OK]
+
+    def read_memory(self, text: str) -> list[bytes]:
+        """Return memory as the CPU sees it (m)."""
+        address, size = parse_pair(text)
+        data = memory.read(self.session, self._cpu(), address, min(size, PACKET_MAX // 2 - 8))
+        return [data.hex().encode() if data or not size else ERROR]
+
+    def write_memory(self, text: str) -> list[bytes]:
+        """Set memory (M)."""
+        where, _, data = text.partition(":")
+        address, size = parse_pair(where)
+        return self._write(address, size, bytes.fromhex(data))
+
+    def write_binary(self, packet: bytes) -> list[bytes]:
+        """Set memory, from binary data (X)."""
+        where, _, data = packet[1:].partition(b":")
+        try:
+            address, size = parse_pair(where.decode("latin-1"))
+        except ValueError:
+            return [ERROR]
+        return self._write(address, size, data)
+
+    def _write(self, address: int, size: int, data: bytes) -> list[bytes]:
+        fits = len(data) == size and memory.write(self.session, self._cpu(), address, data)
+        return [OK if fits else ERROR]
