@@ -19,7 +19,7 @@ from emu.case import Case
 from emu.cli.options import DEFAULT_SUBJECT, Reports, case_options, make_case, report_options
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
-from emu.explore.explorer import Explorer, Result, case_of, explore_case
+from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
 from emu.explore.finding_collector import Found
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
@@ -119,7 +119,7 @@ def command(
 
 def _explore(
     explorer: Explorer, case: Case, bounds: Bounds, everything: bool, saved: Any, tell: Any
-) -> Result:
+) -> ExplorationResult:
     kind, rest = scheduler_kind(case.scheduler)
     if kind.walk is not None:
         try:
@@ -150,7 +150,7 @@ def _with_cases(findings: list[Found], told: list[Found], boot: Boot) -> list[Fo
 
 
 def _print(
-    result: Result, told: list[tuple[Found, list[str]]], case: Case, bounds: Bounds, text: str
+    result: ExplorationResult, told: list[tuple[Found, list[str]]], case: Case, bounds: Bounds, text: str
 ) -> None:
     for _, lines in told:
         for line in lines:

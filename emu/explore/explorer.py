@@ -37,7 +37,7 @@ Tell = Callable[[Count, int], bool]
 
 
 @dataclass(slots=True)
-class Result:
+class ExplorationResult:
     """What came of an exploration.
 
     :ivar incomplete: why it does not say that there is nothing else; nothing: it does
@@ -97,7 +97,7 @@ class Explorer:
         everything: bool = False,
         tell: Tell = lambda _count, _depth: False,
         saved: Saved | None = None,
-    ) -> Result:
+    ) -> ExplorationResult:
         """Search depth first.
 
         :param everything: go on behind the first finding
@@ -132,7 +132,7 @@ class Explorer:
             if saved and saved.learned and not incomplete:
                 incomplete = ["it was still learning when it was interrupted"]
             actors = self.stepper.cpus + len(system.footprints.units)
-            return Result(search.count, incomplete, found, actors, search.stack, learned)
+            return ExplorationResult(search.count, incomplete, found, actors, search.stack, learned)
 
     def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
@@ -160,7 +160,7 @@ class Explorer:
         *,
         everything: bool = False,
         tell: Tell = lambda _count, _depth: False,
-    ) -> Result:
+    ) -> ExplorationResult:
         """Take random schedules.
 
         :param schedules: the scheduler's text by the number of the schedule, from 0 on
@@ -193,9 +193,9 @@ class Explorer:
 
     def _walked(
         self, system: TransitionSystem, count: Count, why: list[str], collector: FindingCollector
-    ) -> Result:
+    ) -> ExplorationResult:
         actors = self.stepper.cpus + len(system.footprints.units)
-        return Result(count, why, list(collector.found.values()), actors)
+        return ExplorationResult(count, why, list(collector.found.values()), actors)
 
     def _walk_once(
         self, system: TransitionSystem, text: str, bounds: Bounds, collector: FindingCollector, cut: set[str]

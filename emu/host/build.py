@@ -26,7 +26,7 @@ from emu.host.guest import Guest, note_expectations
 from emu.host.kernel import load_kernel_of
 from emu.host.kernel_kick import make_kick
 from emu.host.kexec import Kexec, KexecPlan, plan_kexec
-from emu.host.platform import Loaded, install
+from emu.host.platform import LoadedSubject, install
 from emu.host.psci import Psci
 from emu.host.secondary import Secondary
 from emu.host.smp import Smp
@@ -95,7 +95,7 @@ def build_config(config: BootConfig) -> Boot:
     return _start(config, case, machine, psci, guest, method, plan)
 
 
-def load(config: BootConfig) -> Loaded:
+def load(config: BootConfig) -> LoadedSubject:
     """Return the subject of the case, in no memory yet.
 
     :raises EmuError: there is none of that name, or it cannot be loaded

@@ -113,7 +113,7 @@ class SyncState(IntEnum):
 
 
 @dataclass(slots=True)
-class Step:
+class CpuhpStep:
     """The callbacks of one state; None is an empty one."""
 
     startup: Callback | None = None
@@ -126,7 +126,7 @@ class Core:
 
     data: HostData
     cpus: int
-    steps: dict[Cpuhp, Step] = field(default_factory=lambda: {state: Step() for state in Cpuhp})
+    steps: dict[Cpuhp, CpuhpStep] = field(default_factory=lambda: {state: CpuhpStep() for state in Cpuhp})
     state: list[Cpuhp] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from emu.host.cpuhp import Core, SyncState
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.host.parameters import FIRST_BOOT_ONLY
-from emu.host.platform import Loaded, id_registers_of
+from emu.host.platform import LoadedSubject, id_registers_of
 from emu.host.psci import Psci
 from emu.host.secondary import MIGRATE, STOP, Secondary
 from emu.host.smp_init_cpus import LogicalMap
@@ -34,7 +34,7 @@ Task = Generator[Operation, Any, None]
 class KexecPlan:
     """The second boot, loaded; ``cpu``, a logical number of the first boot, is its boot CPU."""
 
-    loaded: Loaded
+    loaded: LoadedSubject
     cpu: int
 
     @property
@@ -43,7 +43,9 @@ class KexecPlan:
         return self.loaded.config.case.subject
 
 
-def plan_kexec(config: BootConfig, first: LogicalMap, load: Callable[[BootConfig], Loaded]) -> KexecPlan:
+def plan_kexec(
+    config: BootConfig, first: LogicalMap, load: Callable[[BootConfig], LoadedSubject]
+) -> KexecPlan:
     """Load the second subject of ``config``; ``first`` are the CPUs of the first boot.
 
     The second boot has its own bring-up and no ``--cycle`` or ``--hotplug``, and of the kernel parameters not

@@ -25,7 +25,7 @@ from emu.topology import Cpu
 _CALL_MAX = 1_000_000
 
 
-class Loaded(Protocol):
+class LoadedSubject(Protocol):
     """A loaded subject and all that follows from it, not yet in a machine's memory."""
 
     @property
@@ -55,7 +55,7 @@ class Loaded(Protocol):
         """
 
 
-def install(loaded: Loaded, memory_size: int = 0) -> tuple[Machine, Psci, Guest]:
+def install(loaded: LoadedSubject, memory_size: int = 0) -> tuple[Machine, Psci, Guest]:
     """Return a machine with the subject in its memory, its firmware and its guest.
 
     :param memory_size: least size of memory, bytes

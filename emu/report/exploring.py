@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from emu.explore.explorer import Result
+from emu.explore.explorer import ExplorationResult
 from emu.explore.finding_collector import Found
 from emu.explore.search import Count
 from emu.outcome import Outcome
@@ -26,7 +26,7 @@ def counts_text(count: Count) -> str:
     )
 
 
-def summary(result: Result, case: str) -> list[str]:
+def summary(result: ExplorationResult, case: str) -> list[str]:
     """Return the last lines of the report."""
     how = "complete" if result.complete else f"incomplete: {', '.join(result.incomplete)}"
     number, count = len(result.findings), result.count
@@ -39,7 +39,7 @@ def summary(result: Result, case: str) -> list[str]:
     ]
 
 
-def as_json(result: Result, case: str) -> dict[str, Any]:
+def as_json(result: ExplorationResult, case: str) -> dict[str, Any]:
     """Return the object that ``--json`` prints."""
     return {
         "case": case,
@@ -62,7 +62,7 @@ def replay_json(findings: Sequence[Found], outcomes: Sequence[Outcome], case: st
     }
 
 
-def explore_suite(result: Result, case: str, stories: Sequence[tuple[Found, list[str]]]) -> Suite:
+def explore_suite(result: ExplorationResult, case: str, stories: Sequence[tuple[Found, list[str]]]) -> Suite:
     """Return a property for each rule; what was not covered is a note."""
     members = []
     for rule in RULES:

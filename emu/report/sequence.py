@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from emu.errors import InvalidCase
-from emu.report.story import Step, Story
+from emu.report.story import Story, StoryStep
 
 _COLUMN, _ROW, _TOP, _LEFT = 300, 34, 60, 70
 _STYLE = """
@@ -76,7 +76,7 @@ def _chart(story: Story) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-def _box(step: Step, x: int, y: int, width: int) -> str:
+def _box(step: StoryStep, x: int, y: int, width: int) -> str:
     half = _COLUMN // 2 - 8
     text = step.text if len(step.text) <= 38 else step.text[:37] + "…"
     shown = [

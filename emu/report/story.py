@@ -31,7 +31,7 @@ _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StoryStep:
     """One thing that happened: ``cpu`` -1 is the caches; ``state`` what lines and event registers became."""
 
     number: int
@@ -48,7 +48,7 @@ class Story:
     rule: str
     message: str
     cpus: tuple[int, ...]
-    steps: list[Step]
+    steps: list[StoryStep]
     fix: str
     case: str
     confirmed: bool = True  # the machine itself shows it, when it takes the schedule
@@ -186,14 +186,14 @@ class _Teller:
             found = [0]
         return tuple(sorted(found))
 
-    def _steps(self, words: set[int], cpus: tuple[int, ...]) -> Iterator[Step]:
+    def _steps(self, words: set[int], cpus: tuple[int, ...]) -> Iterator[StoryStep]:
         lines = {index for index, pa in enumerate(self._system.model.units) if self._holds(pa, words)}
         for number, (transition, records) in enumerate(zip(self._path, self._records, strict=True)):
             state = self._changes(self._states[number], self._states[number + 1], lines, cpus)
             told = list(self._told(number, transition, records, words, cpus, lines))
             for at, step in enumerate(told):
                 last = at == len(told) - 1
-                yield step if not last else Step(step.number, step.cpu, step.text, step.where, state)
+                yield step if not last else StoryStep(step.number, step.cpu, step.text, step.where, state)
 
     def _holds(self, first: int, words: set[int]) -> bool:
         return any(first <= pa < first + self._granule for pa in words)
@@ -206,14 +206,14 @@ class _Teller:
         words: set[int],
         cpus: tuple[int, ...],
         lines: set[int],
-    ) -> Iterator[Step]:
+    ) -> Iterator[StoryStep]:
         kind, target = transition.pick
         if kind in self._choices and self._system.footprints.unit_index[target] in lines:
-            yield Step(number, -1, self._choices[kind].format(self._line(target)), "")
+            yield StoryStep(number, -1, self._choices[kind].format(self._line(target)), "")
         if kind == "start" and target in cpus:
-            yield Step(number, target, "firmware starts it", "")
+            yield StoryStep(number, target, "firmware starts it", "")
         if kind == "timeout" and target in cpus:
-            yield Step(number, target, "gives up waiting", self._where(records))
+            yield StoryStep(number, target, "gives up waiting", self._where(records))
         for record in records:
             cpu = record.actor
             if cpu not in cpus:
@@ -229,10 +229,10 @@ class _Teller:
                     continue
             elif record.kind not in _ALWAYS:
                 continue
-            yield Step(number, cpu, self._text(record), self._at(record.pc))
+            yield StoryStep(number, cpu, self._text(record), self._at(record.pc))
         for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
-                yield Step(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
+                yield StoryStep(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
         return pa & -self._granule == self._system.model.units[index]

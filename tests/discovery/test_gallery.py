@@ -15,7 +15,7 @@ from planting import plant
 
 from emu.case import Case
 from emu.explore.confirm import confirm_shortest
-from emu.explore.explorer import Explorer, Result, explore_case
+from emu.explore.explorer import ExplorationResult, Explorer, explore_case
 from emu.explore.search import Bounds
 from emu.operation import (
     DC_CIVAC,
@@ -39,18 +39,18 @@ PARALLEL = "bringup=parallel force=1"
 SPIN = "enable-method=spin-table"
 
 
-def searched(explorer: Explorer, **bounds: int) -> Result:
+def searched(explorer: Explorer, **bounds: int) -> ExplorationResult:
     """Search to the first finding."""
     return explorer.search(Bounds(**bounds))
 
 
-def of_boot(text: str, **bounds: int) -> Result:
+def of_boot(text: str, **bounds: int) -> ExplorationResult:
     """Explore a boot."""
     explorer, _ = explore_case(Case.parse(text))
     return searched(explorer, **bounds)
 
 
-def rules(result: Result) -> set[str]:
+def rules(result: ExplorationResult) -> set[str]:
     """The rules that found something."""
     return {found.finding.rule for found in result.findings}
 

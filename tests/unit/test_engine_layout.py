@@ -11,7 +11,7 @@ from subprocess import run
 import pytest
 
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.host_memory import HostMemory
+from emu.cpu.unicorn.process_memory import ProcessMemory
 
 _ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ def test_the_build_of_this_host_is_in_the_table_once() -> None:
 
 @pytest.mark.parametrize("address", [0, 1, 8, 1 << 47, (1 << 64) - 8, 1 << 64, -8])
 def test_reading_what_is_not_mapped_is_an_answer(address: int) -> None:
-    memory = HostMemory()
+    memory = ProcessMemory()
     assert memory.read(address, 8) is None
     assert memory.pointer(address) == 0
     memory.close()
@@ -94,7 +94,7 @@ def test_reading_what_is_not_mapped_is_an_answer(address: int) -> None:
 
 def test_reading_what_is_mapped_gives_its_bytes_however_many() -> None:
     data = bytes(range(256)) * 80
-    buffer, memory = create_string_buffer(data, len(data)), HostMemory()
+    buffer, memory = create_string_buffer(data, len(data)), ProcessMemory()
     assert memory.read(addressof(buffer), len(data)) == data
     assert memory.pointer(addressof(buffer) + 8) == int.from_bytes(data[8:16], "little")
     memory.close()

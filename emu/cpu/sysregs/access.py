@@ -8,7 +8,7 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
-from emu.cpu.sysregs.row import Effect, Row
+from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import TABLE
 
 _HCR_RW = 1 << 31
@@ -37,7 +37,7 @@ def has_reader(encoding: Encoding) -> bool:
 def is_watched(encoding: Encoding) -> bool:
     """Tell whether an MSR of the register does more than to change it."""
     row = TABLE.get(encoding)
-    return row is not None and (row.effect is not Effect.NONE or row.write is not None)
+    return row is not None and (row.effect is not WriteEffect.NONE or row.write is not None)
 
 
 def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> bool:

@@ -11,7 +11,7 @@ from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 
 
-class Effect(IntFlag):
+class WriteEffect(IntFlag):
     """What a write does beyond the register."""
 
     NONE = 0
@@ -61,7 +61,7 @@ class Row:
     read_el: int = 1
     write_el: int | None = 1
     at_hand: bool = False
-    effect: Effect = Effect.NONE
+    effect: WriteEffect = WriteEffect.NONE
     value: Callable[[PE], int] | None = None
     virtual: Encoding | None = None
     read: Reader | None = None

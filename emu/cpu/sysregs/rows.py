@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
-from emu.cpu.sysregs.row import Effect, Row, Trap
+from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
 _TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
 _TCPAC = (Trap(_CPTR, 31),)
-_REGIME, _SWITCH = Effect.TRANSLATION, Effect.TRANSLATION | Effect.ENABLE
+_REGIME, _SWITCH = WriteEffect.TRANSLATION, WriteEffect.TRANSLATION | WriteEffect.ENABLE
 _COUNTER = "Arm DDI 0487, D12 (Generic Timer)"
 
 
@@ -51,9 +51,11 @@ _IDENTIFICATION = [
 ]
 
 _CONTROL = [
-    Row("SCTLR_EL1", sysreg.SCTLR_EL1, 0x30D0_0800, at_hand=True, effect=_SWITCH | Effect.MMU, traps=_TVM),
+    Row(
+        "SCTLR_EL1", sysreg.SCTLR_EL1, 0x30D0_0800, at_hand=True, effect=_SWITCH | WriteEffect.MMU, traps=_TVM
+    ),
     Row("CPACR_EL1", sysreg.CPACR_EL1, 0, at_hand=True, traps=_TCPAC),
-    Row("SCTLR_EL2", sysreg.SCTLR_EL2, 0x30C5_0830, 2, 2, at_hand=True, effect=_SWITCH | Effect.MMU),
+    Row("SCTLR_EL2", sysreg.SCTLR_EL2, 0x30C5_0830, 2, 2, at_hand=True, effect=_SWITCH | WriteEffect.MMU),
     Row("HCR_EL2", _HCR, 0, 2, 2, at_hand=True, effect=_SWITCH),
     Row("CPTR_EL2", _CPTR, 0x33FF, 2, 2, at_hand=True),
     Row("VPIDR_EL2", sysreg.VPIDR_EL2, 0, 2, 2, at_hand=True),

@@ -17,7 +17,7 @@ from unicorn import arm64_const as regs
 from emu.arch import sysreg
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import X_REGISTERS, Handle
-from emu.cpu.unicorn.host_memory import HostMemory
+from emu.cpu.unicorn.process_memory import ProcessMemory
 from emu.cpu.unicorn.state import Env, traced_columns
 from emu.errors import EngineError
 from emu.memory import Memory
@@ -63,7 +63,7 @@ def _find_env(handle: Handle) -> int | None:
         raise _wrong(handle, f"a context has {handle.context_size()} bytes, expected {size}")
     host = (sys.platform, platform.machine())
     wanted = b"".join((_PROBE + number).to_bytes(8, "little") for number in range(31))
-    reader = HostMemory()
+    reader = ProcessMemory()
     try:
         if reader.read(handle.address, layout.COUNTER_IN_ENGINE + 8) is None:
             return None

@@ -11,7 +11,7 @@ from emu.arch.a64 import Class
 from emu.cpu.pe import PE
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs.row import Effect
+from emu.cpu.sysregs.row import WriteEffect
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import fp_trap_el
 from emu.cpu.unicorn.binding import WRITE
@@ -26,7 +26,7 @@ _HCR_TWI, _HCR_TWE, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 28
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 
-_TRANSLATION, _ENABLE, _MMU = int(Effect.TRANSLATION), int(Effect.ENABLE), int(Effect.MMU)
+_TRANSLATION, _ENABLE, _MMU = int(WriteEffect.TRANSLATION), int(WriteEffect.ENABLE), int(WriteEffect.MMU)
 
 
 class Words:

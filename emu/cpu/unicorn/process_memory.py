@@ -8,7 +8,7 @@ import os
 _CHUNK = 4096  # POSIX: a pipe takes this much, or at least PIPE_BUF, at once
 
 
-class HostMemory:
+class ProcessMemory:
     """Reads by letting the kernel copy: write(2) to a pipe fails with EFAULT where a load would trap."""
 
     def __init__(self) -> None:
