@@ -36,7 +36,7 @@ class Found:
 # An exploration ends with the boot.
 _ELSEWHERE = frozenset(name for name, sees in SEES.items() if sees in ("hotplug", "kexec"))
 _OF_MARKS = frozenset(name for name, sees in SEES.items() if sees == "states")
-_OF_CACHES = frozenset(name for name, sees in SEES.items() if sees == "caches")
+_OF_MODEL = frozenset(name for name, sees in SEES.items() if sees == "model")
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class FindingCollector(Judge):
     ) -> bool:
         # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
         without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
-        without = without if system.footprints.units else without | _OF_CACHES
+        without = without if system.footprints.units else without | _OF_MODEL
         verdict = judge(make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:

@@ -49,7 +49,7 @@ def follow(machine: Machine, pick: Pick) -> int:
 def _choose(machine: Machine, letter: str, pa: int) -> None:
     # The memory model does something by itself: no CPU's doing.
     if machine.model is None:
-        raise _diverged(machine, "a cache line, without memory=caches")
+        raise _diverged(machine, f"{letter}: this memory model changes nothing by itself")
     current, machine.current = machine.current, -1
     try:
         machine.model.choose(pa, letter)

@@ -32,6 +32,11 @@ MODELS = {
 }
 
 
+def models_with_records() -> str:
+    """Return the option that makes a trace have the records of a memory model: ``--memory A or B``."""
+    return "--memory " + " or ".join(name for name, model in MODELS.items() if model.records)
+
+
 def memory_model(name: str, granule: int) -> MemoryModel:
     """Return the model of ``--memory`` and ``--granule``.
 

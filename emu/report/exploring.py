@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from emu.case import Case
 from emu.explore.explorer import ExplorationResult
 from emu.explore.finding_collector import Found
 from emu.explore.search import Count
+from emu.models import MODELS, models_with_records
 from emu.outcome import Outcome
 from emu.report.json_form import finding_json, verdict_word
 from emu.report.property import Group, Property, Suite
@@ -70,8 +72,8 @@ def explore_suite(result: ExplorationResult, case: str, stories: Sequence[tuple[
         if own:
             details = tuple(line for _, lines in own for line in lines)
             members.append(Property(rule, Verdict.FAIL, finding_words(own[0][0].finding), details))
-        elif SEES[rule] == "caches" and "memory=caches" not in case.split():
-            members.append(Property(rule, Verdict.SKIP, "needs --memory caches"))
+        elif SEES[rule] == "model" and not MODELS[Case.parse(case).memory].records:
+            members.append(Property(rule, Verdict.SKIP, f"needs {models_with_records()}"))
         else:
             members.append(Property(rule))
     notes = summary(result, case)[:3]

@@ -13,6 +13,7 @@ from emu.fuzz.left_out import LeftOut
 from emu.fuzz.search import RACES, LookupSearch
 from emu.host.build import Boot
 from emu.lookup.single import PROPERTIES
+from emu.models import MODELS, models_with_records
 from emu.report.lookup import REASONS, describe, left_out
 from emu.report.outcome import CpuOutcome, cpu_outcomes, dmesg
 from emu.report.words import finding_words, outcome_words
@@ -145,8 +146,8 @@ def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
 def unseen_by(boot: Boot) -> dict[str, str]:
     """Return why a rule has nothing to look at in this run, for those that have not."""
     missing = {"states": "emu explore looks at that"}
-    if boot.case.memory != "caches":
-        missing["caches"] = "needs --memory caches"
+    if not MODELS[boot.case.memory].records:
+        missing["model"] = f"needs {models_with_records()}"
     if not boot.machine.recorder.recording:
         missing["operations"] = "needs the operations: --trace, or emu explore"
     return {rule: missing[sees] for rule, sees in SEES.items() if sees in missing}

@@ -19,8 +19,8 @@ class Rule:
     :ivar words: a template for each ``what`` of its findings; its fields are the finding's ``cpus`` and data
     :ivar summary: what it looks for, in one line
     :ivar fix: what would keep each ``what`` from happening, where that can be said
-    :ivar sees: what a trace must have beside events: ``operations``, ``caches``, ``hotplug``, ``kexec``, or
-        the ``states`` of an exploration
+    :ivar sees: what a trace must have beside events, one of SEEN: ``operations``, the records that a memory
+        ``model`` makes, ``hotplug``, ``kexec``, or the ``states`` of an exploration
     """
 
     name: str
@@ -31,6 +31,7 @@ class Rule:
     sees: str = "events"
 
 
+SEEN = ("events", "operations", "model", "hotplug", "kexec", "states")
 RULES = discover(__name__, Rule)
 SEES = {name: rule.sees for name, rule in RULES.items()}
 WORDS = {name: rule.words for name, rule in RULES.items()}

@@ -9,7 +9,7 @@ from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "lost-write"
-SEES = "caches"
+SEES = "model"
 WORDS = {"lost": "CPU{cpu} stored {value} at {at} into the u64 at {pa}, and it is lost"}
 FIX = {
     "lost": "give what CPU{cpu} stores at {pa:#x} a writeback granule of its own, or clean and invalidate "

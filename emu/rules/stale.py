@@ -12,7 +12,7 @@ from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "stale"
-SEES = "caches"
+SEES = "model"
 _READ = "CPU{cpu} at {at} read {got} from {pa}, which is stale: {newer} "
 WORDS = {
     "stored-by-another": _READ + "was stored by CPU{writer} at {stored_at}",
