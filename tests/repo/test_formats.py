@@ -1,0 +1,55 @@
+"""docs/formats.md names every key of the objects that commands print."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+# Their keys are names of other things: of values, symbols, registers, fields of a class.
+_OPEN = {"data", "symbols", "effects", "not_assembled", "design", "layout"}
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _keys(each)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key not in _OPEN:
+                yield from _keys(inner)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "boot v3 --cpus 2",
+        "boot mainline --cpus 3 --bringup parallel --force",
+        "explore mainline --cpus 3 --bringup parallel --force",
+        "replay 'v3 topology=flat:2 scheduler=replay:0x9 grain=operation'",
+        "lookup rfc --nr-cpus 1 --cases 1000",
+        "diff mainline v3 --cpus 2",
+        "info v3",
+    ],
+)
+def test_each_key_is_described(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emu", *shlex.split(command), "--json"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    described = set(re.findall(r"`([\w-]+)`", (_ROOT / "docs" / "formats.md").read_text()))
+    keys = set(_keys(json.loads(done.stdout)))
+    assert keys
+    assert keys <= described
