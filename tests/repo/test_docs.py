@@ -54,3 +54,8 @@ def test_example_prints_what_is_shown(where: str, command: str, shown: list[str]
 
 def test_there_are_examples_to_check() -> None:
     assert len(examples()) >= 4
+
+
+def test_readme_is_short() -> None:
+    """What is more goes to docs/."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
