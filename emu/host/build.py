@@ -23,7 +23,6 @@ from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
-from emu.host.kernel import load_kernel_of
 from emu.host.kernel_kick import make_kick
 from emu.host.kexec import Kexec, KexecPlan, plan_kexec
 from emu.host.platform import LoadedSubject, install
@@ -37,7 +36,7 @@ from emu.machine import Machine
 from emu.machine.actor import HostTask, State
 from emu.registry import not_one_of
 from emu.subject.fragment import is_source
-from emu.subject.kernel import is_kernel
+from emu.subject.kernel_files import is_kernel
 from emu.topology import Topology
 from emu.topology.presets import is_preset
 from emu.topology.read import topology_files
@@ -104,6 +103,8 @@ def load(config: BootConfig) -> LoadedSubject:
     if name in DESIGNS or is_source(name):
         return load_fragment(config)
     if is_kernel(Path(name)):
+        from emu.host.kernel import load_kernel_of  # a tenth of the start-up, which fragments need not pay
+
         return load_kernel_of(config)
     check_exists(name)
     designs = not_one_of(name, DESIGNS)

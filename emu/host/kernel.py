@@ -23,6 +23,7 @@ from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, place_mailboxes
 from emu.host.guest import Guest, IdleTask
+from emu.host.kick import KICK
 from emu.host.smp_init_cpus import LogicalMap, count_cores
 from emu.machine import Machine
 from emu.memory import Memory
@@ -30,7 +31,6 @@ from emu.subject import Subject
 from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
 
 _TABLES = ("__mpidr_to_cpuid_table", "__cpu_logical_map")
-KICK = "arch_cpuhp_kick_ap_alive"
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 _ALIGN = 2 << 20
 _FREE = 192 << 20  # what the kernel has for itself besides its image

@@ -8,8 +8,7 @@ from typing import Any
 from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
-from emu.host.kernel import KICK
-from emu.host.kick import Kick
+from emu.host.kick import KICK, Kick
 from emu.host.printk import printk_message, report_of, report_of_panic
 from emu.machine import Machine
 from emu.operation import GuestCall, Operation, Store

@@ -15,6 +15,8 @@ from emu.host.guest import Guest
 from emu.host.telemetry import decode_failure, update_cpu_boot_status
 from emu.operation import Log, Operation, Report, Reported, Store
 
+KICK = "arch_cpuhp_kick_ap_alive"  # the kernel's own, where it has one
+
 _EPERM, _EFAULT = -1, -14
 
 
