@@ -73,6 +73,15 @@ def test_classes_are_small() -> None:
     _hold(_files(".py", below="emu/"), lambda name: rules.classes(_tree(name)))
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by that name, and takes neither of the two."""
+    names: dict[str, str] = {}
+    for path in _files(".py", below="tests/"):
+        name = path.rpartition("/")[2]
+        assert not name.startswith("test_") or name not in names, f"{path} and {names[name]}"
+        names[name] = path
+
+
 def test_nothing_names_a_private_path_or_a_package_registry() -> None:
     _hold(list(_tracked()), lambda name: rules.places(_text(name)))
 

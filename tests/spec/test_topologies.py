@@ -98,8 +98,8 @@ def test_methods_that_firmware_mixes_are_each_cpus_own(tmp_path: Path) -> None:
     ("case", "says"),
     [
         ("v3 firmware=uefi", "firmware=uefi: not one of devicetree, acpi"),
-        ("v3 enable-method=pen", "enable-method=pen: not one of psci, spin-table, parking-protocol"),
-        ("v3 firmware=acpi enable-method=spin-table", "firmware=acpi describes psci or parking-protocol"),
+        ("v3 enable-method=pen", "enable-method=pen: not one of parking-protocol, psci, spin-table"),
+        ("v3 firmware=acpi enable-method=spin-table", "firmware=acpi describes parking-protocol or psci"),
         ("v3 append=acpi=off enable-method=parking-protocol", "firmware=devicetree describes psci or spin"),
         ("v3 topology=bad-duplicate fault=3:no-granule", "the kernel has no CPU3 from this topology"),
         ("v3 topology=flat:0", "NR_CPUS is 1..4096"),

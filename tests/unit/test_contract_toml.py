@@ -200,11 +200,11 @@ def test_a_kind_has_an_element_and_a_count_of_its_own() -> None:
         ({"el": 3}, "lookup.el=3: an integer, 1..2"),
         ({"el": True}, "lookup.el=True: an integer"),
         ({"stack": -8}, "lookup.stack=-8: an integer, 0..65536"),
-        ({"model": "magic"}, "lookup.model='magic': one of first-match, hash, logical-map"),
+        ({"model": "magic"}, "lookup.model='magic': not one of first-match, hash, logical-map"),
         ({"model": 3}, "lookup.model=3: a string"),
         ({"model": "nowhere.py"}, "lookup.model="),
         ({"model": "permutation"}, "lookup.model='permutation': it needs a [[table]] that holds 'sorted-"),
-        ({"indx": "x0"}, "lookup.indx: no such key; one of entry, found, missing"),
+        ({"indx": "x0"}, "lookup.indx: not one of entry, found, missing"),
     ],
 )
 def test_a_broken_lookup_key_is_named_with_its_rule(lookup: dict[str, Any], message: str) -> None:
@@ -224,7 +224,7 @@ def test_a_broken_lookup_key_is_named_with_its_rule(lookup: dict[str, Any], mess
         ({"symbol": "a", "count": "NR_CPUS - 256"}, "table[0].count='NR_CPUS - 256' is 0: a table has 1.."),
         ({"symbol": "a", "count": "NR_CPUS << 20"}, "table[0].count='NR_CPUS << 20' is"),
         ({"symbol": "a", "count": 16}, "table[0].count='16': 16 entries for NR_CPUS=256; count NR_CPUS"),
-        ({"symbol": "a", "holds": "cats"}, "table[0].holds='cats': one of hash-to-cpu, hwid"),
+        ({"symbol": "a", "holds": "cats"}, "table[0].holds='cats': not one of hash-to-cpu, hwid"),
         ({"symbol": "a", "holds": "no.py"}, "table[0].holds="),
         ({"symbol": "a", "holds": "mpidr-hash", "count": 8}, "table[0].count='8': mpidr-hash is 4 of u64"),
         ({"symbol": "a", "unused": -1}, "table[0].unused=-1: a number of 64 bits"),
@@ -232,7 +232,7 @@ def test_a_broken_lookup_key_is_named_with_its_rule(lookup: dict[str, Any], mess
         ({"symbol": "a", "element": "u8", "unused": 256}, "table[0].unused=256: does not fit"),
         ({"symbol": "a", "base": "x40"}, "table[0].base='x40': one of x0..x30"),
         ({"base": "x0", "length": "x0"}, "table[0].length='x0': is table[0].base already"),
-        ({"symbol": "a", "size": 8}, "table[0].size: no such key; one of symbol"),
+        ({"symbol": "a", "size": 8}, "table[0].size: not one of symbol"),
     ],
 )
 def test_a_broken_table_key_is_named_with_its_rule(table: dict[str, Any], message: str) -> None:
@@ -248,7 +248,10 @@ def test_a_broken_table_key_is_named_with_its_rule(table: dict[str, Any], messag
         ({"NR_CPUS": {"sweep": [1]}}, "defines.NR_CPUS.default: missing"),
         ({"NR_CPUS": {"default": 2, "sweep": 3}}, "defines.NR_CPUS.sweep=3: a list of integers"),
         ({"NR_CPUS": {"default": 2, "sweep": [1, 5000]}}, "defines.NR_CPUS.sweep[1]=5000: an integer"),
-        ({"NR_CPUS": {"default": 2, "swep": [1]}}, "defines.NR_CPUS.swep: no such key"),
+        (
+            {"NR_CPUS": {"default": 2, "swep": [1]}},
+            "defines.NR_CPUS.swep: not one of default, sweep; did you mean sweep?",
+        ),
         ({"x1": 3}, "defines.x1: the name of a constant"),
         ({"A-B": 3}, "defines.A-B: the name of a constant"),
     ],
@@ -280,7 +283,7 @@ def test_two_tables_cannot_have_one_symbol() -> None:
         ("entry = ", "Invalid"),
         ("", "no [lookup]"),
         ("lookup = 3", "no [lookup]"),
-        ("[lookups]", "lookups: no such key; one of lookup, defines, table"),
+        ("[lookups]", "lookups: not one of lookup, defines, table"),
         (text().replace("[[table]]", "[table]"), "table="),
         ("defines = 3\n" + text().replace("[defines]", ""), "defines=3: written as [defines]"),
     ],

@@ -145,7 +145,7 @@ def test_cpu_ranges(cpus: list[int], text: str) -> None:
 def test_a_register_that_had_the_value_already_is_no_difference() -> None:
     """Only one side changes it, both have it."""
     one = Item("f", "cmp x0, #0", (1,), [("nzcv", "0110")], True)
-    other = Item("f", "cmp x0, #0", (1,), [], True, lambda name: "0110" if name == "nzcv" else None)
+    other = Item("f", "cmp x0, #0", (1,), [], True, after=lambda name: "0110" if name == "nzcv" else None)
     assert one.same_as(other)
     assert other.same_as(one)
     other.after = lambda _name: "1000"
