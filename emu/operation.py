@@ -57,7 +57,7 @@ class Kind(IntEnum):
         54  # value: how many rows of the chunks with tag 3 are next; size 1: a state, no instruction
     )
     STALE = 55  # the load that follows gets an old value; value: the newer one, pa and size: its place
-    LOST = 56  # bytes that somebody stored are gone: pa, value: the u64 that they made
+    LOST = 56  # bytes that were stored are gone: pa, value: the u64 that they made
     LINE = 57  # the caches do something to the line at pa; value: index of caches.Choice
     LOST_WAKEUP = 58  # asleep at the end although it would go on; pa: the word that it looks at, 0: none
     LIVELOCK = 59  # from here on this CPU goes round for ever; pa: a word that it looks at, 0: none
@@ -114,10 +114,10 @@ class Expect(IntEnum):
 
 
 class Wanted(IntFlag):
-    """What somebody asks of a CPU after the boot."""
+    """What the boot CPU wants of a CPU after the boot."""
 
     ARRIVE = 1  # it is started: it is to come to secondary_start_kernel
-    ONLINE = 2  # it is to come online; if not, somebody has to be told
+    ONLINE = 2  # it should come online; if it does not, that has to be reported
 
 
 class Report(IntEnum):

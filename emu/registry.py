@@ -11,7 +11,7 @@ A package whose modules are choices describes what each must define by a frozen 
 
     RULES = discover(__name__, Rule)
 
-Adding a file to the folder is all that adds a choice. Whoever refuses a value that is none of them words it
+Adding a file to the folder is all that adds a choice. A refusal of a value that is none of them is worded
 by :func:`not_one_of`, so that every refusal lists the choices and names the nearest.
 """
 

@@ -1,4 +1,4 @@
-"""A recorded schedule in the world, and the shortest one that still shows what it showed.
+"""A recorded schedule in the transition system, and the shortest one that still shows the same.
 
 Shortest: the fewest changes of CPU while the one that ran could go on, then the fewest steps.
 """
@@ -76,7 +76,7 @@ def follow(
     """Take ``picks`` from the beginning; memory is left as they leave it: :func:`rewind` puts it back.
 
     :param strict: a pick that cannot be taken is an error; else it is left out
-    :param to_the_end: when they are taken, whoever ran goes on, then the lowest CPU, until nobody can
+    :param to_the_end: after them the CPU that ran last goes on, then the lowest one, until none can
     :raises ReplayDiverged: a pick cannot be taken
     """
     state = system.first()
@@ -140,7 +140,7 @@ Attempt = Callable[[Sequence[Pick]], "tuple[tuple[int, int], tuple[Pick, ...]] |
 def minimise(picks: Sequence[Pick], attempt: Attempt) -> tuple[Pick, ...]:
     """Return the shortest schedule that could be made of ``picks`` and that still shows the same.
 
-    Runs of one CPU are joined, and whatever nobody needs is left out, as long as that makes it shorter.
+    Runs of one CPU are joined, and picks that change nothing are left out, as long as that makes it shorter.
     """
     first = attempt(picks)
     if first is None:

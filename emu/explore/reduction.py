@@ -48,7 +48,7 @@ class EnabledSet:
             elif early and spurious and local.state is State.WAITING:
                 self.wakes |= 1 << cpu
         if early or not self.enabled:
-            # Time passes when nobody can do anything; a poll that gives up before is a choice.
+            # Time passes when no actor can run; a poll that gives up before that is a choice.
             self.enabled |= polls
             self.expired = polls
         for index in range(len(state.later)):
@@ -126,7 +126,7 @@ class EnabledSet:
         """
         all_of = self.everybody
         if self.expired and self.expired == self.enabled:
-            return all_of  # time passes only while nobody moves
+            return all_of  # time passes only while no actor can run
         futures = self._futures()
         best, count = all_of, all_of.bit_count()
         for seed in (first, *range(self.cpus)):

@@ -1,4 +1,4 @@
-"""The search: depth first through the states of the world, with persistent sets, sleep sets and known states.
+"""The search: depth first through the global states, with persistent sets, sleep sets and known states.
 
 A state that was seen before ends a path, unless actors slept there then that do not now (Godefroid, 1996,
 chapter 6). Every bound that cuts something off is named in the result.
@@ -30,7 +30,7 @@ class Bounds:
     :ivar schedules: paths, at most
     :ivar preemptions: changes of CPU while the one that ran could go on, at most; None: any number
     :ivar depth: steps of one path, at most
-    :ivar early: time-outs that come although somebody could still move, and spurious wake-ups, at most
+    :ivar early: time-outs that come although an actor can still run, and spurious wake-ups, at most
     :ivar spurious: whether a WFE may end without an event
     :ivar states: known states that are kept; more are not, which costs time alone
     :ivar reduce, remember: use partial-order reduction; known states
@@ -51,7 +51,7 @@ class Count:
     """What was explored."""
 
     schedules: int = 0  # paths, however they ended
-    complete: int = 0  # of these, to where nobody can move
+    complete: int = 0  # of these, to an end: no actor can run
     joined: int = 0  # to a state that was known
     asleep: int = 0  # to where everything left was tried elsewhere
     operations: int = 0
@@ -70,7 +70,7 @@ class Judge(Protocol):
         ...
 
     def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
-        """Look at a state in which nobody can move."""
+        """Look at an end: a state in which no actor can run."""
         ...
 
     def cycle(
@@ -110,7 +110,7 @@ class SavedFrame:
 
 @dataclass(slots=True)
 class Search:
-    """One round over one world."""
+    """One round over one transition system."""
 
     system: TransitionSystem
     bounds: Bounds
@@ -158,7 +158,7 @@ class Search:
                 self.system.undo(undo)
 
     def save(self) -> tuple[SavedFrame, ...]:
-        """Return where the search stands, for ``saved`` of another."""
+        """Return the stack of the search, for ``saved`` of another."""
         found, at = [], 0
         for frame in self.frames:
             picks = tuple(transition.pick for transition in self.path[at : at + frame.steps])
@@ -235,7 +235,7 @@ class Search:
     def _enter(
         self, state: GlobalState, sleep: int, undo: list[Undo], last: int, preemptions: int, actor: int
     ) -> None:
-        # A state is reached: go on while only one thing is to be done that nobody else sees, then see what
+        # A state is reached: take steps that no other actor can observe, then see what
         # there is to try.
         system, bounds, count = self.system, self.bounds, self.count
         steps = 1 if undo else 0
@@ -311,7 +311,7 @@ class Search:
     def _go_on(
         self, state: GlobalState, sleep: int, undo: list[Undo], last: int
     ) -> tuple[GlobalState, int, bool]:
-        # Steps that meet nothing that anybody else will ever do need no state of their own.
+        # A step whose footprint meets no future of another actor needs no state of its own.
         system, steps, path = self.system, 0, self.path
         seen: set[LocalState] = set()
         while len(path) <= self.bounds.depth:

@@ -1,4 +1,4 @@
-"""Host tasks at chosen points: Python generators cannot be copied, so they are made anew and fed again."""
+"""Host tasks at any point of their history: a generator cannot be copied, so another one is fed the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tasks:
         self._kept: dict[TaskHistory, tuple[HostTask, Operation | None]] = {}
 
     def keep(self, history: TaskHistory, task: HostTask, pending: Operation | None) -> None:
-        """``task`` stands at ``point`` now, about to do ``pending``; None: it sleeps there."""
+        """Keep ``task``, which has this history and does ``pending`` next; None: it sleeps."""
         self._kept[history] = (task, pending)
         if len(self._kept) > _KEPT_MAX:
             del self._kept[next(iter(self._kept))]

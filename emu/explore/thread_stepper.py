@@ -1,7 +1,7 @@
-"""The rig: one machine that runs single steps of single actors, wherever an exploration wants them to stand.
+"""The thread stepper: one machine that runs single steps of single actors, from any local state.
 
-A step is run once for each place and observation. Memory is lent to it: the bytes that the world has are put
-in, and what was there before is put back, so that the machine's memory stays as it was at the start.
+A step runs once for each local state and observation. Memory is lent to it: the machine gets the bytes of the
+global state for the step, and its own bytes back after it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Script:
 class ThreadStepper:
     """Runs steps on ``machine``, whose actors stand where the exploration begins.
 
-    :param tasks: makes the host task that a CPU begins with, anew
+    :param tasks: create another host task like the one that a CPU begins with, by CPU
     :param model: the memory model of the exploration; the machine itself has coherent memory
     """
 
@@ -114,7 +114,7 @@ class ThreadStepper:
     # -- places -----------------------------------------------------------------------------------
 
     def _local(self, cpu: int, history: TaskHistory | None, suspended: TaskHistory | None) -> LocalState:
-        # Where `cpu` stands on the machine now.
+        # The local state that `cpu` has on the machine now.
         machine = self.machine
         actor, standing = machine.actors[cpu], actor_state(machine, cpu)
         context = actor.pe.state()
@@ -147,7 +147,7 @@ class ThreadStepper:
         return local
 
     def switched_on(self, cpu: int, entry_pa: int, x0: int, el: int, landings: int) -> LocalState:
-        """Return where a CPU stands that firmware has just switched on at ``entry_pa``."""
+        """Return the local state of a CPU that firmware has just switched on at ``entry_pa``."""
         key = (cpu, entry_pa, x0, el, landings)
         local = self._on.get(key)
         if local is None:
@@ -179,7 +179,7 @@ class ThreadStepper:
     ) -> Edge:
         """Return what the observation leads to from ``place``, from the machine the first time.
 
-        :param lend: gives the world's memory, 8 bytes by PA, where it differs from the start
+        :param lend: returns the memory of the global state, 8 bytes by PA, where it differs from the start
         """
         found = local.edges.get(observation)
         if found is None:
@@ -278,7 +278,7 @@ class ThreadStepper:
         return child
 
     def _put(self, local: LocalState, observation: object) -> ActorState:
-        # Let the place's actor stand there, about to observe.
+        # Put the actor into the local state, about to make the observation.
         machine, cpu, operation = self.machine, local.cpu, local.action.operation
         actor = machine.actors[cpu]
         pe, interconnect = actor.pe, machine.interconnect

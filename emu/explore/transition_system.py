@@ -109,7 +109,7 @@ class TransitionSystem:
             value = self.cells.loaded(action.cells) if aligned else self.loaded(state, cpu, action)[0][0]
             return is_over(action.operation, value)
         if isinstance(action.operation, Delay):
-            return False  # time passes when nobody can do anything
+            return False  # time passes when no actor can run
         return not (local.is_target and self.spins(state, cpu))
 
     def spins(self, state: GlobalState, cpu: int) -> int:
@@ -281,7 +281,7 @@ class TransitionSystem:
         """Restore memory as it was before a step."""
         self.cells.undo(undo)
 
-    # -- what nobody asks for ---------------------------------------------------------------------
+    # -- what happens without an operation --------------------------------------------------------
 
     def time_out(self, state: GlobalState, cpu: int) -> Stepped:
         """Let the poll of an actor give up."""

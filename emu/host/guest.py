@@ -42,7 +42,7 @@ class Guest:
     data: HostData
     tsk_ti_cpu: int
     page_size: int
-    scanned_table: str | None = None  # u64[] that secondaries look themselves up in, whoever fills it
+    scanned_table: str | None = None  # u64[] that secondaries look themselves up in
     entry_symbol: str = "secondary_entry"
 
     @property

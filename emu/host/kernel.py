@@ -173,7 +173,7 @@ def _nr_cpus(subject: Subject) -> int:
 
 def _design(image: KernelImage) -> Design:
     # The kernel fills its own tables; the host must know where the data of a CPU lies.
-    # Whoever has its own kick reads failures in its own code too.
+    # A kernel with its own kick reads failures in its own code too.
     symbols = image.subject.symbols
     per_cpu = symbols.address("cpu_boot_data") is not None
     split = symbols.address(KICK) is not None

@@ -1,4 +1,4 @@
-"""Actors: a CPU that runs guest code on its PE or, in its stead, a host task."""
+"""Actors: CPUs, each of which runs guest code on its PE or a host task instead of it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class State(Enum):
 
 
 class Actor:
-    """One CPU: its PE, the host task that runs in the PE's stead (or None), and where it stands."""
+    """One CPU: its PE, the host task that runs instead of guest code (or None), and its state."""
 
     __slots__ = (
         "deadline",
@@ -121,13 +121,13 @@ def outcome_of(actor: Actor) -> Outcome:
 
 
 def location(task: HostTask | None) -> str:
-    """Return file:line of the yield that ``task``, or what it delegates to, stands at."""
+    """Return file:line of the ``yield`` that ``task``, or what it delegates to, has reached."""
     task = _innermost(task)
     return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
 
 
 def function_name(task: HostTask | None) -> str:
-    """Return the name of the generator function in which ``task`` stands."""
+    """Return the name of the generator function that ``task``, or what it delegates to, runs."""
     return str(_innermost(task).gi_code.co_name)
 
 

@@ -40,7 +40,7 @@ class Clock:
 
     def set_timer(self, deadline: int, cpu: int, action: Callable[[], None] | None = None) -> None:
         """Add a timer; those of one deadline expire in the order in which they were set."""
-        if not self.timers:  # nobody has been waiting
+        if not self.timers:  # the first one: others have not been busy in vain
             self._be_quiet()
         self._number += 1
         heappush(self.timers, Timer(deadline, self._number, cpu, action))

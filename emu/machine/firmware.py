@@ -1,6 +1,6 @@
 """What answers firmware calls, as a protocol: values go in, an answer with its effects comes out.
 
-Firmware touches no machine. Whoever asks carries the effects out, so the exploration asks the same firmware.
+Firmware touches no machine: its caller carries the effects out. So the exploration asks the same firmware.
 """
 
 from __future__ import annotations

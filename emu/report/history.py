@@ -21,7 +21,7 @@ from emu.subject.symbols import Symbols
 from emu.trace import SymbolTable, Trace
 
 _U64 = 2**64 - 1
-_TASK_MAX = 1 << 12  # bytes of a task_struct that somebody may point into
+_TASK_MAX = 1 << 12  # bytes of a task_struct that a pointer may point into
 _COUNTED = ("instructions", "loads", "loads_mmu_off", "stores", "wfe", "calls", "exceptions", "host")
 # What the host notes for the checks, and what every actor has said elsewhere.
 NOTES = frozenset(

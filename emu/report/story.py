@@ -26,7 +26,7 @@ _ACTORS_MAX = 3
 _VALUE_MIN = 0x100  # smaller values say nothing of the word that holds them
 _ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
 _STORES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
-# Told of whoever is in the story, whatever it is about.
+# Told of every CPU of the story, whatever the finding is.
 _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME, Kind.LOG, Kind.WAKE)
 
 
