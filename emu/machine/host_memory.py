@@ -75,7 +75,7 @@ class HostMemory:
             machine.queue.stored(pa, machine.now_of_current)
 
     def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
-        """Store to each byte from ``pa`` on, as a loader does; a CPU that executes there gets the new code."""
+        """Store ``data`` from ``pa`` on, as a loader does; a CPU that executes there gets the new code."""
         machine = self._machine
         self._memory.write_bytes(pa, data)
         machine.interconnect.stored(None, pa, len(data))
