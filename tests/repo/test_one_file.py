@@ -71,6 +71,9 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
             ('NAME = "spin-table"', f'NAME = "{_NAME}"'),
         )
     },
+    "device": {
+        "emu/devices/added_here.py": ("emu/devices/pl011.py", ('NAME = "pl011"', f'NAME = "{_NAME}"'))
+    },
     "preset": {
         "emu/topology/presets/added_here.py": (
             "emu/topology/presets/smt.py",
@@ -82,6 +85,7 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
 _ALSO = {
     "scheduler": "unit/test_schedulers.py",
     "design": "unit/test_designs.py",
+    "device": "unit/test_devices.py",
     "fault": "spec/test_faults.py::test_bad_fault_specification_says_what_is_wrong",
     "preset": "unit/test_presets.py::test_what_is_no_preset_is_answered_with_the_list",
 }

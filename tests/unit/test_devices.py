@@ -1,13 +1,11 @@
-"""Devices: what every one keeps to, the PL011 (Arm DDI 0183), and devices on a machine."""
+"""Devices: the PL011 (Arm DDI 0183), devices on a machine, and devices of a case."""
 
 from __future__ import annotations
 
 import pytest
 from bare_machine import CODE, DATA, make, records
-from hypothesis import given
-from hypothesis import strategies as st
 
-from emu.devices import DEVICES, parse_devices
+from emu.devices import parse_devices
 from emu.devices.pl011 import Pl011
 from emu.errors import InvalidCase
 from emu.machine import Machine
@@ -18,41 +16,6 @@ from emu.outcome import ended
 UART = 0x0900_0000
 DR, FR, CR, IMSC, RIS, MIS, ICR = 0x00, 0x18, 0x30, 0x38, 0x3C, 0x40, 0x44
 every_grain = pytest.mark.parametrize("grain", list(Grain))
-
-
-# -- every device ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", DEVICES)
-@given(
-    accesses=st.lists(
-        st.tuples(st.integers(0, 0x3FF), st.sampled_from([1, 2, 4]), st.none() | st.integers(0, 2**32 - 1)),
-        max_size=40,
-    )
-)
-def test_a_device_takes_any_access_and_does_the_same_each_time(
-    name: str, accesses: list[tuple[int, int, int | None]]
-) -> None:
-    """Loads fit their size, deadlines are in the future, equal accesses at equal times give the same."""
-    kind, runs = DEVICES[name], []
-    assert kind.region_bytes > 0
-    assert kind.region_bytes % 4096 == 0
-    for _ in range(2):
-        printed: list[str] = []
-        device, seen = kind.device(printed.append), []
-        for now, (word, size, value) in enumerate(accesses):
-            offset = word * 4 % kind.region_bytes
-            if value is None:
-                loaded = device.load(offset, size, now)
-                assert 0 <= loaded < 1 << 8 * size
-                seen.append(loaded)
-            else:
-                device.store(offset, size, value & (1 << 8 * size) - 1, now)
-            deadline = device.tick(now)
-            assert deadline is None or deadline > now
-            seen.append(sorted(device.asserted))
-        runs.append((seen, printed))
-    assert runs[0] == runs[1]
 
 
 # -- PL011 -----------------------------------------------------------------------------------------
