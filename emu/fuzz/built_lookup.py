@@ -100,7 +100,8 @@ class BuiltLookup:
             if wrong is not None:
                 break
         if wrong is not None and poisons is not POISONS[0]:
-            wrong = Wrong(wrong.prop, f"{wrong.text} (when registers that hold nothing have other values)")
+            text = f"{wrong.text} (when registers that hold nothing have other values)"
+            wrong = Wrong(wrong.prop, f"{wrong.cause}, by the fill", text)
         return Checked(self.nr_cpus, self.others, question, expected, answer, wrong)
 
     def wrong_of(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int]:

@@ -81,8 +81,8 @@ class Cluster:
         if isinstance(error, EmuError):
             raise error
         if type(error).__name__ == "KilledWorker":
-            return broken(unit, "its worker died, and so did others that tried")
-        return broken(unit, one_line(error))
+            return broken(unit, "died", "its worker died, and so did others that tried")
+        return broken(unit, type(error).__name__, one_line(error))
 
     def close(self) -> None:
         """Cancel the units in progress; end a cluster that was started here."""

@@ -109,7 +109,7 @@ class Race:
         if answer.exit == "found" and contract.missing_index == answer.index:
             got = None
         if not answer.exit and not (contract.parks or contract.missing is None):
-            return Wrong("concurrent", f"{answer.why}, while the table changes")
+            return Wrong("concurrent", "exit", f"{answer.why}, while the table changes")
         if got in allowed:
             return None
         right = ", ".join("nothing" if cpu is None else f"CPU {cpu}" for cpu in sorted_answers(allowed))
@@ -117,7 +117,9 @@ class Race:
         writes = ", ".join(
             f"entry {cpu} {'emptied' if hwid is None else f'= {hwid:#x}'}" for cpu, hwid in plan.writes
         )
-        return Wrong("concurrent", f"finds {what}; at no moment of {writes} was that right ({right})")
+        return Wrong(
+            "concurrent", answer.exit, f"finds {what}; at no moment of {writes} was that right ({right})"
+        )
 
     def _write(self, plan: RacePlan) -> HostTask:
         table = self._table

@@ -6,7 +6,6 @@ the findings so far.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ _WHOLE_LOOK_MAX = 256  # NR_CPUS up to which a quarter of the regression corpus 
 _CAUSES_MAX = 8
 _REPEATS_MAX = 8  # maps in a row, in one phase at one NR_CPUS, that show only what is known, before the next
 _MISFITS_MAX = 1000  # random maps in a row that the tables cannot hold
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 
 @dataclass(slots=True)
@@ -218,8 +216,8 @@ class LookupSearch:
 
 
 def cause(checked: Checked) -> tuple[str, str]:
-    """Return what identifies the cause of a wrong answer: the property, and the message without numbers."""
+    """Return what identifies the cause of a wrong answer: the property, and what tells it from others."""
     assert checked.wrong is not None
     if checked.race is not None:
         return checked.wrong.prop, checked.answer.exit
-    return checked.wrong.prop, _NUMBER.sub("N", checked.wrong.text)
+    return checked.wrong.prop, checked.wrong.cause

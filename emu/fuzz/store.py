@@ -20,7 +20,7 @@ from emu.fuzz.built_lookup import Others
 from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult, size_of
 from emu.lookup.case import LookupCase
 
-VERSION = 1  # PRAGMA user_version
+VERSION = 2  # PRAGMA user_version
 FILE = "campaign.sqlite"
 _SCHEMA = """
 create table setting (name text primary key, value text not null) without rowid;

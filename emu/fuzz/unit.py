@@ -6,7 +6,6 @@ depend on the worker, on the order of units, or on how often the unit is run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,13 +27,12 @@ from emu.lookup.tables import DoesNotFit
 CONCURRENT_EVERY = 8  # one random unit in 8 has a table that changes
 _MUTATED = 0.4  # share of mutated batches in a random unit, when there is a corpus
 _SHRUNK_MAX = 8  # causes of a unit that are shrunk
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 _NEAR_LOOK = 4  # questions of a mutated batch that are checked one by one; of other batches 1
 _SMALL_LOOK = 64  # small maps that are tried to see whether a lookup is wrong with a constant table
 
 Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 Edge = tuple[int, Others, int, int]  # a point, and two blocks as bytes from the entry
-Cause = tuple[str, str, str]  # property, message but for numbers, where it ended
+Cause = tuple[str, str, str]  # property, what tells it from others, where it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +108,9 @@ class UnitResult:
     left_out: tuple[tuple[LeftOut, int], ...] = ()
 
 
-def broken(unit: Unit, what: str) -> UnitResult:
-    """Return the result of a unit that could not be run: ``what`` is a finding of its own kind."""
-    found = "worker", _NUMBER.sub("N", what), ""
+def broken(unit: Unit, cause: str, what: str) -> UnitResult:
+    """Return the result of a unit that could not be run: ``cause`` is a finding, ``what`` says how."""
+    found = "worker", cause, ""
     return UnitResult(unit.number, unit.kind, 0, (Hit(found, found, 1, what),))
 
 
@@ -143,7 +141,7 @@ def subject_of(under_test: UnderTest, checked: Checked) -> LookupCase:
 
 
 def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
-    """Return what identifies a finding: property, message without numbers, and where the code ended."""
+    """Return what identifies a finding: property, what tells it from others, and where the code ended."""
     prop, how = cause(checked)
     if checked.race is not None or checked.answer.short is Short.LIMIT:
         return prop, how, ""  # it ended where the limit, or the other one, found it

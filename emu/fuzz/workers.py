@@ -130,7 +130,7 @@ class Processes:
             fresh.give(unit)
             return None
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return broken(unit, f"its worker died, {_ATTEMPTS} times ({how})")
+        return broken(unit, "died", f"its worker died, {_ATTEMPTS} times ({how})")
 
     def close(self) -> None:
         """End all workers at once."""
@@ -200,7 +200,7 @@ def _serve(spec: Spec, pipe: Connection) -> None:
         except EmuError as error:
             result = error
         except Exception as error:  # of this unit alone: the campaign goes on
-            result = broken(unit, one_line(error))
+            result = broken(unit, type(error).__name__, one_line(error))
             under_test = None  # the state of its engines is unknown
         try:
             pipe.send(result)

@@ -14,7 +14,7 @@ from emu.cpu.stops import Call, Raised, Reached, SelfBranch, StepLimit, Stop, Wa
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
-from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Target, fill_table
+from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target, fill_table
 from emu.memory import Memory
 from emu.operation import Kind
 
@@ -54,9 +54,15 @@ class Short(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A promise that was broken: which of PROPERTIES, and how."""
+    """A promise that was broken.
+
+    :ivar prop: which of PROPERTIES
+    :ivar cause: what tells this fault from others of the property: answers of one cause are alike
+    :ivar text: how, in words
+    """
 
     prop: str
+    cause: str
     text: str
 
 
@@ -97,26 +103,28 @@ class _Accesses(LocalInterconnect):
         """Record an access that the contract does not allow."""
         if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
             if not (pa in self._stack and pa + size - 1 in self._stack):
-                self._note(f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
+                self._note("stores", pa, f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
         elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
             for start, stop in self._tables:
                 if start <= pa and pa + size <= stop:
                     return
             if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
-            self._note(f"reads {size} bytes at {self._name(pa)}, outside its tables")
+            self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
 
-    def _note(self, what: str) -> None:
+    def _note(self, access: str, pa: int, text: str) -> None:
         if len(self.broken) < 8:
-            self.broken.append(Wrong("memory", what))
+            placed = self._nearest(pa)
+            near = placed.table.symbol if placed else "elsewhere"
+            self.broken.append(Wrong("memory", f"{access} {near}", text))
+
+    def _nearest(self, pa: int) -> Placed | None:
+        return next((each for each in self._target.tables if -64 <= pa - each.pa < each.size + 64), None)
 
     def _name(self, pa: int) -> str:
         # As an offset in the nearest table, where there is one: that is what its author counts in.
-        for placed in self._target.tables:
-            offset = pa - placed.pa
-            if -64 <= offset < placed.size + 64:
-                return f"{placed.table.symbol}{offset:+#x}"
-        return f"{pa:#x}"
+        placed = self._nearest(pa)
+        return f"{placed.table.symbol}{pa - placed.pa:+#x}" if placed else f"{pa:#x}"
 
 
 class Single:
@@ -202,7 +210,7 @@ class Single:
         pe = self.pe
         for number in self._kept:
             if pe.x[number] != given[number]:
-                self._changed(f"x{number}", f"{pe.x[number]:#x}", f"{given[number]:#x}")
+                self._changed(f"x{number}", f"{pe.x[number]:#x}", f"{given[number]:#x}", "general")
         if pe.x[31] != given[31]:
             self._changed("SP", f"{pe.x[31]:#x}", f"{given[31]:#x}")
         if self.target.contract.preserve_flags:
@@ -210,9 +218,9 @@ class Single:
             if flags != nzcv:
                 self._changed("NZCV", f"{flags >> 28:#06b}", f"{nzcv >> 28:#06b}")
 
-    def _changed(self, name: str, now: str, before: str) -> None:
+    def _changed(self, name: str, now: str, before: str, kind: str = "") -> None:
         text = f"{name} comes out as {now}, not as it went in ({before})"
-        self._accesses.broken.append(Wrong("registers", text))
+        self._accesses.broken.append(Wrong("registers", kind or name, text))
 
     def _why(self, stop: Stop) -> tuple[str, Short]:
         match stop:
@@ -249,17 +257,19 @@ def judge(answer: LookupAnswer, expected: int | None, target: Target) -> Wrong |
         harmless = expected is None and (contract.parks or contract.missing is None)
         if not (harmless and answer.short in _IDLE):
             there = f"; CPU {expected} is in the map" if expected is not None else ""
-            return Wrong("exit", answer.why + there)
+            short = answer.short.value if answer.short else "none"
+            return Wrong("exit", f"{short}, {'' if expected is None else 'in the map'}", answer.why + there)
     elif answer.exit == "found" and expected is None:
-        return Wrong("answer", f"finds CPU {_number(answer.index)}; no CPU of the map has this hwid")
+        text = f"finds CPU {_number(answer.index)}; no CPU of the map has this hwid"
+        return Wrong("answer", "found, not there", text)
     elif answer.exit == "missing" and expected is not None:
-        return Wrong("answer", f"finds nothing; CPU {expected} is in the map")
+        return Wrong("answer", "missing, there", f"finds nothing; CPU {expected} is in the map")
     elif answer.exit == "found" and answer.index != expected:
-        return Wrong("answer", f"finds CPU {_number(answer.index)}, not CPU {expected}")
+        return Wrong("answer", "another", f"finds CPU {_number(answer.index)}, not CPU {expected}")
     if answer.broken:
         return answer.broken[0]
     if answer.exit and bound and answer.instructions > bound:
-        return Wrong("bound", f"takes {answer.instructions} instructions; its bound is {bound}")
+        return Wrong("bound", "", f"takes {answer.instructions} instructions; its bound is {bound}")
     return None
 
 

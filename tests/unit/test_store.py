@@ -90,7 +90,7 @@ def results() -> list[UnitResult]:
         UnitResult(
             2, "random", 5, (hit("answer", case(1)),), (NewEdges(case(4), (edge(4), edge(12), edge(16))),)
         ),
-        broken(opening([(4, ())])[1], "its worker died (signal 9)"),
+        broken(opening([(4, ())])[1], "died", "its worker died (signal 9)"),
     ]
 
 
@@ -164,7 +164,7 @@ def test_what_was_found_is_kept_as_questions_when_it_begins_anew(store: Campaign
 
 def test_a_worker_that_dies_is_one_finding_however_often(store: CampaignStore) -> None:
     for unit in opening([(2, ()), (3, ())]):
-        store.add(broken(unit, f"its worker died (signal {unit.number})"), SUBJECT)
+        store.add(broken(unit, "died", f"its worker died (signal {unit.number})"), SUBJECT)
     assert [(f.prop, f.count, f.first_unit, f.message, f.case) for f in store.findings()] == [
         ("worker", 5, 0, "its worker died (signal 0)", "")
     ]
@@ -194,7 +194,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     CampaignStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("pragma user_version = 99")
-    with pytest.raises(EmuError, match="format 99, not 1"):
+    with pytest.raises(EmuError, match="format 99, not 2"):
         CampaignStore(tmp_path)
 
 
