@@ -158,7 +158,7 @@ class Footprints:
             else:
                 reads |= bit
         if local.armed is not None and not arms and self._disarms(local):
-            writes |= self._of(local.armed, GRANULE)  # a store there is an event no longer
+            writes |= self._of(granule_of(local.armed), GRANULE)  # a store there is an event no longer
             meets_monitors = True
         writes |= self._of_signals(local)
         self._note_values(action)

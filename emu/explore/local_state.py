@@ -87,7 +87,7 @@ class LocalState:
 
     :ivar context: the registers of the PE, compressed
     :ivar history, suspended: of the host task that runs, and of one that waits for a guest call
-    :ivar armed: PA of the granule for which the exclusive monitor is armed unless another CPU has cleared it
+    :ivar armed: PA that the exclusive monitor is armed for, unless another CPU has cleared it
     :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)
     :ivar is_target: an edge led here that did not make it: there may be a loop
     """

@@ -1,7 +1,8 @@
 """Exclusive monitors (Arm DDI 0487, B2.12): one granule per CPU; a store of another CPU clears it: an event.
 
 MODEL: the global monitor alone. All memory is shareable, the reservation granule is 64 bytes (Cortex-A72 TRM,
-CTR_EL0.ERG), and a CPU's own plain stores leave its monitor as it is.
+CTR_EL0.ERG), and a CPU's own plain stores leave its monitor as it is. A store-exclusive to another address
+than the load-exclusive's fails, in the same granule too; the architecture lets it pass or fail.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ def granule_of(pa: int) -> int:
 
 
 def armed(state: SystemState, cpu: int) -> int | None:
-    """Return the PA of the granule for which the monitor of ``cpu`` is armed, or None."""
-    for other, granule in state.monitors:
+    """Return the PA of the load-exclusive that has armed the monitor of ``cpu``, or None."""
+    for other, pa in state.monitors:
         if other == cpu:
-            return granule
+            return pa
     return None
 
 
 def arm(state: SystemState, cpu: int, pa: int) -> SystemState:
     """Load-exclusive: arm the monitor of ``cpu`` for the granule of ``pa``."""
-    mine = (cpu, granule_of(pa))
+    mine = (cpu, pa)
     if mine in state.monitors:
         return state
     others = [monitor for monitor in state.monitors if monitor[0] != cpu]
@@ -42,7 +43,7 @@ def disarm(state: SystemState, cpu: int) -> SystemState:
 
 def passes(state: SystemState, cpu: int, pa: int) -> bool:
     """Tell whether a store-exclusive of ``cpu`` to ``pa`` is made."""
-    return bool(state.monitors) and armed(state, cpu) == granule_of(pa)
+    return bool(state.monitors) and armed(state, cpu) == pa
 
 
 def stored(state: SystemState, cpu: int, pa: int, size: int) -> SystemState:
@@ -53,7 +54,8 @@ def stored(state: SystemState, cpu: int, pa: int, size: int) -> SystemState:
     if not state.monitors:
         return state
     hit = 0
-    for other, granule in state.monitors:
+    for other, armed_pa in state.monitors:
+        granule = armed_pa & -GRANULE
         if other != cpu and granule < pa + size and pa < granule + GRANULE:
             hit |= 1 << other
     if not hit:

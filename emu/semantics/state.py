@@ -15,7 +15,7 @@ class SystemState(NamedTuple):
     :ivar asleep, idle: CPUs that sleep in WFE, and in WFI
     :ivar events: CPUs whose event register is set (Arm DDI 0487, D1.7.1)
     :ivar interrupts: CPUs with a pending interrupt
-    :ivar monitors: (CPU, PA of the exclusives granule) of each armed exclusive monitor, by CPU
+    :ivar monitors: (CPU, PA of its load-exclusive) of each armed exclusive monitor, by CPU
     """
 
     on: int = 0
@@ -38,7 +38,7 @@ def renumber(state: SystemState, new: Mapping[int, int]) -> SystemState:
         renumbered(state.idle),
         renumbered(state.events),
         renumbered(state.interrupts),
-        tuple(sorted((new[cpu], granule) for cpu, granule in state.monitors)),
+        tuple(sorted((new[cpu], pa) for cpu, pa in state.monitors)),
     )
 
 

@@ -192,7 +192,9 @@ def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transi
     """Take a schedule that ``choices`` decide, to its end; give it with its trace."""
     for _ in range(5):  # until its lines are known
         explorer.walk(
-            SCHEDULERS["random"].walk(""), Bounds(schedules=3, early=2, spurious=True), everything=True
+            SCHEDULERS["random"].walk(""),
+            Bounds(schedules=3, early=2, spurious=True, depth=STEPS_MAX),
+            everything=True,
         )
     system = explorer.system()
     state, path, undone = system.first(), [], []

