@@ -214,6 +214,7 @@ class ThreadStepper:
         machine, cpu = self.machine, local.cpu
         self.steps += 1
         before = self._put(local, observation)
+        advances = machine.actors[cpu].advances
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
         if observation == WAKE:
@@ -225,7 +226,8 @@ class ThreadStepper:
         if isinstance(local.action.operation, FirmwareCall):
             assert isinstance(observation, tuple)
             given = observation[0]
-        history, suspended = self._histories(local, before, after, given)
+        advanced = machine.actors[cpu].advances != advances
+        history, suspended = self._histories(local, before, after, given, advanced)
         if machine.actors[cpu].restarted and history is not None:
             history = self._root(history.root)
         if history is not None:
@@ -253,7 +255,7 @@ class ThreadStepper:
         set_actor_state(self.machine, cpu, _NOWHERE)
 
     def _histories(
-        self, local: LocalState, before: ActorState, after: ActorState, given: object
+        self, local: LocalState, before: ActorState, after: ActorState, given: object, advanced: bool
     ) -> tuple[TaskHistory | None, TaskHistory | None]:
         # Where the host tasks of the actor stand after a step.
         pe = self.machine.actors[local.cpu].pe
@@ -263,7 +265,7 @@ class ThreadStepper:
             return None, local.history if before.task is after.suspended else local.suspended
         if after.task is before.task:
             assert local.history is not None
-            moved = after.pending is not None and after.pending is not before.pending
+            moved = after.pending is not None and advanced
             return self._next(local.history, given) if moved else local.history, None
         if after.task is before.suspended:
             assert local.suspended is not None

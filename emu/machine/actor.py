@@ -65,6 +65,7 @@ class Actor:
     """One CPU: its PE, the host task that runs instead of guest code (or None), and its state."""
 
     __slots__ = (
+        "advances",
         "deadline",
         "landings",
         "outcome",
@@ -91,6 +92,7 @@ class Actor:
         self.waited = 0  # ns in the Poll that is pending
         self.restarted = False  # the task was Again where it began
         self.landings = 0
+        self.advances = 0  # how often the host task has been sent a result
         self.outcome: Outcome | None = None  # None: it has not ended, and is not online
 
 

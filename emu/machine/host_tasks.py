@@ -90,6 +90,7 @@ class HostTasks:
         assert task is not None
         actor.pending = None
         actor.restarted = False
+        actor.advances += 1
         try:
             operation = task.send(value)
             while operation.__class__ in _EVENTS:

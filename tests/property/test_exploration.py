@@ -101,6 +101,13 @@ def test_plain_accesses_by_look_up_are_what_their_transition_says(found: list[li
     assert (fast.seen, count) == (slow.seen, slow_count)
 
 
+def test_a_task_that_yields_one_operation_twice_does_it_twice() -> None:
+    """The same object, as a constant of a module is; the step was taken for one that had not been made."""
+    update = AtomicUpdate(X, None, 1)
+    count, ends = explore(explorer_of([task(update, update), "b ."]), X)
+    assert (count.depth, len(ends.seen)) == (4, 1)
+
+
 WAIT_ON_GRANULE = """
 again:  {load} x1, [x0]
         cbnz x1, done
