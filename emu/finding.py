@@ -5,7 +5,7 @@ report/ makes the words of a finding from the templates of its rule; nothing rea
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -92,6 +92,14 @@ class Finding:
         The records are left out: in another schedule they have other indices.
         """
         return (self.rule, self.what, self.boot, self.cpus, self.data)
+
+
+def each_once(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the first of the findings that have one key, in order."""
+    first: dict[Hashable, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.key, finding)
+    return list(first.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,9 @@ class Kind(IntEnum):
 
 # Kinds that other actors can observe; the rest are events, there to read.
 OPERATIONS = frozenset(k for k in Kind if k < Kind.POWER_ON)
+# Of these, what stores and what loads; an atomic update does both.
+STORES = (Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC)
+LOADS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)
 
 
 class Register(IntEnum):

@@ -10,9 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from emu.machine import Machine
-from emu.operation import Kind, Record
+from emu.operation import STORES, Kind, Record
 
-WRITES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
 _FORCED = 0x8000  # beside the CPU: the scheduler had not picked it
 _CPU_MASK = 0x7FFF
 
@@ -85,16 +84,13 @@ class StepLog:
         first = self._rows[0] if self._rows else len(trace)
         for index in range(last - 1, first - 1, -1):
             kind, width, _actor, _pc, at, _value = trace.row(index)
-            if kind in WRITES and at < pa + size and pa < at + width:
+            if kind in STORES and at < pa + size and pa < at + width:
                 return bisect_right(self._rows, index) - 1, self.row(index)
         return None
 
     def last_of(self, cpu: int) -> int | None:
         """Return the position before the last step of ``cpu``, or None when it has made none."""
-        for position in range(self.position - 1, -1, -1):
-            if self._cpus[position] & _CPU_MASK == cpu:
-                return position
-        return None
+        return next((position for position, other, _pc in self.steps_back() if other == cpu), None)
 
     def steps_back(self) -> Iterator[tuple[int, int, int]]:
         """Yield (position, CPU, PC) of each step, the last first; PC 0: of a host task."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from emu.debug.step_log import WRITES, StepLog
+from emu.debug.step_log import StepLog
 from emu.debug.stops import DebugSettings, Event, Stop
 from emu.debug.target import DebugTarget
 from emu.machine.actor import State
-from emu.operation import Kind
+from emu.operation import LOADS, STORES, Kind
 
-_READS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)
-_BACK = {"read": _READS, "access": (*_READS, *WRITES)}
+_BACK = {"read": LOADS, "access": (*LOADS, *STORES)}
 _EVENT_KINDS = {
     Kind.EXCEPTION: Event.EXCEPTION,
     Kind.CALL: Event.CALL,
@@ -46,7 +45,7 @@ class StopChecker:
         found: Stop | None = None
         for index in rows:
             kind, size, actor, pc, pa, value = trace.row(index)
-            if kind in WRITES or kind in _READS:
+            if kind in STORES or kind in LOADS:
                 found = found or self._watched(settings, kind, size, actor, pa)
             elif kind == Kind.POWER_ON and settings.breakpoints and found is None:
                 found = self._at_breakpoint(settings, actor)
@@ -63,10 +62,10 @@ class StopChecker:
             now = self._target.read(watch.pa, watch.size)
             changed, watch.value = now != watch.value, now
             wanted = {
-                "write": kind in WRITES,
-                "read": kind in _READS,
+                "write": kind in STORES,
+                "read": kind in LOADS,
                 "access": True,
-                "change": kind in WRITES and changed,
+                "change": kind in STORES and changed,
             }
             if wanted[watch.access] and watch.cpu in (-1, actor):
                 watch.hits += 1
@@ -100,7 +99,7 @@ class StopChecker:
                 kind, size, actor, _pc, pa, _value = trace.row(index)
                 for watch in settings.watchpoints.values():
                     touched = pa < watch.pa + watch.size and watch.pa < pa + size
-                    kinds = _BACK.get(watch.access, WRITES)
+                    kinds = _BACK.get(watch.access, STORES)
                     if touched and kind in kinds and watch.cpu in (-1, actor):
                         return position, Stop("watchpoint", actor, watch.text, watch.number, pa)
             made = places.get(self._target.places.pa(pc)) if pc else None

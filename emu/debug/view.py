@@ -17,7 +17,7 @@ from emu.debug.session import Session
 from emu.debug.sources import find_source
 from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
 from emu.finding import Verdict
-from emu.machine.actor import State, function_name, location
+from emu.machine.actor import State, end_pc, function_name, location
 from emu.operation import OPERATIONS, Kind, Record
 from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
@@ -122,8 +122,7 @@ class View:
             return CodeLocation(function_name(actor.task), file, int(line), self._pending(cpu))
         if actor.state is State.OFF:
             return CodeLocation("", "", 0, "")
-        pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
-        found = self.place_of(pc)
+        found = self.place_of(end_pc(actor))
         if actor.state is State.ENDED:
             ended = actor.outcome
             text = found.text if ended is None else outcome_words(ended)

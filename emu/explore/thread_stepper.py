@@ -15,9 +15,8 @@ from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
 from emu.explore.tasks import Tasks
 from emu.machine import Machine
-from emu.machine.actor import ActorState, Grain, HostTask, State
+from emu.machine.actor import ActorState, Grain, HostTask, State, end_pc
 from emu.machine.firmware import Answer, Effect, Platform, PowerOn
-from emu.machine.recorder import end_pc
 from emu.machine.single_steps import actor_state, set_actor_state
 from emu.models.protocol import MemoryModel
 from emu.operation import (

@@ -122,6 +122,11 @@ def outcome_of(actor: Actor) -> Outcome:
     return Outcome(End.RUNNING)
 
 
+def end_pc(actor: Actor) -> int:
+    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
+    return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+
+
 def location(task: HostTask | None) -> str:
     """Return file:line of the ``yield`` that ``task``, or what it delegates to, has reached."""
     task = _innermost(task)

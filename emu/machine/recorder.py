@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from emu.arch import sysreg
 from emu.cpu.pe import PE
-from emu.machine.actor import Actor, State, location
+from emu.machine.actor import Actor, State, end_pc, location
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
 from emu.outcome import Outcome
 from emu.semantics import log
@@ -136,8 +136,3 @@ class Recorder:
         for cpu, actor, outcome in ends:
             if actor.state is not State.ENDED:
                 self.trace.add_outcome(cpu, end_pc(actor), outcome)
-
-
-def end_pc(actor: Actor) -> int:
-    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
-    return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc

@@ -8,7 +8,7 @@ from typing import Any
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.finding import Verdict
 from emu.host.build import Boot
-from emu.machine.actor import State
+from emu.machine.actor import end_pc
 from emu.operation import Kind, Register
 from emu.outcome import HOLE, OFF, Outcome
 from emu.report.disassembly import disassemble
@@ -54,7 +54,7 @@ def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
 def _place(boot: Boot, cpu: int) -> str:
     # symbol+offset: instruction; of a sleeper the WFE, which its PC is past.
     subject, actor = boot.guest.subject, boot.machine.actors[cpu]
-    pc = actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+    pc = end_pc(actor)
     va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
     pa = boot.guest.pa_of(va)
     where = subject.symbols.describe(va)

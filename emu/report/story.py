@@ -14,7 +14,7 @@ from emu.finding import PA, PC, VA, Finding, Word
 from emu.host.build import Boot
 from emu.host.tracing import symbol_table
 from emu.machine.actor import State
-from emu.operation import Kind, Record, WaitForEvent
+from emu.operation import LOADS, STORES, Kind, Record, WaitForEvent
 from emu.report.history import Names, tell
 from emu.report.words import finding_words, fix_words
 
@@ -24,8 +24,7 @@ _WHERE = 27  # columns of the place
 _U64 = 2**64 - 1
 _ACTORS_MAX = 3
 _VALUE_MIN = 0x100  # smaller values say nothing of the word that holds them
-_ACCESSES = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
-_STORES = (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE)
+_ACCESSES = (*LOADS, *STORES)
 # Told of every CPU of the story, whatever the finding is.
 _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME, Kind.LOG, Kind.WAKE)
 
@@ -157,7 +156,7 @@ class _Teller:
             record.pa
             for records in self._records
             for record in records
-            if record.kind in _STORES and record.value in values
+            if record.kind in STORES and record.value in values
         }
         if held:
             return held
@@ -167,7 +166,7 @@ class _Teller:
             for record in records:
                 if record.kind in _ACCESSES:
                     users.setdefault(record.pa, set()).add(record.actor)
-                    if record.kind in _STORES:
+                    if record.kind in STORES:
                         stores.setdefault(record.pa, set()).add(record.actor)
         ours = set(self._finding.cpus)
         state = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
@@ -179,7 +178,7 @@ class _Teller:
         room = _ACTORS_MAX if len(involved) > 1 else 2
         for records in reversed(self._records):
             for record in records:
-                stores = record.pa in words and record.kind in _STORES
+                stores = record.pa in words and record.kind in STORES
                 if stores and record.actor not in found and len(found) < room:
                     found.append(record.actor)
         if not found:
@@ -222,7 +221,7 @@ class _Teller:
                 touched = any(pa in words for pa in range(record.pa, record.pa + record.size))
                 if not touched and not any(self._holds_line(record.pa, index) for index in lines):
                     continue
-                if record.kind not in _STORES and not touched:
+                if record.kind not in STORES and not touched:
                     continue
             elif record.kind is Kind.CACHE:
                 if not any(self._holds_line(self._pa_of(record.pa), index) for index in lines):

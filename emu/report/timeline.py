@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.operation import OPERATIONS, Kind, Record
+from emu.operation import LOADS, OPERATIONS, STORES, Kind, Record
 from emu.report.history import NOTES, Item, Names, tell
 from emu.trace import SymbolTable, Trace
 
@@ -17,8 +17,8 @@ BOOT_CPU = "boot CPU"
 ASLEEP = "asleep in WFE"
 IDLE = "idle"
 # What wakes a sleeper: WAKE stands right behind it.
-_WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC, Kind.COPY})
-_MEMORY = frozenset({Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE})
+_WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, *STORES, Kind.COPY})
+_MEMORY = frozenset({*LOADS, *STORES})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.finding import PC, VA, Finding, Value, Word
+from emu.finding import PC, VA, Finding, Value, Word, each_once
 from emu.operation import Expect, Kind, Register, Report, Wanted
 from emu.outcome import OFF, End, Outcome
 from emu.trace import Row, Trace
@@ -166,12 +166,9 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
         yield boot.finding("started-twice", (cpu,), seen.started_twice)
     if seen.landed_twice >= 0:
         yield boot.finding("landed-twice", (cpu,), seen.landed_twice)
-    told = set()
-    for landing in seen.landings:
-        for finding in _registers(boot, cpu, landing, seen.expect):
-            if finding.key not in told:
-                told.add(finding.key)
-                yield finding
+    yield from each_once(
+        finding for landing in seen.landings for finding in _registers(boot, cpu, landing, seen.expect)
+    )
 
 
 def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, int]) -> Iterator[Finding]:

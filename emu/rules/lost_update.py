@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
-from emu.finding import PA, Finding, Source, Word
-from emu.operation import Kind
+from emu.finding import PA, Finding, Source, Word, each_once
+from emu.operation import STORES, Kind
 from emu.trace import Trace
 
 NAME = "lost-update"
@@ -29,12 +27,12 @@ def judge(trace: Trace) -> list[Finding]:
     loads: dict[tuple[int, int], dict[int, tuple[int, int, int]]] = {}
     # By CPU, PA and size: CPU, PC, value and record of another's store since that load.
     between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
-    found: dict[Hashable, Finding] = {}
+    found: list[Finding] = []
     for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         if kind == Kind.LOAD:
             loads.setdefault((pa, size), {})[cpu] = (value, pc, number)
             between.pop((cpu, pa, size), None)
-        elif kind in (Kind.STORE, Kind.ATOMIC, Kind.STORE_EXCLUSIVE):
+        elif kind in STORES:
             readers = loads.get((pa, size), {})
             load = readers.pop(cpu, None)
             other = between.pop((cpu, pa, size), None)
@@ -45,26 +43,20 @@ def judge(trace: Trace) -> list[Finding]:
                 and _belongs(trace, load[0], load[1], value, pc)
             ):
                 who, where, theirs, stored = other
-                finding = Finding.of(
-                    NAME,
-                    "lost",
-                    (cpu, who),
-                    {
-                        "cpu": cpu,
-                        "value": Word(value),
-                        "pa": PA(pa),
-                        "at": trace.place(pc),
-                        "old": Word(load[0]),
-                        "lost": Word(theirs),
-                        "writer": who,
-                        "stored_at": trace.place(where),
-                    },
-                    (load[2], stored, number),
-                )
-                found.setdefault(finding.key, finding)
+                data = {
+                    "cpu": cpu,
+                    "value": Word(value),
+                    "pa": PA(pa),
+                    "at": trace.place(pc),
+                    "old": Word(load[0]),
+                    "lost": Word(theirs),
+                    "writer": who,
+                    "stored_at": trace.place(where),
+                }
+                found.append(Finding.of(NAME, "lost", (cpu, who), data, (load[2], stored, number)))
             for reader in readers:
                 between[reader, pa, size] = (cpu, pc, value, number)
-    return list(found.values())
+    return each_once(found)
 
 
 def _belongs(trace: Trace, old: int, loaded_at: int, value: int, pc: int) -> bool:

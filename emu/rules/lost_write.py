@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
-from emu.finding import PA, Finding, Word
+from emu.finding import PA, Finding, Word, each_once
 from emu.operation import Kind
 from emu.trace import Trace
 
@@ -20,19 +18,13 @@ FIX = {
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store that nobody can see any more although nobody stored over it."""
     writers: dict[int, tuple[int, int, int, int]] = {}  # byte to CPU, PC, value, record of the newest store
-    found: dict[Hashable, Finding] = {}
+    found: list[Finding] = []
     for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         if kind == Kind.STORE:
             writers.update({pa + at: (cpu, pc, value, number) for at in range(size)})
         elif kind == Kind.LOST:
             lost = {writers[pa + at] for at in range(8) if pa + at in writers}
             for who, where, what, stored in sorted(lost):
-                finding = Finding.of(
-                    NAME,
-                    "lost",
-                    (who,),
-                    {"cpu": who, "value": Word(what), "at": trace.place(where), "pa": PA(pa)},
-                    (stored, number),
-                )
-                found.setdefault(finding.key, finding)
-    return list(found.values())
+                data = {"cpu": who, "value": Word(what), "at": trace.place(where), "pa": PA(pa)}
+                found.append(Finding.of(NAME, "lost", (who,), data, (stored, number)))
+    return each_once(found)

@@ -7,11 +7,11 @@ records; whether an entry was cleaned for readers with the MMU off, from the ope
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.arch.mpidr import INVALID_HWID
-from emu.finding import Finding, Value, Word
+from emu.finding import Finding, Value, Word, each_once
 from emu.operation import Expect, Kind, Mask
 from emu.trace import Row, Trace
 
@@ -47,20 +47,17 @@ class _State:
     entries: dict[int, int] = field(default_factory=dict)  # PA to CPU, where every store must be cleaned
     # CPU whose entry is not clean, to the CPU that stored it and the record.
     dirty: dict[int, tuple[int, int]] = field(default_factory=dict)
-    found: dict[Hashable, Finding] = field(default_factory=dict)  # each once
+    found: list[Finding] = field(default_factory=list)
 
     def add(self, what: str, cpu: int, record: int, **data: Value) -> None:
-        finding = Finding.of(NAME, what, (cpu,), {"cpu": cpu, **data}, (record,), self.boot)
-        self.found.setdefault(finding.key, finding)
+        self.found.append(Finding.of(NAME, what, (cpu,), {"cpu": cpu, **data}, (record,), self.boot))
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and rule that does not hold, in each boot."""
-    return [
-        finding
-        for boot, rows in enumerate(trace.numbered_boots())
-        for finding in _judge(boot, rows).found.values()
-    ]
+    return each_once(
+        finding for boot, rows in enumerate(trace.numbered_boots()) for finding in _judge(boot, rows).found
+    )
 
 
 def _judge(boot: int, rows: Iterator[tuple[int, Row]]) -> _State:

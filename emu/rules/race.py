@@ -7,9 +7,7 @@ for the other. Source: Linux v6.12 tools/memory-model/Documentation/access-marki
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
-from emu.finding import PA, Finding, Value, Word
+from emu.finding import PA, Finding, Value, Word, each_once
 from emu.operation import Kind
 from emu.trace import Row, Trace
 
@@ -29,12 +27,11 @@ FIX = {
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each pair of places that race."""
     rows = [(number, row) for number, row in enumerate(trace.rows()) if row[0] == Kind.RACE]
-    found: dict[Hashable, Finding] = {}
+    found: list[Finding] = []
     for (first, one), (second, other) in zip(rows[::2], rows[1::2], strict=True):
         data = {"pa": PA(one[4]), **_side(trace, "first", one), **_side(trace, "second", other)}
-        finding = Finding.of(NAME, "data-race", (one[2], other[2]), data, (first, second))
-        found.setdefault(finding.key, finding)
-    return list(found.values())
+        found.append(Finding.of(NAME, "data-race", (one[2], other[2]), data, (first, second)))
+    return each_once(found)
 
 
 def _side(trace: Trace, name: str, row: Row) -> dict[str, Value]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
-from emu.finding import VA, Finding
+from emu.finding import VA, Finding, each_once
 from emu.operation import Kind, Report
 from emu.trace import Trace
 
@@ -14,9 +12,8 @@ WORDS = {"store": "CPU{cpu} stores to {va}, which is read-only after init"}
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each address that a CPU has tried to store to."""
-    found: dict[Hashable, Finding] = {}
-    for number, (kind, size, cpu, _pc, pa, _value) in enumerate(trace.rows()):
-        if kind == Kind.REPORT and size == Report.READ_ONLY:
-            finding = Finding.of(NAME, "store", (cpu,), {"cpu": cpu, "va": VA(pa)}, (number,))
-            found.setdefault(finding.key, finding)
-    return list(found.values())
+    return each_once(
+        Finding.of(NAME, "store", (cpu,), {"cpu": cpu, "va": VA(pa)}, (number,))
+        for number, (kind, size, cpu, _pc, pa, _value) in enumerate(trace.rows())
+        if kind == Kind.REPORT and size == Report.READ_ONLY
+    )

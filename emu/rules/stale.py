@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emu.finding import PA, Finding, Value, Word
-from emu.operation import Kind
+from emu.operation import STORES, Kind
 from emu.trace import Trace
 
 NAME = "stale"
@@ -24,7 +24,6 @@ FIX = {
     "off, CPU{cpu} invalidates the line first"
 }
 _LOADS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE)
-_STORES = (Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC)
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ def judge(trace: Trace) -> list[Finding]:
                 looks[cpu, pa, size] = _Look(newer, value, pc, number, writers.get(pa))
             elif (cpu, pa, size) in looks:
                 looks[cpu, pa, size] = None
-        elif kind in _STORES:
+        elif kind in STORES:
             writers.update({pa + at: (cpu, pc, number) for at in range(size)})
     return [_finding(trace, cpu, pa, look) for (cpu, pa, _size), look in looks.items() if look is not None]
 
