@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from emu.arch import sysreg
 from emu.arch.operand import access_va
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, operand
 from emu.memory import Memory
 
 _M, _C = 1 << 0, 1 << 2
@@ -41,7 +41,7 @@ def is_cacheable(pe: PE, va: int, read: Callable[[int], int]) -> bool:
 def access_is_cacheable(pe: PE, word: int, pc: int, memory: Memory) -> bool:
     """Tell whether the load, store or DC ZVA ``word`` at ``pc`` (VA), next on ``pe``, is cacheable."""
     if word >> 24 == 0xD5:
-        va = pe.x[word & 31] if word & 31 != 31 else 0
+        va = operand(pe.x, word & 31)
     else:
         va = access_va(word, pc, list(pe.x))
     return is_cacheable(pe, va, lambda pa: memory.read(pa, 8))

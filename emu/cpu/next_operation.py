@@ -8,7 +8,7 @@ from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.arch.operand import Transfer, access_va, transfers
 from emu.cpu.attributes import access_is_cacheable
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, operand
 from emu.cpu.traps import fp_trap_el
 from emu.memory import Memory
 from emu.operation import (
@@ -32,6 +32,12 @@ _EVENTS: dict[Class, Operation] = {
     Class.SEV: SendEvent(),
     Class.SEVL: SendEventLocal(),
 }
+_OF_ACCESSES: dict[Class, Callable[[tuple[Access, ...]], Operation]] = {
+    Class.MEMORY: MemoryAccess,
+    Class.ZERO: MemoryAccess,
+    Class.LOAD_EXCLUSIVE: LoadExclusive,
+    Class.STORE_EXCLUSIVE: StoreExclusive,
+}
 _ORDERED = 1 << 15  # o0 of exclusives, LDAR and STLR
 
 
@@ -53,33 +59,29 @@ def decode(
     kind = a64.classify(word)
     if kind in _EVENTS:
         return _EVENTS[kind]
-    if kind is Class.MEMORY:
-        found = decoded_accesses(pe, word, memory)
-        accesses = execute() if found is None else found
-        return MemoryAccess(_attributed(accesses, pe, word, memory, attributes)) if accesses else Invisible()
-    if kind is Class.ZERO:
-        accesses = _zeroed(pe, word, memory)
-        return MemoryAccess(_attributed(accesses, pe, word, memory, attributes)) if accesses else Invisible()
-    if kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
-        accesses = _exclusives(pe, word, memory)
+    if kind in _OF_ACCESSES:
+        accesses = _accesses(kind, pe, word, memory, execute)
         if not accesses:
             return Invisible()
-        accesses = _attributed(accesses, pe, word, memory, attributes)
-        return LoadExclusive(accesses) if kind is Class.LOAD_EXCLUSIVE else StoreExclusive(accesses)
+        if attributes and not access_is_cacheable(pe, word, pe.pc, memory):
+            accesses = tuple(access._replace(cacheable=False) for access in accesses)
+        return _OF_ACCESSES[kind](accesses)
     if kind is Class.CACHE:
-        pa = pe.translate(_value(pe, word & 31))
+        pa = pe.translate(operand(pe.x, word & 31))
         return CacheOp(word, pa) if pa is not None and memory.contains(pa, 1) else Invisible()
     if conduit and conduit == {_SMC: "smc", _HVC: "hvc"}.get(word & _CALL_MASK):
         return FirmwareCall(*(pe.x[number] for number in range(4)))
     return Invisible()
 
 
-def _attributed(
-    accesses: tuple[Access, ...], pe: PE, word: int, memory: Memory, attributes: bool
+def _accesses(
+    kind: Class, pe: PE, word: int, memory: Memory, execute: Callable[[], tuple[Access, ...]]
 ) -> tuple[Access, ...]:
-    if not attributes or access_is_cacheable(pe, word, pe.pc, memory):
-        return accesses
-    return tuple(access._replace(cacheable=False) for access in accesses)
+    # Nothing when the word raises an exception.
+    if kind is Class.MEMORY:
+        found = decoded_accesses(pe, word, memory)
+        return execute() if found is None else found
+    return _zeroed(pe, word, memory) if kind is Class.ZERO else _exclusives(pe, word, memory)
 
 
 def decoded_accesses(pe: PE, word: int, memory: Memory) -> tuple[Access, ...] | None:
@@ -106,16 +108,12 @@ def decoded_accesses(pe: PE, word: int, memory: Memory) -> tuple[Access, ...] | 
     return tuple(found)
 
 
-def _value(pe: PE, register: int) -> int:
-    return pe.x[register] if register != 31 else 0
-
-
 def _access(pe: PE, pa: int, part: Transfer, ordering: Ordering) -> Access:
     value = 0
     if part.is_store and part.is_vector:
         value = pe.vector_register(part.register) >> 8 * part.at & (1 << 8 * part.size) - 1
     elif part.is_store:
-        value = _value(pe, part.register) & (1 << 8 * part.size) - 1
+        value = operand(pe.x, part.register) & (1 << 8 * part.size) - 1
     return Access(pa, part.size, part.is_store, value, ordering=ordering)
 
 
@@ -135,7 +133,7 @@ def _exclusives(pe: PE, word: int, memory: Memory) -> tuple[Access, ...]:
 
 def _zeroed(pe: PE, word: int, memory: Memory) -> tuple[Access, ...]:
     # DC ZVA: 64 bytes.
-    pa = pe.translate(_value(pe, word & 31) & -64, is_store=True)
+    pa = pe.translate(operand(pe.x, word & 31) & -64, is_store=True)
     if pa is None or not pe.mmu_on or not memory.contains(pa, 64):
         return ()
     return tuple(Access(pa + at, 8, True) for at in range(0, 64, 8))

@@ -44,6 +44,11 @@ class Registers(Protocol):
         """Return 32."""
 
 
+def operand(registers: Registers, number: int) -> int:
+    """Return what an instruction reads from register ``number`` (u64): 31 is XZR, not SP."""
+    return registers[number] if number != 31 else 0
+
+
 class PE(Protocol):
     """One core: registers and counters.
 

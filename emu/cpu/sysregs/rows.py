@@ -22,6 +22,18 @@ def _id(name: str, crm: int, op2: int) -> Row:
     return Row(f"{name}_EL1", (3, 0, 0, crm, op2), write_el=None, traps=_TID3)
 
 
+def _count(name: str, encoding: Encoding) -> Row:
+    # One of the two views of the generic counter.
+    return Row(
+        name,
+        encoding,
+        read_el=0,
+        write_el=None,
+        read=lambda pe, interconnect: interconnect.counter(pe),
+        source=_COUNTER,
+    )
+
+
 _IDENTIFICATION = [
     Row(
         "MIDR_EL1",
@@ -108,22 +120,8 @@ _SOFTWARE = [
 # MODEL: traps of EL0's accesses by CNTKCTL_EL1 and of EL1's by CNTHCTL_EL2 are left out for the counters.
 _TIMER = [
     Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 1, 3, source=_COUNTER),
-    Row(
-        "CNTPCT_EL0",
-        sysreg.CNTPCT_EL0,
-        read_el=0,
-        write_el=None,
-        read=lambda pe, interconnect: interconnect.counter(pe),
-        source=_COUNTER,
-    ),
-    Row(
-        "CNTVCT_EL0",
-        sysreg.CNTVCT_EL0,
-        read_el=0,
-        write_el=None,
-        read=lambda pe, interconnect: interconnect.counter(pe),
-        source=_COUNTER,
-    ),
+    _count("CNTPCT_EL0", sysreg.CNTPCT_EL0),
+    _count("CNTVCT_EL0", sysreg.CNTVCT_EL0),
     Row("CNTVOFF_EL2", (3, 4, 14, 0, 3), None, 2, 2, source=_COUNTER),
 ]
 

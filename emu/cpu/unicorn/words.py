@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, operand
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs.row import WriteEffect
@@ -57,12 +57,12 @@ class Words:
             if record:
                 record(pe, Kind.BARRIER, 0, va, 0, word)
         elif kind in (Class.CACHE, Class.TLB):
+            target = operand(pe.x, word & 31)
             if kind is Class.TLB:
                 self._code.remapped()
             elif self._observing.access:
-                interconnect.maintain(pe, va, word, pe.x[word & 31] if word & 31 != 31 else 0)
+                interconnect.maintain(pe, va, word, target)
             if record:
-                target = pe.x[word & 31] if word & 31 != 31 else 0
                 record(pe, Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
         elif kind is Class.SEVL:
             if record:
@@ -118,7 +118,7 @@ class Words:
         row = TABLE.get(a64.system_register(word))
         if row is None:
             return  # the site is for a word that was here before
-        value = pe.x[word & 31] if word & 31 != 31 else 0
+        value = operand(pe.x, word & 31)
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
@@ -173,7 +173,7 @@ class Words:
     def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
         # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
         observing = self._observing
-        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        target = operand(pe.x, word & 31) & -64
         if not pe.mmu_on:
             rule = "DC ZVA with the MMU off (Device memory: alignment fault, Arm DDI 0487 D7.5.9)"
             return ConstraintViolation(rule, va, target)
@@ -198,5 +198,5 @@ class Words:
         # Whether DC ZVA traps (HCR_EL2.TDZ) or does not translate.
         if pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_TDZ:
             return True
-        target = (pe.x[word & 31] if word & 31 != 31 else 0) & -64
+        target = operand(pe.x, word & 31) & -64
         return pe.mmu_on and self._handle.translate(target, WRITE) is None
