@@ -8,7 +8,7 @@ from typing import Protocol
 from emu.cpu.pe import PE
 from emu.operation import Kind
 from emu.semantics import events, monitors
-from emu.semantics.state import SystemState, renumber
+from emu.semantics.state import SystemState, put, renumber
 
 
 class Interconnect(Protocol):
@@ -130,8 +130,7 @@ class LocalInterconnect:
 
     def set_event(self, pe: PE, value: bool) -> None:
         """Set or clear the event register of ``pe``."""
-        bit, rest = value << pe.index, self.system.events & ~(1 << pe.index)
-        self.system = self.system._replace(events=rest | bit)
+        self.system = self.system._replace(events=put(self.system.events, pe.index, value))
 
     def wait_for_event(self, pe: PE) -> bool:
         """Consume the event; True when there was none."""

@@ -26,10 +26,7 @@ class HostMemory:
         self, cpu: int, actor: Actor, pa: int, size: int, cacheable: bool = True, plain: bool = False
     ) -> int:
         """Return the value (unsigned) that a load gives, and keep it in the trace."""
-        model = self._machine.model
-        if model is not None:
-            model.access(pa, size, cacheable, False)
-        value = self._memory.read(pa, size)
+        value = self.read(pa, size, cacheable)
         if self._recorder.recording:
             self._recorder.host_operation(Kind.LOAD, cpu, actor, pa, value, size)
         return value

@@ -9,6 +9,7 @@ from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.operation import Kind
 from emu.semantics import events
+from emu.semantics.state import put
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -65,7 +66,7 @@ class MachineInterconnect(LocalInterconnect):
         if (bool(system.on & bit), bool(system.asleep & bit), bool(system.idle & bit)) == (on, asleep, idle):
             return  # the transition that led here has said so already
         self.system = system._replace(
-            on=system.on | bit if on else system.on & ~bit,
-            asleep=system.asleep | bit if asleep else system.asleep & ~bit,
-            idle=system.idle | bit if idle else system.idle & ~bit,
+            on=put(system.on, cpu, on),
+            asleep=put(system.asleep, cpu, asleep),
+            idle=put(system.idle, cpu, idle),
         )

@@ -55,7 +55,7 @@ def stored(state: SystemState, cpu: int, pa: int, size: int) -> SystemState:
         return state
     hit = 0
     for other, armed_pa in state.monitors:
-        granule = armed_pa & -GRANULE
+        granule = granule_of(armed_pa)
         if other != cpu and granule < pa + size and pa < granule + GRANULE:
             hit |= 1 << other
     if not hit:

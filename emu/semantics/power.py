@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.semantics import monitors
-from emu.semantics.state import SystemState
+from emu.semantics.state import SystemState, put
 
 
 def power_on(state: SystemState, cpu: int, *, event: bool) -> SystemState:
@@ -11,7 +11,7 @@ def power_on(state: SystemState, cpu: int, *, event: bool) -> SystemState:
 
     :param event: its event register, which is UNKNOWN after a reset (Arm DDI 0487, D1.7.1)
     """
-    return _reset(state, cpu)._replace(on=state.on | 1 << cpu, events=_put(state.events, cpu, event))
+    return _reset(state, cpu)._replace(on=state.on | 1 << cpu, events=put(state.events, cpu, event))
 
 
 def power_off(state: SystemState, cpu: int) -> SystemState:
@@ -24,7 +24,3 @@ def _reset(state: SystemState, cpu: int) -> SystemState:
     return monitors.disarm(state, cpu)._replace(
         asleep=state.asleep & rest, idle=state.idle & rest, interrupts=state.interrupts & rest
     )
-
-
-def _put(bits: int, cpu: int, value: bool) -> int:
-    return bits | 1 << cpu if value else bits & ~(1 << cpu)

@@ -42,6 +42,11 @@ def renumber(state: SystemState, new: Mapping[int, int]) -> SystemState:
     )
 
 
+def put(bits: int, cpu: int, value: bool) -> int:
+    """Return the set with ``cpu`` in it, or without it."""
+    return bits | 1 << cpu if value else bits & ~(1 << cpu)
+
+
 def members(bits: int) -> list[int]:
     """Return the CPU numbers of a set, ascending."""
     found = []

@@ -88,11 +88,10 @@ def perform(state: SystemState, cpu: int, operation: Operation, loaded: Sequence
         case MemoryAccess(found):
             stores = tuple(access for access in found if access.is_store)
             return _stored(state, cpu, stores)._replace(result=value_of(loaded))
-        case AtomicUpdate(pa, expected, new, size):
-            if expected is not None and loaded[0] != expected:
+        case AtomicUpdate():
+            if operation.expected is not None and loaded[0] != operation.expected:
                 return Effect(state, loaded[0])
-            store = Access(pa, size, True, new & (1 << 8 * size) - 1)
-            return Effect(monitors.stored(state, cpu, pa, size), loaded[0], (store,))
+            return _stored(state, cpu, accesses(operation))._replace(result=loaded[0])
         case LoadExclusive(found):
             return Effect(monitors.arm(state, cpu, found[0].pa), value_of(loaded))
         case StoreExclusive(found):
