@@ -5,16 +5,18 @@ Memory is kept beside the global states because it is large and changes little.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from emu.explore.global_state import Undo
 from emu.operation import Access
+from emu.semantics.transition import value_of
 
 CELL = 8  # bytes
 
 # (PA >> 3, shift, mask, value, is a store) of each part of an access that lies in one cell, the lower first.
 Parts = tuple[tuple[int, int, int, int, bool], ...]
+# The cells that a transition changed, and what each had before; None: nothing was stored there yet.
+Undo = list[tuple[int, int | None]]
 
 
 class Cells:
@@ -42,10 +44,9 @@ class Cells:
         if len(parts) == 1:
             number, shift, mask, _, is_store = parts[0]
             return None if is_store else self.value(number) >> shift & mask
-        found = [self.value(number) >> shift & mask for number, shift, mask, _, store in parts if not store]
-        if not found:
-            return None
-        return tuple(found) if len(found) != 1 else found[0]
+        return value_of(
+            [self.value(number) >> shift & mask for number, shift, mask, _, store in parts if not store]
+        )
 
     def load(self, access: Access) -> int:
         """Return the value of a load, over two cells too."""
@@ -79,12 +80,17 @@ class Cells:
 
 def parts_of(accesses: tuple[Access, ...]) -> Parts:
     """Return the parts of accesses by cell."""
-    found = []
-    for access in accesses:
-        pa, left, value = access.pa, access.size, access.value
-        while left:
-            size = min(left, CELL - pa % CELL)
-            mask = (1 << 8 * size) - 1
-            found.append((pa >> 3, 8 * (pa % CELL), mask, value & mask, access.is_store))
-            pa, left, value = pa + size, left - size, value >> 8 * size
-    return tuple(found)
+    return tuple(
+        (part.pa // CELL, 8 * (part.pa % CELL), (1 << 8 * part.size) - 1, part.value, part.is_store)
+        for access in accesses
+        for part in split(access, CELL)
+    )
+
+
+def split(access: Access, unit: int) -> Iterator[Access]:
+    """Yield the parts of an access that lie in one unit each, of ``unit`` bytes, the lower first."""
+    pa, left, value = access.pa, access.size, access.value
+    while left:
+        size = min(left, unit - pa % unit)
+        yield access._replace(pa=pa, size=size, value=value & (1 << 8 * size) - 1)
+        pa, left, value = pa + size, left - size, value >> 8 * size

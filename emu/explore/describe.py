@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from emu.cpu.pe import PE
 from emu.errors import Untestable
+from emu.explore.cells import split
 from emu.explore.local_state import Action
 from emu.machine import Machine
 from emu.machine.actor import location
 from emu.operation import (
-    Access,
     Copy,
     Invisible,
     MemoryAccess,
     Operation,
     Reboot,
 )
+
+_LINE = 64  # bytes: the smallest line of a memory model; an access that crosses one is one to each
 
 
 def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
@@ -40,14 +40,5 @@ def _of_pe(machine: Machine, pe: PE, attributes: bool) -> Operation:
     conduit = machine.power.conduit
     operation = machine.engine.next_operation(pe, conduit=conduit, attributes=attributes)
     if isinstance(operation, MemoryAccess):
-        return MemoryAccess(tuple(part for access in operation.accesses for part in _by_lines(access)))
+        return MemoryAccess(tuple(part for access in operation.accesses for part in split(access, _LINE)))
     return operation
-
-
-def _by_lines(access: Access) -> Iterator[Access]:
-    # An access that crosses a line of 64 bytes, the smallest there are, as one to each.
-    pa, size, value = access.pa, access.size, access.value
-    while size:
-        part = min(size, 64 - pa % 64)
-        yield access._replace(pa=pa, size=part, value=value & (1 << 8 * part) - 1)
-        pa, size, value = pa + part, size - part, value >> 8 * part

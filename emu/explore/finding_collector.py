@@ -95,14 +95,17 @@ class FindingCollector(Judge):
         marks: list[Mark],
         only: str = "",
     ) -> bool:
-        # What has nothing to look at: no marks, no caches, neither hotplug nor kexec.
-        without = _ELSEWHERE if marks else _ELSEWHERE | _OF_MARKS
-        without = without if system.footprints.units else without | _OF_MODEL
+        # Left out: what is not asked for, or has nothing to look at (marks, caches, hotplug, kexec).
+        without = SEES.keys() - {only} if only else _ELSEWHERE
+        if not marks:
+            without |= _OF_MARKS
+        if not system.footprints.units:
+            without |= _OF_MODEL
         verdict = judge(make_trace(system, state, path, self.case, marks), without)
         new = False
         for finding in verdict.findings:
             key = finding.key
-            if key not in self.found and only in ("", finding.rule):
+            if key not in self.found:
                 picks = tuple(transition.pick for transition in path)
                 self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
                 new = True

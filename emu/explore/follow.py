@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from emu.errors import ReplayDiverged
-from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
+from emu.explore.cells import Undo
+from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from emu.explore.cells import Undo
 from emu.explore.local_state import Edge, LocalState
 from emu.machine.firmware import StartLater
 from emu.models.protocol import Note
@@ -40,5 +41,4 @@ class Transition(NamedTuple):
     notes: tuple[Note, ...] = ()
 
 
-Undo = list[tuple[int, "int | None"]]
 Stepped = tuple[GlobalState, Undo, Transition]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from emu.explore.cells import Parts
 from emu.machine.actor import State
 from emu.operation import Access, Load, LoadExclusive, LoadUntil, MemoryAccess, Operation, Poll
 from emu.outcome import Outcome
@@ -41,7 +42,7 @@ class Action:
     writes_over: int = 0
     clashes: int = 0  # like writes_over, without what everybody stores the same value to
     followed: bool = False  # it touches a unit of the memory model
-    cells: tuple[tuple[int, int, int, int, bool], ...] = ()  # (PA >> 3, shift, mask, value, is a store)
+    cells: Parts = ()
     # Its transition changes plain memory alone, or nothing that CPUs share: `cells` say all of it.
     is_simple: bool = False
 

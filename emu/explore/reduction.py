@@ -2,9 +2,9 @@
 
 A set of actors is enough when nothing that the others can do, now or later, before one of the set has moved,
 meets what the set does next: a persistent set, found as a stubborn set is. What an actor can still do is what
-is known of its places (:mod:`emu.explore.footprints`); a search that has learned more begins again, until it
-learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS
-1032, 1996.
+is known of its local states (:mod:`emu.explore.footprints`); a search that has learned more begins again,
+until it learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent
+Systems", LNCS 1032, 1996.
 
 Beside CPUs, units that the memory model may change by itself and starts that firmware delays are actors,
 numbered behind.

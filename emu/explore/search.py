@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from emu.errors import ReplayDiverged
+from emu.explore.cells import Undo
 from emu.explore.follow import step_of
-from emu.explore.global_state import GlobalState, Transition, Undo
+from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet, Option
 from emu.explore.transition_system import TransitionSystem

@@ -25,7 +25,7 @@ class Tasks:
             del self._kept[next(iter(self._kept))]
 
     def take(self, history: TaskHistory) -> tuple[HostTask, Operation | None]:
-        """Return a task at ``point`` and what it is about to do; it is the caller's, who moves it on."""
+        """Return a task with this history and what it is about to do; it is the caller's, who moves it on."""
         kept = self._kept.pop(history, None)
         if kept is not None:
             return kept

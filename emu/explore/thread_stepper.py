@@ -110,7 +110,7 @@ class ThreadStepper:
         self.machine.actors[cpu].pe.set_state(context)
         return self.machine.landings.tasks[va](cpu)
 
-    # -- places -----------------------------------------------------------------------------------
+    # -- local states -----------------------------------------------------------------------------
 
     def _local(self, cpu: int, history: TaskHistory | None, suspended: TaskHistory | None) -> LocalState:
         # The local state that `cpu` has on the machine now.
@@ -168,7 +168,7 @@ class ThreadStepper:
         return len(self.start)
 
     def starts(self, cpu: int) -> Iterator[LocalState]:
-        """Yield the places at which firmware has switched ``cpu`` on."""
+        """Yield the local states in which firmware has switched ``cpu`` on."""
         return (local for key, local in self._on.items() if key[0] == cpu)
 
     # -- steps ------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class ThreadStepper:
     def edge(
         self, local: LocalState, observation: object, lend: Callable[[LocalState], dict[int, bytes]]
     ) -> Edge:
-        """Return what the observation leads to from ``place``, from the machine the first time.
+        """Return what the observation leads to from ``local``, from the machine the first time.
 
         :param lend: returns the memory of the global state, 8 bytes by PA, where it differs from the start
         """

@@ -10,10 +10,10 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 
 from emu.errors import Untestable
-from emu.explore.cells import CELL, Cells, parts_of
+from emu.explore.cells import CELL, Cells, Undo, parts_of
 from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
-from emu.explore.global_state import GlobalState, Stepped, Transition, Undo
+from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.local_state import Action, Edge, LocalState
 from emu.explore.thread_stepper import WAKE, ThreadStepper
 from emu.machine.actor import State
