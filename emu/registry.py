@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from types import ModuleType
 from typing import Any, TypeVar
@@ -35,24 +35,22 @@ class Incomplete(ImportError):
     """A file of a registry lacks what its kind must define, or has the name of another."""
 
 
-def discover(package: str, kind: Callable[..., T], besides: Collection[str] = ()) -> dict[str, T]:
+def discover(package: str, kind: Callable[..., T]) -> dict[str, T]:
     """Return a ``kind`` for each module of a package, by its name.
 
     A field ``x`` of ``kind``, a dataclass, is what the module calls ``X`` or ``x``; a field with a default
     may be missing. The field ``name`` is the key: words of lower case, joined by hyphens. A field
     ``summary`` is the first line of the module's docstring.
 
-    :param package: its ``__name__``
-    :param besides: modules that are no choices
+    :param package: its ``__name__``; what it calls BESIDES are modules that are no choices
     :raises Incomplete: a module lacks something, has it in another type, or has the name of another; the
         message names the file
     """
     found: dict[str, T] = {}
     files: dict[str, str] = {}
-    path = importlib.import_module(package).__path__
-    for name in sorted(info.name for info in pkgutil.iter_modules(path)):
-        if name in besides:
-            continue
+    folder = importlib.import_module(package)
+    names = {info.name for info in pkgutil.iter_modules(folder.__path__)}
+    for name in sorted(names.difference(getattr(folder, "BESIDES", ()))):
         module = importlib.import_module(f"{package}.{name}")
         values = _exports(module, kind)
         key = values["name"]

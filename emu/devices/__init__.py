@@ -9,7 +9,8 @@ from emu.devices.protocol import DeviceKind
 from emu.errors import InvalidCase
 from emu.registry import discover, not_one_of
 
-DEVICES = discover(__name__, DeviceKind, besides=["protocol"])
+BESIDES = ("protocol",)
+DEVICES = discover(__name__, DeviceKind)
 _PLACE = re.compile(r"([^@,]+)@(0x[0-9a-fA-F]+|\d+)")
 _PA_MAX = 1 << 40
 _PAGE = 4096

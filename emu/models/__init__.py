@@ -1,6 +1,6 @@
 """Memory models: what a load may return, and when a store is seen by whom (:mod:`emu.models.protocol`).
 
-A module or a folder here is one (:class:`ModelFile`), but for ``protocol`` and ``attributes``.
+A module or a folder here is one (:class:`ModelFile`), but for ``protocol``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ class ModelFile:
     summary: str
 
 
-MODELS = {
-    name: file.model
-    for name, file in discover(__name__, ModelFile, besides=["attributes", "protocol"]).items()
-}
+BESIDES = ("protocol",)
+MODELS = {name: file.model for name, file in discover(__name__, ModelFile).items()}
 
 
 def models_with_records() -> str:

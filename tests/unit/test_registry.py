@@ -38,8 +38,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def found(folder: Path, besides: tuple[str, ...] = ()) -> dict[str, Plugin]:
-    return discover(folder.name, Plugin, besides)
+def found(folder: Path) -> dict[str, Plugin]:
+    return discover(folder.name, Plugin)
 
 
 def test_each_module_is_a_choice_by_its_name(package: Path) -> None:
@@ -59,7 +59,8 @@ def test_a_folder_is_a_choice_too(package: Path) -> None:
 
 def test_what_the_modules_share_is_no_choice(package: Path) -> None:
     (package / "shared.py").write_text('"""Shared."""\n')
-    assert found(package, ("shared",)) == {}
+    (package / "__init__.py").write_text('BESIDES = ("shared",)\n')
+    assert found(package) == {}
 
 
 @pytest.mark.parametrize(

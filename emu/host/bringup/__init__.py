@@ -41,6 +41,5 @@ class StrategyKind:
     summary: str
 
 
-STRATEGIES = {
-    name: kind.strategy for name, kind in discover(__name__, StrategyKind, besides=["common"]).items()
-}
+BESIDES = ("common",)
+STRATEGIES = {name: kind.strategy for name, kind in discover(__name__, StrategyKind).items()}
