@@ -22,9 +22,10 @@ from emu.host.enable_method import METHODS, EnableMethod
 from emu.host.faults import Fault, parse_faults
 from emu.host.firmware import resolve_defaults
 from emu.host.guest import Guest
+from emu.host.logical_map import LogicalMap
 from emu.host.parameters import Parameters, parse_parameters
 from emu.host.secondary import ORDERS
-from emu.host.smp_init_cpus import LogicalMap, count_cores, smp_init_cpus
+from emu.host.smp_init_cpus import count_cores, smp_init_cpus
 from emu.host.vcpu import HotplugRequest, parse_hotplug
 from emu.machine.actor import Grain
 from emu.machine.latency import PROFILES

@@ -27,8 +27,9 @@ from emu.errors import Untestable
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask
+from emu.host.logical_map import LogicalMap
 from emu.host.platform import call
-from emu.host.smp_init_cpus import LogicalMap, count_cores
+from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject

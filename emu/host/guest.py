@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from emu.arch.boot import SECONDARY_DATA_SIZE
 from emu.designs import Design
 from emu.host.data import HostData
-from emu.host.smp_init_cpus import LogicalMap
+from emu.host.logical_map import LogicalMap
 from emu.machine import Machine
 from emu.operation import Expect
 from emu.subject import Subject

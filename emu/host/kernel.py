@@ -24,7 +24,8 @@ from emu.host.data import HostData
 from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, place_mailboxes
 from emu.host.guest import Guest, IdleTask
 from emu.host.kick import KICK
-from emu.host.smp_init_cpus import LogicalMap, count_cores
+from emu.host.logical_map import LogicalMap
+from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject

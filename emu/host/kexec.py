@@ -18,11 +18,11 @@ from emu.host.choices import KEXEC_STUCK, BootConfig
 from emu.host.cpuhp import Core, SyncState
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
+from emu.host.logical_map import LogicalMap
 from emu.host.parameters import FIRST_BOOT_ONLY
 from emu.host.platform import LoadedSubject, id_registers_of
 from emu.host.psci import Psci
 from emu.host.secondary import MIGRATE, STOP, Secondary
-from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
 from emu.operation import Copy, Load, LoadUntil, Log, Operation, Reboot, Store
 from emu.outcome import ONLINE, End, Outcome

@@ -15,8 +15,8 @@ from emu.cpu.stops import Reached
 from emu.errors import InvalidCase
 from emu.host.choices import BootConfig
 from emu.host.guest import Guest
+from emu.host.logical_map import LogicalMap
 from emu.host.psci import Psci
-from emu.host.smp_init_cpus import LogicalMap
 from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject

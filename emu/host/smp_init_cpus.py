@@ -7,33 +7,13 @@ arch/arm64/kernel/smp.c (of_parse_and_init_cpus, acpi_map_gic_cpu_interface, smp
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK
+from emu.host.enable_method import METHOD_KINDS
+from emu.host.logical_map import LogicalMap
 from emu.topology import Cpu, Topology
 from emu.topology.devicetree import node_names
-
-
-@dataclass(frozen=True, slots=True)
-class LogicalMap:
-    """The CPUs by logical number.
-
-    :ivar cpus: entry i is logical CPU i, None a hole; CPUs from ``nr_cpu_ids`` on are mapped but not possible
-    :ivar hwids: of each as mapped, before any is refused; INVALID_HWID for a hole
-    :ivar siblings: the CPUs that are not the first thread of their core
-    :ivar cpu_logical_map: __cpu_logical_map[] in the end, u64 each; INVALID_HWID for holes and refused CPUs
-    :ivar possible: cpu_possible_mask
-    :ivar count: cpu_count, what firmware's list would take
-    :ivar messages: what the kernel says, in order
-    """
-
-    cpus: tuple[Cpu | None, ...]
-    hwids: tuple[int, ...]
-    siblings: frozenset[int]
-    cpu_logical_map: tuple[int, ...]
-    possible: frozenset[int]
-    count: int
-    messages: tuple[str, ...]
 
 
 def smp_init_cpus(
@@ -147,8 +127,6 @@ def _walk_madt(
 
 def _cpu_setup(topology: Topology, number: int, cpu: Cpu, messages: list[str]) -> bool:
     # smp_cpu_setup(): init_cpu_ops() and the method's cpu_init().
-    from emu.host.enable_method import METHOD_KINDS  # its members import the guest, which imports this
-
     method = cpu.enable_method
     kind = METHOD_KINDS.get(method)
     described = kind is not None and topology.firmware in kind.firmwares

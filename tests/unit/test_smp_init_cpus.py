@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK
-from emu.host.smp_init_cpus import LogicalMap, count_cores, smp_init_cpus
+from emu.host.logical_map import LogicalMap
+from emu.host.smp_init_cpus import count_cores, smp_init_cpus
 from emu.topology import Cpu, Topology
 from emu.topology.generate import broken_topologies, topologies
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu.errors import InvalidCase
-from emu.host.smp_init_cpus import LogicalMap
+from emu.host.logical_map import LogicalMap
 from emu.registry import not_one_of
 
 # Action: whether it needs a machine with ACPI.
