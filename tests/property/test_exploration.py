@@ -256,6 +256,16 @@ def same(path: list[Transition], system: Trace, machine: Trace) -> None:
         assert really == ends
 
 
+def same_on_machine(programs: Sequence[Program], choices: Sequence[int], *, cached: bool = False) -> None:
+    """Let the machine take the schedule that ``choices`` decide; it must do what was explored."""
+    path, trace, _ = random_path(explorer_of(programs, cached=cached), choices)
+    schedule = picks_text(transition.pick for transition in path)
+    machine = machine_of(programs, scheduler=f"replay:{schedule}", **({"granule": 64} if cached else {}))
+    machine.run()
+    machine.finish()
+    same(path, trace, machine.trace)
+
+
 CASES = [
     "v3 topology=flat:3",
     "v3 topology=flat:3 memory=caches",
@@ -287,13 +297,7 @@ def test_the_machine_does_what_the_world_has_done(text: str, choices: list[int])
 def test_caches_of_the_machine_are_those_of_the_world(
     found: list[list[Operation]], choices: list[int]
 ) -> None:
-    tasks = [task(*operations) for operations in found]
-    path, trace, _ = random_path(explorer_of(tasks, cached=True), choices)
-    picks = picks_text(transition.pick for transition in path)
-    machine = machine_of(tasks, scheduler=f"replay:{picks}", granule=64)
-    machine.run()
-    machine.finish()
-    same(path, trace, machine.trace)
+    same_on_machine([task(*operations) for operations in found], choices, cached=True)
 
 
 def test_same_exploration_twice_gives_the_same() -> None:
