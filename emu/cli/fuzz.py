@@ -28,7 +28,7 @@ from emu.fuzz.campaign import (
     lock,
     written,
 )
-from emu.fuzz.race import Race
+from emu.fuzz.race import ask_case
 from emu.fuzz.spec import Spec, absolute, digests, make_spec, packed
 from emu.fuzz.store import FILE, CampaignStore, StoredFinding
 from emu.fuzz.workers import Processes, Workers
@@ -239,10 +239,8 @@ def _ask_again(under_test: UnderTest, finding: StoredFinding) -> Checked | None:
     # None: it has no question, or the answer is not the same any more.
     if not finding.case:
         return None
-    case = LookupCase.parse(finding.case)
     try:
-        built = under_test.at(case.nr_cpus, case.others)
-        checked = built.check(case.question) if case.race is None else Race(built).run(case.race)
+        checked = ask_case(under_test, LookupCase.parse(finding.case))
     except EmuError:
         return None
     return checked if checked.wrong is not None and checked.wrong.text == finding.message else None

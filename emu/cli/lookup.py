@@ -11,7 +11,7 @@ import click
 from emu.cli.options import Reports, report_options
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
-from emu.fuzz.race import Race
+from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
@@ -103,8 +103,7 @@ def command(
 def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:
     contract = Path(case.contract) if case.contract else None
     under_test = UnderTest(case.subject, contract, Path(case.system_map) if case.system_map else None)
-    built = under_test.at(case.nr_cpus, case.others)
-    checked = built.check(case.question) if case.race is None else Race(built).run(case.race)
+    checked = ask_case(under_test, case)
     search = LookupSearch(under_test, cases=1)
     if checked.wrong is not None:
         search.found["", ""] = checked

@@ -13,10 +13,10 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
-from emu.fuzz.built_lookup import BuiltLookup, Checked
+from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.questions import random_map
 from emu.host.dcache import clean
-from emu.lookup.case import Question
+from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import LookupAnswer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
@@ -140,6 +140,15 @@ class Race:
         last: Operation = Park(ended("landed"))
         yield last
         return None
+
+
+def ask_case(under_test: UnderTest, case: LookupCase) -> Checked:
+    """Ask the question of a case, or run its race.
+
+    :raises EmuError: the lookup does not assemble so, or its tables cannot hold the map
+    """
+    built = under_test.at(case.nr_cpus, case.others)
+    return built.check(case.question) if case.race is None else Race(built).run(case.race)
 
 
 def table_of(built: BuiltLookup) -> Placed | None:

@@ -6,39 +6,13 @@ import pytest
 from booting import run
 from hypothesis import given
 from hypothesis import strategies as st
+from scheduling import picks
 
 from emu.errors import InvalidCase
-from emu.schedulers import SCHEDULERS, Scheduler, make_scheduler
+from emu.schedulers import SCHEDULERS, make_scheduler
 
 RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=20, unique=True).map(sorted)
 every_scheduler = pytest.mark.parametrize("name", SCHEDULERS)
-
-
-class Clocks(dict[int, int]):
-    """Every actor's clock is 0 until it has gone."""
-
-    def __missing__(self, _cpu: int) -> int:
-        return 0
-
-
-def made(name: str, seed: int, clocks: Clocks) -> Scheduler:
-    scheduler = SCHEDULERS[name].scheduler(str(seed) if SCHEDULERS[name].seeded else "")
-    attach = getattr(scheduler, "attach", None)
-    if attach:
-        attach(clocks.__getitem__)
-    return scheduler
-
-
-def picks(name: str, seed: int, sets: list[list[int]]) -> list[int]:
-    """Let the scheduler pick from each set in turn; the one that goes takes a nanosecond."""
-    clocks = Clocks()
-    scheduler = made(name, seed, clocks)
-    current, found = -1, []
-    for runnable in sets:
-        current = scheduler.pick(runnable, current)
-        clocks[current] += 1
-        found.append(current)
-    return found
 
 
 @every_scheduler

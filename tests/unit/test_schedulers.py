@@ -9,38 +9,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scheduling import made, picks
 
 from emu.errors import InvalidCase
-from emu.schedulers import SCHEDULERS, Pick, Scheduler, make_scheduler
+from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.pct import bound
 from emu.schedulers.replay import parse_picks, picks_text
-
-
-def made(name: str, seed: int = 0, clocks: dict[int, int] | None = None) -> Scheduler:
-    scheduler = SCHEDULERS[name].scheduler(str(seed) if name != "replay" else "")
-    attach = getattr(scheduler, "attach", None)
-    if attach:
-        attach((clocks or {}).get if clocks is None else clocks.__getitem__)
-    return scheduler
-
-
-class Clocks(dict[int, int]):
-    """Every actor's clock is 0 until it has gone."""
-
-    def __missing__(self, _cpu: int) -> int:
-        return 0
-
-
-def picks(name: str, seed: int, sets: list[list[int]]) -> list[int]:
-    """Let the scheduler pick from each set in turn; the one that goes takes a nanosecond."""
-    clocks = Clocks()
-    scheduler = made(name, seed, clocks)
-    current, found = -1, []
-    for runnable in sets:
-        current = scheduler.pick(runnable, current)
-        clocks[current] += 1
-        found.append(current)
-    return found
 
 
 @pytest.mark.parametrize("text", ["", "nobody", ":1", "random:", "random:x", "random:1.5"])
