@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from emu.explore.global_state import GlobalState, Transition
@@ -12,7 +12,8 @@ from emu.explore.search import Count, Judge
 from emu.explore.transition_system import TransitionSystem
 from emu.finding import Finding
 from emu.machine.actor import State
-from emu.operation import Kind
+from emu.models.protocol import Note
+from emu.operation import LOADS, Kind
 from emu.rules import SEES, judge
 from emu.schedulers import Pick
 from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
@@ -161,14 +162,21 @@ def make_trace(
     trace.put(system.stepper.prefix)
     deferred = DeferredLog()
     for transition in path:
+        stale = {}  # notes of the loads of a pair, by PA: each comes right before its load
         for note in transition.notes:
-            if note.kind is Kind.POWER_ON:
+            if note.kind is Kind.STALE and _is_pair(trace, transition):
+                stale[note.pa] = note
+            elif note.kind is Kind.POWER_ON:
                 trace.add(Kind.POWER_ON, note.size, 0, note.pa, 0, note.value)
             else:
                 cpu = transition.pick.number if transition.edges else 0
                 trace.add(note.kind, cpu, note.size, 0, note.pa, note.value)
         for _, edge in transition.edges:
-            trace.put(edge.records)
+            if stale:
+                _put_pair(trace, edge.records, stale)
+                stale = {}
+            else:
+                trace.put(edge.records)
             if edge.defers:
                 deferred = _tell_deferred(trace, edge.records, deferred)
     for local in state.locals:
@@ -177,6 +185,18 @@ def make_trace(
     for kind, cpu, size, where, pa, value in marks:
         trace.add(kind, cpu, size, trace.host_pc(where) if isinstance(where, str) else where, pa, value)
     return trace
+
+
+def _is_pair(trace: Trace, transition: Transition) -> bool:
+    rows = trace.rows_of(transition.edges[0][1].records)
+    return sum(kind in LOADS for kind, *_ in rows) > 1
+
+
+def _put_pair(trace: Trace, records: bytes, stale: Mapping[int, Note]) -> None:
+    for kind, size, cpu, pc, pa, value in trace.rows_of(records):
+        if kind in LOADS and pa in stale:
+            trace.add(Kind.STALE, cpu, stale[pa].size, 0, pa, stale[pa].value)
+        trace.add(Kind(kind), cpu, size, pc, pa, value)
 
 
 def _tell_deferred(trace: Trace, records: bytes, deferred: DeferredLog) -> DeferredLog:

@@ -145,3 +145,8 @@ def test_a_store_exclusive_found_to_pass_while_its_monitor_was_not_followed_yet_
     for after in range(4):  # one of them has the store in between at the first walk
         retry = "nop\n" * after + "ldxr x1, [x0]\nmov x1, #1\nstxr w2, x1, [x0]\nb ."
         same_on_machine([store, retry], [1])
+
+
+def test_a_stale_second_half_of_a_pair_is_told_right_before_it_on_both() -> None:
+    store = task(Store(X + 8, 1, 8, True, False))
+    same_on_machine(["ldp x1, x2, [x0]\nb .", "dsb sy\nb .", store], [2, 2, 0], cached=True)
