@@ -55,6 +55,14 @@ class Memory:
         value: int = _INTEGERS[size].unpack_from(self._map, at)[0]
         return value
 
+    def u64(self, pa: int) -> int | None:
+        """Return the u64 at ``pa``, None where no memory is."""
+        at = pa - self.base
+        if at < 0 or at + 8 > self.size:
+            return None
+        value: int = _INTEGERS[8].unpack_from(self._map, at)[0]
+        return value
+
     def write(self, pa: int, size: int, value: int) -> None:
         """Store the low ``size`` bytes (1, 2, 4 or 8) of ``value`` at ``pa``."""
         at = pa - self.base

@@ -125,6 +125,11 @@ def uses_fp(word: int) -> bool:
     return word & 0xFFDF_FFC0 == _FPCR_OR_FPSR
 
 
+def is_msr_daif(word: int) -> bool:
+    """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
+    return word & 0xFFFF_F0DF == 0xD503_40DF
+
+
 def is_branch(word: int) -> bool:
     """Tell whether the word may change the PC to something other than the next instruction."""
     top = word >> 24

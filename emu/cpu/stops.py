@@ -55,11 +55,18 @@ class SelfBranch:
 
 @dataclass(frozen=True, slots=True)
 class ConstraintViolation:
-    """The engine let pass what hardware does not; ``rule`` says what and cites the manual."""
+    """The guest does what hardware punishes with an exception, and the engine does not raise.
 
-    rule: str
+    :ivar constraint: its name in :mod:`emu.constraints`
+    :ivar va: of the instruction, which has not been executed
+    :ivar pa: of the access
+    :ivar raised: the exception
+    """
+
+    constraint: str
     va: int
     pa: int
+    raised: Raised
 
 
 @dataclass(frozen=True, slots=True)

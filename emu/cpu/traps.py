@@ -8,6 +8,20 @@ from emu.cpu.pe import PE
 _CPTR_TFP = 1 << 10
 
 
+_HCR_TGE = 1 << 27
+
+
+def default_target_el(pe: PE) -> int:
+    """Return the EL that an exception is taken to which nothing routes elsewhere.
+
+    :source: Arm DDI 0487, HCR_EL2.TGE
+    """
+    el = pe.el
+    if el:
+        return el
+    return 2 if pe.sysreg(sysreg.HCR_EL2) & _HCR_TGE else 1
+
+
 def fp_trap_el(pe: PE) -> int:
     """Return the EL that an access to SIMD and floating-point state traps to, 0: it does not.
 

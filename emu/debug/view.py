@@ -12,6 +12,7 @@ from typing import Any
 
 from emu.arch import psci
 from emu.arch.mpidr import INVALID_HWID, hwid
+from emu.constraints import constraint_words
 from emu.cpu.sysregs.rows import BY_NAME
 from emu.debug.session import Session
 from emu.debug.sources import find_source
@@ -281,7 +282,9 @@ class View:
                 return f"logs: {trace.strings[value]}"
             case Kind.OUTCOME:
                 return outcome_words(trace.outcome(record.size, value, record.pa))
-            case Kind.MISUSE | Kind.UNSUPPORTED | Kind.STOPPED:
+            case Kind.MISUSE:
+                return constraint_words(trace.strings[value])
+            case Kind.UNSUPPORTED | Kind.STOPPED:
                 return trace.strings[value]
             case Kind.COPY:
                 return f"copies {value:#x} bytes to {record.pa:#x}"

@@ -49,9 +49,9 @@ class Exits:
             case SelfBranch(va):
                 self._recorder.operation(Kind.PARK, cpu, va, 0, 0)
                 machine.end(cpu, Outcome(End.SELF_BRANCH), va)
-            case ConstraintViolation(rule, va, pa):
-                self._recorder.text(Kind.MISUSE, cpu, va, rule, pa)
-                machine.end(cpu, Outcome(End.CONSTRAINT_VIOLATION, rule), va)
+            case ConstraintViolation(constraint, va, pa, raised):
+                self._recorder.text(Kind.MISUSE, cpu, va, constraint, pa)
+                self._raise(cpu, actor, raised)
             case Unsupported(what, va):
                 self._recorder.text(Kind.UNSUPPORTED, cpu, va, what)
                 machine.end(cpu, Outcome(End.UNMODELLED, what), va)

@@ -13,6 +13,7 @@ from functools import cache
 from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.arch.psci import Function
+from emu.constraints import constraint_words
 from emu.instructions import InstructionRow
 from emu.operation import OPERATIONS, Expect, Kind, Record
 from emu.report.disassembly import disassemble
@@ -365,7 +366,7 @@ class _Teller:
             text = f"outcome: {outcome_words(self._trace.outcome(record.size, record.value, record.pa))}"
             return Item("-", text, (kind, text))
         if kind in (Kind.MISUSE, Kind.UNSUPPORTED):
-            text = f"{kind.name.lower()}: {self._trace.text_of(record)}"
+            text = f"{kind.name.lower()}: {constraint_words(self._trace.text_of(record))}"
             return Item(place, text, (kind, text))
         if kind is Kind.EXCEPTION:
             text = f"exception to EL{record.size}, ESR {record.value:#x}, FAR {record.pa:#x}"

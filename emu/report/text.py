@@ -13,6 +13,7 @@ from rich.text import Text
 from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.psci import Function, Return
 from emu.case import Case
+from emu.constraints import constraint_words
 from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.firmware import resolve_defaults
@@ -162,7 +163,7 @@ def _events(boot: Boot) -> Iterator[str]:
             case Kind.WAKE:
                 yield f"  CPU{cpu} wakes at {where(record.pc)}"
             case Kind.MISUSE | Kind.UNSUPPORTED:
-                yield f"  CPU{cpu}: {trace.text_of(record)}, at {where(record.pc)}"
+                yield f"  CPU{cpu}: {constraint_words(trace.text_of(record))}, at {where(record.pc)}"
 
 
 def _name(function_id: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors seed registry",
+        "constraints errors seed registry",
         "arch",
         "outcome",
         "case instructions memory operation finding schedulers",
@@ -32,7 +32,9 @@ ORDER: tuple[frozenset[str], ...] = tuple(
 )
 # A rule shares no code with what it judges.
 ONLY = {
-    "rules": frozenset(["rules", "trace", "operation", "outcome", "finding", "arch", "errors", "registry"])
+    "rules": frozenset(
+        ["rules", "trace", "operation", "outcome", "finding", "constraints", "arch", "errors", "registry"]
+    )
 }
 # What reads a trace makes data of it or words of data; nothing reads words back. Where a room like that needs
 # regular expressions all the same, this says what for.

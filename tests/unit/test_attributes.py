@@ -36,20 +36,20 @@ def on(bare: Bare, cached: bool = True) -> PE:
 def test_attribute_is_that_of_the_page(index: int, cacheable: bool) -> None:
     bare = Bare()
     pe = on(bare)
-    assert is_cacheable(pe, DATA + 0x1000 * index + 8, lambda pa: bare.memory.read(pa, 8)) is cacheable
+    assert is_cacheable(pe, DATA + 0x1000 * index + 8, bare.memory.u64) is cacheable
 
 
 def test_block_has_an_attribute_too() -> None:
     bare = Bare()
-    assert is_cacheable(on(bare), CODE, lambda pa: bare.memory.read(pa, 8))
+    assert is_cacheable(on(bare), CODE, bare.memory.u64)
 
 
 def test_nothing_is_cacheable_with_the_mmu_or_the_data_cache_off() -> None:
     bare = Bare()
-    assert not is_cacheable(bare.pe(), BASE, lambda pa: bare.memory.read(pa, 8))
-    assert not is_cacheable(on(bare, cached=False), CODE, lambda pa: bare.memory.read(pa, 8))
+    assert not is_cacheable(bare.pe(), BASE, bare.memory.u64)
+    assert not is_cacheable(on(bare, cached=False), CODE, bare.memory.u64)
 
 
 def test_address_that_is_not_mapped_is_not_cacheable() -> None:
     bare = Bare()
-    assert not is_cacheable(on(bare), DATA + 0x10_0000, lambda pa: bare.memory.read(pa, 8))
+    assert not is_cacheable(on(bare), DATA + 0x10_0000, bare.memory.u64)

@@ -6,6 +6,7 @@ import pytest
 from bare_pe import BASE, CODE, DATA, GRAINS, Bare
 
 from emu.arch import sysreg
+from emu.constraints import UNALIGNED_MMU_OFF, ZERO_DEVICE
 from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, Raised, SelfBranch, Unsupported
 from emu.operation import Kind
 
@@ -117,16 +118,20 @@ def test_an_unknown_system_register_is_named(text: str, what: str, grain: str) -
 
 @every_grain
 @pytest.mark.parametrize("text", ["ldr x0, [x20]", "str x0, [x20]", "ldrh w0, [x20]", "stp x0, x1, [x20]"])
-def test_an_unaligned_access_with_the_mmu_off_is_misuse(text: str, grain: str) -> None:
+def test_an_unaligned_access_with_the_mmu_off_takes_an_alignment_fault(text: str, grain: str) -> None:
     """Arm DDI 0487, B2.15.2: with the MMU off all data is Device-nGnRnE, where that faults."""
     bare = Bare()
     bare.load(f"nop\n {text}\n b .")
     pe = bare.pe()
-    pe.x[20] = DATA + 1
+    bare.put(DATA, 0x1111_1111_1111_1111, 0x2222_2222_2222_2222)
+    pe.x[0], pe.x[1], pe.x[20] = 5, 6, DATA + 1
     stop = bare.go(pe, grain)
-    assert isinstance(stop, ConstraintViolation)
-    assert (stop.va, stop.pa) == (CODE + 4, DATA + 1)
-    assert "MMU off" in stop.rule
+    syndrome = 0x9600_0021 | text.startswith("st") << 6  # EC 0x25, IL, WnR, DFSC of an alignment fault
+    raised = Raised(syndrome, DATA + 1, 1, CODE + 4)
+    assert stop == ConstraintViolation(UNALIGNED_MMU_OFF.name, CODE + 4, DATA + 1, raised)
+    assert (pe.pc, pe.x[0], pe.x[1], pe.counters.instructions) == (CODE + 4, 5, 6, 1)
+    assert bare.memory.read_bytes(DATA, 16) == b"\x11" * 8 + b"\x22" * 8, "nothing was stored"
+    assert (bare.records, pe.counters.loads, pe.counters.stores) == ([], 0, 0)
 
 
 @every_grain
@@ -150,7 +155,7 @@ def test_an_unaligned_access_with_the_mmu_on_is_fine(grain: str) -> None:
 
 @every_grain
 @pytest.mark.parametrize("text", ["ldar x0, [x20]", "stlr x0, [x20]", "ldarh w0, [x20]"])
-def test_an_unaligned_acquire_or_release_is_misuse_with_the_mmu_on_too(text: str, grain: str) -> None:
+def test_an_unaligned_acquire_or_release_faults_with_the_mmu_on_too(text: str, grain: str) -> None:
     """Arm DDI 0487, B2.5.2: without FEAT_LSE2 they are aligned to their size, else an alignment fault."""
     bare = Bare()
     bare.load(f"{text}\n b .")
@@ -249,15 +254,15 @@ def test_dc_zva_is_one_store_of_a_line(grain: str) -> None:
 
 
 @every_grain
-def test_dc_zva_with_the_mmu_off_is_misuse(grain: str) -> None:
+def test_dc_zva_with_the_mmu_off_takes_an_alignment_fault(grain: str) -> None:
     """Arm DDI 0487, D7.5.9: on Device memory it takes an alignment fault."""
     bare = Bare()
     bare.load("dc zva, x20\n b .")
     pe = bare.pe()
     pe.x[20] = DATA
     stop = bare.go(pe, grain)
-    assert isinstance(stop, ConstraintViolation)
-    assert (stop.va, stop.pa) == (CODE, DATA)
+    raised = Raised(0x9600_0061, DATA, 1, CODE)
+    assert stop == ConstraintViolation(ZERO_DEVICE.name, CODE, DATA, raised)
 
 
 @every_grain

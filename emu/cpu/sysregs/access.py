@@ -41,17 +41,21 @@ def is_watched(encoding: Encoding) -> bool:
 
 
 def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> bool:
-    """Tell whether a bit of EL2 has this access trapped."""
+    """Tell whether a bit of another register has this access trapped."""
     if pe.el >= 2:
         return False
     if row is None:  # MODEL: of the registers that are not in the table, ID registers alone trap
         is_id = encoding[:3] == (3, 0, 0) and encoding[3] != 0
         return is_id and not is_write and bool(pe.sysreg(sysreg.HCR_EL2) >> 18 & 1)
     return any(
-        pe.sysreg(trap.control) >> trap.bit & 1
+        _control(pe, trap.control) >> trap.bit & 1 == trap.when
         for trap in row.traps
-        if (trap.writes if is_write else trap.reads)
+        if pe.el < trap.below and (trap.writes if is_write else trap.reads)
     )
+
+
+def _control(pe: PE, encoding: Encoding) -> int:
+    return pe.sysreg(encoding) if TABLE[encoding].at_hand else pe.system_register(encoding)
 
 
 def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
@@ -59,7 +63,9 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     row = TABLE.get(encoding)
     value = pe.overrides.get(encoding)
     if value is None:
-        return row.read(pe, interconnect) if row is not None and row.read is not None else None
+        if row is None or row.read is None or traps(row, pe, encoding, is_write=False):
+            return None
+        return row.read(pe, interconnect)
     if pe.el == 1 and ((row is not None and row.virtual) or traps(row, pe, encoding, is_write=False)):
         return None
     return value

@@ -22,16 +22,21 @@ class WriteEffect(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A bit of another register that has accesses from lower levels trapped to EL2.
+    """A bit of another register that has accesses from lower levels trapped.
 
     :ivar control: the register that has the bit
     :ivar reads, writes: which accesses are trapped
+    :ivar below: those from levels below this one; it is where they are trapped to, but that EL0's go to EL1
+        or EL2 as HCR_EL2.TGE says
+    :ivar when: the value of the bit that traps
     """
 
     control: Encoding
     bit: int
     reads: bool = True
     writes: bool = True
+    below: int = 2
+    when: int = 1
 
 
 # Gives what an MRS reads; None: the engine's value is right, or it raises what is due.

@@ -22,7 +22,7 @@ def _id(name: str, crm: int, op2: int) -> Row:
     return Row(f"{name}_EL1", (3, 0, 0, crm, op2), write_el=None, traps=_TID3)
 
 
-def _count(name: str, encoding: Encoding) -> Row:
+def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
     # One of the two views of the generic counter.
     return Row(
         name,
@@ -30,6 +30,7 @@ def _count(name: str, encoding: Encoding) -> Row:
         read_el=0,
         write_el=None,
         read=lambda pe, interconnect: interconnect.counter(pe),
+        traps=traps,
         source=_COUNTER,
     )
 
@@ -83,12 +84,12 @@ _TRANSLATION = [
     Row("MAIR_EL1", sysreg.MAIR_EL1, 0, at_hand=True, traps=_TVM),
     Row("CONTEXTIDR_EL1", sysreg.CONTEXTIDR_EL1, 0, at_hand=True, traps=_TVM),
     Row("PAR_EL1", (3, 0, 7, 4, 0)),
-    Row("TTBR0_EL2", (3, 4, 2, 0, 0), None, 2, 2, effect=_REGIME),
-    Row("TTBR1_EL2", (3, 4, 2, 0, 1), None, 2, 2, effect=_REGIME, feature="FEAT_VHE"),
-    Row("TCR_EL2", (3, 4, 2, 0, 2), None, 2, 2, effect=_REGIME),
+    Row("TTBR0_EL2", sysreg.TTBR0_EL2, None, 2, 2, at_hand=True, effect=_REGIME),
+    Row("TTBR1_EL2", sysreg.TTBR1_EL2, None, 2, 2, at_hand=True, effect=_REGIME, feature="FEAT_VHE"),
+    Row("TCR_EL2", sysreg.TCR_EL2, None, 2, 2, at_hand=True, effect=_REGIME),
     Row("VTTBR_EL2", (3, 4, 2, 1, 0), None, 2, 2, effect=_REGIME),
     Row("VTCR_EL2", (3, 4, 2, 1, 2), None, 2, 2, effect=_REGIME),
-    Row("MAIR_EL2", (3, 4, 10, 2, 0), None, 2, 2),
+    Row("MAIR_EL2", sysreg.MAIR_EL2, None, 2, 2, at_hand=True),
 ]
 
 _EXCEPTIONS = [
@@ -117,11 +118,18 @@ _SOFTWARE = [
     Row("FPSR", (3, 3, 4, 4, 1), None, 0, 0),
 ]
 
-# MODEL: traps of EL0's accesses by CNTKCTL_EL1 and of EL1's by CNTHCTL_EL2 are left out for the counters.
 _TIMER = [
     Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 1, 3, source=_COUNTER),
-    _count("CNTPCT_EL0", sysreg.CNTPCT_EL0),
-    _count("CNTVCT_EL0", sysreg.CNTVCT_EL0),
+    # EL0PCTEN and EL0VCTEN of CNTKCTL_EL1, EL1PCTEN of CNTHCTL_EL2
+    _count(
+        "CNTPCT_EL0",
+        sysreg.CNTPCT_EL0,
+        Trap(sysreg.CNTKCTL_EL1, 0, below=1, when=0),
+        Trap(sysreg.CNTHCTL_EL2, 0, when=0),
+    ),
+    _count("CNTVCT_EL0", sysreg.CNTVCT_EL0, Trap(sysreg.CNTKCTL_EL1, 1, below=1, when=0)),
+    Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
+    Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTVOFF_EL2", (3, 4, 14, 0, 3), None, 2, 2, source=_COUNTER),
 ]
 

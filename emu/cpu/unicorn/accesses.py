@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import string_at
 from typing import Any
 
+from emu import constraints
 from emu.arch.a64 import Class
+from emu.cpu.attributes import attribute, is_device
 from emu.cpu.engine import LINE_SHIFT
-from emu.cpu.stops import ConstraintViolation
+from emu.cpu.faulting_address import access_address, va_of
+from emu.cpu.stops import ConstraintViolation, Raised
+from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import ACCESS_CALLBACK
 from emu.cpu.unicorn.contexts import Contexts
@@ -18,6 +23,8 @@ from emu.memory import Memory
 from emu.operation import Kind
 
 _SCTLR_A = 1 << 1
+_ALIGNMENT_FAULT = 0x25 << 26 | 1 << 25 | 0x21  # EC, IL, DFSC
+_UNDONE = 32  # bytes that a store may have changed from its address on: STP of Q registers
 
 
 def access_hooks(
@@ -35,7 +42,7 @@ def access_hooks(
     remembered = (live.u64(layout.EXCLUSIVE_VALUE), live.u64(layout.EXCLUSIVE_HIGH))
     quads, ram_size = memory.view.cast("Q"), memory.size
     line_last = (1 << LINE_SHIFT) - 1
-    check_unaligned = _alignment_check(contexts, pending)
+    faults = _alignment_check(contexts, memory, pending)
     # MODEL: of an access that crosses a page the engine tells the first frame alone; the second is taken
     # to follow it.
 
@@ -54,12 +61,12 @@ def access_hooks(
                 return
             pe = contexts.loaded
             assert pe is not None
+            if pa & (size - 1) and (pending.undo or faults(pe, here, pa, size, False)):
+                return
             counters = pe.counters
             counters.loads += 1
             if not sctlr[pstate.value >> 2 & 3].value & 1:
                 counters.loads_mmu_off += 1
-            if pa & (size - 1):
-                check_unaligned(pe, here, pa)
             if observing.access:
                 observing.access(pe, here, pa, size, False)
             if is_exclusive:
@@ -84,9 +91,9 @@ def access_hooks(
                 return  # it fails: the old value is written back
             pe = contexts.loaded
             assert pe is not None
+            if pa & (size - 1) and (pending.undo or faults(pe, here, pa, size, True)):
+                return
             pe.counters.stores += 1
-            if pa & (size - 1):
-                check_unaligned(pe, here, pa)
             if observing.access:
                 observing.access(pe, here, pa, size, True)
             if observing.to.monitors_armed:
@@ -107,21 +114,30 @@ def access_hooks(
     return ACCESS_CALLBACK(on_read), ACCESS_CALLBACK(on_write)
 
 
-def _alignment_check(contexts: Contexts, pending: Pending) -> Callable[[UnicornPE, int, int], None]:
-    def check(pe: UnicornPE, va: int, pa: int) -> None:
-        # MODEL: hardware takes an alignment fault before the access; here it has been made and the PE ends.
+def _alignment_check(
+    contexts: Contexts, memory: Memory, pending: Pending
+) -> Callable[[UnicornPE, int, int, int, bool], bool]:
+    def faults(pe: UnicornPE, va: int, pa: int, size: int, is_store: bool) -> bool:
+        # Whether an access that is not aligned to its size takes an alignment fault. The engine makes it all
+        # the same, and then the run loop undoes it.
+        word = contexts.code.word(va) or 0
         if not pe.mmu_on:
-            rule = (
-                "unaligned access with the MMU off "
-                "(Device-nGnRnE memory: alignment fault, Arm DDI 0487 B2.15.2)"
-            )
-        elif (contexts.code.word(va) or 0) & 0x3F80_0000 == 0x0880_0000:  # LDAR, STLR and their like
-            rule = "unaligned load-acquire or store-release (alignment fault, Arm DDI 0487 B2.5.2)"
+            broken = constraints.UNALIGNED_MMU_OFF
+        elif word & 0x3F80_0000 == 0x0880_0000:  # LDAR, STLR and their like
+            broken = constraints.UNALIGNED_ORDERED
         elif pe.sctlr & _SCTLR_A:
-            rule = "unaligned access with SCTLR_ELx.A set (alignment fault, Arm DDI 0487 B2.5.2)"
+            broken = constraints.UNALIGNED_CHECKED
+        elif is_device(attribute(pe, access_address(pe, word, va), memory.u64)):
+            broken = constraints.UNALIGNED_DEVICE
         else:
-            return
-        pending.stop = ConstraintViolation(rule, va, pa)
-        contexts.handle.stop()  # never resumed, so the half-done instruction does not matter
+            return False
+        syndrome = _ALIGNMENT_FAULT | is_store << 6
+        raised = Raised(syndrome, va_of(pe, word, va, pa, is_store=is_store), default_target_el(pe), va)
+        pending.stop = ConstraintViolation(broken.name, va, pa, raised)
+        state = string_at(contexts.live.address, layout.CONTEXT_BYTES)
+        end = min(pa + _UNDONE, memory.base + memory.size)
+        pending.undo = state, pa, memory.read_bytes(pa, end - pa)
+        contexts.handle.stop()
+        return True
 
-    return check
+    return faults

@@ -8,6 +8,7 @@ from unicorn import arm64_const as regs
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.exception_return import IL
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.access import at_entry
 from emu.cpu.unicorn import layout
@@ -18,6 +19,8 @@ from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.state import Env
 from emu.memory import Memory
 
+_EL_BITS = 0xC
+_STATE_BITS = _EL_BITS | IL
 _PSTATE_AT_RESET = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
 
 
@@ -27,14 +30,16 @@ class Contexts:
     :ivar live: the state of the PE that is loaded
     :ivar counter: instructions begun since the engine was entered
     :ivar loaded: the PE, or None
+    :ivar in_illegal_state: whether PSTATE.IL of the loaded PE is set; known when the code is not stale
     """
 
     def __init__(self, handle: Handle, memory: Memory, code: CodeMap) -> None:
         self.handle = handle
         self.code = code
         self.loaded: UnicornPE | None = None
+        self.in_illegal_state = False
         self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
-        self._el_bits = 0  # PSTATE.EL, in place, of the code map's space
+        self._state_bits = 0  # PSTATE.EL and IL, in place, when the code map's space was entered
         self.live, self.counter = find_live(handle, memory)
         self._resets = {el: self._make_reset(el) for el in (1, 2)}
 
@@ -116,7 +121,7 @@ class Contexts:
             self.handle.flush_tlb()
             self._regime = regime
             self.code.stale = True
-        elif pe.saved_env.pstate.value & 0xC != self._el_bits:
+        elif pe.saved_env.pstate.value & _STATE_BITS != self._state_bits:
             self.code.stale = True
         pe.env = self.live
         self.loaded = pe
@@ -130,10 +135,12 @@ class Contexts:
     def enter_space(self) -> None:
         """Let the code map follow the translation regime of the PE that is loaded."""
         live = self.live
-        self._el_bits = live.pstate.value & 0xC
-        translated = live.u64(layout.SCTLR_EL + 8 * max(self._el_bits >> 2, 1)).value & 1
+        self._state_bits = live.pstate.value & _STATE_BITS
+        el_bits = self._state_bits & _EL_BITS
+        self.in_illegal_state = bool(self._state_bits & IL)
+        translated = live.u64(layout.SCTLR_EL + 8 * max(el_bits >> 2, 1)).value & 1
         stage2 = live.u64(layout.HCR_EL2).value & 1
-        self.code.enter(live.regime.raw if translated or stage2 else b"", self._el_bits)
+        self.code.enter(live.regime.raw if translated or stage2 else b"", el_bits)
 
     # -- code -------------------------------------------------------------------------------------
 

@@ -7,18 +7,21 @@ from its interrupt hook, and what it shows to no hook from code hooks on the sit
 
 from __future__ import annotations
 
+from ctypes import memmove
 from threading import Event, Thread
 
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
+from emu.cpu.exception_return import ILLEGAL_STATE
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Stop, Unsupported
+from emu.cpu.stops import STEP_LIMIT, Raised, Stop, Unsupported
+from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
-from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, raised
-from emu.cpu.unicorn.hooks import Hooks, misaligned
+from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
+from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
@@ -254,12 +257,15 @@ class UnicornEngine:
             if code.stale:
                 contexts.enter_space()
             if pc not in code.blocks and not self._hooks.look_at_entry(pc):
-                return misaligned(pc)
-            pending.stop = None
+                return misaligned(pe, pc)
+            if contexts.in_illegal_state and code.word(pc) is not None:
+                return Raised(ILLEGAL_STATE, None, default_target_el(pe), pc)
+            pending.stop = pending.undo = None
             pending.at_site = False
             pending.emulate = None
-            pending.exception = -1
-            error = emu_start(handle, pc, 0, 0, limit if self._counted else 0)
+            pending.exception = None
+            # The engine ends at 0, or, where it begins there, at an address that no instruction has.
+            error = emu_start(handle, pc, not pc, 0, limit if self._counted else 0)
             begun = self._counter.value
             self._counter.value = 0
             if pending.at_site:
@@ -273,14 +279,14 @@ class UnicornEngine:
             if pending.error is not None:
                 failure, pending.error = pending.error, None
                 raise failure
-            progress = bool(pending.found) or pending.emulate is not None
+            progress = bool(pending.found) or pending.emulate is not None or not live_pc.value
             if pending.found:
                 self._hooks.install_found()
-            if pending.exception >= 0:
-                return raised(contexts, pe, pending.exception)
+            if pending.exception is not None:
+                return raised(contexts, pe, pending.exception, self.memory)
             if error in ABORTS:
                 counters.instructions -= error not in FETCHES
-                return external_abort(contexts, pe, error, pending.fault_pa)
+                return external_abort(contexts, pe, error, pending.fault_pa, self.memory)
             if error:
                 return Unsupported(f"unicorn error {error}", live_pc.value)
             if pending.emulate is not None:
@@ -290,7 +296,17 @@ class UnicornEngine:
                 counters.instructions += 1
                 limit -= 1
             elif pending.stop is not None:
+                if pending.undo is not None:
+                    self._undo(*pending.undo)
                 return pending.stop
             if limit <= 0 or not (self._counted or progress):
                 return STEP_LIMIT
             pending.resume_at = -1
+
+    def _undo(self, state: bytes, pa: int, data: bytes) -> None:
+        # Take back the instruction that the engine has been in the middle of.
+        pe = self._contexts.loaded
+        assert pe is not None
+        memmove(self._live.address, state, len(state))
+        self.memory.write_bytes(pa, data)
+        pe.counters.instructions -= 1

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.cpu.faulting_address import va_of
+from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Stop, Unsupported
-from emu.cpu.unicorn import layout
+from emu.cpu.translation import Fault, FaultClass, walk
+from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.pe import UnicornPE
+from emu.cpu.unicorn.pending import EngineException
+from emu.memory import Memory
 
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
+_EC_ABORT = (0x20, 0x21, 0x24, 0x25)
+_EXTERNAL_ABORT = 0x10
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
 FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
@@ -17,13 +24,18 @@ FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
 ABORTS = {6: 0x25, 7: 0x25, 8: 0x21, 12: 0x25, 13: 0x25, 14: 0x21}
 
 
-def raised(contexts: Contexts, pe: UnicornPE, number: int) -> Stop:
-    """Return what QEMU's exception ``number`` is to ``pe``, which is loaded; it is not counted as retired."""
-    live = contexts.live
-    syndrome = live.u32(layout.SYNDROME).value
-    far = live.u64(layout.FAULT_VA).value
-    target = max(live.u32(layout.TARGET_EL).value, 1)
-    pc, ec = live.pc.value, syndrome >> 26
+def misaligned(pe: PE, pc: int) -> Stop:
+    """Return what ``pe`` stops with when its PC (VA) is not a multiple of 4."""
+    return Raised(0x22 << 26 | 1 << 25, pc, default_target_el(pe), pc)
+
+
+def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory: Memory) -> Stop:
+    """Return what the engine's exception is to ``pe``, which is loaded; it is not counted as retired."""
+    number, syndrome, far, target = exception
+    target = max(target, 1)
+    pc, ec = pe.pc, syndrome >> 26
+    if ec in (0x20, 0x21) and pc & 3:
+        return misaligned(pe, pc)
     if number == _EXCP_SMC:
         return Call("smc", syndrome & 0xFFFF)
     if number == _EXCP_HVC:
@@ -34,9 +46,18 @@ def raised(contexts: Contexts, pe: UnicornPE, number: int) -> Stop:
         unknown = _unknown_register(contexts, pc)
         if unknown:
             return Unsupported(unknown, pc)
-    if not syndrome:
-        syndrome = 1 << 25  # EC 0, IL: QEMU leaves it 0 for a few traps
+    if ec in _EC_ABORT and 0x04 <= syndrome & 0x3F < 0x10:
+        syndrome = syndrome & ~0x3F | _status(pe, far, syndrome & 0x3F, memory)
+    if not syndrome:  # QEMU leaves it 0 for a few traps
+        word = contexts.code.word(pc) or 0
+        syndrome = _daif_trap(word) if pe.el == 0 and a64.is_msr_daif(word) else 1 << 25  # EC 0, IL
     return Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
+
+
+def _daif_trap(word: int) -> int:
+    # The syndrome of an MSR DAIFSet or DAIFClr that SCTLR_EL1.UMA does not allow: EC 0x18, Rt 31.
+    op2, op1, crn, crm = word >> 5 & 7, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15
+    return 0x18 << 26 | 1 << 25 | op2 << 17 | op1 << 14 | crn << 10 | 31 << 5 | crm << 1
 
 
 def _unknown_register(contexts: Contexts, pc: int) -> str | None:
@@ -48,14 +69,23 @@ def _unknown_register(contexts: Contexts, pc: int) -> str | None:
     return None
 
 
-def external_abort(contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int) -> Stop:
-    """Return the external abort of an access to ``fault_pa``, that nothing answers; ``error``: UC_ERR_*."""
-    # MODEL: QEMU tells the PA, not the VA; with the MMU on FAR is marked not valid (FnV, ISS bit 10).
-    ec, far = ABORTS[error], fault_pa
-    iss = 0x10 | (1 << 6 if error in _WRITES else 0)
-    if error in FETCHES:
-        far = pe.pc
-    elif pe.mmu_on:
-        iss |= 1 << 10
+def external_abort(contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int, memory: Memory) -> Stop:
+    """Return the abort of an access to ``fault_pa``, that nothing answers; ``error``: UC_ERR_*."""
+    is_store, far = error in _WRITES, pe.pc
+    if error in FETCHES and far & 3:
+        return misaligned(pe, far)
+    if error not in FETCHES:
+        word = contexts.code.word(pe.pc)
+        assert word is not None, "it was executed"
+        far = va_of(pe, word, pe.pc, fault_pa, is_store=is_store)
+    status = _status(pe, far, _EXTERNAL_ABORT, memory)
     contexts.handle.flush_tlb()
-    return Raised(ec << 26 | 1 << 25 | iss, far, 1, pe.pc)
+    return Raised(ABORTS[error] << 26 | 1 << 25 | is_store << 6 | status, far, default_target_el(pe), pe.pc)
+
+
+def _status(pe: UnicornPE, va: int, status: int, memory: Memory) -> int:
+    # The fault status code of an abort that the engine says is `status`: it does not know two kinds.
+    found = walk(pe, va, memory.u64)
+    if isinstance(found, Fault) and found.kind is not FaultClass.TRANSLATION:
+        return found.status
+    return status

@@ -9,7 +9,8 @@ from ctypes import c_size_t
 from typing import Any
 
 from emu.arch.a64 import Class
-from emu.cpu.stops import Raised, Reached, Stop
+from emu.cpu.stops import Reached
+from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.accesses import access_hooks
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
@@ -26,17 +27,13 @@ from emu.cpu.unicorn.binding import (
     STEP_CALLBACK,
 )
 from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.faults import misaligned
 from emu.cpu.unicorn.observing import Observing
-from emu.cpu.unicorn.pending import Pending
+from emu.cpu.unicorn.pending import EngineException, Pending
 from emu.cpu.unicorn.sites import BREAKPOINT
 from emu.cpu.unicorn.steps import StepCopies
 from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
-
-
-def misaligned(pc: int) -> Stop:
-    """Return what a PE stops with whose PC (VA) is not a multiple of 4."""
-    return Raised(0x22 << 26 | 1 << 25, pc, 1, pc)
 
 
 class Hooks:
@@ -164,7 +161,8 @@ class Hooks:
             if self._code.stale:
                 self._contexts.enter_space()
             if pc & 3:
-                self._pending.stop = misaligned(pc)
+                assert self._contexts.loaded is not None
+                self._pending.stop = misaligned(self._contexts.loaded, pc)
                 # The next one who comes here is to be told too.
                 self._pending.found.append((pc & -4, size + 4, []))
                 self._handle.stop()
@@ -225,7 +223,17 @@ class Hooks:
     # -- exceptions -------------------------------------------------------------------------------
 
     def _on_exception(self, _uc: int, number: int, _data: int) -> None:
-        self._pending.exception = number
+        live = self._contexts.live
+        found = EngineException(
+            number,
+            live.u32(layout.SYNDROME).value,
+            live.u64(layout.FAULT_VA).value,
+            live.u32(layout.TARGET_EL).value,
+        )
+        is_fetch = found.syndrome >> 26 in (0x20, 0x21)
+        # When it ends, the engine itself fetches from the address before the one that it was to end at.
+        if self._pending.exception is None and (not is_fetch or found.far >> 12 == live.pc.value >> 12):
+            self._pending.exception = found
         self._handle.stop()
 
     def _on_fault(self, _uc: int, _kind: int, pa: int, _size: int, _value: int, _data: int) -> bool:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from array import array
+from typing import NamedTuple
 
 from emu.cpu.stops import Stop
+
+
+class EngineException(NamedTuple):
+    """An exception as the engine tells it.
+
+    :ivar number: QEMU's
+    :ivar syndrome: the ESR value
+    :ivar far: a VA, where the class of the exception has one
+    """
+
+    number: int
+    syndrome: int
+    far: int
+    target_el: int
 
 
 class Pending:
@@ -14,9 +29,10 @@ class Pending:
     :ivar at_site: the stop comes from a code hook: its instruction has not run
     :ivar emulate: VA, word and class of an instruction to do in its place
     :ivar error: an exception that a hook has met
-    :ivar exception: QEMU's number of the exception that the PE raised, or -1
+    :ivar exception: what the PE raised, or None
     :ivar fault_pa: of the last access that nothing answers
     :ivar resume_at: VA of the breakpoint to go on from, or -1
+    :ivar undo: the state and memory before an access that hardware would not make: PA, bytes
     :ivar found: blocks with new sites: VA, bytes, and the sites as VA and class
     :ivar exclusive: VA and class of the last exclusive; for a store: reads so far, whether it fails
     """
@@ -31,14 +47,16 @@ class Pending:
         "found",
         "resume_at",
         "stop",
+        "undo",
     )
 
     def __init__(self) -> None:
         self.stop: Stop | None = None
+        self.undo: tuple[bytes, int, bytes] | None = None
         self.at_site = False
         self.emulate: tuple[int, int, int] | None = None
         self.error: BaseException | None = None
-        self.exception = -1
+        self.exception: EngineException | None = None
         self.fault_pa = 0
         self.resume_at = -1
         self.found: list[tuple[int, int, list[tuple[int, int]]]] = []

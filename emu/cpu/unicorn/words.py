@@ -6,14 +6,19 @@ must not execute is done by :meth:`Words.emulate` between two entries.
 
 from __future__ import annotations
 
+from unicorn import arm64_const as regs
+
+from emu import constraints
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.cpu.attributes import attribute, is_device
+from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32, pstate_after
 from emu.cpu.pe import PE, operand
-from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Waiting
+from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs.row import WriteEffect
 from emu.cpu.sysregs.rows import TABLE
-from emu.cpu.traps import fp_trap_el
+from emu.cpu.traps import default_target_el, fp_trap_el
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
@@ -79,13 +84,16 @@ class Words:
                 pe.open_monitor()
         elif kind is Class.CLREX:
             interconnect.clear_exclusive(pe)
-        elif kind is Class.ERET:
+        elif kind is Class.ERET and pe.el:
             interconnect.clear_exclusive(pe)
             self._code.stale = True
-            if record:
-                el = self._spsr(pe.el) >> 2 & 3
-                if el != pe.el:
-                    record(pe, Kind.EL, 0, va, 0, el)
+            spsr = self._spsr(pe.el)
+            illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2))
+            if illegal or spsr & IL or is_to_aarch32(spsr):
+                self._pending.emulate = (va, word, kind)
+                return True
+            if record and spsr >> 2 & 3 != pe.el:
+                record(pe, Kind.EL, 0, va, 0, spsr >> 2 & 3)
         elif a64.uses_fp(word):
             if fp_trap_el(pe):
                 self._pending.emulate = (va, word, Class.FP)
@@ -138,6 +146,8 @@ class Words:
             return SelfBranch(va)
         if kind == Class.FP:
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, fp_trap_el(pe), va)
+        if kind == Class.ERET:
+            return self._return_to_illegal_state(pe, va)
         hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
         if kind == Class.WFI and hcr & _HCR_TWI:
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
@@ -170,15 +180,27 @@ class Words:
         live.pc.value = va + 4
         return None
 
+    def _return_to_illegal_state(self, pe: PE, va: int) -> Stop | None:
+        # An ERET after which PSTATE.IL is set, or that goes where the engine does not.
+        spsr = self._spsr(pe.el)
+        illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2))
+        if not illegal and is_to_aarch32(spsr):
+            return Unsupported("exception return to AArch32 state", va)
+        elr = self._handle.read(regs.UC_ARM64_REG_ELR_EL0 + pe.el)
+        self._handle.write_pstate(pstate_after(spsr, pe.pstate, illegal=illegal))
+        self._live.pc.value = elr
+        self._code.stale = True
+        return None
+
     def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
         # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
         observing = self._observing
         target = operand(pe.x, word & 31) & -64
-        if not pe.mmu_on:
-            rule = "DC ZVA with the MMU off (Device memory: alignment fault, Arm DDI 0487 D7.5.9)"
-            return ConstraintViolation(rule, va, target)
         pa = self._handle.translate(target, WRITE)
         assert pa is not None, "asked by _zero_faults()"
+        if is_device(attribute(pe, target, self._memory.u64)):
+            raised = Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x21, target, default_target_el(pe), va)
+            return ConstraintViolation(constraints.ZERO_DEVICE.name, va, pa, raised)
         if not self._memory.contains(pa, 64):
             return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
         if observing.access:

@@ -1,0 +1,35 @@
+"""What the guest does that hardware punishes and the engine lets pass, once for each CPU and place."""
+
+from __future__ import annotations
+
+from emu.constraints import CONSTRAINTS
+from emu.finding import PA, PC, Finding, Value
+from emu.operation import Kind
+from emu.trace import Trace
+
+NAME = "misuse"
+WORDS = {
+    **{
+        name: f"CPU{{cpu}} at {{pc}}: {constraint.words}, {{pa}} ({constraint.source})"
+        for name, constraint in CONSTRAINTS.items()
+    },
+    "other": "CPU{cpu} at {pc}: {text}, {pa}",
+}
+
+
+def judge(trace: Trace) -> list[Finding]:
+    """Return a finding for each constraint, CPU and place."""
+    found: dict[tuple[int, int, int, str], Finding] = {}
+    for boot, rows in enumerate(trace.numbered_boots()):
+        for number, (kind, _size, cpu, pc, pa, value) in rows:
+            if kind != Kind.MISUSE:
+                continue
+            name = trace.strings[value]
+            if (boot, cpu, pc, name) in found:
+                continue
+            data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc), "pa": PA(pa)}
+            what = name if name in CONSTRAINTS else "other"
+            if what == "other":
+                data["text"] = name
+            found[boot, cpu, pc, name] = Finding.of(NAME, what, (cpu,), data, (number,), boot)
+    return list(found.values())
