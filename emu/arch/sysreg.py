@@ -37,6 +37,10 @@ VPIDR_EL2: Encoding = (3, 4, 0, 0, 0)
 VMPIDR_EL2: Encoding = (3, 4, 0, 0, 5)
 SPSR_EL1: Encoding = (3, 0, 4, 0, 0)
 SPSR_EL2: Encoding = (3, 4, 4, 0, 0)
+CCSIDR_EL1: Encoding = (3, 1, 0, 0, 0)
+CLIDR_EL1: Encoding = (3, 1, 0, 0, 1)
+CSSELR_EL1: Encoding = (3, 2, 0, 0, 0)
+CTR_EL0: Encoding = (3, 3, 0, 0, 1)
 DCZID_EL0: Encoding = (3, 3, 0, 0, 7)
 CNTKCTL_EL1: Encoding = (3, 0, 14, 1, 0)
 CNTHCTL_EL2: Encoding = (3, 4, 14, 1, 0)
@@ -57,11 +61,21 @@ MMFR2_VARANGE = (19, 16)
 
 def name(encoding: Encoding) -> str:
     """Return the register's name, or its generic S<op0>_<op1>_C<n>_C<m>_<op2> spelling."""
-    known = NAMES.get(encoding)
-    if known:
-        return known
+    return NAMES.get(encoding) or generic_name(encoding)
+
+
+def generic_name(encoding: Encoding) -> str:
+    """Return the spelling S<op0>_<op1>_C<n>_C<m>_<op2>, which names any register."""
     op0, op1, crn, crm, op2 = encoding
     return f"S{op0}_{op1}_C{crn}_C{crm}_{op2}"
+
+
+def lowest_el(encoding: Encoding) -> int:
+    """Return the lowest EL that may access a register of this op1, where nothing else is said of it.
+
+    :source: Arm DDI 0487, C5.1.3, table of op1 values
+    """
+    return {3: 0, 4: 2, 5: 2, 6: 3, 7: 3}.get(encoding[1], 1)
 
 
 def set_field(value: int, field: tuple[int, int], bits: int) -> int:

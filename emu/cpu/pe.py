@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from emu.arch.sysreg import Encoding
+from emu.cpu.cores import Core
 from emu.cpu.exceptions import CpuException
 
 
@@ -55,6 +56,7 @@ class PE(Protocol):
     :ivar index: logical CPU number
     :ivar mpidr: raw MPIDR_EL1 (u64)
     :ivar midr: raw MIDR_EL1 (u64)
+    :ivar core: what it is by its MIDR_EL1
     :ivar overrides: system registers that read differently on this PE
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
@@ -62,6 +64,7 @@ class PE(Protocol):
     index: int
     mpidr: int
     midr: int
+    core: Core
     overrides: dict[Encoding, int]
     reached: int
     counters: Counters

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 
+from emu.errors import Untestable
 from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
 from emu.explore.tasks import Tasks
@@ -29,6 +30,7 @@ from emu.operation import (
     WaitForEvent,
     WaitForInterrupt,
 )
+from emu.outcome import End
 from emu.semantics import monitors
 from emu.semantics.log import DeferredLog
 from emu.semantics.state import SystemState
@@ -221,6 +223,8 @@ class ThreadStepper:
         else:
             machine.step(cpu)
         after = actor_state(machine, cpu)
+        if after.outcome is not None and after.outcome.end is End.UNMODELLED:
+            raise Untestable(machine.stopped)
         given = True if observation == WAKE else observation
         if isinstance(local.action.operation, FirmwareCall):
             assert isinstance(observation, tuple)

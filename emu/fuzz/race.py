@@ -13,6 +13,7 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
+from emu.errors import Untestable
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.questions import random_map
 from emu.host.dcache import clean
@@ -215,8 +216,6 @@ def _why(outcome: Outcome | None) -> str:
             return f"no code at its exception vector, ESR {syndrome:#x}"
         case Outcome(End.VECTOR_RAISES, _, syndrome):
             return f"an exception at its exception vector, ESR {syndrome:#x}"
-        case Outcome(End.CONSTRAINT_VIOLATION, name):
-            return f"misuse: {name}"
         case Outcome(End.UNMODELLED, name):
-            return f"unsupported: {name}"
+            raise Untestable(f"not modelled: {name}")
     return "no exit"

@@ -7,10 +7,22 @@ from dataclasses import dataclass
 from enum import Enum
 
 from emu.arch import sysreg
+from emu.constraints import constraint_words
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
-from emu.cpu.stops import Call, Raised, Reached, SelfBranch, StepLimit, Stop, Waiting
+from emu.cpu.stops import (
+    Call,
+    ConstraintViolation,
+    Raised,
+    Reached,
+    SelfBranch,
+    StepLimit,
+    Stop,
+    Unsupported,
+    Waiting,
+)
+from emu.errors import Untestable
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
@@ -238,8 +250,13 @@ class Single:
                 return f"exception, ESR {stop.syndrome:#x}{far}", Short.EXCEPTION
             case Call():
                 return f"it calls firmware ({stop.conduit})", Short.CALLS
-            case _:
-                return str(stop), Short.OTHER
+            case ConstraintViolation(constraint, raised=raised):
+                return f"{constraint_words(constraint)}, ESR {raised.syndrome:#x}", Short.EXCEPTION
+            case Unsupported(what, va):
+                place = self.target.subject.symbols.describe((va + self.target.subject.va_offset) % 2**64)
+                raise Untestable(f"{self.target.subject.name}: {place}: not modelled: {what}")
+            case Reached():
+                return f"it stops at {stop.va:#x}", Short.OTHER
 
 
 # The properties that are checked, in the order of reports.

@@ -55,6 +55,8 @@ class Exits:
             case Unsupported(what, va):
                 self._recorder.text(Kind.UNSUPPORTED, cpu, va, what)
                 machine.end(cpu, Outcome(End.UNMODELLED, what), va)
+                # What would come of it is not known, of this CPU and of those that wait for it.
+                machine.stopped = f"CPU{cpu}: not modelled: {what}"
 
     def _reached(self, cpu: int, actor: Actor, va: int) -> None:
         machine, pe = self._machine, actor.pe

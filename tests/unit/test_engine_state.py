@@ -97,19 +97,39 @@ def test_the_generic_counter_is_the_clock_given(grain: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("mrs x0, s3_0_c11_c12_3", "read of system register S3_0_C11_C12_3"),
-        ("msr s3_0_c11_c12_3, x0", "write to system register S3_0_C11_C12_3"),
-        ("mrs x0, s3_0_c10_c5_0", "read of system register S3_0_C10_C5_0"),  # MPAM1_EL1
-        ("msr s3_0_c12_c12_5, x1", "write to system register S3_0_C12_C12_5"),  # ICC_SRE_EL1
-        ("mrs x0, tpidr_el2", "read of system register TPIDR_EL2"),  # not at EL1
+        ("mrs x0, s3_1_c15_c2_1", "read of CPUECTLR_EL1 (S3_1_C15_C2_1), which cortex-a72 has"),
+        ("msr s3_1_c11_c0_2, x0", "write to L2CTLR_EL1 (S3_1_C11_C0_2), which cortex-a72 has"),
+        ("mrs x0, s3_3_c14_c8_5", "read of PMEVCNTR5_EL0 (S3_3_C14_C8_5), which cortex-a72 has"),
     ],
 )
-def test_an_unknown_system_register_is_named(text: str, what: str, grain: str) -> None:
+def test_a_register_that_the_core_has_and_the_engine_has_not_is_named(
+    text: str, what: str, grain: str
+) -> None:
     """Nothing is guessed: neither a value nor an exception."""
     bare = Bare()
     bare.load(f"nop\n {text}\n b .")
     pe = bare.pe()
     assert bare.go(pe, grain) == Unsupported(what, CODE + 4)
+
+
+@every_grain
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mrs x0, s3_0_c11_c12_3",  # nobody has it
+        "msr s3_0_c11_c12_3, x0",
+        "mrs x0, s3_0_c10_c5_0",  # MPAM1_EL1: a later feature
+        "msr s3_0_c12_c12_5, x1",  # ICC_SRE_EL1: there is no GICv3
+        "mrs x0, tpidr_el2",  # of a higher level
+        "mrs x0, sctlr_el3",
+        "msr s3_0_c0_c0_0, x0",  # MIDR_EL1, read-only
+    ],
+)
+def test_a_register_that_the_core_lacks_is_undefined(text: str, grain: str) -> None:
+    bare = Bare()
+    bare.load(f"nop\n {text}\n b .")
+    pe = bare.pe()
+    assert bare.go(pe, grain) == Raised(1 << 25, None, 1, CODE + 4)
     assert (pe.pc, pe.counters.instructions) == (CODE + 4, 1)
 
 

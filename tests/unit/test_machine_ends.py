@@ -47,7 +47,7 @@ def test_the_instruction_limit_ends_the_run_and_says_so(limit: int, grain: Grain
         ("b .", "branches to itself"),
         ("wfi", "waits for an interrupt (WFI)"),
         ("wfe", "asleep in WFE"),
-        ("mrs x0, s3_0_c10_c5_0", "unsupported: read of system register S3_0_C10_C5_0"),
+        ("mrs x0, s3_1_c15_c2_1", "unsupported: read of CPUECTLR_EL1 (S3_1_C15_C2_1), which cortex-a72 has"),
         ("mov x1, #1\n ldr x0, [x1]", "no code at its exception vector, ESR 0x86000010"),
         ("ldr x1, [x0, #1]!", "no code at its exception vector, ESR 0x86000010"),
     ],

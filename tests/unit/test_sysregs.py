@@ -10,7 +10,7 @@ from bare_pe import CODE, VECTORS, Bare
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Raised, SelfBranch, Stop, Unsupported
+from emu.cpu.stops import STEP_LIMIT, Raised, SelfBranch, Stop
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.row import Row
 from emu.cpu.sysregs.rows import BY_NAME, TABLE
@@ -34,6 +34,8 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
         bare.load("adr x5, user\n msr elr_el1, x5\n msr spsr_el1, xzr\n eret\nuser: nop\n nop\n b .")
         for _ in range(4):
             assert bare.engine.step(pe) is STEP_LIMIT
+        pe.set_system_register(sysreg.CNTKCTL_EL1, 3)
+        pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) | 1 << 15)
     at_pa = pe.pc
     bare.words(text, 0x1400_0000, at=at_pa)
     bare.engine.forget_code()
@@ -42,7 +44,7 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
 
 
 def is_undefined(stop: Stop) -> bool:
-    return isinstance(stop, Unsupported) or (isinstance(stop, Raised) and stop.syndrome >> 26 in (0, 0x18))
+    return isinstance(stop, Raised) and stop.syndrome >> 26 in (0, 0x18)
 
 
 @pytest.mark.parametrize("el", [0, 1, 2])
@@ -63,25 +65,30 @@ def test_levels_that_may_write(row: Row, el: int) -> None:
 
 
 @pytest.mark.parametrize("is_write", [False, True])
-def test_traps_to_el2(is_write: bool) -> None:
-    """With its bit set, EL1's access is trapped with EC 0x18; without, nothing is."""
+def test_traps_of_accesses(is_write: bool) -> None:
+    """With its bit as the row says, the access of the level below is trapped with EC 0x18; else it is not."""
     seen: Counter[str] = Counter()
     for row in ROWS:
         for trap in row.traps:
             if not (trap.writes if is_write else trap.reads) or (is_write and row.write_el is None):
                 continue
-            for is_set in (False, True):
-                bare, pe = at(1, word(row.encoding, is_write=is_write))
+            el = trap.below - 1
+            for wanted in (False, True):
+                bare, pe = at(el, word(row.encoding, is_write=is_write))
                 pe.x[0] = row.reset or 0
-                control = pe.sysreg(trap.control)
-                pe.set_system_register(trap.control, control | 1 << trap.bit if is_set else control)
-                assert access.traps(row, pe, row.encoding, is_write=is_write) is is_set, row.name
+                control = pe.system_register(trap.control) & ~(1 << trap.bit)
+                bit = trap.when if wanted else 1 - trap.when
+                pe.set_system_register(trap.control, control | bit << trap.bit)
+                assert access.traps(row, pe, row.encoding, is_write=is_write) is wanted, row.name
                 stop = bare.engine.step(pe)
-                trapped = isinstance(stop, Raised) and (stop.syndrome >> 26, stop.target_el) == (0x18, 2)
-                assert trapped is is_set, f"{row.name}: {stop}"
+                trapped = isinstance(stop, Raised) and stop.syndrome >> 26 == 0x18
+                assert trapped is wanted, f"{row.name}: {stop}"
+                assert not trapped or getattr(stop, "target_el", 0) == trap.below
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
-    wanted = {"HCR_EL2.26", "CPTR_EL2.31"} if is_write else {"HCR_EL2.18", "HCR_EL2.30", "CPTR_EL2.31"}
-    assert set(seen) == wanted
+    of_both = {"CPTR_EL2.31", "HCR_EL2.17"}
+    of_writes = of_both | {"HCR_EL2.26"}
+    of_reads = of_both | {"HCR_EL2.18", "HCR_EL2.30", "CNTHCTL_EL2.0", "CNTKCTL_EL1.0", "CNTKCTL_EL1.1"}
+    assert set(seen) == (of_writes if is_write else of_reads | {"SCTLR_EL1.15"})
 
 
 def test_reset_values_are_what_code_reads() -> None:
@@ -124,7 +131,7 @@ def test_the_debugger_reads_what_the_code_reads() -> None:
 def test_handlers_stand_in_for_registers_that_the_engine_does_not_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Reads and writes at both grains; without the row the same code is not supported."""
+    """Reads and writes at both grains; without the row the same code is UNDEFINED."""
     written: list[tuple[int, int]] = []
     row = Row(
         "TEST_EL1",
@@ -143,7 +150,7 @@ def test_handlers_stand_in_for_registers_that_the_engine_does_not_know(
                 monkeypatch.setitem(TABLE, UNKNOWN, row)
             stop = bare.go(pe, grain)
             if not known:
-                assert isinstance(stop, Unsupported)
+                assert stop == Raised(1 << 25, None, 1, CODE)
                 continue
             assert (stop, pe.x[3], written) == (SelfBranch(CODE + 8), 0x1234, [(0, 77)])
             assert pe.counters.instructions == 2

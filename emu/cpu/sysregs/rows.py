@@ -11,6 +11,7 @@ from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
+_TID2 = (Trap(_HCR, 17),)
 _TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
 _TCPAC = (Trap(_CPTR, 31),)
 _REGIME, _SWITCH = WriteEffect.TRANSLATION, WriteEffect.TRANSLATION | WriteEffect.ENABLE
@@ -59,6 +60,23 @@ _IDENTIFICATION = [
     _id("ID_AA64MMFR0", 7, 0),
     _id("ID_AA64MMFR1", 7, 1),
     _id("ID_AA64MMFR2", 7, 2),
+    Row(
+        "CCSIDR_EL1",
+        sysreg.CCSIDR_EL1,
+        write_el=None,
+        read=lambda pe, _: pe.core.ccsidr.get(pe.system_register(sysreg.CSSELR_EL1)),
+        traps=_TID2,
+    ),
+    Row("CLIDR_EL1", sysreg.CLIDR_EL1, write_el=None, traps=_TID2),
+    Row(
+        "CTR_EL0",
+        sysreg.CTR_EL0,
+        read_el=0,
+        write_el=None,
+        traps=(*_TID2, Trap(sysreg.SCTLR_EL1, 15, below=1, when=0)),  # UCT
+    ),
+    Row("CSSELR_EL1", sysreg.CSSELR_EL1, traps=_TID2),
+    Row("MDCCSR_EL0", (2, 3, 0, 1, 0), read_el=0, write_el=None, read=lambda pe, _: 0, value=lambda pe: 0),
     Row("DCZID_EL0", sysreg.DCZID_EL0, read_el=0, write_el=None),
     Row("CURRENTEL", (3, 0, 4, 2, 2), write_el=None, value=lambda pe: pe.el << 2),
 ]
@@ -119,7 +137,7 @@ _SOFTWARE = [
 ]
 
 _TIMER = [
-    Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 1, 3, source=_COUNTER),
+    Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 0, 3, source=_COUNTER),
     # EL0PCTEN and EL0VCTEN of CNTKCTL_EL1, EL1PCTEN of CNTHCTL_EL2
     _count(
         "CNTPCT_EL0",
@@ -129,6 +147,8 @@ _TIMER = [
     ),
     _count("CNTVCT_EL0", sysreg.CNTVCT_EL0, Trap(sysreg.CNTKCTL_EL1, 1, below=1, when=0)),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
+    Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
+    Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTVOFF_EL2", (3, 4, 14, 0, 3), None, 2, 2, source=_COUNTER),
 ]

@@ -43,9 +43,9 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
     if number != _EXCP_SWI and ec not in (0x20, 0x21):  # a failed fetch was never begun
         pe.counters.instructions -= 1  # it did not retire
     if ec == 0 and number == 1:
-        unknown = _unknown_register(contexts, pc)
-        if unknown:
-            return Unsupported(unknown, pc)
+        unmodelled = _unmodelled_register(pe, contexts.code.word(pc) or 0)
+        if unmodelled:
+            return Unsupported(unmodelled, pc)
     if ec in _EC_ABORT and 0x04 <= syndrome & 0x3F < 0x10:
         syndrome = syndrome & ~0x3F | _status(pe, far, syndrome & 0x3F, memory)
     if not syndrome:  # QEMU leaves it 0 for a few traps
@@ -60,13 +60,16 @@ def _daif_trap(word: int) -> int:
     return 0x18 << 26 | 1 << 25 | op2 << 17 | op1 << 14 | crn << 10 | 31 << 5 | crm << 1
 
 
-def _unknown_register(contexts: Contexts, pc: int) -> str | None:
-    # An undefined MRS/MSR/SYS names a register that QEMU 5.0 or the Cortex-A72 lacks: never guess.
-    word = contexts.code.word(pc)
-    if word is not None and a64.classify(word) in (Class.MRS, Class.MSR):
-        verb = "read of" if word >> 21 & 1 else "write to"
-        return f"{verb} system register {sysreg.name(a64.system_register(word))}"
-    return None
+def _unmodelled_register(pe: UnicornPE, word: int) -> str | None:
+    # What an MRS or MSR that the engine calls UNDEFINED accesses, if the core has that register all the same.
+    if a64.classify(word) not in (Class.MRS, Class.MSR):
+        return None
+    encoding = a64.system_register(word)
+    name = pe.core.unmodelled.get(encoding)
+    if name is None or pe.el < sysreg.lowest_el(encoding):
+        return None
+    verb = "read of" if word >> 21 & 1 else "write to"
+    return f"{verb} {name} ({sysreg.generic_name(encoding)}), which {pe.core.name} has"
 
 
 def external_abort(contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int, memory: Memory) -> Stop:

@@ -10,6 +10,7 @@ from unicorn import arm64_const as regs
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.cores import core_of
 from emu.cpu.exceptions import CpuException, enter, target_el, vector_va
 from emu.cpu.pe import Counters
 from emu.cpu.sysregs.rows import TABLE
@@ -33,6 +34,7 @@ class UnicornPE:
 
     __slots__ = (
         "_contexts",
+        "core",
         "counters",
         "env",
         "index",
@@ -50,6 +52,7 @@ class UnicornPE:
         self.index = index
         self.mpidr = mpidr
         self.midr = midr
+        self.core = core_of(midr)
         self.saved = saved
         self.saved_env = env
         self.env = env
@@ -149,6 +152,8 @@ class UnicornPE:
     def set_overrides(self, el: int, values: Mapping[Encoding, int]) -> None:
         """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
         self.overrides.clear()
+        for encoding, value in self.core.identification.items():
+            self.override(encoding, value)
         if el == 2:  # which reads the physical MPIDR_EL1 and MIDR_EL1
             for row in TABLE.values():
                 if row.virtual is not None and row.value is not None:

@@ -88,7 +88,7 @@ class Words:
             interconnect.clear_exclusive(pe)
             self._code.stale = True
             spsr = self._spsr(pe.el)
-            illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2))
+            illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2), aarch32_max=pe.core.aarch32_max)
             if illegal or spsr & IL or is_to_aarch32(spsr):
                 self._pending.emulate = (va, word, kind)
                 return True
@@ -183,7 +183,7 @@ class Words:
     def _return_to_illegal_state(self, pe: PE, va: int) -> Stop | None:
         # An ERET after which PSTATE.IL is set, or that goes where the engine does not.
         spsr = self._spsr(pe.el)
-        illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2))
+        illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2), aarch32_max=pe.core.aarch32_max)
         if not illegal and is_to_aarch32(spsr):
             return Unsupported("exception return to AArch32 state", va)
         elr = self._handle.read(regs.UC_ARM64_REG_ELR_EL0 + pe.el)

@@ -1,0 +1,50 @@
+"""Cores: what CPUs there are, each a file (:class:`Core`): its identification and the features that it has.
+
+A PE is a core by its MIDR_EL1: implementer and part number. One whose part nobody knows is a Cortex-A72 that
+says to be another.
+
+:ivar CORES: by name, as ``--cpu`` has it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emu.arch.sysreg import Encoding
+from emu.registry import discover
+
+_PART = 0xFF00_FFF0  # of MIDR_EL1: implementer and part number
+BESIDES = ("cortex_v8_0",)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One core.
+
+    :ivar midr: MIDR_EL1, u32
+    :ivar identification: what ID registers read (u64), where that is not what the engine's own Cortex-A72 has
+    :ivar features: the names that the Arm ARM gives the optional ones that it has, and emu models
+    :ivar ccsidr: CCSIDR_EL1 by CSSELR_EL1
+    :ivar unmodelled: names of registers that it has, and emu does not model
+    :ivar aarch32_max: the highest EL that can use AArch32; -1: none
+    """
+
+    name: str
+    summary: str
+    midr: int
+    identification: Mapping[Encoding, int] = field(default_factory=dict)
+    features: frozenset[str] = frozenset()
+    ccsidr: Mapping[int, int] = field(default_factory=dict)
+    unmodelled: Mapping[Encoding, str] = field(default_factory=dict)
+    aarch32_max: int = 3
+
+
+CORES = discover(__name__, Core)
+DEFAULT = CORES["cortex-a72"]
+_BY_PART = {core.midr & _PART: core for core in CORES.values()}
+
+
+def core_of(midr: int) -> Core:
+    """Return the core whose MIDR_EL1 says ``midr``, in any revision."""
+    return _BY_PART.get(midr & _PART, DEFAULT)
