@@ -49,6 +49,11 @@ EXCLUSIVE_UNCACHED = Constraint(
     "exclusive or atomic access to memory that is not Normal Write-Back",
     "many parts have no global monitor there: it faults, or no store ever succeeds, Arm DDI 0487 B2.12.5",
 )
+EXCEPTION_LOOP = Constraint(
+    "exception-loop",
+    "an exception that is taken again and again, with nothing changed",
+    "its handler returns to the instruction, or takes it itself",
+)
 CONSTRAINTS = {
     constraint.name: constraint
     for constraint in (
@@ -58,6 +63,7 @@ CONSTRAINTS = {
         UNALIGNED_CHECKED,
         ZERO_DEVICE,
         EXCLUSIVE_UNCACHED,
+        EXCEPTION_LOOP,
     )
 }
 

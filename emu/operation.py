@@ -325,7 +325,12 @@ class SendEventLocal(NamedTuple):
 
 
 class WaitForEvent(NamedTuple):
-    """WFE: sleep until the event register is set."""
+    """WFE: sleep until the event register is set.
+
+    :ivar traps: without an event it is trapped to a higher level instead, and nobody sleeps
+    """
+
+    traps: bool = False
 
 
 class SendInterrupt(NamedTuple):

@@ -29,6 +29,8 @@ class End(IntEnum):
     CPU_DIE = 17  # parked there
     PRIMARY_DID_NOT_BOOT = 18  # after kexec
     HOST_TASK_ENDED = 19  # name: what the task says
+    SPINS = 21  # it goes round, and nobody will end it; number: PA of a word that it looks at, or 0
+    EXCEPTION_LOOP = 22  # it takes an exception for ever; number: ESR
     HOLE = 20  # a logical number that no CPU has; not in traces
 
 

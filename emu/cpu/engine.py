@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from emu.cpu.loops import LookAhead, Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import Stop
 from emu.instructions import InstructionRecorder
@@ -58,6 +59,16 @@ class Engine(Protocol):
 
         :param conduit: of the firmware that answers, ``"smc"`` or ``"hvc"``; other calls are exceptions
         :param attributes: find out which accesses are cacheable; else all are told to be
+        """
+
+    def run_ahead(self, pe: PE, outside: LookAhead, instructions_max: int) -> Loop | None:
+        """Return how ``pe`` would go round from here on, with no effect; None: it does not.
+
+        It goes round when it comes back to a state that it was in before and has changed nothing since, or
+        when it takes the same exception in its handler over and over. Nothing is said of one that needs more
+        than ``instructions_max``. After :meth:`observe` only.
+
+        :param outside: takes the place of what is outside of the PEs
         """
 
     # -- code -------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class LocalInterconnect:
 
     def has_event(self, pe: PE) -> bool:
         """Tell whether the event register of ``pe`` is set."""
-        return bool(self.system.events >> pe.index & 1)
+        return events.has_event(self.system, pe.index)
 
     def set_event(self, pe: PE, value: bool) -> None:
         """Set or clear the event register of ``pe``."""

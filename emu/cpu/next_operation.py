@@ -9,7 +9,7 @@ from emu.arch.a64 import Class
 from emu.arch.operand import Transfer, access_va, transfers
 from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.pe import PE, operand
-from emu.cpu.traps import fp_trap_el
+from emu.cpu.traps import fp_trap_el, wfe_trap_el
 from emu.memory import Memory
 from emu.operation import (
     Access,
@@ -28,7 +28,6 @@ from emu.operation import (
 
 _SMC, _HVC, _CALL_MASK = 0xD400_0003, 0xD400_0002, 0xFFE0_001F
 _EVENTS: dict[Class, Operation] = {
-    Class.WFE: WaitForEvent(),
     Class.SEV: SendEvent(),
     Class.SEVL: SendEventLocal(),
 }
@@ -57,6 +56,8 @@ def decode(
     :param attributes: find out which accesses are cacheable
     """
     kind = a64.classify(word)
+    if kind is Class.WFE:
+        return WaitForEvent(traps=bool(wfe_trap_el(pe)))
     if kind in _EVENTS:
         return _EVENTS[kind]
     if kind in _OF_ACCESSES:

@@ -9,6 +9,8 @@ _CPTR_TFP = 1 << 10
 
 
 _HCR_TGE = 1 << 27
+_HCR_TWI, _HCR_TWE = 1 << 13, 1 << 14
+_SCTLR_NTWI, _SCTLR_NTWE = 1 << 16, 1 << 18
 
 
 def default_target_el(pe: PE) -> int:
@@ -20,6 +22,27 @@ def default_target_el(pe: PE) -> int:
     if el:
         return el
     return 2 if pe.sysreg(sysreg.HCR_EL2) & _HCR_TGE else 1
+
+
+def wfe_trap_el(pe: PE) -> int:
+    """Return the EL that a WFE without an event traps to, 0: it does not.
+
+    :source: Arm DDI 0487, HCR_EL2.TWE; SCTLR_EL1.nTWE, of EL0
+    """
+    return _wait_trap_el(pe, _HCR_TWE, _SCTLR_NTWE)
+
+
+def wfi_trap_el(pe: PE) -> int:
+    """Return the EL that a WFI traps to, 0: it does not."""
+    return _wait_trap_el(pe, _HCR_TWI, _SCTLR_NTWI)
+
+
+def _wait_trap_el(pe: PE, hcr_bit: int, sctlr_bit: int) -> int:
+    el = pe.el
+    hcr = pe.sysreg(sysreg.HCR_EL2) if el < 2 else 0
+    if el == 0 and not hcr & _HCR_TGE and not pe.sysreg(sysreg.SCTLR_EL1) & sctlr_bit:
+        return 1
+    return 2 if hcr & hcr_bit else 0
 
 
 def fp_trap_el(pe: PE) -> int:

@@ -77,7 +77,8 @@ def follow(
     """Take ``picks`` from the beginning; memory is left as they leave it: :func:`rewind` puts it back.
 
     :param strict: a pick that cannot be taken is an error; else it is left out
-    :param to_the_end: after them the CPU that ran last goes on, then the lowest one, until none can
+    :param to_the_end: after them the CPU that ran last goes on, then the lowest one, until none can; or all
+        go round
     :raises ReplayDiverged: a pick cannot be taken
     """
     state = system.first()
@@ -102,12 +103,18 @@ def follow(
         elif take(step):
             return done
     last = done.path[-1].pick.number if done.path and done.path[-1].pick.kind == "run" else 0
+    tried: dict[GlobalState, int] = {}  # the CPUs that have gone on from there, as bits
     while to_the_end and len(done.path) < _STEPS_MAX:
         moves = EnabledSet(system, state, 0, False)
         if not moves.enabled:
             break
-        if last >= moves.actors or not moves.enabled >> last & 1:
-            last = (moves.enabled & -moves.enabled).bit_length() - 1
+        taken = tried.setdefault(state, 0)
+        can = moves.enabled & ~taken  # who has gone on from here before goes round
+        if not can:
+            break
+        if last >= moves.actors or not can >> last & 1:
+            last = (can & -can).bit_length() - 1
+        tried[state] = taken | 1 << last
         (option,) = moves.options(last, False)
         if take(option):
             break

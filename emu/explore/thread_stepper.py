@@ -71,6 +71,7 @@ class ThreadStepper:
         self, machine: Machine, tasks: Mapping[int, Callable[[], HostTask]], model: MemoryModel
     ) -> None:
         self.machine = machine
+        machine.spins.looks_for_them = False
         self.model = model
         self.steps = 0  # run on the machine
         self.grew = False  # something new was seen since this was cleared
@@ -218,6 +219,7 @@ class ThreadStepper:
         advances = machine.actors[cpu].advances
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
+        machine.spins.forget_exceptions()
         if observation == WAKE:
             self._wake(cpu)
         else:

@@ -52,7 +52,7 @@ class State(Enum):
     WAITING = "waiting"  # for an event
     IDLE = "idle"  # until an interrupt
     DELAYED = "delayed"
-    SPINNING = "spinning"  # in a LoadUntil
+    SPINNING = "spinning"  # a host task in a LoadUntil, or a PE that goes round
     ENDED = "ended"
 
     is_shared: bool  # whether the system state has it: power, or a sleep that others can end
@@ -68,11 +68,16 @@ class Actor:
         "advances",
         "deadline",
         "landings",
+        "look_at",
         "outcome",
+        "raised",
+        "repeats",
+        "repeats_max",
         "pe",
         "pending",
         "restarted",
         "spent",
+        "spins",
         "state",
         "suspended",
         "task",
@@ -93,6 +98,11 @@ class Actor:
         self.restarted = False  # the task was Again where it began
         self.landings = 0
         self.advances = 0  # how often the host task has been sent a result
+        self.look_at = 1 << 16  # retired instructions after which it may be going round
+        self.raised = (0, 0)  # the last exception: return address and syndrome
+        self.repeats = 0  # how often that one has been taken again, one after the other
+        self.repeats_max = 64  # after so many it may be going round
+        self.spins: tuple[Outcome, int] | None = None  # it goes round: how it would end, and at which VA
         self.outcome: Outcome | None = None  # None: it has not ended, and is not online
 
 
@@ -117,6 +127,8 @@ def outcome_of(actor: Actor) -> Outcome:
         return Outcome(End.ASLEEP_WFE)
     if actor.state is State.IDLE:
         return Outcome(End.ASLEEP_WFI)
+    if actor.spins is not None:
+        return actor.spins[0]
     if actor.state is State.SPINNING or actor.task is not None:
         return Outcome(End.IN_HOST_TASK, function_name(actor.task))
     return Outcome(End.RUNNING)
@@ -124,6 +136,8 @@ def outcome_of(actor: Actor) -> Outcome:
 
 def end_pc(actor: Actor) -> int:
     """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
+    if actor.spins is not None:
+        return actor.spins[1]
     return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
 
 

@@ -86,8 +86,13 @@ class Exits:
             end = End.VECTOR_WITHOUT_CODE if ec in _NO_CODE else End.VECTOR_RAISES
             self._machine.end(cpu, Outcome(end, number=raised.syndrome), at)
             return
+        kind = (at, raised.syndrome)
+        actor.repeats = actor.repeats + 1 if kind == actor.raised else 0
+        actor.raised = kind
         el = pe.take(raised)
         self._recorder.event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
+        if ec not in (_EC_SVC, _EC_HVC):
+            self._machine.spins.look_at_exception(cpu)
 
     def _call(self, cpu: int, actor: Actor, call: Call) -> None:
         machine, pe = self._machine, actor.pe

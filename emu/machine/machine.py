@@ -27,6 +27,7 @@ from emu.machine.recorder import Recorder
 from emu.machine.replay import follow
 from emu.machine.run_queue import RunQueue
 from emu.machine.signals import interrupts_kept
+from emu.machine.spins import Spins
 from emu.machine.waking import Waking
 from emu.memory import Memory
 from emu.models.protocol import MachineMemory, MemoryModel
@@ -84,6 +85,7 @@ class Machine:
         self.exits = Exits(self)
         self.waking = Waking(self)
         self.devices = DeviceBus(self)
+        self.spins = Spins(self)
         self.power = Power(self)
         self._next_boot: Callable[[], None] | None = None
         self._unfinished = -1  # the CPU whose recorded operation is under way
@@ -115,7 +117,8 @@ class Machine:
             self.recorder.recording = True
 
     def _note(self, kind: Kind, pa: int, value: int, size: int) -> None:
-        self.recorder.event(kind, max(self.current, 0), 0, value, pa, size)
+        if not self.spins.looks_ahead:
+            self.recorder.event(kind, max(self.current, 0), 0, value, pa, size)
 
     def add_cpu(self, mpidr: int, midr: int, overrides: dict[sysreg.Encoding, int]) -> Actor:
         """Add the next CPU, switched off; ``mpidr`` and ``midr`` are raw u64."""
@@ -195,13 +198,16 @@ class Machine:
             choose = follow(self, pick)
             if choose < 0:
                 return True
-        elif self.clock.timers:
-            self._expire_timers()
+        else:
+            self.spins.let_on(any_runnable=bool(self.queue.runnable))
+            if self.clock.timers:
+                self._expire_timers()
         runnable = self.queue.runnable
         if not runnable or self.stopped:
             return False
         if choose >= 0:
             cpu = choose
+            self.spins.release(cpu)
         else:
             cpu = runnable[0] if len(runnable) == 1 else self.scheduler.pick(runnable, self.current)
         self.current = cpu
@@ -213,6 +219,8 @@ class Machine:
         else:
             self.pc_before = actor.pe.pc
             self.guest_code.run(cpu, actor)
+            if pick is None and actor.state is State.RUNNABLE and actor.task is None:
+                self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE

@@ -137,6 +137,7 @@ class Power:
             actor.spent = actor.landings = 0
         machine.interconnect.renumber(new)
         machine.clock.renumber(new)
+        machine.spins.renumber(new)
         machine.current = new.get(machine.current, -1)
         self._has_run = {0} | {new[cpu] for cpu in self._has_run}
         machine.landings.forget()

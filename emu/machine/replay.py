@@ -29,6 +29,7 @@ def follow(machine: Machine, pick: Pick) -> int:
             )
         if kind == "timeout" and isinstance(actor.pending, Poll):
             actor.waited = actor.pending.timeout_ns + 1
+        machine.spins.release(number)
         machine.queue.set(number, State.RUNNABLE)
         return number
     if kind == "wake":

@@ -101,6 +101,18 @@ class MachineMemory(Protocol):
         """Carry out a DC or IC by VA; ``word`` is the instruction."""
         ...
 
+    def state(self) -> Hashable:
+        """Return the state of all units, once the last access is settled."""
+        ...
+
+    def set_state(self, state: Hashable) -> None:
+        """Go back to what :meth:`state` has returned."""
+        ...
+
+    def unit(self, pa: int) -> bytes:
+        """Return what there is of the unit of ``pa`` besides memory: other bytes, other loads may differ."""
+        ...
+
     def choose(self, pa: int, letter: str) -> None:
         """Let happen by itself what ``letter`` says, to the unit at ``pa``.
 

@@ -34,6 +34,8 @@ _OUTCOMES = {
     End.CPU_DIE: "parked in cpu_die",
     End.PRIMARY_DID_NOT_BOOT: "its primary did not boot",
     End.HOST_TASK_ENDED: "{name}",
+    End.SPINS: "spins for ever, reading {number:#x}",
+    End.EXCEPTION_LOOP: "takes an exception for ever, ESR {number:#x}",
     End.HOLE: "hole",
 }
 # Why a CPU is stuck in the kernel, as the kernel's log has it.
@@ -44,6 +46,8 @@ Namer = Callable[[PA | PC], str]  # gives the name of what is at an address, or 
 
 def outcome_words(outcome: Outcome) -> str:
     """Return an outcome in words: "online" is the good one."""
+    if outcome.end is End.SPINS and not outcome.number:
+        return "spins for ever"
     return _OUTCOMES[outcome.end].format(name=outcome.name, number=outcome.number)
 
 

@@ -15,6 +15,11 @@ def send_event_local(state: SystemState, cpu: int) -> SystemState:
     return state._replace(events=state.events | 1 << cpu)
 
 
+def has_event(state: SystemState, cpu: int) -> bool:
+    """Tell whether the event register of ``cpu`` is set."""
+    return bool(state.events >> cpu & 1)
+
+
 def wait_for_event(state: SystemState, cpu: int) -> tuple[SystemState, bool]:
     """WFE: consume the event, or fall asleep without one; True when the CPU goes on."""
     bit = 1 << cpu

@@ -102,6 +102,8 @@ def perform(state: SystemState, cpu: int, operation: Operation, loaded: Sequence
             return Effect(events.send_event(state))
         case SendEventLocal():
             return Effect(events.send_event_local(state, cpu))
+        case WaitForEvent(traps=True) if not events.has_event(state, cpu):
+            return Effect(state, False)
         case WaitForEvent():
             return Effect(*events.wait_for_event(state, cpu))
         case SendInterrupt(target):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.pe import PE
 from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
@@ -34,6 +36,13 @@ def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
         traps=traps,
         source=_COUNTER,
     )
+
+
+def _cycles(pe: PE, interconnect: Interconnect) -> int | None:
+    # MODEL: the cycle counter goes on with simulated time, as the generic counter does, enabled or not.
+    if pe.el == 0 and not pe.system_register((3, 3, 9, 14, 0)) & 5:  # PMUSERENR_EL0.EN and CR: trapped
+        return None
+    return interconnect.counter(pe)
 
 
 _IDENTIFICATION = [
@@ -146,6 +155,16 @@ _TIMER = [
         Trap(sysreg.CNTHCTL_EL2, 0, when=0),
     ),
     _count("CNTVCT_EL0", sysreg.CNTVCT_EL0, Trap(sysreg.CNTKCTL_EL1, 1, below=1, when=0)),
+    Row(
+        "PMCCNTR_EL0",
+        (3, 3, 9, 13, 0),
+        read_el=0,
+        write_el=0,
+        read=_cycles,
+        traps=(Trap(sysreg.MDCR_EL2, 6),),  # TPM
+        source="Arm DDI 0487, D13 (PMU)",
+    ),
+    Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import c_char, c_void_p, memmove
+from ctypes import c_char, c_void_p, memmove, memset
 
 from unicorn import arm64_const as regs
 
@@ -90,6 +90,7 @@ class Contexts:
     def state_of(self, pe: UnicornPE) -> bytes:
         """Return everything that the engine keeps of ``pe``."""
         self.unload()
+        memset(pe.saved_env.address + layout.CYCLES, 0, layout.CYCLES_SIZE)  # a reader has no use for them
         return bytes((c_char * layout.CONTEXT_BYTES).from_address(pe.saved_env.address))
 
     def set_state(self, pe: UnicornPE, state: bytes) -> None:

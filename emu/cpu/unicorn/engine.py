@@ -13,10 +13,12 @@ from threading import Event, Thread
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
 from emu.cpu.exception_return import ILLEGAL_STATE
 from emu.cpu.interconnect import Interconnect
+from emu.cpu.loops import LookAhead, Loop
 from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Raised, Stop, Unsupported
 from emu.cpu.traps import default_target_el
+from emu.cpu.unicorn.ahead import run_ahead
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
@@ -238,6 +240,27 @@ class UnicornEngine:
             return execute_and_undo(loaded, self.memory, self._observing, self.step)
 
         return decode(pe, word, self.memory, execute, conduit=conduit, attributes=attributes)
+
+    def run_ahead(self, pe: PE, outside: LookAhead, instructions_max: int) -> Loop | None:
+        """Return how ``pe`` would go round from here on, with no effect; None: it does not, or is longer."""
+        self._contexts.load(pe)
+        loaded = self._contexts.loaded
+        assert loaded is not None
+        if self._steps is None or not self._hooks.shows_steps:
+            return run_ahead(loaded, self._observing, self.word, self.step, outside, instructions_max)
+        mark = self._steps.mark()
+        room = self._steps.room
+        try:
+            return run_ahead(
+                loaded,
+                self._observing,
+                self.word,
+                self.step,
+                outside,
+                min(instructions_max, room),
+            )
+        finally:
+            self._steps.forget(mark)
 
     def _run(self, limit: int) -> Stop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it

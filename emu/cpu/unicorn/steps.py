@@ -46,6 +46,21 @@ class StepCopies:
         """Forget the last row: the instruction has not been begun."""
         self._set_rows(self._rows() - 1)
 
+    def mark(self) -> int:
+        """Return how many rows there are, for :meth:`forget`; at least half of the room is left."""
+        if self._rows() > ROWS_MAX // 2:
+            self.flush()
+        return self._rows()
+
+    @property
+    def room(self) -> int:
+        """How many rows can be taken before the next flush."""
+        return ROWS_MAX - self._rows()
+
+    def forget(self, mark: int) -> None:
+        """Forget the rows since then; there has been no flush."""
+        self._set_rows(mark)
+
     def _rows(self) -> int:
         return ROWS_MAX + 1 - length_hint(self._free)
 

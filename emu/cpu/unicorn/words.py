@@ -18,7 +18,7 @@ from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Unsuppo
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs.row import WriteEffect
 from emu.cpu.sysregs.rows import TABLE
-from emu.cpu.traps import default_target_el, fp_trap_el
+from emu.cpu.traps import default_target_el, fp_trap_el, wfe_trap_el, wfi_trap_el
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
@@ -27,7 +27,7 @@ from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
 from emu.operation import Kind
 
-_HCR_TWI, _HCR_TWE, _HCR_TDZ = 1 << 13, 1 << 14, 1 << 28
+_HCR_TDZ = 1 << 28
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 
@@ -148,11 +148,10 @@ class Words:
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, fp_trap_el(pe), va)
         if kind == Class.ERET:
             return self._return_to_illegal_state(pe, va)
-        hcr = pe.sysreg(sysreg.HCR_EL2) if pe.el < 2 else 0
-        if kind == Class.WFI and hcr & _HCR_TWI:
-            return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, 2, va)
-        if kind == Class.WFE and hcr & _HCR_TWE and not self._observing.to.has_event(pe):
-            return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, 2, va)
+        if kind == Class.WFI and (el := wfi_trap_el(pe)):
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, el, va)
+        if kind == Class.WFE and (el := wfe_trap_el(pe)) and not self._observing.to.has_event(pe):
+            return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, el, va)
         if kind == Class.SEV:
             if record:
                 record(pe, Kind.SEV, 0, va, 0, 0)

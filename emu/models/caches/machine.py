@@ -6,7 +6,8 @@ bytes in memory are put in their place, and changed back before the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import cast
 
 from emu.memory import Memory
 from emu.models.caches import lines
@@ -65,6 +66,23 @@ class Domain:
         for first in self._shown:
             self._show(first)
         self._shown.clear()
+
+    def state(self) -> Hashable:
+        """Return the lines by PA."""
+        self.settle()
+        return tuple(sorted(self.lines.items()))
+
+    def set_state(self, state: Hashable) -> None:
+        """Let these be the lines."""
+        self.settle()
+        self.lines = dict(cast("tuple[tuple[int, Line], ...]", state))
+        for first in self.lines:
+            self._show(first)
+
+    def unit(self, pa: int) -> bytes:
+        """Return the line's bytes in memory."""
+        line = self.lines.get(pa & -self.granule)
+        return b"" if line is None else line.memory
 
     def maintain(self, word: int, pa: int) -> None:
         """Carry out a DC instruction on the line of ``pa``."""

@@ -1,0 +1,36 @@
+"""Loops that change nothing: what an engine finds when it runs a PE ahead without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
+
+from emu.cpu.interconnect import Interconnect
+from emu.cpu.stops import Raised
+
+NESTED_MAX = 64  # exceptions of one kind, taken in their own handler, that nothing ends any more
+
+
+class Loop(NamedTuple):
+    """How a PE goes round.
+
+    :ivar first, last: lowest and highest VA of its instructions
+    :ivar raised: an exception that it takes on the way, or None
+    """
+
+    first: int
+    last: int
+    raised: Raised | None
+
+
+class LookAhead(Interconnect, Protocol):
+    """What is outside of a PE that is run ahead: it notices what the PE would change for others.
+
+    :ivar acts: whether the PE has done what others can see, or has looked at what changes by itself
+    """
+
+    acts: bool
+
+    def state(self) -> Hashable:
+        """Return what the PE has changed so far and may find again."""
+        ...

@@ -1,0 +1,125 @@
+"""Running a PE ahead to see whether it goes round: everything that it does is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.arch import a64
+from emu.arch.a64 import Class
+from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
+from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, Raised, Stop
+from emu.cpu.unicorn.observing import Observing
+from emu.cpu.unicorn.pe import UnicornPE
+
+_WORDS_THAT_ACT = (Class.ZERO, Class.SPIN)
+
+
+class _Tracker:
+    # Notices a state that was there before (Brent 1980), and an exception that its own handler takes again.
+
+    def __init__(self, pe: UnicornPE, outside: LookAhead) -> None:
+        self._pe = pe
+        self._outside = outside
+        self._until = 1  # instructions after which another state is kept
+        self._done = 0
+        self._nested = 0
+        self._last: tuple[int, int] | None = None  # of the exception: return address and syndrome
+        self.raised: Raised | None = None
+        self._keep()
+
+    def _keep(self) -> None:
+        pe = self._pe
+        self._pc, self._registers = pe.pc, pe.general(0, 32)
+        self._state, self._system = pe.state(), self._outside.state()
+        self.first = self.last = self._pc
+        self.raised = None
+
+    def has_come_back(self) -> bool:
+        """Tell whether the PE, after one more instruction, is in the state that was kept."""
+        pe = self._pe
+        pc = pe.pc
+        if (
+            pc == self._pc
+            and pe.general(0, 32) == self._registers
+            and pe.state() == self._state
+            and self._outside.state() == self._system
+        ):
+            return True
+        self.first, self.last = min(self.first, pc), max(self.last, pc)
+        self._done += 1
+        if self._done == self._until:
+            self._until *= 2
+            self._done = 0
+            self._keep()
+        return False
+
+    def returns(self) -> None:
+        """The PE returns from an exception."""
+        self._nested = 0
+
+    def has_repeated(self, raised: Raised) -> bool:
+        """Tell whether the exception, which the PE takes now, is one too many of its kind."""
+        kind = (raised.preferred_return, raised.syndrome)
+        self._nested = self._nested + 1 if kind == self._last else 0
+        self._last, self.raised = kind, raised
+        return self._nested >= NESTED_MAX
+
+
+def run_ahead(
+    pe: UnicornPE,
+    observing: Observing,
+    word: Callable[[int], int | None],
+    step: Callable[[UnicornPE], Stop],
+    outside: LookAhead,
+    limit: int,
+) -> Loop | None:
+    """Return how ``pe`` goes round; :meth:`emu.cpu.engine.Engine.run_ahead` says what that is.
+
+    :param word: gives the instruction word at a VA
+    :param step: runs one instruction; observed accesses must be on
+    """
+    kept = observing.to, observing.record, observing.access
+    state, counters, reached = pe.state(), pe.counters, pe.reached
+    pe.reset_counters()
+    with_model = observing.access is not None
+    observing.to, observing.record = outside, outside.record
+    observing.access = outside.access if with_model else None
+    try:
+        return _run(pe, word, step, outside, limit)
+    finally:
+        observing.to, observing.record, observing.access = kept
+        pe.set_state(state)
+        pe.counters, pe.reached = counters, reached
+
+
+def _run(
+    pe: UnicornPE,
+    word: Callable[[int], int | None],
+    step: Callable[[UnicornPE], Stop],
+    outside: LookAhead,
+    limit: int,
+) -> Loop | None:
+    tracker = _Tracker(pe, outside)
+    for _ in range(limit):
+        next_word = word(pe.pc)
+        kind = a64.classify(next_word) if next_word is not None else Class.INVISIBLE
+        if kind in _WORDS_THAT_ACT:
+            return None
+        stop = step(pe)
+        if kind is Class.ERET:
+            tracker.returns()
+        if isinstance(stop, ConstraintViolation):
+            stop = stop.raised
+        if isinstance(stop, Raised):
+            if stop.target_el > 2:
+                return None
+            if tracker.has_repeated(stop):
+                return Loop(tracker.first, tracker.last, stop)
+            pe.take(stop)
+        elif stop is not STEP_LIMIT:
+            return None
+        if outside.acts:
+            return None
+        if tracker.has_come_back():
+            return Loop(tracker.first, tracker.last, tracker.raised)
+    return None
