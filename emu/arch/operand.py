@@ -62,6 +62,14 @@ def _single_offset(word: int, x: Sequence[int]) -> int:
     return index << scale if word >> 12 & 1 else index
 
 
+def writes_back(word: int) -> bool:
+    """Tell whether a load or store changes its base register: pre- or post-indexed."""
+    group = word >> 28 & 3
+    if group == 2:
+        return bool(word >> 23 & 1)
+    return group == 3 and not word >> 24 & 1 and not word >> 21 & 1 and word >> 10 & 1 == 1
+
+
 class Transfer(NamedTuple):
     """One access of a load or store; the accesses of one instruction are at consecutive addresses.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 Encoding = tuple[int, int, int, int, int]  # op0, op1, CRn, CRm, op2
 
+MDSCR_EL1: Encoding = (2, 0, 0, 2, 2)
 MIDR_EL1: Encoding = (3, 0, 0, 0, 0)
 MPIDR_EL1: Encoding = (3, 0, 0, 0, 5)
 ID_AA64PFR0_EL1: Encoding = (3, 0, 0, 4, 0)

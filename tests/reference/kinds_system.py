@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reference.drawn import Draw, kind, load
-from reference.encodings import GROUND, KNOWN, access, is_comparable, is_dangerous
 from reference.kinds_compute import LEVELS, level
+from reference.register_names import GROUND, KNOWN, access, is_comparable, is_dangerous
 from reference.setup import HCR_RW, SCTLR_EL1, C, M, Setup
 from reference.world import DATA, SPECIAL_PAGES, STAGE2_PAGES, special
 

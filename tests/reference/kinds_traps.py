@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reference.drawn import Draw, kind, load
-from reference.encodings import (
+from reference.kinds_system import maintain
+from reference.register_names import (
     COUNTERS,
     DEBUG,
     EL1,
@@ -18,7 +19,6 @@ from reference.encodings import (
     access,
     is_dangerous,
 )
-from reference.kinds_system import maintain
 from reference.setup import HCR_RW, SCTLR_EL1, C, M, Setup
 from reference.world import DATA
 
@@ -88,12 +88,11 @@ _trap_kind("cnthctl", ["timer"])
 
 @kind("trap-el0")
 def trap_el0(draw: Draw) -> tuple[Setup, list[str]]:
-    """What SCTLR_EL1, CPACR_EL1, CNTKCTL_EL1 and MDSCR_EL1 trap from EL0 (and CPACR_EL1 from EL1)."""
+    """What SCTLR_EL1, CPACR_EL1 and CNTKCTL_EL1 trap from EL0 (and CPACR_EL1 from EL1)."""
     registers = {
         "sctlr_el1": SCTLR_EL1 & ~(1 << 26 | 7 << 14) | draw.bits(1 << 26 | 7 << 14 | 1 << 9),
         "cpacr_el1": draw.bits(3 << 20) | draw.bits(1 << 28),
         "cntkctl_el1": draw.bits(0x303),
-        "mdscr_el1": draw.bits(1 << 12),
     }
     entry, el = draw.choice(((1, 0), (1, 0), (2, 0), (1, 1), (2, 1)))
     mmu = draw.random() < 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import capstone
-from reference.encodings import UNLIKE
 from reference.qemu import RAM_BASE, General, Qemu
+from reference.register_names import UNLIKE
 
 from emu.arch import a64
 from emu.arch.a64 import Class

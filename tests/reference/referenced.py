@@ -36,7 +36,9 @@ def _architectural(entry: Entry) -> Entry:
         op2, op1 = esr >> 17 & 7, esr >> 14 & 7
         if (op2, op1) in ((3, 6), (3, 7)):
             esr = esr & ~(0x3F << 14) | op1 << 17 | op2 << 14
-    return entry._replace(esr=esr, spsr=entry.spsr & _PSTATE)
+    # Where a handler's own accesses are trapped the words of two entries are mixed: that is no SPSR then.
+    is_whole = bool(esr >> 25 & 1)
+    return entry._replace(esr=esr, spsr=entry.spsr & _PSTATE if is_whole else entry.spsr)
 
 
 class Reference:

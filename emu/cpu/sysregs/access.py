@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emu.arch import sysreg
+from emu.arch import a64, sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.traps import default_target_el
 
 _HCR_RW = 1 << 31
 
@@ -40,6 +41,25 @@ def is_watched(encoding: Encoding) -> bool:
     return row is not None and (row.effect is not WriteEffect.NONE or row.write is not None)
 
 
+def trap_el(row: Row, pe: PE, *, is_write: bool) -> int:
+    """Return the EL that an access to the row is trapped to, 0: it is not."""
+    for trap in row.traps:
+        if (
+            pe.el < trap.below
+            and (trap.writes if is_write else trap.reads)
+            and _control(pe, trap.control) >> trap.bit & 1 == trap.when
+        ):
+            return max(trap.below, default_target_el(pe))
+    return 0
+
+
+def trapped_access(word: int) -> int:
+    """Return the syndrome of an MRS or MSR (register) that is trapped: EC 0x18."""
+    op0, op1, crn, crm, op2 = a64.system_register(word)
+    iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | (word & 31) << 5 | crm << 1 | word >> 21 & 1
+    return 0x18 << 26 | 1 << 25 | iss
+
+
 def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> bool:
     """Tell whether a bit of another register has this access trapped."""
     if pe.el >= 2:
@@ -47,11 +67,7 @@ def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> boo
     if row is None:  # MODEL: of the registers that are not in the table, ID registers alone trap
         is_id = encoding[:3] == (3, 0, 0) and encoding[3] != 0
         return is_id and not is_write and bool(pe.sysreg(sysreg.HCR_EL2) >> 18 & 1)
-    return any(
-        _control(pe, trap.control) >> trap.bit & 1 == trap.when
-        for trap in row.traps
-        if pe.el < trap.below and (trap.writes if is_write else trap.reads)
-    )
+    return bool(trap_el(row, pe, is_write=is_write))
 
 
 def _control(pe: PE, encoding: Encoding) -> int:
@@ -61,6 +77,8 @@ def _control(pe: PE, encoding: Encoding) -> int:
 def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     """Return what an MRS reads; None: the engine reads it, or raises what is due."""
     row = TABLE.get(encoding)
+    if pe.el < (row.read_el if row is not None else sysreg.lowest_el(encoding)):
+        return None
     value = pe.overrides.get(encoding)
     if value is None:
         if row is None or row.read is None or traps(row, pe, encoding, is_write=False):

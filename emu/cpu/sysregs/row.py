@@ -57,6 +57,7 @@ class Row:
     :ivar virtual: the register that EL1 reads in its place
     :ivar read, write: handlers, in place of the engine
     :ivar traps: those that there are on the way to EL2
+    :ivar by_host: the engine does not know it: traps are raised by us too
     :ivar feature: without which it is UNDEFINED; empty: Armv8.0
     """
 
@@ -72,5 +73,6 @@ class Row:
     read: Reader | None = None
     write: Writer | None = None
     traps: tuple[Trap, ...] = ()
+    by_host: bool = False
     feature: str = ""
     source: str = "Arm DDI 0487, D24.2"

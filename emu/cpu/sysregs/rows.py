@@ -14,6 +14,8 @@ from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
 _TID2 = (Trap(_HCR, 17),)
+_TDOSA = (Trap(sysreg.MDCR_EL2, 8), Trap(sysreg.MDCR_EL2, 10))  # TDE, TDOSA
+_TDA = (Trap(sysreg.MDCR_EL2, 8), Trap(sysreg.MDCR_EL2, 9))  # TDE, TDA
 _TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
 _TCPAC = (Trap(_CPTR, 31),)
 _REGIME, _SWITCH = WriteEffect.TRANSLATION, WriteEffect.TRANSLATION | WriteEffect.ENABLE
@@ -85,7 +87,17 @@ _IDENTIFICATION = [
         traps=(*_TID2, Trap(sysreg.SCTLR_EL1, 15, below=1, when=0)),  # UCT
     ),
     Row("CSSELR_EL1", sysreg.CSSELR_EL1, traps=_TID2),
-    Row("MDCCSR_EL0", (2, 3, 0, 1, 0), read_el=0, write_el=None, read=lambda pe, _: 0, value=lambda pe: 0),
+    Row(
+        "MDCCSR_EL0",
+        (2, 3, 0, 1, 0),
+        read_el=0,
+        write_el=None,
+        read=lambda pe, _: 0,
+        value=lambda pe: 0,
+        traps=(Trap(sysreg.MDSCR_EL1, 12, below=1), *_TDA),  # TDCC
+        by_host=True,
+    ),
+    Row("OSDLR_EL1", (2, 0, 1, 3, 4), read=lambda pe, _: 0, value=lambda pe: 0, traps=_TDOSA),
     Row("DCZID_EL0", sysreg.DCZID_EL0, read_el=0, write_el=None),
     Row("CURRENTEL", (3, 0, 4, 2, 2), write_el=None, value=lambda pe: pe.el << 2),
 ]
@@ -164,6 +176,7 @@ _TIMER = [
         traps=(Trap(sysreg.MDCR_EL2, 6),),  # TPM
         source="Arm DDI 0487, D13 (PMU)",
     ),
+    Row("MDSCR_EL1", sysreg.MDSCR_EL1, traps=_TDA),
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),

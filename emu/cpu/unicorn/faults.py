@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.arch.operand import writes_back
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Stop, Unsupported
@@ -16,7 +17,9 @@ from emu.memory import Memory
 
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
 _EC_ABORT = (0x20, 0x21, 0x24, 0x25)
-_EXTERNAL_ABORT = 0x10
+_EXTERNAL_ABORT, _ALIGNMENT_FAULT = 0x10, 0x21
+_ISV_AND_ACCESS = 0x7FF << 14  # ISV, SAS, SSE, SRT, SF, AR
+_HCR_TGE = 1 << 27
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
 FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
@@ -48,10 +51,24 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
             return Unsupported(unmodelled, pc)
     if ec in _EC_ABORT and 0x04 <= syndrome & 0x3F < 0x10:
         syndrome = syndrome & ~0x3F | _status(pe, far, syndrome & 0x3F, memory)
+    if ec in (0x24, 0x25):
+        word = contexts.code.word(pc) or 0
+        if _is_misaligned_exclusive(word, far):  # that comes before translation
+            syndrome = syndrome & ~0x3F | _ALIGNMENT_FAULT
+        if ec == 0x25 or target == 1 or pe.sysreg(sysreg.HCR_EL2) & _HCR_TGE or writes_back(word):
+            syndrome &= ~_ISV_AND_ACCESS  # it is for aborts of stage 2
     if not syndrome:  # QEMU leaves it 0 for a few traps
         word = contexts.code.word(pc) or 0
         syndrome = _daif_trap(word) if pe.el == 0 and a64.is_msr_daif(word) else 1 << 25  # EC 0, IL
     return Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
+
+
+def _is_misaligned_exclusive(word: int, va: int) -> bool:
+    # Whether the address of an exclusive, LDAR or STLR is not a multiple of all that it accesses.
+    if word & 0x3F00_0000 != 0x0800_0000:
+        return False
+    pair = not word >> 23 & 1 and word >> 21 & 1
+    return bool(va & ((1 << (word >> 30)) * (2 if pair else 1) - 1))
 
 
 def _daif_trap(word: int) -> int:

@@ -21,6 +21,8 @@ from emu.cpu.unicorn.state import Env
 if TYPE_CHECKING:
     from emu.cpu.unicorn.contexts import Contexts
 
+# NZCV, UAO, PAN, SS, IL, DAIF, EL and SP: the engine keeps others that an SPSR had at an exception return.
+_PSTATE = 0xF0F0_03CF
 _OPEN_MONITOR = 2**64 - 1
 
 
@@ -176,7 +178,7 @@ class UnicornPE:
     def take(self, exception: CpuException) -> int:
         """Take the exception as the architecture says and return the EL it was taken to."""
         handle = self._contexts.loaded_handle(self)
-        pstate = handle.read(regs.UC_ARM64_REG_PSTATE)
+        pstate = handle.read(regs.UC_ARM64_REG_PSTATE) & _PSTATE
         entry = enter(exception, self.pc, pstate, self._vbar(exception))
         handle.write_system(sysreg.SPSR_EL1 if entry.el == 1 else sysreg.SPSR_EL2, entry.spsr)
         handle.write(regs.UC_ARM64_REG_ELR_EL0 + entry.el, entry.elr)

@@ -27,7 +27,7 @@ from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
 from emu.operation import Kind
 
-_HCR_TDZ = 1 << 28
+_HCR_TDZ, _SCTLR_DZE = 1 << 28, 1 << 14
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
 
@@ -101,6 +101,9 @@ class Words:
         elif kind is Class.MSR:
             self._write_register(pe, va, word)
         elif kind is Class.MRS:
+            if self._is_trapped(pe, word):
+                self._pending.emulate = (va, word, Class.MRS)
+                return True
             self._read_register(pe, va, word)
         elif kind is Class.ZERO and self._zero_faults(pe, word):
             return False  # the engine raises what is due
@@ -112,9 +115,18 @@ class Words:
     def _spsr(self, el: int) -> int:
         return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
 
+    def _is_trapped(self, pe: UnicornPE, word: int) -> bool:
+        # Whether an access is trapped to a register that the engine does not know.
+        row = TABLE.get(a64.system_register(word))
+        if row is None or not row.by_host:
+            return False
+        return bool(sysregs.trap_el(row, pe, is_write=not word >> 21 & 1))
+
     def _read_register(self, pe: UnicornPE, va: int, word: int) -> None:
-        # An MRS that reads something else on this PE: done here, inside the hook, and passed over.
-        value = sysregs.read(pe, a64.system_register(word), self._observing.to)
+        # An MRS that reads something else on this PE: done here, inside the hook, and passed over. None: the
+        # engine reads it, or raises what is due.
+        encoding = a64.system_register(word)
+        value = sysregs.read(pe, encoding, self._observing.to)
         if value is None:
             return
         if word & 31 != 31:
@@ -145,7 +157,14 @@ class Words:
         if kind == Class.SPIN:
             return SelfBranch(va)
         if kind == Class.FP:
-            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, fp_trap_el(pe), va)
+            el = fp_trap_el(pe)
+            if el == 1 and default_target_el(pe) == 2:  # HCR_EL2.TGE sends it to EL2, as an UNDEFINED
+                return Raised(1 << 25, None, 2, va)
+            return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
+        if kind in (Class.MRS, Class.MSR):
+            row = TABLE[a64.system_register(word)]
+            el = sysregs.trap_el(row, pe, is_write=kind == Class.MSR)
+            return Raised(sysregs.trapped_access(word), None, el, va)
         if kind == Class.ERET:
             return self._return_to_illegal_state(pe, va)
         if kind == Class.WFI and (el := wfi_trap_el(pe)):
@@ -216,8 +235,10 @@ class Words:
         return None
 
     def _zero_faults(self, pe: PE, word: int) -> bool:
-        # Whether DC ZVA traps (HCR_EL2.TDZ) or does not translate.
+        # Whether DC ZVA traps (HCR_EL2.TDZ, SCTLR_EL1.DZE) or does not translate.
         if pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_TDZ:
+            return True
+        if pe.el == 0 and not pe.sysreg(sysreg.SCTLR_EL1) & _SCTLR_DZE:
             return True
         target = operand(pe.x, word & 31) & -64
         return pe.mmu_on and self._handle.translate(target, WRITE) is None
