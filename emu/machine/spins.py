@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LOOK_AFTER = 1 << 16
 AHEAD_MAX = 1 << 14  # instructions that a look goes ahead: one at a time
 _EC_WFX = 0x01
+_PAGE = 4096
 _ROUND = 64  # picks between two looks at what has changed
 
 
@@ -126,7 +127,8 @@ class Spins:
             actor.look_at = done + max(LOOK_AFTER, done)
             actor.repeats, actor.repeats_max = 0, 2 * actor.repeats_max
             return
-        self._seen[cpu] = {(pa, size): self._see(pa, size) for pa, size in outside.looks}
+        places = [*outside.looks, *self._code_of(actor.pe, loop)]
+        self._seen[cpu] = {(pa, size): self._see(pa, size) for pa, size in places}
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
             actor.spins = outcome, loop.raised.preferred_return
@@ -134,6 +136,13 @@ class Spins:
             first_pa = next(iter(outside.looks), (0, 0))[0]
             actor.spins = Outcome(End.SPINS, number=first_pa), loop.first
         self._machine.queue.set(cpu, State.SPINNING)
+
+    @staticmethod
+    def _code_of(pe: PE, loop: Loop) -> list[tuple[int, int]]:
+        # PA and bytes of the loop's instructions, in the page where they begin.
+        pa = pe.translate(loop.first)
+        size = min(loop.last + 4 - loop.first, _PAGE - loop.first % _PAGE)
+        return [] if pa is None else [(pa, size)]
 
     def look_at_exception(self, cpu: int) -> None:
         """The PE of ``cpu`` has just taken an exception: tell of it if it will take it for ever."""

@@ -1,6 +1,7 @@
 """Boot paths step by step on emu and QEMU: PC, SP, PSTATE and X0..X30 are the same after every instruction.
 
-What reads differently and may is in UNLIKE (register_names.py): after such an MRS QEMU goes on with emu's value.
+What reads differently and may is in UNLIKE (register_names.py): after such an MRS QEMU goes on with emu's
+value.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from emu.cpu.sysregs.rows import BY_NAME, TABLE
 from emu.cpu.unicorn import layout
 
 UNKNOWN: Encoding = (3, 0, 15, 2, 0)  # IMPLEMENTATION DEFINED: the engine has no such register
+PMUSERENR_EL0 = (3, 3, 9, 14, 0)
 ROWS = [row for row in TABLE.values() if not row.feature]
 
 
@@ -35,6 +36,7 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
         for _ in range(4):
             assert bare.engine.step(pe) is STEP_LIMIT
         pe.set_system_register(sysreg.CNTKCTL_EL1, 3)
+        pe.set_system_register(PMUSERENR_EL0, 1)
         pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) | 1 << 15)
     at_pa = pe.pc
     bare.words(text, 0x1400_0000, at=at_pa)
@@ -85,9 +87,16 @@ def test_traps_of_accesses(is_write: bool) -> None:
                 assert trapped is wanted, f"{row.name}: {stop}"
                 assert not trapped or getattr(stop, "target_el", 0) == trap.below
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
-    of_both = {"CPTR_EL2.31", "HCR_EL2.17"}
+    of_both = {"CPTR_EL2.31", "HCR_EL2.17", *(f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10))}
     of_writes = of_both | {"HCR_EL2.26"}
-    of_reads = of_both | {"HCR_EL2.18", "HCR_EL2.30", "CNTHCTL_EL2.0", "CNTKCTL_EL1.0", "CNTKCTL_EL1.1"}
+    of_reads = of_both | {
+        "HCR_EL2.18",
+        "HCR_EL2.30",
+        "CNTHCTL_EL2.0",
+        "CNTKCTL_EL1.0",
+        "CNTKCTL_EL1.1",
+        "MDSCR_EL1.12",
+    }
     assert set(seen) == (of_writes if is_write else of_reads | {"SCTLR_EL1.15"})
 
 
@@ -119,7 +128,7 @@ def test_names_and_encodings_agree_with_the_architecture_module() -> None:
 def test_the_debugger_reads_what_the_code_reads() -> None:
     """An MRS at EL2, from which all rows but those of EL3 can be read."""
     for row in ROWS:
-        if row.read_el > 2 or row.name.startswith("CNT"):
+        if row.read_el > 2 or row.name.startswith(("CNT", "PMCCNTR")):
             continue
         bare, pe = at(2, word(row.encoding, is_write=False, register=7))
         pe.override(sysreg.ID_AA64MMFR0_EL1, 0x77)
