@@ -28,7 +28,9 @@ from emu.topology.generate import (
 )
 
 FLAGS = MT | U | RES1
-FIND = settings(max_examples=5000, database=None, derandomize=True)
+# No explanations of what is found: nobody reads them, and Python traces every line for them.
+PHASES = [phase for phase in settings.default.phases if phase is not Phase.explain]
+FIND = settings(max_examples=5000, database=None, derandomize=True, phases=PHASES)
 SLOW = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 Table = tuple[int, ...]
@@ -41,7 +43,7 @@ def least_table(wanted: Callable[[Table], bool], **arguments: int | None) -> Tab
 
 def found(strategy: st.SearchStrategy[Any], wanted: Callable[[Any], bool]) -> bool:
     """Whether a strategy draws something with a property; much faster than the least of it."""
-    phases = [phase for phase in settings.default.phases if phase is not Phase.shrink]
+    phases = [phase for phase in PHASES if phase is not Phase.shrink]
     find(strategy, wanted, settings=settings(FIND, phases=phases))
     return True
 
