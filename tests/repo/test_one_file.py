@@ -160,12 +160,19 @@ def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         f"tests/{test}",
         *options,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**_environment(tree), "PYTHONPATH": str(tree)}
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
 
 
 def _run_tool(tree: Path, name: str) -> None:
-    run_program(sys.executable, name, cwd=tree, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    run_program(sys.executable, name, cwd=tree, env=_environment(tree))
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    # What all processes compile alike they compile once, in a folder beside the tree.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    compiled = str(tree.with_name("compiled"))
+    return {**kept, "PYTHONPYCACHEPREFIX": compiled, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _pytest(tree: Path, *arguments: str) -> str:
