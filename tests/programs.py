@@ -1,12 +1,22 @@
-"""Run another program in a test: what it says on stderr is shown when it fails."""
+"""Run a program in a test: another one, whose stderr is shown when it fails, or emu in this process."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import signal
 import subprocess
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from emu.cli import main
+
+TERMINAL = ("COLUMNS", "FORCE_COLOR")  # of the environment: changes the text
 
 
 def run_program(*command: str | Path, text: bool = True, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -23,3 +33,54 @@ def run_program(*command: str | Path, text: bool = True, **options: Any) -> subp
         said = done.stderr if text else done.stderr.decode(errors="replace")
         pytest.fail(f"{words}: status {done.returncode}\n{said}")
     return done
+
+
+def run_emu(*arguments: str | Path, cwd: str | Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of emu in this process: what ``python -m emu`` would give, without the time of its start.
+
+    For what a command says. Signals, standard input, other environments, worker processes and what is left of
+    one command to the next need a process: run_program() or subprocess.
+
+    :param arguments: the words behind ``emu``
+    :param cwd: the directory that it runs in
+    """
+    words = [str(argument) for argument in arguments]
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGINT)}
+    status: object = None
+    try:
+        with (
+            _plain_environment(),
+            contextlib.chdir(cwd or "."),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main(words)
+            except SystemExit as end:
+                status = end.code
+            except Exception:  # as the interpreter ends
+                traceback.print_exc()
+                status = 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert isinstance(status, int), f"emu {words} came back, with {status!r}"
+    return subprocess.CompletedProcess(["emu", *words], status, _text(out), _text(err))
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    written = stream.buffer
+    assert isinstance(written, io.BytesIO)
+    return written.getvalue().decode()
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    # Without what changes the text of a terminal.
+    ignored = {name: os.environ.pop(name) for name in TERMINAL if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(ignored)

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,8 +27,8 @@ from pathlib import Path
 
 from golden.tracefile import dump
 from planting import plant
+from programs import TERMINAL, run_emu
 
-from emu.cli import main
 from emu.subject.fragment import asm_dir
 
 HERE = Path(__file__).parent
@@ -167,31 +165,14 @@ def _plant_all(folder: Path) -> None:
 
 
 def _emu(words: list[str]) -> tuple[int, str, str]:
-    # Status, stdout and stderr of a command; the environment that changes a terminal's text is left out.
-    ignored = {name: os.environ.pop(name) for name in ("COLUMNS", "FORCE_COLOR") if name in os.environ}
-    try:
-        return _in_a_process(words) if words[0] in _FORKS else _in_this_process(words)
-    finally:
-        os.environ.update(ignored)
-
-
-def _in_this_process(words: list[str]) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGINT)}
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main(words)
-    except SystemExit as end:
-        status = end.code
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert isinstance(status, int)
-    return status, out.getvalue(), err.getvalue()
-
-
-def _in_a_process(words: list[str]) -> tuple[int, str, str]:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    command = [sys.executable, "-m", "emu", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    # Status, stdout and stderr of a command.
+    done = _in_a_process(words) if words[0] in _FORKS else run_emu(*words)
     return done.returncode, done.stdout, done.stderr
+
+
+def _in_a_process(words: list[str]) -> subprocess.CompletedProcess[str]:
+    # The environment that changes a terminal's text is left out.
+    environment = {name: value for name, value in os.environ.items() if name not in TERMINAL}
+    environment["PYTHONPATH"] = str(_ROOT)
+    command = [sys.executable, "-m", "emu", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from random import Random
 
 import pytest
+from programs import run_emu
 from zoo import FOLDER, under_test
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
@@ -32,8 +31,7 @@ def _searched(lookup: UnderTest, sizes: list[int], cases: int = 2000) -> LookupS
 
 
 def _emu(*arguments: str | Path) -> str:
-    command = [sys.executable, "-m", "emu", "lookup", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return run_emu("lookup", *arguments).stdout
 
 
 def test_every_reason_has_words() -> None:

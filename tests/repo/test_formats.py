@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 _ROOT = Path(__file__).parents[2]
 # Their keys are names of other things: of values, symbols, registers, fields of a class.
@@ -41,13 +40,7 @@ def _keys(value: object) -> Iterator[str]:
     ],
 )
 def test_each_key_is_described(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "emu", *shlex.split(command), "--json"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_emu(*shlex.split(command), "--json", cwd=_ROOT)
     assert done.returncode in (0, 1), done.stderr
     described = set(re.findall(r"`([\w-]+)`", (_ROOT / "docs" / "formats.md").read_text()))
     keys = set(_keys(json.loads(done.stdout)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from programs import run_emu
 
 from emu.fuzz.campaign import Campaign, CampaignSettings
 from emu.fuzz.spec import load_spec, make_spec, packed
@@ -58,6 +59,8 @@ def plant(folder: Path, *bugs: tuple[str, str], sizes: str = "1, 2, 3", model: s
 
 
 def emu_fuzz(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    if "1" in arguments and arguments[arguments.index("1") - 1] == "-j":  # its worker is the command itself
+        return run_emu("fuzz", *arguments, cwd=cwd)
     command = [sys.executable, "-m", "emu", "fuzz", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
@@ -420,7 +423,7 @@ def test_two_in_one_folder_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: tuple[str, ...], why: str) -> None:
-    done = emu_fuzz(*arguments, "--dir", "c", cwd=tmp_path)
+    done = run_emu("fuzz", *arguments, "--dir", "c", cwd=tmp_path)
     assert done.returncode in (2, 125)
     assert why in done.stderr
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 DEVICE = ("--device", "pl011@0x9000000")
 
 
-def emu(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 def test_a_kernel_prints_its_early_console_through_the_pl011(real_kernel: Callable[[str], Path]) -> None:
     kernel = str(real_kernel("EMU_KERNEL_612"))
-    done = emu("boot", kernel, "--cpus", "2", *DEVICE, "--append", "earlycon=pl011,0x9000000")
+    done = run_emu("boot", kernel, "--cpus", "2", *DEVICE, "--append", "earlycon=pl011,0x9000000")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.partition("] ")[2] for line in done.stdout.splitlines() if line.startswith("[ ")]
     assert "Booting Linux on physical CPU 0x0000000000 [0x410fd083]" in lines[0]
     assert any("psci: PSCIv1.1 detected in firmware." in line for line in lines)
     assert lines[-2:] == ["smp: Brought up 1 node, 2 CPUs", "CPU: All CPU(s) started at EL1"]
     assert "device=pl011@0x9000000" in done.stdout.splitlines()[-1]
-    without = emu("boot", kernel, "--cpus", "2", "--append", "earlycon=pl011,0x9000000")
+    without = run_emu("boot", kernel, "--cpus", "2", "--append", "earlycon=pl011,0x9000000")
     assert without.returncode != 0  # the planted twin: nothing is there, so the kernel's first store aborts
 
 
@@ -40,6 +33,6 @@ def test_a_kernel_prints_its_early_console_through_the_pl011(real_kernel: Callab
     ],
 )
 def test_a_device_that_cannot_be_is_one_line(command: str, arguments: list[str], says: str) -> None:
-    done = emu(command, "v3", "--cpus", "2", *arguments)
+    done = run_emu(command, "v3", "--cpus", "2", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr

@@ -7,7 +7,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import run_program
+from programs import run_emu, run_program
 
 from emu.fuzz.built_lookup import BuiltLookup, UnderTest
 from emu.fuzz.race import Race, make_plan, table_of
@@ -58,9 +57,7 @@ out:    ret
 
 
 def emu(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emu", "lookup", *arguments], capture_output=True, text=True, check=False
-    )
+    return run_emu("lookup", *arguments)
 
 
 def searched(

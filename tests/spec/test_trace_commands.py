@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 KERNELS = ("EMU_KERNEL_61", "EMU_KERNEL_612")
 have_kernels = pytest.mark.skipif(
@@ -18,9 +19,7 @@ have_kernels = pytest.mark.skipif(
 
 def emu(*arguments: str | Path, status: int = 0) -> str:
     """Run a command and return what it prints; on stderr when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "emu", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    done = run_emu(*arguments)
     assert done.returncode == status, done.stderr + done.stdout
     assert status != 2 or not done.stdout
     return done.stderr if status in (2, 125) else done.stdout

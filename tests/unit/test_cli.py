@@ -9,19 +9,37 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 from emu.designs import DESIGNS
 from emu.trace import read_trace
 
 
-def emu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "emu", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["boot", "--cpus", "2"], 0),
+        (["boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force"], 1),
+        (["boot", "v4"], 2),
+        (["boot", "--colour"], 2),
+        (["lookup", "mainline"], 125),
+        (["boot", "--help"], 0),
+    ],
+)
+def test_a_process_gives_what_the_command_gives_in_this_one(arguments: list[str], status: int) -> None:
+    """The other tests of what commands say start no processes."""
+    alone, here = process(*arguments), run_emu(*arguments)
+    assert alone.returncode == status
+    assert (alone.returncode, alone.stdout, alone.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 def test_boot_alone_shows_eight_cpus_online() -> None:
-    done = emu("boot")
+    done = process("boot")
     assert (done.returncode, done.stderr) == (0, "")
     assert "CPU7: Booted secondary processor 0x0000000007 [0x410fd083]" in done.stdout
     assert "smp: Brought up 1 node, 8 CPUs" in done.stdout
@@ -29,14 +47,14 @@ def test_boot_alone_shows_eight_cpus_online() -> None:
 
 
 def test_plain_text_fits_80_columns_and_has_no_escape_codes() -> None:
-    done = emu("boot", "mainline", "--bringup", "parallel", "--force", "--el", "2")
+    done = run_emu("boot", "mainline", "--bringup", "parallel", "--force", "--el", "2")
     table = done.stdout.split("\n\n")[1]
     assert max(map(len, table.splitlines())) <= 80
     assert "\x1b" not in done.stdout
 
 
 def test_json_is_one_object_with_the_documented_keys() -> None:
-    done = emu("boot", "rfc", "--cpus", "3", "--json")
+    done = run_emu("boot", "rfc", "--cpus", "3", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert {"case", "verdict", "cpus", "findings", "counters", "dmesg"} <= set(found)
@@ -51,28 +69,28 @@ def test_json_is_one_object_with_the_documented_keys() -> None:
 
 
 def test_finding_gives_exit_status_1_and_a_case_that_reproduces_it() -> None:
-    first = emu("boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--json")
+    first = run_emu("boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--json")
     found = json.loads(first.stdout)
     assert first.returncode == 1
     assert found["verdict"] == "fail"
     assert {"rule", "message", "case"} <= set(found["findings"][0])
-    again = emu("boot", "--case", found["findings"][0]["case"], "--json")
+    again = run_emu("boot", "--case", found["findings"][0]["case"], "--json")
     assert again.stdout == first.stdout
 
 
 def test_case_of_a_topology_that_has_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text('{"cpus": [{"hwid": 0}, {"hwid": 1}]}')
-    case = json.loads(emu("boot", "--topology", str(path), "--json").stdout)["case"]
-    assert emu("boot", "--case", case).returncode == 0
+    case = json.loads(run_emu("boot", "--topology", str(path), "--json").stdout)["case"]
+    assert run_emu("boot", "--case", case).returncode == 0
     path.write_text('{"cpus": [{"hwid": 0}, {"hwid": 2}]}')
-    done = emu("boot", "--case", case)
+    done = run_emu("boot", "--case", case)
     assert done.returncode == 2
     assert "the bytes that the case was made with are gone" in done.stderr
 
 
 def test_verbose_shows_firmware_calls_and_landings() -> None:
-    done = emu("boot", "--cpus", "2", "-v")
+    done = run_emu("boot", "--cpus", "2", "-v")
     for line in (
         "calls CPU_ON64(x1=0x1)",
         "CPU1 starts at secondary_entry",
@@ -83,7 +101,7 @@ def test_verbose_shows_firmware_calls_and_landings() -> None:
 
 def test_trace_option_writes_a_readable_trace(tmp_path: Path) -> None:
     path = tmp_path / "boot.trace"
-    assert emu("boot", "--cpus", "2", "--trace", str(path)).returncode == 0
+    assert run_emu("boot", "--cpus", "2", "--trace", str(path)).returncode == 0
     trace = read_trace(path)
     assert trace.case == "v3 topology=flat:2 bringup=parallel base=v3"
     assert len(trace) > 50
@@ -91,10 +109,10 @@ def test_trace_option_writes_a_readable_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
-    found = json.loads(emu("info", design, "--json").stdout)
+    found = json.loads(run_emu("info", design, "--json").stdout)
     assert found["subject"] == design
     assert "secondary_entry" in found["symbols"]
-    assert emu("info", design).stdout.startswith("subject:")
+    assert run_emu("info", design).stdout.startswith("subject:")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +166,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
     ],
 )
 def test_wrong_input_is_one_line_on_stderr(arguments: list[str], status: int, says: str) -> None:
-    done = emu(*arguments)
+    done = run_emu(*arguments)
     assert done.returncode == status
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
@@ -158,20 +176,20 @@ def test_wrong_input_is_one_line_on_stderr(arguments: list[str], status: int, sa
 
 def test_text_that_does_not_assemble_is_untestable_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bad.S").write_text("start:\n        mov     x0, #1\n        movv    x1, #2\n")
-    done = emu("boot", "bad.S", cwd=tmp_path)
+    done = run_emu("boot", "bad.S", cwd=tmp_path)
     assert done.returncode == 125
     assert done.stderr.startswith("emu: bad.S:3: ")
 
 
 def test_text_without_the_boot_path_is_untestable(tmp_path: Path) -> None:
     (tmp_path / "short.S").write_text("start:\n        ret\n")
-    done = emu("boot", "short.S", cwd=tmp_path)
+    done = run_emu("boot", "short.S", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (125, 1)
     assert "short.S: no symbol " in done.stderr
 
 
 def test_failed_boot_leaves_no_trace_file(tmp_path: Path) -> None:
-    assert emu("boot", "v4", "--trace", str(tmp_path / "t")).returncode == 2
+    assert run_emu("boot", "v4", "--trace", str(tmp_path / "t")).returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,6 +218,6 @@ def test_broken_pipe_is_no_finding() -> None:
 
 
 def test_help_of_every_command_says_what_it_does() -> None:
-    assert "boot" in emu("--help").stdout
+    assert "boot" in run_emu("--help").stdout
     for command in ("boot", "info"):
-        assert emu(command, "--help").returncode == 0
+        assert run_emu(command, "--help").returncode == 0

@@ -7,12 +7,11 @@ parser may pass over, are errors here, because nothing of ours needs them.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 from emu.case import Case
 from emu.host.build import build
@@ -122,12 +121,6 @@ def parse(text: str) -> Test:
     return Parser(text).parse()
 
 
-def emu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
-
-
 SPECIFICATION = """KTAP version 1
 1..1
   KTAP version 1
@@ -188,7 +181,7 @@ def test_the_parser_refuses_what_the_specification_does(old: str, new: str) -> N
 
 
 def test_a_lookup_that_holds_has_one_test_for_each_property() -> None:
-    done = emu("lookup", "v3", "--ktap", "--cases", "500", "--nr-cpus", "2")
+    done = run_emu("lookup", "v3", "--ktap", "--cases", "500", "--nr-cpus", "2")
     subject = parse(done.stdout)["lookup v3"]
     assert (done.returncode, done.stderr) == (0, "")
     assert "case: v3" in subject.diagnostics
@@ -196,7 +189,7 @@ def test_a_lookup_that_holds_has_one_test_for_each_property() -> None:
 
 
 def test_a_planted_failure_has_case_map_and_window_before_its_result() -> None:
-    done = emu("lookup", "rfc", "--ktap", "--cases", "100", "--nr-cpus", "1")
+    done = run_emu("lookup", "rfc", "--ktap", "--cases", "100", "--nr-cpus", "1")
     subject = parse(done.stdout)["lookup rfc"]
     assert done.returncode == 1
     assert (subject.result, subject["answer"].result) == ("not ok", "not ok")
@@ -204,7 +197,7 @@ def test_a_planted_failure_has_case_map_and_window_before_its_result() -> None:
     for part in ("finding (answer): finds CPU 0", "map -, MPIDR_EL1", "expected none; found", "> found "):
         assert part in text
     case = subject["answer"].diagnostics[-1].strip().removeprefix("case: ")
-    assert emu("lookup", "--case", case).returncode == 1
+    assert run_emu("lookup", "--case", case).returncode == 1
     assert subject["concurrent"].result == "SKIP"
 
 
@@ -214,7 +207,7 @@ def test_what_the_contract_does_not_promise_is_skipped(tmp_path: Path) -> None:
         "lookup = { entry = 'find', found = 'found', missing = 'missing', index = 'x19' }\n"
         "table = [{ symbol = '__cpu_logical_map' }]\n"
     )
-    done = emu("lookup", "mine.S", "--ktap", "--cases", "10", "--nr-cpus", "1", cwd=tmp_path)
+    done = run_emu("lookup", "mine.S", "--ktap", "--cases", "10", "--nr-cpus", "1", cwd=tmp_path)
     subject = parse(done.stdout)["lookup mine.S"]
     assert subject["bound"].reason == "the contract promises no bound"
     assert subject["concurrent"].result == "SKIP"
@@ -222,16 +215,16 @@ def test_what_the_contract_does_not_promise_is_skipped(tmp_path: Path) -> None:
 
 
 def test_one_question_skips_what_it_does_not_look_at() -> None:
-    wrong = parse(emu("lookup", "--case", "rfc nr-cpus=1 map= mpidr=0", "--ktap").stdout)["lookup rfc"]
+    wrong = parse(run_emu("lookup", "--case", "rfc nr-cpus=1 map= mpidr=0", "--ktap").stdout)["lookup rfc"]
     assert wrong.results() == {"answer": "not ok", "exit": "ok"} | dict.fromkeys(PROPERTIES[2:], "SKIP")
-    right = parse(emu("lookup", "--case", "v3 nr-cpus=1 map=0 mpidr=0", "--ktap").stdout)["lookup v3"]
+    right = parse(run_emu("lookup", "--case", "v3 nr-cpus=1 map=0 mpidr=0", "--ktap").stdout)["lookup v3"]
     assert right.results() == dict.fromkeys(PROPERTIES[:-1], "ok") | {"concurrent": "SKIP"}
-    raced = parse(emu("lookup", "--case", "v3 nr-cpus=2 race=1", "--ktap").stdout)["lookup v3"]
+    raced = parse(run_emu("lookup", "--case", "v3 nr-cpus=2 race=1", "--ktap").stdout)["lookup v3"]
     assert raced.results() == dict.fromkeys(PROPERTIES[:-1], "SKIP") | {"concurrent": "ok"}
 
 
 def test_a_subject_that_cannot_be_tested_is_a_skip_and_status_125(tmp_path: Path) -> None:
-    done = emu("lookup", "mainline", "--ktap", "--junit", str(tmp_path / "out.xml"))
+    done = run_emu("lookup", "mainline", "--ktap", "--junit", str(tmp_path / "out.xml"))
     subject = parse(done.stdout)["lookup mainline"]
     assert done.returncode == 125
     assert subject.results() == {"testable": "SKIP"}
@@ -241,7 +234,7 @@ def test_a_subject_that_cannot_be_tested_is_a_skip_and_status_125(tmp_path: Path
 
 
 def test_a_boot_has_each_rule_below_each_cpu() -> None:
-    done = emu("boot", "--cpus", "3", "--ktap")
+    done = run_emu("boot", "--cpus", "3", "--ktap")
     subject = parse(done.stdout)["boot v3"]
     assert done.returncode == 0
     assert list(subject.results()) == ["CPU0", "CPU1", "CPU2", "machine"]
@@ -250,7 +243,7 @@ def test_a_boot_has_each_rule_below_each_cpu() -> None:
 
 
 def test_a_boot_that_fails_names_the_cpus_and_where_they_are() -> None:
-    done = emu("boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--ktap")
+    done = run_emu("boot", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--ktap")
     subject = parse(done.stdout)["boot mainline"]
     assert done.returncode == 1
     assert subject.results() == {"CPU0": "ok", "CPU1": "not ok", "CPU2": "not ok", "machine": "ok"}
@@ -261,7 +254,7 @@ def test_a_boot_that_fails_names_the_cpus_and_where_they_are() -> None:
 
 def test_a_finding_of_many_cpus_is_told_in_full_once() -> None:
     """Otherwise the text grows with the square of their number."""
-    done = emu("boot", "mainline", "--cpus", "100", "--bringup", "parallel", "--force", "--ktap")
+    done = run_emu("boot", "mainline", "--cpus", "100", "--bringup", "parallel", "--force", "--ktap")
     subject = parse(done.stdout)["boot mainline"]
     told = [cpu["arrival"].diagnostics[:1] for cpu in subject.subtests[:-1]]
     assert told[1][0].endswith("one of it for 99 CPUs")
@@ -271,7 +264,7 @@ def test_a_finding_of_many_cpus_is_told_in_full_once() -> None:
 
 
 def test_a_number_without_a_cpu_is_skipped() -> None:
-    subject = parse(emu("boot", "v3", "--topology", "bad-holes:8", "--ktap").stdout)["boot v3"]
+    subject = parse(run_emu("boot", "v3", "--topology", "bad-holes:8", "--ktap").stdout)["boot v3"]
     assert set(subject.results().values()) == {"ok", "SKIP"}
     reasons = {test.reason for cpu in subject.subtests for test in cpu.subtests}
     assert {"", "no CPU has this number"} <= reasons
@@ -301,6 +294,6 @@ def test_names_and_diagnostics_stay_in_their_lines() -> None:
 
 
 def test_json_and_ktap_are_one_too_many() -> None:
-    done = emu("boot", "--json", "--ktap")
+    done = run_emu("boot", "--json", "--ktap")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "emu: --json and --ktap: give one of them\n"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from make_object import NOP, Name, Part, make_object
-from programs import run_program
+from programs import run_emu, run_program
 
 from emu.arch import boot
 from emu.errors import AssemblyError, InvalidSubject
@@ -430,12 +429,6 @@ COUNT = """\
 """
 
 
-def emu(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "emu", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 @needs_gcc
 def test_boot_path_with_what_keystone_lacks_boots(tmp_path: Path) -> None:
     """The example with a macro of the preprocessor, and data in a section of its own."""
@@ -445,10 +438,10 @@ def test_boot_path_with_what_keystone_lacks_boots(tmp_path: Path) -> None:
     )
     text += "\n        .section .data\n        .balign 8\nmy_count: .quad 0\n"
     path = source(tmp_path, text)
-    done = emu("boot", str(path), "--cpus", "4")
+    done = run_emu("boot", str(path), "--cpus", "4")
     assert (done.returncode, done.stderr) == (0, "")
     assert "pass: 4 of 4 CPUs online" in done.stdout
-    shown = emu("info", str(path)).stdout.splitlines()
+    shown = run_emu("info", str(path)).stdout.splitlines()
     assert f"assembler:       {GNU}" in shown
 
 
@@ -460,9 +453,9 @@ def test_object_boots(tmp_path: Path) -> None:
     folders = [f"-I{asm_dir()}", f"-I{asm_dir() / 'include'}"]
     command = [GNU, "-c", "-x", "assembler-with-cpp", *folders, "-o", str(built), str(source(tmp_path, text))]
     run_program(*command, timeout=60)
-    done = emu("boot", str(built), "--cpus", "8")
+    done = run_emu("boot", str(built), "--cpus", "8")
     assert (done.returncode, done.stderr) == (0, "")
     assert "pass: 8 of 8 CPUs online" in done.stdout
-    shown = emu("info", str(built)).stdout
+    shown = run_emu("info", str(built)).stdout
     assert "kind:            object" in shown
     assert "__cpu_logical_map" in shown
