@@ -100,7 +100,7 @@ def sets_of(done: Run) -> tuple[set[int], set[int]]:
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_hundred_sequences_leave_the_masks_and_the_cpus_as_they_must_be(seed: int) -> None:
     """The rule of masks holds the subsets and the numbers after every action; the model says which CPUs."""
     for number in range(100):

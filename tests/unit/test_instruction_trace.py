@@ -161,7 +161,7 @@ def test_what_was_cut_off_reads_up_to_its_last_chunk(file: tuple[bytes, list[int
     data, ends = file
     path = tmp_path / "t"
     whole = Trace("")
-    for end in (*ends, *(end - 1 for end in ends), *range(100, len(data), len(data) // 40)):
+    for end in (*ends, *(end - 1 for end in ends), *range(100, len(data), len(data) // 10)):
         path.write_bytes(data[:end])
         whole = read_trace(path)
         for steps in steps_of(whole).values():

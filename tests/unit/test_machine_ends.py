@@ -13,6 +13,7 @@ import pytest
 from bare_machine import COUNT, make, on, outcomes, records
 from bare_pe import CODE, DATA
 
+from emu.machine import guest_code
 from emu.machine.actor import Grain, HostTask
 from emu.operation import (
     Delay,
@@ -66,8 +67,9 @@ def test_each_end_has_its_outcome(text: str, outcome: str, grain: Grain) -> None
 
 
 @every_grain
-def test_ctrl_c_ends_a_run_between_two_picks(grain: Grain) -> None:
+def test_ctrl_c_ends_a_run_between_two_picks(grain: Grain, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not lost in a hook; memory, registers and counts belong together then, and the run can go on."""
+    monkeypatch.setattr(guest_code, "SLICE", 1 << 16)  # it waits for the end of one
     machine = make("l: ldxr x1, [x0]\n add x1, x1, #1\n stxr w2, x1, [x0]\n b l", grain=grain, record=False)
     machine.instructions_max = 1 << 62
     on(machine)
