@@ -44,6 +44,11 @@ ZERO_DEVICE = Constraint(
     "DC ZVA on Device memory or with the MMU off",
     "alignment fault, Arm DDI 0487 D7.5.9",
 )
+SP_MISALIGNED = Constraint(
+    "sp-misaligned",
+    "access by a stack pointer that is not 16-byte aligned, with SCTLR_ELx.SA set",
+    "SP alignment fault, Arm DDI 0487 D1.3.9",
+)
 EXCLUSIVE_UNCACHED = Constraint(
     "exclusive-uncached",
     "exclusive or atomic access to memory that is not Normal Write-Back",
@@ -62,6 +67,7 @@ CONSTRAINTS = {
         UNALIGNED_ORDERED,
         UNALIGNED_CHECKED,
         ZERO_DEVICE,
+        SP_MISALIGNED,
         EXCLUSIVE_UNCACHED,
         EXCEPTION_LOOP,
     )

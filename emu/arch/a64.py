@@ -125,6 +125,14 @@ def uses_fp(word: int) -> bool:
     return word & 0xFFDF_FFC0 == _FPCR_OR_FPSR
 
 
+def needs_monitor(word: int) -> bool:
+    """Tell whether the word is a load-exclusive or an atomic instruction (FEAT_LSE): CAS, SWP, LDADD."""
+    if classify(word) is Class.LOAD_EXCLUSIVE:
+        return True
+    compares = word & 0x3FA0_7C00 == 0x08A0_7C00 or word & 0xBFA0_7C00 == 0x0820_7C00  # CAS, CASP
+    return compares or word & 0x3B20_0C00 == 0x3820_0000
+
+
 def is_msr_daif(word: int) -> bool:
     """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
     return word & 0xFFFF_F0DF == 0xD503_40DF

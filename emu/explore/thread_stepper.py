@@ -24,6 +24,7 @@ from emu.operation import (
     FirmwareCall,
     Invisible,
     Kind,
+    LoadExclusive,
     Operation,
     Poll,
     StoreExclusive,
@@ -220,6 +221,10 @@ class ThreadStepper:
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
         machine.spins.forget_exceptions()
+        operation = local.action.operation
+        if isinstance(operation, LoadExclusive) and not operation.accesses[0].cacheable:
+            machine.interconnect.forget_told()
+            machine.interconnect.tell_uncached(cpu, machine.actors[cpu].pe.pc, operation.accesses[0].pa)
         if observation == WAKE:
             self._wake(cpu)
         else:

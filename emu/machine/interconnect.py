@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.arch import a64
+from emu.constraints import EXCLUSIVE_UNCACHED
 from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
@@ -21,6 +23,7 @@ class MachineInterconnect(LocalInterconnect):
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self._machine = machine
+        self._uncached: set[tuple[int, int]] = set()  # CPU and VA
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Put the operation into the trace."""
@@ -33,7 +36,19 @@ class MachineInterconnect(LocalInterconnect):
         assert machine.model is not None
         assert word is not None, "it is being executed"
         cacheable = access_is_cacheable(pe, word, va, machine.memory)
+        if not cacheable and a64.needs_monitor(word):
+            self.tell_uncached(pe.index, va, pa)
         machine.model.access(pa, size, cacheable, is_store)
+
+    def tell_uncached(self, cpu: int, va: int, pa: int) -> None:
+        """Tell, once for each place, of an exclusive or atomic access that caches have no part in."""
+        if (cpu, va) not in self._uncached:
+            self._uncached.add((cpu, va))
+            self._machine.recorder.text(Kind.MISUSE, cpu, va, EXCLUSIVE_UNCACHED.name, pa)
+
+    def forget_told(self) -> None:
+        """Tell of the next one as if it were the first one."""
+        self._uncached.clear()
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Let the memory model clean or invalidate the line of the VA ``operand``."""

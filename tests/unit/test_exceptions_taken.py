@@ -7,7 +7,7 @@ from bare_pe import BASE, CODE, DATA, GRAINS, VECTORS, Bare
 
 from emu.arch import sysreg
 from emu.arch.descriptors import AF, SH_INNER
-from emu.constraints import UNALIGNED_CHECKED, UNALIGNED_DEVICE
+from emu.constraints import SP_MISALIGNED, UNALIGNED_CHECKED, UNALIGNED_DEVICE
 from emu.cpu.exception_return import is_illegal, pstate_after
 from emu.cpu.pe import PE
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Unsupported
@@ -308,6 +308,30 @@ def test_unaligned_accesses_are_for_normal_memory(
     assert isinstance(stop, ConstraintViolation)
     assert stop.constraint == getattr(constraint, "name", "")
     assert stop.raised == Raised(ABORT | ALIGNMENT, DATA + 3, 1, CODE)
+
+
+@every_grain
+@pytest.mark.parametrize(
+    ("text", "by_sp"), [("str x1, [sp, #8]!", True), ("ldp x1, x2, [sp]", True)] + [("ldr x1, [x20]", False)]
+)
+@pytest.mark.parametrize("sa", [False, True])
+def test_a_misaligned_sp_faults_when_it_is_used(text: str, by_sp: bool, sa: bool, grain: str) -> None:
+    """Arm DDI 0487, SCTLR_EL1.SA: EC 0x26, whatever the address is that comes of it."""
+    bare = Bare()
+    bare.load(f"nop\n {text}\n b .")
+    pe = bare.pe()
+    sctlr = pe.sysreg(sysreg.SCTLR_EL1)
+    pe.set_system_register(sysreg.SCTLR_EL1, sctlr | 1 << 3 if sa else sctlr & ~(1 << 3))
+    pe.x[31] = DATA + 8
+    pe.x[20] = DATA
+    stop = bare.go(pe, grain)
+    if not (by_sp and sa):
+        assert stop == SelfBranch(CODE + 8)
+        return
+    raised = Raised(0x9A00_0000, None, 1, CODE + 4)
+    assert isinstance(stop, ConstraintViolation)
+    assert (stop.constraint, stop.raised) == (SP_MISALIGNED.name, raised)
+    assert (pe.sp, pe.counters.instructions) == (DATA + 8, 1)
 
 
 # -- EL0 ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from emu.arch.a64 import Class
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.engine import LINE_SHIFT
 from emu.cpu.faulting_address import access_address, va_of
-from emu.cpu.stops import ConstraintViolation, Raised
+from emu.cpu.stops import ConstraintViolation, Raised, Stop
 from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import ACCESS_CALLBACK
@@ -22,7 +22,7 @@ from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
 from emu.operation import Kind
 
-_SCTLR_A = 1 << 1
+_SCTLR_A, _SCTLR_SA, _SCTLR_SA0 = 1 << 1, 1 << 3, 1 << 4
 _ALIGNMENT_FAULT = 0x25 << 26 | 1 << 25 | 0x21  # EC, IL, DFSC
 _UNDONE = 32  # bytes that a store may have changed from its address on: STP of Q registers
 
@@ -33,7 +33,7 @@ def access_hooks(
     """Return the callbacks of loads and of stores."""
     # Closures over plain locals: these two run at every access.
     live, base_of = contexts.live, layout.SCTLR_EL
-    pc, pstate = live.pc, live.pstate
+    pc, pstate, sp = live.pc, live.pstate, live.u64(layout.XREGS + 8 * 31)
     sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
     code = contexts.code
     code_lines, exclusive = code.lines, pending.exclusive
@@ -61,7 +61,7 @@ def access_hooks(
                 return
             pe = contexts.loaded
             assert pe is not None
-            if pa & (size - 1) and (pending.undo or faults(pe, here, pa, size, False)):
+            if (sp.value & 15 or pa & (size - 1)) and (pending.undo or faults(pe, here, pa, size, False)):
                 return
             counters = pe.counters
             counters.loads += 1
@@ -91,7 +91,7 @@ def access_hooks(
                 return  # it fails: the old value is written back
             pe = contexts.loaded
             assert pe is not None
-            if pa & (size - 1) and (pending.undo or faults(pe, here, pa, size, True)):
+            if (sp.value & 15 or pa & (size - 1)) and (pending.undo or faults(pe, here, pa, size, True)):
                 return
             pe.counters.stores += 1
             if observing.access:
@@ -118,9 +118,15 @@ def _alignment_check(
     contexts: Contexts, memory: Memory, pending: Pending
 ) -> Callable[[UnicornPE, int, int, int, bool], bool]:
     def faults(pe: UnicornPE, va: int, pa: int, size: int, is_store: bool) -> bool:
-        # Whether an access that is not aligned to its size takes an alignment fault. The engine makes it all
-        # the same, and then the run loop undoes it.
+        # Whether an access that is not aligned to its size, or that is made while SP is not aligned, takes an
+        # alignment fault. The engine makes it all the same, and then the run loop undoes it.
         word = contexts.code.word(va) or 0
+        if pe.sp & 15 and _is_by_sp(word) and pe.sctlr & (_SCTLR_SA if pe.el else _SCTLR_SA0):
+            raised = Raised(0x26 << 26 | 1 << 25, None, default_target_el(pe), va)
+            undo(ConstraintViolation(constraints.SP_MISALIGNED.name, va, pa, raised), pa)
+            return True
+        if not pa & (size - 1):
+            return False
         if not pe.mmu_on:
             broken = constraints.UNALIGNED_MMU_OFF
         elif word & 0x3F80_0000 == 0x0880_0000:  # LDAR, STLR and their like
@@ -133,11 +139,19 @@ def _alignment_check(
             return False
         syndrome = _ALIGNMENT_FAULT | is_store << 6
         raised = Raised(syndrome, va_of(pe, word, va, pa, is_store=is_store), default_target_el(pe), va)
-        pending.stop = ConstraintViolation(broken.name, va, pa, raised)
+        undo(ConstraintViolation(broken.name, va, pa, raised), pa)
+        return True
+
+    def undo(stop: Stop, pa: int) -> None:
+        pending.stop = stop
         state = string_at(contexts.live.address, layout.CONTEXT_BYTES)
         end = min(pa + _UNDONE, memory.base + memory.size)
         pending.undo = state, pa, memory.read_bytes(pa, end - pa)
         contexts.handle.stop()
-        return True
 
     return faults
+
+
+def _is_by_sp(word: int) -> bool:
+    # Whether the base register of a load or store is SP.
+    return word >> 5 & 31 == 31 and word >> 24 & 0x3B != 0x18  # not a literal
