@@ -93,6 +93,19 @@ class Register(IntEnum):
     EL = 10
     MPIDR_EL1 = 11
     X19 = 12
+    # Of a CPU that was entered at EL2, all that init_el2 sets.
+    HCR_EL2 = 13
+    CPTR_EL2 = 14
+    MDCR_EL2 = 15
+    CNTHCTL_EL2 = 16
+    CNTVOFF_EL2 = 17
+    VTTBR_EL2 = 18
+    HSTR_EL2 = 19
+    SCTLR_EL2 = 20
+    VBAR_EL2 = 21
+    VPIDR_EL2 = 22
+    VMPIDR_EL2 = 23
+    CLIDR_EL1 = 24  # where a CPU of the machine has another one than its core
 
 
 class Expect(IntEnum):

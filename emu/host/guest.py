@@ -114,7 +114,7 @@ def note_expectations(
         recorder.expect(0, what, low, high)
         if what is Expect.EARLY_STATUS:
             machine.engine.watch_stores(range(low, high))
-    recorder.take_over(machine.actors[0].pe)
+    recorder.take_over(machine.actors[0].pe, machine.entry_el)
 
 
 def note_table(machine: Machine, guest: Guest) -> None:

@@ -68,7 +68,7 @@ class Exits:
             machine.tasks.advance(cpu, actor, pe.x[0])
         elif va in machine.landings.tasks:
             actor.landings += 1
-            self._recorder.land(cpu, pe, va, actor.landings)
+            self._recorder.land(cpu, pe, va, actor.landings, machine.entry_el)
             actor.task = machine.landings.tasks[va](cpu)
             machine.tasks.advance(cpu, actor, None)
         else:

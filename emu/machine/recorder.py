@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from emu.arch import sysreg
 from emu.cpu.pe import PE
+from emu.cpu.sysregs import access
+from emu.cpu.sysregs.rows import TABLE
 from emu.machine.actor import Actor, State, end_pc, location
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
 from emu.outcome import Outcome
@@ -15,22 +17,39 @@ from emu.trace import Trace
 _OF_SYSREGS = [
     (register, getattr(sysreg, register.name))
     for register in Register
-    if register not in (Register.SP, Register.SP_EL0, Register.EL, Register.MPIDR_EL1, Register.X19)
+    if register
+    not in (
+        Register.SP,
+        Register.SP_EL0,
+        Register.EL,
+        Register.MPIDR_EL1,
+        Register.X19,
+        Register.CLIDR_EL1,
+    )
 ]
+_OF_EL1 = [(register, encoding) for register, encoding in _OF_SYSREGS if register < Register.HCR_EL2]
+_OF_EL2 = [(register, encoding) for register, encoding in _OF_SYSREGS if register >= Register.HCR_EL2]
 
 
-def registers(pe: PE) -> list[tuple[Register, int]]:
-    """Return what is kept of a PE when it lands."""
-    kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _OF_SYSREGS]
+def registers(pe: PE, entry_el: int) -> list[tuple[Register, int]]:
+    """Return what is kept of a PE when it lands that was entered at ``entry_el``."""
+    kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _OF_EL1]
+    if entry_el == 2:
+        kept += [(r, pe.system_register(encoding)) for r, encoding in _OF_EL2]
     kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.stack_pointer(0))]
     kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr), (Register.X19, pe.x[19])]
     return kept
 
 
 class Recorder:
-    """Writes ``trace``. ``recording``: keep every operation, not events alone."""
+    """Writes ``trace``.
+
+    :ivar recording: keep every operation, not events alone
+    :ivar keeps_caches: keep what CPUs say of their caches when they land: not all say the same
+    """
 
     def __init__(self, trace: Trace, *, recording: bool) -> None:
+        self.keeps_caches = False
         self.trace = trace
         self.recording = recording
         self.deferred = log.DeferredLog()
@@ -61,10 +80,10 @@ class Recorder:
         """Keep an event whose value is a string."""
         self.trace.add(kind, cpu, 0, pc, pa, self.trace.string(text))
 
-    def land(self, cpu: int, pe: PE, va: int, landings: int) -> None:
-        """``cpu`` has come to a landing, with these registers."""
+    def land(self, cpu: int, pe: PE, va: int, landings: int, entry_el: int) -> None:
+        """``cpu``, entered at ``entry_el``, has come to a landing, with these registers."""
         self.event(Kind.LAND, cpu, va, landings)
-        self.trace.add_registers(cpu, va, registers(pe))
+        self.trace.add_registers(cpu, va, self._registers(pe, entry_el))
 
     def call(self, cpu: int, pc: int, function_id: int, x1: int, x2: int, x3: int) -> None:
         """``cpu`` calls firmware."""
@@ -100,10 +119,16 @@ class Recorder:
         """Keep what the host has prepared for ``cpu``."""
         self.event(Kind.EXPECT, cpu, 0, value, end, what)
 
-    def take_over(self, pe: PE) -> None:
+    def take_over(self, pe: PE, entry_el: int) -> None:
         """Keep the boot CPU's registers as the secondaries should have them."""
         self.event(Kind.TAKE_OVER, 0, pe.pc, 0)
-        self.trace.add_registers(0, pe.pc, registers(pe))
+        self.trace.add_registers(0, pe.pc, self._registers(pe, entry_el))
+
+    def _registers(self, pe: PE, entry_el: int) -> list[tuple[Register, int]]:
+        kept = registers(pe, entry_el)
+        if self.keeps_caches:
+            kept.append((Register.CLIDR_EL1, access.value(pe, TABLE[sysreg.CLIDR_EL1])))
+        return kept
 
     def table(self, name: str, entries: Iterable[tuple[int, int]]) -> None:
         """Keep the table that secondaries scan: PA and value (u64) of each entry."""

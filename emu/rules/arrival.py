@@ -21,6 +21,7 @@ WORDS = {
     "never-came-nor-ended": "CPU{cpu} never came to secondary_start_kernel: no trace of it",
     "not-again": "CPU{cpu} did not come again to secondary_start_kernel: {outcome}, {pc}",
     "not-again-nor-ended": "CPU{cpu} did not come again to secondary_start_kernel: no trace of it",
+    "brk": "CPU{cpu} executes BRK #{number}, ESR {esr}, ELR {pc}",
     "started-twice": "CPU{cpu} was switched on while it was on",
     "landed-twice": "CPU{cpu} came to secondary_start_kernel again without having been off",
     "wrong-task": "CPU{cpu} has the task {got} in SP_EL0; its own is {own}",
@@ -30,6 +31,7 @@ WORDS = {
     "wrong-vectors": "CPU{cpu} has VBAR_EL1 {got}; vectors is at {own}",
     "wrong-el": "CPU{cpu} is at EL{got}, not EL1",
     "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
+    "wrong-virtual-id": "CPU{cpu} has VMPIDR_EL2 {got}, which EL1 takes for its MPIDR; it is {own}",
     "wrong-boot-mode": "__boot_cpu_mode is {{{first}, {second}}}, not {own} twice",
 }
 FIX = {
@@ -38,6 +40,7 @@ FIX = {
 }
 
 _ALL = 2**64 - 1
+_EC_BRK = 0x3C
 # What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
 # switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup()
 # takes from each CPU's own ID_AA64MMFR0_EL1.PARange.
@@ -47,6 +50,18 @@ _SAME_AS_BOOT_CPU = {
     Register.MAIR_EL1: _ALL,
     Register.SCTLR_EL1: _ALL,
 }
+# Likewise of what was entered at EL2: all that init_el2 sets (Linux v6.12, asm/el2_setup.h).
+_SET_AT_EL2 = (
+    Register.HCR_EL2,
+    Register.CPTR_EL2,
+    Register.MDCR_EL2,
+    Register.CNTHCTL_EL2,
+    Register.CNTVOFF_EL2,
+    Register.VTTBR_EL2,
+    Register.HSTR_EL2,
+    Register.SCTLR_EL2,
+    Register.VBAR_EL2,
+)
 _BOOT_MODE = {1: 0xE11, 2: 0xE12}
 
 
@@ -63,6 +78,7 @@ class _Seen:
     since_on: int = 0  # landings since it was last off
     on: bool = False
     awaited: bool = False  # it is to come, and has not
+    brks: dict[tuple[int, int], int] = field(default_factory=dict)  # PC and ESR to the number of the record
     started_twice: int = -1  # number of the record
     landed_twice: int = -1
     outcome: Outcome | None = None
@@ -110,6 +126,8 @@ def _read(trace: Trace, number: int, rows: Iterator[tuple[int, Row]]) -> _Boot:
             seen.awaited = bool(value & Wanted.ARRIVE) or seen.awaited and value != 0
         elif kind == Kind.TAKE_OVER:
             current = _Landing(index, boot.boot_cpu)
+        elif kind == Kind.EXCEPTION and value >> 26 == _EC_BRK and not seen.since_on:
+            seen.brks.setdefault((pc, value), index)
         elif kind == Kind.LAND:
             current = _Landing(index)
             seen.landings.append(current)
@@ -162,6 +180,9 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
         else:
             pc, record = seen.ended
             yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": PC(pc)})
+    for (at, esr), record in seen.brks.items():
+        data: dict[str, Value] = {"number": Word(esr & 0xFFFF), "esr": Word(esr), "pc": PC(at)}
+        yield boot.finding("brk", (cpu,), record, data)
     if seen.started_twice >= 0:
         yield boot.finding("started-twice", (cpu,), seen.started_twice)
     if seen.landed_twice >= 0:
@@ -191,9 +212,16 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     ):
         if got[register] != expect[wanted]:
             yield wrong(what, got=VA(got[register]), own=VA(expect[wanted]))
+    mpidr, virtual = got[Register.MPIDR_EL1], got.get(Register.VMPIDR_EL2)
+    if virtual is not None and virtual != mpidr:
+        yield wrong("wrong-virtual-id", got=Word(virtual), own=Word(mpidr))
     if got[Register.EL] != 1:
         yield wrong("wrong-el", got=got[Register.EL])
-    for register, mask in _SAME_AS_BOOT_CPU.items():
+    # The kernel takes the boot CPU's CLIDR_EL1 for all (v6.12 arch/arm64/kernel/cacheinfo.c).
+    same = {**_SAME_AS_BOOT_CPU, Register.CLIDR_EL1: _ALL, **dict.fromkeys(_SET_AT_EL2, _ALL)}
+    for register, mask in same.items():
+        if register not in got or register not in boot.boot_cpu:
+            continue  # it was entered at EL1, or an emu before these has made the trace
         if (got[register] ^ boot.boot_cpu[register]) & mask:
             own = Word(boot.boot_cpu[register])
             yield wrong("unlike-boot-cpu", register=register.name, got=Word(got[register]), own=own)

@@ -26,7 +26,12 @@ _BITS = {
     "core": (16, True),
     "thread": (16, False),
 }
-_ID_REGISTERS = {name: encoding for encoding, name in sysreg.NAMES.items() if name.startswith("ID_")}
+_CACHE_REGISTERS = ("CLIDR_EL1", "CTR_EL0")
+_ID_REGISTERS = {
+    name: encoding
+    for encoding, name in sysreg.NAMES.items()
+    if name.startswith("ID_") or name in _CACHE_REGISTERS
+}
 _HEX = ("hwid", "midr", "release_addr")
 
 
@@ -137,6 +142,6 @@ def _id_registers(value: object, where: str) -> dict[sysreg.Encoding, int]:
     for name, bits in value.items():
         encoding = _ID_REGISTERS.get(name)
         if encoding is None:
-            raise InvalidCase(f"{where}: {name}: not an ID register that can be overridden")
+            raise InvalidCase(f"{where}: {name}: {not_one_of(name, sorted(_ID_REGISTERS))}")
         found[encoding] = _number(bits, f"{where}.{name}", 64, False)
     return found

@@ -13,6 +13,13 @@ from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import default_target_el
 
 _HCR_RW = 1 << 31
+# Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: one that nobody sets shows.
+_UNKNOWN_AT_EL2 = (
+    (sysreg.CNTHCTL_EL2, 0),
+    (sysreg.CNTVOFF_EL2, 0x5AD0_0000_0000),
+    (sysreg.VTTBR_EL2, 0x5AD0_0000_0000),
+    (sysreg.HSTR_EL2, 0x5AD0),
+)
 
 
 def at_entry(el: int) -> Iterator[tuple[Encoding, int]]:
@@ -23,6 +30,8 @@ def at_entry(el: int) -> Iterator[tuple[Encoding, int]]:
     for row in TABLE.values():
         if row.reset is not None and row.encoding != sysreg.SCR_EL3:
             yield row.encoding, row.reset
+    if el == 2:  # firmware leaves them alone
+        yield from _UNKNOWN_AT_EL2
     yield sysreg.HCR_EL2, _HCR_RW if el == 1 else 0
     reset = TABLE[sysreg.SCR_EL3].reset
     assert reset is not None

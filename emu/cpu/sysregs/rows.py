@@ -28,13 +28,19 @@ def _id(name: str, crm: int, op2: int) -> Row:
 
 
 def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
-    # One of the two views of the generic counter.
+    # One of the two views of the generic counter; the virtual one is CNTVOFF_EL2 behind.
+    is_virtual = encoding == sysreg.CNTVCT_EL0
+
+    def count(pe: PE, interconnect: Interconnect) -> int:
+        offset = pe.system_register(sysreg.CNTVOFF_EL2) if is_virtual else 0
+        return interconnect.counter(pe) - offset & 2**64 - 1
+
     return Row(
         name,
         encoding,
         read_el=0,
         write_el=None,
-        read=lambda pe, interconnect: interconnect.counter(pe),
+        read=count,
         traps=traps,
         source=_COUNTER,
     )
@@ -126,7 +132,7 @@ _TRANSLATION = [
     Row("TTBR0_EL2", sysreg.TTBR0_EL2, None, 2, 2, at_hand=True, effect=_REGIME),
     Row("TTBR1_EL2", sysreg.TTBR1_EL2, None, 2, 2, at_hand=True, effect=_REGIME, feature="FEAT_VHE"),
     Row("TCR_EL2", sysreg.TCR_EL2, None, 2, 2, at_hand=True, effect=_REGIME),
-    Row("VTTBR_EL2", (3, 4, 2, 1, 0), None, 2, 2, effect=_REGIME),
+    Row("VTTBR_EL2", sysreg.VTTBR_EL2, None, 2, 2, effect=_REGIME),
     Row("VTCR_EL2", (3, 4, 2, 1, 2), None, 2, 2, effect=_REGIME),
     Row("MAIR_EL2", sysreg.MAIR_EL2, None, 2, 2, at_hand=True),
 ]
@@ -177,12 +183,13 @@ _TIMER = [
         source="Arm DDI 0487, D13 (PMU)",
     ),
     Row("MDSCR_EL1", sysreg.MDSCR_EL1, traps=_TDA),
+    Row("HSTR_EL2", sysreg.HSTR_EL2, None, 2, 2),
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
-    Row("CNTVOFF_EL2", (3, 4, 14, 0, 3), None, 2, 2, source=_COUNTER),
+    Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, source=_COUNTER),
 ]
 
 TABLE: dict[Encoding, Row] = {
