@@ -57,6 +57,7 @@ class PE(Protocol):
     :ivar mpidr: raw MPIDR_EL1 (u64)
     :ivar midr: raw MIDR_EL1 (u64)
     :ivar core: what it is by its MIDR_EL1
+    :ivar entry_el: the EL that it was last entered at, 1 or 2: with 1 firmware or a hypervisor has EL2
     :ivar overrides: system registers that read differently on this PE
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
@@ -65,6 +66,7 @@ class PE(Protocol):
     mpidr: int
     midr: int
     core: Core
+    entry_el: int
     overrides: dict[Encoding, int]
     reached: int
     counters: Counters

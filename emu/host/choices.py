@@ -19,7 +19,7 @@ from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
 from emu.host.enable_method import METHODS, EnableMethod
-from emu.host.faults import Fault, parse_faults
+from emu.host.faults import Fault, FaultedSubject, check_faults, parse_faults
 from emu.host.firmware import resolve_defaults
 from emu.host.guest import Guest
 from emu.host.logical_map import LogicalMap
@@ -186,6 +186,10 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
     outside = any(not fault.in_table() for found in config.faults.values() for fault in found)
     if guest.design.lookup_table is None and outside:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
+    subject = FaultedSubject(
+        guest.design.name, guest.design.context_id_pointer, config.topology.conduit, case.el
+    )
+    check_faults(config.faults, subject)
 
 
 def resolve_case(config: BootConfig, guest: Guest, method: EnableMethod) -> Case:

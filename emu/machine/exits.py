@@ -68,7 +68,7 @@ class Exits:
             machine.tasks.advance(cpu, actor, pe.x[0])
         elif va in machine.landings.tasks:
             actor.landings += 1
-            self._recorder.land(cpu, pe, va, actor.landings, machine.entry_el)
+            self._recorder.land(cpu, pe, va, actor.landings, pe.entry_el)
             actor.task = machine.landings.tasks[va](cpu)
             machine.tasks.advance(cpu, actor, None)
         else:
@@ -101,7 +101,7 @@ class Exits:
             result = machine.power.firmware_call(cpu, pe.pc - 4, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
             if result is not None:
                 pe.x[0] = result & (2**64 - 1)
-        elif call.conduit == "hvc" and machine.entry_el == 2:
+        elif call.conduit == "hvc" and pe.entry_el == 2:
             self._raise(cpu, actor, Raised(_EC_HVC << 26 | _IL | call.immediate, None, 2, pe.pc))
         else:  # no EL2, or no EL3: the instruction is UNDEFINED
             pe.counters.instructions -= 1

@@ -72,6 +72,7 @@ class Contexts:
         assert address is not None
         pe = UnicornPE(index, mpidr, midr, context, Env(address + layout.CONTEXT_HEADER), self)
         pe.set_overrides(el, {})
+        pe.entry_el = el
         return pe
 
     def reset(self, pe: UnicornPE, el: int, entry_pa: int, x0: int) -> None:
@@ -86,6 +87,7 @@ class Contexts:
         pe.x[0:31] = [x0, *range(pattern + 1, pattern + 31)]
         pe.pc = entry_pa
         pe.reached = -1
+        pe.entry_el = el
 
     def state_of(self, pe: UnicornPE) -> bytes:
         """Return everything that the engine keeps of ``pe``."""

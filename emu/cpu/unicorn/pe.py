@@ -38,6 +38,7 @@ class UnicornPE:
         "_contexts",
         "core",
         "counters",
+        "entry_el",
         "env",
         "index",
         "midr",
@@ -55,6 +56,7 @@ class UnicornPE:
         self.mpidr = mpidr
         self.midr = midr
         self.core = core_of(midr)
+        self.entry_el = 1
         self.saved = saved
         self.saved_env = env
         self.env = env

@@ -8,7 +8,7 @@ A module of this folder is one kind (:class:`FaultKind`); its docstring says wha
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -62,6 +62,22 @@ class CpuOn:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultedSubject:
+    """What decides whether a fault makes a difference.
+
+    :ivar name: as given
+    :ivar context_id: whether a secondary takes what CPU_ON hands it
+    :ivar conduit: of firmware calls
+    :ivar entry_el: of the boot CPU
+    """
+
+    name: str
+    context_id: bool
+    conduit: str
+    entry_el: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The base of all faults, without effect. ``argument`` is the number after the kind, or 0."""
 
@@ -70,6 +86,10 @@ class Fault:
 
     def cannot_be(self, cpus: int) -> str:
         """Why a machine with ``cpus`` CPUs cannot have the fault; "" when it can."""
+        return ""
+
+    def changes_nothing(self, subject: FaultedSubject) -> str:
+        """Why the fault makes no difference with this subject; "" when it does."""
         return ""
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
@@ -113,6 +133,7 @@ class FaultKind:
 
 
 FAULTS = discover(__name__, FaultKind)
+NAMES = {kind.fault: name for name, kind in FAULTS.items()}
 
 _SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
 
@@ -144,3 +165,14 @@ def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
         for cpu in range(first, last + 1):
             found.setdefault(cpu, []).append(fault)
     return found
+
+
+def check_faults(faults: Mapping[int, Sequence[Fault]], subject: FaultedSubject) -> None:
+    """Refuse a fault that makes no difference.
+
+    :raises InvalidCase: there is one; the message says why
+    """
+    for cpu, found in sorted(faults.items()):
+        for fault in found:
+            if why := fault.changes_nothing(subject):
+                raise InvalidCase(f"fault={cpu}:{NAMES[type(fault)]}: {subject.name}: {why}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.host.faults import CpuOn, Fault
+from emu.host.faults import CpuOn, Fault, FaultedSubject
 
 NAME = "context-swapped"
 ARGUMENT = "the CPU whose context ID it gets"
@@ -14,6 +14,10 @@ class ContextSwapped(Fault):
     def cannot_be(self, cpus: int) -> str:
         """The other CPU is a secondary too."""
         return "" if 1 <= self.argument < cpus else f"the secondaries are CPU1..CPU{cpus - 1}"
+
+    def changes_nothing(self, subject: FaultedSubject) -> str:
+        """A secondary that takes no context ID."""
+        return "" if subject.context_id else "no secondary takes a context ID"
 
     def cpu_on(self, request: CpuOn) -> None:
         """Take the other's."""
