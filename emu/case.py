@@ -39,6 +39,7 @@ class Case:
     kexec: str = ""  # SUBJECT@CPU or SUBJECT: the second subject, and the CPU it boots on
     design: str = ""  # host side of a .S subject: the design whose tables and slots it uses
     force: int = 0
+    cpu: str = ""  # the core of CPUs of which the topology says none; "": cortex-a72
     device: str = ""  # NAME@PA,...: devices besides RAM
 
     def __post_init__(self) -> None:

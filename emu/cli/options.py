@@ -72,6 +72,11 @@ def case_options(function: F) -> F:
         click.option("--conduit", help="smc or hvc. [default: as the topology says, else smc]"),
         click.option("--el", type=int, help="Exception level of entry, 1 or 2. [default: 1]"),
         _names_option(
+            "--cpu",
+            "emu.cpu.cores:CORES",
+            "The core of CPUs of which the topology says none: NAMES. [default: cortex-a72]",
+        ),
+        _names_option(
             "--scheduler",
             "emu.schedulers:SCHEDULERS",
             "NAMES. [default: round-robin]",

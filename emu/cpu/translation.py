@@ -112,5 +112,7 @@ def _bits(size: int) -> int:
 def _pa_bits(pe: PE) -> int:
     value = pe.overrides.get(sysreg.ID_AA64MMFR0_EL1)
     if value is None:
+        value = pe.core.id_register(sysreg.ID_AA64MMFR0_EL1)
+    if value is None:
         value = pe.system_register(sysreg.ID_AA64MMFR0_EL1)
     return _bits(value & 15)

@@ -8,7 +8,7 @@ from emu.cpu.pe import PE
 _CPTR_TFP = 1 << 10
 
 
-_HCR_TGE = 1 << 27
+_HCR_TGE, _HCR_E2H = 1 << 27, 1 << 34
 _HCR_TWI, _HCR_TWE = 1 << 13, 1 << 14
 _SCTLR_NTWI, _SCTLR_NTWE = 1 << 16, 1 << 18
 
@@ -51,6 +51,14 @@ def fp_trap_el(pe: PE) -> int:
     :source: Arm DDI 0487, CPACR_EL1.FPEN (0b11 does not trap, 0b01 traps EL0 alone), CPTR_EL2.TFP
     """
     el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
+    hcr, cptr = pe.sysreg(sysreg.HCR_EL2), pe.sysreg(sysreg.CPTR_EL2)
+    if hcr & _HCR_E2H:  # CPTR_EL2 has the layout of CPACR_EL1
+        fpen_el2 = cptr >> 20 & 3
+        if el == 2 or (el == 0 and hcr & _HCR_TGE):
+            return 2 if not fpen_el2 & 1 or (el == 0 and fpen_el2 == 1) else 0
+        if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
+            return 1
+        return 0 if fpen_el2 & 1 else 2
     if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
         return 1
-    return 2 if pe.sysreg(sysreg.CPTR_EL2) & _CPTR_TFP else 0
+    return 2 if cptr & _CPTR_TFP else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
 from emu.case import Case
+from emu.cpu.cores import CORES, DEFAULT
 from emu.errors import InvalidCase
 from emu.host import efi
 from emu.host.enable_method import METHOD_KINDS
@@ -53,6 +54,7 @@ def resolve_defaults(case: Case, topology: Topology) -> Topology:
         ("firmware", case.firmware, FIRMWARES),
         ("conduit", case.conduit, CONDUITS),
         ("enable-method", case.enable_method, METHOD_KINDS),
+        ("cpu", case.cpu, CORES),
     ):
         if value and value not in allowed:
             raise InvalidCase(f"{what}={value}: {not_one_of(value, allowed)}")
@@ -81,6 +83,8 @@ def resolve_defaults(case: Case, topology: Topology) -> Topology:
             changes = {"release_addr": _SOMEWHERE}
         if firmware == "devicetree" and not cpu.enabled:
             changes["enabled"] = True  # a device tree has no other CPUs
+        if case.cpu and cpu.midr == DEFAULT.midr:
+            changes["midr"] = CORES[case.cpu].midr
         if cpu.uid < 0:
             changes["uid"] = index
         if cpu.interface < 0:

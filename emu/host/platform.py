@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
+from emu.cpu.cores import core_of
 from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
 from emu.cpu.pe import PE
@@ -77,11 +79,12 @@ def make_machine(
     :raises InvalidCase: a device overlaps the subject's RAM
     """
     case = config.case
+    cores = {core_of(cpu.midr).name: core_of(cpu.midr) for cpu in config.topology.cpus}.values()
     machine = Machine(
         memory,
         config.scheduler,
         config.trace,
-        make_engine,
+        partial(make_engine, cores=cores),
         grain=config.grain,
         record=config.record,
         latency=case.latency,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
-from emu.cpu.sysregs import access
+from emu.cpu.sysregs import access, vhe
 from emu.cpu.sysregs.rows import TABLE
 from emu.machine.actor import Actor, State, end_pc, location
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
@@ -32,13 +33,21 @@ _OF_EL2 = [(register, encoding) for register, encoding in _OF_SYSREGS if registe
 
 
 def registers(pe: PE, entry_el: int) -> list[tuple[Register, int]]:
-    """Return what is kept of a PE when it lands that was entered at ``entry_el``."""
-    kept: list[tuple[Register, int]] = [(r, pe.sysreg(encoding)) for r, encoding in _OF_EL1]
+    """Return what is kept of a PE when it lands that was entered at ``entry_el``.
+
+    At EL2 with HCR_EL2.E2H set the names of EL1 are those of EL2's registers, as for code there.
+    """
+    kept: list[tuple[Register, int]] = [(r, _read(pe, encoding)) for r, encoding in _OF_EL1]
     if entry_el == 2:
         kept += [(r, pe.system_register(encoding)) for r, encoding in _OF_EL2]
     kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.stack_pointer(0))]
     kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr), (Register.X19, pe.x[19])]
     return kept
+
+
+def _read(pe: PE, encoding: Encoding) -> int:
+    other = vhe.redirected(pe, encoding)
+    return pe.sysreg(encoding) if other is None else pe.system_register(other)
 
 
 class Recorder:

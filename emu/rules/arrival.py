@@ -29,7 +29,7 @@ WORDS = {
     "misaligned-stack": "CPU{cpu} has SP {got}, not 16-byte aligned",
     "wrong-per-cpu-offset": "CPU{cpu} has the per-CPU offset {got}; its own is {own}",
     "wrong-vectors": "CPU{cpu} has VBAR_EL1 {got}; vectors is at {own}",
-    "wrong-el": "CPU{cpu} is at EL{got}, not EL1",
+    "wrong-el": "CPU{cpu} is at EL{got}, not EL{own}",
     "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
     "wrong-virtual-id": "CPU{cpu} has VMPIDR_EL2 {got}, which EL1 takes for its MPIDR; it is {own}",
     "wrong-boot-mode": "__boot_cpu_mode is {{{first}, {second}}}, not {own} twice",
@@ -40,6 +40,8 @@ FIX = {
 }
 
 _ALL = 2**64 - 1
+# EnIA, EnIB, EnDA and EnDB, which the boot CPU sets when it has looked at all features.
+_POINTER_AUTHENTICATION = 1 << 31 | 1 << 30 | 1 << 27 | 1 << 13
 _EC_BRK = 0x3C
 # What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
 # switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup()
@@ -48,7 +50,7 @@ _SAME_AS_BOOT_CPU = {
     Register.TTBR1_EL1: 0x0000_FFFF_FFFF_FFFE,
     Register.TCR_EL1: _ALL & ~(0x3F | 7 << 32),
     Register.MAIR_EL1: _ALL,
-    Register.SCTLR_EL1: _ALL,
+    Register.SCTLR_EL1: _ALL & ~_POINTER_AUTHENTICATION,
 }
 # Likewise of what was entered at EL2: all that init_el2 sets (Linux v6.12, asm/el2_setup.h).
 _SET_AT_EL2 = (
@@ -206,8 +208,9 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
         yield wrong("outside-stack", got=sp, low=low, high=high)
     if sp % 16:
         yield wrong("misaligned-stack", got=sp)
+    per_cpu = Register.TPIDR_EL2 if got[Register.EL] == 2 else Register.TPIDR_EL1
     for register, what, wanted in (
-        (Register.TPIDR_EL1, "wrong-per-cpu-offset", Expect.PER_CPU_OFFSET),
+        (per_cpu, "wrong-per-cpu-offset", Expect.PER_CPU_OFFSET),
         (Register.VBAR_EL1, "wrong-vectors", Expect.VECTORS),
     ):
         if got[register] != expect[wanted]:
@@ -215,10 +218,12 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     mpidr, virtual = got[Register.MPIDR_EL1], got.get(Register.VMPIDR_EL2)
     if virtual is not None and virtual != mpidr:
         yield wrong("wrong-virtual-id", got=Word(virtual), own=Word(mpidr))
-    if got[Register.EL] != 1:
-        yield wrong("wrong-el", got=got[Register.EL])
+    el = boot.boot_cpu.get(Register.EL, 1)  # 2 for a kernel that is a hypervisor's host (VHE)
+    if got[Register.EL] != el:
+        yield wrong("wrong-el", got=got[Register.EL], own=el)
     # The kernel takes the boot CPU's CLIDR_EL1 for all (v6.12 arch/arm64/kernel/cacheinfo.c).
     same = {**_SAME_AS_BOOT_CPU, Register.CLIDR_EL1: _ALL, **dict.fromkeys(_SET_AT_EL2, _ALL)}
+    same[Register.SCTLR_EL2] &= ~_POINTER_AUTHENTICATION
     for register, mask in same.items():
         if register not in got or register not in boot.boot_cpu:
             continue  # it was entered at EL1, or an emu before these has made the trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 from reference.drawn import Program
 from reference.outcome import END, Outcome, read_log
@@ -23,6 +24,7 @@ from reference.world import (
 )
 from reference.world import END as END_VA
 
+from emu.cpu.cores import core_of
 from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.machine.firmware import Answer, Effect, Platform
@@ -65,7 +67,7 @@ def make_machine(memory: Memory, entry: int, midr: int = MIDR) -> Machine:
         memory,
         make_scheduler("round-robin"),
         Trace("reference"),
-        make_engine,
+        partial(make_engine, cores=[core_of(midr)]),
         instructions_max=INSTRUCTIONS_MAX,
     )
     machine.entry_el = entry

@@ -185,7 +185,7 @@ def test_landing_goes_on_as_a_host_task(grain: Grain) -> None:
     assert outcomes(machine) == ["landed"] * 2
     assert [machine.memory.read(DATA + 8 * cpu, 8) for cpu in range(2)] == [9, 9]
     assert [record.pc for record in records(machine, Kind.LAND)] == [CODE + 8] * 2
-    assert len(records(machine, Kind.REGISTER)) == 2 * len(Register)
+    assert len(records(machine, Kind.REGISTER)) == 2 * sum(register <= Register.X19 for register in Register)
 
 
 @every_grain

@@ -39,6 +39,17 @@ class Core:
     unmodelled: Mapping[Encoding, str] = field(default_factory=dict)
     aarch32_max: int = 3
 
+    def has(self, feature: str) -> bool:
+        """Tell whether the core has an optional feature; of "" each core."""
+        return not feature or feature in self.features
+
+    def id_register(self, encoding: Encoding) -> int | None:
+        """Return what an ID register reads (u64); None: as the engine's own Cortex-A72 has it."""
+        value = self.identification.get(encoding)
+        if value is None and self.features and encoding[:3] == (3, 0, 0) and 1 <= encoding[3] <= 7:
+            return 0
+        return value
+
 
 CORES = discover(__name__, Core)
 DEFAULT = CORES["cortex-a72"]

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from emu.arch import a64, sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import default_target_el
 
-_HCR_RW = 1 << 31
+_HCR_RW, _HCR_APK_API, _SCR_APK_API = 1 << 31, 3 << 40, 3 << 16
 # Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: one that nobody sets shows.
 _UNKNOWN_AT_EL2 = (
     (sysreg.CNTHCTL_EL2, 0),
@@ -22,20 +23,21 @@ _UNKNOWN_AT_EL2 = (
 )
 
 
-def at_entry(el: int) -> Iterator[tuple[Encoding, int]]:
+def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     """Yield system registers (u64) of a PE that is switched on at ``el`` (1 or 2), in the order of writing.
 
     That is each at its reset value, and what firmware sets before it enters that level: HCR_EL2.RW.
     """
     for row in TABLE.values():
-        if row.reset is not None and row.encoding != sysreg.SCR_EL3:
+        if row.reset is not None and core.has(row.feature) and row.encoding != sysreg.SCR_EL3:
             yield row.encoding, row.reset
     if el == 2:  # firmware leaves them alone
         yield from _UNKNOWN_AT_EL2
-    yield sysreg.HCR_EL2, _HCR_RW if el == 1 else 0
+    with_pauth = core.has("FEAT_PAuth")
+    yield sysreg.HCR_EL2, (_HCR_RW | (_HCR_APK_API if with_pauth else 0)) if el == 1 else 0
     reset = TABLE[sysreg.SCR_EL3].reset
     assert reset is not None
-    yield sysreg.SCR_EL3, reset
+    yield sysreg.SCR_EL3, reset | (_SCR_APK_API if with_pauth else 0)
 
 
 def has_reader(encoding: Encoding) -> bool:
@@ -89,6 +91,8 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     if pe.el < (row.read_el if row is not None else sysreg.lowest_el(encoding)):
         return None
     value = pe.overrides.get(encoding)
+    if value is None and pe.core.features:
+        value = pe.core.id_register(encoding)
     if value is None:
         if row is None or row.read is None or traps(row, pe, encoding, is_write=False):
             return None
@@ -101,6 +105,8 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
 def value(pe: PE, row: Row) -> int:
     """Return the register (u64) as code on that PE reads it, at a level that may."""
     found = pe.overrides.get(row.encoding)
+    if found is None:
+        found = pe.core.id_register(row.encoding)
     if found is not None:
         return found
     return row.value(pe) if row.value is not None else pe.system_register(row.encoding)

@@ -192,9 +192,35 @@ _TIMER = [
     Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, source=_COUNTER),
 ]
 
+_LATER = [
+    Row("PAN", (3, 0, 4, 2, 3), feature="FEAT_PAN2"),
+    Row("UAO", (3, 0, 4, 2, 4), feature="FEAT_UAO"),
+    *(
+        Row(f"LOR{name}_EL1", (3, 0, 10, 4, op2), feature="FEAT_LOR")
+        for name, op2 in (("SA", 0), ("EA", 1), ("N", 2), ("C", 3))
+    ),
+    Row("LORID_EL1", (3, 0, 10, 4, 7), write_el=None, feature="FEAT_LOR"),
+    Row("CONTEXTIDR_EL2", (3, 4, 13, 0, 1), None, 2, 2, feature="FEAT_VHE"),
+    *(
+        Row(f"CNTHV_{name}_EL2", (3, 4, 14, 3, op2), None, 2, 2, feature="FEAT_VHE")
+        for op2, name in enumerate(("TVAL", "CTL", "CVAL"))
+    ),
+    *(
+        Row(f"AP{key}KEY{half}_EL1", (3, 0, 2, crm, op2 + at), feature="FEAT_PAuth")
+        for key, crm, op2 in (("IA", 1, 0), ("IB", 1, 2), ("DA", 2, 0), ("DB", 2, 2), ("GA", 3, 0))
+        for at, half in enumerate(("LO", "HI"))
+    ),
+    Row("ZCR_EL1", (3, 0, 1, 2, 0), feature="FEAT_SVE"),
+    Row("ZCR_EL2", (3, 4, 1, 2, 0), None, 2, 2, feature="FEAT_SVE"),
+    Row("RNDR", (3, 3, 2, 4, 0), read_el=0, write_el=None, feature="FEAT_RNG"),
+    Row("RNDRRS", (3, 3, 2, 4, 1), read_el=0, write_el=None, feature="FEAT_RNG"),
+    Row("PMMIR_EL1", (3, 0, 9, 14, 6), write_el=None, feature="FEAT_PMUv3p4"),
+]
+
 TABLE: dict[Encoding, Row] = {
     row.encoding: row
-    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER)
+    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER, _LATER)
     for row in rows
 }
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}
+GATED = frozenset(row.encoding for row in TABLE.values() if row.feature)

@@ -76,14 +76,16 @@ class Handle:
     """One ``uc_engine`` with ``memory`` mapped at its PA.
 
     :ivar uc: the binding's object, for what happens seldom
+    :ivar beyond_v8_0: whether its CPU model has features of Armv8.1 and later
     :ivar address: of the ``uc_engine``, for the functions of this module
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, *, beyond_v8_0: bool = False) -> None:
         uc: Any = uc_module
+        self.beyond_v8_0 = beyond_v8_0
         self.version = str(uc.__version__)
         self.uc = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM)
-        self.uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_A72)
+        self.uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_MAX if beyond_v8_0 else regs.UC_CPU_ARM64_A72)
         self.uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
         self._uch = self.uc._uch
         address = cast(self._uch, c_void_p).value

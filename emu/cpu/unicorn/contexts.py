@@ -8,9 +8,12 @@ from unicorn import arm64_const as regs
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.cpu.cores import DEFAULT, Core, core_of
 from emu.cpu.exception_return import IL
 from emu.cpu.pe import PE
+from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.access import at_entry
+from emu.cpu.sysregs.rows import GATED
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import X_REGISTERS, Handle, context_restore, context_save
 from emu.cpu.unicorn.live import find_live
@@ -19,6 +22,17 @@ from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.state import Env
 from emu.memory import Memory
 
+# What the engine has for a Cortex-A53, A57 or A72.
+OF_V8_0 = {
+    sysreg.ID_AA64ISAR0_EL1: 0x1_1120,
+    sysreg.ID_AA64ISAR1_EL1: 0,
+    sysreg.ID_AA64PFR0_EL1: 0x2222,
+    sysreg.ID_AA64PFR1_EL1: 0,
+    sysreg.ID_AA64MMFR0_EL1: 0x1124,
+    sysreg.ID_AA64MMFR1_EL1: 0,
+    sysreg.ID_AA64MMFR2_EL1: 0,
+}
+_ID_SPACE = {(3, 0, 0, crm, op2) for crm in range(1, 8) for op2 in range(8)}
 _EL_BITS = 0xC
 _STATE_BITS = _EL_BITS | IL
 _PSTATE_AT_RESET = {1: 0x3C5, 2: 0x3C9}  # DAIF masked, ELxh
@@ -41,19 +55,43 @@ class Contexts:
         self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
         self._state_bits = 0  # PSTATE.EL and IL, in place, when the code map's space was entered
         self.live, self.counter = find_live(handle, memory)
-        self._resets = {el: self._make_reset(el) for el in (1, 2)}
+        self._resets: dict[tuple[int, str], c_void_p] = {}
+        self._core = None if handle.beyond_v8_0 else DEFAULT  # whose features the engine has now
+        if handle.beyond_v8_0:
+            code.watched_mrs.update(_ID_SPACE)
+            code.gated = GATED | vhe.ENCODINGS
 
     # -- PEs --------------------------------------------------------------------------------------
 
-    def _make_reset(self, el: int) -> c_void_p:
-        # A context as it is when a PE is switched on at this EL: MMU and caches off, interrupts masked.
+    def _reset_of(self, el: int, core: Core) -> c_void_p:
+        # A context as it is when a PE of this core is switched on at this EL.
+        key = (el, core.name if self.handle.beyond_v8_0 else "")
+        found = self._resets.get(key)
+        if found is None:
+            self.unload()
+            self._use_features(core)
+            found = self._resets[key] = self._make_reset(el, core)
+        return found
+
+    def _use_features(self, core: Core) -> None:
+        # Let the engine translate for this core.
+        if self._core is core or not self.handle.beyond_v8_0:
+            return
+        self._core = core
+        for encoding, offset in layout.FEATURES.items():
+            value = core.id_register(encoding)
+            self.live.u64(offset).value = OF_V8_0[encoding] if value is None else value
+        self.forget_code()
+
+    def _make_reset(self, el: int, core: Core) -> c_void_p:
+        # MMU and caches off, interrupts masked.
         handle = self.handle
         for register in X_REGISTERS:
             handle.write(register, 0)
         handle.write_pstate(0x3CD)
         for register in (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2):
             handle.write(register, 0)
-        for encoding, value in at_entry(el):  # the last write rebuilds QEMU's cached flags
+        for encoding, value in at_entry(el, core):  # the last write rebuilds QEMU's cached flags
             handle.write_system(encoding, value)
         handle.write_pstate(_PSTATE_AT_RESET[el])
         handle.write(regs.UC_ARM64_REG_SP, 0)
@@ -63,7 +101,7 @@ class Contexts:
         """Return a PE at its reset state, to enter at EL ``el`` (1 or 2)."""
         handle = self.handle
         self.unload()
-        context_restore(handle.address, self._resets[el])
+        context_restore(handle.address, self._reset_of(el, core_of(midr)))
         handle.write_system(sysreg.VMPIDR_EL2, mpidr)
         handle.write_system(sysreg.VPIDR_EL2, midr)
         handle.write_system(sysreg.CONTEXTIDR_EL1, 0)
@@ -78,7 +116,7 @@ class Contexts:
     def reset(self, pe: UnicornPE, el: int, entry_pa: int, x0: int) -> None:
         """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
         self.unload()
-        reset = self._resets[el].value
+        reset = self._reset_of(el, pe.core).value
         assert reset is not None
         memmove(pe.saved_env.address, reset + layout.CONTEXT_HEADER, layout.CONTEXT_BYTES)
         pe.saved_env.u64(layout.VMPIDR_EL2).value = pe.mpidr
@@ -118,6 +156,8 @@ class Contexts:
             return
         assert isinstance(pe, UnicornPE), "a PE of another engine"
         self.unload()
+        if pe.core is not self._core:
+            self._use_features(pe.core)
         regime: bytes = pe.env.regime.raw
         context_restore(self.handle.address, pe.saved)
         if regime != self._regime:

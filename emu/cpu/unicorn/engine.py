@@ -7,9 +7,11 @@ from its interrupt hook, and what it shows to no hook from code hooks on the sit
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ctypes import memmove
 from threading import Event, Thread
 
+from emu.cpu.cores import Core
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
 from emu.cpu.exception_return import ILLEGAL_STATE
 from emu.cpu.interconnect import Interconnect
@@ -40,12 +42,13 @@ _STOP_AGAIN_SECONDS = 0.005
 class UnicornEngine:
     """Runs PEs on ``memory`` (:class:`emu.cpu.engine.Engine`)."""
 
-    def __init__(self, memory: Memory, interconnect: Interconnect) -> None:
+    def __init__(self, memory: Memory, interconnect: Interconnect, cores: Collection[Core] = ()) -> None:
         self.memory = memory
         self._interconnect = interconnect
         self._observing = Observing(interconnect)
         self._steps: StepCopies | None = None
-        self._handle = Handle(memory)
+        later = any(core.features for core in cores)
+        self._handle = Handle(memory, beyond_v8_0=later)
         self._address = self._handle.address
         self._code = CodeMap(memory, self._handle.fetch_pa)
         self._pending = Pending()

@@ -47,6 +47,16 @@ MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
 CYCLES, CYCLES_SIZE = 2056, 16  # PMCCNTR_EL0 and its delta: the host's time at the last exception return
 VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3040
 EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
+# QEMU's ARMISARegisters behind the state, of the engine and no PE: what it translates by; of each an u64.
+FEATURES: dict[Encoding, int] = {
+    sysreg.ID_AA64ISAR0_EL1: 0x3280,
+    sysreg.ID_AA64ISAR1_EL1: 0x3288,
+    sysreg.ID_AA64PFR0_EL1: 0x3290,
+    sysreg.ID_AA64PFR1_EL1: 0x3298,
+    sysreg.ID_AA64MMFR0_EL1: 0x32A0,
+    sysreg.ID_AA64MMFR1_EL1: 0x32A8,
+    sysreg.ID_AA64MMFR2_EL1: 0x32B0,
+}
 # What a TLB entry depends on lies in here: SCTLR, TTBR0, TTBR1, VTTBR, TCR, VTCR, HCR and SCR of all levels.
 REGIME, REGIME_SIZE = SCTLR_EL, SCR_EL3 + 8 - SCTLR_EL
 

@@ -83,11 +83,13 @@ def _check(handle: Handle, memory: Memory, live: Env, counter: c_uint64) -> Iter
     handle.write(regs.UC_ARM64_REG_PC, _PROBE & ~3)
     yield "PC", live.pc.value, _PROBE & ~3
     for encoding, offset in layout.IN_CONTEXT.items():
-        if encoding == sysreg.TTBR1_EL2:
+        if encoding == sysreg.TTBR1_EL2 and not handle.beyond_v8_0:
             continue  # a CPU without FEAT_VHE lacks it
         if encoding not in _FIXED_BITS:
             handle.write_system(encoding, 0x5566_7000 + offset * 0x1000)
         yield sysreg.name(encoding), live.u64(offset).value, handle.read_system(encoding)
+    for encoding, offset in layout.FEATURES.items():
+        yield f"the engine's {sysreg.name(encoding)}", live.u64(offset).value, handle.read_system(encoding)
     handle.write(regs.UC_ARM64_REG_NZCV, 0xA000_0000)
     flags = traced_columns(array("Q", live.traced().tobytes()), 1)[1][0]
     yield "NZCV", flags >> 4, 0xA

@@ -60,6 +60,9 @@ class CodeMap:
     def __init__(self, memory: Memory, translate: Callable[[int], int | None]) -> None:
         self.wanted = _UNOBSERVED  # classes of words that are sites
         self.watched_mrs: set[Encoding] = set()  # beside those with a read handler
+        self.gated: frozenset[Encoding] = (
+            frozenset()
+        )  # registers that some PEs lack, though the engine has them
         self.sites: dict[int, int] = {}  # VA to class
         self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
         self.stale = True  # the regime may be another than the one that was entered
@@ -205,7 +208,11 @@ class CodeMap:
         kind = a64.classify(word)
         if kind in self.wanted or a64.uses_fp(word):
             return True
+        if kind not in (Class.MRS, Class.MSR):
+            return False
+        encoding = a64.system_register(word)
+        if encoding in self.gated:
+            return True
         if kind is Class.MRS:
-            encoding = a64.system_register(word)
             return encoding in self.watched_mrs or has_reader(encoding)
-        return kind is Class.MSR and is_watched(a64.system_register(word))
+        return is_watched(encoding)

@@ -11,12 +11,14 @@ from unicorn import arm64_const as regs
 from emu import constraints
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
+from emu.arch.sysreg import Encoding
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32, pstate_after
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs.row import WriteEffect
+from emu.cpu.sysregs import vhe
+from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import default_target_el, fp_trap_el, wfe_trap_el, wfi_trap_el
 from emu.cpu.unicorn.binding import WRITE
@@ -98,13 +100,17 @@ class Words:
             if fp_trap_el(pe):
                 self._pending.emulate = (va, word, Class.FP)
                 return True
-        elif kind is Class.MSR:
-            self._write_register(pe, va, word)
-        elif kind is Class.MRS:
-            if self._is_trapped(pe, word):
-                self._pending.emulate = (va, word, Class.MRS)
+        elif kind in (Class.MRS, Class.MSR):
+            if self._is_undefined(pe, word) or self._is_trapped(pe, word):
+                self._pending.emulate = (va, word, kind)
                 return True
-            self._read_register(pe, va, word)
+            other = vhe.redirected(pe, a64.system_register(word)) if self._code.gated else None
+            if other is not None:
+                self._redirect(pe, va, word, other)
+            elif kind is Class.MSR:
+                self._write_register(pe, va, word)
+            else:
+                self._read_register(pe, va, word)
         elif kind is Class.ZERO and self._zero_faults(pe, word):
             return False  # the engine raises what is due
         elif kind in _EMULATED:
@@ -115,12 +121,33 @@ class Words:
     def _spsr(self, el: int) -> int:
         return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
 
+    @staticmethod
+    def _is_undefined(pe: UnicornPE, word: int) -> bool:
+        # Whether an access is to a register of a feature that the PE lacks, though the engine has it.
+        row = TABLE.get(a64.system_register(word))
+        return row is not None and not pe.core.has(row.feature)
+
     def _is_trapped(self, pe: UnicornPE, word: int) -> bool:
         # Whether an access is trapped to a register that the engine does not know.
         row = TABLE.get(a64.system_register(word))
         if row is None or not row.by_host:
             return False
         return bool(sysregs.trap_el(row, pe, is_write=not word >> 21 & 1))
+
+    def _redirect(self, pe: UnicornPE, va: int, word: int, target: Encoding) -> None:
+        # An MRS or MSR of another register than its encoding says: done here, and passed over.
+        number = word & 31
+        if word >> 21 & 1:
+            value = self._handle.read_system(target)
+            if number != 31:
+                self._live.x[number] = value
+        else:
+            value = operand(pe.x, number)
+            row = TABLE.get(target)
+            if row is not None:
+                self._note_write(pe, va, row, value)
+            self._handle.write_system(target, value)
+        self._handle.write_pc(va + 4)
 
     def _read_register(self, pe: UnicornPE, va: int, word: int) -> None:
         # An MRS that reads something else on this PE: done here, inside the hook, and passed over. None: the
@@ -139,14 +166,17 @@ class Words:
         if row is None:
             return  # the site is for a word that was here before
         value = operand(pe.x, word & 31)
+        self._note_write(pe, va, row, value)
+        if row.write is not None:
+            row.write(pe, self._observing.to, value)
+            self._handle.write_pc(va + 4)
+
+    def _note_write(self, pe: UnicornPE, va: int, row: Row, value: int) -> None:
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
         if effect & _MMU and self._observing.record:
             self._observing.record(pe, Kind.MMU, 0, va, 0, value)
-        if row.write is not None:
-            row.write(pe, self._observing.to, value)
-            self._handle.write_pc(va + 4)
 
     # -- instead of the instruction ---------------------------------------------------------------
 
@@ -163,6 +193,8 @@ class Words:
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
         if kind in (Class.MRS, Class.MSR):
             row = TABLE[a64.system_register(word)]
+            if not pe.core.has(row.feature):
+                return Raised(1 << 25, None, default_target_el(pe), va)
             el = sysregs.trap_el(row, pe, is_write=kind == Class.MSR)
             return Raised(sysregs.trapped_access(word), None, el, va)
         if kind == Class.ERET:

@@ -1,0 +1,60 @@
+"""Arm Neoverse N1: Armv8.2 with VHE, LSE, RCPC, PAN, UAO; without RAS, half precision, SSBS, SPE, HAFDBS.
+
+:source: Neoverse N1 TRM (100616), B2; values of QEMU 7.2's model, without the fields of what emu lacks
+"""
+
+from __future__ import annotations
+
+from emu.cpu.cores.cortex_v8_0 import COUNTERS, DEBUG
+
+NAME = "neoverse-n1"
+MIDR = 0x414F_D0C1
+FEATURES = frozenset({"FEAT_VHE", "FEAT_PAN2", "FEAT_UAO", "FEAT_LOR", "FEAT_LSE", "FEAT_LRCPC", "FEAT_DPB"})
+AARCH32_MAX = 0
+IDENTIFICATION = {
+    (3, 0, 0, 1, 0): 0x131,  # ID_PFR0_EL1
+    (3, 0, 0, 1, 1): 0x1_0000,
+    (3, 0, 0, 1, 2): 0x401_0088,  # ID_DFR0_EL1
+    (3, 0, 0, 1, 4): 0x1020_1105,  # ID_MMFR0_EL1
+    (3, 0, 0, 1, 5): 0x4000_0000,
+    (3, 0, 0, 1, 6): 0x126_0000,
+    (3, 0, 0, 1, 7): 0x212_2211,
+    (3, 0, 0, 2, 0): 0x210_1110,  # ID_ISAR0_EL1
+    (3, 0, 0, 2, 1): 0x1311_2111,
+    (3, 0, 0, 2, 2): 0x2123_2042,
+    (3, 0, 0, 2, 3): 0x111_2131,
+    (3, 0, 0, 2, 4): 0x1_0142,
+    (3, 0, 0, 2, 5): 0x101_1121,
+    (3, 0, 0, 2, 6): 0x1110,  # ID_MMFR4_EL1
+    (3, 0, 0, 2, 7): 0x10,  # ID_ISAR6_EL1
+    (3, 0, 0, 3, 0): 0x1011_0222,  # MVFR0_EL1
+    (3, 0, 0, 3, 1): 0x1211_1111,
+    (3, 0, 0, 3, 2): 0x43,
+    (3, 0, 0, 4, 0): 0x1100_0000_0000_1112,  # ID_AA64PFR0_EL1: CSV2, CSV3
+    (3, 0, 0, 5, 0): 0x1030_5408,  # ID_AA64DFR0_EL1
+    (3, 0, 0, 6, 0): 0x1000_1021_1120,  # ID_AA64ISAR0_EL1: DP, RDM, LSE, CRC32, SHA, AES
+    (3, 0, 0, 6, 1): 0x10_0001,  # ID_AA64ISAR1_EL1: LRCPC, DPB
+    (3, 0, 0, 7, 0): 0x10_1125,  # ID_AA64MMFR0_EL1: 48 bits, all granules
+    (3, 0, 0, 7, 1): 0x21_1120,  # ID_AA64MMFR1_EL1: PAN2, LO, HPDS, VH, VMID16
+    (3, 0, 0, 7, 2): 0x11,  # ID_AA64MMFR2_EL1: UAO, CnP
+    (3, 1, 0, 0, 1): 0x8200_0023,  # CLIDR_EL1
+    (3, 3, 0, 0, 1): 0x8444_C004,  # CTR_EL0
+}
+CCSIDR = {0: 0x701F_E01A, 1: 0x201F_E01A, 2: 0x70FF_E03A}
+UNMODELLED = {
+    **DEBUG,
+    **COUNTERS,
+    (3, 0, 15, 1, 0): "CPUACTLR_EL1",
+    (3, 0, 15, 1, 1): "CPUACTLR2_EL1",
+    (3, 0, 15, 1, 2): "CPUACTLR3_EL1",
+    (3, 0, 15, 1, 4): "CPUECTLR_EL1",
+    (3, 0, 15, 0, 0): "CPUCFR_EL1",
+    (3, 0, 15, 2, 7): "CPUPWRCTLR_EL1",
+    (3, 0, 15, 2, 0): "ERXPFGF_EL1",
+    (3, 0, 15, 2, 1): "ERXPFGCTL_EL1",
+    (3, 0, 15, 2, 2): "ERXPFGCDN_EL1",
+    (3, 0, 15, 7, 0): "ATCR_EL1",
+    (3, 4, 15, 7, 0): "ATCR_EL2",
+    (3, 4, 15, 7, 1): "AVTCR_EL2",
+    **{(3, 0, 15, 3, number): f"CLUSTER{number}_EL1" for number in range(8)},
+}
