@@ -27,6 +27,9 @@ TTBR1_EL1: Encoding = (3, 0, 2, 0, 1)
 TCR_EL1: Encoding = (3, 0, 2, 0, 2)
 MAIR_EL1: Encoding = (3, 0, 10, 2, 0)
 HSTR_EL2: Encoding = (3, 4, 1, 1, 3)
+ICC_SRE_EL1: Encoding = (3, 0, 12, 12, 5)
+ICC_SRE_EL2: Encoding = (3, 4, 12, 9, 5)
+ICH_HCR_EL2: Encoding = (3, 4, 12, 11, 0)
 VTTBR_EL2: Encoding = (3, 4, 2, 1, 0)
 CNTVOFF_EL2: Encoding = (3, 4, 14, 0, 3)
 TTBR0_EL2: Encoding = (3, 4, 2, 0, 0)
@@ -58,6 +61,7 @@ NAMES: dict[Encoding, str] = {
 }
 
 # ID_AA64MMFR0_EL1 and ID_AA64MMFR2_EL1 fields, high bit first as in the manual.
+PFR0_GIC = (27, 24)
 MMFR0_TGRAN4 = (31, 28)
 MMFR0_TGRAN64 = (27, 24)
 MMFR0_TGRAN16 = (23, 20)

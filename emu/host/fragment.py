@@ -22,6 +22,7 @@ from emu.arch.boot import (
 )
 from emu.arch.sysreg import ID_AA64MMFR2_EL1, MMFR2_VARANGE
 from emu.case import Case
+from emu.cpu.cores import Core
 from emu.designs import Design, get
 from emu.errors import Untestable
 from emu.host.choices import BootConfig
@@ -74,10 +75,10 @@ class LoadedFragment:
         end = _STACKS_PA + THREAD_SIZE * len(self.logical.cpus)
         return (end - DRAM_BASE + descriptors.BLOCK_2M - 1) & -descriptors.BLOCK_2M
 
-    @property
-    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
+    def id_registers(self, core: Core) -> Mapping[sysreg.Encoding, int]:
         """MODEL: every CPU says it has 52-bit VAs so that the check of them runs; the tables stay 48-bit."""
-        return {ID_AA64MMFR2_EL1: sysreg.set_field(0, MMFR2_VARANGE, 1)}
+        own = core.id_register_or_default(ID_AA64MMFR2_EL1)
+        return {ID_AA64MMFR2_EL1: sysreg.set_field(own, MMFR2_VARANGE, 1)}
 
     def place(self, machine: Machine) -> Guest:
         """Make page tables, tasks and the host's data; take CPU 0 through the set-up code."""

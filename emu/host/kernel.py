@@ -15,6 +15,7 @@ from pathlib import Path
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID
+from emu.cpu.cores import Core
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Reached
 from emu.designs import Design
@@ -45,7 +46,6 @@ _GRANULE = {
     16384: (sysreg.MMFR0_TGRAN16, 1),
     65536: (sysreg.MMFR0_TGRAN64, 0),
 }
-_A72_MMFR0 = 0x1124
 # DCZID_EL0.DZP: DC ZVA is prohibited, as under HCR_EL2.TDZ. The engine zeroes byte by byte, so a kernel that
 # uses it spends most of its boot in memset(); told so, it stores pairs (arch/arm64/lib/memset.S).
 _NO_DC_ZVA = 1 << 4 | 4
@@ -66,14 +66,17 @@ class LoadedKernel:
         """Bytes of DRAM that it needs."""
         return self.around.host_pa + self.around.host_size - DRAM_BASE
 
-    @property
-    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
-        """What every CPU says so that this kernel boots on it."""
+    def id_registers(self, core: Core) -> Mapping[sysreg.Encoding, int]:
+        """What a CPU says so that this kernel boots on it. At EL2 it has a GICv3, as servers have."""
         field, supported = _GRANULE[self.image.page_size]
-        mmfr0 = sysreg.set_field(_A72_MMFR0, field, supported)
+        own = core.id_register_or_default(sysreg.ID_AA64MMFR0_EL1)
+        mmfr0 = sysreg.set_field(own, field, supported)
         overrides = {sysreg.DCZID_EL0: _NO_DC_ZVA}
-        if mmfr0 != _A72_MMFR0:
+        if mmfr0 != own:
             overrides[sysreg.ID_AA64MMFR0_EL1] = mmfr0
+        if self.config.case.el == 2:
+            pfr0 = core.id_register_or_default(sysreg.ID_AA64PFR0_EL1)
+            overrides[sysreg.ID_AA64PFR0_EL1] = sysreg.set_field(pfr0, sysreg.PFR0_GIC, 1)
         return overrides
 
     def place(self, machine: Machine) -> Guest:

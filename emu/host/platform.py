@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
-from emu.cpu.cores import core_of
+from emu.cpu.cores import Core, core_of
 from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
 from emu.cpu.pe import PE
@@ -46,9 +46,8 @@ class LoadedSubject(Protocol):
     def memory_size(self) -> int:
         """Bytes of DRAM, from DRAM_BASE, that it needs."""
 
-    @property
-    def id_registers(self) -> Mapping[sysreg.Encoding, int]:
-        """Values (u64) on every CPU whose topology entry does not override them."""
+    def id_registers(self, core: Core) -> Mapping[sysreg.Encoding, int]:
+        """Values (u64) on every CPU of this core whose topology entry does not override them."""
 
     def place(self, machine: Machine) -> Guest:
         """Write all that it needs besides its segments to memory; leave CPU 0 at the take-over.
@@ -70,8 +69,12 @@ def install(loaded: LoadedSubject, memory_size: int = 0) -> tuple[Machine, Psci,
     return machine, psci, loaded.place(machine)
 
 
+# Gives the ID registers (u64) of a core that differ from its own.
+OfCore = Callable[[Core], Mapping[sysreg.Encoding, int]]
+
+
 def make_machine(
-    config: BootConfig, logical: LogicalMap, memory: Memory, id_registers: Mapping[sysreg.Encoding, int]
+    config: BootConfig, logical: LogicalMap, memory: Memory, id_registers: OfCore
 ) -> tuple[Machine, Psci]:
     """Return the machine and its firmware.
 
@@ -111,14 +114,14 @@ def make_machine(
 
 
 def id_registers_of(
-    config: BootConfig, number: int, cpu: Cpu, otherwise: Mapping[sysreg.Encoding, int]
+    config: BootConfig, number: int, cpu: Cpu, otherwise: OfCore
 ) -> dict[sysreg.Encoding, int]:
     """Return the ID registers of logical CPU ``number`` that differ from the PE's defaults.
 
     :param otherwise: of every CPU; the topology's entry ``cpu`` overrides them, the CPU's faults override
         both
     """
-    registers = {**otherwise, **cpu.id_registers}
+    registers = {**otherwise(core_of(cpu.midr)), **cpu.id_registers}
     for fault in config.faults.get(number, ()):
         registers |= fault.id_registers(cpu)
     return registers

@@ -14,6 +14,7 @@ import pytest
 from reference.lockstep import Lockstep, ram_mib
 from reference.qemu import missing, started
 
+from emu.arch.sysreg import ID_AA64PFR0_EL1
 from emu.case import Case
 from emu.host.build import build
 from emu.host.choices import parse_case
@@ -26,6 +27,7 @@ from emu.memory import Memory
 
 CPU = "cortex-a72"
 LEVELS = ((1, 2), (2, 2), (2, 3))  # entry level, version of QEMU's interrupt controller
+GICV3 = 0x0100_2222  # ID_AA64PFR0_EL1.GIC
 KERNEL_INSTRUCTIONS = 3000
 SECONDARY_MAX = 2000
 
@@ -64,7 +66,9 @@ def test_primary_path_of_a_kernel(real_kernel: Callable[[str], Path], kernel: st
     for segment in loaded.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     hand_over(memory, config.topology, loaded.around, "nokaslr")
-    machine, _ = make_machine(config, loaded.logical, memory, {})
+    machine, _ = make_machine(
+        config, loaded.logical, memory, lambda core: {ID_AA64PFR0_EL1: GICV3} if gic == 3 else {}
+    )
     machine.observe()
     machine.power_on(0, loaded.image.entry_pa, loaded.around.dtb_pa)
     with started(cpu=CPU, el=el, gic=gic, ram_mib=ram_mib(machine)) as qemu:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.registry import discover
 
@@ -50,7 +51,22 @@ class Core:
             return 0
         return value
 
+    def id_register_or_default(self, encoding: Encoding) -> int:
+        """Return what an ID register reads (u64), one of those that decide what the engine translates."""
+        value = self.id_register(encoding)
+        return OF_V8_0[encoding] if value is None else value
 
+
+# What the engine has for a Cortex-A53, A57 or A72.
+OF_V8_0: dict[Encoding, int] = {
+    sysreg.ID_AA64ISAR0_EL1: 0x1_1120,
+    sysreg.ID_AA64ISAR1_EL1: 0,
+    sysreg.ID_AA64PFR0_EL1: 0x2222,
+    sysreg.ID_AA64PFR1_EL1: 0,
+    sysreg.ID_AA64MMFR0_EL1: 0x1124,
+    sysreg.ID_AA64MMFR1_EL1: 0,
+    sysreg.ID_AA64MMFR2_EL1: 0,
+}
 CORES = discover(__name__, Core)
 DEFAULT = CORES["cortex-a72"]
 _BY_PART = {core.midr & _PART: core for core in CORES.values()}

@@ -10,7 +10,7 @@ from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.row import Row, WriteEffect
-from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
 from emu.cpu.traps import default_target_el
 
 _HCR_RW, _HCR_APK_API, _SCR_APK_API = 1 << 31, 3 << 40, 3 << 16
@@ -38,6 +38,13 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     reset = TABLE[sysreg.SCR_EL3].reset
     assert reset is not None
     yield sysreg.SCR_EL3, reset | (_SCR_APK_API if with_pauth else 0)
+
+
+def has_feature(pe: PE, row: Row) -> bool:
+    """Tell whether the PE has the feature without which the register is UNDEFINED."""
+    if row.feature == FEAT_GICV3:
+        return bool(value(pe, TABLE[sysreg.ID_AA64PFR0_EL1]) >> 24 & 15)
+    return pe.core.has(row.feature)
 
 
 def has_reader(encoding: Encoding) -> bool:

@@ -11,6 +11,7 @@ from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 
+FEAT_GICV3 = "FEAT_GICv3"
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
 _TID2 = (Trap(_HCR, 17),)
@@ -192,6 +193,48 @@ _TIMER = [
     Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, source=_COUNTER),
 ]
 
+
+def _ignore(pe: PE, interconnect: Interconnect, value: int) -> None:
+    pass
+
+
+# MODEL: of a GICv3 there is that the system register interface is enabled for good, and ICH_HCR_EL2 stays 0.
+_GIC = [
+    Row(
+        "ICC_SRE_EL1",
+        sysreg.ICC_SRE_EL1,
+        read=lambda pe, _: 0x7,
+        write=_ignore,
+        value=lambda pe: 0x7,
+        by_host=True,
+        feature=FEAT_GICV3,
+    ),
+    Row(
+        "ICC_SRE_EL2",
+        sysreg.ICC_SRE_EL2,
+        None,
+        2,
+        2,
+        read=lambda pe, _: 0xF,
+        write=_ignore,
+        value=lambda pe: 0xF,
+        by_host=True,
+        feature=FEAT_GICV3,
+    ),
+    Row(
+        "ICH_HCR_EL2",
+        sysreg.ICH_HCR_EL2,
+        None,
+        2,
+        2,
+        read=lambda pe, _: 0,
+        write=_ignore,
+        value=lambda pe: 0,
+        by_host=True,
+        feature=FEAT_GICV3,
+    ),
+]
+
 _LATER = [
     Row("PAN", (3, 0, 4, 2, 3), feature="FEAT_PAN2"),
     Row("UAO", (3, 0, 4, 2, 4), feature="FEAT_UAO"),
@@ -219,7 +262,7 @@ _LATER = [
 
 TABLE: dict[Encoding, Row] = {
     row.encoding: row
-    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER, _LATER)
+    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER, _GIC, _LATER)
     for row in rows
 }
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

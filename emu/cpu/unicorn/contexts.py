@@ -22,16 +22,6 @@ from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.state import Env
 from emu.memory import Memory
 
-# What the engine has for a Cortex-A53, A57 or A72.
-OF_V8_0 = {
-    sysreg.ID_AA64ISAR0_EL1: 0x1_1120,
-    sysreg.ID_AA64ISAR1_EL1: 0,
-    sysreg.ID_AA64PFR0_EL1: 0x2222,
-    sysreg.ID_AA64PFR1_EL1: 0,
-    sysreg.ID_AA64MMFR0_EL1: 0x1124,
-    sysreg.ID_AA64MMFR1_EL1: 0,
-    sysreg.ID_AA64MMFR2_EL1: 0,
-}
 _ID_SPACE = {(3, 0, 0, crm, op2) for crm in range(1, 8) for op2 in range(8)}
 _EL_BITS = 0xC
 _STATE_BITS = _EL_BITS | IL
@@ -79,8 +69,7 @@ class Contexts:
             return
         self._core = core
         for encoding, offset in layout.FEATURES.items():
-            value = core.id_register(encoding)
-            self.live.u64(offset).value = OF_V8_0[encoding] if value is None else value
+            self.live.u64(offset).value = core.id_register_or_default(encoding)
         self.forget_code()
 
     def _make_reset(self, el: int, core: Core) -> c_void_p:

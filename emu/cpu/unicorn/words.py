@@ -125,7 +125,7 @@ class Words:
     def _is_undefined(pe: UnicornPE, word: int) -> bool:
         # Whether an access is to a register of a feature that the PE lacks, though the engine has it.
         row = TABLE.get(a64.system_register(word))
-        return row is not None and not pe.core.has(row.feature)
+        return bool(row is not None and row.feature and not sysregs.has_feature(pe, row))
 
     def _is_trapped(self, pe: UnicornPE, word: int) -> bool:
         # Whether an access is trapped to a register that the engine does not know.
@@ -167,7 +167,7 @@ class Words:
             return  # the site is for a word that was here before
         value = operand(pe.x, word & 31)
         self._note_write(pe, va, row, value)
-        if row.write is not None:
+        if row.write is not None and row.write_el is not None and pe.el >= row.write_el:
             row.write(pe, self._observing.to, value)
             self._handle.write_pc(va + 4)
 
@@ -193,7 +193,7 @@ class Words:
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
         if kind in (Class.MRS, Class.MSR):
             row = TABLE[a64.system_register(word)]
-            if not pe.core.has(row.feature):
+            if not sysregs.has_feature(pe, row):
                 return Raised(1 << 25, None, default_target_el(pe), va)
             el = sysregs.trap_el(row, pe, is_write=kind == Class.MSR)
             return Raised(sysregs.trapped_access(word), None, el, va)
