@@ -58,6 +58,7 @@ class PE(Protocol):
     :ivar midr: raw MIDR_EL1 (u64)
     :ivar core: what it is by its MIDR_EL1
     :ivar entry_el: the EL that it was last entered at, 1 or 2: with 1 firmware or a hypervisor has EL2
+    :ivar e2h_res1: whether HCR_EL2.E2H is always set (FEAT_E2H0 is not there)
     :ivar overrides: system registers that read differently on this PE
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
@@ -67,6 +68,7 @@ class PE(Protocol):
     midr: int
     core: Core
     entry_el: int
+    e2h_res1: bool
     overrides: dict[Encoding, int]
     reached: int
     counters: Counters

@@ -106,7 +106,8 @@ def make_machine(
             machine.add_cpu(INVALID_HWID, 0, {})
             continue
         registers = id_registers_of(config, number, cpu, id_registers)
-        machine.add_cpu(cpu.mpidr, cpu.midr, registers)
+        pe = machine.add_cpu(cpu.mpidr, cpu.midr, registers).pe
+        pe.e2h_res1 = any(fault.is_e2h_res1(cpu) for fault in config.faults.get(number, ()))
     mpidrs = [actor.pe.mpidr for actor in machine.actors]
     psci = Psci(mpidrs, config.topology.conduit, config.faults)
     machine.power.firmware = psci

@@ -42,9 +42,12 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
 
 def has_feature(pe: PE, row: Row) -> bool:
     """Tell whether the PE has the feature without which the register is UNDEFINED."""
-    if row.feature == FEAT_GICV3:
-        return bool(value(pe, TABLE[sysreg.ID_AA64PFR0_EL1]) >> 24 & 15)
-    return pe.core.has(row.feature)
+    return has_gicv3(pe) if row.feature == FEAT_GICV3 else pe.core.has(row.feature)
+
+
+def has_gicv3(pe: PE) -> bool:
+    """Tell whether the PE has the system registers of a GICv3 (ID_AA64PFR0_EL1.GIC)."""
+    return bool(value(pe, TABLE[sysreg.ID_AA64PFR0_EL1]) >> 24 & 15)
 
 
 def has_reader(encoding: Encoding) -> bool:

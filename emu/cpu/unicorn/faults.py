@@ -5,9 +5,11 @@ from __future__ import annotations
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Class
 from emu.arch.operand import writes_back
+from emu.cpu.cores import gicv3
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Stop, Unsupported
+from emu.cpu.sysregs import access as sysregs
 from emu.cpu.translation import Fault, FaultClass, walk
 from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn.contexts import Contexts
@@ -83,6 +85,8 @@ def _unmodelled_register(pe: UnicornPE, word: int) -> str | None:
         return None
     encoding = a64.system_register(word)
     name = pe.core.unmodelled.get(encoding)
+    if name is None and sysregs.has_gicv3(pe):
+        name = gicv3.UNMODELLED.get(encoding)
     if name is None or pe.el < sysreg.lowest_el(encoding):
         return None
     verb = "read of" if word >> 21 & 1 else "write to"

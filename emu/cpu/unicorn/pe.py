@@ -38,6 +38,7 @@ class UnicornPE:
         "_contexts",
         "core",
         "counters",
+        "e2h_res1",
         "entry_el",
         "env",
         "index",
@@ -57,6 +58,7 @@ class UnicornPE:
         self.midr = midr
         self.core = core_of(midr)
         self.entry_el = 1
+        self.e2h_res1 = False
         self.saved = saved
         self.saved_env = env
         self.env = env

@@ -100,6 +100,10 @@ class Fault:
         """ID registers (u64 by encoding) that differ on the CPU."""
         return {}
 
+    def is_e2h_res1(self, cpu: Cpu) -> bool:
+        """Whether HCR_EL2.E2H of the CPU is always set."""
+        return False
+
     def in_table(self) -> bool:
         """Whether the kernel's look-up table has an entry for the CPU."""
         return True
