@@ -161,9 +161,10 @@ def test_v3_stale_reason_survives_to_the_next_attempt() -> None:
 
 @pytest.mark.parametrize("kind", ["context-lost", "context-truncated", "context-swapped:2"])
 def test_context_id_design_depends_on_firmware_handing_the_context_id_over(kind: str) -> None:
-    """KERNEL defect 13: firmware that loses, truncates or swaps it; the look-up designs do not care."""
+    """Firmware that loses, truncates or swaps it; the look-up designs take none, so it is refused there."""
     assert run(f"context-id fault=3:{kind}").outcomes[3] != "online"
-    assert run(f"v3 fault=3:{kind}").outcomes == ["online"] * 8
+    with pytest.raises(InvalidCase, match="no secondary takes a context ID"):
+        run(f"v3 fault=3:{kind}")
 
 
 def test_lost_context_falls_back_to_the_global_data_that_nobody_filled() -> None:
