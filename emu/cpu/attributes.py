@@ -10,11 +10,12 @@ from __future__ import annotations
 from emu.arch import sysreg
 from emu.cpu.faulting_address import access_address
 from emu.cpu.pe import PE
-from emu.cpu.translation import Fault, Read, walk
+from emu.cpu.translation import Fault, Read, Translation, walk_with
 from emu.memory import Memory
 
 DEVICE_NGNRNE = 0x00
 NON_CACHEABLE = 0x44
+_WRITE_BACK = 0xFF
 _M, _C = 1 << 0, 1 << 2
 
 
@@ -23,14 +24,16 @@ def attribute(pe: PE, va: int, read: Read) -> int:
 
     :return: Device-nGnRnE where the MMU is off, and where the address does not translate
     """
-    sctlr = pe.sysreg(sysreg.SCTLR_EL2 if pe.el == 2 else sysreg.SCTLR_EL1)
+    is_el2 = pe.el == 2
+    sctlr = pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1)
     if not sctlr & _M:
         return DEVICE_NGNRNE
-    found = walk(pe, va, read)
-    if isinstance(found, Fault):
+    found = walk_with(pe, va, read, is_el2, sctlr)
+    if found.__class__ is Fault:
         return DEVICE_NGNRNE
+    assert isinstance(found, Translation)
     assert found.attribute is not None, "the MMU is on"
-    mair = pe.sysreg(sysreg.MAIR_EL2 if pe.el == 2 else sysreg.MAIR_EL1)
+    mair = pe.sysreg(sysreg.MAIR_EL2 if is_el2 else sysreg.MAIR_EL1)
     value = mair >> 8 * found.attribute & 0xFF
     return NON_CACHEABLE if not sctlr & _C and value >> 4 else value
 
@@ -48,6 +51,8 @@ def is_write_back(value: int) -> bool:
 def is_cacheable(pe: PE, va: int, read: Read) -> bool:
     """Tell whether ``pe`` accesses ``va`` as Normal cacheable memory now."""
     value = attribute(pe, va, read)
+    if value == _WRITE_BACK:
+        return True
     return value >> 4 not in (0, 4) and value & 15 != 4
 
 

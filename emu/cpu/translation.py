@@ -60,7 +60,11 @@ class Translation(NamedTuple):
 def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
     """Translate ``va`` in the current regime of ``pe``."""
     is_el2 = pe.el == 2
-    sctlr = pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1)
+    return walk_with(pe, va, read, is_el2, pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1))
+
+
+def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translation | Fault:
+    """Like :func:`walk`, for who has the level and its SCTLR_ELx at hand."""
     tcr = pe.sysreg(sysreg.TCR_EL2 if is_el2 else sysreg.TCR_EL1)
     two_ranges = not is_el2 or bool(pe.sysreg(sysreg.HCR_EL2) & _HCR_E2H)
     high = va >> 55 & 1 if two_ranges else 0

@@ -71,6 +71,13 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
             ('NAME = "spin-table"', f'NAME = "{_NAME}"'),
         )
     },
+    "core": {
+        "emu/cpu/cores/added_here.py": (
+            "emu/cpu/cores/cortex_a53.py",
+            ('NAME = "cortex-a53"', f'NAME = "{_NAME}"'),
+            ("MIDR = 0x410F_D034", "MIDR = 0x420F_D034"),
+        )
+    },
     "device": {
         "emu/devices/added_here.py": ("emu/devices/pl011.py", ('NAME = "pl011"', f'NAME = "{_NAME}"'))
     },
