@@ -13,6 +13,7 @@ from emu.cpu.pe import PE
 from emu.operation import Operation
 from emu.outcome import OFF, End, Outcome
 
+LOOK_AFTER = 1 << 15  # instructions of a PE before it is looked at, whether it goes round
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
 
@@ -98,7 +99,7 @@ class Actor:
         self.restarted = False  # the task was Again where it began
         self.landings = 0
         self.advances = 0  # how often the host task has been sent a result
-        self.look_at = 1 << 16  # retired instructions after which it may be going round
+        self.look_at = LOOK_AFTER  # retired instructions after which it may be going round
         self.raised = (0, 0)  # the last exception: return address and syndrome
         self.repeats = 0  # how often that one has been taken again, one after the other
         self.repeats_max = 64  # after so many it may be going round

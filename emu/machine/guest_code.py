@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from emu.cpu.engine import UNLIMITED
-from emu.cpu.stops import Reached, StepLimit
+from emu.cpu.stops import Reached, StepLimit, Stop
 from emu.machine.actor import Actor, Grain, State
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class GuestCode:
         if trace.steps is not None:
             trace.turn(cpu)
         if machine.grain is Grain.FREE:
-            stop = engine.run(pe, max(1, min(SLICE, machine.instructions_left)))
+            stop = self._run_slice(cpu, actor, max(1, min(SLICE, machine.instructions_left)))
         elif machine.grain is Grain.OPERATION:
             stop = engine.run_operation(pe)
         else:
@@ -46,6 +46,19 @@ class GuestCode:
             machine.exits.handle(cpu, actor, stop)
         if clock.begun >= machine.instructions_max:
             machine.count(0)
+
+    def _run_slice(self, cpu: int, actor: Actor, instructions: int) -> Stop:
+        # In two parts when it is to be looked at in the middle, whether it goes round.
+        machine, pe = self._machine, actor.pe
+        first = actor.look_at - pe.counters.instructions
+        if not 0 < first < instructions or not machine.spins.looks_for_them:
+            return machine.engine.run(pe, instructions)
+        stop = machine.engine.run(pe, first)
+        if stop.__class__ is StepLimit:
+            machine.spins.look(cpu, actor)
+            if actor.state is State.RUNNABLE:
+                return machine.engine.run(pe, instructions - first)
+        return stop
 
     def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.

@@ -16,7 +16,7 @@ from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.loops import Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
-from emu.machine.actor import Actor, State
+from emu.machine.actor import LOOK_AFTER, Actor, State
 from emu.operation import LOADS, STORES, Kind
 from emu.outcome import End, Outcome
 from emu.semantics.events import has_event
@@ -24,8 +24,6 @@ from emu.semantics.events import has_event
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
-# Instructions of a PE before it is looked at; it is looked at again when it has done twice as many.
-LOOK_AFTER = 1 << 16
 AHEAD_MAX = 1 << 14  # instructions that a look goes ahead: one at a time
 _EC_WFX = 0x01
 _PAGE = 4096

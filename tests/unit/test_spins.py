@@ -1,0 +1,108 @@
+"""PEs that go round: noticed at every grain, let on when what they look at has changed, else told."""
+
+from __future__ import annotations
+
+import pytest
+from bare_machine import make, on, outcomes
+from bare_pe import CODE, DATA, assemble
+
+from emu.arch import sysreg
+from emu.machine.actor import LOOK_AFTER, Grain, HostTask, State
+from emu.operation import Copy, Delay, Kind, Operation, Park, Store
+from emu.outcome import ended
+
+every_grain = pytest.mark.parametrize("grain", Grain)
+SPIN = "l: ldr x1, [x0]\n cbz x1, l\n b ."
+LONG = f"mov x2, #{3 * LOOK_AFTER:#x}\nl: subs x2, x2, #1\n b.ne l\n b ."
+
+
+def waker(*operations: Operation) -> HostTask:
+    """A host task that waits long, and then does this."""
+    yield Delay(10**9)
+    yield from operations
+    yield Park(ended("done"))
+
+
+@every_grain
+def test_a_spin_that_nobody_ends_is_the_end_of_the_run(grain: Grain) -> None:
+    machine = on(make(SPIN, grain=grain, record=False))
+    machine.run()
+    assert machine.stopped == ""
+    assert outcomes(machine) == [f"spins for ever, reading {DATA:#x}"]
+    assert machine.actors[0].pe.counters.instructions <= 2 * LOOK_AFTER
+
+
+@every_grain
+def test_a_spin_costs_no_time_until_its_word_changes(grain: Grain) -> None:
+    """A second of simulated time passes; the instructions of the spin are not made."""
+    machine = make(SPIN, cpus=2, grain=grain, record=False)
+    machine.power_on(1, CODE, DATA)
+    machine.start_task(0, waker(Store(DATA, 1, 8)))
+    machine.run()
+    assert outcomes(machine) == ["done", "branches to itself"]
+    assert machine.actors[1].pe.counters.instructions <= 3 * LOOK_AFTER
+    assert machine.actors[1].time >= 10**9
+
+
+def test_new_code_lets_it_on() -> None:
+    machine = make("l: b m\nm: b l", cpus=2, record=False)
+    machine.power_on(1, CODE, 0)
+    machine.start_task(0, waker(Copy(CODE, assemble("b .", CODE))))
+    machine.run()
+    assert outcomes(machine) == ["done", "branches to itself"]
+
+
+@every_grain
+@pytest.mark.parametrize(
+    "text",
+    [
+        LONG,
+        f"mov x2, #{LOOK_AFTER:#x}\nl: add x1, x1, #1\n str x1, [x0]\n subs x2, x2, #1\n b.ne l\n b .",
+        f"mov x3, #{3 * LOOK_AFTER:#x}\nl: mrs x1, cntvct_el0\n cmp x1, x3\n b.lo l\n b .",
+    ],
+)
+def test_what_gets_somewhere_is_left_alone(text: str, grain: Grain) -> None:
+    """A long count, stores that change something, and a wait for the time to pass."""
+    machine = on(make(text, grain=grain, record=False))
+    machine.run()
+    assert outcomes(machine) == ["branches to itself"]
+
+
+@every_grain
+def test_a_look_leaves_memory_registers_and_counts_alone(grain: Grain) -> None:
+    """The same, whether PEs are looked at or not."""
+    text = "mov x2, #0x3000\nl: ldr x1, [x0]\n add x1, x1, x2\n str x1, [x0]\n subs x2, x2, #1\n b.ne l\n b ."
+    found = []
+    for looks in (True, False):
+        machine = on(make(text, grain=grain))
+        machine.spins.looks_for_them = looks
+        machine.run()
+        machine.finish()
+        counters = machine.actors[0].pe.counters.as_dict()
+        found.append((machine.memory.read(DATA, 8), counters, [tuple(row) for row in machine.trace.rows()]))
+    assert found[0] == found[1]
+
+
+@every_grain
+def test_an_exception_of_its_own_handler_ends_the_pe(grain: Grain) -> None:
+    """Each time at another stack pointer, so that no state comes back."""
+    machine = on(make("mov x1, #8\n ldr x1, [x1]", grain=grain))
+    pe = machine.actors[0].pe
+    pe.set_system_register(sysreg.VBAR_EL1, CODE + 0x800)
+    machine.memory.write_bytes(CODE + 0xA00, assemble("sub sp, sp, #32\n str x0, [sp]\n b .", CODE + 0xA00))
+    machine.run()
+    assert outcomes(machine)[0].startswith("takes an exception for ever, ESR 0x960000")
+    assert [machine.trace.text_of(each) for each in machine.trace if each.kind is Kind.MISUSE] == [
+        "exception-loop"
+    ]
+
+
+def test_a_spinner_can_be_chosen_to_step() -> None:
+    machine = on(make(SPIN, record=False))
+    machine.run()
+    assert machine.actors[0].state is State.SPINNING
+    before = machine.actors[0].pe.counters.instructions
+    assert machine.step(0) is False, "the run is over: nobody is runnable"
+    machine.spins.release(0)
+    assert machine.step(0)
+    assert machine.actors[0].pe.counters.instructions > before
