@@ -57,7 +57,8 @@ class Places:
 
     def describe(self, pc: int) -> str:
         """Return ``symbol+0x10`` for a PC, ``file.py:12`` for a host task's."""
-        return self._guest.subject.symbols.describe(self.va(pc))
+        subject = self._guest.subject
+        return subject.symbols.describe_pc(pc, subject.va_offset)
 
     def instruction(self, text: str) -> int:
         """Return the PA of an instruction: ``symbol``, ``symbol+0x10``, ``FILE:LINE``, a PA or a VA.

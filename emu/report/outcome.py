@@ -57,7 +57,7 @@ def _place(boot: Boot, cpu: int) -> str:
     pc = end_pc(actor)
     va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
     pa = boot.guest.pa_of(va)
-    where = subject.symbols.describe(va)
+    where = subject.symbols.describe_pc(pc, subject.va_offset)
     if not boot.machine.memory.contains(pa, 4):
         return where
     return f"{where}: {disassemble(boot.machine.memory.read(pa, 4), va)}"

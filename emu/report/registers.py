@@ -32,7 +32,7 @@ def registers_of_answer(under_test: UnderTest, checked: Checked) -> Iterator[str
     lookup = under_test.at(checked.nr_cpus, checked.others)
     lookup.check(checked.question)
     subject, single = lookup.target.subject, lookup.single
-    place = subject.symbols.describe((single.pe.pc + subject.va_offset) % 2**64)
+    place = subject.symbols.describe_pc(single.pe.pc, subject.va_offset)
     yield from registers(single.pe, single.pe.nzcv, place)
 
 
@@ -46,4 +46,4 @@ def registers_of_cpu(boot: Boot, cpu: int) -> Iterator[str]:
     for va, name in places.items():
         text = disassemble(memory.read(boot.guest.pa_of(va), 4), va)
         yield f"  {'>' if va == here else ' '} {name:<{width}} {text}"
-    yield from registers(pe, pe.nzcv, subject.symbols.describe(here))
+    yield from registers(pe, pe.nzcv, subject.symbols.describe_pc(pe.pc, subject.va_offset))

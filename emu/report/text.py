@@ -123,8 +123,7 @@ def _events(boot: Boot) -> Iterator[str]:
         location = trace.location(pc)
         if location is not None:
             return location
-        va = pc if pc >> 63 else (pc + subject.va_offset) & (2**64 - 1)
-        return subject.symbols.describe(va)
+        return subject.symbols.describe_pc(pc, subject.va_offset)
 
     for record in trace:
         cpu, value = record.actor, record.value

@@ -120,6 +120,16 @@ class Symbols:
             return f"{va:#x}"
         return f"{hit[0]}+{hit[1]:#x}" if hit[1] else hit[0]
 
+    def describe_pc(self, pc: int, va_offset: int) -> str:
+        """Return ``name+0xoff`` for a PC, or the PC as it is: a VA with bit 63 set, else a PA.
+
+        :param va_offset: what a VA of the image is above its PA
+        """
+        hit = self.at(pc if pc >> 63 else (pc + va_offset) % 2**64)
+        if hit is None:
+            return f"{pc:#x}"
+        return f"{hit[0]}+{hit[1]:#x}" if hit[1] else hit[0]
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         for line in self._text[1:-1].split(b"\n") if self else ():
             yield line[_NAME - 1 :].decode(), int(line[:16], 16)
