@@ -6,11 +6,11 @@ Source: Arm DDI 0487, ID_AA64MMFR0_EL1; Linux v6.12 head.S, __no_granule_support
 from __future__ import annotations
 
 from emu.arch.sysreg import ID_AA64MMFR0_EL1, MMFR0_TGRAN4, MMFR0_TGRAN16, MMFR0_TGRAN64, Encoding, set_field
+from emu.cpu.cores import core_of
 from emu.host.faults import Fault
 from emu.topology import Cpu
 
 NAME = "no-granule"
-_CORTEX_A72 = 0x1124
 
 
 class NoGranule(Fault):
@@ -18,7 +18,9 @@ class NoGranule(Fault):
 
     def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
         """ID_AA64MMFR0_EL1 with every TGran field at its "not supported" value."""
-        value = set_field(cpu.id_registers.get(ID_AA64MMFR0_EL1, _CORTEX_A72), MMFR0_TGRAN4, 0xF)
+        core = core_of(cpu.midr)
+        own = cpu.id_registers.get(ID_AA64MMFR0_EL1, core.id_register_or_default(ID_AA64MMFR0_EL1))
+        value = set_field(own, MMFR0_TGRAN4, 0xF)
         value = set_field(set_field(value, MMFR0_TGRAN64, 0xF), MMFR0_TGRAN16, 0)
         return {ID_AA64MMFR0_EL1: value}
 
