@@ -60,12 +60,15 @@ NAMES: dict[Encoding, str] = {
     value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, tuple)
 }
 
-# ID_AA64MMFR0_EL1 and ID_AA64MMFR2_EL1 fields, high bit first as in the manual.
+# Fields of ID_AA64PFR0_EL1, ID_AA64MMFR0_EL1 and ID_AA64MMFR2_EL1, high bit first as in the manual.
 PFR0_GIC = (27, 24)
 MMFR0_TGRAN4 = (31, 28)
 MMFR0_TGRAN64 = (27, 24)
 MMFR0_TGRAN16 = (23, 20)
 MMFR2_VARANGE = (19, 16)
+
+# Bits of HCR_EL2.
+HCR_TGE, HCR_RW, HCR_E2H = 1 << 27, 1 << 31, 1 << 34
 
 
 def name(encoding: Encoding) -> str:

@@ -13,8 +13,8 @@ from emu.cpu.pe import PE
 from emu.cpu.translation import Fault, Read, Translation, walk_with
 from emu.memory import Memory
 
-DEVICE_NGNRNE = 0x00
-NON_CACHEABLE = 0x44
+_DEVICE_NGNRNE = 0x00
+_NON_CACHEABLE = 0x44
 _WRITE_BACK = 0xFF
 _M, _C = 1 << 0, 1 << 2
 
@@ -27,25 +27,20 @@ def attribute(pe: PE, va: int, read: Read) -> int:
     is_el2 = pe.el == 2
     sctlr = pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1)
     if not sctlr & _M:
-        return DEVICE_NGNRNE
+        return _DEVICE_NGNRNE
     found = walk_with(pe, va, read, is_el2, sctlr)
     if found.__class__ is Fault:
-        return DEVICE_NGNRNE
+        return _DEVICE_NGNRNE
     assert isinstance(found, Translation)
     assert found.attribute is not None, "the MMU is on"
     mair = pe.sysreg(sysreg.MAIR_EL2 if is_el2 else sysreg.MAIR_EL1)
     value = mair >> 8 * found.attribute & 0xFF
-    return NON_CACHEABLE if not sctlr & _C and value >> 4 else value
+    return _NON_CACHEABLE if not sctlr & _C and value >> 4 else value
 
 
 def is_device(value: int) -> bool:
     """Tell whether attributes are those of Device memory."""
     return value >> 4 == 0
-
-
-def is_write_back(value: int) -> bool:
-    """Tell whether attributes are those of Normal memory, Inner and Outer Write-Back."""
-    return all(part >= 12 or 4 < part < 8 for part in (value >> 4, value & 15))
 
 
 def is_cacheable(pe: PE, va: int, read: Read) -> bool:

@@ -8,12 +8,13 @@ MODEL: EL2 and EL3 are there and Non-secure state alone: SCR_EL3.NS and RW are s
 
 from __future__ import annotations
 
+from emu.arch import sysreg
+
 IL = 1 << 20  # of PSTATE and SPSR: Illegal Execution state
 ILLEGAL_STATE = 0x0E << 26 | 1 << 25  # the syndrome of an instruction in that state
 
 _AARCH32 = 1 << 4
 _EL_AND_SP = 0xF
-_HCR_RW, _HCR_TGE, _HCR_E2H = 1 << 31, 1 << 27, 1 << 34
 # SPSR.M[3:0] of AArch32 to EL: User, FIQ, IRQ, Supervisor, Abort, Hyp, Undefined, System; Monitor is at EL3.
 _EL_OF_MODE = {0x0: 0, 0x1: 1, 0x2: 1, 0x3: 1, 0x6: 3, 0x7: 1, 0xA: 2, 0xB: 1, 0xF: 1}
 
@@ -28,10 +29,10 @@ def is_illegal(spsr: int, el: int, hcr: int, *, aarch32_max: int = 3) -> bool:
     target = _target(spsr)
     if target is None or target > el or (to_aarch32 and aarch32_max < 0):
         return True
-    if target == 1 and hcr & _HCR_TGE:
+    if target == 1 and hcr & sysreg.HCR_TGE:
         return True
-    below_is_aarch32 = aarch32_max >= 1 and not hcr & _HCR_RW and el == 2
-    if hcr & _HCR_E2H and hcr & _HCR_TGE:
+    below_is_aarch32 = aarch32_max >= 1 and not hcr & sysreg.HCR_RW and el == 2
+    if hcr & sysreg.HCR_E2H and hcr & sysreg.HCR_TGE:
         below_is_aarch32 = False
     if target >= 2:
         return to_aarch32

@@ -23,7 +23,6 @@ _GRANULE_0 = {0: 12, 1: 16, 2: 14}  # TCR_ELx.TG0 to log2 of the bytes
 _GRANULE_1 = {1: 14, 2: 12, 3: 16}  # TG1 has other values for the same
 _PA_BITS = (32, 36, 40, 42, 44, 48)  # by IPS; higher: 48
 _PA_BITS_MIN = _PA_BITS[0]
-_HCR_E2H = 1 << 34
 _SCTLR_M = 1
 
 
@@ -66,7 +65,7 @@ def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
 def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translation | Fault:
     """Like :func:`walk`, for who has the level and its SCTLR_ELx at hand."""
     tcr = pe.sysreg(sysreg.TCR_EL2 if is_el2 else sysreg.TCR_EL1)
-    two_ranges = not is_el2 or bool(pe.sysreg(sysreg.HCR_EL2) & _HCR_E2H)
+    two_ranges = not is_el2 or bool(pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H)
     high = va >> 55 & 1 if two_ranges else 0
     ignores_tag = tcr >> (20 if not two_ranges else 38 if high else 37) & 1
     top = 56 if ignores_tag else 64

@@ -8,7 +8,6 @@ from emu.cpu.pe import PE
 _CPTR_TFP = 1 << 10
 
 
-_HCR_TGE, _HCR_E2H = 1 << 27, 1 << 34
 _HCR_TWI, _HCR_TWE = 1 << 13, 1 << 14
 _SCTLR_NTWI, _SCTLR_NTWE = 1 << 16, 1 << 18
 
@@ -21,7 +20,7 @@ def default_target_el(pe: PE) -> int:
     el = pe.el
     if el:
         return el
-    return 2 if pe.sysreg(sysreg.HCR_EL2) & _HCR_TGE else 1
+    return 2 if pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_TGE else 1
 
 
 def wfe_trap_el(pe: PE) -> int:
@@ -40,7 +39,7 @@ def wfi_trap_el(pe: PE) -> int:
 def _wait_trap_el(pe: PE, hcr_bit: int, sctlr_bit: int) -> int:
     el = pe.el
     hcr = pe.sysreg(sysreg.HCR_EL2) if el < 2 else 0
-    if el == 0 and not hcr & _HCR_TGE and not pe.sysreg(sysreg.SCTLR_EL1) & sctlr_bit:
+    if el == 0 and not hcr & sysreg.HCR_TGE and not pe.sysreg(sysreg.SCTLR_EL1) & sctlr_bit:
         return 1
     return 2 if hcr & hcr_bit else 0
 
@@ -52,9 +51,9 @@ def fp_trap_el(pe: PE) -> int:
     """
     el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
     hcr, cptr = pe.sysreg(sysreg.HCR_EL2), pe.sysreg(sysreg.CPTR_EL2)
-    if hcr & _HCR_E2H:  # CPTR_EL2 has the layout of CPACR_EL1
+    if hcr & sysreg.HCR_E2H:  # CPTR_EL2 has the layout of CPACR_EL1
         fpen_el2 = cptr >> 20 & 3
-        if el == 2 or (el == 0 and hcr & _HCR_TGE):
+        if el == 2 or (el == 0 and hcr & sysreg.HCR_TGE):
             return 2 if not fpen_el2 & 1 or (el == 0 and fpen_el2 == 1) else 0
         if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
             return 1

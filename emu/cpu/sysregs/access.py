@@ -13,7 +13,7 @@ from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
 from emu.cpu.traps import default_target_el
 
-_HCR_RW, _HCR_APK_API, _SCR_APK_API = 1 << 31, 3 << 40, 3 << 16
+_HCR_APK_API, _SCR_APK_API = 3 << 40, 3 << 16
 # Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: one that nobody sets shows.
 _UNKNOWN_AT_EL2 = (
     (sysreg.CNTHCTL_EL2, 0),
@@ -34,7 +34,7 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     if el == 2:  # firmware leaves them alone
         yield from _UNKNOWN_AT_EL2
     with_pauth = core.has("FEAT_PAuth")
-    yield sysreg.HCR_EL2, (_HCR_RW | (_HCR_APK_API if with_pauth else 0)) if el == 1 else 0
+    yield sysreg.HCR_EL2, (sysreg.HCR_RW | (_HCR_APK_API if with_pauth else 0)) if el == 1 else 0
     reset = TABLE[sysreg.SCR_EL3].reset
     assert reset is not None
     yield sysreg.SCR_EL3, reset | (_SCR_APK_API if with_pauth else 0)

@@ -186,8 +186,6 @@ _TIMER = [
     Row("MDSCR_EL1", sysreg.MDSCR_EL1, traps=_TDA),
     Row("HSTR_EL2", sysreg.HSTR_EL2, None, 2, 2),
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
-    Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, None, source=_COUNTER),
-    Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
     Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, source=_COUNTER),
@@ -198,41 +196,26 @@ def _ignore(pe: PE, interconnect: Interconnect, value: int) -> None:
     pass
 
 
-# MODEL: of a GICv3 there is that the system register interface is enabled for good, and ICH_HCR_EL2 stays 0.
+def _gic(name: str, encoding: Encoding, level: int, constant: int) -> Row:
+    # MODEL: of a GICv3 there is that the system register interface is on for good, and ICH_HCR_EL2 stays 0.
+    return Row(
+        name,
+        encoding,
+        None,
+        level,
+        level,
+        read=lambda pe, _: constant,
+        write=_ignore,
+        value=lambda pe: constant,
+        by_host=True,
+        feature=FEAT_GICV3,
+    )
+
+
 _GIC = [
-    Row(
-        "ICC_SRE_EL1",
-        sysreg.ICC_SRE_EL1,
-        read=lambda pe, _: 0x7,
-        write=_ignore,
-        value=lambda pe: 0x7,
-        by_host=True,
-        feature=FEAT_GICV3,
-    ),
-    Row(
-        "ICC_SRE_EL2",
-        sysreg.ICC_SRE_EL2,
-        None,
-        2,
-        2,
-        read=lambda pe, _: 0xF,
-        write=_ignore,
-        value=lambda pe: 0xF,
-        by_host=True,
-        feature=FEAT_GICV3,
-    ),
-    Row(
-        "ICH_HCR_EL2",
-        sysreg.ICH_HCR_EL2,
-        None,
-        2,
-        2,
-        read=lambda pe, _: 0,
-        write=_ignore,
-        value=lambda pe: 0,
-        by_host=True,
-        feature=FEAT_GICV3,
-    ),
+    _gic("ICC_SRE_EL1", sysreg.ICC_SRE_EL1, 1, 0x7),
+    _gic("ICC_SRE_EL2", sysreg.ICC_SRE_EL2, 2, 0xF),
+    _gic("ICH_HCR_EL2", sysreg.ICH_HCR_EL2, 2, 0),
 ]
 
 _LATER = [

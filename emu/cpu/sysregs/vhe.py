@@ -9,7 +9,6 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
 
-E2H = 1 << 34  # of HCR_EL2
 FEATURE = "FEAT_VHE"
 
 _SAME_PLACE = (  # CRn, CRm, op2 of registers whose EL2 twin differs in op1 alone
@@ -46,6 +45,6 @@ ENCODINGS = frozenset(_REDIRECTED)
 
 def redirected(pe: PE, encoding: Encoding) -> Encoding | None:
     """Return the register that ``pe`` accesses by ``encoding`` now; None: what the encoding says."""
-    if pe.el != 2 or not pe.core.has(FEATURE) or not pe.sysreg(sysreg.HCR_EL2) & E2H:
+    if pe.el != 2 or not pe.core.has(FEATURE) or not pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H:
         return None
     return _REDIRECTED.get(encoding)

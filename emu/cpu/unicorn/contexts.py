@@ -111,7 +111,7 @@ class Contexts:
         pe.saved_env.u64(layout.VMPIDR_EL2).value = pe.mpidr
         pe.saved_env.u64(layout.VPIDR_EL2).value = pe.midr
         if pe.e2h_res1:
-            pe.saved_env.u64(layout.HCR_EL2).value |= vhe.E2H
+            pe.saved_env.u64(layout.HCR_EL2).value |= sysreg.HCR_E2H
         pattern = 0xDEAD_0000_0000_0000 | pe.index << 16
         pe.x[0:31] = [x0, *range(pattern + 1, pattern + 31)]
         pe.pc = entry_pa

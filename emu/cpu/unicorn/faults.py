@@ -21,7 +21,6 @@ _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
 _EC_ABORT = (0x20, 0x21, 0x24, 0x25)
 _EXTERNAL_ABORT, _ALIGNMENT_FAULT = 0x10, 0x21
 _ISV_AND_ACCESS = 0x7FF << 14  # ISV, SAS, SSE, SRT, SF, AR
-_HCR_TGE = 1 << 27
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
 FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
@@ -57,7 +56,7 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
         word = contexts.code.word(pc) or 0
         if _is_misaligned_exclusive(word, far):  # that comes before translation
             syndrome = syndrome & ~0x3F | _ALIGNMENT_FAULT
-        if ec == 0x25 or target == 1 or pe.sysreg(sysreg.HCR_EL2) & _HCR_TGE or writes_back(word):
+        if ec == 0x25 or target == 1 or pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_TGE or writes_back(word):
             syndrome &= ~_ISV_AND_ACCESS  # it is for aborts of stage 2
     if not syndrome:  # QEMU leaves it 0 for a few traps
         word = contexts.code.word(pc) or 0

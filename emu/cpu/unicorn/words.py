@@ -168,7 +168,7 @@ class Words:
         value = operand(pe.x, word & 31)
         self._note_write(pe, va, row, value)
         if pe.e2h_res1 and row.encoding == sysreg.HCR_EL2 and pe.el == 2:
-            self._handle.write_system(sysreg.HCR_EL2, value | vhe.E2H)
+            self._handle.write_system(sysreg.HCR_EL2, value | sysreg.HCR_E2H)
             self._handle.write_pc(va + 4)
             return
         if row.write is not None and row.write_el is not None and pe.el >= row.write_el:
