@@ -1,8 +1,6 @@
-"""Flat text to bytes with Keystone, which runs in a child process.
+"""Flat text to bytes with Keystone. Results are cached on disk, so that only the first run of a text pays.
 
-Keystone 0.9.2 encodes adrp with an absolute page, has no :lo12:, silently skips instructions it does not
-know, and names no line in its errors. This module works around all four. Results are cached on disk, so that
-only the first run of a text pays for the assembler.
+What a start does without is imported where it is needed: Keystone's side for a text that is not cached.
 """
 
 from __future__ import annotations
@@ -11,23 +9,15 @@ import base64
 import hashlib
 import json
 import os
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emu.errors import AssemblyError
-from emu.subject.assembly_expression import evaluate
-from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
 
 CACHE_FORMAT = 2  # part of the key: increment when the meaning of an entry changes
-CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number
 
 
 class Assembled(NamedTuple):
@@ -38,8 +28,6 @@ class Assembled(NamedTuple):
     lines: list[int | None]
 
 
-_ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
-_LO12 = re.compile(r"#?:lo12:([^\],]+)")
 _kept: dict[str, Assembled] = {}
 
 
@@ -56,7 +44,9 @@ def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assemble
         folder = cache_dir()
         found = _read_cache(folder / f"{key}.json") if folder else None
         if found is None:
-            found = _assemble(flat, address, externals)
+            from emu.subject.keystone_parent import run_keystone
+
+            found = run_keystone(flat, address, externals)
             if folder:
                 _write_cache(folder / f"{key}.json", found)
         _kept[key] = found
@@ -64,12 +54,15 @@ def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assemble
 
 
 def _keystone_version(flat: Flat) -> str:
-    try:
-        return metadata.version("keystone-engine")
-    except metadata.PackageNotFoundError:
-        if not flat.lines:
-            return ""
-        raise flat.lines[0].error("keystone-engine is not installed") from None
+    # The name of the folder that says it. importlib.metadata looks for the same one, and takes as long to be
+    # imported as all that a start of emu needs of this room.
+    spec = find_spec("keystone")
+    if spec is not None and spec.origin is not None:
+        for found in sorted(Path(spec.origin).parent.parent.glob("keystone_engine-*.*-info")):
+            return found.name
+    if not flat.lines:
+        return ""
+    raise flat.lines[0].error("keystone-engine is not installed")
 
 
 def cache_dir() -> Path | None:
@@ -102,6 +95,8 @@ def _write_cache(path: Path, found: Assembled) -> None:
     # A cache that cannot be written costs time only.
     entry: dict[str, Any] = {"sha256": _checksum(found), "code": base64.b64encode(found.code).decode()}
     entry |= {"labels": found.labels, "lines": found.lines}
+    import tempfile
+
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -116,120 +111,3 @@ def _write_cache(path: Path, found: Assembled) -> None:
 def _checksum(found: Assembled) -> str:
     places = json.dumps([sorted(found.labels.items()), found.lines])
     return hashlib.sha256(found.code + places.encode()).hexdigest()
-
-
-def _assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
-    keystone = _Keystone(flat, address, externals)
-    texts = [line.text for line in flat.lines]
-    if any(_ADRP.match(text) or _LO12.search(text) for text in texts):
-        placeholders = [_LO12.sub("#0", "nop" if _ADRP.match(text) else text) for text in texts]
-        answer = keystone.assemble(placeholders)
-        places = {**externals, **dict(zip(flat.labels, answer["labels"], strict=True))}
-        texts = [
-            _relocated(line, places, int(pa)) if pa is not None else line.text
-            for line, pa in zip(flat.lines, answer["lines"], strict=True)
-        ]
-    answer = keystone.assemble(texts)
-    code = base64.b64decode(answer["code"])
-    return Assembled(code, dict(zip(flat.labels, answer["labels"], strict=True)), answer["lines"])
-
-
-def _relocated(line: Statement, places: Mapping[str, int], pc: int) -> str:
-    # adrp as the word it encodes to, :lo12: as a number (Arm DDI 0487, C6.2 ADRP).
-    adrp = _ADRP.match(line.text)
-    try:
-        if adrp is None:
-            return _LO12.sub(lambda match: f"#{evaluate(match[1], places) & 0xFFF:#x}", line.text)
-        register = 31 if adrp[1].lower() == "zr" else int(adrp[1])
-        pages = ((evaluate(adrp[2], places) & ~0xFFF) - (pc & ~0xFFF)) >> 12
-    except ValueError as error:
-        raise line.error(str(error).replace("is not a constant", "is not defined")) from None
-    if not -(1 << 20) <= pages < 1 << 20 or register > 31:
-        raise line.error("the target is more than 4 GiB away")
-    return f".word {0x9000_0000 | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5 | register:#x}"
-
-
-class _Keystone:
-    """Runs the child process for one text, and finds the line of an error."""
-
-    def __init__(self, flat: Flat, address: int, externals: Mapping[str, int]) -> None:
-        self.flat = flat
-        self.address = address
-        self.externals = externals
-
-    def assemble(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the child's answer for the text, one string for each line of the flat text."""
-        answer, _, reason = self._child("assemble", texts)
-        if answer is None or "code" not in answer:
-            raise self._diagnose(texts, answer, reason)
-        return answer
-
-    def _child(self, job: str, texts: Sequence[str]) -> tuple[dict[str, Any] | None, list[str], str]:
-        # Return the answer (None after a crash), the lines printed before it, and how the child ended.
-        request = {
-            "job": job,
-            "address": self.address,
-            "lines": list(texts),
-            "instructions": [line.is_instruction for line in self.flat.lines],
-            "labels": list(self.flat.labels),
-            "externals": dict(self.externals),
-        }
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "emu.subject.keystone_child"],
-                input=json.dumps(request),
-                capture_output=True,
-                text=True,
-                timeout=CHILD_SECONDS_MAX,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                check=False,
-            )
-        except subprocess.TimeoutExpired as expired:
-            printed = expired.stdout or b""  # bytes even with text=True
-            lines = (printed if isinstance(printed, str) else printed.decode()).splitlines()
-            return None, lines, f"Keystone gave no answer within {CHILD_SECONDS_MAX} s"
-        printed_lines = done.stdout.splitlines()
-        if done.returncode == 0 and printed_lines:
-            answer: dict[str, Any] = json.loads(printed_lines.pop())
-            return answer, printed_lines, ""
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        return None, printed_lines, f"{said[-1].strip() if said else 'crash'} (Keystone ended with {how})"
-
-    def _diagnose(self, texts: Sequence[str], answer: dict[str, Any] | None, reason: str) -> AssemblyError:
-        # Keystone names no line: try each line alone, then undefined symbols, then the shortest failing
-        # prefix.
-        lines = self.flat.lines
-        alone, printed, crash = self._child("check", texts)
-        if alone is None and printed:
-            return lines[int(printed[-1])].error(crash)
-        if alone is not None and alone["bad"] is not None:
-            bad: Statement = lines[alone["bad"]]
-            return bad.error(alone["error"])
-        for name in answer["undefined"] if answer else ():
-            word = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
-            for line in lines:
-                if word.search(line.text):
-                    error = line.error(f"symbol {name} is not defined")
-                    error.undefined = tuple(answer["undefined"]) if answer else ()
-                    return error
-        return self._shortest_failing_prefix(texts, answer["error"] if answer else reason)
-
-    def _shortest_failing_prefix(self, texts: Sequence[str], reason: str) -> AssemblyError:
-        # Instructions after the cut become nop, which keeps the layout. The smallest cut that fails ends at
-        # the faulty line.
-        lines = self.flat.lines
-        code = [i for i, line in enumerate(lines) if line.is_instruction]
-
-        def bad(cut: int) -> bool:
-            blank = set(code[cut:])
-            answer, _, _ = self._child("assemble", ["nop" if i in blank else t for i, t in enumerate(texts)])
-            return answer is None or "code" not in answer
-
-        if not code or bad(0):
-            return lines[0].error(f"{reason}; here or in the data behind it")
-        low, high = 0, len(code)  # good with `low` real instructions, bad with `high`
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if bad(middle) else (middle, high)
-        return lines[code[high - 1]].error(reason)

@@ -1,7 +1,7 @@
 """Assembly text as a Subject: our own fragments from asm/, or a user's .S file.
 
 :mod:`emu.subject.assembly_text` flattens the text and :mod:`emu.subject.assembler` assembles it for IMAGE_PA.
-Each label becomes a symbol at its VA.
+Each label becomes a symbol at its VA. Objects and other assemblers are imported when there is work for them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from emu.subject.assembler import assemble
 from emu.subject.assembly_source import Statement, read
 from emu.subject.assembly_text import Flat, flatten
 from emu.subject.lines import Lines
-from emu.subject.object import OBJECT_SIZE_MAX, load_object
 from emu.subject.symbols import Symbols
-from emu.subject.toolchain import assemble_elsewhere
 
 _U64 = 2**64
 _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*):")
@@ -132,6 +130,8 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
             raise
         symbols = {name: value % _U64 for name, value in defines.items() if _is_near(value)}
         numbers = {name: value for name, value in values.items() if name not in symbols}
+        from emu.subject.toolchain import assemble_elsewhere
+
         subject = assemble_elsewhere(
             path, refused, constants=numbers, symbols=symbols, include_dirs=include_dirs
         )
@@ -140,6 +140,8 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
 
 def _is_near(value: int) -> bool:
     # In the memory that a branch reaches from the text, at its PA or VA.
+    from emu.subject.object import OBJECT_SIZE_MAX
+
     places = (value % _U64, (value - boot.VA_OFFSET) % _U64)
     return any(boot.DRAM_BASE < place < boot.DRAM_BASE + OBJECT_SIZE_MAX for place in places)
 
@@ -155,7 +157,11 @@ def load_file(path: Path, *, nr_cpus: int) -> Subject:
     :param nr_cpus: CONFIG_NR_CPUS of text, 1..4096; unused for an object, which is assembled already
     :raises EmuError: as :func:`load_source` and :func:`emu.subject.object.load_object`
     """
-    return load_object(path) if path.suffix == ".o" else load_source(path, nr_cpus=nr_cpus)
+    if path.suffix != ".o":
+        return load_source(path, nr_cpus=nr_cpus)
+    from emu.subject.object import load_object
+
+    return load_object(path)
 
 
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:

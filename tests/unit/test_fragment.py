@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from emu.arch import boot
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import DESIGNS, Design
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
-from emu.subject import Subject, assembler, toolchain
+from emu.subject import Subject, assembler, keystone_parent, toolchain
 from emu.subject.fragment import constants, load_design, load_source
 
 GRANULE_MAX = 2048  # CTR_EL0.CWG: the largest cache writeback granule
@@ -206,18 +205,14 @@ def test_keystone_that_aborts_is_an_error_with_its_line(text: str, line: int, tm
 
 def test_keystone_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit guards against the assembler only: no result depends on it."""
-    monkeypatch.setattr(assembler, "CHILD_SECONDS_MAX", 0.001)
+    monkeypatch.setattr(keystone_parent, "CHILD_SECONDS_MAX", 0.001)
     with pytest.raises(AssemblyError, match=r"user\.S:1: .*Keystone gave no answer"):
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)
 
 
 def test_a_host_without_keystone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no wheel of it for aarch64."""
-
-    def version(name: str) -> str:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(assembler, "find_spec", lambda _name: None)
     monkeypatch.setattr(toolchain, "find_tools", lambda: ([], ["gcc"]))
     with pytest.raises(AssemblyError, match=r"user\.S:1: .*keystone-engine is not installed"):
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)

@@ -6,8 +6,6 @@ drivers/firmware/psci/psci.c (psci_dt_init), arch/arm64/kernel/cpu_ops.c and smp
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +58,9 @@ def read_dts(path: Path) -> Topology:
     """
     if not path.is_file():
         raise InvalidCase(f"{path}: must be a file")
+    import shutil  # here, because no other input needs a program
+    import subprocess
+
     dtc = shutil.which("dtc")
     if dtc is None:
         raise InvalidCase(f"{path}: dtc is missing: apt-get install device-tree-compiler, or pass a .dtb")
