@@ -10,17 +10,18 @@ import click
 
 from emu.errors import EmuError
 
+# Each is a module of this package, and what `emu --help` says of it without importing it.
 _COMMANDS = {
-    "boot": "emu.cli.boot",
-    "diff": "emu.cli.diff",
-    "explore": "emu.cli.explore",
-    "fuzz": "emu.cli.fuzz",
-    "gdb": "emu.cli.gdb",
-    "info": "emu.cli.info",
-    "lookup": "emu.cli.lookup",
-    "replay": "emu.cli.replay",
-    "step": "emu.cli.step",
-    "trace": "emu.cli.trace",
+    "boot": "Bring all CPUs up and check what each has when it arrives.",
+    "diff": "Show where two runs part, for each CPU.",
+    "explore": "Try every order in which CPUs can do what others see.",
+    "fuzz": "Look for wrong answers of a lookup on all cores until stopped.",
+    "gdb": "Let gdb debug a boot: a thread for each CPU, and backwards.",
+    "info": "Show what was found in a subject or in a topology.",
+    "lookup": "Test whether a lookup keeps what its contract promises.",
+    "replay": "Run a schedule that explore printed again, and tell its story.",
+    "step": "Step a boot, forwards and backwards.",
+    "trace": "Record a boot.",
 }
 
 
@@ -33,8 +34,12 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        command: click.Command = importlib.import_module(f"emu.cli.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})

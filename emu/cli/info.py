@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
-from emu.host.firmware import write_tables
-from emu.lookup.contract import Contract
-from emu.lookup.header import contract_for, contract_of_header
-from emu.lookup.load import load_lookup
-from emu.lookup.target import place
-from emu.lookup.words import write_contract
 from emu.registry import not_one_of
 from emu.subject.fragment import is_source, load_file
-from emu.subject.kernel import is_kernel, load_kernel
-from emu.topology import Topology
-from emu.topology.json_form import to_json
-from emu.topology.read import is_topology, read_topology
+
+if TYPE_CHECKING:
+    from emu.lookup.contract import Contract
+    from emu.subject import Subject
 
 # Symbols that the host writes, kicks or waits at.
 _SYMBOLS = (
@@ -72,10 +66,12 @@ def command(
     """
     if subject is not None and topology is not None:
         raise InvalidCase(f"{subject} and --topology {topology}: give one of them")
-    if topology is None and subject is not None and subject not in DESIGNS and is_topology(subject):
-        topology = subject
+    if topology is None and subject is not None and subject not in DESIGNS:
+        from emu.topology.read import is_topology
+
+        topology = subject if is_topology(subject) else None
     if topology is not None:
-        return _show_topology(read_topology(topology), tables, as_object)
+        return _show_topology(topology, tables, as_object)
     if tables is not None:
         raise InvalidCase(f"--tables {tables}: needs a topology")
     found = _describe(subject or "v3", nr_cpus, system_map)
@@ -96,10 +92,17 @@ def command(
     return 0
 
 
-def _show_topology(topology: Topology, tables: Path | None, as_object: bool) -> int:
+def _show_topology(name: str, tables: Path | None, as_object: bool) -> int:
+    from emu.topology.read import read_topology
+
+    topology = read_topology(name)
     if tables is not None:
+        from emu.host.firmware import write_tables
+
         write_tables(topology, tables)
     if as_object:
+        from emu.topology.json_form import to_json
+
         click.echo(json.dumps(to_json(topology), indent=1))
         return 0
     from emu.report.text import make_console, print_topology
@@ -108,8 +111,57 @@ def _show_topology(topology: Topology, tables: Path | None, as_object: bool) -> 
     return 0
 
 
+def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, Any]:
+    if subject in DESIGNS:
+        found, loaded = _design(subject, nr_cpus)
+    elif is_source(subject):
+        found, loaded = _source(subject, nr_cpus)
+    else:
+        found, loaded = _kernel(subject, system_map)
+    found["identity"] = loaded.identity
+    names = [name for name, _va in loaded.symbols] if found["kind"] in ("source", "object") else _SYMBOLS
+    addresses = ((name, loaded.symbols.address(name)) for name in names)
+    found["symbols"] = {name: f"{va:#018x}" for name, va in addresses if va is not None}
+    return found
+
+
+def _design(subject: str, nr_cpus: int) -> tuple[dict[str, Any], Subject]:
+    design = DESIGNS[subject]
+    loaded = design.load(nr_cpus)
+    fields = asdict(design)
+    fragments = fields.pop("fragments")
+    found: dict[str, Any] = {"subject": subject, "kind": "design", "nr_cpus": nr_cpus}
+    found["bytes"] = sum(segment.size for segment in loaded.segments)
+    found["design"] = {name: value for name, value in fields.items() if name != "name"}
+    found["fragments"] = [f"asm/{name}" for name in fragments]
+    return found, loaded
+
+
+def _source(subject: str, nr_cpus: int) -> tuple[dict[str, Any], Subject]:
+    from emu.lookup.load import load_lookup
+    from emu.lookup.target import place
+
+    contract, words = _contract(Path(subject))
+    if contract is not None:  # it may lack what its harness brings
+        _, load, _ = load_lookup(subject, None, None)
+        loaded = place(contract, load, {"NR_CPUS": nr_cpus} if "NR_CPUS" in contract.defines else {}).subject
+    else:
+        loaded = load_file(Path(subject), nr_cpus=nr_cpus)
+    found: dict[str, Any] = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus}
+    found["assembler"] = loaded.assembler
+    if not loaded.assembler:  # an object: neither was of our choosing
+        found = {"subject": subject, "kind": "object"}
+    found["bytes"] = sum(segment.size for segment in loaded.segments)
+    if words:
+        found["contract"] = words
+    return found, loaded
+
+
 def _contract(path: Path) -> tuple[Contract | None, list[str]]:
     # What a lookup promises, and in words; or why its header is none of a lookup.
+    from emu.lookup.header import contract_for, contract_of_header
+    from emu.lookup.words import write_contract
+
     try:
         found = contract_for(path) if path.with_suffix(".toml").is_file() else None
         if found is None and path.suffix in (".S", ".s"):
@@ -119,51 +171,23 @@ def _contract(path: Path) -> tuple[Contract | None, list[str]]:
     return found, write_contract(found).splitlines() if found else []
 
 
-def _describe(subject: str, nr_cpus: int, system_map: Path | None) -> dict[str, Any]:
-    if subject in DESIGNS:
-        design = DESIGNS[subject]
-        loaded = design.load(nr_cpus)
-        fields = asdict(design)
-        fragments = fields.pop("fragments")
-        found: dict[str, Any] = {"subject": subject, "kind": "design", "nr_cpus": nr_cpus}
-        found["bytes"] = sum(segment.size for segment in loaded.segments)
-        found["design"] = {name: value for name, value in fields.items() if name != "name"}
-        found["fragments"] = [f"asm/{name}" for name in fragments]
-    elif is_source(subject):
-        contract, words = _contract(Path(subject))
-        if contract is not None:  # it may lack what its harness brings
-            _, load, _ = load_lookup(subject, None, None)
-            loaded = place(
-                contract, load, {"NR_CPUS": nr_cpus} if "NR_CPUS" in contract.defines else {}
-            ).subject
-        else:
-            loaded = load_file(Path(subject), nr_cpus=nr_cpus)
-        found = {"subject": subject, "kind": "source", "nr_cpus": nr_cpus, "assembler": loaded.assembler}
-        if not loaded.assembler:  # an object: neither was of our choosing
-            found = {"subject": subject, "kind": "object"}
-        found["bytes"] = sum(segment.size for segment in loaded.segments)
-        if words:
-            found["contract"] = words
-    else:
-        check_exists(subject)
-        path = Path(subject)
-        if not is_kernel(path):
-            raise InvalidSubject(f"{subject}: no arm64 kernel, and no design: {not_one_of(subject, DESIGNS)}")
-        image = load_kernel(path, system_map=system_map)
-        loaded = image.subject
-        found = {
-            "subject": subject,
-            "kind": "kernel",
-            "version": image.version,
-            "banner": image.banner.strip(),
-            "page_size": image.page_size,
-            "image_size": image.image_size,
-            "entry_pa": f"{image.entry_pa:#x}",
-            "symbols_found": sum(1 for _ in loaded.symbols),
-            "layout": asdict(image.layout),
-        }
-    found["identity"] = loaded.identity
-    names = [name for name, _va in loaded.symbols] if found["kind"] in ("source", "object") else _SYMBOLS
-    addresses = ((name, loaded.symbols.address(name)) for name in names)
-    found["symbols"] = {name: f"{va:#018x}" for name, va in addresses if va is not None}
-    return found
+def _kernel(subject: str, system_map: Path | None) -> tuple[dict[str, Any], Subject]:
+    from emu.subject.kernel import is_kernel, load_kernel
+
+    check_exists(subject)
+    path = Path(subject)
+    if not is_kernel(path):
+        raise InvalidSubject(f"{subject}: no arm64 kernel, and no design: {not_one_of(subject, DESIGNS)}")
+    image = load_kernel(path, system_map=system_map)
+    found = {
+        "subject": subject,
+        "kind": "kernel",
+        "version": image.version,
+        "banner": image.banner.strip(),
+        "page_size": image.page_size,
+        "image_size": image.image_size,
+        "entry_pa": f"{image.entry_pa:#x}",
+        "symbols_found": sum(1 for _ in image.subject.symbols),
+        "layout": asdict(image.layout),
+    }
+    return found, image.subject

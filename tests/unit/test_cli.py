@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from programs import run_emu
+from programs import run_emu, run_program
 
+import emu.cli
 from emu.designs import DESIGNS
 from emu.trace import read_trace
 
@@ -217,7 +220,32 @@ def test_broken_pipe_is_no_finding() -> None:
     assert writer.wait() == -signal.SIGPIPE
 
 
-def test_help_of_every_command_says_what_it_does() -> None:
-    assert "boot" in run_emu("--help").stdout
+def test_help_lists_every_file_of_a_command_on_one_line() -> None:
+    """`emu --help` imports none of them, so the list is not made of the files."""
+    files = {info.name for info in pkgutil.iter_modules(emu.cli.__path__)}
+    commands = {name for name in files if hasattr(importlib.import_module(f"emu.cli.{name}"), "command")}
+    lines = run_emu("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert {line.split()[0] for line in lines} == commands
+    assert len(lines) == len(commands)
     for command in ("boot", "info"):
         assert run_emu(command, "--help").returncode == 0
+
+
+NEVER = ("importlib.metadata", "subprocess", "capstone", "keystone", "textual", "emu.debug", "emu.fuzz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needless"),
+    [
+        (["--help"], ["emu.case", "emu.registry", "rich"]),
+        (["info", "v3"], ["emu.machine", "emu.host", "emu.lookup", "emu.topology", "emu.subject.kernel"]),
+        (["boot", "v3", "--cpus", "2"], ["emu.explore", "emu.lookup", "emu.subject.dwarf"]),
+    ],
+)
+def test_command_imports_nothing_that_it_does_not_use(arguments: list[str], needless: list[str]) -> None:
+    """What is imported is most of the time of a short command."""
+    run_emu(*arguments)  # assembles, where that is not in the cache
+    program = f"import sys; from emu.cli import main\ntry: main({arguments})\nfinally: print(*sys.modules)"
+    done = run_program(sys.executable, "-c", program)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert not imported & {*NEVER, *needless}
