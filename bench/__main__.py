@@ -24,10 +24,12 @@ from bench.process import KERNEL_VARIABLE
 from bench.qemu import qemu_612_8, qemu_612_128
 from bench.rates import instruction_grain, operation_grain
 from bench.result import HEADER, Absent, Benchmark, Broken, Result, Skipped
+from bench.starts import cold_start
 from bench.tracing import trace_registers
 
 # The long one comes last.
 BENCHMARKS: tuple[Benchmark, ...] = (
+    cold_start,
     cold_boot_612_8,
     per_secondary_612,
     rfc_4096,

@@ -35,6 +35,8 @@ _REPEATER = Path(__file__).with_name("repeater.py")
 
 # Arguments of emu, and the exit status: 0.05 to 0.3 s each, so that many pairs fit.
 WORKLOADS: dict[str, tuple[str, int]] = {
+    "help": ("--help", 0),
+    "info_v3": ("info v3", 0),
     "boot_v3_8": ("boot v3 --cpus 8", 0),
     "boot_rfc_128": ("boot rfc --cpus 128", 0),
     "boot_612_8": (f"boot {_KERNEL} --cpus 8", 0),
