@@ -10,6 +10,7 @@ from pathlib import Path
 from emu.errors import AssemblyError
 
 _INCLUDE = re.compile(r'(?:#\s*include|\.include)\s+["<]([^">]+)[">]$')
+_PLAIN = re.compile(r'[^\n;\\"/#]+')  # characters that end, join, quote and comment nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def _statements(raw: str) -> Iterator[tuple[int, str]]:
         else:
             if not "".join(out).strip():
                 started = number
-            out.append(char)
+            plain = _PLAIN.match(raw, position)
+            out.append(plain[0] if plain else char)
+            position += len(out[-1]) - 1
         position += 1
 
 
