@@ -44,6 +44,8 @@ class Cells:
         if len(parts) == 1:
             number, shift, mask, _, is_store = parts[0]
             return None if is_store else self.value(number) >> shift & mask
+        if not parts:
+            return None
         return value_of(
             [self.value(number) >> shift & mask for number, shift, mask, _, store in parts if not store]
         )

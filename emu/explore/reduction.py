@@ -21,6 +21,7 @@ from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
 Option = Callable[[], Stepped]
+_TIMED = (Poll, Delay)  # what time can end
 
 
 class EnabledSet:
@@ -43,7 +44,7 @@ class EnabledSet:
         for cpu, local in enumerate(state.locals):
             if system.can_step(state, cpu):
                 self.enabled |= 1 << cpu
-            elif local.state is State.RUNNABLE and isinstance(local.action.operation, Poll | Delay):
+            elif local.state is State.RUNNABLE and isinstance(local.action.operation, _TIMED):
                 polls |= 1 << cpu
             elif early and spurious and local.state is State.WAITING:
                 self.wakes |= 1 << cpu

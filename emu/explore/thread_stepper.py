@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 
+from emu.cpu.engine import LINE_SHIFT
 from emu.errors import Untestable
 from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
@@ -178,11 +179,12 @@ class ThreadStepper:
     # -- steps ------------------------------------------------------------------------------------
 
     def edge(
-        self, local: LocalState, observation: object, lend: Callable[[LocalState], dict[int, bytes]]
+        self, local: LocalState, observation: object, lend: Callable[[LocalState], dict[int, int]]
     ) -> Edge:
         """Return what the observation leads to from ``local``, from the machine the first time.
 
-        :param lend: returns the memory of the global state, 8 bytes by PA, where it differs from the start
+        :param lend: returns the memory of the global state where it differs from the start: u64 by PA, each
+            aligned
         """
         found = local.edges.get(observation)
         if found is None:
@@ -192,24 +194,25 @@ class ThreadStepper:
         return found
 
     @contextmanager
-    def _lent(self, local: LocalState, lent: dict[int, bytes]) -> Iterator[None]:
+    def _lent(self, local: LocalState, lent: dict[int, int]) -> Iterator[None]:
         memory, engine = self.machine.memory, self.machine.engine
         for access in local.action.accesses:
             for pa in range(access.pa & -8, access.pa + access.size, 8):
                 if pa not in lent:
-                    lent[pa] = memory.read_bytes(pa, 8)
-        before = {pa: memory.read_bytes(pa, len(data)) for pa, data in lent.items()}
-        is_code = any(engine.is_code(pa, 8) for pa, data in lent.items() if data != before[pa])
-        for pa, data in lent.items():
-            memory.write_bytes(pa, data)
+                    lent[pa] = memory.read(pa, 8)
+        before = {pa: memory.read(pa, 8) for pa in lent}
+        changed = {pa >> LINE_SHIFT for pa, value in lent.items() if value != before[pa]}
+        is_code = not engine.code_lines.isdisjoint(changed)
+        for pa, value in lent.items():
+            memory.write(pa, 8, value)
         if is_code:
             engine.forget_code()
         try:
             yield
         finally:
-            is_code = is_code or any(engine.is_code(pa, 8) for pa in lent)
-            for pa, data in before.items():
-                memory.write_bytes(pa, data)
+            is_code = is_code or not engine.code_lines.isdisjoint(pa >> LINE_SHIFT for pa in lent)
+            for pa, value in before.items():
+                memory.write(pa, 8, value)
             if is_code:
                 engine.forget_code()
 

@@ -37,6 +37,10 @@ from emu.semantics import events, monitors, power
 from emu.semantics.state import SystemState, members
 from emu.semantics.transition import is_over, perform, value_of
 
+_WAITS = (
+    LoadUntil,
+    Poll,
+)  # a tuple, because this room asks at every step, and `A | B` is made anew each time
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
 
 
@@ -102,13 +106,13 @@ class TransitionSystem:
         local = state.locals[cpu]
         if local.state is not State.RUNNABLE:
             return False
-        action = local.action
+        action, operation = local.action, local.action.operation
         if action.waits:
-            assert isinstance(action.operation, LoadUntil | Poll)
+            assert isinstance(operation, _WAITS)
             aligned = not action.followed and len(action.cells) == 1
             value = self.cells.loaded(action.cells) if aligned else self.loaded(state, cpu, action)[0][0]
-            return is_over(action.operation, value)
-        if isinstance(action.operation, Delay):
+            return is_over(operation, value)
+        if isinstance(operation, Delay):
             return False  # time passes when no actor can run
         return not (local.is_target and self.spins(state, cpu))
 
@@ -200,14 +204,14 @@ class TransitionSystem:
             self.footprints.refresh(self.stepper.locals[count:])
         return found
 
-    def _lend(self, state: GlobalState, local: LocalState) -> dict[int, bytes]:
+    def _lend(self, state: GlobalState, local: LocalState) -> dict[int, int]:
         # Memory as the actor finds it, by cells.
-        lent = {number << 3: value.to_bytes(CELL, "little") for number, value in self.cells.stored.items()}
+        lent = {number << 3: value for number, value in self.cells.stored.items()}
         cacheable = all(access.cacheable for access in local.action.accesses)
         for index, first in enumerate(self.model.units):
             data = self.model.seen(state.model, local.cpu, index, cacheable)
             for at in range(0, self.model.granule, CELL):
-                lent[first + at] = data[at : at + CELL]
+                lent[first + at] = int.from_bytes(data[at : at + CELL], "little")
         return lent
 
     def step(self, state: GlobalState, cpu: int) -> Stepped:
@@ -258,7 +262,9 @@ class TransitionSystem:
         locals, system = state.locals, state.system
         if system.monitors and edge.local.armed is None:
             system = monitors.disarm(system, cpu)
-        return state._replace(locals=(*locals[:cpu], edge.local, *locals[cpu + 1 :]), system=system)
+        locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
+        _, memory, _, firmware, later, model, early = state  # every step comes here, and _replace() is slower
+        return GlobalState(locals, memory, system, firmware, later, model, early)
 
     def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
         edge = self._edge(state, state.locals[cpu], WAKE)
