@@ -18,9 +18,9 @@ def _expected_many(
 ) -> list[int | None]:
     table = tables["hwid"]
     invalid = (1 << 8 * table.element) - 1
-    first: dict[int, int] = {}
-    for index, entry in enumerate(table.entries()):
-        first.setdefault(entry, index)
+    entries = table.entries()
+    # Backwards, so that the first of several stays.
+    first = dict(zip(reversed(entries), range(len(entries) - 1, -1, -1), strict=True))
     first.pop(invalid, None)
     return [first.get(mpidr & MPIDR_HWID_BITMASK) for mpidr in mpidrs]
 
