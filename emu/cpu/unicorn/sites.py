@@ -163,13 +163,14 @@ class CodeMap:
 
     def block(self, va: int, size: int) -> list[tuple[int, int]]:
         """Look at a block of ``size`` bytes in one page; give its sites that are new, as (VA, class)."""
-        if self.word(va) is not None and size:
-            pa = self._pages[va >> 12] << 12 | va & 0xFFF
-            self.lines.update(range(pa >> LINE_SHIFT, (pa + size - 1 >> LINE_SHIFT) + 1))
+        if not size or self.word(va) is None:
+            return []
+        pa = self._pages[va >> 12] << 12 | va & 0xFFF
+        self.lines.update(range(pa >> LINE_SHIFT, (pa + size - 1 >> LINE_SHIFT) + 1))
         found = []
-        for at in range(va, va + size, 4):
-            word = self.word(at)
-            if word is not None and _INTERESTING[word >> 24] and at not in self.sites and self._is_site(word):
+        addresses, first = range(va, va + size, 4), pa - self._base >> 2
+        for at, word in zip(addresses, self._words[first : first + len(addresses)], strict=True):
+            if _INTERESTING[word >> 24] and at not in self.sites and self._is_site(word):
                 found.append((at, int(Class.FP if a64.uses_fp(word) else a64.classify(word))))
         return found
 
