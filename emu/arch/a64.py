@@ -133,6 +133,20 @@ def needs_monitor(word: int) -> bool:
     return compares or word & 0x3B20_0C00 == 0x3820_0000
 
 
+def is_acquire_pc(word: int) -> bool:
+    """Tell whether the word is an LDAPR (FEAT_LRCPC), LDAPUR or STLUR (FEAT_LRCPC2)."""
+    return word & 0x3FFF_FC00 == 0x38BF_C000 or word & 0x3F20_0C00 == 0x1900_0000
+
+
+def is_quad_access(word: int) -> bool:
+    """Tell whether the word loads or stores whole SIMD registers of 16 bytes: LDR, STR, LDP, STP of Q."""
+    if word & 0x3F00_0000 == 0x1C00_0000:  # literal
+        return word >> 30 == 2
+    if word & 0x3E00_0000 == 0x2C00_0000:  # pair
+        return word >> 30 == 2
+    return word & 0xFE80_0000 == 0x3C80_0000
+
+
 def is_msr_daif(word: int) -> bool:
     """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
     return word & 0xFFFF_F0DF == 0xD503_40DF

@@ -10,7 +10,7 @@ from __future__ import annotations
 from emu.arch import sysreg
 from emu.cpu.faulting_address import access_address
 from emu.cpu.pe import PE
-from emu.cpu.translation import Fault, Read, Translation, walk_with
+from emu.cpu.translation import Fault, Read, Translation, control, uses_el2, walk_with
 from emu.memory import Memory
 
 _DEVICE_NGNRNE = 0x00
@@ -24,8 +24,8 @@ def attribute(pe: PE, va: int, read: Read) -> int:
 
     :return: Device-nGnRnE where the MMU is off, and where the address does not translate
     """
-    is_el2 = pe.el == 2
-    sctlr = pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1)
+    is_el2 = uses_el2(pe)
+    sctlr = control(pe)
     if not sctlr & _M:
         return _DEVICE_NGNRNE
     found = walk_with(pe, va, read, is_el2, sctlr)

@@ -2,8 +2,7 @@
 
 :source: Arm DDI 0487, D1.3 (exception model), D1.3.2 (vector table)
 
-MODEL: AArch64 at every level. PSTATE.PAN is kept, as with SCTLR_ELx.SPAN set, and so are the flags; IL, SS
-and UAO are cleared, DAIF is set.
+MODEL: AArch64 at every level. The flags are kept; IL, SS, UAO and BTYPE are cleared, DAIF is set.
 """
 
 from __future__ import annotations
@@ -73,12 +72,13 @@ def vector_va(exception: CpuException, pstate: int, vbar: int) -> int:
     return vbar + group + kind & _U64
 
 
-def enter(exception: CpuException, pc: int, pstate: int, vbar: int) -> Entry:
+def enter(exception: CpuException, pc: int, pstate: int, vbar: int, *, sets_pan: bool = False) -> Entry:
     """Return what the registers are after the exception has been taken.
 
     :param pc: VA of the instruction that an interrupt comes before; of a Raised its preferred return counts
     :param pstate: before the exception, as SPSR has it
     :param vbar: VBAR_ELx of :func:`target_el`
+    :param sets_pan: FEAT_PAN, and SCTLR_ELx.SPAN is clear where that counts; else PSTATE.PAN is kept
     """
     current = pstate >> 2 & 3
     el = target_el(exception, current)
@@ -92,7 +92,7 @@ def enter(exception: CpuException, pc: int, pstate: int, vbar: int) -> Entry:
     return Entry(
         el=el,
         pc=vector_va(exception, pstate, vbar),
-        pstate=pstate & (_NZCV | _PAN) | _DAIF | el << 2 | 1,
+        pstate=pstate & (_NZCV | _PAN) | _PAN * sets_pan | _DAIF | el << 2 | 1,
         spsr=pstate,
         elr=elr,
         esr=esr,

@@ -4,7 +4,7 @@ The engine translates; it ignores the output address size, and reads 0 where no 
 
 :source: Arm DDI 0487, D8.2 (translation process), D8.14 (faults, their order and levels)
 
-MODEL: no stage 2, no FEAT_LPA2: descriptors have 48-bit addresses. Access flags and permissions: the engine.
+MODEL: no FEAT_LPA2: descriptors have 48-bit addresses. Access flags and permissions: the engine.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from emu.cpu.pe import PE
 
 Read = Callable[[int], int | None]  # returns the u64 at a PA, None where no memory is
 
-_ADDRESS = 0x0000_FFFF_FFFF_F000
-_GRANULE_0 = {0: 12, 1: 16, 2: 14}  # TCR_ELx.TG0 to log2 of the bytes
+ADDRESS = 0x0000_FFFF_FFFF_F000
+GRANULE_0 = {0: 12, 1: 16, 2: 14}  # TCR_ELx.TG0 to log2 of the bytes
 _GRANULE_1 = {1: 14, 2: 12, 3: 16}  # TG1 has other values for the same
+BLOCK_LEVELS = {12: (1, 2), 14: (2,), 16: (2,)}  # at which a descriptor may be a block
 _PA_BITS = (32, 36, 40, 42, 44, 48)  # by IPS; higher: 48
 _PA_BITS_MIN = _PA_BITS[0]
 _SCTLR_M = 1
+_GP = 1 << 50
+_E2H_TGE = sysreg.HCR_E2H | sysreg.HCR_TGE
 
 
 class FaultClass(IntEnum):
@@ -31,6 +34,8 @@ class FaultClass(IntEnum):
 
     ADDRESS_SIZE = 0b000000
     TRANSLATION = 0b000100
+    ACCESS_FLAG = 0b001000
+    PERMISSION = 0b001100
     EXTERNAL_ABORT_ON_WALK = 0b010100
 
 
@@ -50,16 +55,37 @@ class Translation(NamedTuple):
     """Where an address translates to.
 
     :ivar attribute: AttrIndx of the descriptor; None: the MMU is off
+    :ivar guarded: GP of the descriptor (FEAT_BTI)
     """
 
     pa: int
     attribute: int | None
+    guarded: bool = False
 
 
 def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
     """Translate ``va`` in the current regime of ``pe``."""
-    is_el2 = pe.el == 2
-    return walk_with(pe, va, read, is_el2, pe.sysreg(sysreg.SCTLR_EL2 if is_el2 else sysreg.SCTLR_EL1))
+    return walk_with(pe, va, read, uses_el2(pe), control(pe))
+
+
+def control(pe: PE) -> int:
+    """Return SCTLR_ELx of the current regime, as it is in force."""
+    el = pe.el
+    if el:
+        return pe.sysreg(sysreg.SCTLR_EL1 if el == 1 else sysreg.SCTLR_EL2)
+    hcr = pe.sysreg(sysreg.HCR_EL2)
+    if hcr & _E2H_TGE == _E2H_TGE:
+        return pe.sysreg(sysreg.SCTLR_EL2)
+    value = pe.sysreg(sysreg.SCTLR_EL1)
+    return value & ~_SCTLR_M if hcr & sysreg.HCR_TGE else value
+
+
+def uses_el2(pe: PE) -> bool:
+    """Tell whether the current regime is that of EL2, which EL0 shares with HCR_EL2.E2H and TGE set."""
+    el = pe.el
+    if el:
+        return el == 2
+    return pe.sysreg(sysreg.HCR_EL2) & _E2H_TGE == _E2H_TGE
 
 
 def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translation | Fault:
@@ -71,7 +97,7 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
     top = 56 if ignores_tag else 64
     if not sctlr & _SCTLR_M:
         pa = va & (1 << top) - 1
-        if pa >> _PA_BITS_MIN and pa >> _pa_bits(pe):
+        if pa >> _PA_BITS_MIN and pa >> pa_bits(pe):
             return Fault(FaultClass.ADDRESS_SIZE, 0)
         return Translation(pa, None)
     if high:
@@ -79,7 +105,7 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
         granule, size, disabled = _GRANULE_1.get(tcr >> 30 & 3), tcr >> 16 & 0x3F, tcr >> 23 & 1
     else:
         ttbr = sysreg.TTBR0_EL2 if is_el2 else sysreg.TTBR0_EL1
-        granule, size, disabled = _GRANULE_0.get(tcr >> 14 & 3), tcr & 0x3F, two_ranges and tcr >> 7 & 1
+        granule, size, disabled = GRANULE_0.get(tcr >> 14 & 3), tcr & 0x3F, two_ranges and tcr >> 7 & 1
     width = 64 - min(max(size, 16), 39)
     above = (va & (1 << top) - 1) >> width
     if granule is None or disabled or above != ((1 << top - width) - 1 if high else 0):
@@ -87,24 +113,36 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
     ips = tcr >> (32 if two_ranges else 16) & 7
     per_level = granule - 3
     levels = -(-(width - granule) // per_level)
-    table, level, shift, descriptor = pe.sysreg(ttbr) & _ADDRESS, 0, 0, 0
+    table, level, shift, descriptor = pe.sysreg(ttbr) & ADDRESS, 0, 0, 0
     for left in range(levels - 1, -1, -1):
-        if table >> _PA_BITS_MIN and table >> min(_bits(ips), _pa_bits(pe)):
+        if table >> _PA_BITS_MIN and table >> pa_bits(pe, ips):
             return Fault(FaultClass.ADDRESS_SIZE, level)
         level, shift = 3 - left, granule + per_level * left
         read_here = read(table + 8 * (va >> shift & (1 << min(per_level, width - shift)) - 1))
         if read_here is None:
             return Fault(FaultClass.EXTERNAL_ABORT_ON_WALK, level)
         descriptor = read_here
-        if not descriptor & 1 or (not left and not descriptor & 2):
+        if not descriptor & 1 or (not descriptor & 2 and level not in BLOCK_LEVELS[granule]):
             return Fault(FaultClass.TRANSLATION, level)
         if not left or not descriptor & 2:  # a page, or a block
             break
-        table = descriptor & _ADDRESS & -(1 << granule)
-    pa = descriptor & _ADDRESS & -(1 << shift)
-    if pa >> _PA_BITS_MIN and pa >> min(_bits(ips), _pa_bits(pe)):
+        table = descriptor & ADDRESS & -(1 << granule)
+    pa = descriptor & ADDRESS & -(1 << shift)
+    if pa >> _PA_BITS_MIN and pa >> pa_bits(pe, ips):
         return Fault(FaultClass.ADDRESS_SIZE, level)
-    return Translation(pa | va & (1 << shift) - 1, descriptor >> 2 & 7)
+    return Translation(pa | va & (1 << shift) - 1, descriptor >> 2 & 7, bool(descriptor & _GP))
+
+
+def bits_of_address(pe: PE, va: int) -> tuple[int, int]:
+    """Return the first bit of ``va`` that is not translated, and the first one above those that count."""
+    is_el2 = uses_el2(pe)
+    tcr = pe.sysreg(sysreg.TCR_EL2 if is_el2 else sysreg.TCR_EL1)
+    if is_el2 and not pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H:
+        size, ignores_tag = tcr, tcr >> 20 & 1
+    else:
+        high = va >> 55 & 1
+        size, ignores_tag = tcr >> 16 * high, tcr >> 37 + high & 1
+    return 64 - min(max(size & 0x3F, 16), 39), 56 if ignores_tag else 64
 
 
 def _bits(size: int) -> int:
@@ -112,10 +150,11 @@ def _bits(size: int) -> int:
     return _PA_BITS[min(size, len(_PA_BITS) - 1)]
 
 
-def _pa_bits(pe: PE) -> int:
+def pa_bits(pe: PE, size: int = 7) -> int:
+    """Return the bits that a PA may have: of PARange, and of a register that says ``size``."""
     value = pe.overrides.get(sysreg.ID_AA64MMFR0_EL1)
     if value is None:
         value = pe.core.id_register(sysreg.ID_AA64MMFR0_EL1)
     if value is None:
         value = pe.system_register(sysreg.ID_AA64MMFR0_EL1)
-    return _bits(value & 15)
+    return min(_bits(size), _bits(value & 15))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emu.arch import sysreg
 from emu.cpu.pe import PE
+from emu.cpu.translation import control, uses_el2
 
 _CPTR_TFP = 1 << 10
 
@@ -39,8 +40,8 @@ def wfi_trap_el(pe: PE) -> int:
 def _wait_trap_el(pe: PE, hcr_bit: int, sctlr_bit: int) -> int:
     el = pe.el
     hcr = pe.sysreg(sysreg.HCR_EL2) if el < 2 else 0
-    if el == 0 and not hcr & sysreg.HCR_TGE and not pe.sysreg(sysreg.SCTLR_EL1) & sctlr_bit:
-        return 1
+    if el == 0 and (uses_el2(pe) or not hcr & sysreg.HCR_TGE) and not control(pe) & sctlr_bit:
+        return default_target_el(pe)
     return 2 if hcr & hcr_bit else 0
 
 

@@ -17,7 +17,6 @@ from emu.cpu.sysregs.rows import BY_NAME, TABLE
 from emu.cpu.unicorn import layout
 
 UNKNOWN: Encoding = (3, 0, 15, 2, 0)  # IMPLEMENTATION DEFINED: the engine has no such register
-PMUSERENR_EL0 = (3, 3, 9, 14, 0)
 ROWS = [row for row in TABLE.values() if not row.feature]
 
 
@@ -36,7 +35,7 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
         for _ in range(4):
             assert bare.engine.step(pe) is STEP_LIMIT
         pe.set_system_register(sysreg.CNTKCTL_EL1, 3)
-        pe.set_system_register(PMUSERENR_EL0, 1)
+        pe.set_system_register(sysreg.PMUSERENR_EL0, 1)
         pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) | 1 << 15)
     at_pa = pe.pc
     bare.words(text, 0x1400_0000, at=at_pa)
@@ -87,7 +86,7 @@ def test_traps_of_accesses(is_write: bool) -> None:
                 assert trapped is wanted, f"{row.name}: {stop}"
                 assert not trapped or getattr(stop, "target_el", 0) == trap.below
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
-    of_both = {"CPTR_EL2.31", "HCR_EL2.17", *(f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10))}
+    of_both = {"CPTR_EL2.31", "HCR_EL2.17", "PMUSERENR_EL0.0", *(f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10))}
     of_writes = of_both | {"HCR_EL2.26"}
     of_reads = of_both | {
         "HCR_EL2.18",
@@ -177,3 +176,58 @@ def test_a_write_with_xzr_gives_a_write_handler_zero(monkeypatch: pytest.MonkeyP
     pe.x[31] = VECTORS
     assert bare.go(pe) == SelfBranch(CODE + 4)
     assert written == [0]
+
+
+# -- performance monitors -------------------------------------------------------------------------
+
+PMCNTENSET, PMCNTENCLR, PMSELR, PMXEVCNTR = (
+    (3, 3, 9, 12, 1),
+    (3, 3, 9, 12, 2),
+    (3, 3, 9, 12, 5),
+    (3, 3, 9, 13, 2),
+)
+
+
+def _wrote_and_read(el: int, *, write: Encoding, value: int, read: Encoding) -> int:
+    bare, pe = at(el, word(write, is_write=True))
+    bare.words(word(read, is_write=False, register=1), at=pe.pc + 4)
+    bare.engine.forget_code()
+    pe.x[0] = value
+    assert bare.engine.run(pe, 2) is STEP_LIMIT
+    return pe.x[1]
+
+
+@pytest.mark.parametrize("el", [0, 1, 2])
+@pytest.mark.parametrize("number", [1, 14])
+def test_masks_of_counters_keep_no_counter_that_there_is_not(el: int, number: int) -> None:
+    set_ = (3, 3, 9, 12, 1) if number == 1 else (3, 3, 9, 14, 3)  # PMCNTENSET_EL0, PMOVSSET_EL0
+    assert _wrote_and_read(el, write=set_, value=2**64 - 1, read=set_) == 0x8000_003F
+
+
+def test_what_clears_a_mask_reads_as_the_mask() -> None:
+    assert _wrote_and_read(1, write=PMCNTENSET, value=0xFFFF_0000_0000_0013, read=PMCNTENCLR) == 0x13
+
+
+def test_an_event_counter_has_32_bits() -> None:
+    assert _wrote_and_read(1, write=PMXEVCNTR, value=0xABCD_1234_5678_9ABC, read=PMXEVCNTR) == 0x5678_9ABC
+
+
+@pytest.mark.parametrize(("el", "counters"), [(1, 3), (2, 6)])
+def test_below_el2_there_are_the_counters_that_el2_leaves(el: int, counters: int) -> None:
+    bare, pe = at(el, word(sysreg.PMCR_EL0, is_write=False, register=3))
+    assert pe.system_register(sysreg.MDCR_EL2) & 0x1F == 6
+    pe.set_system_register(sysreg.MDCR_EL2, 3)
+    assert bare.engine.step(pe) is STEP_LIMIT
+    assert pe.x[3] == 0x4102_0000 | counters << 11
+
+
+# -- what is overridden traps all the same --------------------------------------------------------
+
+
+def test_ctr_el0_that_is_overridden_traps_from_el0() -> None:
+    bare, pe = at(0, word(sysreg.CTR_EL0, is_write=False, register=3))
+    pe.override(sysreg.CTR_EL0, 0x8444_8004)
+    pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) & ~(1 << 15))
+    stop = bare.engine.step(pe)
+    assert isinstance(stop, Raised)
+    assert (stop.syndrome >> 26, stop.target_el) == (0x18, 1)

@@ -27,6 +27,7 @@ class Core:
     :ivar identification: what ID registers read (u64), where that is not what the engine's own Cortex-A72 has
     :ivar features: the names that the Arm ARM gives the optional ones that it has, and emu models
     :ivar ccsidr: CCSIDR_EL1 by CSSELR_EL1
+    :ivar pmcr: PMCR_EL0 at reset (u32): who made the PMU, and its number of counters (N)
     :ivar unmodelled: names of registers that it has, and emu does not model
     :ivar aarch32_max: the highest EL that can use AArch32; -1: none
     """
@@ -37,6 +38,7 @@ class Core:
     identification: Mapping[Encoding, int] = field(default_factory=dict)
     features: frozenset[str] = frozenset()
     ccsidr: Mapping[int, int] = field(default_factory=dict)
+    pmcr: int = 0x4102_3000
     unmodelled: Mapping[Encoding, str] = field(default_factory=dict)
     aarch32_max: int = 3
 

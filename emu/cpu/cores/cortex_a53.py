@@ -6,6 +6,7 @@ from emu.cpu.cores.cortex_v8_0 import UNMODELLED as OF_ALL
 
 NAME = "cortex-a53"
 MIDR = 0x410F_D034
+PMCR = 0x4103_3000
 IDENTIFICATION = {
     (3, 0, 0, 1, 4): 0x1010_1105,  # ID_MMFR0_EL1
     (3, 0, 0, 7, 0): 0x1122,  # ID_AA64MMFR0_EL1: PARange 40 bits

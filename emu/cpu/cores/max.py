@@ -8,6 +8,7 @@ from __future__ import annotations
 
 NAME = "max"
 MIDR = 0x000F_0510
+PMCR = 0x4101_3000
 FEATURES = frozenset(
     {
         "FEAT_VHE",

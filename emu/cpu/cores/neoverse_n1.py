@@ -9,10 +9,11 @@ from emu.cpu.cores.cortex_v8_0 import COUNTERS, DEBUG
 
 NAME = "neoverse-n1"
 MIDR = 0x414F_D0C1
+PMCR = 0x410C_3000
 FEATURES = frozenset({"FEAT_VHE", "FEAT_PAN2", "FEAT_UAO", "FEAT_LOR", "FEAT_LSE", "FEAT_LRCPC", "FEAT_DPB"})
 AARCH32_MAX = 0
 IDENTIFICATION = {
-    (3, 0, 0, 1, 0): 0x131,  # ID_PFR0_EL1
+    (3, 0, 0, 1, 0): 0x1_0131,  # ID_PFR0_EL1: CSV2
     (3, 0, 0, 1, 1): 0x1_0000,
     (3, 0, 0, 1, 2): 0x401_0088,  # ID_DFR0_EL1
     (3, 0, 0, 1, 4): 0x1020_1105,  # ID_MMFR0_EL1
@@ -30,6 +31,7 @@ IDENTIFICATION = {
     (3, 0, 0, 3, 0): 0x1011_0222,  # MVFR0_EL1
     (3, 0, 0, 3, 1): 0x1211_1111,
     (3, 0, 0, 3, 2): 0x43,
+    (3, 0, 0, 3, 4): 0x1,  # ID_PFR2_EL1: CSV3
     (3, 0, 0, 4, 0): 0x1100_0000_0000_1112,  # ID_AA64PFR0_EL1: CSV2, CSV3
     (3, 0, 0, 5, 0): 0x1030_5408,  # ID_AA64DFR0_EL1
     (3, 0, 0, 6, 0): 0x1000_1021_1120,  # ID_AA64ISAR0_EL1: DP, RDM, LSE, CRC32, SHA, AES
@@ -39,6 +41,7 @@ IDENTIFICATION = {
     (3, 0, 0, 7, 2): 0x11,  # ID_AA64MMFR2_EL1: UAO, CnP
     (3, 1, 0, 0, 1): 0x8200_0023,  # CLIDR_EL1
     (3, 3, 0, 0, 1): 0x8444_C004,  # CTR_EL0
+    (3, 3, 9, 12, 7): 0x18,  # PMCEID1_EL0
 }
 CCSIDR = {0: 0x701F_E01A, 1: 0x201F_E01A, 2: 0x70FF_E03A}
 UNMODELLED = {

@@ -9,11 +9,14 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
+from emu.cpu.sysregs import pmu
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
+from emu.cpu.translation import uses_el2
 from emu.cpu.traps import default_target_el
 
 _HCR_APK_API, _SCR_APK_API = 3 << 40, 3 << 16
+_EL1_IN_CNTHCTL = 10  # the bit of EL1PCTEN with E2H; without it is 0
 # Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: one that nobody sets shows.
 _UNKNOWN_AT_EL2 = (
     (sysreg.CNTHCTL_EL2, 0),
@@ -31,6 +34,8 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     for row in TABLE.values():
         if row.reset is not None and core.has(row.feature) and row.encoding != sysreg.SCR_EL3:
             yield row.encoding, row.reset
+    yield sysreg.PMCR_EL0, core.pmcr
+    yield sysreg.MDCR_EL2, pmu.counters(core.pmcr)  # HPMN: all are EL1's
     if el == 2:  # firmware leaves them alone
         yield from _UNKNOWN_AT_EL2
     with_pauth = core.has("FEAT_PAuth")
@@ -92,6 +97,14 @@ def traps(row: Row | None, pe: PE, encoding: Encoding, *, is_write: bool) -> boo
 
 
 def _control(pe: PE, encoding: Encoding) -> int:
+    # The register that has the bit of a trap, with E2H as it is without.
+    under_el2 = pe.el == 0 and uses_el2(pe)
+    if under_el2 and encoding == sysreg.SCTLR_EL1:
+        encoding = sysreg.SCTLR_EL2
+    elif under_el2 and encoding == sysreg.CNTKCTL_EL1:
+        encoding = sysreg.CNTHCTL_EL2
+    elif encoding == sysreg.CNTHCTL_EL2 and pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H:
+        return -1 if under_el2 else pe.system_register(encoding) >> _EL1_IN_CNTHCTL
     return pe.sysreg(encoding) if TABLE[encoding].at_hand else pe.system_register(encoding)
 
 
@@ -107,7 +120,7 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
         if row is None or row.read is None or traps(row, pe, encoding, is_write=False):
             return None
         return row.read(pe, interconnect)
-    if pe.el == 1 and ((row is not None and row.virtual) or traps(row, pe, encoding, is_write=False)):
+    if pe.el < 2 and ((row is not None and row.virtual) or traps(row, pe, encoding, is_write=False)):
         return None
     return value
 

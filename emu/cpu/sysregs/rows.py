@@ -9,6 +9,7 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
+from emu.cpu.sysregs import pmu
 from emu.cpu.sysregs.row import Row, Trap, WriteEffect
 
 FEAT_GICV3 = "FEAT_GICv3"
@@ -45,13 +46,6 @@ def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
         traps=traps,
         source=_COUNTER,
     )
-
-
-def _cycles(pe: PE, interconnect: Interconnect) -> int | None:
-    # MODEL: the cycle counter goes on with simulated time, as the generic counter does, enabled or not.
-    if pe.el == 0 and not pe.system_register((3, 3, 9, 14, 0)) & 5:  # PMUSERENR_EL0.EN and CR: trapped
-        return None
-    return interconnect.counter(pe)
 
 
 _IDENTIFICATION = [
@@ -134,7 +128,7 @@ _TRANSLATION = [
     Row("TTBR1_EL2", sysreg.TTBR1_EL2, None, 2, 2, at_hand=True, effect=_REGIME, feature="FEAT_VHE"),
     Row("TCR_EL2", sysreg.TCR_EL2, None, 2, 2, at_hand=True, effect=_REGIME),
     Row("VTTBR_EL2", sysreg.VTTBR_EL2, None, 2, 2, effect=_REGIME),
-    Row("VTCR_EL2", (3, 4, 2, 1, 2), None, 2, 2, effect=_REGIME),
+    Row("VTCR_EL2", sysreg.VTCR_EL2, None, 2, 2, effect=_REGIME),
     Row("MAIR_EL2", sysreg.MAIR_EL2, None, 2, 2, at_hand=True),
 ]
 
@@ -174,15 +168,6 @@ _TIMER = [
         Trap(sysreg.CNTHCTL_EL2, 0, when=0),
     ),
     _count("CNTVCT_EL0", sysreg.CNTVCT_EL0, Trap(sysreg.CNTKCTL_EL1, 1, below=1, when=0)),
-    Row(
-        "PMCCNTR_EL0",
-        (3, 3, 9, 13, 0),
-        read_el=0,
-        write_el=0,
-        read=_cycles,
-        traps=(Trap(sysreg.MDCR_EL2, 6),),  # TPM
-        source="Arm DDI 0487, D13 (PMU)",
-    ),
     Row("MDSCR_EL1", sysreg.MDSCR_EL1, traps=_TDA),
     Row("HSTR_EL2", sysreg.HSTR_EL2, None, 2, 2),
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
@@ -245,7 +230,17 @@ _LATER = [
 
 TABLE: dict[Encoding, Row] = {
     row.encoding: row
-    for rows in (_IDENTIFICATION, _CONTROL, _TRANSLATION, _EXCEPTIONS, _SOFTWARE, _TIMER, _GIC, _LATER)
+    for rows in (
+        _IDENTIFICATION,
+        _CONTROL,
+        _TRANSLATION,
+        _EXCEPTIONS,
+        _SOFTWARE,
+        _TIMER,
+        pmu.ROWS,
+        _GIC,
+        _LATER,
+    )
     for row in rows
 }
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

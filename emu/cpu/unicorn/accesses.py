@@ -7,6 +7,7 @@ from ctypes import string_at
 from typing import Any
 
 from emu import constraints
+from emu.arch import a64
 from emu.arch.a64 import Class
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.engine import LINE_SHIFT
@@ -127,15 +128,8 @@ def _alignment_check(
             return True
         if not pa & (size - 1):
             return False
-        if not pe.mmu_on:
-            broken = constraints.UNALIGNED_MMU_OFF
-        elif word & 0x3F80_0000 == 0x0880_0000:  # LDAR, STLR and their like
-            broken = constraints.UNALIGNED_ORDERED
-        elif pe.sctlr & _SCTLR_A:
-            broken = constraints.UNALIGNED_CHECKED
-        elif is_device(attribute(pe, access_address(pe, word, va), memory.u64)):
-            broken = constraints.UNALIGNED_DEVICE
-        else:
+        broken = _rule_of_unaligned(pe, word, va, memory)
+        if broken is None:
             return False
         syndrome = _ALIGNMENT_FAULT | is_store << 6
         raised = Raised(syndrome, va_of(pe, word, va, pa, is_store=is_store), default_target_el(pe), va)
@@ -150,6 +144,33 @@ def _alignment_check(
         contexts.handle.stop()
 
     return faults
+
+
+def _rule_of_unaligned(pe: UnicornPE, word: int, va: int, memory: Memory) -> constraints.Constraint | None:
+    # Which rule forbids the access of `word` at `va`, which is not aligned; None: it may be made.
+    if not pe.mmu_on:
+        return constraints.UNALIGNED_MMU_OFF
+    if word & 0x3F80_0000 == 0x0880_0000 or a64.is_acquire_pc(word):  # LDAR, STLR and their like
+        return constraints.UNALIGNED_ORDERED
+    if pe.sctlr & _SCTLR_A:
+        return constraints.UNALIGNED_CHECKED
+    if is_device(attribute(pe, access_address(pe, word, va), memory.u64)):
+        return constraints.UNALIGNED_DEVICE
+    return None
+
+
+def misaligned_quad(pe: UnicornPE, word: int, va: int, memory: Memory) -> ConstraintViolation | None:
+    """Return what an access of 16 bytes that must be aligned stops with, which its two halves do not show."""
+    if not a64.is_quad_access(word):
+        return None
+    first = access_address(pe, word, va)
+    broken = _rule_of_unaligned(pe, word, va, memory) if first & 15 else None
+    is_store = not word >> 22 & 1 and word & 0x3F00_0000 != 0x1C00_0000
+    pa = pe.translate(first, is_store=is_store) if broken is not None else None
+    if broken is None or pa is None:
+        return None
+    raised = Raised(_ALIGNMENT_FAULT | is_store << 6, first, default_target_el(pe), va)
+    return ConstraintViolation(broken.name, va, pa, raised)
 
 
 def _is_by_sp(word: int) -> bool:

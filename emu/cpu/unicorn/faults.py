@@ -8,6 +8,7 @@ from emu.arch.operand import writes_back
 from emu.cpu.cores import gicv3
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
+from emu.cpu.stage2 import Stage2, is_on
 from emu.cpu.stops import Call, Raised, Stop, Unsupported
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.translation import Fault, FaultClass, walk
@@ -18,8 +19,10 @@ from emu.cpu.unicorn.pending import EngineException
 from emu.memory import Memory
 
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
+_EC_PAUTH, _EC_BRANCH_TARGET = 0x09, 0x0D
 _EC_ABORT = (0x20, 0x21, 0x24, 0x25)
 _EXTERNAL_ABORT, _ALIGNMENT_FAULT = 0x10, 0x21
+_ON_WALK, _S1PTW = FaultClass.EXTERNAL_ABORT_ON_WALK, 1 << 7
 _ISV_AND_ACCESS = 0x7FF << 14  # ISV, SAS, SSE, SRT, SF, AR
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
@@ -51,25 +54,33 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
         if unmodelled:
             return Unsupported(unmodelled, pc)
     if ec in _EC_ABORT and 0x04 <= syndrome & 0x3F < 0x10:
-        syndrome = syndrome & ~0x3F | _status(pe, far, syndrome & 0x3F, memory)
+        syndrome, target = _classified(pe, far, syndrome, target, memory)
     if ec in (0x24, 0x25):
         word = contexts.code.word(pc) or 0
         if _is_misaligned_exclusive(word, far):  # that comes before translation
             syndrome = syndrome & ~0x3F | _ALIGNMENT_FAULT
         if ec == 0x25 or target == 1 or pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_TGE or writes_back(word):
             syndrome &= ~_ISV_AND_ACCESS  # it is for aborts of stage 2
-    if not syndrome:  # QEMU leaves it 0 for a few traps
+    if ec == _EC_BRANCH_TARGET:
+        syndrome |= 1 << 25  # IL
+    if not ec and number == 1 and target > default_target_el(pe):  # HCR_EL2.API; QEMU leaves the EC 0
+        syndrome = _EC_PAUTH << 26 | 1 << 25
+    elif not syndrome:
         word = contexts.code.word(pc) or 0
         syndrome = _daif_trap(word) if pe.el == 0 and a64.is_msr_daif(word) else 1 << 25  # EC 0, IL
     return Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
 
 
 def _is_misaligned_exclusive(word: int, va: int) -> bool:
-    # Whether the address of an exclusive, LDAR or STLR is not a multiple of all that it accesses.
-    if word & 0x3F00_0000 != 0x0800_0000:
+    # Whether the address of an exclusive, an atomic, or an access that acquires or releases is not a multiple
+    # of all that it accesses.
+    size = 1 << (word >> 30)
+    if word & 0x3F00_0000 == 0x0800_0000:
+        if not word >> 23 & 1 and word >> 21 & 1:  # a pair: LDXP, STXP, and CASP, whose size has one bit
+            size = 2 * size if word >> 31 else 8 << (word >> 30 & 1)
+    elif word & 0x3F20_0C00 not in (0x3820_0000, 0x1900_0000):  # LSE and LDAPR; LDAPUR and STLUR
         return False
-    pair = not word >> 23 & 1 and word >> 21 & 1
-    return bool(va & ((1 << (word >> 30)) * (2 if pair else 1) - 1))
+    return bool(va & size - 1)
 
 
 def _daif_trap(word: int) -> int:
@@ -101,14 +112,25 @@ def external_abort(contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int,
         word = contexts.code.word(pe.pc)
         assert word is not None, "it was executed"
         far = va_of(pe, word, pe.pc, fault_pa, is_store=is_store)
-    status = _status(pe, far, _EXTERNAL_ABORT, memory)
     contexts.handle.flush_tlb()
-    return Raised(ABORTS[error] << 26 | 1 << 25 | is_store << 6 | status, far, default_target_el(pe), pe.pc)
+    syndrome = ABORTS[error] << 26 | 1 << 25 | is_store << 6 | _EXTERNAL_ABORT
+    syndrome, target = _classified(pe, far, syndrome, default_target_el(pe), memory)
+    return Raised(syndrome, far, target, pe.pc)
 
 
-def _status(pe: UnicornPE, va: int, status: int, memory: Memory) -> int:
-    # The fault status code of an abort that the engine says is `status`: it does not know two kinds.
-    found = walk(pe, va, memory.u64)
-    if isinstance(found, Fault) and found.kind is not FaultClass.TRANSLATION:
-        return found.status
-    return status
+def _classified(pe: PE, va: int, syndrome: int, target: int, memory: Memory) -> tuple[int, int]:
+    # The syndrome of an abort, and the level that takes it: the engine knows neither address size faults nor
+    # external aborts on a walk, nor why stage 2 kept it from walking stage 1.
+    second = Stage2(pe, memory.u64) if is_on(pe) else None
+    found = walk(pe, va, memory.u64 if second is None else second.read)
+    if second is not None and second.fault is not None:
+        return syndrome & ~0x3F | _S1PTW | second.fault.status, 2
+    if isinstance(found, Fault):
+        if found.kind is FaultClass.TRANSLATION:
+            return syndrome, target
+        return syndrome & ~(0x3F | _S1PTW) | found.status, default_target_el(pe)
+    if second is not None:
+        behind = second.translate(found.pa)
+        if isinstance(behind, Fault) and behind.kind in (FaultClass.ADDRESS_SIZE, _ON_WALK):
+            return syndrome & ~0x3F | behind.status, 2
+    return syndrome, target

@@ -14,6 +14,7 @@ from emu.cpu.cores import core_of
 from emu.cpu.exceptions import CpuException, enter, target_el, vector_va
 from emu.cpu.pe import Counters
 from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.translation import control
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import READ, WRITE
 from emu.cpu.unicorn.state import Env
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 # NZCV, UAO, PAN, SS, IL, DAIF, EL and SP: the engine keeps others that an SPSR had at an exception return.
 _PSTATE = 0xF0F0_03CF
+_BTYPE = 3 << 10
+_SCTLR_SPAN = 1 << 23
+_E2H_TGE = sysreg.HCR_E2H | sysreg.HCR_TGE
 _OPEN_MONITOR = 2**64 - 1
 
 
@@ -36,6 +40,7 @@ class UnicornPE:
 
     __slots__ = (
         "_contexts",
+        "_pstate_bits",
         "core",
         "counters",
         "e2h_res1",
@@ -66,6 +71,7 @@ class UnicornPE:
         self.reached = -1
         self.counters = Counters()
         self._contexts = contexts
+        self._pstate_bits = _PSTATE | (_BTYPE if self.core.has("FEAT_BTI") else 0)
 
     @property
     def x(self) -> Array[c_uint64]:
@@ -103,8 +109,8 @@ class UnicornPE:
 
     @property
     def sctlr(self) -> int:
-        """SCTLR_ELx of the current EL; EL0 uses SCTLR_EL1."""
-        return self.env.u64(layout.SCTLR_EL + 8 * max(self.el, 1)).value
+        """SCTLR_ELx of the current regime: of EL0 mostly SCTLR_EL1."""
+        return control(self)
 
     @property
     def nzcv(self) -> int:
@@ -182,8 +188,9 @@ class UnicornPE:
     def take(self, exception: CpuException) -> int:
         """Take the exception as the architecture says and return the EL it was taken to."""
         handle = self._contexts.loaded_handle(self)
-        pstate = handle.read(regs.UC_ARM64_REG_PSTATE) & _PSTATE
-        entry = enter(exception, self.pc, pstate, self._vbar(exception))
+        pstate = handle.read(regs.UC_ARM64_REG_PSTATE) & self._pstate_bits
+        sets_pan = self._sets_pan(target_el(exception, self.el))
+        entry = enter(exception, self.pc, pstate, self._vbar(exception), sets_pan=sets_pan)
         handle.write_system(sysreg.SPSR_EL1 if entry.el == 1 else sysreg.SPSR_EL2, entry.spsr)
         handle.write(regs.UC_ARM64_REG_ELR_EL0 + entry.el, entry.elr)
         if entry.esr is not None:
@@ -195,6 +202,14 @@ class UnicornPE:
         self._contexts.code.stale = True
         self.counters.exceptions += 1
         return entry.el
+
+    def _sets_pan(self, el: int) -> bool:
+        # Arm DDI 0487, AArch64.TakeException(): at EL1, and at EL2 where it hosts EL0.
+        if not self.core.has("FEAT_PAN2"):
+            return False
+        if el == 2 and self.sysreg(sysreg.HCR_EL2) & _E2H_TGE != _E2H_TGE:
+            return False
+        return not self.sysreg(sysreg.SCTLR_EL1 if el == 1 else sysreg.SCTLR_EL2) & _SCTLR_SPAN
 
     def _vbar(self, exception: CpuException) -> int:
         el = target_el(exception, self.el)

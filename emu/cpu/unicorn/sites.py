@@ -14,6 +14,7 @@ from emu.arch.a64 import Class
 from emu.arch.sysreg import Encoding
 from emu.cpu.engine import LINE_SHIFT
 from emu.cpu.sysregs.access import has_reader, is_watched
+from emu.cpu.unicorn.misrun_words import is_misrun
 from emu.memory import Memory
 
 BREAKPOINT = -1  # class of a site, beside a64.Class
@@ -31,8 +32,14 @@ _RECORDED = _COUNTED | _TOLD
 
 
 def _may_be_site(top: int) -> bool:
-    # By the top byte of a word: system, branch register, B, exclusives, SIMD and floating point.
-    return top in (0xD5, 0xD6, 0x14) or top & 0x3F == 0x08 or top & 0x0E in (0x0C, 0x0E)
+    # By the top byte of a word: system, branch register, B, data processing of one source, atomics,
+    # exclusives, SIMD and floating point.
+    return (
+        top in (0xD5, 0xD6, 0x14, 0xDA)
+        or top & 0x3F == 0x38
+        or top & 0x3F == 0x08
+        or top & 0x0E in (0x0C, 0x0E)
+    )
 
 
 _INTERESTING = bytes(_may_be_site(top) for top in range(256))
@@ -210,7 +217,7 @@ class CodeMap:
         if kind in self.wanted or a64.uses_fp(word):
             return True
         if kind not in (Class.MRS, Class.MSR):
-            return False
+            return bool(self.gated) and is_misrun(word)
         encoding = a64.system_register(word)
         if encoding in self.gated:
             return True

@@ -20,9 +20,13 @@ from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.translation import Translation, control, walk
 from emu.cpu.traps import default_target_el, fp_trap_el, wfe_trap_el, wfi_trap_el
+from emu.cpu.unicorn import layout
+from emu.cpu.unicorn.accesses import misaligned_quad
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.misrun import MISRUN, Misrun
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
@@ -48,6 +52,8 @@ class Words:
         self._memory = memory
         self._pending = pending
         self._exclusive = pending.exclusive
+        self._btype = self._live.u32(layout.BTYPE)
+        self._misrun = Misrun(observing, contexts, memory)
 
     # -- before the instruction -------------------------------------------------------------------
 
@@ -60,6 +66,8 @@ class Words:
         exclusive = self._exclusive
         if exclusive[0] == va:
             exclusive[0] = 1  # no VA of an instruction; set again below
+        if self._btype.value and self._is_no_landing(pe, va):
+            return False  # the engine raises what is due
         if kind is Class.BARRIER:
             if record:
                 record(pe, Kind.BARRIER, 0, va, 0, word)
@@ -97,7 +105,7 @@ class Words:
             if record and spsr >> 2 & 3 != pe.el:
                 record(pe, Kind.EL, 0, va, 0, spsr >> 2 & 3)
         elif a64.uses_fp(word):
-            if fp_trap_el(pe):
+            if fp_trap_el(pe) or misaligned_quad(pe, word, va, self._memory):
                 self._pending.emulate = (va, word, Class.FP)
                 return True
         elif kind in (Class.MRS, Class.MSR):
@@ -113,10 +121,24 @@ class Words:
                 self._read_register(pe, va, word)
         elif kind is Class.ZERO and self._zero_faults(pe, word):
             return False  # the engine raises what is due
+        elif kind in (Class.MEMORY, Class.INVISIBLE):
+            if self._code.gated and self._misrun.observe(pe, word):
+                self._pending.emulate = (va, word, MISRUN)
+                return True
         elif kind in _EMULATED:
             self._pending.emulate = (va, word, kind)
             return True
         return False
+
+    def _is_no_landing(self, pe: UnicornPE, va: int) -> bool:
+        # Whether a branch to here raises a Branch Target exception (FEAT_BTI): no site is a word for that.
+        found = walk(pe, va, self._memory.u64)
+        return isinstance(found, Translation) and found.guarded
+
+    def _pass_over(self, va: int) -> None:
+        # Go on behind the instruction at `va`, inside its hook.
+        self._btype.value = 0
+        self._handle.write_pc(va + 4)
 
     def _spsr(self, el: int) -> int:
         return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
@@ -147,7 +169,7 @@ class Words:
             if row is not None:
                 self._note_write(pe, va, row, value)
             self._handle.write_system(target, value)
-        self._handle.write_pc(va + 4)
+        self._pass_over(va)
 
     def _read_register(self, pe: UnicornPE, va: int, word: int) -> None:
         # An MRS that reads something else on this PE: done here, inside the hook, and passed over. None: the
@@ -158,7 +180,7 @@ class Words:
             return
         if word & 31 != 31:
             self._live.x[word & 31] = value
-        self._handle.write_pc(va + 4)
+        self._pass_over(va)
 
     def _write_register(self, pe: UnicornPE, va: int, word: int) -> None:
         # An MSR that does more than to change the register, or that is done here and passed over.
@@ -169,11 +191,11 @@ class Words:
         self._note_write(pe, va, row, value)
         if pe.e2h_res1 and row.encoding == sysreg.HCR_EL2 and pe.el == 2:
             self._handle.write_system(sysreg.HCR_EL2, value | sysreg.HCR_E2H)
-            self._handle.write_pc(va + 4)
+            self._pass_over(va)
             return
         if row.write is not None and row.write_el is not None and pe.el >= row.write_el:
             row.write(pe, self._observing.to, value)
-            self._handle.write_pc(va + 4)
+            self._pass_over(va)
 
     def _note_write(self, pe: UnicornPE, va: int, row: Row, value: int) -> None:
         effect = int(row.effect)  # operators of an IntFlag are Python code
@@ -184,14 +206,24 @@ class Words:
 
     # -- instead of the instruction ---------------------------------------------------------------
 
-    def emulate(self, pe: PE, va: int, word: int, kind: int) -> Stop | None:
+    def emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> Stop | None:
         """Do the instruction at ``va`` in its place. None: done, go on."""
+        stop = self._emulate(pe, va, word, kind)
+        if kind != Class.ERET and self._live.pc.value == va + 4:
+            self._btype.value = 0
+        return stop
+
+    def _emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> Stop | None:
         live = self._live
         record = self._observing.record
         if kind == Class.SPIN:
             return SelfBranch(va)
+        if kind == MISRUN:
+            return self._misrun.do(pe, va, word)
         if kind == Class.FP:
             el = fp_trap_el(pe)
+            if not el:
+                return misaligned_quad(pe, word, va, self._memory)
             if el == 1 and default_target_el(pe) == 2:  # HCR_EL2.TGE sends it to EL2, as an UNDEFINED
                 return Raised(1 << 25, None, 2, va)
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
@@ -274,7 +306,7 @@ class Words:
         # Whether DC ZVA traps (HCR_EL2.TDZ, SCTLR_EL1.DZE) or does not translate.
         if pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_TDZ:
             return True
-        if pe.el == 0 and not pe.sysreg(sysreg.SCTLR_EL1) & _SCTLR_DZE:
+        if pe.el == 0 and not control(pe) & _SCTLR_DZE:
             return True
         target = operand(pe.x, word & 31) & -64
-        return pe.mmu_on and self._handle.translate(target, WRITE) is None
+        return self._handle.translate(target, WRITE) is None
