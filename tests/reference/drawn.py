@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from reference.cores import Compared
 from reference.setup import Setup
 from reference.world import DATA, DATA_SIZE, assemble_each
 
@@ -40,7 +41,12 @@ class Program:
 
 
 class Draw(random.Random):
-    """Choices of a kind, all from one seed."""
+    """Choices of a kind, all from one seed.
+
+    :ivar core: that the program is for
+    """
+
+    core: Compared
 
     def register(self) -> str:
         """Return X0..X25, X29 or X30."""
@@ -87,9 +93,10 @@ def kind(name: str) -> Callable[[Body], Body]:
     return register
 
 
-def draw(name: str, seed: int) -> Program:
-    """Return the program of this kind that ``seed`` gives."""
+def draw(name: str, seed: int, core: Compared) -> Program:
+    """Return the program of this kind that ``seed`` gives for a core."""
     drawn = Draw(f"{name} {seed}")
+    drawn.core = core
     setup, body = KINDS[name](drawn)
     x = [drawn.value() for _ in range(31)]
     x[29] = DATA + DATA_SIZE // 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import partial
 
+from reference.cores import Compared
 from reference.drawn import Program
 from reference.outcome import END, Outcome, read_log
-from reference.setup import MIDR
 from reference.world import (
     CODE,
     DATA,
@@ -24,7 +24,7 @@ from reference.world import (
 )
 from reference.world import END as END_VA
 
-from emu.cpu.cores import core_of
+from emu.cpu.cores import Core
 from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.machine.firmware import Answer, Effect, Platform
@@ -61,29 +61,29 @@ class Psci:
         """Remember nothing."""
 
 
-def make_machine(memory: Memory, entry: int, midr: int = MIDR) -> Machine:
+def make_machine(memory: Memory, entry: int, core: Core) -> Machine:
     """Return a machine of one CPU, switched off, as QEMU's "virt" has it."""
     machine = Machine(
         memory,
         make_scheduler("round-robin"),
         Trace("reference"),
-        partial(make_engine, cores=[core_of(midr)]),
+        partial(make_engine, cores=[core]),
         instructions_max=INSTRUCTIONS_MAX,
     )
     machine.entry_el = entry
     machine.power.firmware = Psci("smc" if entry == 2 else "hvc")
-    machine.add_cpu(0x8000_0000, midr, {})
+    machine.add_cpu(0x8000_0000, core.midr, {})
     return machine
 
 
-def run(program: Program, code: bytes, midr: int = MIDR) -> Outcome:
+def run(program: Program, code: bytes, compared: Compared) -> Outcome:
     """Run ``program`` from the reset state to its end, or to whatever ends it before."""
     memory = Memory(RAM_BASE, RAM_SIZE)
     memory.write_bytes(VECTORS_EL1, vectors())
-    for region in (*tables(), *data()):
+    for region in (*tables(), *data(), *program.setup.regions):
         memory.write_bytes(region.pa, region.data)
     memory.write_bytes(CODE, code)
-    machine = make_machine(memory, program.setup.entry, midr)
+    machine = make_machine(memory, program.setup.entry, compared.core)
     machine.engine.break_at(END_VA)
     machine.power_on(0, CODE, program.x[0])
     pe = machine.actors[0].pe

@@ -98,8 +98,14 @@ def eret_misaligned(draw: Draw) -> tuple[Setup, list[str]]:
     return Setup(entry, el, mmu), ["\n".join([*lines, "2:", "mov x26, #0"])]
 
 
-def _branch(register: str, target: int, how: str) -> str:
-    # One line to who makes programs shorter: labels stay with what names them.
+def too_high(draw: Draw) -> list[int]:
+    """Return addresses that are none with translation off, or for a core of more bits just nobody's."""
+    limit = draw.core.pa_bits
+    return [at for at in (1 << 44, 0x4000_0000_0000, 1 << 47, 1 << 52, 1 << 63) if limit == 48 or at >> limit]
+
+
+def branch(register: str, target: int, how: str) -> str:
+    """Return a branch to ``target`` that comes back, or whose exception does: one line to who shortens."""
     return "\n".join([load(register, target), "adr x30, 1f", "adr x26, 1f", how, "1:", "mov x26, #0"])
 
 
@@ -124,17 +130,14 @@ def branches(draw: Draw) -> tuple[Setup, list[str]]:
     if not setup.mmu:
         targets = [
             CODE + draw.randint(1, 3),
-            0x4000_0000_0000,
             NOBODY_PA,
             NOBODY_PA + 2,
-            1 << 44,
-            1 << 47,
-            1 << 63,
+            *too_high(draw),
         ]
     for _ in range(draw.randint(1, 4)):
         a = draw.register()
         how = draw.choice(("br {0}", "blr {0}", "ret {0}"))
-        lines.append(_branch(a, draw.choice(targets), how.format(a)))
+        lines.append(branch(a, draw.choice(targets), how.format(a)))
     return setup, lines
 
 
@@ -191,11 +194,7 @@ def aborts_address_size(draw: Draw) -> tuple[Setup, list[str]]:
         "tcr_el1": small,
         **({"tcr_el2": TCR_EL2 & ~(7 << 16) | draw.randrange(6) << 16} if setup.entry == 2 else {}),
     }
-    targets = (
-        [special("address-size"), RESERVED_VA, special("address-size")]
-        if setup.mmu
-        else [1 << 44, 1 << 47, 1 << 52]
-    )
+    targets = [special("address-size"), RESERVED_VA, special("address-size")] if setup.mmu else too_high(draw)
     return Setup(setup.entry, setup.el, setup.mmu, registers), accesses(draw, targets, _ACCESSES[:9])
 
 
@@ -219,9 +218,7 @@ def aborts_stage2(draw: Draw) -> tuple[Setup, list[str]]:
     pages = [special(each) for each in STAGE2_PAGES if each not in ("s2-nobody",)]
     forms = _ACCESSES[:15]
     setup = Setup(2, draw.randrange(2), draw.random() < 0.6, {"hcr_el2": HCR_RW | 1})
-    return setup, accesses(
-        draw, [*pages, 0x8000_0000, 1 << 38, 1 << 39, 1 << 40] if not setup.mmu else pages, forms
-    )
+    return setup, accesses(draw, [*pages, 0x8000_0000, 1 << 38, 1 << 39] if not setup.mmu else pages, forms)
 
 
 @kind("aborts-stage2-walk")
@@ -229,7 +226,7 @@ def aborts_stage2_walk(draw: Draw) -> tuple[Setup, list[str]]:
     """Accesses and branches whose stage 1 tables stage 2 does not let be read."""
     setup = Setup(2, draw.randrange(2), True, {"hcr_el2": HCR_RW | 1})
     lines = accesses(draw, list(STAGE2_WALK_VAS), _ACCESSES[:15])
-    return setup, [*lines, _branch("x5", draw.choice(STAGE2_WALK_VAS) + 64, "br x5")]
+    return setup, [*lines, branch("x5", draw.choice(STAGE2_WALK_VAS) + 64, "br x5")]
 
 
 @kind("fetch-stage2")
@@ -240,5 +237,5 @@ def fetch_stage2(draw: Draw) -> tuple[Setup, list[str]]:
     for _ in range(draw.randint(1, 3)):
         a = draw.register()
         target = special(draw.choice([each for each in STAGE2_PAGES if each != "s2-read-only"])) + 8
-        lines.append(_branch(a, target, f"br {a}"))
+        lines.append(branch(a, target, f"br {a}"))
     return setup, lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reference.drawn import Draw, kind, load
 from reference.kinds_compute import LEVELS, level
-from reference.register_names import GROUND, KNOWN, access, is_comparable, is_dangerous
+from reference.register_names import GROUND, KNOWN, access, is_comparable, is_dangerous, read, write
 from reference.setup import HCR_RW, SCTLR_EL1, C, M, Setup
 from reference.world import DATA, SPECIAL_PAGES, STAGE2_PAGES, special
 
@@ -23,9 +23,7 @@ def _any_encoding(draw: Draw) -> Encoding:
 def sysreg_read(draw: Draw) -> tuple[Setup, list[str]]:
     """MRS of known and unknown registers at each level."""
     setup = level(draw)
-    return setup, [
-        access(_any_encoding(draw), draw.register(), read=True) for _ in range(draw.randint(1, 10))
-    ]
+    return setup, [read(_any_encoding(draw), draw.register()) for _ in range(draw.randint(1, 10))]
 
 
 @kind("sysreg-write")
@@ -36,7 +34,7 @@ def sysreg_write(draw: Draw) -> tuple[Setup, list[str]]:
         encoding = _any_encoding(draw)
         if not is_dangerous(encoding):
             a, b = draw.registers(2)
-            lines += [load(a, draw.value()), access(encoding, a, read=False), access(encoding, b, read=True)]
+            lines += [load(a, draw.value()), write(encoding, a), read(encoding, b)]
     return setup, lines
 
 
@@ -58,6 +56,8 @@ def sysreg_ground(draw: Draw) -> tuple[Setup, list[str]]:
         )  # RES0 above; QEMU 7.2 clears bits of features that there are not, and keeps others
     if encoding == (3, 4, 1, 1, 0):
         value &= ~(1 << 27 | 1 << 29 | 1 << 34)  # TGE, HCD (RES0 with an EL3), E2H
+        if draw.core.core.features:
+            value &= 3 << 40 | 2**34 - 1  # QEMU's has more features
     lines = [access(encoding, old, read=True), load(a, value), access(encoding, a, read=False)]
     return Setup(entry, el), [
         *lines,
@@ -68,8 +68,9 @@ def sysreg_ground(draw: Draw) -> tuple[Setup, list[str]]:
 
 
 def _msr_immediate(draw: Draw) -> int:
-    # Any of its encodings: most name no field of PSTATE.
-    return 0xD500_401F | draw.randrange(8) << 16 | draw.randrange(16) << 8 | draw.randrange(8) << 5
+    # Any of its encodings: most name no field of PSTATE. Not SSBS, DIT, TCO, SME: QEMU's cores have them.
+    op1, op2 = draw.choice([(op1, op2) for op1 in range(8) for op2 in range(8) if op1 != 3 or op2 > 4])
+    return 0xD500_401F | op1 << 16 | draw.randrange(16) << 8 | op2 << 5
 
 
 @kind("pstate")

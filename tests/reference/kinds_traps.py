@@ -13,11 +13,12 @@ from reference.register_names import (
     NOT_COMPARED,
     PMU,
     TIMER,
-    UNLIKE,
     USER,
     VIRTUAL_MEMORY,
     access,
     is_dangerous,
+    read,
+    write,
 )
 from reference.setup import HCR_RW, SCTLR_EL1, C, M, Setup
 from reference.world import DATA
@@ -37,10 +38,9 @@ _TRAPPED = {
 def _trapped(draw: Draw, groups: list[str]) -> str:
     group = _TRAPPED[draw.choice(groups)]
     encoding = draw.choice([each for each in group if each not in NOT_COMPARED])
-    read = draw.random() < 0.6 or is_dangerous(encoding)
-    line = access(encoding, draw.register(), read=read)
-    # The value may differ, what it traps to may not.
-    return f"{access(encoding, 'x0', read=True)}\nmov x0, #0" if read and encoding in UNLIKE else line
+    if draw.random() < 0.6 or is_dangerous(encoding):
+        return read(encoding, draw.register())
+    return write(encoding, draw.register())
 
 
 def _el2_traps(draw: Draw, which: str) -> dict[str, int]:
@@ -74,7 +74,7 @@ def _trap_kind(which: str, groups: list[str]) -> None:
             if which == "cptr":
                 others += [["fmov d0, #1.0"], [f"fmov {a}, d1"], ["ldr q0, [sp]"], [f"mrs {a}, fpcr"]]
             if which == "cnthctl":
-                others.append([access(draw.choice(COUNTERS), "x0", read=True) + "\nmov x0, #0"])
+                others.append([read(draw.choice(COUNTERS), a)])
             lines += draw.choice(others)
         return Setup(2, draw.choice((0, 1, 1, 1)), mmu, registers), lines
 
@@ -106,7 +106,7 @@ def trap_el0(draw: Draw) -> tuple[Setup, list[str]]:
                 [_trapped(draw, ["user", "timer", "pmu"])],
                 [access((3, 3, 0, 0, 1), a, read=True)],
                 [access((3, 3, 0, 0, 7), a, read=True)],
-                [access(draw.choice(COUNTERS), "x0", read=True) + "\nmov x0, #0"],
+                [read(draw.choice(COUNTERS), a)],
                 [access((2, 3, 0, 1, 0), a, read=True)],
                 [
                     load(a, DATA + 0x40),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import capstone
+from reference.cores import Compared
 from reference.qemu import RAM_BASE, General, Qemu
 from reference.register_names import UNLIKE
 
@@ -48,6 +49,8 @@ _EL2: dict[str, Encoding] = {
     "TPIDR_EL2": (3, 4, 13, 0, 2),
     "CNTHCTL_EL2": (3, 4, 14, 1, 0),
 }
+# Bits that QEMU 7.2 clears where it has no feature that they belong to; being RES0 they may be kept.
+_RES0: dict[Encoding, int] = dict.fromkeys(((3, 0, 1, 0, 0), (3, 4, 1, 0, 0), (3, 5, 1, 0, 0)), 1 << 37)
 
 
 def ram_mib(machine: Machine) -> int:
@@ -61,11 +64,12 @@ class Lockstep:
     :ivar instructions: compared so far
     """
 
-    def __init__(self, machine: Machine, cpu: int, qemu: Qemu) -> None:
+    def __init__(self, machine: Machine, cpu: int, qemu: Qemu, compared: Compared) -> None:
         self._machine = machine
         self._cpu = cpu
         self._pe: PE = machine.actors[cpu].pe
         self._qemu = qemu
+        self._compared = compared
         self._disassembler = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
         self.instructions = 0
         self._begin()
@@ -93,7 +97,12 @@ class Lockstep:
             for number, (a, b) in enumerate(zip(theirs.x, list(pe.x)[:31], strict=True))
             if a != b
         ]
-        others = (("sp", theirs.sp, pe.sp), ("pc", theirs.pc, pe.pc), ("pstate", theirs.pstate, pe.pstate))
+        pstate = self._compared.pstate
+        others = (
+            ("sp", theirs.sp, pe.sp),
+            ("pc", theirs.pc, pe.pc),
+            ("pstate", theirs.pstate & pstate, pe.pstate & pstate),
+        )
         return found + [f"{name}: {a:#x} | {b:#x}" for name, a, b in others if a != b]
 
     def run(self, instructions_max: int, until: int = -1) -> Iterator[str]:
@@ -106,10 +115,8 @@ class Lockstep:
             machine.step(self._cpu)
             self._qemu.step()
             self.instructions += 1
-            if word is not None and a64.classify(word) is Class.MRS:
-                encoding = a64.system_register(word)
-                if encoding in UNLIKE or encoding in pe.overrides:  # overrides are the case's own
-                    self._take_over(word & 31)
+            if word is not None and a64.classify(word) is Class.MRS and word & 31 != 31:
+                self._read(a64.system_register(word), word & 31)
             if pe.counters.exceptions > exceptions:
                 self._keep_flags()
             found = self.differences()
@@ -120,12 +127,16 @@ class Lockstep:
                 yield from found
                 return
 
-    def _take_over(self, register: int) -> None:
-        # QEMU goes on with what emu has read.
-        general = self._qemu.general()
-        if register < 31:
+    def _read(self, encoding: Encoding, register: int) -> None:
+        # QEMU goes on with what emu has read, where that may differ.
+        general, ours = self._qemu.general(), self._pe.x[register]
+        core = self._compared.core.identification
+        of_the_case = self._pe.overrides.get(encoding, 0) != core.get(encoding, 0)
+        fields, _ = self._compared.fields.get(encoding, (_RES0.get(encoding, 0), ""))
+        differs = (general.x[register] ^ ours) & ~fields
+        if encoding in UNLIKE or of_the_case or not differs:
             x = list(general.x)
-            x[register] = self._pe.x[register]
+            x[register] = ours
             self._qemu.set_general(general._replace(x=tuple(x)))
 
     def _keep_flags(self) -> None:

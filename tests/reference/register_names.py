@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from reference.cores import COMPARED
+
 from emu.arch.sysreg import Encoding
+from emu.cpu.sysregs import vhe
 
 
 def _registers(names: str) -> list[Encoding]:
@@ -79,15 +82,20 @@ GROUND = _registers("""
 KNOWN = [*IDENTIFICATION, *VIRTUAL_MEMORY, *EL1, *EL2, *EL3, *USER, *TIMER, *PMU, *DEBUG]
 KNOWN += [*IMPLEMENTATION, *GIC, *LATER]
 
-# Reads that rightly differ, and why.
+# Later registers that QEMU's models of some cores have, and emu's cores have not: RAS, SSBS, DIT, RNDR,
+# memory tagging, fine-grained traps, SCXTNUM, activity monitors, ECV, HCRX.
+BEYOND = _registers("""
+    s3_0_c5_c3_0 s3_0_c5_c3_1 s3_0_c12_c1_1 s3_4_c12_c1_1 s3_4_c5_c2_3
+    s3_3_c4_c2_5 s3_3_c4_c2_6 s3_3_c4_c2_7 s3_3_c2_c4_0 s3_3_c2_c4_1
+    s3_0_c1_c0_5 s3_0_c1_c0_6 s3_0_c5_c6_0 s3_0_c5_c6_1 s3_4_c5_c6_0 s3_1_c0_c0_4
+    s3_4_c1_c1_4 s3_4_c1_c1_5 s3_4_c1_c1_6 s3_4_c3_c1_4 s3_4_c3_c1_5 s3_4_c3_c1_6 s3_4_c1_c2_2
+    s3_0_c13_c0_7 s3_3_c13_c0_7 s3_4_c13_c0_7 s3_3_c14_c0_5 s3_3_c14_c0_6 s3_4_c14_c0_6
+""")
+BEYOND += [(3, 0, 5, crm, op2) for crm in (4, 5) for op2 in range(8)]  # ERX*_EL1
+
+# Reads that rightly differ, and why; fields of ID registers are in cores.py.
 UNLIKE: dict[Encoding, str] = {
-    (3, 0, 0, 4, 0): "ID_AA64PFR0_EL1: EL3 is there for emu, which plays firmware; QEMU's GIC bits",
-    (3, 0, 0, 1, 1): "ID_PFR1_EL1: Security, as ID_AA64PFR0_EL1.EL3",
-    (3, 0, 0, 1, 2): "ID_DFR0_EL1: CopSDBG, as ID_AA64PFR0_EL1.EL3",
-    (3, 0, 12, 0, 1): "RVBAR_EL1: only where EL1 is the highest level",
-    (3, 4, 12, 0, 1): "RVBAR_EL2: only where EL2 is the highest level",
     (3, 1, 15, 3, 0): "CBAR_EL1: the address of the interrupt controller's registers",
-    (3, 3, 9, 12, 0): "PMCR_EL0: IMPLEMENTATION DEFINED identification and number of counters",
     (2, 0, 0, 2, 0): "MDCCINT_EL1: QEMU's is no operation, an MRS leaves Xt alone",
     (2, 4, 0, 7, 0): "DBGVCR32_EL2: likewise",
     (3, 3, 14, 0, 1): "CNTPCT_EL0: a clock",
@@ -95,26 +103,41 @@ UNLIKE: dict[Encoding, str] = {
     (3, 3, 14, 2, 0): "CNTP_TVAL_EL0: counts down by a clock",
     (3, 3, 14, 3, 0): "CNTV_TVAL_EL0: likewise",
     (3, 4, 14, 2, 0): "CNTHP_TVAL_EL2: likewise",
+    (3, 4, 14, 3, 0): "CNTHV_TVAL_EL2: likewise",
     (3, 3, 9, 13, 0): "PMCCNTR_EL0: a clock",
 }
+_OF_SOME_CORE = frozenset(encoding for each in COMPARED.values() for encoding in each.fields)
 
-# Registers of an A72 that one of the two does not have, so that neither can be asked about them.
+# Bits of registers that programs leave 0, and why.
+UNWRITTEN: dict[Encoding, tuple[int, str]] = {
+    (3, 3, 4, 4, 0): (1 << 19, "FPCR.FZ16: of half precision, which QEMU's later cores have"),
+    (3, 3, 9, 12, 0): (1 << 7, "PMCR_EL0.LP: of FEAT_PMUv3p5, which QEMU 7.2 keeps on every core"),
+}
+
+# Registers that one of the two does not have, so that neither can be asked about them.
 NOT_COMPARED: frozenset[Encoding] = frozenset(
     [
-        # QEMU 7.2 takes them for UNDEFINED: debug communication, claim tags, RAM index results.
-        *_registers("s2_0_c0_c0_2 s2_0_c0_c3_2 s2_0_c0_c6_2 s2_0_c1_c4_4 s2_0_c7_c8_6 s2_0_c7_c9_6"),
-        *_registers("s2_0_c7_c14_6 s2_3_c0_c4_0 s2_3_c0_c5_0"),
-        *((3, 0, 15, crm, op2) for crm in range(2) for op2 in range(5)),
-        # QEMU's read as 0; emu does not guess: L2 control, CPU control, counters above the engine's four.
-        *_registers("s3_1_c11_c0_2 s3_1_c11_c0_3 s3_1_c15_c0_0 s3_1_c15_c2_0 s3_1_c15_c2_1 s3_1_c15_c2_2"),
-        *_registers("s3_1_c15_c2_3 s3_3_c14_c8_4 s3_3_c14_c8_5 s3_3_c14_c12_4 s3_3_c14_c12_5"),
+        # A core has them, and emu does not model it: debug communication, counters above the engine's four,
+        # what is IMPLEMENTATION DEFINED. To QEMU 7.2 they are UNDEFINED, or read as 0.
+        *(encoding for each in COMPARED.values() for encoding in each.core.unmodelled),
+        *BEYOND,
+        # RVBAR_EL1 and RVBAR_EL2 are there where theirs is the highest level: on QEMU's side.
+        (3, 0, 12, 0, 1),
+        (3, 4, 12, 0, 1),
+        # QEMU 7.2 lets EL2 use these names without HCR_EL2.E2H. Arm DDI 0487: they are UNDEFINED then.
+        *(encoding for encoding in vhe.ENCODINGS if encoding[1] == 5),
     ]
 )
 
 
 def is_comparable(encoding: Encoding) -> bool:
-    """Tell whether both sides have the register, or neither, and it reads the same on both."""
-    return encoding not in UNLIKE and encoding not in NOT_COMPARED
+    """Tell whether both sides have the register, or neither."""
+    return encoding not in NOT_COMPARED
+
+
+def reads_alike(encoding: Encoding) -> bool:
+    """Tell whether the register reads the same on both sides, of each core."""
+    return encoding not in UNLIKE and encoding not in _OF_SOME_CORE
 
 
 def is_dangerous(encoding: Encoding) -> bool:
@@ -136,3 +159,16 @@ def access(encoding: Encoding, register: str, *, read: bool) -> str:
     op0, op1, crn, crm, op2 = encoding
     value = 0xD500_0000 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5 | int(register[1:])
     return f".inst {value | read << 21:#010x}  // {'mrs' if read else 'msr'} {name(encoding)}, {register}"
+
+
+def read(encoding: Encoding, register: str) -> str:
+    """Return the lines of an MRS: what may read differently is dropped, what it traps to may not."""
+    line = access(encoding, register, read=True)
+    return line if reads_alike(encoding) else f"{line}\nmov {register}, #0"
+
+
+def write(encoding: Encoding, register: str) -> str:
+    """Return the lines of an MSR, of no bits that one side alone keeps."""
+    line = access(encoding, register, read=False)
+    unwritten, _ = UNWRITTEN.get(encoding, (0, ""))
+    return f"bic {register}, {register}, #{unwritten:#x}\n{line}" if unwritten else line

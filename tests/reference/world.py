@@ -19,7 +19,7 @@ from reference import granules
 
 RAM_BASE, RAM_SIZE = 0x4000_0000, 64 << 20
 VECTORS_EL1, VECTORS_EL2 = 0x4100_0000, 0x4100_0800
-HANDLERS, END = 0x4100_1000, 0x4100_1F00
+HANDLERS, END = 0x4100_1000, 0x4100_2000
 CODE, CODE_SIZE = 0x4101_0000, 0x4000
 LOG, LOG_ENTRIES, ENTRY_SIZE = 0x4102_0000, 24, 48
 DATA, DATA_SIZE = 0x4104_0000, 0x4000
@@ -52,7 +52,12 @@ SPECIAL_PAGES: dict[str, int] = {
     "el1-execute": SPECIAL + 0xB000 | _PAGE | _NORMAL | _RO_EL1 | 1 << 54,
     "writable-execute": SPECIAL + 0xC000 | _PAGE | _NORMAL,
     "contiguous": SPECIAL + 0xD000 | _PAGE | _NORMAL | _RW_ALL | _XN | 1 << 52,
+    "guarded": SPECIAL + 0xE000 | _PAGE | _NORMAL | _RO_ALL | 1 << 50,
 }
+# What branches land on in the guarded page, at 16 bytes each, and then return.
+LANDINGS = ("bti c", "bti j", "bti jc", "bti", "nop", "paciasp", "pacibsp", "brk #7", "hint #0x50",
+            "add x0, x0, #1", "mrs x0, currentel", "mrs x0, midr_el1", "ldr x0, [sp]", "fmov d0, x0",
+            "b . + 4", "dmb ish", "dc civac, x29", "svc #1")  # fmt: skip
 # The same of the pages behind them at stage 2, where stage 1 lets everything pass.
 SPECIAL_STAGE2 = SPECIAL + 0x10_000
 STAGE2_PAGES: dict[str, int] = {
@@ -170,7 +175,9 @@ def _level3() -> bytes:
     entries = {}
     for page in range(512):
         pa = 0x4100_0000 + 0x1000 * page
-        if pa < CODE + CODE_SIZE:
+        if pa < END:  # with EL1's rights, which PSTATE.PAN leaves alone
+            entries[page] = pa | _PAGE | _NORMAL | _RO_EL1
+        elif pa < CODE + CODE_SIZE:
             entries[page] = pa | _PAGE | _NORMAL | _RO_ALL
         elif DATA <= pa < DATA + DATA_SIZE or pa >= SPECIAL_STAGE2:
             entries[page] = pa | _PAGE | _NORMAL | _RW_ALL | _XN
@@ -207,7 +214,10 @@ def data() -> list[Region]:
     """Return what programs load at first: noise in DATA and in the pages that accesses fault on."""
     noise = random.Random(1)
     returns = (0xD65F_03C0).to_bytes(4, "little") * 1024  # pages to branch to
-    pages = b"".join(returns if "execute" in name else noise.randbytes(4096) for name in SPECIAL_PAGES)
+    landings = assemble("\n".join(f".org {16 * at:#x}\n{text}\nret" for at, text in enumerate(LANDINGS)))
+    contents = dict.fromkeys(("user-execute", "no-execute", "el1-execute", "writable-execute"), returns)
+    contents["guarded"] = landings.ljust(4096, b"\0")
+    pages = b"".join(contents.get(name) or noise.randbytes(4096) for name in SPECIAL_PAGES)
     log = Region(LOG, bytes(LOG_ENTRIES * ENTRY_SIZE + 64))
     return [
         Region(DATA, noise.randbytes(DATA_SIZE)),
