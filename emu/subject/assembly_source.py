@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from emu.errors import AssemblyError
@@ -51,7 +52,7 @@ def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) 
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise AssemblyError(f"{shown}:1: {reason}; expected AArch64 assembly text") from error
     lines: list[Statement] = []
-    for number, text in _statements(raw):
+    for number, text in _kept_statements(raw):
         line = Statement(text, shown, number)
         include = _INCLUDE.match(text)
         if include is None:
@@ -80,6 +81,12 @@ def _relative(target: Path, include_dirs: Sequence[Path], includer: str) -> str:
             root = folder.resolve() if (folder / "include").is_dir() else folder.resolve().parent
             return f"asm/{target.relative_to(root)}"
     return str(Path(includer).parent / target.name)
+
+
+@lru_cache(maxsize=128)
+def _kept_statements(raw: str) -> tuple[tuple[int, str], ...]:
+    # Of the same text at once: macros.inc is in every design, and a process loads designs again and again.
+    return tuple(_statements(raw))
 
 
 def _statements(raw: str) -> Iterator[tuple[int, str]]:

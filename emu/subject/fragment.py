@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -78,8 +78,17 @@ def load_design(
     :raises InvalidCase: no such fragment, or nr_cpus out of range
     :raises AssemblyError: FILE:LINE and the assembler's reason
     """
-    values = constants(nr_cpus, defines)
-    return _subject(name, flatten(design_lines(fragments), values), values, defines)
+    return _assembled(name, tuple(design_lines(fragments)), nr_cpus, tuple(defines.items()))
+
+
+# The text is read each time, since it may have changed; what the same text gives is kept. Campaigns and
+# explorations load a design many times, and to flatten it takes longer than a boot of a few CPUs.
+@lru_cache(maxsize=32)
+def _assembled(
+    name: str, lines: tuple[Statement, ...], nr_cpus: int, defines: tuple[tuple[str, int], ...]
+) -> Subject:
+    values = constants(nr_cpus, dict(defines))
+    return _subject(name, flatten(lines, values), values, dict(defines))
 
 
 def design_lines(fragments: Sequence[str]) -> list[Statement]:
