@@ -20,16 +20,9 @@ $(USE): $(RULES)
 	@$(PIP) --editable .
 	@touch $@
 
-# vmlinux-to-elf wants minilzo for LZO-compressed images alone, and that is compiled against Python.h: where
-# there is none (Debian without python3-dev) it is left out.
 $(DEV): $(USE)
 	@echo "adding the tools of test, lint and bench to $(VENV)"
-	@if $(BIN)/python -c "import os, sysconfig; \
-	exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"; then \
-	    $(PIP) --editable '.[dev]'; \
-	else \
-	    $(PIP) --editable '.[test]' 'ruff<1' 'mypy<3' && $(PIP) --no-deps 'vmlinux-to-elf<2' lz4 peewee; \
-	fi
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 boot: $(USE)

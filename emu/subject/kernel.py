@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
-from emu.errors import InvalidCase, InvalidSubject, Untestable
+from emu.errors import InvalidCase, InvalidSubject
 from emu.subject import NO_LINES, Segment, Subject
+from emu.subject.agreement import check_agreement, link_address
 from emu.subject.elf import Elf
-from emu.subject.image import ImageHeader, parse_header
-from emu.subject.kallsyms import symbols_of_image
+from emu.subject.image import parse_header
+from emu.subject.kallsyms import read_kallsyms
 from emu.subject.kernel_files import KernelFiles, find_files, is_kernel
 from emu.subject.layout import KernelLayout, kernel_layout
 from emu.subject.lines import Lines
 from emu.subject.recover import BootFunctions
+from emu.subject.symbol_cache import cached_symbols, keep_symbols
 from emu.subject.symbols import Symbols
 from emu.subject.unwrap import read_file, unwrap
 
@@ -77,9 +79,14 @@ def load_kernel(
     image = image[: header.image_size]  # a signature may follow
     banner = _banner(image, name)
     sha256 = hashlib.sha256(image).hexdigest()
-    source, symbols, elf = _symbols(files, elf, image, sha256)
-    base_va = _base_va(symbols, header, source)
-    _check_belongs(symbols, image, base_va, header, source, name)
+    source, given, elf = _symbols(files, elf)
+    checked = None if given else cached_symbols(sha256)
+    symbols = given or checked or Symbols(read_kallsyms(image, name))
+    base_va = link_address(symbols, header, source)
+    if not checked:
+        check_agreement(symbols, image, base_va, header, source, name)
+    if not given and not checked:
+        keep_symbols(sha256, symbols)
     functions = BootFunctions(image, base_va, symbols)
     symbols = symbols.with_data(functions.recovered())
     load_pa = load_base + header.text_offset
@@ -104,18 +111,15 @@ def load_kernel(
     )
 
 
-def _symbols(
-    files: KernelFiles, elf: Elf | None, image: bytes, sha256: str
-) -> tuple[str, Symbols, Elf | None]:
-    # Return (source, symbols, the ELF when one was read). A vmlinux may have hundreds of MiB: read it once.
+def _symbols(files: KernelFiles, elf: Elf | None) -> tuple[str, Symbols | None, Elf | None]:
+    # Return (source, symbols, the ELF when one was read); None: the files have none, the image has to tell.
+    # A vmlinux may have hundreds of MiB: read it once.
     if files.system_map:
         return str(files.system_map), Symbols.parse(read_file(files.system_map), str(files.system_map)), elf
     if elf is None and files.vmlinux:
         elf = Elf(read_file(files.vmlinux), str(files.vmlinux))
     text = elf.system_map() if elf else b""
-    if elf and text:
-        return elf.name, Symbols(text), elf
-    return str(files.image), symbols_of_image(image, sha256, str(files.image)), elf
+    return (elf.name, Symbols(text), elf) if elf and text else (str(files.image), None, elf)
 
 
 def _lines(vmlinux: Path | None, va_offset: int) -> Lines:
@@ -132,31 +136,3 @@ def _banner(image: bytes, name: str) -> str:
     if match is None:
         raise InvalidSubject(f"{name}: no 'Linux version' banner in {len(image)} bytes: not a Linux kernel")
     return match[0].decode("latin-1").rstrip("\n")
-
-
-def _base_va(symbols: Symbols, header: ImageHeader, source: str) -> int:
-    # VA of the first byte. kallsyms without data symbols starts at _stext, less than 2 MiB above _text.
-    base = symbols.address("_text")
-    if base is not None:
-        return base
-    stext = symbols.address("_stext")
-    if stext is None:
-        raise Untestable(f"{source}: no symbol _text or _stext: not the symbols of a Linux kernel")
-    return (stext - header.text_offset & ~(_ALIGNMENT - 1)) + header.text_offset
-
-
-def _check_belongs(
-    symbols: Symbols, image: bytes, base_va: int, header: ImageHeader, source: str, name: str
-) -> None:
-    # The symbols of another build would silently have wrong addresses.
-    cure = "another build; give --system-map FILE"
-    end, edata, banner = (symbols.address(symbol) for symbol in ("_end", "_edata", "linux_banner"))
-    if end is not None and end - base_va != header.image_size:
-        rule = f"{name} has image_size {header.image_size:#x}"
-        raise InvalidSubject(f"{source}: _end - _text = {end - base_va:#x}: {rule}; {cure}")
-    if banner is not None and image[max(banner - base_va, 0) :][:14] != b"Linux version ":
-        raise InvalidSubject(f"{source}: linux_banner={banner:#x}: {name} has no banner there; {cure}")
-    if edata is not None and len(image) < edata - base_va:
-        raise InvalidSubject(
-            f"{name}: {len(image):#x} bytes: _edata is at {edata - base_va:#x}; it is truncated"
-        )

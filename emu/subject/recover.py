@@ -29,17 +29,20 @@ class BootFunctions:
         code, va = self._code(function)
         return task_setup(code, va)
 
-    def recovered(self) -> dict[str, int]:
-        """Return name -> VA of data symbols that the table lacks and the code forms."""
-        lacking = [name for name in _FORMED if self._symbols.address(name) is None]
-        found = {name: self._formed(*_FORMED[name]) for name in lacking}
+    def formed(self) -> dict[str, int]:
+        """Return name -> VA of the data symbols whose addresses the boot code forms."""
+        found = {name: self._formed(*where) for name, where in _FORMED.items()}
         secondary, primary = self.setup("__secondary_switched"), self.setup("__primary_switched")
         found["secondary_data"] = secondary.task_from if secondary.loaded else None
         found["__per_cpu_offset"] = secondary.per_cpu_offset
         found["init_task"] = None if primary.loaded else primary.task_from
         found["__early_cpu_boot_status"] = cleared_address(*self._code("__secondary_switched"))
-        found["_text"] = self._base_va
-        return {n: va for n, va in found.items() if va is not None and self._symbols.address(n) is None}
+        return {name: va for name, va in found.items() if va is not None}
+
+    def recovered(self) -> dict[str, int]:
+        """Return name -> VA of data symbols that the table lacks and the code forms."""
+        found = self.formed() | {"_text": self._base_va}
+        return {name: va for name, va in found.items() if self._symbols.address(name) is None}
 
     def _formed(self, function: str, register: int) -> int | None:
         return formed_addresses(*self._code(function)).get(register)

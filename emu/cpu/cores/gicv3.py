@@ -29,7 +29,6 @@ UNMODELLED: dict[Encoding, str] = {
     (3, 0, 12, 12, 7): "ICC_IGRPEN1_EL1",
     (3, 4, 12, 8, 0): "ICH_AP0R0_EL2",
     (3, 4, 12, 9, 0): "ICH_AP1R0_EL2",
-    (3, 4, 12, 11, 1): "ICH_VTR_EL2",
     (3, 4, 12, 11, 2): "ICH_MISR_EL2",
     (3, 4, 12, 11, 3): "ICH_EISR_EL2",
     (3, 4, 12, 11, 5): "ICH_ELRSR_EL2",

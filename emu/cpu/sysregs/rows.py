@@ -181,14 +181,15 @@ def _ignore(pe: PE, interconnect: Interconnect, value: int) -> None:
     pass
 
 
-def _gic(name: str, encoding: Encoding, level: int, constant: int) -> Row:
-    # MODEL: of a GICv3 there is that the system register interface is on for good, and ICH_HCR_EL2 stays 0.
+def _gic(name: str, encoding: Encoding, level: int, constant: int, *, read_only: bool = False) -> Row:
+    # MODEL: of a GICv3 there is that the system register interface is on for good, ICH_HCR_EL2 stays 0, and
+    # ICH_VTR_EL2 names list registers.
     return Row(
         name,
         encoding,
         None,
         level,
-        level,
+        None if read_only else level,
         read=lambda pe, _: constant,
         write=_ignore,
         value=lambda pe: constant,
@@ -201,6 +202,8 @@ _GIC = [
     _gic("ICC_SRE_EL1", sysreg.ICC_SRE_EL1, 1, 0x7),
     _gic("ICC_SRE_EL2", sysreg.ICC_SRE_EL2, 2, 0xF),
     _gic("ICH_HCR_EL2", sysreg.ICH_HCR_EL2, 2, 0),
+    # 5 bits of priority and of preemption, INTIDs of 16 bits, nV4, TDS, 4 list registers
+    _gic("ICH_VTR_EL2", sysreg.ICH_VTR_EL2, 2, 0x9018_0003, read_only=True),
 ]
 
 _LATER = [
