@@ -11,6 +11,7 @@ _FORMED = {
     "__boot_cpu_mode": ("set_cpu_boot_mode_flag", 1),
     "swapper_pg_dir": ("secondary_startup", 1),
     "idmap_pg_dir": ("secondary_startup", 2),
+    "secondary_holding_pen_release": ("secondary_holding_pen", 3),
 }
 
 

@@ -1,6 +1,6 @@
 """Reading kernel files: the compressions an Image comes in, with a bound on what they may expand to.
 
-Sources: Linux v6.12 arch/arm64/boot/Makefile (Image.gz, .bz2, .lzma, .xz, .zst); EFI zboot:
+Sources: Linux v6.12 arch/arm64/boot/Makefile (Image.gz, .bz2, .lz4, .lzma, .xz, .zst); EFI zboot:
 drivers/firmware/efi/libstub/zboot-header.S.
 """
 
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from emu.errors import InvalidSubject
 from emu.subject.image import HEADER_SIZE, IMAGE_SIZE_MAX
+from emu.subject.lz4 import FRAME_MAGIC, LEGACY_MAGIC, LegacyInflater, first_bytes
 
 FILE_SIZE_MAX = 4 << 30  # bytes; a vmlinux with DWARF has some hundred MiB
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -49,7 +50,7 @@ def read_file(path: Path) -> bytes:
 
 
 def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
-    """Return the Image inside a gzip, bzip2, xz, lzma, zstd or EFI zboot file; other bytes unchanged.
+    """Return the Image inside a gzip, bzip2, lz4, xz, lzma, zstd or EFI zboot file; other bytes unchanged.
 
     :param size_max: bytes; the largest output accepted
     :raises InvalidSubject: truncated or corrupt, of an unknown compression, or larger than size_max
@@ -76,6 +77,8 @@ def peek(head: bytes) -> bytes:
                 if len(out) >= HEADER_SIZE:
                     break
             return out[:_PEEK]
+        if head.startswith((FRAME_MAGIC, LEGACY_MAGIC)):
+            return first_bytes(head, HEADER_SIZE)
         for magic, make in _INFLATERS.values():
             if head.startswith(magic):
                 return make().decompress(head, _PEEK)
@@ -137,6 +140,13 @@ def _bzip2() -> _Inflater:
     return bz2.BZ2Decompressor()
 
 
+def _lz4() -> _Inflater:
+    import lz4.frame
+
+    inflater: _Inflater = lz4.frame.LZ4FrameDecompressor()
+    return inflater
+
+
 def _lzma() -> _Inflater:
     import lzma
 
@@ -148,4 +158,6 @@ _INFLATERS: dict[str, tuple[bytes, Callable[[], _Inflater]]] = {
     "bzip2": (b"BZh", _bzip2),
     "xz": (b"\xfd7zXZ\0", _lzma),
     "lzma": (b"\x5d\0\0", _lzma),
+    "lz4": (FRAME_MAGIC, _lz4),
+    "lz4 (legacy)": (LEGACY_MAGIC, LegacyInflater),
 }

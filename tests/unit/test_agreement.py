@@ -76,7 +76,7 @@ def test_data_that_the_boot_code_does_not_use_is_another_build() -> None:
     formed = BASE_VA + at + 0x5010
     assert _refused(here | {"secondary_data": formed}, bytes(image)) is None
     assert _refused(here | {"secondary_data": formed + 16}, bytes(image)) == (
-        f"map: secondary_data={formed + 16:#x}: the boot code of Image has it at {formed:#x}; "
+        f"map: secondary_data={formed + 16:#x}: the boot code of Image uses {formed:#x}, which is no symbol; "
         "another build; give --system-map FILE"
     )
 

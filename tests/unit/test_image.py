@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import lz4.block
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import given
@@ -19,9 +21,22 @@ from make_kernel import FILE_SIZE, header, image, refusal
 
 from emu.errors import InvalidSubject
 from emu.subject.image import IMAGE_SIZE_MAX, has_magic, parse_header
+from emu.subject.lz4 import LEGACY_MAGIC
 from emu.subject.unwrap import peek, read_file, unwrap
 
+
+def _lz4_legacy(data: bytes) -> bytes:
+    # lz4 -l, as the kernel's Image.lz4: blocks of 8 MiB, each with its size.
+    out = bytearray(LEGACY_MAGIC)
+    for start in range(0, len(data), 8 << 20):
+        block = lz4.block.compress(data[start : start + (8 << 20)], store_size=False)
+        out += struct.pack("<I", len(block)) + block
+    return bytes(out)
+
+
 _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "lz4": lz4.frame.compress,
+    "lz4 legacy": _lz4_legacy,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
@@ -118,7 +133,7 @@ def test_a_truncated_file_is_refused(compressed: tuple[str, Callable[[bytes], by
     name, compress = compressed
     data = compress(image() + os.urandom(3000))
     for size in (len(data) // 2, len(data) - 1, 20):
-        with pytest.raises(InvalidSubject, match=rf"^f: (xz|lzma|{name}): "):
+        with pytest.raises(InvalidSubject, match=rf"^f: (xz|lzma|{name}|lz4 .legacy.): "):
             unwrap(data[:size], "f")
 
 
@@ -128,6 +143,22 @@ def test_an_output_over_the_bound_is_refused(compressed: tuple[str, Callable[[by
     assert len(unwrap(data, "f", size_max=1 << 20)) == 1 << 20
     with pytest.raises(InvalidSubject, match="over 1048575 bytes decompressed"):
         unwrap(data, "f", size_max=(1 << 20) - 1)
+
+
+@pytest.mark.parametrize("size", [8 << 20, (8 << 20) + 5, (16 << 20) + 1])
+def test_blocks_of_lz4_legacy_are_put_together(size: int) -> None:
+    data = image() + bytes(size - len(image()))
+    packed = _lz4_legacy(data)
+    assert unwrap(packed, "f") == data
+    assert unwrap(packed + struct.pack("<I", size), "f") == data  # cmd_lz4_with_size
+    assert has_magic(peek(packed[: 1 << 16]))
+
+
+@pytest.mark.parametrize("kind", ["lz4", "lz4 legacy"])
+def test_the_first_bytes_of_an_lz4_image_are_found_in_its_first_64_kib(kind: str) -> None:
+    """Its first block is larger than that, and no library decodes a part of one."""
+    packed = _COMPRESSORS[kind](image() + os.urandom(1 << 20))
+    assert has_magic(peek(packed[: 1 << 16]))
 
 
 def test_the_bound_is_half_a_gibibyte_unless_given() -> None:

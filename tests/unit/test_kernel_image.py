@@ -281,6 +281,15 @@ def test_no_layout_is_untestable(tree: Path) -> None:
     )
 
 
+def test_a_kernel_whose_boot_data_has_a_stack_is_refused_with_the_oldest_that_boots(boot: Path) -> None:
+    """Linux 5.10."""
+    code = [0xB0000020, 0x91004000, 0xF9400001, 0x9100003F, 0xF9400402, 0xD5184102, 0xD4210000]
+    (boot / "vmlinuz-1").write_bytes(make_kernel.image(_BTF, code=code))
+    _refused(
+        Untestable, r"has a stack before the task; Linux 5\.14 is the oldest that boots", boot / "vmlinuz-1"
+    )
+
+
 def test_broken_btf_is_refused(boot: Path) -> None:
     (boot / "vmlinuz-1").write_bytes(make_kernel.image(b"\x9f\xeb\x01\x00" + bytes(20)))
     _refused(InvalidSubject, r"vmlinuz-1: BTF: header of 0 bytes", boot / "vmlinuz-1")
