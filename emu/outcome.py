@@ -31,6 +31,7 @@ class End(IntEnum):
     HOST_TASK_ENDED = 19  # name: what the task says
     SPINS = 21  # it goes round, and nobody will end it; number: PA of a word that it looks at, or 0
     EXCEPTION_LOOP = 22  # it takes an exception for ever; number: ESR
+    CPU_PARK_LOOP = 23  # parked there: it cannot be switched off
     HOLE = 20  # a logical number that no CPU has; not in traces
 
 

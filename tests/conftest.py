@@ -18,6 +18,7 @@ _HOW = {
     "EMU_KERNEL_61": "Debian's linux-image-6.1*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 61",
     "EMU_KERNEL_16K": "Debian's linux-image-6.12*-arm64-16k-unsigned, its vmlinuz: tools/fetch-kernels 16k",
     "EMU_KERNEL_SMALL": "a tree of Linux 6.12, tinyconfig with SMP and KALLSYMS: tools/fetch-kernels small",
+    "EMU_KERNEL_NO_HOTPLUG": "that tree without CPU hotplug: .ci/small-kernel CACHE no-hotplug HOTPLUG_CPU=n",
     "EMU_KERNEL_SPLIT": "that tree with split startup: .ci/small-kernel CACHE split.diff",
     "EMU_KERNEL_RFC": "that tree with the RFC's parallel look-up: .ci/small-kernel CACHE rfc.diff",
 }

@@ -12,6 +12,7 @@ from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.choices import (
+    NO_HOTPLUG,
     BootConfig,
     check_cpus,
     check_kexec,
@@ -19,7 +20,7 @@ from emu.host.choices import (
     parse_case,
     resolve_case,
 )
-from emu.host.cpuhp import Core
+from emu.host.cpuhp import Core, SyncState
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
@@ -133,6 +134,8 @@ def _start(
         method=method.name,
         bringup=case.bringup,
     )
+    if actions and not guest.built.hotplug_cpu:
+        raise InvalidCase(f"hotplug={case.hotplug}: {guest.design.name} {NO_HOTPLUG}")
     core = Core(guest.data, len(guest.hwids))
     secondary = Secondary(
         machine,
@@ -154,6 +157,7 @@ def _start(
         # v6.12 takes a CPU that firmware has not enabled for present, and is DENIED when it kicks it.
         present = cpu not in firmware.disabled or case.base == "6.12"
         machine.memory.write(guest.data.present(cpu), 1, int(present))
+    machine.memory.write(guest.data.sync_state(0), 4, SyncState.SYNC_STATE_ONLINE)  # boot_cpu_hotplug_init()
     wanted = _wanted(config, guest, firmware.disabled)
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
     excused = {cpu for cpu, found in faults.items() if any(fault.excuses for fault in found)}

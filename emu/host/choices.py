@@ -19,6 +19,7 @@ from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
 from emu.host.enable_method import METHODS, EnableMethod
+from emu.host.enable_method.spin_table import NAME as SPIN_TABLE
 from emu.host.faults import Fault, FaultedSubject, check_faults, parse_faults
 from emu.host.firmware import resolve_defaults
 from emu.host.guest import Guest
@@ -38,6 +39,7 @@ from emu.topology import Topology
 from emu.topology.read import read_topology
 from emu.trace import Trace
 
+NO_HOTPLUG = "is built without CONFIG_HOTPLUG_CPU: no CPU goes down"
 # machine_kexec_prepare(), Linux v6.12 arch/arm64/kernel/machine_kexec.c
 KEXEC_STUCK = "Can't kexec: CPUs are stuck in the kernel."
 
@@ -183,11 +185,18 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
         _check_bringup(case, guest, method)
     if case.cycle and not method.can_die:
         raise InvalidCase(f"cycle={case.cycle}: enable-method {method.name} cannot take a CPU down")
+    if case.cycle and not guest.built.hotplug_cpu:
+        raise InvalidCase(f"cycle={case.cycle}: {guest.design.name} {NO_HOTPLUG}")
     outside = any(not fault.in_table() for found in config.faults.values() for fault in found)
-    if guest.design.lookup_table is None and outside:
+    if guest.design.lookup_table is None and outside and not guest.built.fills_tables:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
     subject = FaultedSubject(
-        guest.design.name, guest.design.context_id_pointer, config.topology.conduit, case.el
+        name=guest.design.name,
+        context_id=guest.design.context_id_pointer,
+        conduit=config.topology.conduit,
+        entry_el=case.el,
+        built=guest.built,
+        cleans=SPIN_TABLE in method.name.split(", "),
     )
     check_faults(config.faults, subject)
 
@@ -212,6 +221,11 @@ def resolve_case(config: BootConfig, guest: Guest, method: EnableMethod) -> Case
 
 
 def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:
+    if case.bringup == "serial" and not guest.built.cpu_up and not case.force:
+        raise InvalidCase(
+            f"bringup=serial: {guest.design.name} has no __cpu_up() (HOTPLUG_SPLIT_STARTUP); "
+            "--force has the host play it"
+        )
     if case.bringup != "parallel" or case.force:
         return
     if method.why_serial:
@@ -234,7 +248,8 @@ def check_kexec(config: BootConfig, guest: Guest, method: EnableMethod, wanted: 
     """
     case, request = config.case, config.kexec
     assert request is not None, "the case boots once"
-    if len(guest.logical.possible) > 1 and not method.can_die and not case.force:
+    can_die = method.can_die and guest.built.hotplug_cpu
+    if len(guest.logical.possible) > 1 and not can_die and not case.force:
         raise InvalidCase(
             f"kexec={case.kexec}: {KEXEC_STUCK.removesuffix('.')} (enable-method {method.name} cannot "
             "switch them off); --force stops them and goes on"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emu.arch.boot import SECONDARY_DATA_SIZE
 from emu.designs import Design
+from emu.host.built import Built
 from emu.host.data import HostData
 from emu.host.logical_map import LogicalMap
 from emu.machine import Machine
@@ -44,6 +45,7 @@ class Guest:
     page_size: int
     scanned_table: str | None = None  # u64[] that secondaries look themselves up in
     entry_symbol: str = "secondary_entry"
+    built: Built = Built()
 
     @property
     def hwids(self) -> tuple[int, ...]:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
-from emu.arch.mpidr import INVALID_HWID
+from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK
 from emu.cpu.cores import Core
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, Raised, Reached
 from emu.designs import Design
 from emu.errors import Untestable
+from emu.host.built import built_kernel
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, place_mailboxes
@@ -110,16 +111,24 @@ class LoadedKernel:
             return (va - (subject.va_offset if in_image else linear)) & (2**64 - 1)
 
         boot.reset_counters()
+        scanned_table = _scanned_table(subject)
+        va_bits = 64 - (boot.sysreg(sysreg.TCR_EL1) >> 16 & 0x3F)  # T1SZ
+        design = _design(image)
+        built = built_kernel(
+            subject.symbols, va_bits=va_bits, looks_up=scanned_table is not None, kicks=design.split
+        )
+        _give_unknown_mpidrs(machine, self.config, logical)
         return Guest(
             subject=subject,
-            design=_design(image),
+            design=design,
             logical=logical,
             idle=idle,
             pa_of=pa_of,
             data=data,
             tsk_ti_cpu=layout.task_cpu,
             page_size=image.page_size,
-            scanned_table=_scanned_table(subject),
+            scanned_table=scanned_table,
+            built=built,
         )
 
 
@@ -132,8 +141,8 @@ def load_kernel_of(config: BootConfig) -> LoadedKernel:
     case = config.case
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
-    if config.topology.firmware == "acpi":
-        image.subject.va("acpi_boot_table_init")  # or it is built without CONFIG_ACPI
+    if config.topology.firmware == "acpi" and image.subject.symbols.address("acpi_boot_table_init") is None:
+        raise Untestable(f"{case.subject}: firmware=acpi: the kernel is built without CONFIG_ACPI")
     logical = config.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
     around = _around(image, count_cores(config.topology))
     return LoadedKernel(config, image.subject, logical, image, around)
@@ -267,6 +276,19 @@ def _linear_offset(machine: Machine, boot: PE, subject: Subject, host_pa: int) -
     if boot.translate(host_pa + linear) != host_pa:
         raise Untestable(f"{subject.name}: the linear map does not begin at {linear + DRAM_BASE:#x}")
     return linear
+
+
+def _give_unknown_mpidrs(machine: Machine, config: BootConfig, logical: LogicalMap) -> None:
+    # A kernel fills its tables itself, from what firmware lists. So a CPU that is in none of them has another
+    # MPIDR than firmware lists.
+    free = max(hwid for hwid in logical.hwids if hwid != INVALID_HWID)
+    for cpu, faults in sorted(config.faults.items()):
+        if not all(fault.in_table() for fault in faults):
+            free = (free + 1) & MPIDR_HWID_BITMASK
+            while free in logical.hwids:
+                free = (free + 1) & MPIDR_HWID_BITMASK
+            pe = machine.actors[cpu].pe
+            pe.mpidr = pe.mpidr & ~MPIDR_HWID_BITMASK | free
 
 
 def _make_tasks(

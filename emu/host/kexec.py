@@ -155,13 +155,14 @@ class Kexec:
         # smp_shutdown_nonboot_cpus(). With --force, CPUs that cannot be switched off are stopped as before a
         # crash kernel: smp_send_stop().
         data = self._guest.data
-        if not self._method.can_die:
+        can_die = self._method.can_die and self._guest.built.hotplug_cpu
+        if not can_die:
             yield Log("SMP: stopping secondary CPUs")
         for other in range(len(self._guest.hwids)):
             online = yield Load(data.online(other), 1)
             if other == cpu or not online:
                 continue
-            if self._method.can_die:
+            if can_die:
                 error = yield from self._core.cpu_down(other)
                 if error:
                     yield Log(f"Failed to offline CPU{other} - error={error}")

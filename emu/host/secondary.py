@@ -148,6 +148,11 @@ class Secondary:
         yield Store(self._guest.data.present(me), int(present), 1)
 
     @property
+    def hotplug_cpu(self) -> bool:
+        """Whether the kernel has CONFIG_HOTPLUG_CPU."""
+        return self._guest.built.hotplug_cpu
+
+    @property
     def clears_present_early(self) -> bool:
         """Whether cpu_die_early() takes the CPU out of cpu_present_mask, as Linux v6.12 does."""
         return self._base == "6.12"

@@ -32,6 +32,7 @@ _OUTCOMES = {
     End.STOPPED: "stopped",
     End.CPU_PANIC_KERNEL: "parked in cpu_panic_kernel",
     End.CPU_DIE: "parked in cpu_die",
+    End.CPU_PARK_LOOP: "parked in cpu_park_loop",
     End.PRIMARY_DID_NOT_BOOT: "its primary did not boot",
     End.HOST_TASK_ENDED: "{name}",
     End.SPINS: "spins for ever, reading {number:#x}",

@@ -156,5 +156,5 @@ def test_a_directory_of_tables_boots_as_the_machine_that_it_is_of(
 
 
 def test_a_kernel_without_acpi_cannot_be_tested(real_kernel: Callable[[str], Path]) -> None:
-    with pytest.raises(Untestable):
+    with pytest.raises(Untestable, match="firmware=acpi: the kernel is built without CONFIG_ACPI$"):
         run(f"{real_kernel('EMU_KERNEL_SMALL')} firmware=acpi topology=flat:2")

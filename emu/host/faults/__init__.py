@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 from emu.arch.sysreg import Encoding
 from emu.errors import InvalidCase
+from emu.host.built import Built
 from emu.operation import Operation
 from emu.registry import discover, not_one_of
 from emu.topology import Cpu
@@ -23,6 +24,11 @@ Task = Generator[Operation, Any, None]
 
 class CSide(Protocol):
     """What a fault may do in the C side of its CPU (:class:`emu.host.secondary.Secondary`)."""
+
+    @property
+    def hotplug_cpu(self) -> bool:
+        """Whether the kernel has CONFIG_HOTPLUG_CPU."""
+        ...
 
     @property
     def clears_present_early(self) -> bool:
@@ -69,12 +75,16 @@ class FaultedSubject:
     :ivar context_id: whether a secondary takes what CPU_ON hands it
     :ivar conduit: of firmware calls
     :ivar entry_el: of the boot CPU
+    :ivar built: what it can do
+    :ivar cleans: whether the host cleans what secondaries read with their MMU off
     """
 
     name: str
     context_id: bool
     conduit: str
     entry_el: int
+    built: Built
+    cleans: bool
 
 
 @dataclass(frozen=True, slots=True)

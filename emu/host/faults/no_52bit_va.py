@@ -6,7 +6,7 @@ Source: Arm DDI 0487, ID_AA64MMFR2_EL1; Linux v6.12 head.S, __cpu_secondary_chec
 from __future__ import annotations
 
 from emu.arch.sysreg import ID_AA64MMFR2_EL1, Encoding
-from emu.host.faults import Fault
+from emu.host.faults import Fault, FaultedSubject
 from emu.topology import Cpu
 
 NAME = "no-52bit-va"
@@ -14,6 +14,11 @@ NAME = "no-52bit-va"
 
 class No52BitVa(Fault):
     """VARange = 0."""
+
+    def changes_nothing(self, subject: FaultedSubject) -> str:
+        """Where the boot CPU has fewer bits as well, nobody is asked for more."""
+        bits = subject.built.va_bits
+        return "" if bits == 52 else f"it runs with {bits}-bit VAs, and asks no secondary for 52"
 
     def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
         """ID_AA64MMFR2_EL1 without VARange."""

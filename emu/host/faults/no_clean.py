@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from emu.host.faults import Fault
+from emu.host.faults import Fault, FaultedSubject
 from emu.machine.actor import Filtered
 from emu.operation import CacheOp, Operation
 
@@ -19,6 +19,12 @@ class NoClean(Fault):
     """No maintenance of the table entry and of the release words."""
 
     excuses = False
+
+    def changes_nothing(self, subject: FaultedSubject) -> str:
+        """A kernel cleans its tables in its own code; of the host's there are the release words."""
+        if subject.built.fills_tables and not subject.cleans:
+            return "its own code cleans what it writes; the host does with enable-method=spin-table alone"
+        return ""
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
         """Leave the cache operations out."""

@@ -1,0 +1,63 @@
+"""A kernel is played as it was built: what it cannot do is refused with the reason, or the log says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from booting import run
+
+from emu.errors import InvalidCase
+from emu.host.cpuhp import SyncState
+
+Kernel = Callable[[str], Path]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "rest", "why"),
+    [
+        ("EMU_KERNEL_SMALL", "fault=1:no-52bit-va", "it runs with 48-bit VAs, and asks no secondary for 52"),
+        ("EMU_KERNEL_SMALL", "fault=1:no-clean", "its own code cleans what it writes"),
+        ("EMU_KERNEL_SMALL", "fault=1:no-match", "no CPU of it looks itself up by its MPIDR"),
+        ("EMU_KERNEL_SPLIT", "bringup=serial", r"has no __cpu_up\(\) \(HOTPLUG_SPLIT_STARTUP\); --force"),
+        ("EMU_KERNEL_NO_HOTPLUG", "fault=1:kill-me", "without CONFIG_HOTPLUG_CPU, nobody writes CPU_KILL_ME"),
+        ("EMU_KERNEL_NO_HOTPLUG", "cycle=1", "is built without CONFIG_HOTPLUG_CPU: no CPU goes down"),
+        (
+            "EMU_KERNEL_NO_HOTPLUG",
+            "hotplug=1:offline",
+            "is built without CONFIG_HOTPLUG_CPU: no CPU goes down",
+        ),
+        ("EMU_KERNEL_NO_HOTPLUG", "kexec=v3", "CPUs are stuck in the kernel"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(real_kernel: Kernel, kernel: str, rest: str, why: str) -> None:
+    with pytest.raises(InvalidCase, match=why):
+        run(f"{real_kernel(kernel)} topology=flat:2 {rest}")
+
+
+def test_without_cpu_hotplug_a_cpu_that_gives_up_is_stuck_in_the_kernel(real_kernel: Kernel) -> None:
+    """Linux v6.12 arch/arm64/kernel/smp.c, cpu_die_early()."""
+    done = run(f"{real_kernel('EMU_KERNEL_NO_HOTPLUG')} topology=flat:3 fault=1:die-early")
+    assert done.outcomes == ["online", "parked in cpu_park_loop", "online"]
+    assert "CPU1: is stuck in kernel" in done.lines
+    assert not any("killed" in line or "died" in line for line in done.lines)
+
+
+def test_with_cpu_hotplug_it_is_killed(real_kernel: Kernel) -> None:
+    done = run(f"{real_kernel('EMU_KERNEL_SMALL')} topology=flat:3 fault=1:die-early")
+    assert "CPU1: died during early boot" in done.lines
+
+
+def test_a_cpu_that_firmware_lists_by_another_mpidr_finds_itself_in_no_table(real_kernel: Kernel) -> None:
+    done = run(f"{real_kernel('EMU_KERNEL_RFC')} topology=flat:4 fault=2:no-match")
+    assert [done.outcomes[cpu] for cpu in (0, 1, 3)] == ["online"] * 3
+    assert done.outcomes[2] != "online"
+
+
+def test_the_boot_cpu_is_online_for_the_synchronisation_too(real_kernel: Kernel) -> None:
+    """Linux v6.12 kernel/cpu.c, boot_cpu_hotplug_init()."""
+    for subject in ("v3", str(real_kernel("EMU_KERNEL_SMALL"))):
+        done = run(f"{subject} topology=flat:2")
+        sync_state = done.boot.guest.data.sync_state(0)
+        assert done.boot.machine.memory.read(sync_state, 4) == SyncState.SYNC_STATE_ONLINE
