@@ -80,6 +80,8 @@ class Case:
                     f"case: {word}: {not_one_of(f'{key}=VALUE', [f'{name}=VALUE' for name in known])}"
                 )
             name = known[key].name
+            if name in values:
+                raise InvalidCase(f"case: {word}: {key} is there twice")
             if isinstance(known[key].default, int):
                 try:
                     values[name] = int(value, 0)

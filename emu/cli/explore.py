@@ -16,7 +16,15 @@ from typing import Any
 import click
 
 from emu.case import Case
-from emu.cli.options import DEFAULT_SUBJECT, Reports, case_options, make_case, report_options
+from emu.cli.options import (
+    DEFAULT_SUBJECT,
+    Reports,
+    case_options,
+    given,
+    make_case,
+    report_options,
+    spelt,
+)
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
@@ -35,6 +43,8 @@ _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
 _RESUME = Path("emu-explore.json")
 _SHOWN_SECONDS = 0.5
+# What --resume leaves to be chosen: how long to go on, and where results go.
+_BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", "ktap", "junit"}
 
 
 @click.command("explore")
@@ -82,6 +92,8 @@ def command(
     if spurious and not early:
         raise InvalidCase("--spurious: --early says how often; give at least 1")
     saved = read_resume(resume) if resume else None
+    if resume is not None:
+        _check_alone(resume)
     case = Case.parse(saved.case) if saved else make_case(**options)
     bounds = Bounds(
         schedules=max_schedules,
@@ -115,6 +127,13 @@ def command(
             click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
         return 130
     return int(bool(result.findings))
+
+
+def _check_alone(resume: Path) -> None:
+    # An interrupted search goes on with the case and the bounds that it was begun with.
+    parameters = {str(parameter.name) for parameter in click.get_current_context().command.params}
+    if others := given(*sorted(parameters - _BESIDE_RESUME)):
+        raise InvalidCase(f"{spelt(others[0])} and --resume {resume}: the search goes on as it was begun")
 
 
 def _explore(

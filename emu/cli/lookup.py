@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from emu.cli.options import Reports, report_options
+from emu.cli.options import DEFAULT_SUBJECT, Reports, given, report_options, spelt
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.race import ask_case
@@ -57,8 +58,11 @@ def command(
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
     if case_text is not None:
-        return _replay(LookupCase.parse(case_text), as_object, reports)
-    name = subject or "v3"
+        case = _changed(LookupCase.parse(case_text), subject, contract, system_map, nr_cpus)
+        return _replay(case, as_object, reports)
+    if jobs > 1 and not cases:
+        raise InvalidCase(f"-j {jobs} and --cases 0: the processes are for the random questions")
+    name = subject or DEFAULT_SUBJECT
     under_test = UnderTest(name, contract, system_map)
     sizes = sorted(set(nr_cpus)) or under_test.sizes
     sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
@@ -98,6 +102,29 @@ def command(
         f"{'' if len(texts) == 1 else 's'} ({search.cases / seconds:,.0f} cases/s)"
     )
     return int(bool(texts))
+
+
+def _changed(
+    case: LookupCase,
+    subject: str | None,
+    contract: Path | None,
+    system_map: Path | None,
+    nr_cpus: tuple[int, ...],
+) -> LookupCase:
+    # The question of --case, on SUBJECT, and with what else was given beside it.
+    if asked := given("max_cpus", "cases", "seed", "matches", "jobs"):
+        raise InvalidCase(f"{spelt(asked[0])} and --case: a case is one question; leave one of them out")
+    if len(nr_cpus) > 1:
+        raise InvalidCase(
+            f"--nr-cpus {nr_cpus[0]}, {nr_cpus[1]} and --case: a case is one question, at one NR_CPUS"
+        )
+    if subject is not None:  # what described the other subject does not describe this one
+        case = replace(case, subject=subject, contract="", system_map="")
+    if contract is not None:
+        case = replace(case, contract=str(contract))
+    if system_map is not None:
+        case = replace(case, system_map=str(system_map))
+    return replace(case, nr_cpus=nr_cpus[0]) if nr_cpus else case
 
 
 def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from emu.case import Case
 from emu.errors import InvalidCase, Untestable
+from emu.registry import not_one_of
 from emu.topology import check_count
 
 if TYPE_CHECKING:
@@ -108,7 +110,12 @@ def case_options(function: F) -> F:
             multiple=True,
             metavar="CPU:KIND",
         ),
-        click.option("--append", metavar="TEXT", help="maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=."),
+        click.option(
+            "--append",
+            multiple=True,
+            metavar="TEXT",
+            help="Kernel parameters: maxcpus=, nr_cpus=, nosmp, cpuhp.parallel=, acpi=.",
+        ),
         click.option("--cycle", type=int, help="Take all CPUs down and up again so many times."),
         click.option(
             "--hotplug",
@@ -131,28 +138,72 @@ def case_options(function: F) -> F:
     return function
 
 
+def given(*names: str) -> list[str]:
+    """Return those options of the running command, by the names of its parameters, that the user gave."""
+    context = click.get_current_context()
+    return [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
+def spelt(name: str) -> str:
+    """Return an option of the running command as the user writes it, by the name of its parameter."""
+    for parameter in click.get_current_context().command.params:
+        if parameter.name == name and isinstance(parameter, click.Option):
+            return max(parameter.opts, key=len)
+    return name.upper()
+
+
 def make_case(
     subject: str | None, case_text: str | None, cpus: int | None, force: bool, **options: Any
 ) -> Case:
-    """Return the case of these options.
+    """Return the case of these options: with ``case_text`` that case, on ``subject``, changed by the others.
 
     :raises InvalidCase: they contradict each other, or the case text is broken
     """
     if cpus is not None and options.get("topology"):
         raise InvalidCase(f"--cpus {cpus} and --topology {options['topology']}: give one of them")
     case = Case.parse(case_text) if case_text is not None else Case(DEFAULT_SUBJECT)
+    if subject is not None and case_text is not None:
+        _check_names_a_subject(case)
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    for name in ("fault", "hotplug"):
-        changes[name] = ",".join(changes.get(name, ())) or getattr(case, name)
+    for name, between in (("fault", ","), ("hotplug", ","), ("append", " ")):
+        changes[name] = between.join(changes.get(name, ())) or getattr(case, name)
     if subject is not None:
         changes["subject"] = subject
     if cpus is not None:
-        changes["topology"] = f"flat:{check_count(cpus, 'cpus')}"
+        changes["topology"] = _topology_of(case, cpus)
     if force:
         changes["force"] = 1
-    return replace(case, **changes)
+    changed = replace(case, **changes)
+    named = {name for name in changes if name == "subject" or options.get(name)}
+    if not case.identity:
+        return changed
+    from emu.host.identity import kept_identity
+
+    return replace(changed, identity=kept_identity(case, changed, named))
+
+
+def _check_names_a_subject(case: Case) -> None:
+    # With another SUBJECT the case's own need not be here any more, but text that is no case is none.
+    from emu.designs import DESIGNS
+
+    name = case.subject
+    if name not in DESIGNS and not Path(name).exists() and not set("/.") & set(name):
+        raise InvalidCase(f"--case {name}: no case: {name} is no file, and {not_one_of(name, DESIGNS)}")
+
+
+def _topology_of(case: Case, cpus: int) -> str:
+    # The topology of --cpus: of the case's preset so many, which is flat unless the case says otherwise.
+    from emu.topology.presets import PRESETS
+
+    check_count(cpus, "cpus")
+    preset = case.topology.partition(":")[0]
+    if preset not in PRESETS:
+        raise InvalidCase(
+            f"--cpus {cpus}: topology={case.topology} of the case says how many CPUs; give --topology instead"
+        )
+    return f"{preset}:{cpus}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import POISONS, LookupAnswer, Single, Wrong, judge
 from emu.lookup.target import Placed, Target, fill_table, place
+from emu.registry import not_one_of
+from emu.topology import check_count
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
 Others = tuple[tuple[str, int], ...]
@@ -130,6 +132,8 @@ class UnderTest:
     def __init__(self, name: str, contract: Path | None = None, system_map: Path | None = None) -> None:
         self.name = name
         self.contract, self._load, self._fixed = load_lookup(name, contract, system_map)
+        default = self.contract.defines.get("NR_CPUS")
+        self._only_nr_cpus = default.default if self._fixed and default is not None else None
         self._built: dict[tuple[int, Others], BuiltLookup] = {}
         self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
 
@@ -155,15 +159,29 @@ class UnderTest:
     def at(self, nr_cpus: int, others: Others = ()) -> BuiltLookup:
         """Return the lookup built for this NR_CPUS and these values of other defines.
 
+        :raises InvalidCase: the contract has no such define, or the code is built for another NR_CPUS
         :raises AssemblyError: it does not assemble so
         """
         built = self._built.get((nr_cpus, others))
         if built is None:
+            self._check_defines(nr_cpus, others)
             changes = {"NR_CPUS": nr_cpus, **dict(others)}
             built = self._built[nr_cpus, others] = BuiltLookup(
                 place(self.contract, self._load, changes), others
             )
         return built
+
+    def _check_defines(self, nr_cpus: int, others: Others) -> None:
+        check_count(nr_cpus, "nr-cpus")
+        if self._only_nr_cpus not in (None, nr_cpus):
+            raise InvalidCase(f"nr-cpus={nr_cpus}: {self.name} is built for NR_CPUS={self._only_nr_cpus}")
+        names = sorted(set(self.contract.defines) - {"NR_CPUS"})
+        for name, value in others:
+            if name not in names:
+                listed = not_one_of(name, names) if names else "the contract has no define beside NR_CPUS"
+                raise InvalidCase(f"define={name}:{value}: {listed}")
+            if self._fixed and value != self.contract.defines[name].default:
+                raise InvalidCase(f"define={name}:{value}: {self.name} is built already")
 
     def build_all(self, sizes: Sequence[int]) -> list[BuiltLookup]:
         """Return the lookup at each of ``sizes`` that it assembles for; ``refused`` has the others.

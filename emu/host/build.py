@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
-from emu.errors import InvalidCase, InvalidSubject
+from emu.errors import InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.choices import (
     NO_HOTPLUG,
@@ -24,6 +23,7 @@ from emu.host.cpuhp import Core, SyncState
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
+from emu.host.identity import check_identity, identity_of
 from emu.host.kernel_kick import make_kick
 from emu.host.kexec import Kexec, KexecPlan, plan_kexec
 from emu.host.platform import LoadedSubject, install
@@ -39,8 +39,6 @@ from emu.registry import not_one_of
 from emu.subject.fragment import is_source
 from emu.subject.kernel_files import is_kernel
 from emu.topology import Topology
-from emu.topology.presets import is_preset
-from emu.topology.read import topology_files
 
 
 @dataclass(slots=True)
@@ -80,12 +78,11 @@ def build_config(config: BootConfig) -> Boot:
     check_cpus(config, first.logical)
     plan = plan_kexec(config, first.logical, load) if config.kexec else None
     machine, psci, guest = install(first, plan.loaded.memory_size if plan else 0)
-    identity = _identity(config.case, guest, plan)
-    if config.case.identity and config.case.identity != identity:
-        raise InvalidCase(
-            f"case: identity={config.case.identity}: its files now are {identity}; "
-            "the bytes that the case was made with are gone"
-        )
+    identity = identity_of(
+        config.case,
+        {"subject": guest.subject.identity} | ({"kexec": plan.loaded.subject.identity} if plan else {}),
+    )
+    check_identity(config.case, identity)
     method = make_enable_method(guest)
     case = replace(resolve_case(config, guest, method), identity=identity)
     machine.trace.case = case.text()
@@ -218,14 +215,3 @@ def _wanted(config: BootConfig, guest: Guest, disabled: Collection[int]) -> list
     # The secondaries that the boot is to bring up.
     enabled = [cpu for cpu in sorted(guest.logical.possible)[1:] if cpu not in disabled]
     return enabled[: max(_maxcpus(config, guest) - 1, 0)]
-
-
-def _identity(case: Case, guest: Guest, plan: KexecPlan | None) -> str:
-    # The bytes of every file that the case names: SHA-256 prefixes, the subject's first.
-    parts = [] if case.subject in DESIGNS else [guest.subject.identity]
-    files = () if is_preset(case.topology) else topology_files(Path(case.topology))
-    for path in (*files, *filter(None, [Path(case.system_map)] if case.system_map else [])):
-        parts.append(hashlib.sha256(path.read_bytes()).hexdigest()[:8])
-    if plan and plan.name not in DESIGNS:
-        parts.append(plan.loaded.subject.identity)
-    return "-".join(parts)

@@ -70,16 +70,20 @@ class LookupCase:
         except ValueError as error:
             raise InvalidCase(f"case {text!r}: {error}") from None
         keys = ("nr-cpus", "contract", "system-map", "define", "map", "mpidr", "race")
-        values = {}
-        others = []
+        values: dict[str, str] = {}
+        others: list[tuple[str, int]] = []
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or key not in keys:
                 raise InvalidCase(
                     f"case: {word}: {not_one_of(f'{key}=VALUE', [f'{name}=VALUE' for name in keys])}"
                 )
+            if key in values and key != "define":
+                raise InvalidCase(f"case: {word}: {key} is there twice")
             if key == "define":
                 name, _, number = value.partition(":")
+                if name in dict(others):
+                    raise InvalidCase(f"case: {word}: {name} is there twice")
                 others.append((name, parse_u64(number, f"case: {name}")))
             values[key] = value
         for key in ("nr-cpus", "mpidr"):

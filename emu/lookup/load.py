@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.designs import DESIGNS, check_exists
-from emu.errors import InvalidSubject, Untestable
+from emu.errors import InvalidCase, InvalidSubject, Untestable
 from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_design
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, Loader
@@ -20,10 +20,15 @@ from emu.subject.object import load_object
 def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tuple[Contract, Loader, bool]:
     """Return the contract of the lookup ``name``, its loader, and whether its defines are fixed.
 
+    :raises InvalidCase: symbols for what is no kernel
     :raises InvalidSubject: no such file, or one of another kind
     :raises InvalidContract: there is no contract, or it breaks a rule
     :raises Untestable: a design without a lookup
     """
+    if name not in DESIGNS:
+        check_exists(name)
+    if system_map is not None and (name in DESIGNS or not is_kernel(Path(name))):
+        raise InvalidCase(f"system-map={system_map}: the symbols of a kernel, and {name} is none")
     if name in DESIGNS:
         design = DESIGNS[name]
         found = contract_for(Path(name), contract) if contract else contract_of_design(design)
@@ -31,7 +36,6 @@ def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tu
             others = ", ".join(other for other, design in DESIGNS.items() if design.lookup_table)
             raise Untestable(f"{name}: this design looks nothing up; {others} do")
         return found, lambda nr_cpus, _defines: design.load(nr_cpus), False
-    check_exists(name)
     path = Path(name)
     if path.suffix in (".S", ".s"):
 

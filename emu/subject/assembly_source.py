@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from emu.errors import AssemblyError
 
 _INCLUDE = re.compile(r'(?:#\s*include|\.include)\s+["<]([^">]+)[">]$')
 _PLAIN = re.compile(r'[^\n;\\"/#]+')  # characters that end, join, quote and comment nothing
+# The same among other lines, for texts that another assembler reads.
+_ANY_INCLUDE = re.compile(r'^\s*(?:#\s*include|\.include)\s+["<]([^">]+)[">]', re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,28 @@ def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) 
             seen.add(target)
             lines += read(target, _relative(target, include_dirs, shown), include_dirs, seen)
     return lines
+
+
+def included_texts(path: Path, include_dirs: Sequence[Path]) -> Iterator[str]:
+    """Yield the text of a file and of all files that it includes, each once, under whatever conditional.
+
+    Files that cannot be read are skipped.
+    """
+    yield from _texts(path, include_dirs, set())
+
+
+def _texts(path: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[str]:
+    if path in seen or not path.is_file():
+        return
+    seen.add(path)
+    with suppress(OSError):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        yield text
+        for name in _ANY_INCLUDE.findall(text):
+            for folder in (path.parent, *folders):
+                if (folder / name).is_file():
+                    yield from _texts((folder / name).resolve(), folders, seen)
+                    break
 
 
 def _relative(target: Path, include_dirs: Sequence[Path], includer: str) -> str:

@@ -18,7 +18,7 @@ from emu.arch import boot, mpidr
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
 from emu.subject.assembler import assemble
-from emu.subject.assembly_source import Statement, read
+from emu.subject.assembly_source import Statement, included_texts, read
 from emu.subject.assembly_text import Flat, flatten
 from emu.subject.lines import Lines
 from emu.subject.symbols import Symbols
@@ -163,14 +163,18 @@ def is_source(subject: str) -> bool:
 def load_file(path: Path, *, nr_cpus: int) -> Subject:
     """Load a user's file at IMAGE_PA: link a ``.o``, assemble text.
 
+    The identity of text is that of the file and of what it includes, whatever NR_CPUS is.
+
     :param nr_cpus: CONFIG_NR_CPUS of text, 1..4096; unused for an object, which is assembled already
     :raises EmuError: as :func:`load_source` and :func:`emu.subject.object.load_object`
     """
-    if path.suffix != ".o":
-        return load_source(path, nr_cpus=nr_cpus)
-    from emu.subject.object import load_object
+    if path.suffix == ".o":
+        from emu.subject.object import load_object
 
-    return load_object(path)
+        return load_object(path)
+    subject = load_source(path, nr_cpus=nr_cpus)
+    read_files = "\0".join(included_texts(path.resolve(), [asm_dir() / "include", asm_dir()]))
+    return replace(subject, identity=hashlib.sha256(read_files.encode()).hexdigest()[:16])
 
 
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:

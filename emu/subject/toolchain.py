@@ -23,7 +23,7 @@ from pathlib import Path
 
 from emu.errors import AssemblyError, EmuError
 from emu.subject import Subject
-from emu.subject.assembly_source import read
+from emu.subject.assembly_source import included_texts, read
 from emu.subject.object import link
 
 TOOL_SECONDS_MAX = 30  # an assembler takes 0.1 s; no result depends on this number
@@ -31,7 +31,6 @@ OUTPUT_BYTES_MAX = 256 << 20  # ".zero 1 << 40" must end the tool, not the disk
 
 GNU, GNU_AS = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-as"
 _ARCH = "armv8.5-a+memtag+rng+crypto+sve2"  # what GNU C 10 and clang 10 know
-_INCLUDE = re.compile(r'^\s*(?:#\s*include|\.include)\s+["<]([^">]+)[">]', re.M)
 _ASSIGNED = re.compile(r"\.(?:equ|equiv|eqv|set|ifn?def|ifnotdef)\s+([\w.$]+)|^\s*([\w.$]+)\s*=", re.M)
 _CONDITION = re.compile(r"^\s*#\s*(?:el)?if.*", re.M)
 _ERROR = re.compile(r"(.*?:\d+|.*?):(?:\d+:)?\s*((?:fatal )?error:.*)", re.IGNORECASE)
@@ -157,7 +156,7 @@ def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Seq
 def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[Path]) -> Iterator[str]:
     # A name that the text uses in an assembler directive (.equ NAME, .ifdef NAME) must not be a macro, unless
     # a preprocessor conditional tests it as well.
-    texts = list(_texts(source, folders, set()))
+    texts = list(included_texts(source, folders))
     assigned = {name for text in texts for pair in _ASSIGNED.findall(text) for name in pair if name}
     asked = {word for text in texts for line in _CONDITION.findall(text) for word in re.findall(r"\w+", line)}
     for name, value in constants.items():
@@ -165,21 +164,6 @@ def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[P
             yield f"-D{name}={value}" if value >= 0 else f"-D{name}=({value})"
         yield f"-Wa,-defsym,{name}={value}"  # one dash: both GNU as and every clang accept it
     yield "-D__ASSEMBLY__"  # the kernel's makefiles define it too
-
-
-def _texts(path: Path, folders: Sequence[Path], seen: set[Path]) -> Iterator[str]:
-    # The file and all files it includes, under any conditional; files that cannot be read are skipped.
-    if path in seen or not path.is_file():
-        return
-    seen.add(path)
-    with suppress(OSError):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        yield text
-        for name in _INCLUDE.findall(text):
-            for folder in (path.parent, *folders):
-                if (folder / name).is_file():
-                    yield from _texts((folder / name).resolve(), folders, seen)
-                    break
 
 
 def _with_origins(path: Path, include_dirs: Sequence[Path]) -> str:

@@ -18,7 +18,7 @@ PARSERS = {
     "parse_devices": {"devices/__init__.py"},
     "parse_faults": {"host/faults/__init__.py"},
     "parse_hotplug": {"host/vcpu/__init__.py"},
-    "parse_kexec": set(),
+    "parse_kexec": {"host/identity.py"},
     "parse_parameters": {"host/parameters.py"},
 }
 
