@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emu.cli.options import Reports, case_options, make_case, report_options
+from emu.cli.options import Reports, case_options, make_case, report_options, say_notes
 from emu.cli.recording import timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -45,7 +45,9 @@ def command(
     a build directory.  [default: v3]
     """
     timed = ftrace is not None or perfetto is not None
-    boot = build(make_case(**options), record=timed or trace_path is not None)
+    if verbose and (as_object or reports.ktap):
+        raise InvalidCase("--verbose: there is no more of --json and --ktap; leave one of them out")
+    boot = say_notes(build(make_case(**options), record=timed or trace_path is not None))
     machine = boot.machine
     if timed:
         machine.record_times()

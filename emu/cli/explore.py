@@ -23,6 +23,7 @@ from emu.cli.options import (
     given,
     make_case,
     report_options,
+    say_notes,
     spelt,
 )
 from emu.errors import InvalidCase
@@ -105,7 +106,9 @@ def command(
     )
     if saved:
         bounds = saved.bounds(max_schedules)
+    _check_walk(case)
     explorer, boot = explore_case(case)
+    say_notes(boot)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
     short = [confirm_shortest(explorer, boot, found) for found in _told(result.findings)]
@@ -134,6 +137,13 @@ def _check_alone(resume: Path) -> None:
     parameters = {str(parameter.name) for parameter in click.get_current_context().command.params}
     if others := given(*sorted(parameters - _BESIDE_RESUME)):
         raise InvalidCase(f"{spelt(others[0])} and --resume {resume}: the search goes on as it was begun")
+
+
+def _check_walk(case: Case) -> None:
+    # Bounds of the search of every order are none of random schedules.
+    kind, _ = scheduler_kind(case.scheduler)
+    if kind.walk is not None and (asked := given("preemptions", "no_reduction")):
+        raise InvalidCase(f"{spelt(asked[0])}: of all orders; scheduler={case.scheduler} takes random ones")
 
 
 def _explore(

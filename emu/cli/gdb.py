@@ -7,13 +7,12 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from emu.cli.options import case_options, make_case
+from emu.cli.options import case_options, make_case, say_notes, stepped
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
@@ -48,7 +47,9 @@ def command(
     """
     if print_script and symbols is None:
         raise InvalidCase("--print-script: needs --symbols FILE, which the script loads")
-    boot = build(replace(make_case(**options), grain="instruction"))
+    if print_script and script_path is not None:
+        raise InvalidCase(f"--print-script and --script {script_path}: give one of them")
+    boot = say_notes(build(stepped(make_case(**options))))
     subject = boot.guest.subject
     with ExitStack() as stack:
         if symbols is None or script_path is None:

@@ -18,6 +18,7 @@ from emu.registry import not_one_of
 from emu.topology import check_count
 
 if TYPE_CHECKING:
+    from emu.host.build import Boot
     from emu.report.property import Suite
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,10 +139,27 @@ def case_options(function: F) -> F:
     return function
 
 
+def say_notes(boot: Boot) -> Boot:
+    """Say on standard error what the case of ``boot`` asks for and cannot change its run; return ``boot``."""
+    for note in boot.notes:
+        click.echo(f"emu: {note}", err=True)
+    return boot
+
+
 def given(*names: str) -> list[str]:
     """Return those options of the running command, by the names of its parameters, that the user gave."""
     context = click.get_current_context()
     return [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
+def stepped(case: Case) -> Case:
+    """Return the case for a debugger, which goes by instructions.
+
+    :raises InvalidCase: another grain was asked for
+    """
+    if given("grain") and case.grain != "instruction":
+        raise InvalidCase(f"--grain {case.grain}: a debugger goes by instructions; leave it out")
+    return replace(case, grain="instruction")
 
 
 def spelt(name: str) -> str:

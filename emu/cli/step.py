@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from select import select
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from emu.case import Case
-from emu.cli.options import case_options, make_case
+from emu.cli.options import case_options, make_case, say_notes, stepped
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
@@ -34,7 +33,7 @@ def command(script: str | None, **options: Any) -> int:
 
     On a terminal it is a screen; with --script it is plain text. "help" lists the commands.
     """
-    case = replace(make_case(**options), grain="instruction")
+    case = stepped(make_case(**options))
     if script is not None:
         return run_script(case, read_script(script), "standard input" if script == "-" else script)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -82,7 +81,7 @@ class _StepScript:
     def debug(self, case: Case, checkpoints: Checkpoints) -> int:
         """Run all of it, in this process and in those that take over."""
         try:
-            session = Session(build(case), checkpoints)
+            session = Session(say_notes(build(case)), checkpoints)
         except EmuError as error:
             click.echo(f"emu: {error}", err=True)
             return error.exit_status

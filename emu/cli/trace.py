@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from emu.cli.options import given
 from emu.cli.recording import (
     GRAINS,
     built,
@@ -16,6 +17,7 @@ from emu.cli.recording import (
     timeline_options,
     write_timelines,
 )
+from emu.errors import InvalidCase
 from emu.host.build import Boot
 from emu.host.tracing import used_symbols
 
@@ -48,6 +50,8 @@ def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path |
     """
     if path is None and ftrace is None and perfetto is None:
         raise click.UsageError("-o FILE, --ftrace FILE or --perfetto FILE: where is the trace to go?")
+    if path is None and given("grain"):
+        raise InvalidCase(f"--grain {grain}: of the trace that -o FILE writes; a timeline has none")
     boot = built(options, instructions=grain == "instruction" and path is not None)
     if ftrace is not None or perfetto is not None:
         boot.machine.record_times()

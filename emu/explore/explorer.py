@@ -310,6 +310,10 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
             raise InvalidCase(
                 f"{name}={getattr(case, name)}: an exploration ends with the boot; leave it out"
             )
+    if case.latency != Case(case.subject).latency:
+        raise InvalidCase(f"latency={case.latency}: no time passes while orders are tried; leave it out")
+    if case.grain == "instruction":
+        raise InvalidCase("grain=instruction: an exploration goes by operations; leave it out")
     if case.device:
         raise InvalidCase(f"device={case.device}: the state of a device cannot be explored; leave it out")
     # The transition system has the memory model; the machine that takes single steps needs none.

@@ -16,10 +16,12 @@ from emu.host.choices import (
     check_cpus,
     check_kexec,
     check_subject,
+    needs_force,
     parse_case,
     resolve_case,
 )
 from emu.host.cpuhp import Core, SyncState
+from emu.host.effects import notes
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
@@ -58,6 +60,7 @@ class Boot:
     method: EnableMethod
     new_task: Callable[[], HostTask]  # the boot CPU's, from its beginning, with a cpuhp core of its own
     earlier: list[Guest] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what the case asks for and cannot change this run
 
 
 def build(case: Case, *, record: bool = False) -> Boot:
@@ -89,7 +92,16 @@ def build_config(config: BootConfig) -> Boot:
     check_subject(config, guest, method)
     if plan:
         check_kexec(config, guest, method, _wanted(config, guest, _disabled(guest)))
-    return _start(config, case, machine, psci, guest, method, plan)
+    boot = _start(config, case, machine, psci, guest, method, plan)
+    automatic = replace(config, case=replace(config.case, bringup="auto", base="auto"))
+    boot.notes = notes(
+        config,
+        resolve_case(automatic, guest, method),
+        guest,
+        _wanted(config, guest, _disabled(guest)),
+        forced=needs_force(config.case, guest, method),
+    )
+    return boot
 
 
 def load(config: BootConfig) -> LoadedSubject:

@@ -18,9 +18,9 @@ from emu.case import Case
 from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
-from emu.host.enable_method import METHODS, EnableMethod
-from emu.host.enable_method.spin_table import NAME as SPIN_TABLE
-from emu.host.faults import Fault, FaultedSubject, check_faults, parse_faults
+from emu.host.effects import REFUSED_LATER, check_effects, check_method
+from emu.host.enable_method import METHOD_KINDS, METHODS, EnableMethod
+from emu.host.faults import Fault, FaultedSubject, check_faults, faults_before_load, parse_faults
 from emu.host.firmware import resolve_defaults
 from emu.host.guest import Guest
 from emu.host.logical_map import LogicalMap
@@ -117,7 +117,8 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
     topology = resolve_defaults(case, read_topology(case.topology, case.boot_cpu))
     if case.el == 2 and topology.conduit == "hvc":
         raise InvalidCase("conduit=hvc: HVC goes to the kernel's own EL2 when el=2; use smc")
-    return BootConfig(
+    check_method(case, topology)
+    config = BootConfig(
         case=case,
         topology=topology,
         parameters=parse_parameters(case.append),
@@ -131,6 +132,11 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
         trace=Trace(case.text()),
         record=record,
     )
+    check_effects(config)
+    faults_before_load(
+        config.faults, lines=bool(model.granules), again=bool(case.cycle or case.hotplug or kexec)
+    )
+    return config
 
 
 def _check_values(case: Case) -> MemoryModel:
@@ -190,15 +196,24 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
     outside = any(not fault.in_table() for found in config.faults.values() for fault in found)
     if guest.design.lookup_table is None and outside and not guest.built.fills_tables:
         raise InvalidCase(f"fault={case.fault}: {guest.design.name} has no table that the host fills")
-    subject = FaultedSubject(
-        name=guest.design.name,
-        context_id=guest.design.context_id_pointer,
-        conduit=config.topology.conduit,
-        entry_el=case.el,
-        built=guest.built,
-        cleans=SPIN_TABLE in method.name.split(", "),
-    )
-    check_faults(config.faults, subject)
+    check_effects(config, REFUSED_LATER)
+
+    def faulted(cpu: int) -> FaultedSubject:
+        kind = METHOD_KINDS[guest.method_of(cpu)]
+        return FaultedSubject(
+            name=guest.design.name,
+            context_id=guest.design.context_id_pointer,
+            conduit=config.topology.conduit,
+            entry_el=case.el,
+            built=guest.built,
+            cpu=cpu,
+            method=kind.name,
+            calls_firmware=kind.calls_firmware,
+            sends_event=kind.sends_event,
+            cleans=kind.cleans or (guest.design.lookup_table is not None and guest.design.table_clean_to_poc),
+        )
+
+    check_faults(config.faults, faulted)
 
 
 def resolve_case(config: BootConfig, guest: Guest, method: EnableMethod) -> Case:
@@ -215,9 +230,19 @@ def resolve_case(config: BootConfig, guest: Guest, method: EnableMethod) -> Case
     parallel = guest.design.parallel and not asked.why_serial and parameters.parallel is not False
     least = "split" if guest.design.split and not method.why_serial else "serial"
     bringup = ("parallel" if parallel else least) if case.bringup == "auto" else case.bringup
-    if bringup == "parallel" and parameters.parallel is False:
-        raise InvalidCase(f"bringup=parallel: contradicts {case.append!r}")
+    said = parameters.parallel
+    if case.bringup != "auto" and said is not None and said != (case.bringup == "parallel"):
+        raise InvalidCase(f"bringup={case.bringup}: contradicts {case.append!r}")
     return replace(case, bringup=bringup, base=guest.design.base if case.base == "auto" else case.base)
+
+
+def needs_force(case: Case, guest: Guest, method: EnableMethod) -> bool:
+    """Tell whether the case would be refused without ``force``, or may be once it runs (kexec)."""
+    try:
+        _check_bringup(replace(case, force=0), guest, method)
+    except InvalidCase:
+        return True
+    return bool(case.kexec)
 
 
 def _check_bringup(case: Case, guest: Guest, method: EnableMethod) -> None:

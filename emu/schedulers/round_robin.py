@@ -5,16 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from emu.seed import seed_of
-
 NAME = "round-robin"
+SEEDED = False
 
 
 class RoundRobin:
     """Picks the next higher index, and after the highest the lowest."""
 
     def __init__(self, text: str = "") -> None:
-        seed_of(text)
+        if text:
+            raise ValueError("takes nothing behind its name")
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return the runnable actor that follows ``current``."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from emu.seed import seed_of
-
 NAME = "timed"
+SEEDED = False
 
 
 class Timed:
     """Picks the actor with the earliest clock; of equal clocks the lower index."""
 
     def __init__(self, text: str = "") -> None:
-        seed_of(text)
+        if text:
+            raise ValueError("takes nothing behind its name")
         self._time_of: Callable[[int], int] = lambda cpu: 0
 
     def attach(self, time_of: Callable[[int], int]) -> None:

@@ -68,6 +68,9 @@ class MethodKind:
     :ivar summary: how a CPU gets out of firmware, in one line
     :ivar release_addr: each CPU has its own word or mailbox, whose PA is in firmware's tables
     :ivar parking_version: version of the parking protocol in the MADT
+    :ivar calls_firmware: the boot CPU starts a CPU by CPU_ON
+    :ivar sends_event: the boot CPU sends an event behind the word that releases a CPU
+    :ivar cleans: the boot CPU cleans what releases a CPU to the PoC
     """
 
     name: str
@@ -76,6 +79,9 @@ class MethodKind:
     summary: str
     release_addr: bool = False
     parking_version: int = 0
+    calls_firmware: bool = False
+    sends_event: bool = False
+    cleans: bool = False
 
 
 METHOD_KINDS = discover(__name__, MethodKind)

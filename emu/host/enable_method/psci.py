@@ -16,6 +16,7 @@ from emu.operation import Delay, FirmwareCall, Log, Operation, Report, Reported
 
 NAME = "psci"
 FIRMWARES = ("devicetree", "acpi")
+CALLS_FIRMWARE = True
 
 _KILL_SLEEP_NS = 500_000  # usleep_range(100, 1000)
 _KILL_LOOKS = 200

@@ -18,7 +18,7 @@ from emu.operation import Again, Load, Operation, SendEvent, Store, WaitForEvent
 
 NAME = "spin-table"
 FIRMWARES = ("devicetree",)
-RELEASE_ADDR = True
+RELEASE_ADDR = SENDS_EVENT = CLEANS = True
 
 
 class SpinTable:

@@ -8,7 +8,7 @@ A module of this folder is one kind (:class:`FaultKind`); its docstring says wha
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -76,7 +76,11 @@ class FaultedSubject:
     :ivar conduit: of firmware calls
     :ivar entry_el: of the boot CPU
     :ivar built: what it can do
-    :ivar cleans: whether the host cleans what secondaries read with their MMU off
+    :ivar cpu: the CPU with the fault, a logical number
+    :ivar method: its enable-method, and what the next three are of
+    :ivar calls_firmware: CPU_ON starts the CPU
+    :ivar sends_event: the boot CPU sends an event that wakes it
+    :ivar cleans: the boot CPU cleans to the PoC what the CPU reads with its MMU off
     """
 
     name: str
@@ -84,6 +88,10 @@ class FaultedSubject:
     conduit: str
     entry_el: int
     built: Built
+    cpu: int
+    method: str
+    calls_firmware: bool
+    sends_event: bool
     cleans: bool
 
 
@@ -93,6 +101,8 @@ class Fault:
 
     argument: int = 0
     excuses: ClassVar[bool] = True  # the CPU need not come online; its outcome must be reported
+    of_lines: ClassVar[bool] = False  # it shows where the memory model has lines, and nowhere else
+    of_second_start: ClassVar[bool] = False  # it shows when the CPU is started again
 
     def cannot_be(self, cpus: int) -> str:
         """Why a machine with ``cpus`` CPUs cannot have the fault; "" when it can."""
@@ -181,12 +191,34 @@ def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
     return found
 
 
-def check_faults(faults: Mapping[int, Sequence[Fault]], subject: FaultedSubject) -> None:
-    """Refuse a fault that makes no difference.
+def faults_before_load(faults: Mapping[int, Sequence[Fault]], *, lines: bool, again: bool) -> None:
+    """Refuse a fault that no subject shows in such a run.
 
+    :param lines: the memory model has cache lines
+    :param again: a CPU may be started a second time
     :raises InvalidCase: there is one; the message says why
     """
     for cpu, found in sorted(faults.items()):
         for fault in found:
-            if why := fault.changes_nothing(subject):
+            where = f"fault={cpu}:{NAMES[type(fault)]}"
+            if fault.of_lines and not lines:
+                raise InvalidCase(f"{where}: no caches, so that nothing is cleaned (--memory caches)")
+            if fault.of_second_start and not again:
+                raise InvalidCase(f"{where}: no CPU is started a second time (--cycle 1)")
+
+
+def check_faults(faults: Mapping[int, Sequence[Fault]], subject_of: Callable[[int], FaultedSubject]) -> None:
+    """Refuse a fault that makes no difference.
+
+    :param subject_of: by logical CPU
+    :raises InvalidCase: there is one; the message says why
+    """
+    for cpu, found in sorted(faults.items()):
+        subject = subject_of(cpu)
+        for fault in found:
+            why = fault.changes_nothing(subject)
+            of_call = type(fault).cpu_on is not Fault.cpu_on
+            if not why and of_call and not subject.calls_firmware:
+                why = f"enable-method {subject.method} does not call CPU_ON (--enable-method psci)"
+            if why:
                 raise InvalidCase(f"fault={cpu}:{NAMES[type(fault)]}: {subject.name}: {why}")

@@ -16,7 +16,9 @@ class ContextSwapped(Fault):
         return "" if 1 <= self.argument < cpus else f"the secondaries are CPU1..CPU{cpus - 1}"
 
     def changes_nothing(self, subject: FaultedSubject) -> str:
-        """A secondary that takes no context ID."""
+        """A secondary that takes no context ID, and its own."""
+        if subject.cpu == self.argument:
+            return f"CPU{subject.cpu} gets its own context ID"
         return "" if subject.context_id else "no secondary takes a context ID"
 
     def cpu_on(self, request: CpuOn) -> None:

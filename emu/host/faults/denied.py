@@ -15,6 +15,10 @@ ARGUMENT = "how many calls are denied"
 class Denied(Fault):
     """The first ``argument`` calls return DENIED."""
 
+    def cannot_be(self, cpus: int) -> str:
+        """It is 1 or more."""
+        return "" if self.argument else "0 denies no call"
+
     def cpu_on(self, request: CpuOn) -> None:
         """Deny while the count lasts."""
         if request.call < self.argument:

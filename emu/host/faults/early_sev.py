@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from emu.host.faults import Fault
+from emu.host.faults import Fault, FaultedSubject
 from emu.machine.actor import Filtered
 from emu.operation import Operation, SendEvent
 
@@ -19,6 +19,14 @@ class EarlySev(Fault):
     """SEV in front of the store, not behind it."""
 
     excuses = False
+
+    def changes_nothing(self, subject: FaultedSubject) -> str:
+        """A method without an event."""
+        return (
+            ""
+            if subject.sends_event
+            else f"enable-method {subject.method} sends no event (--enable-method spin-table)"
+        )
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
         """Send the event first, and none behind."""

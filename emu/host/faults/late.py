@@ -14,6 +14,10 @@ ARGUMENT = "the delay in ns"
 class Late(Fault):
     """CPU_ON takes effect ``argument`` ns later."""
 
+    def cannot_be(self, cpus: int) -> str:
+        """It is 1 or more."""
+        return "" if self.argument else "0 is no delay"
+
     def cpu_on(self, request: CpuOn) -> None:
         """Delay the start."""
         request.delay_ns = self.argument

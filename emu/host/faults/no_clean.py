@@ -19,12 +19,15 @@ class NoClean(Fault):
     """No maintenance of the table entry and of the release words."""
 
     excuses = False
+    of_lines = True
 
     def changes_nothing(self, subject: FaultedSubject) -> str:
-        """A kernel cleans its tables in its own code; of the host's there are the release words."""
-        if subject.built.fills_tables and not subject.cleans:
+        """A boot CPU that cleans nothing for the CPU, or whose own code does."""
+        if subject.cleans:
+            return ""
+        if subject.built.fills_tables:
             return "its own code cleans what it writes; the host does with enable-method=spin-table alone"
-        return ""
+        return "the boot CPU cleans nothing that the CPU reads with its MMU off"
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
         """Leave the cache operations out."""

@@ -14,6 +14,8 @@ NAME = "refuse-after-off"
 class RefuseAfterOff(Fault):
     """-2 after CPU_OFF."""
 
+    of_second_start = True
+
     def cpu_on(self, request: CpuOn) -> None:
         """Refuse a second life."""
         if request.after_off:
