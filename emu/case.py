@@ -9,6 +9,20 @@ from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
 
+def check_text(value: str, where: str) -> str:
+    """Return ``value`` when it can name a file and be written to one.
+
+    :raises InvalidCase: it has a NUL, or is not UTF-8
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidCase(f"{where}={value!r:.80}: not UTF-8") from None
+    if "\0" in value:
+        raise InvalidCase(f"{where}={value!r:.80}: a NUL in it")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """All inputs that decide a run. A case and a version of emu reproduce a run bit for bit."""
@@ -47,6 +61,8 @@ class Case:
             value = getattr(self, field.name)
             if isinstance(value, str) and len(value.splitlines()) > 1:
                 raise InvalidCase(f"case: {field.name}={value!r}: a case is one line")
+            if isinstance(value, str):
+                check_text(value, f"case: {field.name.replace('_', '-')}")
         if not self.subject:
             raise InvalidCase("case '': begins with a subject")
 

@@ -68,6 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("emu: interrupted", err=True)
         status = 130
+    except MemoryError:
+        click.echo("emu: out of memory: too little of it, or a limit (ulimit -v)", err=True)
+        status = 2
     except OSError as error:
         click.echo(f"emu: {error.filename or 'standard output'}: {error.strerror}", err=True)
         status = 2

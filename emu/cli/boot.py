@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emu.cli.options import Reports, case_options, make_case, report_options, say_notes
+from emu.cli.options import Output, Reports, case_options, make_case, report_options, say_notes
 from emu.cli.recording import timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @case_options
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
-@click.option(
-    "--trace", "trace_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace."
-)
+@click.option("--trace", "trace_path", type=Output(), metavar="FILE", help="Write the trace.")
 @timeline_options
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
 def command(
@@ -46,7 +44,7 @@ def command(
     """
     timed = ftrace is not None or perfetto is not None
     if verbose and (as_object or reports.ktap):
-        raise InvalidCase("--verbose: there is no more of --json and --ktap; leave one of them out")
+        click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
     boot = say_notes(build(make_case(**options), record=timed or trace_path is not None))
     machine = boot.machine
     if timed:

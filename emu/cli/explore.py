@@ -18,6 +18,7 @@ import click
 from emu.case import Case
 from emu.cli.options import (
     DEFAULT_SUBJECT,
+    Output,
     Reports,
     case_options,
     given,
@@ -60,7 +61,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Ctrl-C ended it."
 )
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first finding.")
+@click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
 def command(

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from emu.cli.options import case_options, make_case, say_notes, stepped
+from emu.cli.options import Output, case_options, make_case, say_notes, stepped
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
@@ -20,7 +20,7 @@ from emu.debug.session import Session
 from emu.errors import InvalidCase
 from emu.host.build import build
 
-_PATH = click.Path(dir_okay=False, path_type=Path)
+_PATH = Output()
 
 
 @click.command("gdb")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SUBJECT = "v3"
 DEFAULT_CPUS = 8
+
+
+class Output(click.Path):
+    """A file that a command will write, looked at before anything runs: no result is made and then lost."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path.
+
+        :raises InvalidCase: nothing can be written there
+        """
+        path = Path(str(super().convert(value, param, ctx)))
+        option = max(param.opts, key=len) if param is not None else "file"
+        try:
+            there, folder = path.exists(), path.parent.is_dir()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+            raise InvalidCase(f"{option} {value!r:.80}: {reason}") from None
+        if not folder:
+            raise InvalidCase(f"{option} {path}: no such directory")
+        if path.is_dir():
+            raise InvalidCase(f"{option} {path}: a directory")
+        if not os.access(path if there else path.parent, os.W_OK):
+            raise InvalidCase(f"{option} {path}: it cannot be written")
+        return path
 
 
 class NamesOption(click.Option):
@@ -260,8 +288,6 @@ def report_options(function: F) -> F:
     def command(*arguments: Any, ktap: bool, junit: Path | None, **options: Any) -> Any:
         if ktap and options.get("as_object"):
             raise InvalidCase("--json and --ktap: give one of them")
-        if junit is not None and not junit.parent.is_dir():
-            raise InvalidCase(f"--junit {junit}: no such directory")
         reports = Reports(ktap, junit)
         try:
             return function(*arguments, reports=reports, **options)
@@ -273,9 +299,8 @@ def report_options(function: F) -> F:
             reports.show(lambda: suite)
             raise
 
-    path = click.Path(dir_okay=False, path_type=Path)
     for option in (
-        click.option("--junit", type=path, metavar="FILE", help="Also write JUnit XML."),
+        click.option("--junit", type=Output(), metavar="FILE", help="Also write JUnit XML."),
         click.option("--ktap", is_flag=True, help="Print KTAP, a test for each property."),
     ):
         command = option(command)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from emu.arch.mpidr import hwid
-from emu.cli.options import case_options, make_case, say_notes
+from emu.cli.options import Output, case_options, make_case, say_notes
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table
@@ -75,7 +75,7 @@ def open_for_writing(path: Path) -> Any:
 
 def timeline_options(function: F) -> F:
     """Add ``--ftrace`` and ``--perfetto``."""
-    path = click.Path(dir_okay=False, path_type=Path)
+    path = Output()
     options = (
         click.option("--ftrace", type=path, metavar="FILE", help="Write text as ftrace has it."),
         click.option("--perfetto", type=path, metavar="FILE", help="Write a trace for ui.perfetto.dev."),

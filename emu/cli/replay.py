@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from emu.case import Case
+from emu.cli.options import Output
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm
 from emu.explore.explorer import explore_case
@@ -22,7 +23,7 @@ from emu.schedulers.replay import parse_picks
 
 @click.command("replay")
 @click.argument("case")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first finding.")
+@click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 def command(case: str, html: Path | None, as_object: bool) -> int:
     """Run the schedule of CASE again, a line that `emu explore` printed, or a file that holds one.

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emu.cli.options import given
+from emu.cli.options import Output, given
 from emu.cli.recording import (
     GRAINS,
     built,
@@ -31,7 +31,8 @@ def _options(function: Any) -> Any:
     "-o",
     "--output",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Output(),
+    metavar="FILE",
     help="Write the trace there.",
 )
 @click.option(

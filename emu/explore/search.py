@@ -98,6 +98,20 @@ class Frame:
     number: int = -1  # of the state, when it is known
 
 
+def check_fits(saved: SavedFrame, moves: EnabledSet) -> None:
+    """Compare a saved frame with the state that its picks lead to.
+
+    :raises ReplayDiverged: it has an actor that cannot go on there, or none that there is
+    """
+    for actor in saved.todo:
+        if actor >= moves.actors or (actor < moves.cpus and not moves.everybody >> actor & 1):
+            raise ReplayDiverged(f"resume: todo={actor}: no actor that can go on there")
+    if (saved.sleep | saved.done) >> moves.actors:
+        raise ReplayDiverged(
+            f"resume: sleep={saved.sleep:#x}, done={saved.done:#x}: there are {moves.actors} actors"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SavedFrame:
     """A frame as a file has it: the picks from the frame before, the actors to try, two sets of bits."""
@@ -184,6 +198,7 @@ class Search:
                 self.path.append(transition)
                 last = pick.number if pick.kind in ("run", "timeout", "wake") else last
             moves = self._moves(state)
+            check_fits(saved, moves)
             todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
             self._on_path[self._key(state, last, saved.preemptions)] = len(self.path)
             steps = len(saved.picks)

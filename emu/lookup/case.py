@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emu.case import check_text
 from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
@@ -89,6 +90,8 @@ class LookupCase:
         for key in ("nr-cpus", "mpidr"):
             if not words or (key not in values and not (key == "mpidr" and "race" in values)):
                 raise InvalidCase(f"case {text!r}: a subject, then {key}=...")
+        for key, value in [("subject", words[0]), *values.items()]:
+            check_text(value, f"case: {key}")
         return cls(
             words[0],
             parse_u64(values["nr-cpus"], "case: nr-cpus"),

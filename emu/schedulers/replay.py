@@ -29,11 +29,13 @@ def parse_picks(text: str) -> list[Pick]:
     :raises ValueError: malformed
     """
     picks: list[Pick] = []
+    total = 0
     for word in filter(None, text.split(",")):
         if match := _RUN.fullmatch(word):
             count = int(match[2] or 1)
-            if not 1 <= count <= _REPEAT_MAX:
-                raise ValueError(f"{word}: a CPU runs 1..{_REPEAT_MAX} operations")
+            total += count
+            if not 1 <= count <= total <= _REPEAT_MAX:
+                raise ValueError(f"{word:.40}: a CPU runs 1..{_REPEAT_MAX} operations, all of them together")
             picks += [Pick("run", int(match[1]))] * count
         elif match := _OTHER.fullmatch(word):
             kind = _LETTERS[match[1]] if match[1] else match[3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -248,6 +249,20 @@ def test_a_client_that_is_cut_off_or_says_nonsense_does_no_harm(v3: Target) -> N
         with socket.create_connection(v3.place) as client:
             client.sendall(nonsense)
     assert "CPU3 0x3" in v3.gdb("info threads", "kill")
+
+
+def test_a_client_may_go_at_any_byte(v3: Target) -> None:
+    """In order, so that the answer to it resets the connection and the next one has nobody; or by a reset."""
+    talk = b"$qSupported#37+$g#67+$m0,100#5f+$bs#d5+$vCont;c#a8"
+    for length in range(1, len(talk) + 1):
+        with socket.create_connection(v3.place) as client:
+            linger = struct.pack("ii", length % 2, 0)  # 1: by a reset
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            client.sendall(talk[:length])
+    with socket.create_connection(v3.place, timeout=60) as client:
+        client.sendall(b"$qC#b4")
+        assert client.recv(1) == b"+"
+    assert v3.server.poll() is None
 
 
 def test_a_kernel_stops_on_both_sides_of_the_mmu(tmp_path: Path, real_kernel: Callable[[str], Path]) -> None:

@@ -67,6 +67,8 @@ def test_any_text_is_a_case_or_refused(text: str) -> None:
         ("v3 el=1.5", "el is an integer"),
         ("v3 subject=v2", "subject=v2: not one of"),
         ("v3 boot_cpu=1", "boot_cpu=1: not one of"),
+        ("v3 topology=a\0b", r"topology='a\\x00b': a NUL in it"),
+        ("\udcff.S", r"subject='\\udcff.S': not UTF-8"),
     ],
 )
 def test_what_is_refused_and_why(text: str, message: str) -> None:

@@ -249,3 +249,13 @@ def test_command_imports_nothing_that_it_does_not_use(arguments: list[str], need
     done = run_program(sys.executable, "-c", program)
     imported = set(done.stdout.splitlines()[-1].split())
     assert not imported & {*NEVER, *needless}
+
+
+def test_too_little_address_space_is_one_line_and_status_2() -> None:
+    """The engine's library would end the process with a status of its own."""
+    command = f"ulimit -v 800000; exec {sys.executable} -m emu boot v3 --cpus 2"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "emu: memory: an engine needs 1088 MiB of address space, and there is less (ulimit -v)\n"
+    )

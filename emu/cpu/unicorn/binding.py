@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -26,6 +27,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
+from emu.errors import EngineError
 from emu.memory import Memory
 
 READ, WRITE, EXECUTE = uc_module.UC_PROT_READ, uc_module.UC_PROT_WRITE, uc_module.UC_PROT_EXEC
@@ -67,6 +69,25 @@ _mmio_map = CFUNCTYPE(
 _vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
 
 
+# Bytes of address space that a uc_engine maps for translated code, and some for the rest: where they are not
+# to be had the library ends the process with a status of its own (Unicorn 2.1.4, tcg/translate-all.c).
+_ROOM_SIZE = (1 << 30) + (64 << 20)
+
+
+def check_room() -> None:
+    """See that an engine has the address space that it needs.
+
+    :raises EngineError: it has not
+    """
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    try:
+        mmap.mmap(-1, _ROOM_SIZE, flags=private).close()
+    except (OSError, MemoryError):
+        raise EngineError(
+            f"memory: an engine needs {_ROOM_SIZE >> 20} MiB of address space, and there is less (ulimit -v)"
+        ) from None
+
+
 def _free_contexts(contexts: list[c_void_p]) -> None:
     for context in contexts:
         _context_free(context)
@@ -81,6 +102,7 @@ class Handle:
     """
 
     def __init__(self, memory: Memory, *, beyond_v8_0: bool = False) -> None:
+        check_room()
         uc: Any = uc_module
         self.beyond_v8_0 = beyond_v8_0
         self.version = str(uc.__version__)

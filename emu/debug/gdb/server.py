@@ -20,6 +20,8 @@ from emu.debug.session import Session
 from emu.errors import InvalidCase
 
 _RECEIVE_BYTES = 1 << 16
+# A client that has gone is no reason to end, whatever SIGPIPE does to this process.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _RESENDS_MAX = 8  # in a row; who asks more often is no gdb
 
 
@@ -205,7 +207,7 @@ class Server:
         if self._client is None:
             return
         try:
-            self._client.sendall(data)
+            self._client.sendall(data, _NO_SIGNAL)
         except OSError:
             self._drop()
 
