@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from emu.cli.options import (
     DEFAULT_SUBJECT,
     Output,
     Reports,
+    asked_to_stop,
     case_options,
     given,
     make_case,
@@ -28,7 +28,7 @@ from emu.cli.options import (
     spelt,
 )
 from emu.errors import InvalidCase
-from emu.explore.confirm import confirm_shortest
+from emu.explore.confirm import Confirmed, confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
 from emu.explore.finding_collector import Found
 from emu.explore.resume import read_resume, write_resume
@@ -36,7 +36,7 @@ from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.sequence import write_html
-from emu.report.story import tell_story
+from emu.report.story import Story, tell_story
 from emu.report.words import finding_words
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
@@ -112,8 +112,7 @@ def command(
     say_notes(boot)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
-    short = [confirm_shortest(explorer, boot, found) for found in _told(result.findings)]
-    stories = [tell_story(boot, confirmed) for confirmed in short]
+    short, stories = _tell_stories(explorer, boot, result)
     if html is not None and stories:
         write_html(html, stories[0])
     told = [(confirmed.found, story.lines()) for confirmed, story in zip(short, stories, strict=True)]
@@ -163,6 +162,22 @@ def _explore(
     return explorer.search(bounds, everything=everything, tell=tell, saved=saved)
 
 
+def _tell_stories(
+    explorer: Explorer, boot: Boot, result: ExplorationResult
+) -> tuple[list[Confirmed], list[Story]]:
+    # Of each finding that gets one; the first Ctrl-C leaves the others as they were found.
+    short: list[Confirmed] = []
+    stories: list[Story] = []
+    with asked_to_stop() as stop:
+        for found in _told(result.findings):
+            if not stop():
+                short.append(confirm_shortest(explorer, boot, found))
+                stories.append(tell_story(boot, short[-1]))
+        if stop():
+            result.incomplete.append("interrupted")
+    return short, stories
+
+
 def _told(findings: list[Found]) -> list[Found]:
     # Those that get a story: of several that one schedule shows, the one that is nearest to the cause.
     first: dict[tuple[Pick, ...], Found] = {}
@@ -200,7 +215,6 @@ def _print(
 @contextmanager
 def _progress() -> Iterator[Any]:
     # Counts on a terminal's standard error; the first Ctrl-C ends the exploration in order.
-    stop: list[int] = []
     shown = 0.0
 
     def tell(count: Count, depth: int) -> bool:
@@ -210,17 +224,11 @@ def _progress() -> Iterator[Any]:
             shown = now
             line = f"round {count.rounds}: {counts_text(count)}, depth {depth}"
             click.echo(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", err=True, nl=False)
-        return bool(stop)
+        return stop()
 
-    def interrupt(number: int, _frame: object) -> None:
-        if stop:
-            raise KeyboardInterrupt
-        stop.append(number)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield tell
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+    with asked_to_stop() as stop:
+        try:
+            yield tell
+        finally:
+            if shown:
+                click.echo("\r\x1b[K", err=True, nl=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from emu.cli.options import DEFAULT_SUBJECT, Reports, given, report_options, spelt
+from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, given, report_options, spelt
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.race import ask_case
@@ -18,7 +18,7 @@ from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
-from emu.report.property import lookup_suite, question_suite
+from emu.report.property import Suite, lookup_suite, question_suite, untestable_suite
 
 
 @click.command("lookup")
@@ -70,24 +70,40 @@ def command(
         least = min(nr_cpus or under_test.sizes)
         raise InvalidCase(f"max-cpus={max_cpus}: NR_CPUS is {least} at least")
     search = LookupSearch(under_test)
-    start = time.monotonic()
-    for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
-        pass
-    if jobs > 1:
+    start, interrupted = time.monotonic(), False
+    with asked_to_stop() as stop:
+        for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
+            if interrupted := stop():
+                break
+    if jobs > 1 and not interrupted:
         spec, _ = make_spec(name, contract, system_map, matches, sizes)
-        random_in_processes(search, spec, cases, seed, jobs)
+        try:
+            random_in_processes(search, spec, cases, seed, jobs)
+        except KeyboardInterrupt:
+            interrupted = True
     seconds = time.monotonic() - start
-    if not search.cases:
+    if not search.cases and not interrupted:
         raise Untestable(f"{name}: no map fits the tables of its contract: nothing was asked")
     texts = [
         case_of(under_test, found, str(contract or ""), str(system_map or "")).text()
         for found in search.findings
     ]
-    if reports.show(lambda: lookup_suite(search, texts, sizes)):
-        return int(bool(texts))
+    status = 130 if interrupted else int(bool(texts))
+    if interrupted:
+        click.echo("emu: interrupted: what follows is of the questions that were asked", err=True)
+    cut_off = interrupted and not texts  # nothing holds because nothing was found yet
+
+    def suite() -> Suite:
+        return (
+            untestable_suite("lookup", name, "interrupted") if cut_off else lookup_suite(search, texts, sizes)
+        )
+
+    if reports.show(suite):
+        return status
     if as_object:
-        click.echo(json.dumps(as_json(search, texts, name)))
-        return int(bool(texts))
+        whole = as_json(search, texts, name)
+        click.echo(json.dumps(whole | {"verdict": "untestable"} if cut_off else whole))
+        return status
     for found, text in zip(search.findings, texts, strict=True):
         for line in describe(under_test, found, text):
             click.echo(line)
@@ -95,13 +111,13 @@ def command(
         click.echo(f"NR_CPUS={size} left out: {why}")
     for line in left_out(search):
         click.echo(line)
-    verdict = "fail" if texts else "pass"
+    verdict = "fail" if texts else "interrupted" if interrupted else "pass"
     listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
     click.echo(
         f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {len(texts)} finding"
         f"{'' if len(texts) == 1 else 's'} ({search.cases / seconds:,.0f} cases/s)"
     )
-    return int(bool(texts))
+    return status
 
 
 def _changed(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -165,6 +167,23 @@ def case_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed; a second one raises KeyboardInterrupt."""
+    stop: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: bool(stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say_notes(boot: Boot) -> Boot:
