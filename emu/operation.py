@@ -11,7 +11,10 @@ from emu.outcome import Outcome
 
 
 class Kind(IntEnum):
-    """Kind of a trace record. Values are the trace file's; append only."""
+    """Kind of a trace record, and of the instruction that makes it (:func:`emu.arch.a64.classify`).
+
+    Values are the trace file's; append only.
+    """
 
     LOAD = 1
     STORE = 2
@@ -30,7 +33,7 @@ class Kind(IntEnum):
     CALL_ARGS = 15  # value: x3, pa: x2
     RETURN = 16  # value: x0 after the call
     DELAY = 17  # value: ns
-    PARK = 18
+    PARK = 18  # a branch to itself, or the end of a host task
     SEND_INTERRUPT = 19  # value: the CPU it goes to
     POWER_ON = 32  # pc: entry PA, value: x0
     POWER_OFF = 33

@@ -10,7 +10,7 @@ from emu.arch import descriptors
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Stop, Waiting
+from emu.cpu.stops import STEP_LIMIT, Call, EngineStop, Raised, Reached, SelfBranch, Waiting
 from emu.memory import Memory
 from emu.operation import Kind
 
@@ -169,7 +169,7 @@ class Bare:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def go(self, pe: PE, grain: str = "run", limit: int = 100_000) -> Stop:
+    def go(self, pe: PE, grain: str = "run", limit: int = 100_000) -> EngineStop:
         """Run ``pe`` at a grain until it stops for another reason than the grain, or ``limit`` picks."""
         engine = self.engine
         if grain == "run":
@@ -181,9 +181,9 @@ class Bare:
                 return stop
         return STEP_LIMIT
 
-    def finish(self, pe: PE, grain: str = "run", events_max: int = 1000) -> list[Stop]:
+    def finish(self, pe: PE, grain: str = "run", events_max: int = 1000) -> list[EngineStop]:
         """Run ``pe`` until it parks, delivering exceptions, answering calls with 0, ending each sleep."""
-        stops: list[Stop] = []
+        stops: list[EngineStop] = []
         while len(stops) < events_max:
             stop = self.go(pe, grain)
             stops.append(stop)

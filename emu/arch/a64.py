@@ -1,6 +1,7 @@
 """Classify A64 instruction words by their effects on other PEs (Arm DDI 0487, C4).
 
-Only classes that the emulator treats differ; every other instruction is invisible to other PEs.
+A word that is one operation has the kind of its record. Of the others, only classes that the emulator treats
+differ; every other instruction is invisible to other PEs.
 """
 
 from __future__ import annotations
@@ -8,61 +9,36 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 
-
-class Class(IntEnum):
-    """Class of an instruction word."""
-
-    INVISIBLE = 0
-    MEMORY = 1  # load, store or atomic, not exclusive
-    LOAD_EXCLUSIVE = 2
-    STORE_EXCLUSIVE = 3
-    BARRIER = 4  # DSB, DMB, ISB
-    CACHE = 5  # DC, IC
-    TLB = 6  # TLBI
-    ZERO = 7  # DC ZVA
-    WFE = 8
-    WFI = 9
-    SEV = 10
-    SEVL = 11
-    YIELD = 12
-    CLREX = 13
-    EXCEPTION = 14  # SVC, HVC, SMC, BRK, HLT
-    MRS = 15
-    MSR = 16  # register form
-    ERET = 17
-    SPIN = 18  # B to itself
-    FP = 19  # any use of the SIMD and floating-point registers
-    AT = 20
+from emu.operation import OPERATIONS, Kind
 
 
-# Classes whose execution other actors can observe: the steps of schedulers and memory models.
-OBSERVABLE = frozenset(
-    {
-        Class.MEMORY,
-        Class.LOAD_EXCLUSIVE,
-        Class.STORE_EXCLUSIVE,
-        Class.BARRIER,
-        Class.CACHE,
-        Class.TLB,
-        Class.ZERO,
-        Class.WFE,
-        Class.WFI,
-        Class.SEV,
-        Class.SEVL,
-        Class.YIELD,
-        Class.EXCEPTION,
-        Class.SPIN,
-    }
-)
+class Other(IntEnum):
+    """What a word is that is no single :class:`emu.operation.Kind`; no number is one of Kind's."""
 
-_HINTS = {1: Class.YIELD, 2: Class.WFE, 3: Class.WFI, 4: Class.SEV, 5: Class.SEVL}
-_BARRIERS = {
-    1: Class.BARRIER,  # DSB with the nXS qualifier
-    2: Class.CLREX,
-    4: Class.BARRIER,
-    5: Class.BARRIER,
-    6: Class.BARRIER,
-    7: Class.BARRIER,  # SB
+    INVISIBLE = 128
+    ACCESS = 129  # load, store or atomic, not exclusive: LOADs and STOREs
+    ZERO = 130  # DC ZVA: a STORE
+    CLREX = 131
+    MRS = 132
+    MSR = 133  # register form
+    ERET = 134
+    FP = 135  # any use of the SIMD and floating-point registers
+
+
+Class = Kind | Other  # of an instruction word
+
+# Classes whose execution other actors can observe, and exception generation: the steps of schedulers and
+# memory models.
+OBSERVABLE: frozenset[Class] = OPERATIONS | {Kind.EXCEPTION, Other.ACCESS, Other.ZERO}
+
+_HINTS: dict[int, Class] = {1: Kind.YIELD, 2: Kind.WFE, 3: Kind.WFI, 4: Kind.SEV, 5: Kind.SEVL}
+_BARRIERS: dict[int, Class] = {
+    1: Kind.BARRIER,  # DSB with the nXS qualifier
+    2: Other.CLREX,
+    4: Kind.BARRIER,
+    5: Kind.BARRIER,
+    6: Kind.BARRIER,
+    7: Kind.BARRIER,  # SB
 }
 B_SELF = 0x1400_0000
 _ERETS = frozenset({0xD69F_03E0, 0xD69F_0BFF, 0xD69F_0FFF})  # ERET, ERETAA, ERETAB
@@ -72,23 +48,23 @@ _FPCR_OR_FPSR = 0xD51B_4400  # MSR and MRS differ in bit 21, FPCR and FPSR in bi
 def _system(word: int) -> Class:
     # Words whose top byte is 0xD5: hints, barriers, SYS, MRS and MSR.
     if word & 0xFFFF_F01F == 0xD503_201F:
-        return _HINTS.get(word >> 5 & 0x7F, Class.INVISIBLE)
+        return _HINTS.get(word >> 5 & 0x7F, Other.INVISIBLE)
     if word & 0xFFFF_F01F == 0xD503_301F:
-        return _BARRIERS.get(word >> 5 & 7, Class.INVISIBLE)
+        return _BARRIERS.get(word >> 5 & 7, Other.INVISIBLE)
     if word & 0xFFF8_0000 == 0xD508_0000:
         op1, crn, crm, op2 = word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7
         if crn in (8, 9):
-            return Class.TLB
+            return Kind.TLB
         if crn != 7:
-            return Class.INVISIBLE
+            return Other.INVISIBLE
         if crm in (8, 9):
-            return Class.AT
-        return Class.ZERO if (op1, crm, op2) == (3, 4, 1) else Class.CACHE
+            return Other.INVISIBLE  # AT
+        return Other.ZERO if (op1, crm, op2) == (3, 4, 1) else Kind.CACHE
     if word & 0xFFF0_0000 == 0xD530_0000:
-        return Class.MRS
+        return Other.MRS
     if word & 0xFFF0_0000 == 0xD510_0000:
-        return Class.MSR
-    return Class.INVISIBLE
+        return Other.MSR
+    return Other.INVISIBLE
 
 
 @lru_cache(maxsize=1 << 16)
@@ -100,22 +76,22 @@ def classify(word: int) -> Class:
     if word & 0x0A00_0000 == 0x0800_0000:  # loads and stores
         if word & 0x3F80_0000 == 0x0800_0000:  # exclusive: o2 (bit 23) clear
             if word & 0x80A0_0000 == 0x0020_0000:
-                return Class.MEMORY  # CASP
-            return Class.LOAD_EXCLUSIVE if word & 0x40_0000 else Class.STORE_EXCLUSIVE
+                return Other.ACCESS  # CASP
+            return Kind.LOAD_EXCLUSIVE if word & 0x40_0000 else Kind.STORE_EXCLUSIVE
         if word & 0xFF00_0000 == 0xD800_0000 or word & 0xFFC0_0000 == 0xF980_0000:
-            return Class.INVISIBLE  # PRFM (literal, unsigned offset)
+            return Other.INVISIBLE  # PRFM (literal, unsigned offset)
         if word & 0xFFE0_0C00 in (0xF8A0_0800, 0xF880_0000):
-            return Class.INVISIBLE  # PRFM (register), PRFUM
-        return Class.MEMORY
+            return Other.INVISIBLE  # PRFM (register), PRFUM
+        return Other.ACCESS
     if top == 0xD4:
-        return Class.EXCEPTION
+        return Kind.CALL if word & 0xFFE0_001E == 0xD400_0002 else Kind.EXCEPTION  # HVC, SMC
     if word == B_SELF:
-        return Class.SPIN
+        return Kind.PARK
     if word in _ERETS:
-        return Class.ERET
+        return Other.ERET
     if word & 0x0E00_0000 == 0x0E00_0000:
-        return Class.FP
-    return Class.INVISIBLE
+        return Other.FP
+    return Other.INVISIBLE
 
 
 def uses_fp(word: int) -> bool:
@@ -127,7 +103,7 @@ def uses_fp(word: int) -> bool:
 
 def needs_monitor(word: int) -> bool:
     """Tell whether the word is a load-exclusive or an atomic instruction (FEAT_LSE): CAS, SWP, LDADD."""
-    if classify(word) is Class.LOAD_EXCLUSIVE:
+    if classify(word) is Kind.LOAD_EXCLUSIVE:
         return True
     compares = word & 0x3FA0_7C00 == 0x08A0_7C00 or word & 0xBFA0_7C00 == 0x0820_7C00  # CAS, CASP
     return compares or word & 0x3B20_0C00 == 0x3820_0000

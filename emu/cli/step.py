@@ -16,7 +16,7 @@ from emu.cli.options import case_options, make_case, say_notes, stepped
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
-from emu.debug.stops import Stop
+from emu.debug.stops import SessionStop
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
 from emu.report.outcome import verdict_name
@@ -102,7 +102,7 @@ class _StepScript:
 
     def _arrive(self, session: Session, commands: Commands, travelled: Travelled) -> Iterator[int]:
         self._keep_interrupts()
-        payload: tuple[int, SeenRegisters, Stop] = session.arrive(travelled.target, travelled.payload)
+        payload: tuple[int, SeenRegisters, SessionStop] = session.arrive(travelled.target, travelled.payload)
         self.next, commands.seen, stop = payload
         for row in commands.arrived(stop):
             click.echo(row)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from emu.cpu.loops import LookAhead, Loop
 from emu.cpu.pe import PE
-from emu.cpu.stops import Stop
+from emu.cpu.stops import EngineStop
 from emu.instructions import InstructionRecorder
 from emu.memory import Memory
 from emu.operation import Operation
@@ -33,20 +33,20 @@ class Engine(Protocol):
 
     # -- running ----------------------------------------------------------------------------------
 
-    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
+    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> EngineStop:
         """Run ``pe`` at full speed until it stops or has retired ``instructions_max`` (1 at least)."""
 
-    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> Stop:
+    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> EngineStop:
         """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast.
 
         Before :meth:`observe` only; counted and uncounted code do not mix. A loop that nothing ends is
         given up after so many ``seconds`` of host time, which is no result: what it was, a counted run says.
         """
 
-    def step(self, pe: PE) -> Stop:
+    def step(self, pe: PE) -> EngineStop:
         """Run one instruction."""
 
-    def run_operation(self, pe: PE) -> Stop:
+    def run_operation(self, pe: PE) -> EngineStop:
         """Run the operation at the PC, if there is one, then up to the next one."""
 
     def at_operation(self, pe: PE) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.arch import a64
-from emu.arch.a64 import Class
+from emu.arch.a64 import Class, Other
 from emu.arch.operand import Transfer, access_va, transfers
 from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.pe import PE, operand
@@ -16,6 +16,7 @@ from emu.operation import (
     CacheOp,
     FirmwareCall,
     Invisible,
+    Kind,
     LoadExclusive,
     MemoryAccess,
     Operation,
@@ -26,16 +27,16 @@ from emu.operation import (
     WaitForEvent,
 )
 
-_SMC, _HVC, _CALL_MASK = 0xD400_0003, 0xD400_0002, 0xFFE0_001F
+_SMC = 1  # bit 0: SMC, else HVC
 _EVENTS: dict[Class, Operation] = {
-    Class.SEV: SendEvent(),
-    Class.SEVL: SendEventLocal(),
+    Kind.SEV: SendEvent(),
+    Kind.SEVL: SendEventLocal(),
 }
 _OF_ACCESSES: dict[Class, Callable[[tuple[Access, ...]], Operation]] = {
-    Class.MEMORY: MemoryAccess,
-    Class.ZERO: MemoryAccess,
-    Class.LOAD_EXCLUSIVE: LoadExclusive,
-    Class.STORE_EXCLUSIVE: StoreExclusive,
+    Other.ACCESS: MemoryAccess,
+    Other.ZERO: MemoryAccess,
+    Kind.LOAD_EXCLUSIVE: LoadExclusive,
+    Kind.STORE_EXCLUSIVE: StoreExclusive,
 }
 _ORDERED = 1 << 15  # o0 of exclusives, LDAR and STLR
 
@@ -56,7 +57,7 @@ def decode(
     :param attributes: find out which accesses are cacheable
     """
     kind = a64.classify(word)
-    if kind is Class.WFE:
+    if kind is Kind.WFE:
         return WaitForEvent(traps=bool(wfe_trap_el(pe)))
     if kind in _EVENTS:
         return _EVENTS[kind]
@@ -67,10 +68,10 @@ def decode(
         if attributes and not access_is_cacheable(pe, word, pe.pc, memory):
             accesses = tuple(access._replace(cacheable=False) for access in accesses)
         return _OF_ACCESSES[kind](accesses)
-    if kind is Class.CACHE:
+    if kind is Kind.CACHE:
         pa = pe.translate(operand(pe.x, word & 31))
         return CacheOp(word, pa) if pa is not None and memory.contains(pa, 1) else Invisible()
-    if conduit and conduit == {_SMC: "smc", _HVC: "hvc"}.get(word & _CALL_MASK):
+    if kind is Kind.CALL and conduit == ("smc" if word & _SMC else "hvc"):
         return FirmwareCall(*(pe.x[number] for number in range(4)))
     return Invisible()
 
@@ -79,10 +80,10 @@ def _accesses(
     kind: Class, pe: PE, word: int, memory: Memory, execute: Callable[[], tuple[Access, ...]]
 ) -> tuple[Access, ...]:
     # Nothing when the word raises an exception.
-    if kind is Class.MEMORY:
+    if kind is Other.ACCESS:
         found = decoded_accesses(pe, word, memory)
         return execute() if found is None else found
-    return _zeroed(pe, word, memory) if kind is Class.ZERO else _exclusives(pe, word, memory)
+    return _zeroed(pe, word, memory) if kind is Other.ZERO else _exclusives(pe, word, memory)
 
 
 def decoded_accesses(pe: PE, word: int, memory: Memory) -> tuple[Access, ...] | None:

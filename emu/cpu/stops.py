@@ -1,8 +1,14 @@
-"""Why a PE stopped: what running one returns. A guest's fault is one of them, not an exception."""
+"""Why an engine stopped running a PE. A guest's fault is one of the reasons, not an exception.
+
+What the PE did until then is operations (:mod:`emu.operation`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from emu.operation import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +20,7 @@ class StepLimit:
 class Waiting:
     """WFE with the event register clear, or WFI: the PE sleeps; its PC is past the instruction."""
 
-    wfi: bool
+    kind: Literal[Kind.WFE, Kind.WFI]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +83,5 @@ class Unsupported:
     va: int
 
 
-Stop = StepLimit | Waiting | Call | Raised | Reached | SelfBranch | ConstraintViolation | Unsupported
+EngineStop = StepLimit | Waiting | Call | Raised | Reached | SelfBranch | ConstraintViolation | Unsupported
 STEP_LIMIT = StepLimit()

@@ -27,7 +27,7 @@ from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
 from emu.debug.session import Session
-from emu.debug.stops import Stop
+from emu.debug.stops import SessionStop
 from emu.errors import EmuError
 from emu.host.build import build
 
@@ -159,7 +159,7 @@ class _Worker:
 
     def _arrive(self, commands: Commands, travelled: Travelled) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        payload: tuple[bytes, dict[str, Any], SeenRegisters, Stop] = commands.session.arrive(
+        payload: tuple[bytes, dict[str, Any], SeenRegisters, SessionStop] = commands.session.arrive(
             travelled.target, travelled.payload
         )
         self.wire.rest, request, commands.seen, stop = payload

@@ -13,7 +13,7 @@ from emu.debug.checkpoints import Checkpoints
 from emu.debug.edits import Edit
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
-from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, Stop, Watchpoint
+from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
 from emu.host.build import Boot
 from emu.machine.actor import Grain
@@ -101,11 +101,11 @@ class Session(DebugTarget):
 
     # -- forwards ---------------------------------------------------------------------------------
 
-    def step(self, cpu: int) -> Stop:
+    def step(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has made one step; the others step as the settings say."""
         return self._run(lambda ran: ran == cpu, cpu)
 
-    def step_operation(self, cpu: int) -> Stop:
+    def step_operation(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has performed an operation that other CPUs can observe."""
         trace = self.machine.trace
 
@@ -117,22 +117,22 @@ class Session(DebugTarget):
 
         return self._run(done, cpu)
 
-    def step_out(self, cpu: int) -> Stop:
+    def step_out(self, cpu: int) -> SessionStop:
         """Run until the function of ``cpu`` has returned: the PC is its X30, and SP is not below its SP."""
         pe = self.pe(cpu)
         target, sp = self.places.pa(pe.x[30]), pe.x[31]
         return self._run(lambda ran: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp, cpu)
 
-    def until_other(self) -> Stop:
+    def until_other(self) -> SessionStop:
         """Run until a CPU steps that is not the one that made the last step."""
         now = self.machine.current
         return self._run(lambda ran: ran != now, -1)
 
-    def go_on(self, cpu: int = -1) -> Stop:
+    def go_on(self, cpu: int = -1) -> SessionStop:
         """Run until a stop. With ``cpu`` and the others not scheduled: or until that CPU is not runnable."""
         return self._run(lambda _ran: False, cpu)
 
-    def leave_loop(self, cpu: int) -> Stop:
+    def leave_loop(self, cpu: int) -> SessionStop:
         """Run ``cpu`` alone, at full speed, until it leaves the innermost loop around its PC.
 
         Returns after LEAVE_STEPS when it is still in the loop.
@@ -140,7 +140,7 @@ class Session(DebugTarget):
         pe = self.pe(cpu)
         loop = self.places.loop(pe.pc)
         if loop is None or not self.machine.is_runnable(cpu) or self.machine.actors[cpu].task is not None:
-            return Stop("step", cpu, "no loop around the PC")
+            return SessionStop("step", cpu, "no loop around the PC")
         first, last, exits = loop
         row = len(self.machine.trace)
         steps = self.machine.guest_code.run_alone(cpu, exits, LEAVE_STEPS)
@@ -148,21 +148,23 @@ class Session(DebugTarget):
         self._save()
         if self.machine.stopped:
             self.ended = True
-            return Stop("end", cpu, self.machine.stopped)
+            return SessionStop("end", cpu, self.machine.stopped)
         what = "still in" if first <= pe.pc <= last and self.machine.is_runnable(cpu) else "left"
         where = self.places.describe(pe.pc)
-        return Stop("step", cpu, f"{what} {first:#x}..{last:#x} after {steps} instructions, at {where}")
+        return SessionStop(
+            "step", cpu, f"{what} {first:#x}..{last:#x} after {steps} instructions, at {where}"
+        )
 
-    def run_to(self, position: int) -> Stop:
+    def run_to(self, position: int) -> SessionStop:
         """Run to a position; breakpoints, watchpoints and events do not stop it."""
         machine, settings = self.machine, self.settings
         while self.position < position:
             choose = settings.forced.pop(self.position, -1)
             if not self._one(choose):
-                return Stop("end", machine.current, machine.stopped or "nobody can go on")
-        return Stop("goal", machine.current)
+                return SessionStop("end", machine.current, machine.stopped or "nobody can go on")
+        return SessionStop("goal", machine.current)
 
-    def _run(self, done: Callable[[int], bool], cpu: int) -> Stop:
+    def _run(self, done: Callable[[int], bool], cpu: int) -> SessionStop:
         # Step until `done` or a stop; `cpu` is the CPU that the command steps, or -1 for all.
         machine, settings = self.machine, self.settings
         unpolled = 0
@@ -172,12 +174,12 @@ class Session(DebugTarget):
             if choose < 0 and alone:
                 if not machine.is_runnable(cpu):
                     if settings.others is Others.STAND or not self._let_others(cpu):
-                        return Stop("step", cpu, f"CPU{cpu} cannot go on: {self.state(cpu)}")
+                        return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {self.state(cpu)}")
                     continue
                 choose = cpu
             if not self._one(choose):
                 self.ended = True
-                return Stop("end", max(machine.current, 0), machine.stopped or "nobody can go on")
+                return SessionStop("end", max(machine.current, 0), machine.stopped or "nobody can go on")
             ran = machine.current
             stop = self._checker.check(settings, ran)
             if stop is not None:
@@ -185,12 +187,12 @@ class Session(DebugTarget):
             if done(ran):
                 if settings.others is Others.FREE and cpu >= 0:
                     self._let_others(cpu)
-                return Stop("step", ran)
+                return SessionStop("step", ran)
             unpolled += 1
             if unpolled >= _POLL_STEPS:
                 unpolled = 0
                 if self.interrupted():
-                    return Stop("interrupt", ran, "interrupted")
+                    return SessionStop("interrupt", ran, "interrupted")
 
     def _one(self, choose: int) -> bool:
         # Make one step and log it; False when no CPU can.
@@ -257,6 +259,6 @@ class Session(DebugTarget):
             watch.value = self.read(watch.pa, watch.size)
         return payload
 
-    def find_stop_back(self) -> tuple[int, Stop]:
+    def find_stop_back(self) -> tuple[int, SessionStop]:
         """Return where going back stops, and why (:meth:`emu.debug.stop_checker.StopChecker.find_back`)."""
         return self._checker.find_back(self.settings)

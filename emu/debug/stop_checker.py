@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from emu.debug.step_log import StepLog
-from emu.debug.stops import DebugSettings, Event, Stop
+from emu.debug.stops import EVENTS, DebugSettings, SessionStop
 from emu.debug.target import DebugTarget
 from emu.machine.actor import State
 from emu.operation import LOADS, STORES, Kind
 
 _BACK = {"read": LOADS, "access": (*LOADS, *STORES)}
-_EVENT_KINDS = {
-    Kind.EXCEPTION: Event.EXCEPTION,
-    Kind.CALL: Event.CALL,
-    Kind.MMU: Event.MMU,
-    Kind.EL: Event.EL,
-    Kind.LAND: Event.LAND,
-    Kind.POWER_ON: Event.POWER_ON,
-    Kind.LOG: Event.LOG,
-}
+_WORDS = {kind: word for word, kind in EVENTS.items()}
 
 
 class StopChecker:
@@ -27,7 +19,7 @@ class StopChecker:
         self._target = target
         self._log = log
 
-    def check(self, settings: DebugSettings, cpu: int) -> Stop | None:
+    def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return what stops the session after the last step, which ``cpu`` made, or None."""
         if settings.watchpoints or settings.events or settings.breakpoints:
             stop = self._check_records(settings, self._log.last_rows())
@@ -39,23 +31,24 @@ class StopChecker:
                 return self._at_breakpoint(settings, cpu)
         return None
 
-    def _check_records(self, settings: DebugSettings, rows: range) -> Stop | None:
+    def _check_records(self, settings: DebugSettings, rows: range) -> SessionStop | None:
         # Watchpoints and events among these trace records, and breakpoints at the entry of a CPU switched on.
         trace = self._target.machine.trace
-        found: Stop | None = None
+        found: SessionStop | None = None
         for index in rows:
             kind, size, actor, pc, pa, value = trace.row(index)
             if kind in STORES or kind in LOADS:
                 found = found or self._watched(settings, kind, size, actor, pa)
             elif kind == Kind.POWER_ON and settings.breakpoints and found is None:
                 found = self._at_breakpoint(settings, actor)
-            event = Event.WFE if kind == Kind.WFE and value else _EVENT_KINDS.get(Kind(kind))
-            if event in settings.events and found is None:
+            if kind in settings.events and found is None and (value or kind != Kind.WFE):
                 what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
-                found = Stop("event", actor, f"{event.value}: {what}")
+                found = SessionStop("event", actor, f"{_WORDS[Kind(kind)]}: {what}")
         return found
 
-    def _watched(self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int) -> Stop | None:
+    def _watched(
+        self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int
+    ) -> SessionStop | None:
         for watch in settings.watchpoints.values():
             if not (pa < watch.pa + watch.size and watch.pa < pa + size):
                 continue
@@ -69,10 +62,10 @@ class StopChecker:
             }
             if wanted[watch.access] and watch.cpu in (-1, actor):
                 watch.hits += 1
-                return Stop("watchpoint", actor, watch.text, watch.number, pa)
+                return SessionStop("watchpoint", actor, watch.text, watch.number, pa)
         return None
 
-    def _at_breakpoint(self, settings: DebugSettings, cpu: int) -> Stop | None:
+    def _at_breakpoint(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         pa = self._target.places.pa(self._target.pe(cpu).pc)
         for made in list(settings.breakpoints.values()):
             if made.pa != pa or made.cpu not in (-1, cpu):
@@ -82,10 +75,10 @@ class StopChecker:
             made.hits += 1
             if made.temporary:
                 del settings.breakpoints[made.number]
-            return Stop("breakpoint", cpu, made.text, made.number)
+            return SessionStop("breakpoint", cpu, made.text, made.number)
         return None
 
-    def find_back(self, settings: DebugSettings) -> tuple[int, Stop]:
+    def find_back(self, settings: DebugSettings) -> tuple[int, SessionStop]:
         """Return the last earlier position at which a breakpoint or watchpoint would have stopped, and why.
 
         For a breakpoint this is the position before its instruction, for a watchpoint the one before the
@@ -101,8 +94,8 @@ class StopChecker:
                     touched = pa < watch.pa + watch.size and watch.pa < pa + size
                     kinds = _BACK.get(watch.access, STORES)
                     if touched and kind in kinds and watch.cpu in (-1, actor):
-                        return position, Stop("watchpoint", actor, watch.text, watch.number, pa)
+                        return position, SessionStop("watchpoint", actor, watch.text, watch.number, pa)
             made = places.get(self._target.places.pa(pc)) if pc else None
             if made is not None and made.cpu in (-1, cpu):
-                return position, Stop("breakpoint", cpu, made.text, made.number)
-        return 0, Stop("start", settings.cpu, "the start of the recording")
+                return position, SessionStop("breakpoint", cpu, made.text, made.number)
+        return 0, SessionStop("start", settings.cpu, "the start of the recording")

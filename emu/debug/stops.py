@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from emu.debug.edits import Edit
+from emu.operation import Kind
 
 
 class Others(Enum):
@@ -19,17 +20,20 @@ class Others(Enum):
 FREE_STEPS = 256
 
 
-class Event(Enum):
-    """Kinds of trace records that a session can stop at."""
-
-    EXCEPTION = "exception"
-    CALL = "call"  # of firmware
-    MMU = "mmu"
-    EL = "el"
-    WFE = "wfe"  # a WFE that suspends the CPU
-    LAND = "land"
-    POWER_ON = "power-on"
-    LOG = "log"  # a line of dmesg
+# Kinds of trace records that a session can stop at, by the user's word; a WFE when it suspends the CPU.
+EVENTS = {
+    kind.name.lower().replace("_", "-"): kind
+    for kind in (
+        Kind.EXCEPTION,
+        Kind.CALL,
+        Kind.MMU,
+        Kind.EL,
+        Kind.WFE,
+        Kind.LAND,
+        Kind.POWER_ON,
+        Kind.LOG,
+    )
+}
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ class Watchpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class SessionStop:
     """Why a session has stopped.
 
     :ivar reason: "step", "breakpoint", "watchpoint", "event", "interrupt", "goal", "start" or "end"
@@ -102,7 +106,7 @@ class DebugSettings:
 
     breakpoints: dict[int, Breakpoint] = field(default_factory=dict)
     watchpoints: dict[int, Watchpoint] = field(default_factory=dict)
-    events: set[Event] = field(default_factory=set)
+    events: set[Kind] = field(default_factory=set)
     others: Others = Others.SCHEDULE
     cpu: int = 0
     last_number: int = 0

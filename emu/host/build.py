@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
-from emu.errors import InvalidSubject
+from emu.errors import InvalidCase, InvalidSubject
 from emu.host.bringup import STRATEGIES
 from emu.host.choices import (
     NO_HOTPLUG,

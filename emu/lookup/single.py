@@ -14,11 +14,11 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import (
     Call,
     ConstraintViolation,
+    EngineStop,
     Raised,
     Reached,
     SelfBranch,
     StepLimit,
-    Stop,
     Unsupported,
     Waiting,
 )
@@ -234,14 +234,14 @@ class Single:
         text = f"{name} comes out as {now}, not as it went in ({before})"
         self._accesses.broken.append(Wrong("registers", kind or name, text))
 
-    def _why(self, stop: Stop) -> tuple[str, Short]:
+    def _why(self, stop: EngineStop) -> tuple[str, Short]:
         match stop:
             case StepLimit():
                 return f"no exit within {self.limit} instructions", Short.LIMIT
             case SelfBranch():
                 return "it branches to itself", Short.SELF_BRANCH
-            case Waiting(wfi=wfi):
-                return f"it waits in {'WFI' if wfi else 'WFE'}", Short.WAITS
+            case Waiting(kind):
+                return f"it waits in {kind.name}", Short.WAITS
             case Raised() if OUTSIDE_PA <= self.pe.pc < OUTSIDE_PA + 16 * OUTSIDE_MAX:
                 va = self.pe.pc + self.target.subject.va_offset
                 return f"it leaves for {self.target.subject.symbols.describe(va % 2**64)}", Short.LEAVES

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from emu.cpu.stops import (
     Call,
     ConstraintViolation,
+    EngineStop,
     Raised,
     Reached,
     SelfBranch,
-    Stop,
     Unsupported,
     Waiting,
 )
@@ -32,11 +32,11 @@ class Exits:
         self._machine = machine
         self._recorder = machine.recorder
 
-    def handle(self, cpu: int, actor: Actor, stop: Stop) -> None:
+    def handle(self, cpu: int, actor: Actor, stop: EngineStop) -> None:
         """Do what ``stop`` asks for."""
         machine, pe = self._machine, actor.pe
         match stop:
-            case Waiting(wfi=False):
+            case Waiting(Kind.WFE):
                 machine.queue.set(cpu, State.WAITING)
             case Waiting():
                 machine.end(cpu, Outcome(End.WAITS_FOR_INTERRUPT), pe.pc - 4)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from emu.cpu.engine import UNLIMITED
-from emu.cpu.stops import Reached, StepLimit, Stop
+from emu.cpu.stops import EngineStop, Reached, StepLimit
 from emu.machine.actor import Actor, Grain, State
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class GuestCode:
         if clock.begun >= machine.instructions_max:
             machine.count(0)
 
-    def _run_slice(self, cpu: int, actor: Actor, instructions: int) -> Stop:
+    def _run_slice(self, cpu: int, actor: Actor, instructions: int) -> EngineStop:
         # In two parts when it is to be looked at in the middle, whether it goes round.
         machine, pe = self._machine, actor.pe
         first = actor.look_at - pe.counters.instructions

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from emu.arch import a64
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.arch.psci import Function
 from emu.constraints import constraint_words
 from emu.instructions import InstructionRow
@@ -276,7 +276,7 @@ class _Teller:
             item = Item(place, "?", ("?",), is_instruction=True)
         else:
             item = Item(place, self._text(word, step.pc), (_shape(word, self._pages),), is_instruction=True)
-            if a64.classify(word) is Class.MSR:
+            if a64.classify(word) is Other.MSR:
                 value = step.x[word & 31] if word & 31 != 31 else 0
                 name = item.text.removeprefix("msr ").partition(",")[0]
                 item.effects.append((name, self._names.value(value, self._cpu)))

@@ -14,7 +14,7 @@ from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
-from emu.cpu.stops import Raised, SelfBranch, Stop
+from emu.cpu.stops import EngineStop, Raised, SelfBranch
 from emu.memory import Memory
 
 every_core = pytest.mark.parametrize("name", CORES)
@@ -48,7 +48,7 @@ def made(*names: str) -> tuple[Engine, Memory, list[PE]]:
     return engine, memory, pes
 
 
-def done(engine: Engine, memory: Memory, pe: PE, word: int) -> Stop:
+def done(engine: Engine, memory: Memory, pe: PE, word: int) -> EngineStop:
     """What the word, and a branch to itself behind it, stop with."""
     memory.write_bytes(CODE, word.to_bytes(4, "little") + B_SELF.to_bytes(4, "little"))
     engine.forget_code()

@@ -9,11 +9,11 @@ import pytest
 from bare_pe import BASE, CODE, DATA, SIZE, Bare
 
 from emu.arch import a64, sysreg
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.arch.operand import transfers
 from emu.cpu.next_operation import decoded_accesses
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Stop
+from emu.cpu.stops import STEP_LIMIT, EngineStop
 from emu.operation import (
     Access,
     Invisible,
@@ -55,7 +55,7 @@ def words(chance: random.Random) -> list[int]:
     while len(found) < 400:
         word, drawn = chance.choice(GROUPS)
         word |= chance.getrandbits(32) & drawn
-        if a64.classify(word) in (Class.MEMORY, Class.LOAD_EXCLUSIVE):
+        if a64.classify(word) in (Other.ACCESS, Kind.LOAD_EXCLUSIVE):
             found.append(word)
     return found
 
@@ -71,7 +71,7 @@ def registers(pe: PE, word: int, chance: random.Random) -> None:
         pe.x[index] = chance.choice([0, 8, 16, 2**32 - 16, _U64 - 15])
 
 
-def done(bare: Bare, pe: PE) -> tuple[Stop, list[tuple[Kind, int, int, int]]]:
+def done(bare: Bare, pe: PE) -> tuple[EngineStop, list[tuple[Kind, int, int, int]]]:
     """What the instruction then does: the stop, and its accesses."""
     bare.records.clear()
     stop = bare.engine.step(pe)

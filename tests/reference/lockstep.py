@@ -10,7 +10,7 @@ from reference.qemu import RAM_BASE, General, Qemu
 from reference.register_names import UNLIKE
 
 from emu.arch import a64
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
 from emu.machine import Machine
@@ -115,7 +115,7 @@ class Lockstep:
             machine.step(self._cpu)
             self._qemu.step()
             self.instructions += 1
-            if word is not None and a64.classify(word) is Class.MRS and word & 31 != 31:
+            if word is not None and a64.classify(word) is Other.MRS and word & 31 != 31:
                 self._read(a64.system_register(word), word & 31)
             if pe.counters.exceptions > exceptions:
                 self._keep_flags()

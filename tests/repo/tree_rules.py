@@ -11,10 +11,10 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "constraints errors seed registry",
+        "constraints errors seed registry outcome",
+        "operation",
         "arch",
-        "outcome",
-        "case instructions memory operation finding schedulers",
+        "case instructions memory finding schedulers",
         "semantics",
         "cpu",
         "trace",

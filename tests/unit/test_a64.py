@@ -12,64 +12,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.arch import a64
-from emu.arch.a64 import Class, classify, is_branch, system_register, uses_fp
+from emu.arch.a64 import Class, Other, classify, is_branch, system_register, uses_fp
+from emu.operation import Kind
 
 PC = 0x4000_0000
 
 # Class by text. F: uses SIMD and floating-point registers. B: may change the PC.
 TABLE = """
-MEMORY          ldr x0, [x1]
-MEMORY          ldr w0, [x1, #16380]
-MEMORY          ldrb w0, [x1, #1]
-MEMORY          ldrh w0, [x1, #2]
-MEMORY          ldrsb x0, [x1]
-MEMORY          ldrsh w0, [x1]
-MEMORY          ldrsw x0, [x1, #4]
-MEMORY          ldr x0, [x1], #8
-MEMORY          ldr x0, [x1, #-8]!
-MEMORY          ldr x0, [x1, x2, lsl #3]
-MEMORY          ldr w0, [x1, w2, uxtw]
-MEMORY          ldur x0, [x1, #-1]
-MEMORY          ldursw x0, [x1, #-1]
-MEMORY          ldtr x0, [x1]
-MEMORY          ldtrsw x0, [x1, #4]
-MEMORY          ldr x0, #8
-MEMORY          ldr w0, #8
-MEMORY          ldrsw x0, #8
-MEMORY          str x0, [x1]
-MEMORY          strb wzr, [x1]
-MEMORY          strh w0, [x1], #2
-MEMORY          str w0, [x1, #4]!
-MEMORY          str x0, [x1, x2]
-MEMORY          stur x0, [x1, #-8]
-MEMORY          sttr x0, [x1]
-MEMORY          ldp x0, x1, [x2]
-MEMORY          ldp w0, w1, [x2, #8]
-MEMORY          ldp x29, x30, [sp], #16
-MEMORY          ldpsw x0, x1, [x2]
-MEMORY          stp x29, x30, [sp, #-16]!
-MEMORY          stp w0, w1, [x2]
-MEMORY          ldnp x0, x1, [x2]
-MEMORY          stnp x0, x1, [x2]
-MEMORY          ldar x0, [x1]
-MEMORY          ldarb w0, [x1]
-MEMORY          ldarh w0, [x1]
-MEMORY          stlr x0, [x1]
-MEMORY          stlrb w0, [x1]
-MEMORY        F ldr q0, [x1]
-MEMORY        F ldr b0, [x1, #1]
-MEMORY        F ldr d0, #8
-MEMORY        F str s0, [x1], #4
-MEMORY        F ldur h0, [x1, #-1]
-MEMORY        F str q0, [x1, x2]
-MEMORY        F ldp q0, q1, [x2]
-MEMORY        F stp d0, d1, [sp, #-16]!
-MEMORY        F ldnp s0, s1, [x2]
-MEMORY        F ld1 {v0.16b}, [x0]
-MEMORY        F ld1 {v0.16b, v1.16b, v2.16b, v3.16b}, [x0], #64
-MEMORY        F st4 {v0.4s, v1.4s, v2.4s, v3.4s}, [x0]
-MEMORY        F ld1r {v0.2d}, [x0]
-MEMORY        F st1 {v0.b}[3], [x0], x1
+ACCESS          ldr x0, [x1]
+ACCESS          ldr w0, [x1, #16380]
+ACCESS          ldrb w0, [x1, #1]
+ACCESS          ldrh w0, [x1, #2]
+ACCESS          ldrsb x0, [x1]
+ACCESS          ldrsh w0, [x1]
+ACCESS          ldrsw x0, [x1, #4]
+ACCESS          ldr x0, [x1], #8
+ACCESS          ldr x0, [x1, #-8]!
+ACCESS          ldr x0, [x1, x2, lsl #3]
+ACCESS          ldr w0, [x1, w2, uxtw]
+ACCESS          ldur x0, [x1, #-1]
+ACCESS          ldursw x0, [x1, #-1]
+ACCESS          ldtr x0, [x1]
+ACCESS          ldtrsw x0, [x1, #4]
+ACCESS          ldr x0, #8
+ACCESS          ldr w0, #8
+ACCESS          ldrsw x0, #8
+ACCESS          str x0, [x1]
+ACCESS          strb wzr, [x1]
+ACCESS          strh w0, [x1], #2
+ACCESS          str w0, [x1, #4]!
+ACCESS          str x0, [x1, x2]
+ACCESS          stur x0, [x1, #-8]
+ACCESS          sttr x0, [x1]
+ACCESS          ldp x0, x1, [x2]
+ACCESS          ldp w0, w1, [x2, #8]
+ACCESS          ldp x29, x30, [sp], #16
+ACCESS          ldpsw x0, x1, [x2]
+ACCESS          stp x29, x30, [sp, #-16]!
+ACCESS          stp w0, w1, [x2]
+ACCESS          ldnp x0, x1, [x2]
+ACCESS          stnp x0, x1, [x2]
+ACCESS          ldar x0, [x1]
+ACCESS          ldarb w0, [x1]
+ACCESS          ldarh w0, [x1]
+ACCESS          stlr x0, [x1]
+ACCESS          stlrb w0, [x1]
+ACCESS        F ldr q0, [x1]
+ACCESS        F ldr b0, [x1, #1]
+ACCESS        F ldr d0, #8
+ACCESS        F str s0, [x1], #4
+ACCESS        F ldur h0, [x1, #-1]
+ACCESS        F str q0, [x1, x2]
+ACCESS        F ldp q0, q1, [x2]
+ACCESS        F stp d0, d1, [sp, #-16]!
+ACCESS        F ldnp s0, s1, [x2]
+ACCESS        F ld1 {v0.16b}, [x0]
+ACCESS        F ld1 {v0.16b, v1.16b, v2.16b, v3.16b}, [x0], #64
+ACCESS        F st4 {v0.4s, v1.4s, v2.4s, v3.4s}, [x0]
+ACCESS        F ld1r {v0.2d}, [x0]
+ACCESS        F st1 {v0.b}[3], [x0], x1
 LOAD_EXCLUSIVE  ldxr x0, [x1]
 LOAD_EXCLUSIVE  ldxrb w0, [x1]
 LOAD_EXCLUSIVE  ldaxr w0, [x1]
@@ -120,8 +121,8 @@ TLB             tlbi vmalle1
 TLB             tlbi vmalle1is
 TLB             tlbi vae1, x0
 TLB             tlbi alle2
-AT              at s1e1r, x0
-AT              at s1e2w, x0
+INVISIBLE       at s1e1r, x0
+INVISIBLE       at s1e2w, x0
 MRS             mrs x0, mpidr_el1
 MRS             mrs x0, cntvct_el0
 MRS             mrs x0, s3_0_c1_c0_0
@@ -133,12 +134,12 @@ MSR           F msr fpcr, x0
 INVISIBLE       msr daifset, #15
 INVISIBLE       msr spsel, #0
 EXCEPTION     B svc #0
-EXCEPTION     B hvc #1
-EXCEPTION     B smc #0xffff
+CALL          B hvc #1
+CALL          B smc #0xffff
 EXCEPTION     B brk #0x800
 EXCEPTION     B hlt #0
 ERET          B eret
-SPIN          B b .
+PARK          B b .
 INVISIBLE     B b .+4
 INVISIBLE     B bl .
 INVISIBLE     B b.ne .
@@ -168,26 +169,26 @@ FP            F fcsel d0, d1, d2, eq
 
 # What Keystone does not assemble, by word.
 WORDS = [
-    (0x0820_7C00, Class.MEMORY, "casp w0, w1, w0, w1, [x0]"),
-    (0x4860_FC00, Class.MEMORY, "caspal x0, x1, x0, x1, [x0]"),
-    (0xC8A0_7C41, Class.MEMORY, "cas x0, x1, [x2]"),
-    (0xF820_0041, Class.MEMORY, "ldadd x0, x1, [x2]"),
-    (0xF820_005F, Class.MEMORY, "stadd x0, [x2]"),
-    (0xB8E0_8041, Class.MEMORY, "swpal w0, w1, [x2]"),
-    (0xF8BF_C020, Class.MEMORY, "ldapr x0, [x1]"),
-    (0xD940_0020, Class.MEMORY, "ldapur x0, [x1]"),
-    (0xC8DF_7C20, Class.MEMORY, "ldlar x0, [x1]"),
-    (0xC89F_7C20, Class.MEMORY, "stllr x0, [x1]"),
-    (0xD508_975F, Class.TLB, "tlbi vaae1nxs-like: CRn 9"),
-    (0xD503_323F, Class.BARRIER, "dsb oshnxs"),
-    (0xD503_30FF, Class.BARRIER, "sb"),
-    (0xD40F_FFE1, Class.EXCEPTION, "svc #0x7fff"),
-    (0xD4A0_0001, Class.EXCEPTION, "dcps1"),
-    (0xD71F_0800, Class.INVISIBLE, "braa x0, x0"),
-    (0xD65F_0BFF, Class.INVISIBLE, "retaa"),
-    (0xD69F_0BFF, Class.ERET, "eretaa"),
-    (0xD69F_0FFF, Class.ERET, "eretab"),
-    (0x0000_0000, Class.INVISIBLE, "udf #0"),
+    (0x0820_7C00, Other.ACCESS, "casp w0, w1, w0, w1, [x0]"),
+    (0x4860_FC00, Other.ACCESS, "caspal x0, x1, x0, x1, [x0]"),
+    (0xC8A0_7C41, Other.ACCESS, "cas x0, x1, [x2]"),
+    (0xF820_0041, Other.ACCESS, "ldadd x0, x1, [x2]"),
+    (0xF820_005F, Other.ACCESS, "stadd x0, [x2]"),
+    (0xB8E0_8041, Other.ACCESS, "swpal w0, w1, [x2]"),
+    (0xF8BF_C020, Other.ACCESS, "ldapr x0, [x1]"),
+    (0xD940_0020, Other.ACCESS, "ldapur x0, [x1]"),
+    (0xC8DF_7C20, Other.ACCESS, "ldlar x0, [x1]"),
+    (0xC89F_7C20, Other.ACCESS, "stllr x0, [x1]"),
+    (0xD508_975F, Kind.TLB, "tlbi vaae1nxs-like: CRn 9"),
+    (0xD503_323F, Kind.BARRIER, "dsb oshnxs"),
+    (0xD503_30FF, Kind.BARRIER, "sb"),
+    (0xD40F_FFE1, Kind.EXCEPTION, "svc #0x7fff"),
+    (0xD4A0_0001, Kind.EXCEPTION, "dcps1"),
+    (0xD71F_0800, Other.INVISIBLE, "braa x0, x0"),
+    (0xD65F_0BFF, Other.INVISIBLE, "retaa"),
+    (0xD69F_0BFF, Other.ERET, "eretaa"),
+    (0xD69F_0FFF, Other.ERET, "eretab"),
+    (0x0000_0000, Other.INVISIBLE, "udf #0"),
 ]
 
 
@@ -196,7 +197,8 @@ def rows() -> list[tuple[str, Class, bool, bool]]:
     for line in TABLE.strip().splitlines():
         name, rest = line.split(None, 1)
         marks, text = (rest[0], rest[2:]) if rest[:2] in ("F ", "B ") else ("", rest)
-        found.append((text.strip(), Class[name], "F" in marks, "B" in marks))
+        kind: Class = Other[name] if name in Other.__members__ else Kind[name]
+        found.append((text.strip(), kind, "F" in marks, "B" in marks))
     return found
 
 
@@ -264,12 +266,12 @@ def check(word: int) -> None:
         return
     kind, name = classify(word), instruction.mnemonic
     what = f"{word:#010x} {name} {instruction.op_str}: {kind.name}"
-    if kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
+    if kind in (Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE):
         assert _EXCLUSIVE.match(name), what
-        assert name.startswith("ld") == (kind is Class.LOAD_EXCLUSIVE), what
+        assert name.startswith("ld") == (kind is Kind.LOAD_EXCLUSIVE), what
     else:
         assert not _EXCLUSIVE.match(name), what
-        assert (kind is Class.MEMORY) == expected_memory(instruction), what
+        assert (kind is Other.ACCESS) == expected_memory(instruction), what
     groups = {instruction.group_name(group) for group in instruction.groups}
     jumps = bool(groups & {"jump", "call", "return", "branch_relative", "int"}) or name in (
         "b", "bl", "br", "blr", "ret", "eret", "drps", "svc", "hvc", "smc", "brk", "hlt", "dcps1", "dcps2",
@@ -282,18 +284,18 @@ def check(word: int) -> None:
     status = name in ("mrs", "msr") and ("fpcr" in instruction.op_str or "fpsr" in instruction.op_str)
     assert uses_fp(word) == (vector or status), what
     by_name = {
-        "wfe": Class.WFE, "wfi": Class.WFI, "sev": Class.SEV, "sevl": Class.SEVL, "yield": Class.YIELD,
-        "clrex": Class.CLREX, "eret": Class.ERET, "dsb": Class.BARRIER, "dmb": Class.BARRIER,
-        "isb": Class.BARRIER, "mrs": Class.MRS, "svc": Class.EXCEPTION, "hvc": Class.EXCEPTION,
-        "smc": Class.EXCEPTION, "brk": Class.EXCEPTION, "hlt": Class.EXCEPTION, "tlbi": Class.TLB,
-        "at": Class.AT, "ic": Class.CACHE,
+        "wfe": Kind.WFE, "wfi": Kind.WFI, "sev": Kind.SEV, "sevl": Kind.SEVL, "yield": Kind.YIELD,
+        "clrex": Other.CLREX, "eret": Other.ERET, "dsb": Kind.BARRIER, "dmb": Kind.BARRIER,
+        "isb": Kind.BARRIER, "mrs": Other.MRS, "svc": Kind.EXCEPTION, "hvc": Kind.CALL,
+        "smc": Kind.CALL, "brk": Kind.EXCEPTION, "hlt": Kind.EXCEPTION, "tlbi": Kind.TLB,
+        "at": Other.INVISIBLE, "ic": Kind.CACHE,
     }  # fmt: skip
     if name in by_name:
         assert kind is by_name[name], what
     elif name == "dc":
-        assert kind is (Class.ZERO if instruction.op_str.startswith("zva") else Class.CACHE), what
+        assert kind is (Other.ZERO if instruction.op_str.startswith("zva") else Kind.CACHE), what
     elif name.startswith("prf"):
-        assert kind is Class.INVISIBLE, what
+        assert kind is Other.INVISIBLE, what
 
 
 @settings(max_examples=2000)
@@ -339,12 +341,17 @@ def test_every_system_instruction_agrees_with_capstone(op1: int) -> None:
 def test_system_register_is_the_encoding_of_mrs_and_msr(fields: int) -> None:
     """Arm DDI 0487, C6.2 MRS, MSR (register): o0, op1, CRn, CRm, op2, Rt from bit 19 down."""
     wanted = (2 + (fields >> 19), fields >> 16 & 7, fields >> 12 & 15, fields >> 8 & 15, fields >> 5 & 7)
-    for base, kind in ((0xD530_0000, Class.MRS), (0xD510_0000, Class.MSR)):
+    for base, kind in ((0xD530_0000, Other.MRS), (0xD510_0000, Other.MSR)):
         assert classify(base | fields) is kind
         assert system_register(base | fields) == wanted
 
 
 def test_observable_classes_are_those_that_others_can_see() -> None:
     """Reading a register, returning from an exception and using SIMD are of no concern to another PE."""
-    private = {Class.INVISIBLE, Class.CLREX, Class.MRS, Class.MSR, Class.ERET, Class.FP, Class.AT}
-    assert set(Class) - a64.OBSERVABLE == private
+    private = {Other.INVISIBLE, Other.CLREX, Other.MRS, Other.MSR, Other.ERET, Other.FP}
+    assert set(Other) - a64.OBSERVABLE == private
+
+
+def test_no_class_has_the_number_of_a_kind() -> None:
+    """Sites and sets hold both by number."""
+    assert not set(map(int, Other)) & set(map(int, Kind))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emu.cpu.engine import INVISIBLE_MAX
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch, Stop, Waiting
+from emu.cpu.stops import STEP_LIMIT, Call, EngineStop, Raised, Reached, SelfBranch, Waiting
 from emu.operation import OPERATIONS, Kind
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
@@ -78,7 +78,7 @@ class Result:
     pc: int
     counters: dict[str, int]
     records: list[tuple[Kind, int, int, int, int]]
-    stops: list[Stop]
+    stops: list[EngineStop]
     memory: bytes
     event: bool
 
@@ -179,7 +179,7 @@ def test_any_cut_of_a_run_does_the_same(text: str, slices: list[int]) -> None:
     bare.put(DATA, *range(100, 164))
     set_vectors(bare, pe)
     at = 0
-    stop: Stop = STEP_LIMIT
+    stop: EngineStop = STEP_LIMIT
     while stop.__class__ is not SelfBranch:
         before, limit = pe.counters.instructions, slices[at % len(slices)]
         stop = bare.engine.run(pe, limit)
@@ -304,7 +304,7 @@ def test_wfe_sleeps_only_when_the_event_register_is_clear(grain: str) -> None:
     bare.load("wfe\n wfe\n b .")
     pe = bare.pe()
     bare.outside.set_event(pe, True)
-    assert bare.go(pe, grain) == Waiting(wfi=False)
+    assert bare.go(pe, grain) == Waiting(Kind.WFE)
     assert (bare.outside.has_event(pe), pe.pc, pe.counters.instructions, pe.counters.wfe_sleeps) == (
         False,
         CODE + 8,
@@ -322,7 +322,7 @@ def test_wfi_always_stops(grain: str) -> None:
     bare.load("wfi\n b .")
     pe = bare.pe()
     bare.outside.set_event(pe, True)
-    assert bare.go(pe, grain) == Waiting(wfi=True)
+    assert bare.go(pe, grain) == Waiting(Kind.WFI)
     assert (bare.outside.has_event(pe), pe.pc, pe.counters.instructions) == (True, CODE + 4, 1)
 
 
@@ -358,7 +358,7 @@ def test_an_emulated_instruction_as_the_last_of_the_limit(text: str, limit: int)
     stop = bare.engine.run(pe, limit)
     assert (pe.pc, pe.counters.instructions) == (CODE + 4 * limit, limit)
     asleep = text == "nop\n wfe" and limit == 2
-    assert stop == (Waiting(wfi=False) if asleep else STEP_LIMIT)
+    assert stop == (Waiting(Kind.WFE) if asleep else STEP_LIMIT)
 
 
 def test_text_that_the_tests_share_assembles() -> None:

@@ -367,7 +367,7 @@ def test_one_va_with_other_code_in_each_address_space(grain: str) -> None:
         assert bare.go(pes[1], grain) == SelfBranch(va + 12)
         assert bare.kinds() == [Kind.LOAD, Kind.BARRIER]
         bare.records.clear()
-        assert bare.go(pes[2], grain) == Waiting(wfi=False)
+        assert bare.go(pes[2], grain) == Waiting(Kind.WFE)
         assert isinstance(bare.go(pes[2], grain), Raised)
         assert bare.kinds() == [Kind.WFE]
 

@@ -146,7 +146,7 @@ def test_a_cleared_monitor_wakes_a_wfe_sleeper(grain: str) -> None:
     bare.load("mov x1, #1\n stlr x1, [x20]\n b .", B)
     a, b = bare.pe(A), bare.pe(B)
     a.x[20] = b.x[20] = DATA
-    assert bare.go(a, grain) == Waiting(wfi=False)
+    assert bare.go(a, grain) == Waiting(Kind.WFE)
     assert not bare.outside.has_event(a)
     bare.go(b, grain)
     assert bare.outside.has_event(a)

@@ -8,7 +8,7 @@ from bare_pe import CODE, DATA, Bare
 from emu.arch import sysreg
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.stops import Raised, Waiting
-from emu.operation import Access, MemoryAccess
+from emu.operation import Access, Kind, MemoryAccess
 from emu.semantics.monitors import GRANULE
 
 
@@ -98,5 +98,5 @@ def test_a_sleeper_is_asked_for_by_the_engine() -> None:
     bare.load("wfe\n wfe\n b .")
     pe = bare.pe()
     bare.outside.send_event_local(pe)
-    assert bare.go(pe) == Waiting(wfi=False)
+    assert bare.go(pe) == Waiting(Kind.WFE)
     assert pe.pc == CODE + 8

@@ -11,7 +11,7 @@ from travelling import watch
 from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled
 from emu.debug.session import Session
-from emu.debug.stops import Event, Others
+from emu.debug.stops import EVENTS, Others
 from emu.errors import InvalidCase
 from emu.host.build import build
 from emu.operation import Kind
@@ -91,13 +91,13 @@ def test_change_is_a_write_of_another_value() -> None:
     assert all(before != after for before, after in zip(values, values[1:], strict=False))
 
 
-@pytest.mark.parametrize("event", [Event.CALL, Event.MMU, Event.LAND, Event.POWER_ON, Event.LOG])
-def test_a_session_stops_at_events(event: Event) -> None:
+@pytest.mark.parametrize("event", ["call", "mmu", "land", "power-on", "log"])
+def test_a_session_stops_at_events(event: str) -> None:
     debugged = session()
-    debugged.settings.events.add(event)
+    debugged.settings.events.add(EVENTS[event])
     stop = debugged.go_on()
     assert stop.reason == "event"
-    assert stop.text.startswith(f"{event.value}: ")
+    assert stop.text.startswith(f"{event}: ")
 
 
 def test_a_step_is_one_instruction_and_the_others_do_as_they_are_told() -> None:

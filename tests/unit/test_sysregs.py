@@ -10,7 +10,7 @@ from bare_pe import CODE, VECTORS, Bare
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Raised, SelfBranch, Stop
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, SelfBranch
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.row import Row
 from emu.cpu.sysregs.rows import BY_NAME, TABLE
@@ -44,7 +44,7 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
     return bare, pe
 
 
-def is_undefined(stop: Stop) -> bool:
+def is_undefined(stop: EngineStop) -> bool:
     return isinstance(stop, Raised) and stop.syndrome >> 26 in (0, 0x18)
 
 

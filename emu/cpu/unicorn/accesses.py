@@ -8,11 +8,10 @@ from typing import Any
 
 from emu import constraints
 from emu.arch import a64
-from emu.arch.a64 import Class
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.engine import LINE_SHIFT
 from emu.cpu.faulting_address import access_address, va_of
-from emu.cpu.stops import ConstraintViolation, Raised, Stop
+from emu.cpu.stops import ConstraintViolation, EngineStop, Raised
 from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import ACCESS_CALLBACK
@@ -39,7 +38,7 @@ def access_hooks(
     code = contexts.code
     code_lines, exclusive = code.lines, pending.exclusive
     view, ram, load, store = memory.view, memory.base, Kind.LOAD, Kind.STORE
-    load_x, store_x, stx = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, int(Class.STORE_EXCLUSIVE)
+    load_x, store_x = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE
     remembered = (live.u64(layout.EXCLUSIVE_VALUE), live.u64(layout.EXCLUSIVE_HIGH))
     quads, ram_size = memory.view.cast("Q"), memory.size
     line_last = (1 << LINE_SHIFT) - 1
@@ -54,7 +53,7 @@ def access_hooks(
                 return  # an external abort follows
             here = pc.value
             is_exclusive = exclusive[0] == here
-            if is_exclusive and exclusive[1] == stx:  # the compare of a store-exclusive
+            if is_exclusive and exclusive[1] == store_x:  # the compare of a store-exclusive
                 value = int.from_bytes(view[at : at + size], "little")
                 if value != remembered[exclusive[2] & 1].value:
                     exclusive[3] = 1
@@ -87,7 +86,7 @@ def access_hooks(
             if not 0 <= pa - ram < ram_size:
                 return  # an external abort follows
             here = pc.value
-            is_exclusive = exclusive[0] == here and exclusive[1] == stx
+            is_exclusive = exclusive[0] == here and exclusive[1] == store_x
             if is_exclusive and exclusive[3]:
                 return  # it fails: the old value is written back
             pe = contexts.loaded
@@ -136,7 +135,7 @@ def _alignment_check(
         undo(ConstraintViolation(broken.name, va, pa, raised), pa)
         return True
 
-    def undo(stop: Stop, pa: int) -> None:
+    def undo(stop: EngineStop, pa: int) -> None:
         pending.stop = stop
         state = string_at(contexts.live.address, layout.CONTEXT_BYTES)
         end = min(pa + _UNDONE, memory.base + memory.size)

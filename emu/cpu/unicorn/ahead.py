@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.arch import a64
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
-from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, Raised, Stop
+from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, EngineStop, Raised
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
+from emu.operation import Kind
 
-_WORDS_THAT_ACT = (Class.ZERO, Class.SPIN)
+_WORDS_THAT_ACT = (Other.ZERO, Kind.PARK)
 
 
 class _Tracker:
@@ -69,7 +70,7 @@ def run_ahead(
     pe: UnicornPE,
     observing: Observing,
     word: Callable[[int], int | None],
-    step: Callable[[UnicornPE], Stop],
+    step: Callable[[UnicornPE], EngineStop],
     outside: LookAhead,
     limit: int,
 ) -> Loop | None:
@@ -95,18 +96,18 @@ def run_ahead(
 def _run(
     pe: UnicornPE,
     word: Callable[[int], int | None],
-    step: Callable[[UnicornPE], Stop],
+    step: Callable[[UnicornPE], EngineStop],
     outside: LookAhead,
     limit: int,
 ) -> Loop | None:
     tracker = _Tracker(pe, outside)
     for _ in range(limit):
         next_word = word(pe.pc)
-        kind = a64.classify(next_word) if next_word is not None else Class.INVISIBLE
+        kind = a64.classify(next_word) if next_word is not None else Other.INVISIBLE
         if kind in _WORDS_THAT_ACT:
             return None
         stop = step(pe)
-        if kind is Class.ERET:
+        if kind is Other.ERET:
             tracker.returns()
         if isinstance(stop, ConstraintViolation):
             stop = stop.raised

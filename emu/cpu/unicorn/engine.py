@@ -1,7 +1,7 @@
 """The run loop on Unicorn: one engine, N register contexts.
 
-A PE runs until a :data:`emu.cpu.stops.Stop`. Memory accesses come from Unicorn's memory hooks, exceptions
-from its interrupt hook, and what it shows to no hook from code hooks on the sites of
+A PE runs until an :data:`emu.cpu.stops.EngineStop`. Memory accesses come from Unicorn's memory hooks,
+exceptions from its interrupt hook, and what it shows to no hook from code hooks on the sites of
 :mod:`emu.cpu.unicorn.sites`, which the edge hook finds before a new block runs.
 """
 
@@ -18,7 +18,7 @@ from emu.cpu.interconnect import Interconnect
 from emu.cpu.loops import LookAhead, Loop
 from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Raised, Stop, Unsupported
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Unsupported
 from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn.ahead import run_ahead
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
@@ -162,14 +162,14 @@ class UnicornEngine:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> Stop:
+    def run(self, pe: PE, instructions_max: int = UNLIMITED) -> EngineStop:
         """Run ``pe`` at full speed until it stops or has retired ``instructions_max`` (1 at least)."""
         assert instructions_max > 0, "the engine takes 0 for no limit"
         if self._contexts.loaded is not pe:
             self._contexts.load(pe)
         return self._run(instructions_max)
 
-    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> Stop:
+    def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> EngineStop:
         """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast."""
         assert not self._code.observing, "counted code does not run uncounted"
         self._contexts.load(pe)
@@ -195,13 +195,13 @@ class UnicornEngine:
             self._handle.stop()
             seconds = _STOP_AGAIN_SECONDS
 
-    def step(self, pe: PE) -> Stop:
+    def step(self, pe: PE) -> EngineStop:
         """Run one instruction."""
         if self._contexts.loaded is not pe:
             self._contexts.load(pe)
         return self._run(1)
 
-    def run_operation(self, pe: PE) -> Stop:
+    def run_operation(self, pe: PE) -> EngineStop:
         """Run the operation at the PC, if there is one, then up to the next one."""
         if self._contexts.loaded is not pe:
             self._contexts.load(pe)
@@ -265,7 +265,7 @@ class UnicornEngine:
         finally:
             self._steps.forget(mark)
 
-    def _run(self, limit: int) -> Stop:
+    def _run(self, limit: int) -> EngineStop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it
         # return.
         contexts, code, pending = self._contexts, self._code, self._pending

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from emu.arch import a64, sysreg
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.arch.operand import writes_back
 from emu.cpu.cores import gicv3
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
 from emu.cpu.stage2 import Stage2, is_on
-from emu.cpu.stops import Call, Raised, Stop, Unsupported
+from emu.cpu.stops import Call, EngineStop, Raised, Unsupported
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.translation import Fault, FaultClass, walk
 from emu.cpu.traps import default_target_el
@@ -31,12 +31,12 @@ FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
 ABORTS = {6: 0x25, 7: 0x25, 8: 0x21, 12: 0x25, 13: 0x25, 14: 0x21}
 
 
-def misaligned(pe: PE, pc: int) -> Stop:
+def misaligned(pe: PE, pc: int) -> EngineStop:
     """Return what ``pe`` stops with when its PC (VA) is not a multiple of 4."""
     return Raised(0x22 << 26 | 1 << 25, pc, default_target_el(pe), pc)
 
 
-def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory: Memory) -> Stop:
+def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory: Memory) -> EngineStop:
     """Return what the engine's exception is to ``pe``, which is loaded; it is not counted as retired."""
     number, syndrome, far, target = exception
     target = max(target, 1)
@@ -91,7 +91,7 @@ def _daif_trap(word: int) -> int:
 
 def _unmodelled_register(pe: UnicornPE, word: int) -> str | None:
     # What an MRS or MSR that the engine calls UNDEFINED accesses, if the core has that register all the same.
-    if a64.classify(word) not in (Class.MRS, Class.MSR):
+    if a64.classify(word) not in (Other.MRS, Other.MSR):
         return None
     encoding = a64.system_register(word)
     name = pe.core.unmodelled.get(encoding)
@@ -103,7 +103,9 @@ def _unmodelled_register(pe: UnicornPE, word: int) -> str | None:
     return f"{verb} {name} ({sysreg.generic_name(encoding)}), which {pe.core.name} has"
 
 
-def external_abort(contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int, memory: Memory) -> Stop:
+def external_abort(
+    contexts: Contexts, pe: UnicornPE, error: int, fault_pa: int, memory: Memory
+) -> EngineStop:
     """Return the abort of an access to ``fault_pa``, that nothing answers; ``error``: UC_ERR_*."""
     is_store, far = error in _WRITES, pe.pc
     if error in FETCHES and far & 3:

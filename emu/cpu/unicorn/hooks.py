@@ -8,7 +8,7 @@ from __future__ import annotations
 from ctypes import c_size_t
 from typing import Any
 
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.cpu.stops import Reached
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.accesses import access_hooks
@@ -130,7 +130,7 @@ class Hooks:
     def unbreak(self, va: int) -> None:
         """Forget a breakpoint; its hook stays and does what the word there asks for."""
         if self._code.sites.get(va) == BREAKPOINT:
-            self._code.sites[va] = Class.INVISIBLE
+            self._code.sites[va] = Other.INVISIBLE
 
     def look_at_entry(self, pc: int) -> bool:
         """Look for sites in the first block of a run, which the engine does not announce.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from emu.arch import sysreg
 from emu.cpu.pe import PE, operand
-from emu.cpu.stops import Stop, Unsupported
+from emu.cpu.stops import EngineStop, Unsupported
 from emu.cpu.translation import bits_of_address
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
@@ -50,7 +50,7 @@ class Misrun:
         register, key = signs
         return bool(pe.sctlr & _ENABLES[key]) and not _is_canonical(pe, operand(pe.x, register))
 
-    def do(self, pe: PE, va: int, word: int) -> Stop | None:
+    def do(self, pe: PE, va: int, word: int) -> EngineStop | None:
         """Do the word at ``va``. None: done, go on."""
         if is_authenticated_load(word):
             return Unsupported("an authenticated load (LDRAA, LDRAB)", va)

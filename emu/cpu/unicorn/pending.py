@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
-from emu.cpu.stops import Stop
+from emu.cpu.stops import EngineStop
 
 
 class EngineException(NamedTuple):
@@ -51,7 +51,7 @@ class Pending:
     )
 
     def __init__(self) -> None:
-        self.stop: Stop | None = None
+        self.stop: EngineStop | None = None
         self.undo: tuple[bytes, int, bytes] | None = None
         self.at_site = False
         self.emulate: tuple[int, int, int] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Stop
+from emu.cpu.stops import STEP_LIMIT, EngineStop
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.memory import Memory
@@ -31,7 +31,7 @@ class _Collector(LocalInterconnect):
 
 
 def execute_and_undo(
-    pe: UnicornPE, memory: Memory, observing: Observing, step: Callable[[PE], Stop]
+    pe: UnicornPE, memory: Memory, observing: Observing, step: Callable[[PE], EngineStop]
 ) -> tuple[Access, ...]:
     """Return the loads and stores of the instruction at the PC, in order; nothing when it is not completed.
 

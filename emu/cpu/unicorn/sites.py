@@ -10,22 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.arch import a64
-from emu.arch.a64 import Class
+from emu.arch.a64 import Class, Other
 from emu.arch.sysreg import Encoding
 from emu.cpu.engine import LINE_SHIFT
 from emu.cpu.sysregs.access import has_reader, is_watched
 from emu.cpu.unicorn.misrun_words import is_misrun
 from emu.memory import Memory
+from emu.operation import Kind
 
 BREAKPOINT = -1  # class of a site, beside a64.Class
 _PAGE = 4096
 _SPACES_MAX = 256
 
 # Sites even while nothing is observed: what the engine would run wrongly, and what changes a translation.
-_MISRUN = frozenset({Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.FP})
-_TRANSLATION = frozenset({Class.TLB, Class.ERET})
-_LOCAL = frozenset({Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE, Class.CLREX, Class.SEVL, Class.ZERO})
-_TOLD = frozenset({Class.BARRIER, Class.CACHE, Class.YIELD})  # of interest to a recorder alone
+_MISRUN: frozenset[Class] = frozenset({Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.FP})
+_TRANSLATION: frozenset[Class] = frozenset({Kind.TLB, Other.ERET})
+_LOCAL: frozenset[Class] = frozenset(
+    {Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, Other.CLREX, Kind.SEVL, Other.ZERO}
+)
+_TOLD: frozenset[Class] = frozenset({Kind.BARRIER, Kind.CACHE, Kind.YIELD})  # of interest to a recorder alone
 _UNOBSERVED = _MISRUN | _TRANSLATION
 _COUNTED = _UNOBSERVED | _LOCAL
 _RECORDED = _COUNTED | _TOLD
@@ -178,7 +181,7 @@ class CodeMap:
         addresses, first = range(va, va + size, 4), pa - self._base >> 2
         for at, word in zip(addresses, self._words[first : first + len(addresses)], strict=True):
             if _INTERESTING[word >> 24] and at not in self.sites and self._is_site(word):
-                found.append((at, int(Class.FP if a64.uses_fp(word) else a64.classify(word))))
+                found.append((at, int(Other.FP if a64.uses_fp(word) else a64.classify(word))))
         return found
 
     def entry_size(self, pc: int) -> int:
@@ -216,11 +219,11 @@ class CodeMap:
         kind = a64.classify(word)
         if kind in self.wanted or a64.uses_fp(word):
             return True
-        if kind not in (Class.MRS, Class.MSR):
+        if kind not in (Other.MRS, Other.MSR):
             return bool(self.gated) and is_misrun(word)
         encoding = a64.system_register(word)
         if encoding in self.gated:
             return True
-        if kind is Class.MRS:
+        if kind is Other.MRS:
             return encoding in self.watched_mrs or has_reader(encoding)
         return is_watched(encoding)

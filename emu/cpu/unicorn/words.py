@@ -10,12 +10,12 @@ from unicorn import arm64_const as regs
 
 from emu import constraints
 from emu.arch import a64, sysreg
-from emu.arch.a64 import Class
+from emu.arch.a64 import Other
 from emu.arch.sysreg import Encoding
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32, pstate_after
 from emu.cpu.pe import PE, operand
-from emu.cpu.stops import ConstraintViolation, Raised, SelfBranch, Stop, Unsupported, Waiting
+from emu.cpu.stops import ConstraintViolation, EngineStop, Raised, SelfBranch, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.row import Row, WriteEffect
@@ -35,7 +35,7 @@ from emu.operation import Kind
 
 _HCR_TDZ, _SCTLR_DZE = 1 << 28, 1 << 14
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
-_EMULATED = (Class.WFE, Class.WFI, Class.SEV, Class.SPIN, Class.ZERO)
+_EMULATED = (Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.ZERO)
 
 _TRANSLATION, _ENABLE, _MMU = int(WriteEffect.TRANSLATION), int(WriteEffect.ENABLE), int(WriteEffect.MMU)
 
@@ -68,33 +68,33 @@ class Words:
             exclusive[0] = 1  # no VA of an instruction; set again below
         if self._btype.value and self._is_no_landing(pe, va):
             return False  # the engine raises what is due
-        if kind is Class.BARRIER:
+        if kind is Kind.BARRIER:
             if record:
-                record(pe, Kind.BARRIER, 0, va, 0, word)
-        elif kind in (Class.CACHE, Class.TLB):
+                record(pe, kind, 0, va, 0, word)
+        elif kind is Kind.CACHE or kind is Kind.TLB:
             target = operand(pe.x, word & 31)
-            if kind is Class.TLB:
+            if kind is Kind.TLB:
                 self._code.remapped()
             elif self._observing.access:
                 interconnect.maintain(pe, va, word, target)
             if record:
-                record(pe, Kind.CACHE if kind is Class.CACHE else Kind.TLB, 0, va, target, word)
-        elif kind is Class.SEVL:
+                record(pe, kind, 0, va, target, word)
+        elif kind is Kind.SEVL:
             if record:
-                record(pe, Kind.SEVL, 0, va, 0, 0)
+                record(pe, kind, 0, va, 0, 0)
             interconnect.send_event_local(pe)
-        elif kind is Class.YIELD:
+        elif kind is Kind.YIELD:
             if record:
-                record(pe, Kind.YIELD, 0, va, 0, 0)
-        elif kind in (Class.LOAD_EXCLUSIVE, Class.STORE_EXCLUSIVE):
+                record(pe, kind, 0, va, 0, 0)
+        elif kind in (Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE):
             exclusive[0] = va
             exclusive[1] = kind
             exclusive[2] = exclusive[3] = 0
-            if kind is Class.STORE_EXCLUSIVE and not interconnect.store_exclusive(pe):
+            if kind is Kind.STORE_EXCLUSIVE and not interconnect.store_exclusive(pe):
                 pe.open_monitor()
-        elif kind is Class.CLREX:
+        elif kind is Other.CLREX:
             interconnect.clear_exclusive(pe)
-        elif kind is Class.ERET and pe.el:
+        elif kind is Other.ERET and pe.el:
             interconnect.clear_exclusive(pe)
             self._code.stale = True
             spsr = self._spsr(pe.el)
@@ -106,22 +106,22 @@ class Words:
                 record(pe, Kind.EL, 0, va, 0, spsr >> 2 & 3)
         elif a64.uses_fp(word):
             if fp_trap_el(pe) or misaligned_quad(pe, word, va, self._memory):
-                self._pending.emulate = (va, word, Class.FP)
+                self._pending.emulate = (va, word, Other.FP)
                 return True
-        elif kind in (Class.MRS, Class.MSR):
+        elif kind in (Other.MRS, Other.MSR):
             if self._is_undefined(pe, word) or self._is_trapped(pe, word):
                 self._pending.emulate = (va, word, kind)
                 return True
             other = vhe.redirected(pe, a64.system_register(word)) if self._code.gated else None
             if other is not None:
                 self._redirect(pe, va, word, other)
-            elif kind is Class.MSR:
+            elif kind is Other.MSR:
                 self._write_register(pe, va, word)
             else:
                 self._read_register(pe, va, word)
-        elif kind is Class.ZERO and self._zero_faults(pe, word):
+        elif kind is Other.ZERO and self._zero_faults(pe, word):
             return False  # the engine raises what is due
-        elif kind in (Class.MEMORY, Class.INVISIBLE):
+        elif kind in (Other.ACCESS, Other.INVISIBLE):
             if self._code.gated and self._misrun.observe(pe, word):
                 self._pending.emulate = (va, word, MISRUN)
                 return True
@@ -206,49 +206,49 @@ class Words:
 
     # -- instead of the instruction ---------------------------------------------------------------
 
-    def emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> Stop | None:
+    def emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> EngineStop | None:
         """Do the instruction at ``va`` in its place. None: done, go on."""
         stop = self._emulate(pe, va, word, kind)
-        if kind != Class.ERET and self._live.pc.value == va + 4:
+        if kind != Other.ERET and self._live.pc.value == va + 4:
             self._btype.value = 0
         return stop
 
-    def _emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> Stop | None:
+    def _emulate(self, pe: UnicornPE, va: int, word: int, kind: int) -> EngineStop | None:
         live = self._live
         record = self._observing.record
-        if kind == Class.SPIN:
+        if kind == Kind.PARK:
             return SelfBranch(va)
         if kind == MISRUN:
             return self._misrun.do(pe, va, word)
-        if kind == Class.FP:
+        if kind == Other.FP:
             el = fp_trap_el(pe)
             if not el:
                 return misaligned_quad(pe, word, va, self._memory)
             if el == 1 and default_target_el(pe) == 2:  # HCR_EL2.TGE sends it to EL2, as an UNDEFINED
                 return Raised(1 << 25, None, 2, va)
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
-        if kind in (Class.MRS, Class.MSR):
+        if kind in (Other.MRS, Other.MSR):
             row = TABLE[a64.system_register(word)]
             if not sysregs.has_feature(pe, row):
                 return Raised(1 << 25, None, default_target_el(pe), va)
-            el = sysregs.trap_el(row, pe, is_write=kind == Class.MSR)
+            el = sysregs.trap_el(row, pe, is_write=kind == Other.MSR)
             return Raised(sysregs.trapped_access(word), None, el, va)
-        if kind == Class.ERET:
+        if kind == Other.ERET:
             return self._return_to_illegal_state(pe, va)
-        if kind == Class.WFI and (el := wfi_trap_el(pe)):
+        if kind == Kind.WFI and (el := wfi_trap_el(pe)):
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL, None, el, va)
-        if kind == Class.WFE and (el := wfe_trap_el(pe)) and not self._observing.to.has_event(pe):
+        if kind == Kind.WFE and (el := wfe_trap_el(pe)) and not self._observing.to.has_event(pe):
             return Raised(0x01 << 26 | 1 << 25 | _COND_AL | 1, None, el, va)
-        if kind == Class.SEV:
+        if kind == Kind.SEV:
             if record:
                 record(pe, Kind.SEV, 0, va, 0, 0)
             live.pc.value = va + 4
             self._observing.to.send_event(pe)
             self._contexts.load(pe)  # a sleeper that woke may have switched another PE on
             return None
-        if kind == Class.ZERO:
+        if kind == Other.ZERO:
             return self._zero(pe, va, word)
-        if kind == Class.WFE:
+        if kind == Kind.WFE:
             asleep = self._observing.to.wait_for_event(pe)
             if record:
                 record(pe, Kind.WFE, 0, va, 0, int(asleep))
@@ -256,17 +256,17 @@ class Words:
                 live.pc.value = va + 4
                 pe.counters.instructions += 1
                 pe.counters.wfe_sleeps += 1
-                return Waiting(wfi=False)
-        elif kind == Class.WFI:
+                return Waiting(Kind.WFE)
+        elif kind == Kind.WFI:
             if record:
                 record(pe, Kind.WFI, 0, va, 0, 1)
             live.pc.value = va + 4
             pe.counters.instructions += 1
-            return Waiting(wfi=True)
+            return Waiting(Kind.WFI)
         live.pc.value = va + 4
         return None
 
-    def _return_to_illegal_state(self, pe: PE, va: int) -> Stop | None:
+    def _return_to_illegal_state(self, pe: PE, va: int) -> EngineStop | None:
         # An ERET after which PSTATE.IL is set, or that goes where the engine does not.
         spsr = self._spsr(pe.el)
         illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2), aarch32_max=pe.core.aarch32_max)
@@ -278,7 +278,7 @@ class Words:
         self._code.stale = True
         return None
 
-    def _zero(self, pe: PE, va: int, word: int) -> Stop | None:
+    def _zero(self, pe: PE, va: int, word: int) -> EngineStop | None:
         # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
         observing = self._observing
         target = operand(pe.x, word & 31) & -64

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from emu.debug.commands import cpus, examining, history, stepping, stopping
 from emu.debug.commands.context import CommandEntry, CommandTable, Context, GoBack, SeenRegisters
-from emu.debug.stops import Stop
+from emu.debug.stops import SessionStop
 from emu.errors import InvalidCase
 
 __all__ = ["Commands", "GoBack", "Quit", "SeenRegisters"]
@@ -38,7 +38,7 @@ class Commands(Context):
             raise InvalidCase(f"{word}: no such command{hint}")
         return entry.run(self, rest.strip())
 
-    def arrived(self, stop: Stop) -> list[str]:
+    def arrived(self, stop: SessionStop) -> list[str]:
         """Return the lines to print where a travel back has ended."""
         return self.stopped(stop)
 

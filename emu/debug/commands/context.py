@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emu.debug.session import Session
-from emu.debug.stops import Stop
+from emu.debug.stops import SessionStop
 from emu.debug.view import View, changed
 from emu.operation import OPERATIONS
 
@@ -18,7 +18,7 @@ class GoBack(Exception):
     :ivar stop: the reason to report there
     """
 
-    def __init__(self, position: int, stop: Stop) -> None:
+    def __init__(self, position: int, stop: SessionStop) -> None:
         super().__init__(f"back to {position}")
         self.position = position
         self.stop = stop
@@ -42,7 +42,7 @@ class Context:
         self.session = session
         self.view = View(session)
         self.seen = SeenRegisters({})
-        self.stop = Stop("start", session.settings.cpu)
+        self.stop = SessionStop("start", session.settings.cpu)
 
     @property
     def cpu(self) -> int:
@@ -60,7 +60,7 @@ class Context:
         """Return the registers of ``cpu`` that differ from those at the last stop."""
         return changed(self.seen.by_cpu.get(cpu, {}), self.view.registers(cpu))
 
-    def stopped(self, stop: Stop) -> list[str]:
+    def stopped(self, stop: SessionStop) -> list[str]:
         """Keep a stop as the last one, select its CPU, and return it as text: why, and where."""
         settings = self.session.settings
         self.stop = stop
@@ -68,7 +68,7 @@ class Context:
             settings.cpu = stop.cpu
         return [*self.why(stop), self.where(self.cpu)]
 
-    def why(self, stop: Stop) -> list[str]:
+    def why(self, stop: SessionStop) -> list[str]:
         """Return why the session stopped; no line for a step that ended as asked."""
         if stop.reason == "breakpoint":
             return [f"breakpoint {stop.number}: {stop.text}, CPU{stop.cpu}"]
@@ -80,7 +80,7 @@ class Context:
             return [f"the end: {stop.text}"]
         return [stop.text] if stop.text else []
 
-    def _touched(self, stop: Stop) -> list[str]:
+    def _touched(self, stop: SessionStop) -> list[str]:
         # The operation that a watchpoint stopped at, when the last step performed it.
         session = self.session
         if session.position == 0:
@@ -99,7 +99,7 @@ class Context:
         text = f": {found.place.text}" if found.place.text else ""
         return f"#{self.session.position} CPU{cpu} {found.mode}{place}{text}"
 
-    def go_to(self, position: int, stop: Stop) -> list[str]:
+    def go_to(self, position: int, stop: SessionStop) -> list[str]:
         """Go to a position, earlier or later.
 
         :param stop: the reason to report there
@@ -113,7 +113,7 @@ class Context:
             stop = stop_ if stop_.reason == "end" else stop
         return self.stopped(stop)
 
-    def forward(self, move: Callable[[], Stop], times: int = 1) -> list[str]:
+    def forward(self, move: Callable[[], SessionStop], times: int = 1) -> list[str]:
         """Call ``move``, which steps, up to ``times`` times; stop early when it reports more than a step."""
         self.remember()
         stop = self.stop

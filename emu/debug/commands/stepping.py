@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number, split_cpu
 from emu.debug.commands.context import CommandTable, Context
-from emu.debug.stops import Stop
+from emu.debug.stops import SessionStop
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS
 
@@ -60,13 +60,13 @@ def _until(context: Context, text: str) -> list[str]:
         context.session.delete(made.number)
     if stop.reason == "breakpoint" and stop.number == made.number:
         context.session.settings.cpu = stop.cpu
-        stop = Stop("step", stop.cpu)
+        stop = SessionStop("step", stop.cpu)
     return context.stopped(stop)
 
 
 @TABLE.command("goto", "POSITION", "go to a position, earlier or later; #N is a position too")
 def _goto(context: Context, text: str) -> list[str]:
-    return context.go_to(parse_number(text, "a position"), Stop("goal", context.cpu))
+    return context.go_to(parse_number(text, "a position"), SessionStop("goal", context.cpu))
 
 
 @TABLE.command("back b-", "[N]", "undo the CPU's last N steps, and all that came after them")
@@ -80,7 +80,7 @@ def _back(context: Context, text: str) -> list[str]:
     if position < 0:
         raise InvalidCase(f"CPU{context.cpu} has done nothing that could be undone")
     why = "as far back as it goes" if count else ""
-    return context.go_to(position, Stop("step", context.cpu, why))
+    return context.go_to(position, SessionStop("step", context.cpu, why))
 
 
 @TABLE.command("back-op", "", "go back to before the CPU's last operation that others can see")
@@ -89,7 +89,7 @@ def _back_op(context: Context, text: str) -> list[str]:
     log = context.session.log
     for position, cpu, _pc in log.steps_back():
         if cpu == context.cpu and any(log.row(i).kind in OPERATIONS for i in log.rows_of(position)):
-            return context.go_to(position, Stop("step", context.cpu))
+            return context.go_to(position, SessionStop("step", context.cpu))
     raise InvalidCase(f"CPU{context.cpu} has done no operation")
 
 

@@ -7,7 +7,7 @@ import re
 from emu.debug.commands.arguments import check_given, parse_number, place_of_pc, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.commands.cpus import list_cpus
-from emu.debug.stops import Event
+from emu.debug.stops import EVENTS
 from emu.debug.view import stop_lines
 from emu.errors import InvalidCase
 from emu.registry import not_one_of
@@ -91,18 +91,18 @@ def _delete(context: Context, text: str) -> list[str]:
 
 @TABLE.command("events", "[EVENT ...|all|none]", "stop at events; without arguments: which there are")
 def _events(context: Context, text: str) -> list[str]:
-    settings, names = context.session.settings, {event.value: event for event in Event}
+    settings = context.session.settings
     words = text.split()
     if words == ["none"]:
         settings.events = set()
     elif words == ["all"]:
-        settings.events = set(Event)
+        settings.events = set(EVENTS.values())
     elif words:
         for word in words:
-            if word not in names:
-                raise InvalidCase(f"{word}: {not_one_of(word, [*names, 'all', 'none'])}")
-        settings.events |= {names[word] for word in words}
-    return [f"{'*' if event in settings.events else ' '} {event.value}" for event in Event]
+            if word not in EVENTS:
+                raise InvalidCase(f"{word}: {not_one_of(word, [*EVENTS, 'all', 'none'])}")
+        settings.events |= {EVENTS[word] for word in words}
+    return [f"{'*' if kind in settings.events else ' '} {word}" for word, kind in EVENTS.items()]
 
 
 @TABLE.command("info", "breakpoints|cpus|events", "list them")

@@ -22,7 +22,7 @@ from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, 
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
 from emu.debug.session import Session
-from emu.debug.stops import Others, Stop
+from emu.debug.stops import Others, SessionStop
 from emu.errors import EmuError
 
 _UNKNOWN = b""
@@ -211,7 +211,7 @@ class Stub:
         if action[0] in "sS":
             if alone and self.state.stepped == chosen:
                 self.state.stepped = -1  # off the access that it has stopped behind
-                return self._stopped(Stop("step", chosen))
+                return self._stopped(SessionStop("step", chosen))
             return self._go(lambda: session.step(chosen), alone)
         if action[0] == "r":
             first, last = (parse_hex(number) for number in action[1:].split(","))
@@ -220,7 +220,7 @@ class Stub:
             return [OK]
         return self._go(lambda: session.go_on(chosen if alone else -1), alone)
 
-    def _step_range(self, cpu: int, first: int, last: int) -> Stop:
+    def _step_range(self, cpu: int, first: int, last: int) -> SessionStop:
         # Step until the PC is outside of [first, last).
         pe = self.session.pe(cpu)
         while True:
@@ -232,9 +232,9 @@ class Stub:
             ):
                 return stop
             if self.session.interrupted():
-                return Stop("interrupt", cpu)
+                return SessionStop("interrupt", cpu)
 
-    def _go(self, run: Callable[[], Stop], alone: bool = False) -> list[bytes]:
+    def _go(self, run: Callable[[], SessionStop], alone: bool = False) -> list[bytes]:
         self.state.stepped = -1
         if not alone:
             return self._stopped(run())
@@ -251,13 +251,13 @@ class Stub:
         cpu = state.resumed if state.resumed >= 0 else state.cpu
         if text == "s":
             if state.stepped >= 0:
-                stop = Stop("step", state.stepped)
+                stop = SessionStop("step", state.stepped)
                 state.stepped = -1
                 return self._stopped(stop)
             position = session.log.last_of(cpu)
             if position is None:
-                return self._stopped(Stop("start", cpu))
-            raise TravelNeeded(position, ("stop", Stop("step", cpu)))
+                return self._stopped(SessionStop("start", cpu))
+            raise TravelNeeded(position, ("stop", SessionStop("step", cpu)))
         if text == "c":
             position, stop = session.find_stop_back()
             state.stepped = -1
@@ -266,7 +266,7 @@ class Stub:
             raise TravelNeeded(position, ("stop", stop))
         return [_UNKNOWN]
 
-    def _stopped(self, stop: Stop) -> list[bytes]:
+    def _stopped(self, stop: SessionStop) -> list[bytes]:
         # The stop reply; console output before it tells what a stop reply cannot.
         state, said = self.state, ""
         state.cpu = self.session.settings.cpu = stop.cpu
@@ -303,7 +303,7 @@ class Stub:
         return next((mine for mine in breakpoints if mine.address == pc), None)
 
     def _why(self, _text: str) -> list[bytes]:
-        return [self.state.last] if self.state.last else self._stopped(Stop("step", self.state.cpu))
+        return [self.state.last] if self.state.last else self._stopped(SessionStop("step", self.state.cpu))
 
     # -- breakpoints ------------------------------------------------------------------------------
 
