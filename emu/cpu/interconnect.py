@@ -40,8 +40,8 @@ class Interconnect(Protocol):
     def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
         """Arm the monitor of ``pe``."""
 
-    def store_exclusive(self, pe: PE) -> bool:
-        """Clear the monitor of ``pe``, which is no event; tell whether it was armed: else the store fails."""
+    def store_exclusive(self, pe: PE) -> int | None:
+        """Clear the monitor of ``pe``, which is no event; the PA it was armed for, else the store fails."""
 
     def clear_exclusive(self, pe: PE) -> None:
         """Clear the monitor of ``pe``, which is no event: CLREX, an exception return, a reset."""
@@ -99,11 +99,11 @@ class LocalInterconnect:
         self._armed[pe.index] = pe
         self._set_monitors(monitors.arm(self.system, pe.index, pa))
 
-    def store_exclusive(self, pe: PE) -> bool:
-        """Clear the monitor of ``pe``; tell whether it was armed."""
+    def store_exclusive(self, pe: PE) -> int | None:
+        """Clear the monitor of ``pe``; the PA that it was armed for."""
         armed = monitors.armed(self.system, pe.index)
         self._set_monitors(monitors.disarm(self.system, pe.index))
-        return armed is not None
+        return armed
 
     def clear_exclusive(self, pe: PE) -> None:
         """Clear the monitor of ``pe``."""

@@ -155,6 +155,3 @@ class PE(Protocol):
 
     def open_monitor(self) -> None:
         """Make the next store-exclusive fail: the interconnect has cleared the monitor."""
-
-    def exclusive_loaded(self) -> bytes:
-        """Return what the last load-exclusive loaded, 16 bytes; those that it did not load say nothing."""

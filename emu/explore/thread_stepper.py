@@ -305,14 +305,8 @@ class ThreadStepper:
         pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
             interconnect.load_exclusive(pe, local.armed, 1)
-        if isinstance(operation, StoreExclusive):
-            if observation is False:
-                interconnect.clear_exclusive(pe)
-            else:  # the engine compares values, and a round that still learns may lend another
-                first, loaded = operation.accesses[0].pa, pe.exclusive_loaded()
-                for access in operation.accesses:
-                    at = access.pa - first
-                    machine.memory.write_bytes(access.pa, loaded[at : at + access.size])
+        if isinstance(operation, StoreExclusive) and observation is False:
+            interconnect.clear_exclusive(pe)
         pe.reached = -1
         standing = ActorState(local.state, task, suspended, pending, local.said, local.landings)
         set_actor_state(machine, cpu, standing)

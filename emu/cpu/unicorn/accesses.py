@@ -69,7 +69,8 @@ def access_hooks(
                 counters.loads_mmu_off += 1
             if observing.access:
                 observing.access(pe, here, pa, size, False)
-            if is_exclusive:
+            if is_exclusive and not exclusive[2]:  # of a pair: the first
+                exclusive[2] = 1
                 observing.to.load_exclusive(pe, pa, size)
             record = observing.record
             if record:

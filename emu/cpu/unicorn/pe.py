@@ -222,8 +222,3 @@ class UnicornPE:
     def open_monitor(self) -> None:
         """Make the next store-exclusive fail: the interconnect has cleared the monitor."""
         self.env.u64(layout.EXCLUSIVE_ADDR).value = _OPEN_MONITOR
-
-    def exclusive_loaded(self) -> bytes:
-        """Return what the last load-exclusive loaded, 16 bytes; those that it did not load say nothing."""
-        low, high = (self.env.u64(at).value for at in (layout.EXCLUSIVE_VALUE, layout.EXCLUSIVE_HIGH))
-        return low.to_bytes(8, "little") + high.to_bytes(8, "little")

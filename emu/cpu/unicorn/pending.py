@@ -34,7 +34,7 @@ class Pending:
     :ivar resume_at: VA of the breakpoint to go on from, or -1
     :ivar undo: the state and memory before an access that hardware would not make: PA, bytes
     :ivar found: blocks with new sites: VA, bytes, and the sites as VA and class
-    :ivar exclusive: VA and class of the last exclusive; for a store: reads so far, whether it fails
+    :ivar exclusive: VA and class of the last exclusive, its reads so far, whether a store fails
     """
 
     __slots__ = (

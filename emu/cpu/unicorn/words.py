@@ -54,6 +54,7 @@ class Words:
         self._exclusive = pending.exclusive
         self._btype = self._live.u32(layout.BTYPE)
         self._misrun = Misrun(observing, contexts, memory)
+        self._loaded = (self._live.u64(layout.EXCLUSIVE_VALUE), self._live.u64(layout.EXCLUSIVE_HIGH))
 
     # -- before the instruction -------------------------------------------------------------------
 
@@ -90,8 +91,12 @@ class Words:
             exclusive[0] = va
             exclusive[1] = kind
             exclusive[2] = exclusive[3] = 0
-            if kind is Kind.STORE_EXCLUSIVE and not interconnect.store_exclusive(pe):
-                pe.open_monitor()
+            if kind is Kind.STORE_EXCLUSIVE:
+                armed_pa = interconnect.store_exclusive(pe)
+                if armed_pa is None:
+                    pe.open_monitor()
+                else:
+                    self._pass_comparison(word, armed_pa)
         elif kind is Other.CLREX:
             interconnect.clear_exclusive(pe)
         elif kind is Other.ERET and pe.el:
@@ -139,6 +144,15 @@ class Words:
         # Go on behind the instruction at `va`, inside its hook.
         self._btype.value = 0
         self._handle.write_pc(va + 4)
+
+    def _pass_comparison(self, word: int, pa: int) -> None:
+        # The monitor alone decides. The engine compares what the load-exclusive has loaded with what is at
+        # the PA now, so let it have loaded that.
+        size = 1 << (word >> 30) + (word >> 21 & 1)  # of a pair: both
+        if self._memory.contains(pa, size):
+            data = self._memory.read_bytes(pa, size)
+            low, high = self._loaded
+            low.value, high.value = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
 
     def _spsr(self, el: int) -> int:
         return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
