@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bare_pe import BASE, CODE, DATA, SIZE, assemble
+from bare_pe import BASE, CODE, DATA, MAIR, MIDR, SCTLR_RES1, SIZE, TABLES, TCR, M, assemble
 
+from emu.arch import descriptors, sysreg
+from emu.cpu.cores import core_of
 from emu.cpu.factory import make_engine
 from emu.explore.explorer import Explorer
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.search import Bounds, Count, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
+from emu.host.psci import Psci
 from emu.machine import Machine
 from emu.machine.actor import Grain, HostTask
 from emu.memory import Memory
@@ -22,14 +26,36 @@ from emu.outcome import ended
 from emu.schedulers import make_scheduler
 from emu.trace import Trace
 
-Program = Callable[[], HostTask] | str
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A program of a PE.
+
+    :ivar mapped: it begins with its MMU on, memory mapped to itself, as Normal Write-Back
+    :ivar is_on: else firmware is to switch the PE on, with its MMU off
+    """
+
+    text: str
+    mapped: bool = False
+    is_on: bool = True
+
+
+Program = Callable[[], HostTask] | str | Code
 X, Y, Z = DATA, DATA + 0x100, DATA + 0x200  # words, each in a line of its own
 
 
 def machine_of(
-    programs: Sequence[Program], *, words: dict[int, int] | None = None, **options: Any
+    programs: Sequence[Program],
+    *,
+    words: dict[int, int] | None = None,
+    conduit: str = "",
+    midr: int = MIDR,
+    **options: Any,
 ) -> Machine:
-    """Return a machine whose CPUs are about to begin with their programs; x0 of a PE is X."""
+    """Return a machine whose CPUs are about to begin with their programs; x0 of a PE is X.
+
+    :param conduit: of PSCI firmware, ``"smc"`` or ``"hvc"``; nothing: there is none
+    """
     memory = Memory(BASE, SIZE)
     for pa, value in (words or {}).items():
         memory.write(pa, 8, value)
@@ -37,7 +63,7 @@ def machine_of(
         memory,
         make_scheduler(options.pop("scheduler", "round-robin")),
         Trace("test"),
-        make_engine,
+        lambda memory, interconnect: make_engine(memory, interconnect, [core_of(midr)]),
         grain=Grain.OPERATION,
         record=True,
         instructions_max=1_000_000,
@@ -46,14 +72,50 @@ def machine_of(
     if granule:
         machine.use_model(MODELS["caches"], granule)
     assert not options
+    if conduit:
+        machine.power.firmware = Psci([0x8000_0000 | cpu for cpu in range(len(programs))], conduit)
     for cpu, program in enumerate(programs):
-        machine.add_cpu(0x8000_0000 | cpu, 0x410F_D083, {})
-        if isinstance(program, str):
-            memory.write_bytes(CODE + 0x1000 * cpu, assemble(program, CODE + 0x1000 * cpu))
-            machine.power_on(cpu, CODE + 0x1000 * cpu, X)
-        else:
-            machine.start_task(cpu, program())
+        machine.add_cpu(0x8000_0000 | cpu, midr, {})
+        code = Code(program) if isinstance(program, str) else program
+        if not isinstance(code, Code):
+            machine.start_task(cpu, code())
+            continue
+        memory.write_bytes(code_of(cpu), assemble(code.text, code_of(cpu)))
+        if code.is_on:
+            machine.power_on(cpu, code_of(cpu), X)
+        if code.mapped:
+            _map(machine, cpu)
     return machine
+
+
+def code_of(cpu: int) -> int:
+    """PA of the program of ``cpu``."""
+    return CODE + 0x1000 * cpu
+
+
+def _map(machine: Machine, cpu: int) -> None:
+    memory, pe, tables = (
+        machine.memory,
+        machine.actors[cpu].pe,
+        iter(range(TABLES + 0x1000, TABLES + 0x4000, 0x1000)),
+    )
+    descriptors.map_blocks(
+        lambda at: memory.read(at, 8),
+        lambda at, value: memory.write(at, 8, value),
+        lambda: next(tables),
+        TABLES,
+        BASE,
+        BASE,
+        0x40_0000,
+        0,
+    )
+    for register, value in (
+        (sysreg.TCR_EL1, TCR),
+        (sysreg.MAIR_EL1, MAIR),
+        (sysreg.TTBR0_EL1, TABLES),
+        (sysreg.SCTLR_EL1, SCTLR_RES1 | M),
+    ):
+        pe.set_system_register(register, value)
 
 
 def explorer_of(
@@ -63,12 +125,15 @@ def explorer_of(
     cached: bool = False,
     event_register: int = 0,
     granule: int = 64,
+    conduit: str = "",
+    midr: int = MIDR,
 ) -> Explorer:
     """Return an explorer of one CPU for each program."""
-    machine = machine_of(programs, words=words)
-    tasks = {cpu: program for cpu, program in enumerate(programs) if not isinstance(program, str)}
+    machine = machine_of(programs, words=words, conduit=conduit, midr=midr)
+    tasks = {cpu: program for cpu, program in enumerate(programs) if not isinstance(program, str | Code)}
+    firmware = machine.power.firmware
     stepper = ThreadStepper(machine, tasks, MODELS["caches" if cached else "coherent"])
-    return Explorer(stepper, None, "test", event_register=event_register, granule=granule)
+    return Explorer(stepper, firmware, "test", event_register=event_register, granule=granule)
 
 
 def task(*operations: Operation) -> Callable[[], HostTask]:

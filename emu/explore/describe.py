@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emu.arch import a64
 from emu.cpu.pe import PE
 from emu.errors import Untestable
 from emu.explore.cells import split
@@ -27,7 +28,11 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
     """
     actor = machine.actors[cpu]
     if actor.task is None:
-        return Action(_of_pe(machine, actor.pe, attributes), actor.pe.pc)
+        action = Action(_of_pe(machine, actor.pe, attributes), actor.pe.pc)
+        if not all(access.cacheable for access in action.accesses):
+            word = machine.engine.word(actor.pe.pc)
+            action.lacks_monitor = word is not None and a64.needs_monitor(word)
+        return action
     where, operation = location(actor.task), actor.pending
     if isinstance(operation, Copy | Reboot):
         raise Untestable(f"{where}: a second boot cannot be explored")

@@ -162,9 +162,9 @@ def make_trace(
     trace.put(system.stepper.prefix)
     deferred = DeferredLog()
     for transition in path:
-        stale = {}  # notes of the loads of a pair, by PA: each comes right before its load
+        stale = {}  # notes of its loads by PA: each comes right before its load
         for note in transition.notes:
-            if note.kind is Kind.STALE and _is_pair(trace, transition):
+            if note.kind is Kind.STALE:
                 stale[note.pa] = note
             elif note.kind is Kind.POWER_ON:
                 trace.add(Kind.POWER_ON, note.size, 0, note.pa, 0, note.value)
@@ -173,7 +173,7 @@ def make_trace(
                 trace.add(note.kind, cpu, note.size, 0, note.pa, note.value)
         for _, edge in transition.edges:
             if stale:
-                _put_pair(trace, edge.records, stale)
+                _put_stale(trace, edge.records, stale)
                 stale = {}
             else:
                 trace.put(edge.records)
@@ -187,12 +187,7 @@ def make_trace(
     return trace
 
 
-def _is_pair(trace: Trace, transition: Transition) -> bool:
-    rows = trace.rows_of(transition.edges[0][1].records)
-    return sum(kind in LOADS for kind, *_ in rows) > 1
-
-
-def _put_pair(trace: Trace, records: bytes, stale: Mapping[int, Note]) -> None:
+def _put_stale(trace: Trace, records: bytes, stale: Mapping[int, Note]) -> None:
     for kind, size, cpu, pc, pa, value in trace.rows_of(records):
         if kind in LOADS and pa in stale:
             trace.add(Kind.STALE, cpu, stale[pa].size, 0, pa, stale[pa].value)

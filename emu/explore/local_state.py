@@ -24,6 +24,7 @@ class Action:
     :ivar where: VA of the instruction, or ``file:line`` of a host task
     :ivar accesses: what the operation loads and stores, in program order; ``loads``: those that give values
     :ivar only_looks: it loads and does nothing else, but for an exclusive monitor that it arms
+    :ivar lacks_monitor: it is exclusive or atomic, and not cacheable
     :ivar waits: it is a LoadUntil or a Poll, which is done only when its wait is over
     """
 
@@ -34,6 +35,7 @@ class Action:
     is_plain: bool = False  # C code that the compiler may tear, fuse or repeat
     only_looks: bool = False
     waits: bool = False
+    lacks_monitor: bool = False
     # Filled by emu.explore.footprints for the round that runs: bits of what is read and written, and of all
     # that overlaps these.
     reads: int = 0

@@ -25,7 +25,6 @@ from emu.operation import (
     FirmwareCall,
     Invisible,
     Kind,
-    LoadExclusive,
     Operation,
     Poll,
     StoreExclusive,
@@ -224,10 +223,10 @@ class ThreadStepper:
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
         machine.spins.forget_exceptions()
-        operation = local.action.operation
-        if isinstance(operation, LoadExclusive) and not operation.accesses[0].cacheable:
+        if local.action.lacks_monitor:
             machine.interconnect.forget_told()
-            machine.interconnect.tell_uncached(cpu, machine.actors[cpu].pe.pc, operation.accesses[0].pa)
+            pa = local.action.accesses[0].pa
+            machine.interconnect.tell_uncached(cpu, machine.actors[cpu].pe.pc, pa)
         if observation == WAKE:
             self._wake(cpu)
         else:

@@ -224,7 +224,10 @@ def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transi
 
 
 def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    """Everything observable in a trace, in order, and where CPUs end; delays are the machine's alone."""
+    """Everything observable in a trace, in order, and where CPUs end; delays are the machine's alone.
+
+    The machine tells each misuse once, an exploration each time.
+    """
     kinds = OPERATIONS - {Kind.DELAY} | {
         Kind.STALE,
         Kind.LOST,
@@ -232,13 +235,20 @@ def told(trace: Trace) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
         Kind.LAND,
         Kind.REGISTER,
         Kind.WAKE,
+        Kind.POWER_ON,
+        Kind.POWER_OFF,
+        Kind.EXCEPTION,
+        Kind.MISUSE,
     }
     rows = list(trace.rows())
-    found = [
-        (kind, size, cpu, trace.location(pc) or pc, pa, value)
-        for kind, size, cpu, pc, pa, value in rows
-        if kind in kinds
-    ]
+    found: list[tuple[object, ...]] = []
+    misuses = set()
+    for kind, size, cpu, pc, pa, value in rows:
+        if kind in kinds and (kind != Kind.MISUSE or (cpu, pc) not in misuses):
+            what = trace.strings[value] if kind == Kind.MISUSE else value
+            found.append((kind, size, cpu, trace.location(pc) or pc, pa, what))
+        if kind == Kind.MISUSE:
+            misuses.add((cpu, pc))
     ends = [
         (cpu, pc, trace.outcome(end, value, pa))
         for kind, end, cpu, pc, pa, value in rows
@@ -256,11 +266,14 @@ def same(path: list[Transition], system: Trace, machine: Trace) -> None:
         assert really == ends
 
 
-def same_on_machine(programs: Sequence[Program], choices: Sequence[int], *, cached: bool = False) -> None:
+def same_on_machine(
+    programs: Sequence[Program], choices: Sequence[int], *, cached: bool = False, **options: Any
+) -> None:
     """Let the machine take the schedule that ``choices`` decide; it must do what was explored."""
-    path, trace, _ = random_path(explorer_of(programs, cached=cached), choices)
+    path, trace, _ = random_path(explorer_of(programs, cached=cached, **options), choices)
     schedule = picks_text(transition.pick for transition in path)
-    machine = machine_of(programs, scheduler=f"replay:{schedule}", **({"granule": 64} if cached else {}))
+    options |= {"granule": 64} if cached else {}
+    machine = machine_of(programs, scheduler=f"replay:{schedule}", **options)
     machine.run()
     machine.finish()
     same(path, trace, machine.trace)
