@@ -165,7 +165,7 @@ class Footprints:
         action.reads, action.writes = reads, writes
         action.followed = self._is_followed(action)
         action.cells = parts_of(action.accesses)
-        plain = isinstance(action.operation, _PLAIN) and not meets_monitors
+        plain = isinstance(action.operation, _PLAIN) and not meets_monitors and not action.updates
         whole = all(access.pa % CELL + access.size <= CELL for access in action.accesses)
         silent = isinstance(action.operation, _SILENT) and not meets_monitors
         action.is_simple = not action.followed and (silent or (plain and whole))
@@ -221,6 +221,7 @@ class Footprints:
                 continue
             bit = self._of(access.pa, access.size)
             simple = isinstance(action.operation, _PLAIN) and self._is_word(access) and not access.plain
+            simple = simple and not action.updates
             known = self._stored.setdefault(bit, access.value if simple else None)
             if known == access.value and simple and self.over(bit) == bit:
                 if bit not in self._varied:

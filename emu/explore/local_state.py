@@ -25,6 +25,7 @@ class Action:
     :ivar accesses: what the operation loads and stores, in program order; ``loads``: those that give values
     :ivar only_looks: it loads and does nothing else, but for an exclusive monitor that it arms
     :ivar lacks_monitor: it is exclusive or atomic, and not cacheable
+    :ivar updates: it is an atomic of a PE, which stores what it makes of what it has loaded
     :ivar waits: it is a LoadUntil or a Poll, which is done only when its wait is over
     """
 
@@ -36,6 +37,7 @@ class Action:
     only_looks: bool = False
     waits: bool = False
     lacks_monitor: bool = False
+    updates: bool = False
     # Filled by emu.explore.footprints for the round that runs: bits of what is read and written, and of all
     # that overlaps these.
     reads: int = 0
@@ -53,7 +55,9 @@ class Action:
         self.loads = loads(self.operation)
         self.is_plain = any(access.plain for access in self.accesses)
         looks = isinstance(self.operation, Load | MemoryAccess | LoadExclusive)
-        self.only_looks = looks and not any(access.is_store for access in self.accesses)
+        stores = any(access.is_store for access in self.accesses)
+        self.only_looks = looks and not stores
+        self.updates = isinstance(self.operation, MemoryAccess) and stores and bool(self.loads)
         self.waits = isinstance(self.operation, LoadUntil | Poll)
 
 

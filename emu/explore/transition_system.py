@@ -241,7 +241,7 @@ class TransitionSystem:
         edge = self._edge(state, state.locals[cpu], effect.result)  # with memory as it is before
         idle = state.system.idle
         state = state._replace(system=effect.state, model=model)
-        for access in effect.stores:
+        for access in self._made(edge, effect.stores) if action.updates else effect.stores:
             state = self._store(state, cpu, access, undo, notes)
         if action.followed and isinstance(action.operation, CacheOp):
             changed = self.model.maintain(state.model, cpu, *action.operation)
@@ -257,6 +257,12 @@ class TransitionSystem:
             state = state._replace(system=events.wake(state.system, other))
             state = self._wake(state, other, edges)
         return state, undo, Transition(pick, tuple(edges), tuple(notes))
+
+    def _made(self, edge: Edge, stores: tuple[Access, ...]) -> tuple[Access, ...]:
+        # The stores of an atomic instruction with the values that the machine has made of the loaded ones.
+        rows = self.stepper.machine.trace.rows_of(edge.records)
+        values = {(pa, size): value for kind, size, _, _, pa, value in rows if kind == Kind.STORE}
+        return tuple(store._replace(value=values[store.pa, store.size]) for store in stores)
 
     def _moved(self, state: GlobalState, cpu: int, edge: Edge) -> GlobalState:
         locals, system = state.locals, state.system

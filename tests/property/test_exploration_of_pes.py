@@ -288,3 +288,13 @@ def test_an_atomic_that_caches_have_no_part_in_is_told_on_both() -> None:
     """An exploration told of load-exclusives alone."""
     ldadd = "mov x1, #1\n.long 0xf8210003\nb ."  # ldadd x1, x3, [x0]
     same_on_machine([ldadd, task(Store(X, 1))], [0], cached=True, midr=MAX)
+
+
+def test_an_atomic_stores_what_it_makes_of_what_it_has_loaded_on_both() -> None:
+    """An exploration stored what the first visit of its place had made."""
+    twice = "mov x1, #1\n.long 0xf8210003\nldr x2, [x0]\nb ."  # ldadd x1, x3, [x0]
+    for choices in ([0], [1], [0, 1]):
+        same_on_machine([twice, twice], choices, midr=MAX)
+        same_on_machine([twice, task(AtomicUpdate(X, None, 5))], choices, midr=MAX)
+    _, ends = explore(explorer_of([twice, twice], midr=MAX), X)
+    assert {words for words, _ in ends.seen} == {(2,)}
