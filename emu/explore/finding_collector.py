@@ -14,7 +14,7 @@ from emu.finding import Finding
 from emu.machine.actor import State
 from emu.models.protocol import Note
 from emu.operation import LOADS, Kind
-from emu.rules import SEES, judge
+from emu.rules import OF_MARKS, SEES, judge
 from emu.schedulers import Pick
 from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
 from emu.trace import Trace
@@ -59,7 +59,7 @@ class FindingCollector(Judge):
         """Look for two that race, and for who sleeps while all others wait for time to pass."""
         if moves.expired and moves.expired == moves.enabled:
             marks = [mark for mark in end_marks(system, state) if mark[0] is Kind.LOST_WAKEUP]
-            if marks and self._look(system, state, path, marks, only="stuck"):
+            if marks and self._look(system, state, path, marks, alone=True):
                 return True
         plain = [
             cpu
@@ -73,7 +73,7 @@ class FindingCollector(Judge):
                 if (meeting := _meeting(state.locals[cpu].action, local.action)) is None:
                     continue
                 marks = [_race(system, state, who, *meeting) for who in (cpu, other)]
-                if self._look(system, state, path, marks, only="race"):
+                if self._look(system, state, path, marks, alone=True):
                     return True
         return False
 
@@ -86,7 +86,7 @@ class FindingCollector(Judge):
     ) -> bool:
         """A livelock."""
         marks = [_mark(Kind.LIVELOCK, state.locals[cpu], 0) for cpu in cpus]
-        return self._look(system, state, path, marks, only="stuck")
+        return self._look(system, state, path, marks, alone=True)
 
     def _look(
         self,
@@ -94,10 +94,10 @@ class FindingCollector(Judge):
         state: GlobalState,
         path: list[Transition],
         marks: list[Mark],
-        only: str = "",
+        alone: bool = False,
     ) -> bool:
-        # Left out: what is not asked for, or has nothing to look at (marks, caches, hotplug, kexec).
-        without = SEES.keys() - {only} if only else _ELSEWHERE
+        # Left out: what has nothing to look at, or, with `alone`, every rule that reads none of the marks.
+        without = SEES.keys() - {OF_MARKS[mark[0]] for mark in marks} if alone else _ELSEWHERE
         if not marks:
             without |= _OF_MARKS
         if not system.footprints.units:

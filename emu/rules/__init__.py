@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from emu.finding import Finding, Verdict
+from emu.operation import Kind
 from emu.registry import discover
 from emu.trace import Trace
 
@@ -21,6 +22,7 @@ class Rule:
     :ivar fix: what would keep each ``what`` from happening, where that can be said
     :ivar sees: what a trace must have beside events, one of SEEN: ``operations``, the records that a memory
         ``model`` makes, ``hotplug``, ``kexec``, or the ``states`` of an exploration
+    :ivar marks: kinds of records that an exploration ends a trace with for this rule
     """
 
     name: str
@@ -29,10 +31,12 @@ class Rule:
     summary: str
     fix: Mapping[str, str] = field(default_factory=dict)
     sees: str = "events"
+    marks: frozenset[Kind] = frozenset()
 
 
 SEEN = ("events", "operations", "model", "hotplug", "kexec", "states")
 RULES = discover(__name__, Rule)
+OF_MARKS = {kind: name for name, rule in RULES.items() for kind in rule.marks}
 SEES = {name: rule.sees for name, rule in RULES.items()}
 WORDS = {name: rule.words for name, rule in RULES.items()}
 FIXES = {name: rule.fix for name, rule in RULES.items()}

@@ -13,6 +13,7 @@ from emu.trace import Row, Trace
 
 NAME = "race"
 SEES = "states"
+MARKS = frozenset({Kind.RACE})
 _STORES = 0x80  # in the size of a RACE record
 WORDS = {
     "data-race": "data race at {pa}: {first_access} of {first_value}, {first_bytes} bytes, by CPU{first} at "

@@ -11,6 +11,7 @@ from emu.trace import Trace
 
 NAME = "stuck"
 SEES = "states"
+MARKS = frozenset({Kind.LOST_WAKEUP, Kind.LIVELOCK})
 _SLEEPS = "CPU{cpu} sleeps in WFE at {pc} for ever, although it would go on"
 _STORED = _SLEEPS + ": CPU{writer} has stored to {pa} at {stored_at}"
 WORDS = {
