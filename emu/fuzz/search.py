@@ -46,7 +46,6 @@ class LookupSearch:
     cases: int = 0
     found: dict[tuple[str, str], Checked] = field(default_factory=dict)
     phase: str = ""
-    edges: set[tuple[int, int]] = field(default_factory=set)
     left_out: Counter[Key] = field(default_factory=Counter)
     _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 

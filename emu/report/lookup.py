@@ -81,7 +81,7 @@ def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]
         "case": name,
         "verdict": "fail" if findings else "pass",
         "findings": [finding_json(checked, case) for checked, case in zip(findings, cases, strict=True)],
-        "counters": {"cases": search.cases, "edges": len(search.edges)},
+        "counters": {"cases": search.cases},
         "left_out": [
             {"phase": phase, "reason": why.value, "cases": count}
             for (phase, why), count in search.left_out.items()
@@ -98,7 +98,6 @@ def finding_json(checked: Checked, case: str) -> dict[str, Any]:
         "rule": "lookup",
         "property": checked.wrong.prop,
         "message": checked.wrong.text,
-        "reason": checked.wrong.text,
         "nr_cpus": checked.nr_cpus,
         "logical_map": list(checked.question.logical_map),
         "mpidr": checked.question.mpidr,

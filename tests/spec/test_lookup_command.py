@@ -97,7 +97,7 @@ def test_a_printed_case_fails_again_and_json_has_it_in_numbers() -> None:
     assert (finding["expected"], finding["got"]) == (None, 0)
     again = emu("--case", finding["case"])
     assert again.returncode == 1
-    assert again.stdout.splitlines()[0] == f"finding (answer): {finding['reason']}"
+    assert again.stdout.splitlines()[0] == f"finding (answer): {finding['message']}"
 
 
 def test_same_seed_same_search() -> None:
@@ -163,7 +163,7 @@ def test_the_loop_inside_a_kernel_is_tested_where_it_is(
     done = emu(str(image), "--contract", str(path), "--cases", "20000", "--json")
     assert done.returncode == 1, done.stderr
     (finding,) = json.loads(done.stdout)["findings"]
-    assert finding["reason"] == "finds CPU 0; no CPU of the map has this hwid"
+    assert finding["message"] == "finds CPU 0; no CPU of the map has this hwid"
     assert set(finding["logical_map"]) == {None}
 
 
