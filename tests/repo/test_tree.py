@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ def _tracked() -> tuple[str, ...]:
 
 
 def _files(*suffixes: str, below: str = "") -> list[str]:
-    return [name for name in _tracked() if name.endswith(suffixes) and name.startswith(below)]
+    return [name for name in _tracked() if name.endswith(suffixes or "") and name.startswith(below)]
 
 
 @cache
@@ -42,6 +43,13 @@ def _hold(names: list[str], rule: Callable[[str], rules.Complaints]) -> None:
     broken = [f"{name}:{line}: {what}" for name in names for line, what in rule(name)]
     if broken:
         pytest.fail("\n".join(broken), pytrace=False)
+
+
+def test_tools_in_python_are_linted() -> None:
+    """Their names have no suffix, by which ruff would know them."""
+    config = tomllib.loads(_text("pyproject.toml"))
+    programs = [name for name in _files(below="tools/") if _text(name).startswith("#!/usr/bin/env python3")]
+    assert config["tool"]["ruff"]["extend-include"] == programs
 
 
 def test_imports_point_one_way() -> None:
