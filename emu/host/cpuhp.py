@@ -262,12 +262,3 @@ class Core:
         if not dead:
             yield Log(f"CPU{cpu} failed to report dead state", Reported(Report.FAILED, cpu))
         return bool(dead)
-
-    def wait_for_alive(self, cpu: int) -> Generator[Operation, Any, None]:
-        """Spin until the AP has said that it is alive, without releasing it."""
-        yield LoadUntil(self.data.sync_state(cpu), 4, SyncState.SYNC_STATE_ALIVE)
-
-    def synchronize_rcu(self) -> Generator[Operation, Any, None]:
-        """Wait for every CPU that RCU knows of to have been idle once."""
-        for cpu in range(self.cpus):
-            yield LoadUntil(self.data.rcu(cpu), 4, 0)

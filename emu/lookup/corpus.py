@@ -16,8 +16,6 @@ from itertools import combinations
 from emu.arch.mpidr import AFF0, AFF1, AFF2, AFF3, MPIDR_HWID_BITMASK, MT, RES1, U, affinity
 from emu.errors import InvalidCase
 from emu.lookup.contract import Contract
-from emu.lookup.models import get_model
-from emu.lookup.tables import shape_of
 from emu.topology import Topology
 from emu.topology.presets import PRESETS
 
@@ -54,15 +52,6 @@ class Situation:
     logical_map: LogicalMap
     mpidrs: tuple[int, ...]
     literal: bool = False
-
-
-def regression(contract: Contract) -> Iterator[tuple[dict[str, int], Situation]]:
-    """Return every situation of a contract, with the value of each of its defines."""
-    literal = get_model(contract.model).literal
-    for names in sweep(contract):
-        unused = {shape_of(table, names).unused for table in contract.tables}
-        for situation in situations(names["NR_CPUS"], unused=sorted(unused), literal=literal):
-            yield names, situation
 
 
 def sweep(contract: Contract) -> list[dict[str, int]]:

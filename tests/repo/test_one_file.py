@@ -71,6 +71,12 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
             ('NAME = "spin-table"', f'NAME = "{_NAME}"'),
         )
     },
+    "bringup": {
+        "emu/host/bringup/added_here.py": (
+            "emu/host/bringup/serial.py",
+            ('NAME = "serial"', f'NAME = "{_NAME}"'),
+        )
+    },
     "core": {
         "emu/cpu/cores/added_here.py": (
             "emu/cpu/cores/cortex_a53.py",

@@ -16,8 +16,8 @@ from emu.designs import DESIGNS
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
 from emu.host.build import Boot, build
-from emu.host.cpuhp import NAMES, Cpuhp, SyncState
-from emu.operation import Kind, Operation
+from emu.host.cpuhp import NAMES, Core, Cpuhp, SyncState
+from emu.operation import Kind, LoadUntil, Operation
 
 PARALLEL = sorted(name for name, design in DESIGNS.items() if design.parallel)
 
@@ -204,6 +204,13 @@ def test_unsupported_pairs_are_refused_with_the_reason() -> None:
         run("v3 bringup=parallel append=cpuhp.parallel=0")
 
 
+def synchronize_rcu(core: Core) -> Generator[Operation, Any, int]:
+    """Wait for every CPU that RCU knows of to have been idle once."""
+    for cpu in range(core.cpus):
+        yield LoadUntil(core.data.rcu(cpu), 4, 0)
+    return 0
+
+
 def test_synchronize_rcu_in_a_prepare_step_hangs_behind_an_ap_that_reported_starting_too_early() -> None:
     """The 6.12 order has RCU's "CPU starting" before the alive synchronisation: a livelock in parallel
     mode.
@@ -213,16 +220,12 @@ def test_synchronize_rcu_in_a_prepare_step_hangs_behind_an_ap_that_reported_star
         boot = booted(f"v3 topology=flat:3 bringup=parallel base={base} grain=operation")
         core = boot.core
 
-        def synchronize_rcu(cpu: int, core=core) -> Generator[Operation, Any, int]:
-            yield from core.synchronize_rcu()
-            return 0
-
         core.steps[Cpuhp.CPUHP_BRINGUP_CPU].startup, bring = None, core.steps[Cpuhp.CPUHP_BRINGUP_CPU].startup
         assert bring is not None
 
         def after_grace_period(cpu: int, bring=bring, core=core) -> Generator[Operation, Any, int]:
-            yield from core.wait_for_alive(cpu)
-            yield from core.synchronize_rcu()
+            yield LoadUntil(core.data.sync_state(cpu), 4, SyncState.SYNC_STATE_ALIVE)
+            yield from synchronize_rcu(core)
             return (yield from bring(cpu))
 
         core.steps[Cpuhp.CPUHP_BRINGUP_CPU].startup = after_grace_period

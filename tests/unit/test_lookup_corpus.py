@@ -6,7 +6,7 @@ import pytest
 
 from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK, MT, RES1, U, affinity
 from emu.lookup.contract import Contract, Define, LookupTable
-from emu.lookup.corpus import FLAGS, Situation, near, regression, situations, sweep
+from emu.lookup.corpus import FLAGS, Situation, near, situations, sweep
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.tables import KINDS, DoesNotFit, fill
 from emu.topology.presets import PRESETS
@@ -189,10 +189,3 @@ def test_a_define_without_a_sweep_keeps_its_default() -> None:
 def test_other_defines_are_swept_one_at_a_time() -> None:
     values = sweep(contract(A=Define(1, (2, 3)), NR_CPUS=Define(4, (1,))))
     assert [(names["NR_CPUS"], names["A"]) for names in values] == [(1, 1), (4, 1), (4, 2), (4, 3)]
-
-
-def test_regression_goes_through_every_situation_of_every_setting() -> None:
-    found = list(regression(contract(NR_CPUS=Define(2, (1,)))))
-    assert [names["NR_CPUS"] for names, _ in found] == sorted(names["NR_CPUS"] for names, _ in found)
-    assert [s.name for names, s in found if names["NR_CPUS"] == 1][0] == "empty/zero"
-    assert any(s.name == f"empty/unused/{INVALID_HWID:#x}" for _, s in found)
