@@ -18,6 +18,14 @@ _U64 = 2**64 - 1
 _ABORTS_LOWER = (0x20, 0x24)
 
 
+ALIGNMENT_FAULT, EXTERNAL_ABORT = 0x21, 0x10  # DFSC and IFSC
+
+
+def abort_syndrome(status: int, *, is_store: bool = False, is_fetch: bool = False) -> int:
+    """Return the ESR value of an abort that its own EL takes: EC, IL, WnR, fault status code."""
+    return (0x21 if is_fetch else 0x25) << 26 | 1 << 25 | is_store << 6 | status
+
+
 class Vector(IntEnum):
     """Which of the four entries of a group of vectors: its offset in bytes."""
 

@@ -45,6 +45,15 @@ class Registers(Protocol):
         """Return 32."""
 
 
+def own_register(pe: PE, encoding: Encoding) -> int | None:
+    """Return what a system register (u64) reads that ``pe``, or its core, has otherwise than the engine.
+
+    None: it is the engine's.
+    """
+    value = pe.overrides.get(encoding)
+    return pe.core.id_register(encoding) if value is None else value
+
+
 def operand(registers: Registers, number: int) -> int:
     """Return what an instruction reads from register ``number`` (u64): 31 is XZR, not SP."""
     return registers[number] if number != 31 else 0
@@ -59,7 +68,7 @@ class PE(Protocol):
     :ivar core: what it is by its MIDR_EL1
     :ivar entry_el: the EL that it was last entered at, 1 or 2: with 1 firmware or a hypervisor has EL2
     :ivar e2h_res1: whether HCR_EL2.E2H is always set (FEAT_E2H0 is not there)
-    :ivar overrides: system registers that read differently on this PE
+    :ivar overrides: system registers that read differently on this PE than on others of its core
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
 

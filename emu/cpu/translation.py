@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from emu.arch import sysreg
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, own_register
 
 Read = Callable[[int], int | None]  # returns the u64 at a PA, None where no memory is
 
@@ -152,9 +152,7 @@ def _bits(size: int) -> int:
 
 def pa_bits(pe: PE, size: int = 7) -> int:
     """Return the bits that a PA may have: of PARange, and of a register that says ``size``."""
-    value = pe.overrides.get(sysreg.ID_AA64MMFR0_EL1)
-    if value is None:
-        value = pe.core.id_register(sysreg.ID_AA64MMFR0_EL1)
+    value = own_register(pe, sysreg.ID_AA64MMFR0_EL1)
     if value is None:
         value = pe.system_register(sysreg.ID_AA64MMFR0_EL1)
     return min(_bits(size), _bits(value & 15))

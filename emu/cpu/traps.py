@@ -7,8 +7,6 @@ from emu.cpu.pe import PE
 from emu.cpu.translation import control, uses_el2
 
 _CPTR_TFP = 1 << 10
-
-
 _HCR_TWI, _HCR_TWE = 1 << 13, 1 << 14
 _SCTLR_NTWI, _SCTLR_NTWE = 1 << 16, 1 << 18
 
@@ -50,15 +48,18 @@ def fp_trap_el(pe: PE) -> int:
 
     :source: Arm DDI 0487, CPACR_EL1.FPEN (0b11 does not trap, 0b01 traps EL0 alone), CPTR_EL2.TFP
     """
-    el, fpen = pe.el, pe.sysreg(sysreg.CPACR_EL1) >> 20 & 3
-    hcr, cptr = pe.sysreg(sysreg.HCR_EL2), pe.sysreg(sysreg.CPTR_EL2)
-    if hcr & sysreg.HCR_E2H:  # CPTR_EL2 has the layout of CPACR_EL1
-        fpen_el2 = cptr >> 20 & 3
-        if el == 2 or (el == 0 and hcr & sysreg.HCR_TGE):
-            return 2 if not fpen_el2 & 1 or (el == 0 and fpen_el2 == 1) else 0
-        if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
-            return 1
-        return 0 if fpen_el2 & 1 else 2
-    if (el == 1 and not fpen & 1) or (el == 0 and fpen != 3):
+    el, hcr, cptr = pe.el, pe.sysreg(sysreg.HCR_EL2), pe.sysreg(sysreg.CPTR_EL2)
+    is_host = bool(hcr & sysreg.HCR_E2H)  # CPTR_EL2 has the layout of CPACR_EL1
+    if is_host and (el == 2 or (el == 0 and hcr & sysreg.HCR_TGE)):
+        return 2 if _fpen_traps(cptr, el) else 0
+    if el < 2 and _fpen_traps(pe.sysreg(sysreg.CPACR_EL1), el):
         return 1
+    if is_host:
+        return 2 if _fpen_traps(cptr, 2) else 0
     return 2 if cptr & _CPTR_TFP else 0
+
+
+def _fpen_traps(register: int, el: int) -> bool:
+    # Whether the field FPEN of CPACR_EL1, or of CPTR_EL2, traps this EL.
+    fpen = register >> 20 & 3
+    return not fpen & 1 or (el == 0 and fpen == 1)

@@ -243,8 +243,7 @@ class Single:
             case Waiting(kind):
                 return f"it waits in {kind.name}", Short.WAITS
             case Raised() if OUTSIDE_PA <= self.pe.pc < OUTSIDE_PA + 16 * OUTSIDE_MAX:
-                va = self.pe.pc + self.target.subject.va_offset
-                return f"it leaves for {self.target.subject.symbols.describe(va % 2**64)}", Short.LEAVES
+                return f"it leaves for {self._place(self.pe.pc)}", Short.LEAVES
             case Raised():
                 far = f", FAR {stop.far:#x}" if stop.far is not None else ""
                 return f"exception, ESR {stop.syndrome:#x}{far}", Short.EXCEPTION
@@ -253,10 +252,13 @@ class Single:
             case ConstraintViolation(constraint, raised=raised):
                 return f"{constraint_words(constraint)}, ESR {raised.syndrome:#x}", Short.EXCEPTION
             case Unsupported(what, va):
-                place = self.target.subject.symbols.describe((va + self.target.subject.va_offset) % 2**64)
-                raise Untestable(f"{self.target.subject.name}: {place}: not modelled: {what}")
+                raise Untestable(f"{self.target.subject.name}: {self._place(va)}: not modelled: {what}")
             case Reached():
                 return f"it stops at {stop.va:#x}", Short.OTHER
+
+    def _place(self, pc: int) -> str:
+        subject = self.target.subject
+        return subject.symbols.describe_pc(pc, subject.va_offset)
 
 
 # The properties that are checked, in the order of reports.

@@ -16,7 +16,7 @@ from emu.arch.sysreg import Encoding
 from emu.registry import discover
 
 _PART = 0xFF00_FFF0  # of MIDR_EL1: implementer and part number
-BESIDES = ("cortex_v8_0", "gicv3")
+BESIDES = ("aarch32", "cortex_v8_0", "gicv3")
 
 
 @dataclass(frozen=True, slots=True)

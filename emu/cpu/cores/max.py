@@ -6,6 +6,8 @@ Not there although the engine's model says so: SVE and half precision (words tha
 
 from __future__ import annotations
 
+from emu.cpu.cores.aarch32 import ID_REGISTERS
+
 NAME = "max"
 MIDR = 0x000F_0510
 PMCR = 0x4101_3000
@@ -24,24 +26,14 @@ FEATURES = frozenset(
     }
 )
 IDENTIFICATION = {
-    (3, 0, 0, 1, 0): 0x131,  # ID_PFR0_EL1
+    **ID_REGISTERS,
     (3, 0, 0, 1, 1): 0x1_1011,
     (3, 0, 0, 1, 2): 0x501_0066,  # ID_DFR0_EL1
     (3, 0, 0, 1, 4): 0x1010_1105,  # ID_MMFR0_EL1
-    (3, 0, 0, 1, 5): 0x4000_0000,
-    (3, 0, 0, 1, 6): 0x126_0000,
-    (3, 0, 0, 1, 7): 0x212_2211,
-    (3, 0, 0, 2, 0): 0x210_1110,  # ID_ISAR0_EL1
-    (3, 0, 0, 2, 1): 0x1311_2111,
-    (3, 0, 0, 2, 2): 0x2123_2042,
-    (3, 0, 0, 2, 3): 0x111_2131,
     (3, 0, 0, 2, 4): 0x1_1142,
     (3, 0, 0, 2, 5): 0x1101_1121,
     (3, 0, 0, 2, 6): 0x1_1010,  # ID_MMFR4_EL1
     (3, 0, 0, 2, 7): 0x1_1011,  # ID_ISAR6_EL1
-    (3, 0, 0, 3, 0): 0x1011_0222,  # MVFR0_EL1
-    (3, 0, 0, 3, 1): 0x1211_1111,
-    (3, 0, 0, 3, 2): 0x43,
     (3, 0, 0, 4, 0): 0x2222,  # ID_AA64PFR0_EL1
     (3, 0, 0, 4, 1): 1,  # ID_AA64PFR1_EL1: BT
     (3, 0, 0, 5, 0): 0x1030_5506,  # ID_AA64DFR0_EL1

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from emu.cpu.cores.aarch32 import ID_REGISTERS
 from emu.cpu.cores.cortex_v8_0 import COUNTERS, DEBUG
 
 NAME = "neoverse-n1"
@@ -13,24 +14,15 @@ PMCR = 0x410C_3000
 FEATURES = frozenset({"FEAT_VHE", "FEAT_PAN2", "FEAT_UAO", "FEAT_LOR", "FEAT_LSE", "FEAT_LRCPC", "FEAT_DPB"})
 AARCH32_MAX = 0
 IDENTIFICATION = {
+    **ID_REGISTERS,
     (3, 0, 0, 1, 0): 0x1_0131,  # ID_PFR0_EL1: CSV2
     (3, 0, 0, 1, 1): 0x1_0000,
     (3, 0, 0, 1, 2): 0x401_0088,  # ID_DFR0_EL1
     (3, 0, 0, 1, 4): 0x1020_1105,  # ID_MMFR0_EL1
-    (3, 0, 0, 1, 5): 0x4000_0000,
-    (3, 0, 0, 1, 6): 0x126_0000,
-    (3, 0, 0, 1, 7): 0x212_2211,
-    (3, 0, 0, 2, 0): 0x210_1110,  # ID_ISAR0_EL1
-    (3, 0, 0, 2, 1): 0x1311_2111,
-    (3, 0, 0, 2, 2): 0x2123_2042,
-    (3, 0, 0, 2, 3): 0x111_2131,
     (3, 0, 0, 2, 4): 0x1_0142,
     (3, 0, 0, 2, 5): 0x101_1121,
     (3, 0, 0, 2, 6): 0x1110,  # ID_MMFR4_EL1
     (3, 0, 0, 2, 7): 0x10,  # ID_ISAR6_EL1
-    (3, 0, 0, 3, 0): 0x1011_0222,  # MVFR0_EL1
-    (3, 0, 0, 3, 1): 0x1211_1111,
-    (3, 0, 0, 3, 2): 0x43,
     (3, 0, 0, 3, 4): 0x1,  # ID_PFR2_EL1: CSV3
     (3, 0, 0, 4, 0): 0x1100_0000_0000_1112,  # ID_AA64PFR0_EL1: CSV2, CSV3
     (3, 0, 0, 5, 0): 0x1030_5408,  # ID_AA64DFR0_EL1

@@ -8,7 +8,7 @@ from emu.arch import a64, sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, own_register
 from emu.cpu.sysregs import pmu
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
@@ -113,9 +113,7 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     row = TABLE.get(encoding)
     if pe.el < (row.read_el if row is not None else sysreg.lowest_el(encoding)):
         return None
-    value = pe.overrides.get(encoding)
-    if value is None and pe.core.features:
-        value = pe.core.id_register(encoding)
+    value = own_register(pe, encoding)
     if value is None:
         if row is None or row.read is None or traps(row, pe, encoding, is_write=False):
             return None
@@ -127,9 +125,7 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
 
 def value(pe: PE, row: Row) -> int:
     """Return the register (u64) as code on that PE reads it, at a level that may."""
-    found = pe.overrides.get(row.encoding)
-    if found is None:
-        found = pe.core.id_register(row.encoding)
+    found = own_register(pe, row.encoding)
     if found is not None:
         return found
     return row.value(pe) if row.value is not None else pe.system_register(row.encoding)

@@ -10,6 +10,7 @@ from emu import constraints
 from emu.arch import a64
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.engine import LINE_SHIFT
+from emu.cpu.exceptions import ALIGNMENT_FAULT, abort_syndrome
 from emu.cpu.faulting_address import access_address, va_of
 from emu.cpu.stops import ConstraintViolation, EngineStop, Raised
 from emu.cpu.traps import default_target_el
@@ -23,7 +24,6 @@ from emu.memory import Memory
 from emu.operation import Kind
 
 _SCTLR_A, _SCTLR_SA, _SCTLR_SA0 = 1 << 1, 1 << 3, 1 << 4
-_ALIGNMENT_FAULT = 0x25 << 26 | 1 << 25 | 0x21  # EC, IL, DFSC
 _UNDONE = 32  # bytes that a store may have changed from its address on: STP of Q registers
 
 
@@ -131,7 +131,7 @@ def _alignment_check(
         broken = _rule_of_unaligned(pe, word, va, memory)
         if broken is None:
             return False
-        syndrome = _ALIGNMENT_FAULT | is_store << 6
+        syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=is_store)
         raised = Raised(syndrome, va_of(pe, word, va, pa, is_store=is_store), default_target_el(pe), va)
         undo(ConstraintViolation(broken.name, va, pa, raised), pa)
         return True
@@ -169,7 +169,8 @@ def misaligned_quad(pe: UnicornPE, word: int, va: int, memory: Memory) -> Constr
     pa = pe.translate(first, is_store=is_store) if broken is not None else None
     if broken is None or pa is None:
         return None
-    raised = Raised(_ALIGNMENT_FAULT | is_store << 6, first, default_target_el(pe), va)
+    syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=is_store)
+    raised = Raised(syndrome, first, default_target_el(pe), va)
     return ConstraintViolation(broken.name, va, pa, raised)
 
 

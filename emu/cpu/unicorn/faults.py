@@ -6,6 +6,7 @@ from emu.arch import a64, sysreg
 from emu.arch.a64 import Other
 from emu.arch.operand import writes_back
 from emu.cpu.cores import gicv3
+from emu.cpu.exceptions import ALIGNMENT_FAULT, EXTERNAL_ABORT, abort_syndrome
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
 from emu.cpu.stage2 import Stage2, is_on
@@ -21,14 +22,13 @@ from emu.memory import Memory
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
 _EC_PAUTH, _EC_BRANCH_TARGET = 0x09, 0x0D
 _EC_ABORT = (0x20, 0x21, 0x24, 0x25)
-_EXTERNAL_ABORT, _ALIGNMENT_FAULT = 0x10, 0x21
 _ON_WALK, _S1PTW = FaultClass.EXTERNAL_ABORT_ON_WALK, 1 << 7
 _ISV_AND_ACCESS = 0x7FF << 14  # ISV, SAS, SSE, SRT, SF, AR
 _EXCP_SWI, _EXCP_HVC, _EXCP_SMC = 2, 11, 13  # the PC is behind the instruction
 _WRITES = (7, 12)  # UC_ERR_WRITE_UNMAPPED, UC_ERR_WRITE_PROT
 FETCHES = (8, 14)  # UC_ERR_FETCH_UNMAPPED, UC_ERR_FETCH_PROT
-# UC_ERR_*_UNMAPPED and UC_ERR_*_PROT to EC of the external abort.
-ABORTS = {6: 0x25, 7: 0x25, 8: 0x21, 12: 0x25, 13: 0x25, 14: 0x21}
+_READS = (6, 13)  # UC_ERR_READ_UNMAPPED, UC_ERR_READ_PROT
+ABORTS = frozenset({*_READS, *_WRITES, *FETCHES})
 
 
 def misaligned(pe: PE, pc: int) -> EngineStop:
@@ -58,7 +58,7 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
     if ec in (0x24, 0x25):
         word = contexts.code.word(pc) or 0
         if _is_misaligned_exclusive(word, far):  # that comes before translation
-            syndrome = syndrome & ~0x3F | _ALIGNMENT_FAULT
+            syndrome = syndrome & ~0x3F | ALIGNMENT_FAULT
         if ec == 0x25 or target == 1 or pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_TGE or writes_back(word):
             syndrome &= ~_ISV_AND_ACCESS  # it is for aborts of stage 2
     if ec == _EC_BRANCH_TARGET:
@@ -115,7 +115,7 @@ def external_abort(
         assert word is not None, "it was executed"
         far = va_of(pe, word, pe.pc, fault_pa, is_store=is_store)
     contexts.handle.flush_tlb()
-    syndrome = ABORTS[error] << 26 | 1 << 25 | is_store << 6 | _EXTERNAL_ABORT
+    syndrome = abort_syndrome(EXTERNAL_ABORT, is_store=is_store, is_fetch=error in FETCHES)
     syndrome, target = _classified(pe, far, syndrome, default_target_el(pe), memory)
     return Raised(syndrome, far, target, pe.pc)
 

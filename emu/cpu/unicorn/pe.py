@@ -164,8 +164,8 @@ class UnicornPE:
     def set_overrides(self, el: int, values: Mapping[Encoding, int]) -> None:
         """Make these system registers (u64), no others, read so on this PE, which is entered at ``el``."""
         self.overrides.clear()
-        for encoding, value in self.core.identification.items():
-            self.override(encoding, value)
+        for encoding in self.core.identification:
+            self._contexts.watch_reads_of(encoding)
         if el == 2:  # which reads the physical MPIDR_EL1 and MIDR_EL1
             for row in TABLE.values():
                 if row.virtual is not None and row.value is not None:

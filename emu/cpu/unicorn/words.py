@@ -14,6 +14,7 @@ from emu.arch.a64 import Other
 from emu.arch.sysreg import Encoding
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32, pstate_after
+from emu.cpu.exceptions import ALIGNMENT_FAULT, EXTERNAL_ABORT, abort_syndrome
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import ConstraintViolation, EngineStop, Raised, SelfBranch, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
@@ -299,10 +300,11 @@ class Words:
         pa = self._handle.translate(target, WRITE)
         assert pa is not None, "asked by _zero_faults()"
         if is_device(attribute(pe, target, self._memory.u64)):
-            raised = Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x21, target, default_target_el(pe), va)
+            syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=True)
+            raised = Raised(syndrome, target, default_target_el(pe), va)
             return ConstraintViolation(constraints.ZERO_DEVICE.name, va, pa, raised)
         if not self._memory.contains(pa, 64):
-            return Raised(0x25 << 26 | 1 << 25 | 1 << 6 | 0x10, target, 1, va)
+            return Raised(abort_syndrome(EXTERNAL_ABORT, is_store=True), target, 1, va)
         if observing.access:
             observing.access(pe, va, pa, 64, True)
         self._memory.write_bytes(pa, bytes(64))
