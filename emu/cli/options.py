@@ -123,6 +123,11 @@ def case_options(function: F) -> F:
         ),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option("--instructions-max", type=int, help="End the run after so many instructions."),
+        click.option(
+            "--primary-max",
+            type=int,
+            help="Instructions of a kernel's primary until the host takes over. [default: 500,000,000]",
+        ),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
         _names_option(
             "--design",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
+from emu.designs import DESIGNS
 from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
@@ -112,6 +113,8 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
     subjects = [case.subject] + ([kexec.subject] if kexec else [])
     if case.design and not any(is_source(subject) for subject in subjects):
         raise InvalidCase(f"design={case.design}: only a .S or .o file needs the host side named")
+    if case.primary_max and all(subject in DESIGNS or is_source(subject) for subject in subjects):
+        raise InvalidCase(f"primary-max={case.primary_max}: no kernel here whose primary boots")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:
         raise InvalidCase(f"nr-cpus={case.nr_cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
     topology = resolve_defaults(case, read_topology(case.topology, case.boot_cpu))
@@ -154,7 +157,7 @@ def _check_values(case: Case) -> MemoryModel:
         if value not in allowed:
             raise InvalidCase(f"{name.replace('_', '-')}={value}: {not_one_of(value, allowed)}")
     model = memory_model(case.memory, case.granule)
-    for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1)):
+    for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1), ("primary_max", 0)):
         if getattr(case, name) < least:
             raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
     if scheduler_kind(case.scheduler)[0].of_operations and case.grain == "free":

@@ -17,7 +17,6 @@ from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK
 from emu.cpu.cores import Core
 from emu.cpu.pe import PE
-from emu.cpu.stops import Call, Raised, Reached
 from emu.designs import Design
 from emu.errors import Untestable
 from emu.host.built import built_kernel
@@ -27,6 +26,7 @@ from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, plac
 from emu.host.guest import Guest, IdleTask
 from emu.host.kick import KICK
 from emu.host.logical_map import LogicalMap
+from emu.host.primary import boot_primary
 from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.memory import Memory
@@ -34,11 +34,9 @@ from emu.subject import Subject
 from emu.subject.kernel import KernelImage, KernelLayout, load_kernel
 
 _TABLES = ("__mpidr_to_cpuid_table", "__cpu_logical_map")
-TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 _ALIGN = 2 << 20
 _FREE = 192 << 20  # what the kernel has for itself besides its image
 _PER_CPU = 512 << 10  # and per CPU: per-CPU area, vmemmap
-_EXCEPTIONS_MAX = 1000  # while the primary boots; a healthy one takes a handful
 _BOOTARGS = "nokaslr"
 # What the A72 model lacks and a kernel with another granule needs; the engine translates them all
 # (Arm DDI 0487, ID_AA64MMFR0_EL1: TGran16 0b0001, TGran64 0b0000 are "supported").
@@ -97,7 +95,7 @@ class LoadedKernel:
         bootargs = f"{_BOOTARGS} {self.config.case.append}".strip()
         hand_over(memory, topology, place, bootargs)
         boot = machine.actors[0].pe
-        _boot_primary(machine, boot, image, place.dtb_pa)
+        boot_primary(machine, boot, image, place.dtb_pa, self.config.case.primary_max)
         _check_logical_map(memory, subject, logical, image)
         linear = _linear_offset(machine, boot, subject, place.host_pa)
         tasks_pa = place.host_pa + place.data_size
@@ -213,49 +211,6 @@ def _scanned_table(subject: Subject) -> str | None:
     if subject.symbols.address("cpu_boot_data") is None:
         return None
     return next(name for name in _TABLES if subject.symbols.address(name) is not None)
-
-
-def _boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int) -> None:
-    # From the Image's first byte until smp_prepare_boot_cpu() has returned.
-    engine, subject = machine.engine, image.subject
-    engine.reset(pe, machine.entry_el, image.entry_pa, dtb_pa)
-    for number in (1, 2, 3):
-        pe.x[number] = 0
-    before, panic = subject.va(TAKE_OVER_AFTER), subject.symbols.address("panic")
-    after = 0
-    for va in (before, panic):
-        if va:
-            engine.break_at(va)
-    while True:
-        stop = engine.run_uncounted(pe)
-        match stop:
-            case Reached(va) if va == before:
-                after = pe.x[30]
-                engine.break_at(after)
-            case Reached(va) if va == after:
-                break
-            case Call() if stop.conduit == machine.power.conduit:
-                result = machine.power.ask(0, pe.x[0], pe.x[1], pe.x[2], pe.x[3]) or 0
-                pe.x[0] = result & (2**64 - 1)
-            case Call(conduit="hvc") if machine.entry_el == 2:
-                pe.take(Raised(0x16 << 26 | 1 << 25 | stop.immediate, None, 2, pe.pc))
-            case Raised() if pe.counters.exceptions < _EXCEPTIONS_MAX:
-                pe.take(stop)
-            case _:
-                what = "it calls panic()" if isinstance(stop, Reached) else str(stop)
-                raise Untestable(
-                    f"{subject.name}: the primary did not come to {TAKE_OVER_AFTER}(): {what}, "
-                    f"from {_where(subject, pe.x[30] if isinstance(stop, Reached) else pe.pc)}"
-                )
-    for va in (before, panic):
-        if va:
-            engine.unbreak(va)
-    machine.landings.allow_guest_calls(after)
-
-
-def _where(subject: Subject, pc: int) -> str:
-    va = pc if pc >> 63 else pc + subject.va_offset
-    return subject.symbols.describe(va & (2**64 - 1))
 
 
 def _check_logical_map(memory: Memory, subject: Subject, logical: LogicalMap, image: KernelImage) -> None:

@@ -22,7 +22,10 @@ class Timer(NamedTuple):
 
 
 class Clock:
-    """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap."""
+    """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap.
+
+    :ivar counter_reads: how often CNTVCT_EL0 was looked at
+    """
 
     def __init__(self) -> None:
         self.now = 0
@@ -31,7 +34,7 @@ class Clock:
         self._number = 0
         self._quiet_picks = 0
         self._quiet_until = 0
-        self._counter_reads = 0
+        self.counter_reads = 0
 
     def reach(self, time: int) -> None:
         """An actor has got to ``time``."""
@@ -83,8 +86,8 @@ class Clock:
 
     def read_counter(self) -> int:
         """Return CNTVCT_EL0: simulated time at 62.5 MHz; each look is a tick later: delay loops end."""
-        self._counter_reads += 1
-        return self.now * 625 // 10_000 + self._counter_reads
+        self.counter_reads += 1
+        return self.now * 625 // 10_000 + self.counter_reads
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
@@ -92,5 +95,5 @@ class Clock:
 
     def restart(self) -> None:
         """Set everything to 0, and forget the timers."""
-        self.now = self.begun = self._counter_reads = 0
+        self.now = self.begun = self.counter_reads = 0
         self.timers.clear()

@@ -135,6 +135,18 @@ class Spins:
             actor.spins = Outcome(End.SPINS, number=first_pa), loop.first
         self._machine.queue.set(cpu, State.SPINNING)
 
+    def loop_of(self, cpu: int) -> Loop | None:
+        """Return how the PE of ``cpu``, which nobody observes, goes round from here on with no effect.
+
+        None: it gets somewhere, or it was not seen that it does not.
+        """
+        machine = self._machine
+        machine.engine.observe(record=True)
+        try:
+            return self._run_ahead(machine.actors[cpu], Outside(machine))
+        finally:
+            machine.engine.unobserve()
+
     @staticmethod
     def _code_of(pe: PE, loop: Loop) -> list[tuple[int, int]]:
         # PA and bytes of the loop's instructions, in the page where they begin.

@@ -69,7 +69,13 @@ class Hooks:
         self._accesses = [self._handle.hook(HOOK_READ, read), self._handle.hook(HOOK_WRITE, write)]
 
     def unobserve(self) -> None:
-        """Delete the hooks of accesses and instructions; translations must be forgotten after it."""
+        """Delete the hooks of accesses, instructions and sites; translations must be forgotten after it.
+
+        What is a site all the same is found again; of the others each would cost a call of Python.
+        """
+        for va in [va for va, kind in self._code.sites.items() if kind != BREAKPOINT]:
+            self._handle.unhook(self._sites.pop(va))
+            del self._code.sites[va]
         for handle in self._accesses:
             self._handle.unhook(handle)
         self._accesses = []
