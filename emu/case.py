@@ -43,7 +43,7 @@ class Case:
     granule: int = 64  # writeback granule of memory=caches, bytes
     latency: str = "nominal"
     event_register: int = 0  # of every PE at power-on
-    instructions_max: int = 2_000_000_000
+    instructions_max: int = 500_000_000
     system_map: str = ""
     base: str = "auto"  # order of secondary_start_kernel(): 6.12 or v3
     fault: str = ""  # CPU:KIND[:N],...

@@ -40,6 +40,7 @@ from emu.report.story import Story, tell_story
 from emu.report.words import finding_words
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
+DEFAULT_SCHEDULES, DEFAULT_DEPTH = 1_000_000, 100_000
 _ALL_ORDERS = Case(DEFAULT_SUBJECT).scheduler
 _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
@@ -51,9 +52,9 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 
 @click.command("explore")
 @case_options
-@click.option("--max-schedules", type=int, default=1_000_000, help="End after so many. [default: 1,000,000]")
+@click.option("--max-schedules", type=int, help="End after so many. [default: 1,000,000]")
 @click.option("--preemptions", type=int, help="At most so many changes from a CPU that could go on.")
-@click.option("--depth", type=int, default=100_000, help="Steps of one schedule. [default: 100,000]")
+@click.option("--depth", type=int, help="Steps of one schedule. [default: 100,000]")
 @click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
 @click.option("--spurious", is_flag=True, help="WFE may end without an event (counts for --early).")
 @click.option("--all", "everything", is_flag=True, help="Go on behind the first finding.")
@@ -65,9 +66,9 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
 def command(
-    max_schedules: int,
+    max_schedules: int | None,
     preemptions: int | None,
-    depth: int,
+    depth: int | None,
     early: int,
     spurious: bool,
     everything: bool,
@@ -97,16 +98,19 @@ def command(
     if resume is not None:
         _check_alone(resume)
     case = Case.parse(saved.case) if saved else make_case(**options)
+    asked = {name for name, value in (("schedules", max_schedules), ("depth", depth)) if value is not None}
     bounds = Bounds(
-        schedules=max_schedules,
+        schedules=DEFAULT_SCHEDULES if max_schedules is None else max_schedules,
         preemptions=preemptions,
-        depth=depth,
+        depth=DEFAULT_DEPTH if depth is None else depth,
         early=early,
         spurious=spurious,
         reduce=not no_reduction,
     )
     if saved:
-        bounds = saved.bounds(max_schedules)
+        bounds = saved.bounds(bounds.schedules)
+        if bounds.depth != DEFAULT_DEPTH:
+            asked.add("depth")
     _check_walk(case)
     explorer, boot = explore_case(case)
     say_notes(boot)
@@ -118,6 +122,8 @@ def command(
     told = [(confirmed.found, story.lines()) for confirmed, story in zip(short, stories, strict=True)]
     result.findings = _with_cases(result.findings, [found for found, _ in told], boot)
     text = boot.case.text()
+    unasked = result.bounds_hit - asked - {"preemptions"}
+    result.undecided = bool(unasked) and not result.findings
     if reports.show(lambda: explore_suite(result, text, told)):
         pass
     elif as_object:
@@ -129,7 +135,7 @@ def command(
             write_resume(_RESUME, text, bounds, result)
             click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
         return 130
-    return int(bool(result.findings))
+    return 125 if result.undecided else int(bool(result.findings))
 
 
 def _check_alone(resume: Path) -> None:
@@ -207,6 +213,8 @@ def _print(
             click.echo(f"also ({found.finding.rule}): {finding_words(found.finding)}")
     for line in summary(result, text):
         click.echo(line)
+    if result.undecided and result.bounds_hit & {"schedules", "depth"}:
+        click.echo("undecided: --max-schedules and --depth raise the bounds, --preemptions makes it smaller")
     kind, rest = scheduler_kind(case.scheduler)
     if kind.odds is not None:
         click.echo(kind.odds(rest, result.actors, result.count.schedules, result.count.depth))

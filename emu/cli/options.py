@@ -122,7 +122,11 @@ def case_options(function: F) -> F:
             "--latency", "emu.machine.latency:PROFILES", "Simulated time: NAMES. [default: nominal]"
         ),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
-        click.option("--instructions-max", type=int, help="End the run after so many instructions."),
+        click.option(
+            "--instructions-max",
+            type=int,
+            help="End the run after so many instructions. [default: 500,000,000]",
+        ),
         click.option(
             "--primary-max",
             type=int,

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 from emu.cpu.interconnect import Interconnect
+from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
 
 NESTED_MAX = 64  # exceptions of one kind, taken in their own handler, that nothing ends any more
@@ -30,6 +31,10 @@ class LookAhead(Interconnect, Protocol):
     """
 
     acts: bool
+
+    def call(self, pe: PE, conduit: str) -> int | None:
+        """Return the answer (u64) to a firmware call that changes nothing, else None."""
+        ...
 
     def state(self) -> Hashable:
         """Return what the PE has changed so far and may find again."""

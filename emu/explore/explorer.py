@@ -6,7 +6,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,6 +31,8 @@ from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
 ROUNDS_MAX = 100
+LEARNING = "it was still learning"
+NO_END = "no schedule came to an end"
 _EDGES_MAX = 3_000_000  # of the state graph that is looked through for cycles
 _FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
@@ -41,6 +43,7 @@ class ExplorationResult:
     """What came of an exploration.
 
     :ivar incomplete: why it does not say that there is nothing else; nothing: it does
+    :ivar bounds_hit: which of its limits it came to, as names of fields of Bounds where they are that
     :ivar places: of actors, each run once on the machine
     """
 
@@ -50,6 +53,8 @@ class ExplorationResult:
     actors: int = 0  # at most, of one state: CPUs, followed cache lines
     stack: tuple[SavedFrame, ...] = ()  # where it was interrupted
     learned: bool = False  # the last round has seen something new
+    bounds_hit: frozenset[str] = frozenset()
+    undecided: bool = False  # nothing was found as far as a bound that nobody asked for
 
     @property
     def complete(self) -> bool:
@@ -128,11 +133,14 @@ class Explorer:
             if search.found:
                 incomplete = ["stopped at the first finding"]
             elif learned:
-                incomplete.append("it was still learning")
+                incomplete.append(LEARNING)
             if saved and saved.learned and not incomplete:
                 incomplete = ["it was still learning when it was interrupted"]
+            if not (found or incomplete or search.count.complete):
+                incomplete.append(NO_END)  # there is a livelock that the reduction has hidden
             actors = self.stepper.cpus + len(system.footprints.units)
-            return ExplorationResult(search.count, incomplete, found, actors, search.stack, learned)
+            hit = frozenset(search.bounds_hit | ({LEARNING, NO_END} & set(incomplete)))
+            return ExplorationResult(search.count, incomplete, found, actors, search.stack, learned, hit)
 
     def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
@@ -144,6 +152,7 @@ class Explorer:
             return
         if search.entries and len(search.edges) > _EDGES_MAX:
             search.cut.add("livelocks in so many states")  # they would take gigabytes
+            search.bounds_hit.add("livelocks")
             return
         livelock = find_livelock(search)
         if livelock is not None:
@@ -169,9 +178,10 @@ class Explorer:
         collector = FindingCollector(self.case, everything)
         system = self.system()
         cut: set[str] = set()
+        hit: set[str] = set()
         while count.schedules < bounds.schedules:
             self.stepper.grew = False
-            path = self._walk_once(system, schedules(count.schedules), bounds, collector, cut)
+            path = self._walk_once(system, schedules(count.schedules), bounds, collector, cut, hit)
             if self.stepper.grew:
                 if not self._holds(system):  # once more, with the new lines
                     collector.found.clear()
@@ -184,21 +194,33 @@ class Explorer:
             count.operations += path
             count.depth = max(count.depth, path)
             if collector.found and not everything:
-                return self._walked(system, count, ["stopped at the first finding"], collector)
+                return self._walked(system, count, ["stopped at the first finding"], collector, hit)
             if tell(count, path):
                 cut.add("interrupted")
                 break
         why = [f"{count.schedules} random schedules", *sorted(cut)]
-        return self._walked(system, count, why, collector)
+        return self._walked(system, count, why, collector, hit)
 
     def _walked(
-        self, system: TransitionSystem, count: Count, why: list[str], collector: FindingCollector
+        self,
+        system: TransitionSystem,
+        count: Count,
+        why: list[str],
+        collector: FindingCollector,
+        hit: Collection[str],
     ) -> ExplorationResult:
         actors = self.stepper.cpus + len(system.footprints.units)
-        return ExplorationResult(count, why, list(collector.found.values()), actors)
+        found = list(collector.found.values())
+        return ExplorationResult(count, why, found, actors, bounds_hit=frozenset(hit))
 
     def _walk_once(
-        self, system: TransitionSystem, text: str, bounds: Bounds, collector: FindingCollector, cut: set[str]
+        self,
+        system: TransitionSystem,
+        text: str,
+        bounds: Bounds,
+        collector: FindingCollector,
+        cut: set[str],
+        hit: set[str],
     ) -> int:
         scheduler = make_scheduler(text)
         state, last = system.first(), -1
@@ -221,6 +243,7 @@ class Explorer:
             undone.append(undo)
         else:
             cut.add(f"{bounds.depth} steps")
+            hit.add("depth")
         if len(path) < bounds.depth:
             collector.end(system, state, path)
         for undo in reversed(undone):

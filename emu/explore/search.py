@@ -137,6 +137,7 @@ class Search:
     path: list[Transition] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)
+    bounds_hit: set[str] = field(default_factory=set)  # names of fields of Bounds
     stack: tuple[SavedFrame, ...] = ()  # where it ended
     saved: tuple[SavedFrame, ...] = ()  # where to begin, instead of at the beginning
     edges: array[int] = field(default_factory=lambda: array("Q"))  # of known states: from, to, actor
@@ -160,6 +161,7 @@ class Search:
                 continue
             if self.count.schedules >= self.bounds.schedules:
                 self.stopped = f"{self.bounds.schedules} schedules"
+                self.bounds_hit.add("schedules")
                 break
             actor, option = frame.todo.pop()
             self._take(frame, actor, option)
@@ -240,6 +242,7 @@ class Search:
             preemptions += bool(preempted)
             if self.bounds.preemptions is not None and preemptions > self.bounds.preemptions:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
+                self.bounds_hit.add("preemptions")
                 return
         state, undo, transition = option()
         if frame.moves.is_early(actor, transition.pick):
@@ -315,6 +318,7 @@ class Search:
             todo.sort(key=lambda each: each[0] == last)
         if len(self.path) > bounds.depth:
             self.cut.add(f"{bounds.depth} steps")
+            self.bounds_hit.add("depth")
             todo = []
         if not todo and not ends:
             count.asleep += 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 
-from emu.cpu.engine import LINE_SHIFT
+from emu.cpu.engine import INVISIBLE_MAX, LINE_SHIFT
 from emu.errors import Untestable
 from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
@@ -38,6 +38,7 @@ from emu.semantics.state import SystemState
 
 WAKE = "wake"  # the observation of an actor that is woken
 _DEFERS = (Kind.DEFERRED, Kind.FLUSHED)
+_SILENT_MAX = 32  # steps of INVISIBLE_MAX instructions, one after another, without an operation
 _NOWHERE = ActorState(State.OFF, None, None, None, None, 0)
 
 
@@ -79,6 +80,9 @@ class ThreadStepper:
         self.locals: list[LocalState] = []
         self._first_tasks = tasks
         self._tasks = Tasks(self._new_task)
+        self._silent: dict[
+            int, int
+        ] = {}  # by local state: steps to it without an operation, one after another
         self._known: dict[tuple[object, ...], LocalState] = {}
         self._roots: dict[tuple[object, ...], TaskHistory] = {}
         self._on: dict[tuple[int, int, int, int, int], LocalState] = {}
@@ -219,6 +223,7 @@ class ThreadStepper:
         machine, cpu = self.machine, local.cpu
         self.steps += 1
         before = self._put(local, observation)
+        retired = machine.actors[cpu].pe.counters.instructions
         advances = machine.actors[cpu].advances
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
@@ -246,10 +251,25 @@ class ThreadStepper:
             assert after.task is not None
             self._tasks.keep(history, after.task, after.pending)
         target, records = self._local(cpu, history, suspended), machine.trace.take()
+        self._count_silent(local, target, machine.actors[cpu].pe.counters.instructions - retired)
         defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
         edge = Edge(target, records, defers)
         self._leave(cpu)
         return edge
+
+    def _count_silent(self, local: LocalState, target: LocalState, instructions: int) -> None:
+        # What goes on without an operation comes to a state that nobody has seen, again and again.
+        if self.machine.clock.counter_reads >= self.machine.counter_reads_max:
+            raise Untestable(f"CPU{local.cpu}: {self.machine.stopped}, at PC {target.at:#x}")
+        if instructions < INVISIBLE_MAX or target.number in self._silent:
+            return
+        steps = self._silent[target.number] = self._silent.get(local.number, 0) + 1
+        if steps > _SILENT_MAX:
+            count = _SILENT_MAX * INVISIBLE_MAX
+            raise Untestable(
+                f"CPU{local.cpu} runs more than {count} instructions without an operation, "
+                f"at PC {target.at:#x}"
+            )
 
     def _wake(self, cpu: int) -> None:
         waking = self.machine.waking

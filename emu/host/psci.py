@@ -28,11 +28,12 @@ _FEATURES = {
 
 
 class PsciState(NamedTuple):
-    """What firmware remembers of its calls: CPU_ON calls by CPU, who was on, whose start is delayed."""
+    """What answers depend on: CPU_ON calls by CPU, who was on, whose start is delayed, who is denied."""
 
     calls: tuple[tuple[int, int], ...]
     was_on: frozenset[int]
     pending: frozenset[int]
+    disabled: frozenset[int]
 
 
 class StartRequest(NamedTuple):
@@ -150,7 +151,10 @@ class Psci:
     def state(self) -> PsciState:
         """Return what it remembers, for :meth:`set_state`."""
         return PsciState(
-            tuple(sorted(self._calls.items())), frozenset(self._was_on), frozenset(self._pending)
+            tuple(sorted(self._calls.items())),
+            frozenset(self._was_on),
+            frozenset(self._pending),
+            frozenset(self.disabled),
         )
 
     def set_state(self, state: Hashable) -> None:
@@ -158,6 +162,7 @@ class Psci:
         assert isinstance(state, PsciState), "it is another firmware's"
         self._calls = dict(state.calls)
         self._was_on, self._pending = set(state.was_on), set(state.pending)
+        self.disabled = set(state.disabled)
 
     def _affinity_info(self, platform: Platform, target: int, lowest_level: int) -> int:
         cpu = self._cpu_of.get(target)

@@ -73,7 +73,12 @@ class MachineInterconnect(LocalInterconnect):
 
     def counter(self, pe: PE) -> int:
         """Return simulated time in ticks of 62.5 MHz."""
-        return self._machine.clock.read_counter()
+        machine = self._machine
+        if machine.clock.counter_reads >= machine.counter_reads_max:
+            machine.stopped = (
+                f"limit of {machine.counter_reads_max} reads of the counter (--instructions-max)"
+            )
+        return machine.clock.read_counter()
 
     def set_power_and_sleep(self, cpu: int, *, on: bool, asleep: bool, idle: bool) -> None:
         """Follow the state of an actor: whether ``cpu`` is on, and whether it sleeps in WFE or WFI."""

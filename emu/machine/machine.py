@@ -36,6 +36,8 @@ from emu.outcome import Outcome
 from emu.schedulers import Scheduler, Steering
 from emu.trace import Trace
 
+COUNTER_READS_LEAST = 100_000  # that are not counted
+
 
 class Machine:
     """CPUs on one memory. ``entry_el`` is 1 or 2: the highest level that is not firmware's.
@@ -250,11 +252,16 @@ class Machine:
         """Instructions and operations of host tasks until the limit."""
         return self.instructions_max - self.clock.begun
 
+    @property
+    def counter_reads_max(self) -> int:
+        """Reads of CNTVCT_EL0 until the limit: each takes as long as a thousand instructions."""
+        return max(COUNTER_READS_LEAST, self.instructions_max // 1000)
+
     def count(self, begun: int) -> None:
         """Count instructions or operations of host tasks; at the limit the run ends."""
         self.clock.begun += begun
         if self.instructions_left <= 0:
-            self.stopped = f"limit of {self.instructions_max} instructions"
+            self.stopped = f"limit of {self.instructions_max} instructions (--instructions-max)"
 
     def go_on(self, instructions: int) -> None:
         """Let a run that is over be followed by another, of so many instructions at most."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,24 @@ class Power:
         answer = self.firmware.call(self.platform(), cpu, function_id & 0xFFFF_FFFF, x1, x2, x3)
         self._apply(answer.effects)
         return answer.result
+
+    def knowledge(self) -> Hashable:
+        """Return all that the answers of firmware depend on."""
+        return self.platform(), None if self.firmware is None else self.firmware.state()
+
+    def ask_in_vain(self, cpu: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
+        """Return the answer (u64) to a call that changes nothing; None, and nothing is done: it does."""
+        firmware = self.firmware
+        assert firmware is not None, "a firmware call without firmware"
+        before = firmware.state()
+        answer = firmware.call(self.platform(), cpu, function_id & 0xFFFF_FFFF, x1, x2, x3)
+        after = firmware.state()
+        firmware.set_state(before)
+        return (
+            None
+            if answer.effects or answer.result is None or after != before
+            else answer.result & (2**64 - 1)
+        )
 
     def firmware_call(self, cpu: int, pc: int, function_id: int, x1: int, x2: int, x3: int) -> int | None:
         """Like :meth:`ask`, and keep the call at ``pc`` in the trace."""

@@ -36,11 +36,12 @@ class Outside(LocalInterconnect):
     :ivar acts: whether the PE has changed something, or looked at a device or the time
     :ivar overwritten: PA and bytes of what it has changed, in order
     :ivar looks: PA and bytes of the words that it has loaded
+    :ivar asks: whether the PE has asked firmware something
     """
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
-        self.acts = False
+        self.acts = self.asks = False
         self.overwritten: list[tuple[int, bytes]] = []
         self.looks: dict[tuple[int, int], None] = {}
         self._machine = machine
@@ -80,6 +81,16 @@ class Outside(LocalInterconnect):
             self.acts = True
         super().send_event(pe)
 
+    def call(self, pe: PE, conduit: str) -> int | None:
+        """A question to firmware, which answers the same until it has been told something else."""
+        power = self._machine.power
+        self.asks = True
+        return (
+            power.ask_in_vain(pe.index, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
+            if conduit == power.conduit
+            else None
+        )
+
     def device_load(self, pe: PE, pa: int, size: int) -> int:
         """What a device gives may change by itself."""
         self.acts = True
@@ -106,6 +117,8 @@ class Spins:
         self._machine = machine
         # By CPU, what its loop loads: PA and bytes of each word, and what was seen there.
         self._seen: dict[int, dict[tuple[int, int], bytes]] = {}
+        # By CPU, what firmware answered by when its loop asked it; None: it asks nothing.
+        self._heard: dict[int, Hashable] = {}
         self._picks = 0
         self._told: set[tuple[int, int]] = set()  # CPU and VA of exception loops
         self._exceptions: dict[tuple[int, int, int], int] = {}  # by CPU, VA and syndrome, how many were taken
@@ -127,6 +140,7 @@ class Spins:
             return
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
         self._seen[cpu] = {(pa, size): self._see(pa, size) for pa, size in places}
+        self._heard[cpu] = self._machine.power.knowledge() if outside.asks else None
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
             actor.spins = outcome, loop.raised.preferred_return
@@ -221,8 +235,11 @@ class Spins:
             return
         for cpu, seen in list(self._seen.items()):
             system = self._machine.interconnect.system
-            if has_event(system, cpu) or any(
-                self._see(pa, size) != data for (pa, size), data in seen.items()
+            heard = self._heard[cpu]
+            if (
+                has_event(system, cpu)
+                or any(self._see(pa, size) != data for (pa, size), data in seen.items())
+                or (heard is not None and heard != self._machine.power.knowledge())
             ):
                 self.release(cpu)
 
@@ -230,6 +247,7 @@ class Spins:
         """Let ``cpu`` go on, if it was put aside, whether it sees something new or not."""
         if self._seen.pop(cpu, None) is None:
             return
+        del self._heard[cpu]
         machine = self._machine
         actor = machine.actors[cpu]
         actor.spins = None
@@ -242,3 +260,4 @@ class Spins:
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
         self._seen = {new[cpu]: seen for cpu, seen in self._seen.items()}
+        self._heard = {new[cpu]: heard for cpu, heard in self._heard.items()}

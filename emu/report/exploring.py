@@ -32,9 +32,10 @@ def summary(result: ExplorationResult, case: str) -> list[str]:
     """Return the last lines of the report."""
     how = "complete" if result.complete else f"incomplete: {', '.join(result.incomplete)}"
     number, count = len(result.findings), result.count
+    verdict = verdict_word(result.findings, undecided=result.undecided)
     rounds = f", in round {count.rounds}" if count.rounds > 1 else ""
     return [
-        f"{'fail' if number else 'pass'}: {how}, {number} finding{'' if number == 1 else 's'}",
+        f"{verdict}: {how}, {number} finding{'' if number == 1 else 's'}",
         counts_text(count),
         f"{count.states:,} states, {count.operations:,} operations{rounds}",
         f"case: {case}",
@@ -45,7 +46,7 @@ def as_json(result: ExplorationResult, case: str) -> dict[str, Any]:
     """Return the object that ``--json`` prints."""
     return {
         "case": case,
-        "verdict": verdict_word(result.findings),
+        "verdict": verdict_word(result.findings, undecided=result.undecided),
         "complete": result.complete,
         "incomplete": result.incomplete,
         "schedules": result.count.schedules,
@@ -72,6 +73,8 @@ def explore_suite(result: ExplorationResult, case: str, stories: Sequence[tuple[
         if own:
             details = tuple(line for _, lines in own for line in lines)
             members.append(Property(rule, Verdict.FAIL, finding_words(own[0][0].finding), details))
+        elif result.undecided:
+            members.append(Property(rule, Verdict.SKIP, f"undecided: {', '.join(result.incomplete)}"))
         elif SEES[rule] == "model" and not MODELS[Case.parse(case).memory].records:
             members.append(Property(rule, Verdict.SKIP, f"needs {models_with_records()}"))
         else:

@@ -30,10 +30,14 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     return {"end": _identifier(outcome.end), "name": outcome.name or None, "number": outcome.number}
 
 
-def verdict_word(findings: Iterable[object], *, stopped: bool = False) -> str:
-    """Return "fail" with findings, else "untestable" of a run that was cut off, else "pass"."""
+def verdict_word(findings: Iterable[object], *, stopped: bool = False, undecided: bool = False) -> str:
+    """Return "fail" with findings, else "untestable" of a run that was cut off, else "pass".
+
+    "undecided": of an exploration that came to a bound that nobody asked for."""
     if any(True for _ in findings):
         return "fail"
+    if undecided:
+        return "undecided"
     return "untestable" if stopped else "pass"
 
 

@@ -188,6 +188,21 @@ def test_bounds_that_cut_are_named() -> None:
         assert named in found["incomplete"], (option, found["incomplete"])
 
 
+def test_a_bound_that_nobody_asked_for_leaves_it_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bound passes when it is asked for."""
+    order = ["v3", "--cpus", "3", "--memory", "caches"]
+    for name, option in (("schedules", "--max-schedules"), ("depth", "--depth")):
+        passed = json.loads(emu("explore", *order, option, "20", "--json", status=0).stdout)
+        assert (passed["verdict"], passed["complete"]) == ("pass", False)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"emu.cli.explore.DEFAULT_{name.upper()}", 20)
+            undecided = json.loads(emu("explore", *order, "--json", status=125).stdout)
+            assert undecided["verdict"] == "undecided"
+            assert undecided["incomplete"] == passed["incomplete"]
+            assert "# SKIP undecided: 20 " in emu("explore", *order, "--ktap", status=125).stdout
+            assert "--max-schedules and --depth raise" in emu("explore", *order, status=125).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -289,7 +289,7 @@ def test_a_task_that_polls_for_ever_comes_to_the_limit(grain: Grain) -> None:
     machine = make(grain=grain, instructions_max=5000)
     machine.start_task(0, poller())
     machine.run()
-    assert machine.stopped == "limit of 5000 instructions"
+    assert machine.stopped == "limit of 5000 instructions (--instructions-max)"
     assert outcomes(machine) == ["in poller"]
     assert len(records(machine, Kind.LOAD)) == 5000
 

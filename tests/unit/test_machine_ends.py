@@ -36,7 +36,7 @@ def test_the_instruction_limit_ends_the_run_and_says_so(limit: int, grain: Grain
     """Exact at free and instruction grain; at operation grain to the end of what began."""
     machine = on(make("l: ldr x1, [x0]\n b l", cpus=2, grain=grain, instructions_max=limit))
     machine.run()
-    assert machine.stopped == f"limit of {limit} instructions"
+    assert machine.stopped == f"limit of {limit} instructions (--instructions-max)"
     done = sum(actor.pe.counters.instructions for actor in machine.actors)
     assert limit <= done <= limit + (2 if grain is Grain.OPERATION else 0)
     assert outcomes(machine) == ["still running"] * 2

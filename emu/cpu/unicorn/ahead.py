@@ -7,7 +7,7 @@ from collections.abc import Callable
 from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
-from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, EngineStop, Raised
+from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.operation import Kind
@@ -117,6 +117,11 @@ def _run(
             if tracker.has_repeated(stop):
                 return Loop(tracker.first, tracker.last, stop)
             pe.take(stop)
+        elif isinstance(stop, Call):
+            answer = outside.call(pe, stop.conduit)
+            if answer is None:
+                return None
+            pe.x[0] = answer
         elif stop is not STEP_LIMIT:
             return None
         if outside.acts:
