@@ -12,11 +12,13 @@ class Constraint:
     :ivar name: as records and findings have it
     :ivar words: what the guest does
     :ivar source: what hardware does then, and where that stands
+    :ivar of_level: the record has a level of cache, from 1 on, in the place of a PA
     """
 
     name: str
     words: str
     source: str
+    of_level: bool = False
 
 
 UNALIGNED_MMU_OFF = Constraint(
@@ -54,6 +56,25 @@ EXCLUSIVE_UNCACHED = Constraint(
     "exclusive or atomic access to memory that is not Normal Write-Back",
     "many parts have no global monitor there: it faults, or no store ever succeeds, Arm DDI 0487 B2.12.5",
 )
+SET_WAY_INVALIDATE = Constraint(
+    "set-way-invalidate",
+    "DC ISW drops data cache lines, whatever they hold",
+    "dirty lines are lost, of this CPU before it was off or of all that share the level: maintenance by set "
+    "and way is for caches that nobody uses, Arm DDI 0487 D7.5",
+    of_level=True,
+)
+SET_WAY_SHARED = Constraint(
+    "set-way-shared",
+    "data cache maintenance by set and way of a level that other CPUs share",
+    "they fill it meanwhile, and no other CPU is told, Arm DDI 0487 D7.5 and CLIDR_EL1.LoUIS",
+    of_level=True,
+)
+SET_WAY_CACHED = Constraint(
+    "set-way-cached",
+    "data cache maintenance by set and way while the data cache is on",
+    "lines come back meanwhile, and lines of others move in: SCTLR_ELx.C is to be clear, Arm DDI 0487 D7.5",
+    of_level=True,
+)
 EXCEPTION_LOOP = Constraint(
     "exception-loop",
     "an exception that is taken again and again, with nothing changed",
@@ -69,6 +90,9 @@ CONSTRAINTS = {
         ZERO_DEVICE,
         SP_MISALIGNED,
         EXCLUSIVE_UNCACHED,
+        SET_WAY_INVALIDATE,
+        SET_WAY_SHARED,
+        SET_WAY_CACHED,
         EXCEPTION_LOOP,
     )
 }

@@ -123,6 +123,11 @@ def is_quad_access(word: int) -> bool:
     return word & 0xFE80_0000 == 0x3C80_0000
 
 
+def is_by_set_way(word: int) -> bool:
+    """Tell whether the word is data cache maintenance by set and way: DC ISW, CSW or CISW."""
+    return word & 0xFFFF_F0E0 == 0xD508_7040 and word >> 8 & 15 in (6, 10, 14)
+
+
 def is_msr_daif(word: int) -> bool:
     """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
     return word & 0xFFFF_F0DF == 0xD503_40DF

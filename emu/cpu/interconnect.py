@@ -31,6 +31,9 @@ class Interconnect(Protocol):
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses are told."""
 
+    def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Take notice of DC ISW, CSW or CISW; ``operand`` has level, set and way."""
+
     def device_load(self, pe: PE, pa: int, size: int) -> int:
         """Return what a load of a device's register reads; only if the engine has devices mapped."""
 
@@ -81,6 +84,9 @@ class LocalInterconnect:
 
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ignore it: memory is coherent."""
+
+    def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Ignore it."""
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""

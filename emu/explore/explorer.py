@@ -139,7 +139,9 @@ class Explorer:
             if not (found or incomplete or search.count.complete):
                 incomplete.append(NO_END)  # there is a livelock that the reduction has hidden
             actors = self.stepper.cpus + len(system.footprints.units)
-            hit = frozenset(search.bounds_hit | ({LEARNING, NO_END} & set(incomplete)))
+            hit = frozenset(
+                search.bounds_hit | (set() if search.stopped else {LEARNING, NO_END} & set(incomplete))
+            )
             return ExplorationResult(search.count, incomplete, found, actors, search.stack, learned, hit)
 
     def _holds(self, system: TransitionSystem) -> bool:

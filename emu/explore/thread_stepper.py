@@ -228,8 +228,8 @@ class ThreadStepper:
         machine.trace.take()
         machine.recorder.deferred = DeferredLog()
         machine.spins.forget_exceptions()
+        machine.interconnect.forget_told()
         if local.action.lacks_monitor:
-            machine.interconnect.forget_told()
             pa = local.action.accesses[0].pa
             machine.interconnect.tell_uncached(cpu, machine.actors[cpu].pe.pc, pa)
         if observation == WAKE:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
-from emu.cpu.stops import Call, Raised, Reached, SelfBranch, StepLimit, Stop, Unsupported, Waiting
+from emu.cpu.stops import Call, EngineStop, Raised, Reached, SelfBranch, StepLimit, Unsupported, Waiting
 from emu.errors import Untestable
 from emu.machine import Machine
 from emu.subject import Subject
@@ -72,7 +72,7 @@ class _Primary:
                 engine.unbreak(va)
         self._machine.landings.allow_guest_calls(after)
 
-    def _run(self) -> Stop:
+    def _run(self) -> EngineStop:
         if self._seconds:
             stop = self._engine.run_uncounted(self._pe, self._seconds[0])
             if isinstance(stop, StepLimit):
@@ -85,7 +85,7 @@ class _Primary:
             self._slice *= 2
         return stop
 
-    def _go_on(self, stop: Stop) -> None:
+    def _go_on(self, stop: EngineStop) -> None:
         # Do what a stop asks for that is no breakpoint of the take-over.
         machine, pe = self._machine, self._pe
         match stop:
@@ -102,7 +102,7 @@ class _Primary:
             case Reached():
                 self._fail("it calls panic()", pe.x[30])
             case Waiting():
-                self._fail(f"it waits in {'WFI' if stop.wfi else 'WFE'}", pe.pc - 4)
+                self._fail(f"it waits in {stop.kind.name}", pe.pc - 4)
             case SelfBranch(va):
                 self._fail("it branches to itself", va)
             case Unsupported(what, va):

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.arch import a64
-from emu.constraints import EXCLUSIVE_UNCACHED
+from emu.arch import a64, sysreg
+from emu.constraints import (
+    EXCLUSIVE_UNCACHED,
+    SET_WAY_CACHED,
+    SET_WAY_INVALIDATE,
+    SET_WAY_SHARED,
+    Constraint,
+)
 from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
+from emu.cpu.sysregs import access
+from emu.cpu.sysregs.rows import TABLE
 from emu.operation import Kind
 from emu.semantics import events
 from emu.semantics.state import put
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
+
+_CRM_ISW = 6  # of DC ISW; CSW has 10, CISW 14
+_SCTLR_C = 1 << 2
 
 
 class MachineInterconnect(LocalInterconnect):
@@ -23,7 +34,7 @@ class MachineInterconnect(LocalInterconnect):
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self._machine = machine
-        self._uncached: set[tuple[int, int]] = set()  # CPU and VA
+        self._told: set[tuple[int, int, str]] = set()  # CPU, VA and constraint
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Put the operation into the trace."""
@@ -42,13 +53,17 @@ class MachineInterconnect(LocalInterconnect):
 
     def tell_uncached(self, cpu: int, va: int, pa: int) -> None:
         """Tell, once for each place, of an exclusive or atomic access that caches have no part in."""
-        if (cpu, va) not in self._uncached:
-            self._uncached.add((cpu, va))
-            self._machine.recorder.text(Kind.MISUSE, cpu, va, EXCLUSIVE_UNCACHED.name, pa)
+        self._tell(cpu, va, EXCLUSIVE_UNCACHED, pa)
+
+    def _tell(self, cpu: int, va: int, constraint: Constraint, pa: int) -> None:
+        # Once for each place.
+        if (cpu, va, constraint.name) not in self._told:
+            self._told.add((cpu, va, constraint.name))
+            self._machine.recorder.text(Kind.MISUSE, cpu, va, constraint.name, pa)
 
     def forget_told(self) -> None:
         """Tell of the next one as if it were the first one."""
-        self._uncached.clear()
+        self._told.clear()
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Let the memory model clean or invalidate the line of the VA ``operand``."""
@@ -57,6 +72,19 @@ class MachineInterconnect(LocalInterconnect):
         pa = machine.engine.translate_live(operand)
         if pa is not None and machine.memory.contains(pa, 1):
             machine.model.maintain(word, pa)
+
+    def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Tell of it, once for each place, where it does not do what it is for.
+
+        That is to empty this CPU's own levels, up to CLIDR_EL1.LoUIS, with its caches off, as before CPU_OFF.
+        """
+        level = (operand >> 1 & 7) + 1
+        if word >> 8 & 15 == _CRM_ISW:
+            self._tell(pe.index, va, SET_WAY_INVALIDATE, level)
+        elif level > access.value(pe, TABLE[sysreg.CLIDR_EL1]) >> 21 & 7:
+            self._tell(pe.index, va, SET_WAY_SHARED, level)
+        elif pe.sysreg(sysreg.SCTLR_EL2 if pe.el == 2 else sysreg.SCTLR_EL1) & _SCTLR_C:
+            self._tell(pe.index, va, SET_WAY_CACHED, level)
 
     def send_event(self, pe: PE) -> None:
         """SEV: set the event register of every CPU that is on, and wake every sleeper."""

@@ -75,6 +75,10 @@ class Outside(LocalInterconnect):
         """Maintenance is taken for an act: lines may change."""
         self.acts = True
 
+    def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Likewise."""
+        self.acts = True
+
     def send_event(self, pe: PE) -> None:
         """SEV: an act when it wakes a CPU."""
         if self.system.asleep:

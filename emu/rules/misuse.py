@@ -8,9 +8,14 @@ from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "misuse"
+_SAYS = "CPU{{cpu}} at {{pc}}: {words}, {place} ({source})"
 WORDS = {
     **{
-        name: f"CPU{{cpu}} at {{pc}}: {constraint.words}, {{pa}} ({constraint.source})"
+        name: _SAYS.format(
+            words=constraint.words,
+            place="level {level}" if constraint.of_level else "{pa}",
+            source=constraint.source,
+        )
         for name, constraint in CONSTRAINTS.items()
     },
     "other": "CPU{cpu} at {pc}: {text}, {pa}",
@@ -27,8 +32,12 @@ def judge(trace: Trace) -> list[Finding]:
             name = trace.strings[value]
             if (boot, cpu, pc, name) in found:
                 continue
-            data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc), "pa": PA(pa)}
             what = name if name in CONSTRAINTS else "other"
+            data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc)}
+            if what != "other" and CONSTRAINTS[what].of_level:
+                data["level"] = pa
+            else:
+                data["pa"] = PA(pa)
             if what == "other":
                 data["text"] = name
             found[boot, cpu, pc, name] = Finding.of(NAME, what, (cpu,), data, (number,), boot)

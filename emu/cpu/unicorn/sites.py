@@ -26,9 +26,9 @@ _SPACES_MAX = 256
 _MISRUN: frozenset[Class] = frozenset({Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.FP})
 _TRANSLATION: frozenset[Class] = frozenset({Kind.TLB, Other.ERET})
 _LOCAL: frozenset[Class] = frozenset(
-    {Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, Other.CLREX, Kind.SEVL, Other.ZERO}
+    {Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, Other.CLREX, Kind.SEVL, Other.ZERO, Kind.CACHE}
 )
-_TOLD: frozenset[Class] = frozenset({Kind.BARRIER, Kind.CACHE, Kind.YIELD})  # of interest to a recorder alone
+_TOLD: frozenset[Class] = frozenset({Kind.BARRIER, Kind.YIELD})  # of interest to a recorder alone
 _UNOBSERVED = _MISRUN | _TRANSLATION
 _COUNTED = _UNOBSERVED | _LOCAL
 _RECORDED = _COUNTED | _TOLD

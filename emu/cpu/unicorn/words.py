@@ -77,6 +77,8 @@ class Words:
             target = operand(pe.x, word & 31)
             if kind is Kind.TLB:
                 self._code.remapped()
+            elif a64.is_by_set_way(word):
+                interconnect.maintain_by_set_way(pe, va, word, target)
             elif self._observing.access:
                 interconnect.maintain(pe, va, word, target)
             if record:
