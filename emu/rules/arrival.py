@@ -5,7 +5,7 @@ Judges from the trace alone: EXPECT and TAKE_OVER records say what should be, LA
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from emu.finding import PC, VA, Finding, Value, Word, each_once
@@ -43,6 +43,9 @@ _ALL = 2**64 - 1
 # EnIA, EnIB, EnDA and EnDB, which the boot CPU sets when it has looked at all features.
 _POINTER_AUTHENTICATION = 1 << 31 | 1 << 30 | 1 << 27 | 1 << 13
 _EC_BRK = 0x3C
+_E2H = 1 << 34
+_CNTHCTL_BOTH = 3 << 10 | 3
+_CPTR_RES1 = 0x32FF
 # What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
 # switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup()
 # takes from each CPU's own ID_AA64MMFR0_EL1.PARange.
@@ -227,9 +230,26 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     for register, mask in same.items():
         if register not in got or register not in boot.boot_cpu:
             continue  # it was entered at EL1, or an emu before these has made the trace
-        if (got[register] ^ boot.boot_cpu[register]) & mask:
+        if (_comparable(register, got) ^ _comparable(register, boot.boot_cpu)) & mask:
             own = Word(boot.boot_cpu[register])
             yield wrong("unlike-boot-cpu", register=register.name, got=Word(got[register]), own=own)
+
+
+def _comparable(register: Register, of: Mapping[Register, int]) -> int:
+    # The value, in the layout without HCR_EL2.E2H where init_el2 writes one that follows that bit (Linux
+    # v6.12 asm/el2_setup.h): a CPU whose E2H is RES1 has it from the start, others set it later, or never.
+    value = of[register]
+    if not of.get(Register.HCR_EL2, 0) & _E2H:
+        return value
+    if register is Register.CNTHCTL_EL2:
+        # EL1PCTEN and EL1PTEN; 1:0 are these too where E2H was set later. With it they are what EL0 may do,
+        # which the timer's driver sets on each CPU.
+        return value & ~_CNTHCTL_BOTH | (value >> 10 | value) & 3
+    if register is Register.CPTR_EL2:  # FPEN and ZEN
+        return (
+            _CPTR_RES1 | (value >> 20 & 3 != 3) << 10 | (value >> 16 & 3 != 3) << 8 | (value >> 28 & 1) << 20
+        )
+    return value
 
 
 def _shared(boot: _Boot) -> Iterator[Finding]:

@@ -99,3 +99,16 @@ def test_cycles_go_through_the_kernels_own_entry_each_time(real_kernel: Callable
     done = run(f"{real_kernel('EMU_KERNEL_612')} topology=flat:3 cycle=2")
     assert done.messages == []
     assert [actor.landings for actor in done.boot.machine.actors] == [0, 3, 3]
+
+
+def test_a_cpu_whose_e2h_is_res1_is_not_told_for_the_layout_that_init_el2_writes(
+    real_kernel: Callable[[str], Path],
+) -> None:
+    """CNTHCTL_EL2 is 0xc00 there and 3 where E2H is set later: the same for EL1, and both right."""
+    case = f"{real_kernel('EMU_KERNEL_612')} topology=flat:3 el=2 cpu=neoverse-n1"
+    done = run(f"{case} fault=1:e2h-res1")
+    assert done.messages == []
+    assert done.outcomes == ["online"] * 3
+    # A kernel that stays without VHE: E2H is what differs, not what follows from it.
+    done = run(f"{case} fault=1:e2h-res1 append=id_aa64mmfr1.vh=0")
+    assert [message.split(";")[0] for message in done.messages] == ["CPU1 has HCR_EL2 0x480000000"]
