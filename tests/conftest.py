@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what the options ask for."""
+    """Register what the options ask for; let Ctrl-C do what it does."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what goes to the background, and every program of a test would ignore Ctrl-C too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--skips-are-failures"):
         config.pluginmanager.register(_SkipsAreFailures(), "skips-are-failures")
 
