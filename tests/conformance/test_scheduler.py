@@ -11,12 +11,12 @@ from scheduling import picks
 from emu.errors import InvalidCase
 from emu.schedulers import SCHEDULERS, make_scheduler
 
-RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=20, unique=True).map(sorted)
+RUNNABLE = st.lists(st.integers(0, 600), min_size=1, max_size=6, unique=True).map(sorted)
 every_scheduler = pytest.mark.parametrize("name", SCHEDULERS)
 
 
 @every_scheduler
-@given(sets=st.lists(RUNNABLE, max_size=20), seed=st.integers(0, 2**64))
+@given(sets=st.lists(RUNNABLE, max_size=10), seed=st.integers(0, 2**64))
 def test_picks_one_of_the_runnable(name: str, sets: list[list[int]], seed: int) -> None:
     """Also when the one that went last cannot go any more."""
     for chosen, runnable in zip(picks(name, seed, sets), sets, strict=True):
@@ -24,7 +24,7 @@ def test_picks_one_of_the_runnable(name: str, sets: list[list[int]], seed: int) 
 
 
 @every_scheduler
-@given(sets=st.lists(RUNNABLE, max_size=20), seed=st.integers(0, 2**64))
+@given(sets=st.lists(RUNNABLE, max_size=10), seed=st.integers(0, 2**64))
 def test_same_seed_and_arguments_give_the_same_picks(name: str, sets: list[list[int]], seed: int) -> None:
     """Nothing else decides: neither time nor the order of a set."""
     assert picks(name, seed, sets) == picks(name, seed, sets)

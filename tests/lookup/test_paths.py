@@ -14,7 +14,7 @@ from emu.lookup.case import Question
 from emu.lookup.single import POISONS, Wrong, judge
 from emu.lookup.tables import DoesNotFit
 
-MAPS, MPIDRS = 3, 16  # of each NR_CPUS
+MAPS, MPIDRS = 3, 8  # of each NR_CPUS
 # What the fast path cannot see: a bound, an access in the page of a table, and that an address is unaligned.
 SLOW_ONLY = ("memory", "bound")
 

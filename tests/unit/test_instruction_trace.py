@@ -15,7 +15,7 @@ from emu.case import Case
 from emu.errors import InvalidSubject
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table, used_symbols
-from emu.instructions import ROWS_MAX, InstructionRow, unpack, values
+from emu.instructions import InstructionRow, unpack, values
 from emu.operation import Kind
 from emu.subject.symbols import Symbols
 from emu.trace import Trace, read_trace
@@ -110,10 +110,20 @@ def test_words_are_the_code() -> None:
             assert trace.word(step.pc) == boot.machine.memory.read(pa, 4)
 
 
+_ROWS_MAX = 512  # of a chunk here: few instructions make several
+_FILED = Case("v3", topology="flat:16", grain="instruction")
+
+
 @pytest.fixture(scope="module")
 def file() -> tuple[bytes, list[int]]:
     """A file in several chunks, and the number of bytes at which each flush was over."""
-    boot = build(Case("v3", topology="flat:64", grain="instruction"), record=True)
+    boot = build(_FILED, record=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emu.cpu.unicorn.steps.ROWS_MAX", _ROWS_MAX)
+        return _filed(boot)
+
+
+def _filed(boot: Boot) -> tuple[bytes, list[int]]:
     record_instructions(boot)
     sink, ends = io.BytesIO(), []
     trace = boot.machine.trace
@@ -136,11 +146,11 @@ def test_a_file_gives_the_same_back(file: tuple[bytes, list[int]], tmp_path: Pat
     path = tmp_path / "t"
     path.write_bytes(file[0])
     again = read_trace(path)
-    boot = recorded(Case("v3", topology="flat:64", grain="instruction"))
+    boot = recorded(_FILED)
     assert steps_of(again) == steps_of(boot.machine.trace)
     assert again.case == boot.case.text()
     assert again.values() == boot.machine.trace.values()
-    assert len(file[1]) >= 2, f"more than {ROWS_MAX} rows"
+    assert len(file[1]) >= 5, f"more than 4 * {_ROWS_MAX} rows"
 
 
 @pytest.mark.parametrize("grain", ["free", "operation", "instruction"])
@@ -174,7 +184,7 @@ def test_symbols_in_a_file_name_what_the_subject_would(file: tuple[bytes, list[i
     path.write_bytes(file[0])
     table = read_trace(path).symbols
     assert table is not None
-    guest = build(Case("v3", topology="flat:64")).guest
+    guest = build(_FILED).guest
     full, few = symbol_table(guest), Symbols(table.text)
     assert (table.va_offset, table.start, table.end) == (full.va_offset, full.start, full.end)
     for step in steps_of(read_trace(path))[3]:

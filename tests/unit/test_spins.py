@@ -7,13 +7,20 @@ from bare_machine import make, on, outcomes
 from bare_pe import CODE, DATA, assemble
 
 from emu.arch import sysreg
-from emu.machine.actor import LOOK_AFTER, Grain, HostTask, State
+from emu.machine.actor import Grain, HostTask, State
 from emu.operation import Copy, Delay, Kind, Operation, Park, Store
 from emu.outcome import ended
 
+LOOK_AFTER = 1 << 11  # of these tests: programs that take longer need fewer steps
 every_grain = pytest.mark.parametrize("grain", Grain)
 SPIN = "l: ldr x1, [x0]\n cbz x1, l\n b ."
 LONG = f"mov x2, #{3 * LOOK_AFTER:#x}\nl: subs x2, x2, #1\n b.ne l\n b ."
+
+
+@pytest.fixture(autouse=True)
+def _look_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("actor", "spins"):
+        monkeypatch.setattr(f"emu.machine.{module}.LOOK_AFTER", LOOK_AFTER)
 
 
 def waker(*operations: Operation) -> HostTask:
