@@ -1,11 +1,13 @@
-"""Memory of an exploration: what was stored since the beginning, by u64 cells, with a hash and an undo list.
+"""Memory of an exploration: what was stored since the beginning, by u64 cells, with a digest and an undo list.
 
-Memory is kept beside the global states because it is large and changes little.
+Memory is kept beside the global states because it is large and changes little. A global state has the digest
+alone: 128 bits, the exclusive or over all cells of BLAKE2b of their PA and of their value then and now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 from emu.operation import Access
@@ -25,6 +27,7 @@ class Cells:
     def __init__(self, read: Callable[[int, int], int]) -> None:
         self.stored: dict[int, int] = {}
         self._initial: dict[int, int] = {}
+        self._digests: dict[tuple[int, int], int] = {}
         self._read = read
 
     def value(self, number: int) -> int:
@@ -59,7 +62,7 @@ class Cells:
         return value
 
     def store(self, parts: Parts, digest: int, undo: Undo) -> int:
-        """Make the stores among ``parts``; return the hash of memory that ``digest`` becomes."""
+        """Make the stores among ``parts``; return what the digest of memory ``digest`` becomes."""
         for number, shift, mask, value, is_store in parts:
             if not is_store:
                 continue
@@ -67,9 +70,18 @@ class Cells:
             new = old & ~(mask << shift) | value << shift
             if new != old:
                 undo.append((number, self.stored.get(number)))
-                digest ^= hash((number, old)) ^ hash((number, new))
+                digest ^= self._digest(number, old) ^ self._digest(number, new)
                 self.stored[number] = new
         return digest
+
+    def _digest(self, number: int, value: int) -> int:
+        # What a value of one cell contributes. Python's hash() takes some values for others: it is modulo 2^61-1.
+        key = (number, value)
+        found = self._digests.get(key)
+        if found is None:
+            data = number.to_bytes(8, "little") + value.to_bytes(CELL, "little")
+            found = self._digests[key] = int.from_bytes(blake2b(data, digest_size=16).digest(), "little")
+        return found
 
     def undo(self, undo: Undo) -> None:
         """Restore the cells that a transition changed."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of
-from emu.explore.finding_collector import Found, make_trace
+from emu.explore.finding_collector import ONLY_STATES, Found, make_trace
 from emu.explore.follow import rewind
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.transition_system import TransitionSystem
@@ -50,7 +50,7 @@ def confirm(explorer: Explorer, found: Found) -> Confirmed:
     shown_here = findings.get(key)
     marks = list(shown_here.marks) if shown_here else []
     if shown_here:
-        found = replace(found, finding=shown_here.finding)
+        found = replace(found, finding=shown_here.finding, marks=shown_here.marks)
     trace = make_trace(system, done.states[-1], done.path, found.case, marks)
     rewind(system, done)
     live = build(Case.parse(found.case), record=True).machine
@@ -58,4 +58,5 @@ def confirm(explorer: Explorer, found: Found) -> Confirmed:
     live.finish()
     shown = {finding.key for finding in judge(live.trace).findings}
     # What only the states of the system show leaves nothing on the machine but its schedule.
-    return Confirmed(found, system, trace, done.path, done.states, key in shown or bool(marks))
+    of_states = any(kind in ONLY_STATES for kind, *_ in marks)
+    return Confirmed(found, system, trace, done.path, done.states, key in shown or of_states)

@@ -21,6 +21,8 @@ from emu.trace import Trace
 
 # kind, CPU, size, PC, PA, value of a record that the machine does not make
 Mark = tuple[Kind, int, int, int | str, int, int]
+# Records that no machine makes: they are about what may come of a state.
+ONLY_STATES = frozenset({Kind.RACE, Kind.LOST_WAKEUP, Kind.LIVELOCK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,10 @@ class FindingCollector(Judge):
 
 
 def end_marks(system: TransitionSystem, state: GlobalState) -> list[Mark]:
-    """Return what is to be said of the CPUs at an end: who sleeps although it would go on, who spins."""
-    marks = []
+    """Return what is to be said at an end: what is lost, who sleeps although it would go on, who spins."""
+    marks: list[Mark] = [
+        (note.kind, 0, note.size, 0, note.pa, note.value) for note in system.model.at_end(state.model)
+    ]
     for cpu, local in enumerate(state.locals):
         if local.state is State.WAITING:
             word = system.would_go_on(state, cpu)

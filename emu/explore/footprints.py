@@ -99,6 +99,10 @@ class Footprints:
         """The bit of the interrupt of ``cpu``."""
         return 4 << self.cpus + cpu
 
+    def power(self, cpu: int) -> int:
+        """The bits of what a CPU that is switched on or off loses: its event register, its interrupt."""
+        return self.firmware | self.event(cpu) | self.interrupt(cpu)
+
     def unit(self, index: int) -> int:
         """The bit of a unit of the memory model."""
         return self._unit_bits[index]
@@ -160,7 +164,8 @@ class Footprints:
         if local.armed is not None and not arms and self._disarms(local):
             writes |= self._of(granule_of(local.armed), GRANULE)  # a store there is an event no longer
             meets_monitors = True
-        writes |= self._of_signals(local)
+        signal_reads, signal_writes = self._of_signals(local)
+        reads, writes = reads | signal_reads, writes | signal_writes
         self._note_values(action)
         action.reads, action.writes = reads, writes
         action.followed = self._is_followed(action)
@@ -177,21 +182,27 @@ class Footprints:
         # Whether the step is known to clear the actor's own monitor: CLREX, ERET, STXR, an exception.
         return any(edge.local.armed is None for edge in local.edges.values())
 
-    def _of_signals(self, local: LocalState) -> int:
-        # What the action writes besides memory.
+    def _of_signals(self, local: LocalState) -> tuple[int, int]:
+        # What the action reads and writes besides memory.
         cpu = local.cpu
-        writes = self.event(cpu) | self.budget if local.state is State.WAITING else 0
+        reads, writes = 0, self.event(cpu) | self.budget if local.state is State.WAITING else 0
         match local.action.operation:
             case WaitForEvent() | SendEventLocal():
                 writes |= self.event(cpu)
-            case SendEvent():
+            case SendEvent():  # of the CPUs that are on
+                reads |= self.firmware
                 writes |= self.events
-            case SendInterrupt(target):
+            case SendInterrupt(target):  # lost when it is off
+                reads |= self.firmware
                 writes |= self.interrupt(target)
             case WaitForInterrupt():
                 writes |= self.interrupt(cpu)
             case FirmwareCall():
                 writes |= self.firmware
+                for observation in local.edges:
+                    assert isinstance(observation, tuple), "X0, and what firmware does at once"
+                    for effect in observation[1]:
+                        writes |= self.power(effect.cpu)
             case Poll() | Delay():
                 writes |= self.budget
             case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
@@ -199,7 +210,7 @@ class Footprints:
             case Barrier() if self._orders:
                 for index in range(len(self.units)):
                     writes |= self.unit(index)
-        return writes
+        return reads, writes
 
     def _is_followed(self, action: Action) -> bool:
         match action.operation:

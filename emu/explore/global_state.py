@@ -14,7 +14,7 @@ from emu.semantics.state import SystemState
 
 
 class GlobalState(NamedTuple):
-    """One global state, without memory, of which ``memory`` is a hash.
+    """One global state, without memory, of which ``memory`` is a digest (:mod:`emu.explore.cells`).
 
     :ivar locals: the local state of each actor
     :ivar system: what the CPUs share besides memory

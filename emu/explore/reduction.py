@@ -87,7 +87,8 @@ class EnabledSet:
             later = state.later[actor - self.cpus - self.units]
             if not state.locals[later.cpu].is_off:
                 return -1, -1, -1  # it takes its target from wherever that is
-            return 0, footprints.firmware, footprints.firmware
+            power = footprints.power(later.cpu)
+            return 0, power, power
         if actor >= self.cpus:
             unit = footprints.over(footprints.unit(actor - self.cpus))
             return 0, unit, unit

@@ -30,7 +30,7 @@ from emu.machine.signals import interrupts_kept
 from emu.machine.spins import Spins
 from emu.machine.waking import Waking
 from emu.memory import Memory
-from emu.models.protocol import MachineMemory, MemoryModel
+from emu.models.protocol import MachineMemory, MemoryModel, Note
 from emu.operation import Kind, Reported
 from emu.outcome import Outcome
 from emu.schedulers import Scheduler, Steering
@@ -295,15 +295,20 @@ class Machine:
         return [(cpu, actor, self.outcome(cpu)) for cpu, actor in enumerate(self.actors)]
 
     def finish(self) -> None:
-        """Put into the trace why the run was cut off, if it was, and how every CPU ended."""
+        """Put into the trace what is lost at the end, why the run was cut off, and how every CPU ended."""
         ends = self.ends()
         for _, actor, outcome in ends:
             actor.outcome = outcome
-        self.recorder.end(self.stopped, ends)
+        self.recorder.end(self.stopped, ends, self._lost_at_end())
         self.trace.flush()
 
     def trace_if_over(self) -> Trace:
         """Return the trace as it would be if the run ended here."""
         trace = self.trace.copy()
-        Recorder(trace, recording=False).end(self.stopped, self.ends())
+        Recorder(trace, recording=False).end(self.stopped, self.ends(), self._lost_at_end())
         return trace
+
+    def _lost_at_end(self) -> tuple[Note, ...]:
+        # Nothing while a CPU could still clean a line.
+        goes_on = self.stopped or any(actor.state is State.RUNNABLE for actor in self.actors)
+        return () if self.model is None or goes_on else self.model.at_end()

@@ -10,6 +10,7 @@ from emu.cpu.pe import PE
 from emu.cpu.sysregs import access, vhe
 from emu.cpu.sysregs.rows import TABLE
 from emu.machine.actor import Actor, State, end_pc, location
+from emu.models.protocol import Note
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
 from emu.outcome import Outcome
 from emu.semantics import log
@@ -159,8 +160,12 @@ class Recorder:
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def end(self, stopped: str, ends: Iterable[tuple[int, Actor, Outcome]]) -> None:
-        """Keep why the run was cut off, if it was, and how every CPU ends."""
+    def end(
+        self, stopped: str, ends: Iterable[tuple[int, Actor, Outcome]], lost: Iterable[Note] = ()
+    ) -> None:
+        """Keep what the memory model loses at the end, why the run was cut off, and how every CPU ends."""
+        for note in lost:
+            self.event(note.kind, 0, 0, note.value, note.pa, note.size)
         if stopped:
             self.text(Kind.STOPPED, 0, 0, stopped)
         self.outcomes(ends)

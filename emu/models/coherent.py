@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from emu.memory import Memory
-from emu.models.protocol import Changed, ExploredMemory, Loaded, MachineMemory, NoteSink
+from emu.models.protocol import Changed, ExploredMemory, Loaded, MachineMemory, Note, NoteSink
 from emu.operation import Access, Kind, Operation
 
 NAME = "coherent"
@@ -65,6 +65,9 @@ class _NoUnits:
 
     def choose(self, state: Hashable, unit: int, letter: str) -> Changed:
         raise AssertionError(f"{letter}: there is no unit {unit}")
+
+    def at_end(self, state: Hashable) -> tuple[Note, ...]:
+        return ()
 
     def seen(self, state: Hashable, cpu: int, unit: int, cacheable: bool) -> bytes:
         raise AssertionError(f"there is no unit {unit}")

@@ -77,6 +77,10 @@ class ExploredMemory(Protocol):
         """Let one of these happen."""
         ...
 
+    def at_end(self, state: Hashable) -> tuple[Note, ...]:
+        """Return what is still lost when no CPU does anything more, and what happens to units that loses it."""
+        ...
+
     def seen(self, state: Hashable, cpu: int, unit: int, cacheable: bool) -> bytes:
         """Return the bytes of a unit as ``cpu`` finds them with these attributes."""
         ...
@@ -111,6 +115,10 @@ class MachineMemory(Protocol):
 
     def unit(self, pa: int) -> bytes:
         """Return what there is of the unit of ``pa`` besides memory: other bytes, other loads may differ."""
+        ...
+
+    def at_end(self) -> tuple[Note, ...]:
+        """Return what :meth:`ExploredMemory.at_end` says of all units."""
         ...
 
     def choose(self, pa: int, letter: str) -> None:

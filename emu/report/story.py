@@ -193,6 +193,21 @@ class _Teller:
             for at, step in enumerate(told):
                 last = at == len(told) - 1
                 yield step if not last else StoryStep(step.number, step.cpu, step.text, step.where, state)
+        for text in self._at_end(words):
+            yield StoryStep(len(self._path), -1, text, "")
+
+    def _at_end(self, words: set[int]) -> Iterator[str]:
+        # What happens when no CPU does anything more.
+        marks = [mark for mark in self._confirmed.found.marks if self._holds(mark[4] & -self._granule, words)]
+        for kind, _, _, _, pa, value in marks:
+            if kind is Kind.LINE:
+                yield list(self._choices.values())[value].format(self._line(pa)) + ", at the end"
+        for kind, _, _, _, pa, value in marks:
+            if kind is Kind.LOST:
+                yield self._lost(pa, value)
+
+    def _lost(self, pa: int, value: int) -> str:
+        return f"{self._names.pa(pa, -1)} = {value:#x} is lost"
 
     def _holds(self, first: int, words: set[int]) -> bool:
         return any(first <= pa < first + self._granule for pa in words)
@@ -231,7 +246,7 @@ class _Teller:
             yield StoryStep(number, cpu, self._text(record), self._at(record.pc))
         for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
-                yield StoryStep(number, -1, f"{self._names.pa(note.pa, -1)} = {note.value:#x} is lost", "")
+                yield StoryStep(number, -1, self._lost(note.pa, note.value), "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
         return pa & -self._granule == self._system.model.units[index]

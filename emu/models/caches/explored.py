@@ -87,6 +87,10 @@ class ExploredCaches:
         note = Note(Kind.LINE, self.units[unit], lines.number_of(choice), 0)
         return changed._replace(notes=(*changed.notes, note))
 
+    def at_end(self, state: Hashable) -> tuple[Note, ...]:
+        """Return what dirty lines take away when they are written back."""
+        return lines.at_end(zip(self.units, cast(_Lines, state), strict=True))
+
     def seen(self, state: Hashable, cpu: int, unit: int, cacheable: bool) -> bytes:
         """Return the line's bytes, or memory's."""
         return cast(_Lines, state)[unit].view(cacheable)

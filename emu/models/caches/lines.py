@@ -10,10 +10,11 @@ found; every cacheable access allocates; DC IVAC drops a dirty line, though hard
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from emu.models.protocol import NoteSink
+from emu.models.protocol import Note, NoteSink
 from emu.operation import Kind
 
 GRANULES = (64, 128, 256, 512, 1024, 2048)  # bytes: what CTR_EL0.CWG can say, from a line of ours on
@@ -139,6 +140,17 @@ def choose(line: Line, choice: Choice) -> tuple[Line, int]:
     if choice is Choice.FILL:
         return fill(line), 0
     return write_back(line) if choice is Choice.WRITE_BACK else drop(line)
+
+
+def at_end(held: Iterable[tuple[int, Line]]) -> tuple[Note, ...]:
+    """Return what the write-back of dirty lines, by PA, that must come some day takes away, and these."""
+    notes: list[Note] = []
+    for first, line in held:
+        new, lost = write_back(line)
+        if lost:
+            note_lost(lambda *note: notes.append(Note(*note)), first, line, new, lost)
+            notes.append(Note(Kind.LINE, first, number_of(Choice.WRITE_BACK), 0))
+    return tuple(notes)
 
 
 # CRm and op1, op2 of DC operations by VA (SYS with CRn 7).

@@ -12,7 +12,7 @@ from typing import cast
 from emu.memory import Memory
 from emu.models.caches import lines
 from emu.models.caches.lines import Choice, Line
-from emu.models.protocol import NoteSink
+from emu.models.protocol import Note, NoteSink
 from emu.operation import Kind
 
 
@@ -83,6 +83,11 @@ class Domain:
         """Return the line's bytes in memory."""
         line = self.lines.get(pa & -self.granule)
         return b"" if line is None else line.memory
+
+    def at_end(self) -> tuple[Note, ...]:
+        """Return what dirty lines take away when they are written back."""
+        self.settle()
+        return lines.at_end(sorted(self.lines.items()))
 
     def maintain(self, word: int, pa: int) -> None:
         """Carry out a DC instruction on the line of ``pa``."""
