@@ -181,7 +181,7 @@ def explore(explorer: Explorer, *pas: int, **bounds: Any) -> tuple[Count, Ends]:
     while True:
         explorer.stepper.grew = False
         asked = Bounds(**bounds)
-        system, ends = explorer.system(asked.early), Ends(*pas)
+        system, ends = explorer.system(asked), Ends(*pas)
         search = Search(system, asked, ends)
         search.run()
         assert not search.stopped, search.stopped

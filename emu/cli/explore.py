@@ -57,6 +57,12 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option("--depth", type=int, help="Steps of one schedule. [default: 100,000]")
 @click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
 @click.option("--spurious", is_flag=True, help="WFE may end without an event (counts for --early).")
+@click.option(
+    "--failures",
+    type=click.IntRange(0, 15),
+    default=1,
+    help="Store-exclusives of a CPU that fail by themselves before one passes. [default: 1]",
+)
 @click.option("--all", "everything", is_flag=True, help="Go on behind the first finding.")
 @click.option("--no-reduction", is_flag=True, help="Try every order, whether it matters or not.")
 @click.option(
@@ -71,6 +77,7 @@ def command(
     depth: int | None,
     early: int,
     spurious: bool,
+    failures: int,
     everything: bool,
     no_reduction: bool,
     resume: Path | None,
@@ -105,6 +112,7 @@ def command(
         depth=DEFAULT_DEPTH if depth is None else depth,
         early=early,
         spurious=spurious,
+        failures=failures,
         reduce=not no_reduction,
     )
     if saved:

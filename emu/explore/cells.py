@@ -1,4 +1,4 @@
-"""Memory of an exploration: what was stored since the beginning, by u64 cells, with a digest and an undo list.
+"""Memory of an exploration: what was stored since the beginning, by u64 cells; a digest and an undo list.
 
 Memory is kept beside the global states because it is large and changes little. A global state has the digest
 alone: 128 bits, the exclusive or over all cells of BLAKE2b of their PA and of their value then and now.
@@ -75,7 +75,7 @@ class Cells:
         return digest
 
     def _digest(self, number: int, value: int) -> int:
-        # What a value of one cell contributes. Python's hash() takes some values for others: it is modulo 2^61-1.
+        # What a value of one cell contributes. Python's hash() will not do: it is modulo 2^61-1.
         key = (number, value)
         found = self._digests.get(key)
         if found is None:

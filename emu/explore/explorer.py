@@ -82,16 +82,15 @@ class Explorer:
         if firmware is not None:
             self._reset = firmware.state()
 
-    def system(self, early: int = 0) -> TransitionSystem:
-        """Return the transition system of a new round, with all that is known of the actors.
-
-        :param early: moves without need that are allowed
-        """
-        footprints = Footprints(self.stepper, self._granule, early=early > 0)
+    def system(self, bounds: Bounds = Bounds(failures=0)) -> TransitionSystem:  # noqa: B008 - frozen
+        """Return the transition system of a new round, with all that is known of the actors."""
+        footprints = Footprints(self.stepper, self._granule, early=bounds.early > 0)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)
-        return TransitionSystem(self.stepper, footprints, memory, self._firmware, self._event_register)
+        return TransitionSystem(
+            self.stepper, footprints, memory, self._firmware, self._event_register, bounds.failures
+        )
 
     # -- all of it --------------------------------------------------------------------------------
 
@@ -112,7 +111,7 @@ class Explorer:
         while True:
             rounds += 1
             self.stepper.grew = False
-            system = self.system(bounds.early)
+            system = self.system(bounds)
             collector = FindingCollector(self.case, everything)
             search = Search(system, bounds, collector, tell)
             if saved:
@@ -237,8 +236,7 @@ class Explorer:
             can = moves.everybody
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
-            (option,) = moves.options(last, bounds.spurious)
-            state, undo, transition = option()
+            state, undo, transition = moves.options(last, bounds.spurious)[-1]()
             if moves.is_early(last, transition.pick):
                 state = state._replace(early=state.early + 1)
             path.append(transition)

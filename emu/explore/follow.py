@@ -18,6 +18,7 @@ from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
+OF_CPUS = ("run", "timeout", "wake", "fail")  # the picks that are moves of a CPU
 _TRIALS_MAX = 400
 _STEPS_MAX = 200_000
 
@@ -38,7 +39,7 @@ class Followed:
 def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callable[[], Stepped] | None:
     """Return how to take ``pick`` in this state, or None when it cannot be taken."""
     kind, number = pick
-    if kind in ("run", "timeout", "wake"):
+    if kind in OF_CPUS:
         if number >= len(state.locals):
             return None
         local = state.locals[number]
@@ -46,6 +47,8 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             delayed = local.state is State.RUNNABLE and isinstance(local.action.operation, Delay)
             can = delayed or system.can_step(state, number)
             return (lambda: system.step(state, number)) if can else None
+        if kind == "fail":
+            return (lambda: system.fail(state, number)) if system.passes(state, number) else None
         if kind == "wake":
             return (lambda: system.wake(state, number)) if local.state is State.WAITING else None
         polls = local.state is State.RUNNABLE and isinstance(local.action.operation, Poll)
@@ -115,8 +118,7 @@ def follow(
         if last >= moves.actors or not can >> last & 1:
             last = (can & -can).bit_length() - 1
         tried[state] = taken | 1 << last
-        (option,) = moves.options(last, False)
-        if take(option):
+        if take(moves.options(last, False)[-1]):
             break
     return done
 

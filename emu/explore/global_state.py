@@ -22,6 +22,7 @@ class GlobalState(NamedTuple):
     :ivar later: starts of CPUs that firmware delays
     :ivar model: the memory model's state of its units
     :ivar early: time-outs and wake-ups that came without need
+    :ivar failed: store-exclusives that failed by themselves since one passed, 4 bits for each CPU
     """
 
     locals: tuple[LocalState, ...]
@@ -31,6 +32,7 @@ class GlobalState(NamedTuple):
     later: tuple[StartLater, ...]
     model: Hashable
     early: int
+    failed: int = 0
 
 
 class Transition(NamedTuple):

@@ -56,7 +56,7 @@ class EnabledSet:
             self.enabled |= 1 << self.cpus + self.units + index
 
     def options(self, actor: int, spurious: bool) -> list[Option]:
-        """Return the ways in which ``actor`` can move."""
+        """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
         system, state = self._system, self._state
         if actor >= self.cpus + self.units:
             return [lambda: system.start(state, actor - self.cpus - self.units)]
@@ -70,6 +70,8 @@ class EnabledSet:
             return [lambda: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
             return [lambda: system.wake(state, actor)]
+        if system.may_fail(state, actor):
+            return [lambda: system.fail(state, actor), lambda: system.step(state, actor)]
         return [lambda: system.step(state, actor)]
 
     @property

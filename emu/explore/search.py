@@ -13,7 +13,7 @@ from typing import Protocol
 
 from emu.errors import ReplayDiverged
 from emu.explore.cells import Undo
-from emu.explore.follow import step_of
+from emu.explore.follow import OF_CPUS, step_of
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet, Option
@@ -33,6 +33,7 @@ class Bounds:
     :ivar depth: steps of one path, at most
     :ivar early: time-outs that come although an actor can still run, and spurious wake-ups, at most
     :ivar spurious: whether a WFE may end without an event
+    :ivar failures: store-exclusives of a CPU that fail by themselves before one passes, at most; 15 at most
     :ivar states: known states that are kept; more are not, which costs time alone
     :ivar reduce, remember: use partial-order reduction; known states
     """
@@ -42,6 +43,7 @@ class Bounds:
     depth: int = 100_000
     early: int = 0
     spurious: bool = False
+    failures: int = 1
     states: int = 2_000_000
     reduce: bool = True
     remember: bool = True
@@ -194,11 +196,11 @@ class Search:
                     raise ReplayDiverged(f"resume: {pick.kind} {pick.number:#x}: it cannot be taken")
                 before = self._moves(state)
                 state, changed, transition = step()
-                if pick.kind in ("run", "timeout", "wake") and before.is_early(pick.number, pick):
+                if pick.kind in OF_CPUS and before.is_early(pick.number, pick):
                     state = state._replace(early=state.early + 1)
                 undo.append(changed)
                 self.path.append(transition)
-                last = pick.number if pick.kind in ("run", "timeout", "wake") else last
+                last = pick.number if pick.kind in OF_CPUS else last
             moves = self._moves(state)
             check_fits(saved, moves)
             todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
@@ -364,7 +366,9 @@ class Search:
                     if other is not local and (writes & other.reads or reads & other.writes):
                         break
                 else:
-                    if system.can_step(state, last):
+                    if system.can_step(state, last) and (
+                        action.is_simple or not system.may_fail(state, last)
+                    ):
                         return last
         for cpu, local in enumerate(locals):
             action = local.action

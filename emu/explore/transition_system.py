@@ -30,6 +30,7 @@ from emu.operation import (
     LoadUntil,
     Poll,
     SendInterrupt,
+    StoreExclusive,
     WaitForEvent,
 )
 from emu.schedulers import Pick
@@ -54,6 +55,7 @@ class TransitionSystem:
         model: ExploredMemory,
         firmware: Firmware | None,
         event_register: int,
+        failures: int = 0,
     ) -> None:
         self.stepper = stepper
         self.footprints = footprints
@@ -62,6 +64,7 @@ class TransitionSystem:
         self._answers = Answers(stepper, firmware) if firmware else None
         self._first_firmware = firmware.state() if firmware else None
         self._event_at_reset = event_register
+        self._failures_max = failures
         self.all_cpus = (1 << len(stepper.start)) - 1
 
     def first(self) -> GlobalState:
@@ -241,6 +244,8 @@ class TransitionSystem:
         edge = self._edge(state, state.locals[cpu], effect.result)  # with memory as it is before
         idle = state.system.idle
         state = state._replace(system=effect.state, model=model)
+        if state.failed and effect.stores and isinstance(action.operation, StoreExclusive):
+            state = state._replace(failed=state.failed & ~(15 << 4 * cpu))
         for access in self._made(edge, effect.stores) if action.updates else effect.stores:
             state = self._store(state, cpu, access, undo, notes)
         if action.followed and isinstance(action.operation, CacheOp):
@@ -288,6 +293,26 @@ class TransitionSystem:
     def _changed(state: GlobalState, changed: Changed, notes: list[Note]) -> GlobalState:
         notes += changed.notes
         return state._replace(model=changed.state)
+
+    def passes(self, state: GlobalState, cpu: int) -> bool:
+        """Tell whether the actor's next operation is a store-exclusive whose monitor lets it pass."""
+        local = state.locals[cpu]
+        if local.state is not State.RUNNABLE or not isinstance(local.action.operation, StoreExclusive):
+            return False
+        return monitors.passes(state.system, cpu, local.action.accesses[0].pa)
+
+    def may_fail(self, state: GlobalState, cpu: int) -> bool:
+        """Tell whether it may fail by itself all the same (Arm DDI 0487, B2.12.5), within the bound."""
+        return self._failures_max > 0 and (
+            self.passes(state, cpu) and state.failed >> 4 * cpu & 15 < self._failures_max
+        )
+
+    def fail(self, state: GlobalState, cpu: int) -> Stepped:
+        """Let it fail."""
+        cleared = state._replace(
+            system=monitors.disarm(state.system, cpu), failed=state.failed + (1 << 4 * cpu)
+        )
+        return self._perform(cleared, cpu, state.locals[cpu].action, Pick("fail", cpu))
 
     def undo(self, undo: Undo) -> None:
         """Restore memory as it was before a step."""

@@ -21,7 +21,7 @@ def follow(machine: Machine, pick: Pick) -> int:
     :raises ReplayDiverged: it cannot be done in this state
     """
     kind, number = pick
-    if kind in ("run", "timeout"):
+    if kind in ("run", "timeout", "fail"):
         actor = machine.actors[number] if number < len(machine.actors) else None
         if actor is None or actor.state not in _CAN_RUN:
             raise _diverged(
@@ -29,6 +29,8 @@ def follow(machine: Machine, pick: Pick) -> int:
             )
         if kind == "timeout" and isinstance(actor.pending, Poll):
             actor.waited = actor.pending.timeout_ns + 1
+        if kind == "fail":
+            machine.interconnect.clear_exclusive(actor.pe)
         machine.spins.release(number)
         machine.queue.set(number, State.RUNNABLE)
         return number

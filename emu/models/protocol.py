@@ -78,7 +78,7 @@ class ExploredMemory(Protocol):
         ...
 
     def at_end(self, state: Hashable) -> tuple[Note, ...]:
-        """Return what is still lost when no CPU does anything more, and what happens to units that loses it."""
+        """Return what is lost after the last step of any CPU, and what happens to the units that lose it."""
         ...
 
     def seen(self, state: Hashable, cpu: int, unit: int, cacheable: bool) -> bytes:

@@ -1,8 +1,8 @@
 """Replay: the picks of a recorded schedule, one after the other; then the lowest runnable CPU.
 
 ``replay:`` is followed by comma-separated picks: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
-poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``p1`` (a delayed start of CPU 1
-takes effect), ``w40203000``, ``d...``, ``f...`` (the caches write back, drop or fill the line at that PA).
+poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU 1
+fails by itself), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...`` (the caches write back, drop or fill the line at that PA).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from emu.schedulers import Pick
 NAME = "replay"
 SEEDED = FAIR = False
 OF_OPERATIONS = True
-_LETTERS = {"t": "timeout", "s": "wake", "p": "start"}
+_LETTERS = {"t": "timeout", "s": "wake", "n": "fail", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")
-_OTHER = re.compile(r"([tsp])(\d+)|([wdf])([0-9a-f]+)")
+_OTHER = re.compile(r"([tsnp])(\d+)|([wdf])([0-9a-f]+)")
 _REPEAT_MAX = 1 << 24
 
 
@@ -41,7 +41,7 @@ def parse_picks(text: str) -> list[Pick]:
             kind = _LETTERS[match[1]] if match[1] else match[3]
             picks.append(Pick(kind, int(match[2]) if match[1] else int(match[4], 16)))
         else:
-            raise ValueError(f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, pCPU, wPA, dPA, fPA")
+            raise ValueError(f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, pCPU, wPA, dPA, fPA")
     return picks
 
 

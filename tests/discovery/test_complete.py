@@ -1,4 +1,4 @@
-"""What a complete exploration without a finding has to have looked at: each kind with what it must not miss."""
+"""What a complete exploration without a finding must have looked at: of each kind what it must not miss."""
 
 from __future__ import annotations
 

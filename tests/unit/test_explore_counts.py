@@ -195,10 +195,10 @@ def test_search_that_goes_on_where_it_was_ended_comes_to_every_end(
     _, every = explore(explorer, X, Y, **bounds)
     first, rest = Ends(X, Y), Ends(X, Y)
     asked = Bounds(**bounds)
-    begun = Search(explorer.system(asked.early), replace(asked, schedules=schedules), first)
+    begun = Search(explorer.system(asked), replace(asked, schedules=schedules), first)
     begun.run()
     assert not explorer.system().cells.stored
-    Search(explorer.system(asked.early), asked, rest, saved=begun.stack).run()
+    Search(explorer.system(asked), asked, rest, saved=begun.stack).run()
     assert set(first.seen) | set(rest.seen) == set(every.seen)
 
 
