@@ -29,6 +29,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from emu.arch.dataflow import DataFlow
 from emu.errors import EmuError, InvalidSubject
 from emu.finding import PC, Source
 from emu.instructions import InstructionRecorder, InstructionRow, unpack, values
@@ -114,7 +115,7 @@ class Trace(StringTable):
         self._written = 0
         self._strings_written = 0
         self.steps: InstructionRecorder | None = None  # the source of instructions, when they are recorded
-        self.fetch: Callable[[int], int | None] = lambda _pc: None  # the instruction word that is at a VA now
+        self.flow = DataFlow(lambda _pc: None)
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
         self._bodies_written = 0
@@ -150,13 +151,14 @@ class Trace(StringTable):
         """Append that ``cpu`` ends at ``pc`` (a VA; 0: in a host task)."""
         self.add(Kind.OUTCOME, cpu, outcome.end, pc, outcome.number, self.string(outcome.name))
 
-    def record_instructions(self, steps: InstructionRecorder, fetch: Callable[[int], int | None]) -> None:
-        """Record every instruction of ``steps``; ``fetch`` returns the instruction word (u32) at a VA.
+    def read_code(self, fetch: Callable[[int], int | None]) -> None:
+        """Let ``fetch`` return the instruction word (u32) that is at a VA now."""
+        self.flow = DataFlow(fetch)
 
-        Call this before :meth:`attach`.
-        """
+    def record_instructions(self, steps: InstructionRecorder) -> None:
+        """Record every instruction of ``steps``; call this before :meth:`attach`."""
         assert self._sink is None, "the header says whether there are instructions"
-        self.steps, self.fetch = steps, fetch
+        self.steps = steps
         steps.flush = self.flush
 
     def record_times(self, clock: Callable[[int], int]) -> None:
@@ -173,13 +175,13 @@ class Trace(StringTable):
         """Return a trace with the same records and strings, without a file or instructions."""
         other = Trace(self.case)
         other.strings, other._numbers = list(self.strings), dict(self._numbers)
-        other._records = bytearray(self._records)
+        other._records, other.flow = bytearray(self._records), self.flow
         return other
 
     def sibling(self, case: str) -> Trace:
         """Return a trace without records that shares the strings of this one."""
         other = Trace(case)
-        other.strings, other._numbers = self.strings, self._numbers
+        other.strings, other._numbers, other.flow = self.strings, self._numbers, self.flow
         return other
 
     def take(self) -> bytes:
@@ -223,7 +225,7 @@ class Trace(StringTable):
             return
         code = bytearray()
         for pc in sorted(pcs):
-            word = self.fetch(pc)
+            word = self.flow.fetch(pc)
             if word is not None and self._words.get(pc) != word:
                 self._words[pc] = word
                 code += _CODE.pack(pc, word)

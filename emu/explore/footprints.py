@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.explore.cells import CELL, parts_of
-from emu.explore.local_state import Action, LocalState
+from emu.explore.history import UpdateHistory
+from emu.explore.local_state import NO_UPDATES, Action, LocalState
 from emu.explore.thread_stepper import ThreadStepper
 from emu.machine.actor import State
 from emu.operation import (
@@ -70,6 +71,7 @@ class Footprints:
         self.units = stepper.model.units((action.operation for action in actions), granule)
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
+        self.history = UpdateHistory(stepper.locals, stepper.machine.trace.flow)
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -176,6 +178,7 @@ class Footprints:
         action.is_simple = not action.followed and (silent or (plain and whole))
         self._reach(action)
         local.reads, local.writes = reads, writes
+        local.updates = self.history.of.get(local, NO_UPDATES)
 
     @staticmethod
     def _disarms(local: LocalState) -> bool:
@@ -243,8 +246,12 @@ class Footprints:
                 self._constant &= ~self.over(bit)
 
     def _is_word(self, access: Access) -> bool:
-        # Whether the access has a location of its own.
-        return self.index_of(access.pa) is None and granule_of(access.pa) not in self.exclusive
+        # Whether the access has a location of its own, about which nothing is remembered.
+        return (
+            self.index_of(access.pa) is None
+            and granule_of(access.pa) not in self.exclusive
+            and (access.pa, access.size) not in self.history.words
+        )
 
     def refresh(self, locals: Iterable[LocalState]) -> None:
         """Take notice of local states that have just come up."""

@@ -23,6 +23,8 @@ class GlobalState(NamedTuple):
     :ivar model: the memory model's state of its units
     :ivar early: time-outs and wake-ups that came without need
     :ivar failed: store-exclusives that failed by themselves since one passed, 4 bits for each CPU
+    :ivar history: bits of :mod:`emu.explore.history`: what was loaded and stored over since; above
+        these, what was lost
     """
 
     locals: tuple[LocalState, ...]
@@ -33,6 +35,7 @@ class GlobalState(NamedTuple):
     model: Hashable
     early: int
     failed: int = 0
+    history: int = 0
 
 
 class Transition(NamedTuple):

@@ -88,6 +88,22 @@ class TaskHistory:
         return found[::-1]
 
 
+class Updates(NamedTuple):
+    """What a local state has to do with updates, as sets of bits (:mod:`emu.explore.history`).
+
+    :ivar open: its CPU has loaded the word, and may store what it makes of that
+    :ivar loses: its action is such a store
+    :ivar outdates: its action stores to the word that another CPU may have loaded
+    """
+
+    open: int = 0
+    loses: int = 0
+    outdates: int = 0
+
+
+NO_UPDATES = Updates()
+
+
 @dataclass(slots=True, eq=False)
 class LocalState:
     """The state of one actor.
@@ -116,6 +132,7 @@ class LocalState:
     # Bits that this actor may read and write from here on, as far as is known.
     reads: int = 0
     writes: int = 0
+    updates: Updates = NO_UPDATES  # as far as is known
 
     @property
     def is_off(self) -> bool:

@@ -14,7 +14,7 @@ from emu.explore.cells import CELL, Cells, Undo, parts_of
 from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Stepped, Transition
-from emu.explore.local_state import Action, Edge, LocalState
+from emu.explore.local_state import NO_UPDATES, Action, Edge, LocalState
 from emu.explore.thread_stepper import WAKE, ThreadStepper
 from emu.machine.actor import State
 from emu.machine.firmware import Firmware, PowerOff, PowerOn
@@ -231,6 +231,8 @@ class TransitionSystem:
                 digest = self.cells.store(action.cells, state.memory, undo)
                 if digest != state.memory:
                     state = state._replace(memory=digest)
+                if local.updates is not NO_UPDATES:
+                    state = self._stored_over(state, local)
             return self._moved(state, cpu, edge), undo, Transition(pick, ((cpu, edge),))
         if isinstance(action.operation, FirmwareCall):
             return self._call(state, cpu, action.operation, pick)
@@ -248,6 +250,8 @@ class TransitionSystem:
             state = state._replace(failed=state.failed & ~(15 << 4 * cpu))
         for access in self._made(edge, effect.stores) if action.updates else effect.stores:
             state = self._store(state, cpu, access, undo, notes)
+        if effect.stores and state.locals[cpu].updates is not NO_UPDATES:
+            state = self._stored_over(state, state.locals[cpu])
         if action.followed and isinstance(action.operation, CacheOp):
             changed = self.model.maintain(state.model, cpu, *action.operation)
             state = self._changed(state, changed, notes)
@@ -273,9 +277,26 @@ class TransitionSystem:
         locals, system = state.locals, state.system
         if system.monitors and edge.local.armed is None:
             system = monitors.disarm(system, cpu)
+        if state.history:
+            state = self._forget(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
-        _, memory, _, firmware, later, model, early = state  # every step comes here, and _replace() is slower
-        return GlobalState(locals, memory, system, firmware, later, model, early)
+        _, memory, _, *rest = state  # every step comes here, and _replace() is slower
+        return GlobalState(locals, memory, system, *rest)
+
+    def _stored_over(self, state: GlobalState, local: LocalState) -> GlobalState:
+        # The stores of the local state's action: loads of others that they make outdated, what they lose.
+        updates, history = local.updates, state.history
+        if lost := updates.loses & history:
+            history |= lost << self.footprints.history.count
+        if updates.outdates:
+            for other in state.locals:
+                history |= other.updates.open & updates.outdates
+        return state if history == state.history else state._replace(history=history)
+
+    def _forget(self, state: GlobalState, cpu: int, local: LocalState) -> GlobalState:
+        # What the CPU cannot store any more of what it has loaded does not count.
+        closed = self.footprints.history.of_cpu.get(cpu, 0) & ~local.updates.open
+        return state._replace(history=state.history & ~closed) if state.history & closed else state
 
     def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
         edge = self._edge(state, state.locals[cpu], WAKE)
@@ -366,6 +387,7 @@ class TransitionSystem:
         if self.stepper.grew:
             self.footprints.refresh([local])
         locals = (*state.locals[:cpu], local, *state.locals[cpu + 1 :])
+        state = self._forget(state, cpu, local)
         system = power.power_on(state.system, cpu, event=bool(self._event_at_reset))
         return state._replace(locals=locals, system=system)
 

@@ -62,6 +62,12 @@ class Boot:
     earlier: list[Guest] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what the case asks for and cannot change this run
 
+    def word(self, pc: int) -> int | None:
+        """Return the instruction word (u32) that is at a VA or PA of code now, or None."""
+        memory = self.machine.memory
+        pa = self.guest.pa_of(pc) if pc >> 63 else pc
+        return memory.read(pa, 4) if memory.contains(pa, 4) else None
+
 
 def build(case: Case, *, record: bool = False) -> Boot:
     """Return the machine that ``case`` describes, its boot CPU about to bring the secondaries up.
@@ -195,6 +201,7 @@ def _start(
 
     smp = new_smp(core)
     boot = Boot(case, config.topology, guest, machine, firmware, core, method, new_task)
+    machine.trace.read_code(boot.word)
     if kexec:
         second = kexec.loaded.config
 

@@ -14,14 +14,8 @@ _WORDS = ("online", "present", "enabled", "sync_state", "request", "done", "rcu"
 
 def record_instructions(boot: Boot) -> None:
     """Let the machine of ``boot`` keep every instruction, before it runs."""
-
-    def fetch(pc: int) -> int | None:
-        guest, memory = boot.guest, boot.machine.memory
-        pa = guest.pa_of(pc) if pc >> 63 else pc
-        return memory.read(pa, 4) if memory.contains(pa, 4) else None
-
     machine = boot.machine
-    machine.trace.record_instructions(machine.engine.record_steps(), fetch)
+    machine.trace.record_instructions(machine.engine.record_steps())
 
 
 def symbol_table(guest: Guest) -> SymbolTable:

@@ -69,6 +69,7 @@ class Machine:
             attach(lambda cpu: self.actors[cpu].time)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)
+        trace.read_code(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
         self.grain = grain
         self.model: MachineMemory | None = None
         self.latency = PROFILES[latency]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.finding import PA, Finding, Source, Word, each_once
-from emu.operation import STORES, Kind
+from emu.operation import OPERATIONS, STORES, Kind
 from emu.trace import Trace
 
 NAME = "lost-update"
@@ -13,15 +13,16 @@ WORDS = {
     "{stored_at} in between is lost"
 }
 FIX = {"lost": "an atomic read-modify-write, or a lock"}
-_NEAR = 16  # instructions of 4 bytes between a load and the store that belongs to it
-_NEAR_LINES = 3  # likewise of a host task
+_NEAR_LINES = 3  # of a host task, between a load and the store that belongs to it
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store over a value that its CPU has not seen.
 
-    A store belongs to a load of the same bytes when it is the CPU's next access to them, the new value is the
-    old one and one more or less, or with one bit changed, and the two stand close together.
+    A store belongs to a load of the same bytes when it is the CPU's next access to them and what it stores
+    may be made of the loaded value (:class:`emu.arch.dataflow.DataFlow`). A host task's values are not
+    followed: there the new value must be the old one and one more or less, or with one bit changed, and the
+    two stand close together.
     """
     # By PA and size: of each CPU whose last access to them is a load its value, PC and record.
     loads: dict[tuple[int, int], dict[int, tuple[int, int, int]]] = {}
@@ -40,7 +41,7 @@ def judge(trace: Trace) -> list[Finding]:
                 kind == Kind.STORE
                 and load is not None
                 and other is not None
-                and _belongs(trace, load[0], load[1], value, pc)
+                and _belongs(trace, cpu, load, (value, pc, number))
             ):
                 who, where, theirs, stored = other
                 data = {
@@ -59,11 +60,14 @@ def judge(trace: Trace) -> list[Finding]:
     return each_once(found)
 
 
-def _belongs(trace: Trace, old: int, loaded_at: int, value: int, pc: int) -> bool:
-    here, there = trace.place(loaded_at), trace.place(pc)
+def _belongs(trace: Trace, cpu: int, load: tuple[int, int, int], store: tuple[int, int, int]) -> bool:
+    # Each with value, PC and number of the record.
+    (old, loaded_at, first), (value, stored_at, last) = load, store
+    here, there = trace.place(loaded_at), trace.place(stored_at)
     if isinstance(here, Source) and isinstance(there, Source):
-        near = here.file == there.file and 0 <= there.line - here.line <= _NEAR_LINES
-    else:
-        near = type(here) is type(there) and 0 < pc - loaded_at <= 4 * _NEAR
-    small = 0 < abs(value - old) <= 1 or (value ^ old).bit_count() == 1
-    return near and small
+        small = 0 < abs(value - old) <= 1 or (value ^ old).bit_count() == 1
+        return small and here.file == there.file and 0 <= there.line - here.line <= _NEAR_LINES
+    if isinstance(here, Source) or isinstance(there, Source):
+        return False
+    rows = (trace.row(number) for number in range(first, last + 1))
+    return trace.flow.depends([pc for kind, _, who, pc, _, _ in rows if who == cpu and kind in OPERATIONS])

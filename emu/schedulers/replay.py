@@ -1,8 +1,9 @@
 """Replay: the picks of a recorded schedule, one after the other; then the lowest runnable CPU.
 
 ``replay:`` is followed by comma-separated picks: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
-poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU 1
-fails by itself), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...`` (the caches write back, drop or fill the line at that PA).
+poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU
+1 fails by itself), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...`` (the
+caches write back, drop or fill the line at that PA).
 """
 
 from __future__ import annotations

@@ -105,3 +105,66 @@ def test_two_lines_take_nothing_away() -> None:
     programs = [task(Store(X, 1, 8, True, False)), task(Store(Y, 2, 8, False, False))]
     result = explorer_of(programs, cached=True).search(Bounds(), everything=True)
     assert (result.complete, rules(result)) == (True, set())
+
+
+# -- store-exclusives that fail by themselves -----------------------------------------------------
+
+UNCHECKED = "ldxr x1, [x0]\nadd x1, x1, #1\nstxr w2, x1, [x0]\nldr x3, [x0]\nb ."
+RETRIED = "again: ldxr x1, [x0]\nadd x1, x1, #1\nstxr w2, x1, [x0]\ncbnz w2, again\nldr x3, [x0]\nb ."
+
+
+def test_a_store_exclusive_may_fail_although_nobody_else_stores() -> None:
+    _, ends = explore(explorer_of([UNCHECKED]), X)
+    assert {words[0] for words, _ in ends.seen} == {0, 1}
+    _, never = explore(explorer_of([UNCHECKED]), X, failures=0)
+    assert {words[0] for words, _ in never.seen} == {1}
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_a_loop_that_tries_again_comes_to_its_end(failures: int) -> None:
+    """No livelock, whatever the bound; and no update is lost."""
+    result = explorer_of([RETRIED, RETRIED]).search(Bounds(failures=failures), everything=True)
+    assert (result.complete, result.findings) == (True, [])
+    _, ends = explore(explorer_of([RETRIED, RETRIED]), X, failures=failures)
+    assert {words[0] for words, _ in ends.seen} == {2}
+
+
+def test_the_bound_is_of_failures_in_a_row() -> None:
+    """A counter of failures says how many there were."""
+    loop = "again: add x4, x4, #1\nldxr x1, [x0]\nstxr w2, x1, [x0]\ncbnz w2, again\n"
+    text = f"mov x4, #0\n{loop}str x4, [x0, #256]\nb ."
+    for failures in range(4):
+        _, ends = explore(explorer_of([text]), Y, failures=failures)
+        assert {words[0] for words, _ in ends.seen} == set(range(1, failures + 2))
+
+
+def test_the_machine_takes_a_failure_again(tmp_path: Path) -> None:
+    code = "ldxr x3, [x1]\nadd x3, x3, #1\nstxr w4, x3, [x1]\ncbz w4, 8f\n9: b 9b\n8:\n"  # gives up
+    result = explored(tmp_path, code, cpus=2)
+    assert rules(result) == {"arrival"}
+
+
+# -- what a rule remembers is part of a state -----------------------------------------------------
+
+UPDATE = "ldr x1, [x0]\nadd x1, x1, #{}\nstr x1, [x0]\nb ."
+SET = "mov x1, #{}\nstr x1, [x0]\nb ."
+
+
+@pytest.mark.parametrize("addend", [1, 3, 0x100])
+def test_an_update_that_loses_a_store_is_found_where_the_end_is_the_same(addend: int) -> None:
+    """Both orders leave the same word; only the order of the accesses tells them apart."""
+    result = explorer_of([UPDATE.format(addend), SET.format(addend)]).search(Bounds(), everything=True)
+    assert (result.complete, rules(result)) == (True, {"lost-update"})
+
+
+def test_one_that_stores_what_it_has_not_loaded_loses_nothing() -> None:
+    """A flag that one reads before it sets it, as mutual exclusion by plain accesses does."""
+    looks = "ldr x1, [x0]\ncbnz x1, out\nmov x1, #1\nstr x1, [x0]\nout: b ."
+    result = explorer_of([looks, SET.format(2)]).search(Bounds(), everything=True)
+    assert (result.complete, rules(result)) == (True, set())
+
+
+def test_what_a_register_held_before_it_was_loaded_anew_is_no_update() -> None:
+    text = "ldr x1, [x0]\nldr x1, [x0, #256]\nstr x1, [x0]\nb ."
+    result = explorer_of([text, SET.format(2)]).search(Bounds(), everything=True)
+    assert (result.complete, rules(result)) == (True, set())

@@ -11,11 +11,15 @@ from emu.rules import contract, late, lost_update, lost_write, race, readonly, s
 from emu.trace import Trace
 
 PA = 0x4020_0000
+# LDR X1, [X0]; ADD X1, X1, #1; STR X1, [X0]; MOV X2, #2; STR X2, [X0]
+WORDS = [0xF940_0001, 0x9100_0421, 0xF900_0001, 0xD280_0042, 0xF900_0002]
+CODE = {0x1000 + 4 * at: word for at, word in enumerate(WORDS)}
 
 
 def trace(*rows: tuple[Kind, int, int, int | str, int, int | str]) -> Trace:
     """A trace of (kind, cpu, size, pc or file:line, pa, value or text)."""
     made = Trace("test")
+    made.read_code(CODE.get)
     for kind, cpu, size, where, pa, value in rows:
         pc = made.host_pc(where) if isinstance(where, str) else where
         made.add(kind, cpu, size, pc, pa, made.string(value) if isinstance(value, str) else value)
@@ -42,7 +46,7 @@ def test_update_with_a_store_in_between_is_lost() -> None:
     ("load_at", "store_at", "value"),
     [
         (0x1000, 0x9000, 2),  # far away
-        (0x1000, 0x1008, 77),  # nothing that was made of it
+        (0x1000, 0x1010, 2),  # nothing that was made of it
         ("emu/host/cpuhp.py:10", "emu/host/kick.py:11", 2),  # another file
         ("emu/host/kick.py:10", "emu/host/kick.py:90", 2),
     ],

@@ -1,0 +1,130 @@
+"""What a global state must remember of its past for the rule ``lost-update``: loads that others stored over.
+
+A state would do without: what comes next does not depend on it. But a search joins states that are equal, and
+whether a store loses what another CPU has stored is told by the order of the accesses before. So a state says
+for each load whose value its CPU may still store to the same bytes whether another CPU has stored there
+since, and whether an update was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emu.arch.dataflow import DataFlow
+from emu.explore.local_state import NO_UPDATES, LocalState, Updates
+from emu.operation import Access, Load, MemoryAccess, Store
+
+Word = tuple[int, int]  # PA, bytes
+_PLAIN = (Load, Store, MemoryAccess)
+_HOST = 1  # what stands for the value of a host task's load; any set of registers does for that of a PE
+
+
+class UpdateHistory:
+    """The updates that the actors of ``locals`` can make, as far as they are known.
+
+    :ivar words: PA and bytes of each word that a CPU updates and another stores to
+    :ivar of_cpu: by CPU, the bits that are about it
+    :ivar of: by local state, what it has to do with updates; those without are left out
+    """
+
+    def __init__(self, locals: Iterable[LocalState], flow: DataFlow) -> None:
+        self._flow = flow
+        self.words: set[Word] = set()
+        self.of_cpu: dict[int, int] = {}
+        self.of: dict[LocalState, Updates] = {}
+        self.count = 0
+        loads: dict[tuple[int, Word], list[LocalState]] = {}
+        stores: dict[Word, list[LocalState]] = {}
+        for local in locals:
+            plain = isinstance(local.action.operation, _PLAIN)
+            for access in local.action.accesses:
+                word = (access.pa, access.size)
+                if access.is_store:
+                    stores.setdefault(word, []).append(local)
+                elif plain:
+                    loads.setdefault((local.cpu, word), []).append(local)
+        for (cpu, word), where in loads.items():
+            others = [local for local in stores.get(word, ()) if local.cpu != cpu]
+            own = any(local.cpu == cpu for local in stores.get(word, ()))
+            if own and others:
+                self._add(cpu, word, where, others)
+
+    def _add(self, cpu: int, word: Word, loads: list[LocalState], others: list[LocalState]) -> None:
+        held, losing = self._follow(word, loads)
+        if not losing:
+            return
+        bit = 1 << self.count
+        self.count += 1
+        self.words.add(word)
+        self.of_cpu[cpu] = self.of_cpu.get(cpu, 0) | bit
+        for local in _those_that_reach(held, losing):
+            self._put(local, Updates(open=bit))
+        for local in losing:
+            self._put(local, Updates(loses=bit))
+        for local in others:
+            self._put(local, Updates(outdates=bit))
+
+    def _put(self, local: LocalState, more: Updates) -> None:
+        old = self.of.get(local, NO_UPDATES)
+        self.of[local] = Updates(*(one | other for one, other in zip(old, more, strict=True)))
+
+    def _follow(self, word: Word, loads: list[LocalState]) -> tuple[dict[LocalState, int], set[LocalState]]:
+        # The local states in which registers may hold what was loaded, and the stores of what is made of it.
+        held: dict[LocalState, int] = {}
+        losing: set[LocalState] = set()
+        work = [(load, edge.local, self._loaded(load)) for load in loads for edge in load.edges.values()]
+        near = {load.action.where for load in loads}
+        while work:
+            before, local, registers = work.pop()
+            registers = self._across(before, local, registers)
+            if not registers or not registers & ~held.get(local, 0):
+                continue
+            held[local] = registers = registers | held.get(local, 0)
+            if access := _access_to(local, word):
+                if access.is_store and self._stores(local, registers, near):
+                    losing.add(local)
+                continue
+            after = self._after(local, registers)
+            work += [(local, edge.local, after) for edge in local.edges.values()]
+        return held, losing
+
+    def _loaded(self, load: LocalState) -> int:
+        pc = load.action.where
+        return self._flow.loaded(pc) if isinstance(pc, int) else _HOST
+
+    def _after(self, local: LocalState, held: int) -> int:
+        pc = local.action.where
+        return self._flow.after(pc, held) if isinstance(pc, int) and pc else held
+
+    def _across(self, before: LocalState, local: LocalState, held: int) -> int:
+        here, there = before.action.where, local.action.where
+        if isinstance(here, int) and isinstance(there, int) and here and there:
+            return self._flow.across(here, there, held)
+        return held
+
+    def _stores(self, local: LocalState, held: int, near: set[int | str]) -> bool:
+        pc = local.action.where
+        if isinstance(pc, int):
+            return bool(held & self._flow.stored(pc))
+        return any(isinstance(other, str) for other in near)
+
+
+def _access_to(local: LocalState, word: Word) -> Access | None:
+    for access in local.action.accesses:
+        if (access.pa, access.size) == word:
+            return access
+    return None
+
+
+def _those_that_reach(held: dict[LocalState, int], losing: set[LocalState]) -> set[LocalState]:
+    before: dict[LocalState, list[LocalState]] = {}
+    for local in held:
+        for edge in local.edges.values():
+            before.setdefault(edge.local, []).append(local)
+    found, work = set(losing), list(losing)
+    while work:
+        for local in before.get(work.pop(), ()):
+            if local not in found:
+                found.add(local)
+                work.append(local)
+    return found
