@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emu.case import Case
 from emu.explore.explorer import Explorer, case_of, explore_case
-from emu.explore.finding_collector import FindingCollector, make_trace
+from emu.explore.finding_collector import FindingCollector, end_marks, make_trace
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import Transition
 from emu.explore.local_state import LocalState
@@ -203,21 +203,23 @@ def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transi
             Bounds(schedules=3, early=2, spurious=True, depth=STEPS_MAX),
             everything=True,
         )
-    system = explorer.system()
-    state, path, undone = system.first(), [], []
+    system = explorer.system(Bounds(failures=1))
+    state, path, undone, lost = system.first(), [], [], []
     while len(path) < STEPS_MAX:
         moves = EnabledSet(system, state, 1, True)
         if not moves.enabled:
+            lost = [mark for mark in end_marks(system, state) if mark[0] in (Kind.LOST, Kind.LINE)]
             break
         actors = [actor for actor in range(moves.actors) if moves.everybody >> actor & 1]
-        actor = actors[choices[len(path) % len(choices)] % len(actors)]
-        (option,) = moves.options(actor, True)
-        state, undo, transition = option()
+        choice = choices[len(path) % len(choices)]
+        actor = actors[choice % len(actors)]
+        options = moves.options(actor, True)
+        state, undo, transition = options[choice // len(actors) % len(options)]()
         if moves.is_early(actor, transition.pick):
             state = state._replace(early=state.early + 1)
         path.append(transition)
         undone.append(undo)
-    trace = make_trace(system, state, path, "test", [])
+    trace = make_trace(system, state, path, "test", lost)
     for undo in reversed(undone):
         system.undo(undo)
     return path, trace, len(system.footprints.units)
