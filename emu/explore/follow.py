@@ -18,7 +18,7 @@ from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
-OF_CPUS = ("run", "timeout", "wake", "fail")  # the picks that are moves of a CPU
+OF_CPUS = ("run", "timeout", "wake", "fail", "delay")  # the picks that are moves of a CPU
 _TRIALS_MAX = 400
 _STEPS_MAX = 200_000
 
@@ -49,6 +49,8 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             return (lambda: system.step(state, number)) if can else None
         if kind == "fail":
             return (lambda: system.fail(state, number)) if system.passes(state, number) else None
+        if kind == "delay":
+            return (lambda: system.delay(state, number)) if system.maintains(state, number) else None
         if kind == "wake":
             return (lambda: system.wake(state, number)) if local.state is State.WAITING else None
         polls = local.state is State.RUNNABLE and isinstance(local.action.operation, Poll)

@@ -55,7 +55,7 @@ class Footprints:
         self._low = 2 + 2 * self.cpus  # bits before those of memory
         self.granule = granule
         self.exclusive: set[int] = set()  # PAs of granules that a monitor is armed for
-        self._orders = stepper.model.orders
+        self._completes = stepper.model.completes
         self._maintains = stepper.model.maintains
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
@@ -71,6 +71,7 @@ class Footprints:
         self.units = stepper.model.units((action.operation for action in actions), granule)
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
+        self._delayed = self._find_delayed(stepper.locals) if self.units else {}
         self.history = UpdateHistory(stepper.locals, stepper.machine.trace.flow)
         for local in stepper.locals:
             self.prepare(local)
@@ -145,6 +146,28 @@ class Footprints:
             return self._bit(granule_of(pa), GRANULE)
         return self._bit(pa, size)
 
+    def completes(self, local: LocalState) -> bool:
+        """Tell whether the action is a barrier that ends maintenance that is delayed."""
+        operation = local.action.operation
+        return isinstance(operation, Barrier) and self._completes(operation.word)
+
+    def _find_delayed(self, locals: Iterable[LocalState]) -> dict[LocalState, int]:
+        # By local state the bits of the units that its actor may have delayed maintenance of.
+        found: dict[LocalState, int] = {}
+        work: list[tuple[LocalState, int]] = []
+        for local in locals:
+            match local.action.operation:
+                case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
+                    work += [(edge.local, self._of(pa, 1)) for edge in local.edges.values()]
+        while work:
+            local, bits = work.pop()
+            new = bits & ~found.get(local, 0)
+            if new:
+                found[local] = found.get(local, 0) | new
+                if not self.completes(local):
+                    work += [(edge.local, new) for edge in local.edges.values()]
+        return found
+
     # -- actions ----------------------------------------------------------------------------------
 
     def prepare(self, local: LocalState) -> None:
@@ -163,6 +186,7 @@ class Footprints:
                     meets_monitors = True
             else:
                 reads |= bit
+                writes |= bit & self._delayed.get(local, 0)  # maintenance of its own comes first
         if local.armed is not None and not arms and self._disarms(local):
             writes |= self._of(granule_of(local.armed), GRANULE)  # a store there is an event no longer
             meets_monitors = True
@@ -210,17 +234,16 @@ class Footprints:
                 writes |= self.budget
             case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
                 writes |= self._of(pa, 1)
-            case Barrier() if self._orders:
-                for index in range(len(self.units)):
-                    writes |= self.unit(index)
+            case Barrier() if self.completes(local):
+                writes |= self._delayed.get(local, 0)
         return reads, writes
 
     def _is_followed(self, action: Action) -> bool:
         match action.operation:
             case CacheOp(word, pa):
                 return self._maintains(word) and self.index_of(pa) is not None
-            case Barrier():
-                return self._orders and bool(self.units)
+            case Barrier(word):
+                return self._completes(word) and bool(self.units)
         return any(self.index_of(access.pa) is not None for access in action.accesses)
 
     def _reach(self, action: Action) -> None:

@@ -70,6 +70,8 @@ class EnabledSet:
             return [lambda: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
             return [lambda: system.wake(state, actor)]
+        if system.may_delay(state, actor):
+            return [lambda: system.delay(state, actor), lambda: system.step(state, actor)]
         if system.may_fail(state, actor):
             return [lambda: system.fail(state, actor), lambda: system.step(state, actor)]
         return [lambda: system.step(state, actor)]

@@ -253,7 +253,9 @@ class TransitionSystem:
         if effect.stores and state.locals[cpu].updates is not NO_UPDATES:
             state = self._stored_over(state, state.locals[cpu])
         if action.followed and isinstance(action.operation, CacheOp):
-            changed = self.model.maintain(state.model, cpu, *action.operation)
+            word, pa = action.operation
+            delayed = pick.kind == "delay"
+            changed = self.model.maintain(state.model, cpu, word, pa, delayed=delayed)
             state = self._changed(state, changed, notes)
         elif action.followed and isinstance(action.operation, Barrier):
             state = self._changed(state, self.model.barrier(state.model, cpu, action.operation.word), notes)
@@ -334,6 +336,23 @@ class TransitionSystem:
             system=monitors.disarm(state.system, cpu), failed=state.failed + (1 << 4 * cpu)
         )
         return self._perform(cleared, cpu, state.locals[cpu].action, Pick("fail", cpu))
+
+    def maintains(self, state: GlobalState, cpu: int) -> bool:
+        """Tell whether the actor's next operation is maintenance of a unit."""
+        local = state.locals[cpu]
+        runs = local.state is State.RUNNABLE and local.action.followed
+        return runs and isinstance(local.action.operation, CacheOp)
+
+    def may_delay(self, state: GlobalState, cpu: int) -> bool:
+        """Tell whether it makes a difference if that takes effect later: no barrier follows at once."""
+        if not self.model.units or not self.maintains(state, cpu):
+            return False
+        after = self._edge(state, state.locals[cpu], None).local
+        return not self.footprints.completes(after)
+
+    def delay(self, state: GlobalState, cpu: int) -> Stepped:
+        """Let it take effect later."""
+        return self._perform(state, cpu, state.locals[cpu].action, Pick("delay", cpu))
 
     def undo(self, undo: Undo) -> None:
         """Restore memory as it was before a step."""

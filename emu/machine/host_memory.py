@@ -49,7 +49,7 @@ class HostMemory:
     def read(self, pa: int, size: int, cacheable: bool = True) -> int:
         """Return the value that a load gives."""
         if self._machine.model is not None:
-            self._machine.model.access(pa, size, cacheable, False)
+            self._machine.model.access(self._machine.current, pa, size, cacheable, False)
         return self._memory.read(pa, size)
 
     def write(self, actor: Actor, access: Access) -> None:
@@ -60,7 +60,7 @@ class HostMemory:
         machine = self._machine
         model = machine.model
         if model is not None:
-            model.access(pa, size, cacheable, True)
+            model.access(machine.current, pa, size, cacheable, True)
         self._memory.write(pa, size, value)
         if model is not None:
             model.settle()

@@ -145,10 +145,12 @@ class HostTasks:
             case WaitForEvent() | WaitForInterrupt():
                 return self._sleep(cpu, actor, operation)
             case Barrier(word):
+                if self._machine.model is not None:
+                    self._machine.model.barrier(cpu, word)
                 self._record(Kind.BARRIER, cpu, actor, 0, word)
             case CacheOp(word, pa):
                 if self._machine.model is not None:
-                    self._machine.model.maintain(word, pa)
+                    self._machine.model.maintain(cpu, word, pa, delayed=self._machine.delays_maintenance)
                 self._record(Kind.CACHE, cpu, actor, pa, word)
             case Copy(pa, data):
                 self._memory.copy(cpu, actor, pa, data)

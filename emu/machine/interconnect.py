@@ -38,6 +38,8 @@ class MachineInterconnect(LocalInterconnect):
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Put the operation into the trace."""
+        if kind is Kind.BARRIER and self._machine.model is not None:
+            self._machine.model.barrier(pe.index, value)
         self._machine.recorder.trace.add(kind, pe.index, size, va, pa, value)
 
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
@@ -49,7 +51,7 @@ class MachineInterconnect(LocalInterconnect):
         cacheable = access_is_cacheable(pe, word, va, machine.memory)
         if not cacheable and a64.needs_monitor(word):
             self.tell_uncached(pe.index, va, pa)
-        machine.model.access(pa, size, cacheable, is_store)
+        machine.model.access(pe.index, pa, size, cacheable, is_store)
 
     def tell_uncached(self, cpu: int, va: int, pa: int) -> None:
         """Tell, once for each place, of an exclusive or atomic access that caches have no part in."""
@@ -71,7 +73,7 @@ class MachineInterconnect(LocalInterconnect):
         assert machine.model is not None
         pa = machine.engine.translate_live(operand)
         if pa is not None and machine.memory.contains(pa, 1):
-            machine.model.maintain(word, pa)
+            machine.model.maintain(pe.index, word, pa, delayed=machine.delays_maintenance)
 
     def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Tell of it, once for each place, where it does not do what it is for.

@@ -91,6 +91,7 @@ class Machine:
         self.spins = Spins(self)
         self.power = Power(self)
         self._next_boot: Callable[[], None] | None = None
+        self.delays_maintenance = False  # that of the operation under way: a recorded schedule says so
         self._unfinished = -1  # the CPU whose recorded operation is under way
 
     @property
@@ -229,6 +230,7 @@ class Machine:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE
             self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
+        self.delays_maintenance = False
         if actor.time > self.clock.now:
             self.clock.now = actor.time
         system = self.interconnect.system

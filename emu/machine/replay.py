@@ -21,7 +21,7 @@ def follow(machine: Machine, pick: Pick) -> int:
     :raises ReplayDiverged: it cannot be done in this state
     """
     kind, number = pick
-    if kind in ("run", "timeout", "fail"):
+    if kind in ("run", "timeout", "fail", "delay"):
         actor = machine.actors[number] if number < len(machine.actors) else None
         if actor is None or actor.state not in _CAN_RUN:
             raise _diverged(
@@ -31,6 +31,7 @@ def follow(machine: Machine, pick: Pick) -> int:
             actor.waited = actor.pending.timeout_ns + 1
         if kind == "fail":
             machine.interconnect.clear_exclusive(actor.pe)
+        machine.delays_maintenance = kind == "delay"
         machine.spins.release(number)
         machine.queue.set(number, State.RUNNABLE)
         return number

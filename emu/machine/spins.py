@@ -69,7 +69,8 @@ class Outside(LocalInterconnect):
         word = machine.engine.word(va)
         assert machine.model is not None
         assert word is not None, "it is being executed"
-        machine.model.access(pa, size, access_is_cacheable(pe, word, va, machine.memory), is_store)
+        cacheable = access_is_cacheable(pe, word, va, machine.memory)
+        machine.model.access(pe.index, pa, size, cacheable, is_store)
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Maintenance is taken for an act: lines may change."""

@@ -19,10 +19,13 @@ class Coherent:
     choices: Mapping[str, str] = {}
     records: frozenset[Kind] = frozenset()
     uses_attributes = False
-    orders = False
 
     def maintains(self, word: int) -> bool:
         """Return False: memory needs no maintenance."""
+        return False
+
+    def completes(self, word: int) -> bool:
+        """Return False: there is none."""
         return False
 
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:
@@ -57,7 +60,7 @@ class _NoUnits:
     def barrier(self, state: Hashable, cpu: int, word: int) -> Changed:
         return Changed(state)
 
-    def maintain(self, state: Hashable, cpu: int, word: int, pa: int) -> Changed:
+    def maintain(self, state: Hashable, cpu: int, word: int, pa: int, *, delayed: bool) -> Changed:
         return Changed(state)
 
     def choices(self, state: Hashable, unit: int) -> tuple[str, ...]:

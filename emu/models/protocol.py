@@ -65,8 +65,11 @@ class ExploredMemory(Protocol):
         """Carry out a DMB, DSB or ISB of ``cpu``; ``word`` is the instruction."""
         ...
 
-    def maintain(self, state: Hashable, cpu: int, word: int, pa: int) -> Changed:
-        """Carry out a DC or IC by VA of ``cpu`` on the unit of ``pa``; ``word`` is the instruction."""
+    def maintain(self, state: Hashable, cpu: int, word: int, pa: int, *, delayed: bool) -> Changed:
+        """Carry out a DC or IC by VA of ``cpu`` on the unit of ``pa``; ``word`` is the instruction.
+
+        :param delayed: it takes effect later: by itself, or with a barrier of ``cpu``
+        """
         ...
 
     def choices(self, state: Hashable, unit: int) -> tuple[str, ...]:
@@ -93,16 +96,20 @@ class ExploredMemory(Protocol):
 class MachineMemory(Protocol):
     """A model on a running machine: it lets the engine's memory show what each access finds."""
 
-    def access(self, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
-        """An access is about to be made; it ends with the next call of any method."""
+    def access(self, cpu: int, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
+        """An access of ``cpu`` is about to be made; it ends with the next call of any method."""
         ...
 
     def settle(self) -> None:
         """The access is over: take note of what it stored."""
         ...
 
-    def maintain(self, word: int, pa: int) -> None:
-        """Carry out a DC or IC by VA; ``word`` is the instruction."""
+    def maintain(self, cpu: int, word: int, pa: int, *, delayed: bool) -> None:
+        """Carry out a DC or IC by VA of ``cpu``, as :meth:`ExploredMemory.maintain`."""
+        ...
+
+    def barrier(self, cpu: int, word: int) -> None:
+        """Carry out a DMB, DSB or ISB of ``cpu``; ``word`` is the instruction."""
         ...
 
     def state(self) -> Hashable:
@@ -142,7 +149,6 @@ class MemoryModel(Protocol):
         records, with what they say of a unit ``{}``
     :ivar records: the kinds of trace records that it makes
     :ivar uses_attributes: whether it matters if an access is cacheable
-    :ivar orders: whether a barrier does anything by itself
     """
 
     name: str
@@ -150,10 +156,13 @@ class MemoryModel(Protocol):
     choices: Mapping[str, str]
     records: frozenset[Kind]
     uses_attributes: bool
-    orders: bool
 
     def maintains(self, word: int) -> bool:
         """Tell whether a DC or IC instruction by VA does anything in this model."""
+        ...
+
+    def completes(self, word: int) -> bool:
+        """Tell whether a barrier instruction ends the maintenance of its CPU that is delayed."""
         ...
 
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:

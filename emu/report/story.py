@@ -224,6 +224,8 @@ class _Teller:
         kind, target = transition.pick
         if kind in self._choices and self._system.footprints.unit_index[target] in lines:
             yield StoryStep(number, -1, self._choices[kind].format(self._line(target)), "")
+        if kind == "delay" and target in cpus:
+            yield StoryStep(number, target, "its maintenance takes effect later", self._where(records))
         if kind == "fail" and target in cpus:
             yield StoryStep(number, target, "its store-exclusive fails by itself", self._where(records))
         if kind == "start" and target in cpus:

@@ -22,8 +22,9 @@ class Pick(NamedTuple):
     """One step of a schedule: what happens, and to which CPU or line (PA).
 
     ``run``: a CPU does its next operation; ``timeout``: its Poll times out; ``wake``: its WFE ends without an
-    event; ``fail``: its store-exclusive fails by itself; ``start``: a start that firmware delayed takes
-    effect; ``w``, ``d``, ``f``: the caches write back, drop or fill a line
+    event; ``fail``: its store-exclusive fails by itself; ``delay``: cache maintenance that it issues takes
+    effect later; ``start``: a start that firmware delayed takes effect; ``w``, ``d``, ``f``, ``m``: the
+    caches write back, drop or fill a line, or maintenance of it takes effect
     (:class:`emu.models.caches.Choice`).
     """
 

@@ -2,8 +2,9 @@
 
 ``replay:`` is followed by comma-separated picks: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
 poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU
-1 fails by itself), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...`` (the
-caches write back, drop or fill the line at that PA).
+1 fails by itself), ``q1`` (the cache maintenance that CPU 1 issues takes effect later), ``p1`` (a delayed
+start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...``, ``m...`` (the caches write back, drop or fill
+the line at that PA, or maintenance of it takes effect).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from emu.schedulers import Pick
 NAME = "replay"
 SEEDED = FAIR = False
 OF_OPERATIONS = True
-_LETTERS = {"t": "timeout", "s": "wake", "n": "fail", "p": "start"}
+_LETTERS = {"t": "timeout", "s": "wake", "n": "fail", "q": "delay", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")
-_OTHER = re.compile(r"([tsnp])(\d+)|([wdf])([0-9a-f]+)")
+_OTHER = re.compile(r"([tsnqp])(\d+)|([wdfm])([0-9a-f]+)")
 _REPEAT_MAX = 1 << 24
 
 
@@ -42,7 +43,9 @@ def parse_picks(text: str) -> list[Pick]:
             kind = _LETTERS[match[1]] if match[1] else match[3]
             picks.append(Pick(kind, int(match[2]) if match[1] else int(match[4], 16)))
         else:
-            raise ValueError(f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, pCPU, wPA, dPA, fPA")
+            raise ValueError(
+                f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, qCPU, pCPU, wPA, dPA, fPA, mPA"
+            )
     return picks
 
 

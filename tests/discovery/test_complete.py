@@ -12,7 +12,7 @@ from emu.case import Case
 from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, explore_case
 from emu.explore.search import Bounds
-from emu.operation import Store
+from emu.operation import Barrier, CacheOp, Load, LoadUntil, Operation, SendEvent, Store
 
 SLOT = "        adr_l   x0, cpu_boot_data\n"
 WORD = ".balign 64\nplanted_word: .zero 64\nplanted: "
@@ -168,3 +168,35 @@ def test_what_a_register_held_before_it_was_loaded_anew_is_no_update() -> None:
     text = "ldr x1, [x0]\nldr x1, [x0, #256]\nstr x1, [x0]\nb ."
     result = explorer_of([text, SET.format(2)]).search(Bounds(), everything=True)
     assert (result.complete, rules(result)) == (True, set())
+
+
+# -- maintenance takes effect by its CPU's next DSB -----------------------------------------------
+
+DC_CVAC, DSB_SY, DSB_ISHST, DMB_SY = 0xD50B_7A3F, 0xD503_3F9F, 0xD503_3A9F, 0xD503_3FBF
+
+
+def published(*between: Operation) -> ExplorationResult:
+    """One cleans X and then sets a flag; the other reads X past its caches once it is set."""
+    writer = task(Store(X, 1), CacheOp(DC_CVAC, X), *between, Store(Y, 1))
+    reader = task(LoadUntil(Y), Load(X, 8, False))
+    return explorer_of([writer, reader], cached=True).search(Bounds(), everything=True)
+
+
+@pytest.mark.parametrize("between", [(), (Barrier(DSB_ISHST),), (SendEvent(),)])
+def test_a_clean_without_a_dsb_may_come_too_late(between: tuple[Operation, ...]) -> None:
+    result = published(*between)
+    assert (result.complete, rules(result)) == (True, {"stale"})
+
+
+@pytest.mark.parametrize("barrier", [DSB_SY, DMB_SY])
+def test_one_with_a_dsb_does_not(barrier: int) -> None:
+    result = published(Barrier(barrier))
+    assert (result.complete, rules(result)) == (True, set())
+
+
+def test_maintenance_comes_before_its_cpus_next_access_to_the_line() -> None:
+    """A store behind the clean is not cleaned with it, however late the clean comes."""
+    writer = task(Store(X, 1), CacheOp(DC_CVAC, X), Store(X + 8, 2), Barrier(DSB_SY), Store(Y, 1))
+    reader = task(LoadUntil(Y), Load(X + 8, 8, False))
+    result = explorer_of([writer, reader], cached=True).search(Bounds(), everything=True)
+    assert (result.complete, rules(result)) == (True, {"stale"})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from emu.memory import Memory
 from emu.models.caches.explored import ExploredCaches, mixed_lines
-from emu.models.caches.lines import GRANULES, Choice, is_by_va
+from emu.models.caches.lines import GRANULES, Choice, completes, is_by_va
 from emu.models.caches.machine import Domain
 from emu.models.protocol import ExploredMemory, MachineMemory, NoteSink
 from emu.operation import Kind, Operation
@@ -27,14 +27,18 @@ class Caches:
         Choice.WRITE_BACK.value: "the caches write {} back",
         Choice.DROP.value: "the caches drop {}",
         Choice.FILL.value: "the caches fill {}",
+        Choice.MAINTAIN.value: "maintenance of {} takes effect",
     }
     records = frozenset({Kind.STALE, Kind.LOST, Kind.LINE})
     uses_attributes = True
-    orders = False
 
     def maintains(self, word: int) -> bool:
         """Tell whether the instruction acts on data, to the Point of Coherency."""
         return is_by_va(word)
+
+    def completes(self, word: int) -> bool:
+        """Tell whether the instruction is a DSB or DMB of loads and stores."""
+        return completes(word)
 
     def units(self, operations: Iterable[Operation], granule: int) -> list[int]:
         """Return the lines that are accessed both as cacheable and past the caches."""

@@ -48,33 +48,49 @@ class ExploredCaches:
 
     def loads(self, state: Hashable, cpu: int, access: Access) -> tuple[Loaded, ...]:
         """Return the one value that the line gives; a cacheable load allocates it."""
-        held, index, at = self._line(state, access.pa)
-        line, end = held[index], at + access.size
+        done = self._in_order(state, cpu, access)
+        held, index, at = self._line(done.state, access.pa)
+        state, line, end = held, held[index], at + access.size
         value = _number(line.view(access.cacheable)[at:end])
         newer = lines.stale(line, at, access.size, access.cacheable)
         after = lines.loaded(line, access.cacheable)
         if after is not line:
             state = _put(held, index, after)
         if newer is None:
-            return (Loaded(value, state),)
-        return (Loaded(value, state, (Note(Kind.STALE, access.pa, _number(newer), access.size),)),)
+            return (Loaded(value, state, done.notes),)
+        stale = Note(Kind.STALE, access.pa, _number(newer), access.size)
+        return (Loaded(value, state, (*done.notes, stale)),)
 
     def store(self, state: Hashable, cpu: int, access: Access) -> Changed:
         """Store into the line, or past it."""
-        held, index, at = self._line(state, access.pa)
+        done = self._in_order(state, cpu, access)
+        held, index, at = self._line(done.state, access.pa)
         data = (access.value & (1 << 8 * access.size) - 1).to_bytes(access.size, "little")
-        return Changed(_put(held, index, lines.stored(held[index], at, data, access.cacheable)))
+        return Changed(_put(held, index, lines.stored(held[index], at, data, access.cacheable)), done.notes)
+
+    def _in_order(self, state: Hashable, cpu: int, access: Access) -> Changed:
+        # A CPU's maintenance of a line comes before its next access to it with the caches' attributes.
+        held, index, _ = self._line(state, access.pa)
+        if not held[index].delayed or not access.cacheable:
+            return Changed(state)
+        return self._changed(held, index, *lines.complete(held[index], cpu))
 
     def barrier(self, state: Hashable, cpu: int, word: int) -> Changed:
-        """Return the state as it is: maintenance takes effect where it stands."""
-        return Changed(state)
+        """End the maintenance that ``cpu`` has delayed, if the barrier does."""
+        notes: list[Note] = []
+        for index, line in enumerate(cast(_Lines, state)):
+            if line.delayed and lines.completes(word):
+                state, more = self._changed(cast(_Lines, state), index, *lines.complete(line, cpu))
+                notes += more
+        return Changed(state, tuple(notes))
 
-    def maintain(self, state: Hashable, cpu: int, word: int, pa: int) -> Changed:
-        """Carry out a DC by VA; what does not act on data to the PoC changes nothing."""
+    def maintain(self, state: Hashable, cpu: int, word: int, pa: int, *, delayed: bool) -> Changed:
+        """Carry out a DC by VA, or issue it; what does not act on data to the PoC changes nothing."""
         if not lines.is_by_va(word):
             return Changed(state)
         held, index, _ = self._line(state, pa)
-        return self._changed(held, index, *lines.maintain(held[index], word))
+        line = lines.delay(held[index], cpu, word)
+        return self._changed(held, index, *((line, 0) if delayed else lines.complete(line, cpu)))
 
     def choices(self, state: Hashable, unit: int) -> tuple[str, ...]:
         """Return what the caches may do to a line."""
@@ -99,7 +115,7 @@ class ExploredCaches:
         """Return ``absent``, ``clean`` or ``dirty``, and whether memory is newer; nothing: as before."""
         old, new = cast(_Lines, before)[unit], cast(_Lines, after)[unit]
         if (old.state, old.behind, old.dirty) == (new.state, new.behind, new.dirty):
-            return ""
+            return "maintenance is on its way" if len(new.delayed) > len(old.delayed) else ""
         return f"{new.state}, memory is newer" if new.behind else new.state
 
     def _line(self, state: Hashable, pa: int) -> tuple[_Lines, int, int]:

@@ -4,8 +4,12 @@ All CPUs with caches on are one domain, with one copy of a line at most. Accesse
 past it to memory (the Point of Coherency). Source: Arm DDI 0487, B2.9 (mismatched memory attributes) and
 D7.5.9 (cache maintenance by address); what a model may do at any time: D7.5.1.
 
-MODEL: maintenance takes effect where it stands in its CPU's program order, so a missing DSB behind it is not
-found; every cacheable access allocates; DC IVAC drops a dirty line, though hardware may clean it first.
+Maintenance may take effect as late as at the next DSB of its CPU, or DMB of loads and stores, or before its
+CPU's next cacheable access to the line (D7.5.11).
+
+MODEL: a DMB ends maintenance as a DSB does, where it only orders it; operations of several CPUs on one line
+take effect in the order in which they were issued; every cacheable access allocates; DC IVAC drops a dirty
+line, though hardware may clean it first.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ class Choice(Enum):
     WRITE_BACK = "w"  # a dirty line becomes clean
     DROP = "d"  # a clean line becomes absent
     FILL = "f"  # an absent line becomes clean: speculation
+    MAINTAIN = "m"  # the first delayed operation on the line takes effect
 
 
 def number_of(choice: Choice) -> int:
@@ -37,13 +42,15 @@ class Line(NamedTuple):
     """A line: bytes in memory, bytes in the domain or None.
 
     Bits of ``dirty`` are the bytes that were stored in the domain and not written back; of ``behind`` those
-    that were stored in memory since, while the domain had a copy.
+    that were stored in memory since, while the domain had a copy. ``delayed``: CPU and instruction word of DC
+    operations that were issued and have taken no effect yet, in that order.
     """
 
     memory: bytes
     cached: bytes | None = None
     dirty: int = 0
     behind: int = 0
+    delayed: tuple[tuple[int, int], ...] = ()
 
     @property
     def state(self) -> str:
@@ -71,9 +78,11 @@ def stored(line: Line, at: int, data: bytes, cacheable: bool) -> Line:
     if cacheable:
         old = line.memory if line.cached is None else line.cached
         cached = old[:at] + data + old[end:]
-        return Line(line.memory, cached, line.dirty | bits, line.behind & ~bits)
+        return line._replace(cached=cached, dirty=line.dirty | bits, behind=line.behind & ~bits)
     memory = line.memory[:at] + data + line.memory[end:]
-    return Line(memory) if line.cached is None else Line(memory, line.cached, line.dirty, line.behind | bits)
+    if line.cached is None:
+        return line._replace(memory=memory)
+    return line._replace(memory=memory, behind=line.behind | bits)
 
 
 def stale(line: Line, at: int, size: int, cacheable: bool) -> bytes | None:
@@ -89,7 +98,7 @@ def stale(line: Line, at: int, size: int, cacheable: bool) -> bytes | None:
 
 def fill(line: Line) -> Line:
     """Allocate a clean copy of an absent line."""
-    return Line(line.memory, line.memory) if line.cached is None else line
+    return line._replace(cached=line.memory) if line.cached is None else line
 
 
 def write_back(line: Line) -> tuple[Line, int]:
@@ -100,18 +109,22 @@ def write_back(line: Line) -> tuple[Line, int]:
     if not line.dirty:
         return line, 0
     assert line.cached is not None
-    return Line(line.cached, line.cached), differing(line) & line.behind
+    return line._replace(memory=line.cached, dirty=0, behind=0), differing(line) & line.behind
 
 
 def drop(line: Line) -> tuple[Line, int]:
     """Invalidate the copy; bits of the bytes that were dirty, and are lost with it."""
-    return Line(line.memory), differing(line) & line.dirty & ~line.behind
+    return _absent(line), differing(line) & line.dirty & ~line.behind
 
 
 def clean_and_invalidate(line: Line) -> tuple[Line, int]:
     """DC CIVAC: write back what is dirty, then drop the copy."""
     cleaned, lost = write_back(line)
-    return Line(cleaned.memory), lost
+    return _absent(cleaned), lost
+
+
+def _absent(line: Line) -> Line:
+    return line._replace(cached=None, dirty=0, behind=0)
 
 
 def differing(line: Line) -> int:
@@ -125,9 +138,10 @@ def differing(line: Line) -> int:
 
 def choices(line: Line) -> tuple[Choice, ...]:
     """Return what the domain may do to the line now."""
+    later = (Choice.MAINTAIN,) if line.delayed else ()
     if line.cached is None:
-        return (Choice.FILL,)
-    return (Choice.WRITE_BACK,) if line.dirty else (Choice.DROP,)
+        return (Choice.FILL, *later)
+    return (Choice.WRITE_BACK, *later) if line.dirty else (Choice.DROP, *later)
 
 
 def choose(line: Line, choice: Choice) -> tuple[Line, int]:
@@ -139,6 +153,8 @@ def choose(line: Line, choice: Choice) -> tuple[Line, int]:
         raise ValueError(f"{choice.name} of a line that is {line.state}")
     if choice is Choice.FILL:
         return fill(line), 0
+    if choice is Choice.MAINTAIN:
+        return _take_effect(line, 1)
     return write_back(line) if choice is Choice.WRITE_BACK else drop(line)
 
 
@@ -183,6 +199,30 @@ def maintain(line: Line, word: int) -> tuple[Line, int]:
     operation = _DC[_key(word)]
     assert operation is not None
     return operation(line)
+
+
+def delay(line: Line, cpu: int, word: int) -> Line:
+    """Issue a DC instruction by VA that takes effect later."""
+    return line._replace(delayed=(*line.delayed, (cpu, word)))
+
+
+def complete(line: Line, cpu: int) -> tuple[Line, int]:
+    """Let what ``cpu`` has issued on the line take effect, and what others had before; bits of lost bytes."""
+    mine = [number for number, (issuer, _) in enumerate(line.delayed) if issuer == cpu]
+    return _take_effect(line, mine[-1] + 1) if mine else (line, 0)
+
+
+def _take_effect(line: Line, count: int) -> tuple[Line, int]:
+    lost = 0
+    for _, word in line.delayed[:count]:
+        line, more = maintain(line, word)
+        lost |= more
+    return line._replace(delayed=line.delayed[count:]), lost
+
+
+def completes(word: int) -> bool:
+    """Tell whether the instruction word is a DSB or a DMB of loads and stores (CRm has both types)."""
+    return word & 0xFFFF_F0DF == 0xD503_309F and word >> 8 & 3 == 3
 
 
 def note_lost(note: NoteSink, first: int, line: Line, new: Line, lost: int) -> None:

@@ -27,11 +27,14 @@ class Domain:
         self._open: list[tuple[int, int, bool]] = []  # PA, bytes and cacheable of a store under way, by line
         self._shown: list[int] = []  # PAs of the lines that show memory's bytes
 
-    def access(self, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
-        """An access is about to be made; it ends with the next call of any method."""
+    def access(self, cpu: int, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
+        """An access of ``cpu`` is about to be made; it ends with the next call of any method."""
         self.settle()
         while size:
             part = min(size, self.granule - pa % self.granule)
+            line = self.lines.get(pa & -self.granule)
+            if line is not None and line.delayed and cacheable:
+                self._change(pa & -self.granule, lambda line: lines.complete(line, cpu))
             self._access(pa, part, cacheable, is_store)
             pa, size = pa + part, size - part
 
@@ -89,10 +92,20 @@ class Domain:
         self.settle()
         return lines.at_end(sorted(self.lines.items()))
 
-    def maintain(self, word: int, pa: int) -> None:
-        """Carry out a DC instruction on the line of ``pa``."""
-        if lines.is_by_va(word):
-            self._change(pa & -self.granule, lambda line: lines.maintain(line, word))
+    def maintain(self, cpu: int, word: int, pa: int, *, delayed: bool) -> None:
+        """Carry out a DC instruction of ``cpu`` on the line of ``pa``, or issue it."""
+        if not lines.is_by_va(word):
+            return
+        first = pa & -self.granule
+        self._change(first, lambda line: (lines.delay(line, cpu, word), 0))
+        if not delayed:
+            self._change(first, lambda line: lines.complete(line, cpu))
+
+    def barrier(self, cpu: int, word: int) -> None:
+        """End the maintenance that ``cpu`` has delayed, if the barrier does."""
+        if lines.completes(word):
+            for first in sorted(first for first, line in self.lines.items() if line.delayed):
+                self._change(first, lambda line: lines.complete(line, cpu))
 
     def choose(self, pa: int, letter: str) -> None:
         """Let the domain do something by itself to the line at ``pa``; ``letter`` is the value of a Choice.
