@@ -16,10 +16,10 @@ from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.livelock import find_livelock
+from emu.explore.livelock import components, find_livelock
 from emu.explore.reduction import EnabledSet
 from emu.explore.resume import Saved
-from emu.explore.search import Bounds, Count, SavedFrame, Search
+from emu.explore.search import Bounds, Count, NoJudge, SavedFrame, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build_config
@@ -27,6 +27,7 @@ from emu.host.choices import parse_case
 from emu.machine.actor import Grain, HostTask
 from emu.machine.firmware import Firmware
 from emu.models import memory_model
+from emu.operation import Barrier, Invisible, WaitForEvent, WaitForInterrupt
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
@@ -34,6 +35,7 @@ ROUNDS_MAX = 100
 LEARNING = "it was still learning"
 NO_END = "no schedule came to an end"
 _EDGES_MAX = 3_000_000  # of the state graph that is looked through for cycles
+_IDLE = (WaitForEvent, WaitForInterrupt, Barrier, Invisible)  # a loop of these and looks ends or sleeps
 _FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
 
@@ -119,8 +121,11 @@ class Explorer:
             search.count.rounds = rounds
             collector.count = search.count
             search.run()
-            self._look_for_livelock(search, collector)
             learned = self.stepper.grew or system.footprints.changed
+            if learned or not self._may_go_round():
+                self._look_for_livelock(search, collector)
+            else:
+                learned = self._search_cycles(search, collector)
             found = list(collector.found.values())
             enough = found and not everything and self._holds(system)
             if learned and not search.stopped and rounds < ROUNDS_MAX and not enough:
@@ -128,6 +133,8 @@ class Explorer:
             if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
+            if not found and not search.count.complete and not search.stopped:
+                incomplete.append("no schedule came to an end")
             incomplete += sorted(search.cut)
             if search.found:
                 incomplete = ["stopped at the first finding"]
@@ -147,6 +154,30 @@ class Explorer:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
         now = Footprints(self.stepper, self._granule)
         return now.units == system.footprints.units and now.exclusive == system.footprints.exclusive
+
+    def _may_go_round(self) -> bool:
+        # Whether an actor may come back to where it was and do more than look and sleep on the way.
+        graph = {
+            local.number: [(edge.local.number, 0) for edge in local.edges.values()]
+            for local in self.stepper.locals
+        }
+        acts = {
+            local.number
+            for local in self.stepper.locals
+            if not local.action.only_looks and not isinstance(local.action.operation, _IDLE)
+        }
+        return any(not acts.isdisjoint(members) for members in components(graph))
+
+    def _search_cycles(self, search: Search, collector: FindingCollector) -> bool:
+        # Livelocks with the orders that sleep sets leave out; True when something new is learned.
+        if search.stopped or (search.found and not collector.everything):
+            return False
+        every = Search(search.system, replace(search.bounds, sleep=False), NoJudge(), search.tell)
+        every.run()
+        search.stopped, search.cut = every.stopped, search.cut | every.cut
+        self._look_for_livelock(every, collector)
+        search.found |= every.found
+        return self.stepper.grew or search.system.footprints.changed
 
     def _look_for_livelock(self, search: Search, collector: FindingCollector) -> None:
         if search.found and not collector.everything:

@@ -36,6 +36,7 @@ class Bounds:
     :ivar failures: store-exclusives of a CPU that fail by themselves before one passes, at most; 15 at most
     :ivar states: known states that are kept; more are not, which costs time alone
     :ivar reduce, remember: use partial-order reduction; known states
+    :ivar sleep: use sleep sets in it: they leave out orders that lead to known states, cycles among them
     """
 
     schedules: int = 1_000_000
@@ -46,6 +47,7 @@ class Bounds:
     failures: int = 1
     states: int = 2_000_000
     reduce: bool = True
+    sleep: bool = True
     remember: bool = True
 
 
@@ -81,6 +83,26 @@ class Judge(Protocol):
     ) -> bool:
         """Look at a state from which these CPUs may go round for ever."""
         ...
+
+
+class NoJudge(Judge):
+    """Finds nothing."""
+
+    def state(
+        self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
+    ) -> bool:
+        """Go on."""
+        return False
+
+    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
+        """Go on."""
+        return False
+
+    def cycle(
+        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
+    ) -> bool:
+        """Go on."""
+        return False
 
 
 @dataclass(slots=True)
@@ -226,7 +248,7 @@ class Search:
         reads, writes, clashes = frame.moves.bits(actor)
         sleep = 0
         expired = frame.moves.expired
-        if self._reduces:
+        if self._reduces and self.bounds.sleep:
             # Whether time passes depends on who can move: such moves commute with nothing.
             asleep = (frame.sleep | frame.done) & ~expired if not expired >> actor & 1 else 0
             number = 0

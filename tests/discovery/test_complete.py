@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,51 @@ def test_maintenance_comes_before_its_cpus_next_access_to_the_line() -> None:
     reader = task(LoadUntil(Y), Load(X + 8, 8, False))
     result = explorer_of([writer, reader], cached=True).search(Bounds(), everything=True)
     assert (result.complete, rules(result)) == (True, {"stale"})
+
+
+# -- livelocks ------------------------------------------------------------------------------------
+
+# Two that undo each other's store for ever; only orders that lead to known states show the cycle.
+BACK_AND_FORTH = [
+    "again: mov x1, #1\nstr x1, [x0]\nldr x1, [x0]\ncbnz x1, again\nb .",
+    "again: str xzr, [x0]\nldr x1, [x0]\ncbz x1, again\nb .",
+]
+
+
+def test_a_cycle_in_which_all_move_is_a_livelock_in_every_program() -> None:
+    result = explorer_of(BACK_AND_FORTH).search(Bounds(), everything=True)
+    assert (result.complete, rules(result)) == (True, {"stuck"})
+
+
+def small_program(chance: random.Random) -> str:
+    """A program of two to four pieces that may go back to one of them."""
+    count = chance.randrange(2, 5)
+    pieces = []
+    for number in range(count):
+        at, value, to = chance.choice([0, 256]), chance.randrange(3), chance.randrange(count)
+        body = chance.choice(
+            [
+                f"mov x1, #{value}\nstr x1, [x0, #{at}]",
+                f"str xzr, [x0, #{at}]",
+                f"ldr x1, [x0, #{at}]\ncbz x1, l{to}",
+                f"ldr x1, [x0, #{at}]\ncbnz x1, l{to}",
+                f"ldr x1, [x0, #{at}]\ncmp x1, #{value}\nb.ne l{to}",
+                "wfe",
+                "sev",
+            ]
+        )
+        pieces.append(f"l{number}:\n{body}")
+    return "\n".join([*pieces, "b ."])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_reduction_hides_no_cpu_that_is_stuck(seed: int) -> None:
+    """Against every order; a search without a schedule to an end says so."""
+    chance = random.Random(seed)
+    programs = [small_program(chance) for _ in range(chance.choice([2, 2, 3]))]
+    bounds = Bounds(depth=3000, schedules=20_000)
+    reduced = explorer_of(programs).search(bounds, everything=True)
+    every = explorer_of(programs).search(replace(bounds, reduce=False), everything=True)
+    assert every.complete
+    assert reduced.complete or not reduced.count.complete
+    assert ("stuck" in rules(reduced)) == ("stuck" in rules(every))
