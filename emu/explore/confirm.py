@@ -50,8 +50,8 @@ def confirm(explorer: Explorer, found: Found) -> Confirmed:
     shown_here = findings.get(key)
     marks = list(shown_here.marks) if shown_here else []
     if shown_here:
-        found = replace(found, finding=shown_here.finding, marks=shown_here.marks)
-    trace = make_trace(system, done.states[-1], done.path, found.case, marks)
+        found = replace(found, finding=shown_here.finding, marks=shown_here.marks, tail=shown_here.tail)
+    trace = make_trace(system, done.states[-1], [*done.path, *found.tail], found.case, marks)
     rewind(system, done)
     live = build(Case.parse(found.case), record=True).machine
     live.run()

@@ -81,12 +81,13 @@ class Explorer:
         self._firmware = firmware
         self._event_register = event_register
         self._granule = granule
+        self._always: tuple[int, ...] = ()  # units of a schedule from elsewhere
         if firmware is not None:
             self._reset = firmware.state()
 
     def system(self, bounds: Bounds = Bounds(failures=0)) -> TransitionSystem:  # noqa: B008 - frozen
         """Return the transition system of a new round, with all that is known of the actors."""
-        footprints = Footprints(self.stepper, self._granule, early=bounds.early > 0)
+        footprints = Footprints(self.stepper, self._granule, early=bounds.early > 0, always=self._always)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)
@@ -152,7 +153,7 @@ class Explorer:
 
     def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
-        now = Footprints(self.stepper, self._granule)
+        now = Footprints(self.stepper, self._granule, always=self._always)
         return now.units == system.footprints.units and now.exclusive == system.footprints.exclusive
 
     def _may_go_round(self) -> bool:
@@ -283,6 +284,9 @@ class Explorer:
 
     def learn(self, picks: Sequence[Pick]) -> None:
         """Take a schedule as often as it shows lines of the caches that have to be followed."""
+        memory, granule = self.stepper.machine.memory, self._granule
+        lines = {pick.number for pick in picks if pick.kind in self.stepper.model.choices}
+        self._always = tuple(sorted(pa for pa in lines if not pa % granule and memory.contains(pa, granule)))
         while True:
             self.stepper.grew = False
             system = self.system()
@@ -347,6 +351,8 @@ class Explorer:
 
         done = follow(system, picks, strict=strict, to_the_end=to_the_end, see=see)
         last = done.states[-1]
+        for cpu in range(len(last.locals)):
+            system.look_round(last, cpu)  # a loop that another process has known may not be known here
         if until not in collector.found and not EnabledSet(system, last, 0, False).enabled:
             collector.end(system, last, done.path)
         return done, collector.found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emu.explore.global_state import GlobalState, Transition
@@ -27,11 +27,12 @@ ONLY_STATES = frozenset({Kind.RACE, Kind.LOST_WAKEUP, Kind.LIVELOCK})
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, the picks that lead to it, and the marks that its trace ends with."""
+    """A finding, the picks that lead to it, and what its trace ends with."""
 
     finding: Finding
     picks: tuple[Pick, ...]
     marks: tuple[Mark, ...] = ()
+    tail: tuple[Transition, ...] = ()  # what those who go round for ever look at, behind the picks
     after: int = 0  # schedules before it was found
     case: str = ""  # the text of the case that takes the picks
 
@@ -81,7 +82,9 @@ class FindingCollector(Judge):
 
     def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Let every rule look at the run that ends here."""
-        return self._look(system, state, path, end_marks(system, state))
+        rounds = [system.look_round(state, cpu) for cpu in range(len(state.locals))]
+        tail = [transition for each in rounds for transition in each]
+        return self._look(system, state, path, end_marks(system, state), tail=tail)
 
     def cycle(
         self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
@@ -97,6 +100,7 @@ class FindingCollector(Judge):
         path: list[Transition],
         marks: list[Mark],
         alone: bool = False,
+        tail: Sequence[Transition] = (),
     ) -> bool:
         # Left out: what has nothing to look at, or, with `alone`, every rule that reads none of the marks.
         without = SEES.keys() - {OF_MARKS[mark[0]] for mark in marks} if alone else _ELSEWHERE
@@ -104,13 +108,13 @@ class FindingCollector(Judge):
             without |= _OF_MARKS
         if not system.footprints.units:
             without |= _OF_MODEL
-        verdict = judge(make_trace(system, state, path, self.case, marks), without)
+        verdict = judge(make_trace(system, state, [*path, *tail], self.case, marks), without)
         new = False
         for finding in verdict.findings:
             key = finding.key
             if key not in self.found:
                 picks = tuple(transition.pick for transition in path)
-                self.found[key] = Found(finding, picks, tuple(marks), self.count.schedules)
+                self.found[key] = Found(finding, picks, tuple(marks), tuple(tail), self.count.schedules)
                 new = True
         return new and not self.everything
 

@@ -45,7 +45,7 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
         local = state.locals[number]
         if kind == "run":
             delayed = local.state is State.RUNNABLE and isinstance(local.action.operation, Delay)
-            can = delayed or system.can_step(state, number)
+            can = delayed or system.can_step(state, number) or system.spins(state, number)
             return (lambda: system.step(state, number)) if can else None
         if kind == "fail":
             return (lambda: system.fail(state, number)) if system.passes(state, number) else None

@@ -46,10 +46,13 @@ _SILENT = (Invisible, Barrier, CacheOp, GuestCall, Park)
 class Footprints:
     """The locations of one round. ``units``: PAs of the memory model's units, in order.
 
+    :param always: PAs of units whether they seem to matter or not
     :param early: polls may give up, and WFEs end, without need, but not any number of times
     """
 
-    def __init__(self, stepper: ThreadStepper, granule: int, *, early: bool = False) -> None:
+    def __init__(
+        self, stepper: ThreadStepper, granule: int, *, early: bool = False, always: Iterable[int] = ()
+    ) -> None:
         self.cpus = len(stepper.start)
         self._early = early
         self._low = 2 + 2 * self.cpus  # bits before those of memory
@@ -68,7 +71,8 @@ class Footprints:
         for action in actions:
             if isinstance(action.operation, _EXCLUSIVES):
                 self.exclusive.update(granule_of(access.pa) for access in action.accesses)
-        self.units = stepper.model.units((action.operation for action in actions), granule)
+        found = stepper.model.units((action.operation for action in actions), granule)
+        self.units = sorted({*found, *always})
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
         self._delayed = self._find_delayed(stepper.locals) if self.units else {}

@@ -148,6 +148,28 @@ class TransitionSystem:
                 return bits
         return 0
 
+    def look_round(self, state: GlobalState, cpu: int) -> list[Transition]:
+        """Let an actor that can go on look, as long as it does nothing else: it may come back to where it is.
+
+        :return: its steps, when it does; nothing of the state has changed then
+        """
+        begin = local = state.locals[cpu]
+        path: list[Transition] = []
+        while local.state is State.RUNNABLE and not local.action.waits and len(path) < SPIN_MAX:
+            action = local.action
+            only_looks = not action.writes if action.is_simple else self._only_looks(state, cpu, action)
+            if not only_looks:
+                return []
+            values, model, notes = self.loaded(state, cpu, action)
+            if model != state.model:
+                return []
+            edge = self._edge(state, local, value_of(values))
+            path.append(Transition(Pick("run", cpu), ((cpu, edge),), tuple(notes)))
+            local = edge.local
+            if local is begin:
+                return path
+        return []
+
     @staticmethod
     def _only_looks(state: GlobalState, cpu: int, action: Action) -> bool:
         # Whether the action changes no system state: an exclusive load does not when its monitor is armed.
@@ -282,8 +304,9 @@ class TransitionSystem:
         if state.history:
             state = self._forget(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
-        _, memory, _, *rest = state  # every step comes here, and _replace() is slower
-        return GlobalState(locals, memory, system, *rest)
+        # Every step comes here, and _replace() is slower.
+        _, memory, _, firmware, later, model, early, failed, history = state
+        return GlobalState(locals, memory, system, firmware, later, model, early, failed, history)
 
     def _stored_over(self, state: GlobalState, local: LocalState) -> GlobalState:
         # The stores of the local state's action: loads of others that they make outdated, what they lose.

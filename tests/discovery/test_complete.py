@@ -15,6 +15,7 @@ from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, explore_case
 from emu.explore.search import Bounds
 from emu.operation import Barrier, CacheOp, Load, LoadUntil, Operation, SendEvent, Store
+from emu.schedulers.replay import parse_picks
 
 SLOT = "        adr_l   x0, cpu_boot_data\n"
 WORD = ".balign 64\nplanted_word: .zero 64\nplanted: "
@@ -28,8 +29,19 @@ def explored(folder: Path, code: str, *options: str, cpus: int = 3) -> Explorati
     result = explorer.search(Bounds(), everything=True)
     assert result.complete, result.incomplete
     for found in result.findings:
-        assert confirm_shortest(explorer, boot, found).on_machine
+        short = confirm_shortest(explorer, boot, found)
+        assert short.on_machine
+        assert found.finding.key in shown_by(short.found.case)
     return result
+
+
+def shown_by(case: str) -> set[object]:
+    """The keys of what a process shows that takes the schedule of a case and knows nothing else."""
+    parsed = Case.parse(case)
+    explorer, _ = explore_case(parsed)
+    picks = parse_picks(parsed.scheduler.partition(":")[2])
+    explorer.learn(picks)
+    return set(explorer.replay(explorer.system(), picks, strict=True)[1])
 
 
 def rules(result: ExplorationResult) -> set[str]:
@@ -250,3 +262,19 @@ def test_reduction_hides_no_cpu_that_is_stuck(seed: int) -> None:
     assert every.complete
     assert reduced.complete or not reduced.count.complete
     assert ("stuck" in rules(reduced)) == ("stuck" in rules(every))
+
+
+# -- a finding is one wherever its schedule is taken ----------------------------------------------
+
+
+def test_who_goes_round_for_ever_does_so_in_a_replay(tmp_path: Path) -> None:
+    """The process that takes the schedule has not seen the loop before."""
+    code = "cmp x19, #1\nb.ne 8f\n9: ldr x3, [x1]\ncbz x3, 9b\n8:\n"
+    assert rules(explored(tmp_path, code, cpus=3)) == {"arrival", "stuck"}
+
+
+def test_who_looks_for_ever_at_an_old_value_is_told_of_it() -> None:
+    """Its last look is one that it makes after the store."""
+    writer, reader = task(Store(X, 1), Store(Y, 1)), "again: ldr x1, [x0]\ncbz x1, again\nb ."
+    result = explorer_of([writer, reader], cached=True).search(Bounds(), everything=True)
+    assert {"stale", "stuck"} <= rules(result)
