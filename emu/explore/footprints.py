@@ -236,6 +236,9 @@ class Footprints:
                         writes |= self.power(effect.cpu)
             case Poll() | Delay():
                 writes |= self.budget
+                if self._early:  # what is delayed takes effect
+                    for unit in self._unit_bits:
+                        writes |= unit
             case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
                 writes |= self._of(pa, 1)
             case Barrier() if self.completes(local):

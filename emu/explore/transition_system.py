@@ -281,6 +281,8 @@ class TransitionSystem:
             state = self._changed(state, changed, notes)
         elif action.followed and isinstance(action.operation, Barrier):
             state = self._changed(state, self.model.barrier(state.model, cpu, action.operation.word), notes)
+        elif isinstance(action.operation, Delay):
+            state = self._changed(state, self.model.elapse(state.model), notes)
         edges = [(cpu, edge)]
         state = self._moved(state, cpu, edge)
         if isinstance(action.operation, SendInterrupt):
@@ -387,8 +389,10 @@ class TransitionSystem:
         """Let the poll of an actor give up."""
         local = state.locals[cpu]
         edge = self._edge(state, local, None)
+        changed = self.model.elapse(state.model)
+        state = state._replace(model=changed.state)
         _, model, notes = self.loaded(state, cpu, local.action)
-        transition = Transition(Pick("timeout", cpu), ((cpu, edge),), tuple(notes))
+        transition = Transition(Pick("timeout", cpu), ((cpu, edge),), (*changed.notes, *notes))
         return self._moved(state._replace(model=model), cpu, edge), [], transition
 
     def wake(self, state: GlobalState, cpu: int) -> Stepped:

@@ -215,6 +215,8 @@ class HostTasks:
         if actor.waited:
             actor.time = max(actor.time, actor.deadline) + self._machine.latency.host_operation
             self._record(Kind.DELAY, cpu, actor, 0, operation.pause(actor.waited - 1))
+        if actor.waited > operation.timeout_ns:
+            self._elapse()
         value = self._memory.load(cpu, actor, operation.pa, operation.size)
         if is_over(operation, value):
             return value
@@ -224,6 +226,10 @@ class HostTasks:
         actor.waited += pause
         self._delay(cpu, actor, pause)
         return None
+
+    def _elapse(self) -> None:
+        if self._machine.model is not None:
+            self._machine.model.elapse()
 
     def _call(self, cpu: int, actor: Actor, call: FirmwareCall) -> int | None:
         machine = self._machine

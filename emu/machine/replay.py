@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import ReplayDiverged
 from emu.machine.actor import State
-from emu.operation import Poll
+from emu.operation import Delay, Poll
 from emu.schedulers import Pick
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def follow(machine: Machine, pick: Pick) -> int:
             actor.waited = actor.pending.timeout_ns + 1
         if kind == "fail":
             machine.interconnect.clear_exclusive(actor.pe)
+        if actor.state is State.DELAYED and isinstance(actor.pending, Delay) and machine.model is not None:
+            machine.model.elapse()
         machine.delays_maintenance = kind == "delay"
         machine.spins.release(number)
         machine.queue.set(number, State.RUNNABLE)

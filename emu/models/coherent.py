@@ -63,6 +63,9 @@ class _NoUnits:
     def maintain(self, state: Hashable, cpu: int, word: int, pa: int, *, delayed: bool) -> Changed:
         return Changed(state)
 
+    def elapse(self, state: Hashable) -> Changed:
+        return Changed(state)
+
     def choices(self, state: Hashable, unit: int) -> tuple[str, ...]:
         return ()
 

@@ -72,6 +72,10 @@ class ExploredMemory(Protocol):
         """
         ...
 
+    def elapse(self, state: Hashable) -> Changed:
+        """Let so much time pass that whatever is delayed has taken effect."""
+        ...
+
     def choices(self, state: Hashable, unit: int) -> tuple[str, ...]:
         """Return what may happen to unit number ``unit`` by itself, as letters of schedules."""
         ...
@@ -122,6 +126,10 @@ class MachineMemory(Protocol):
 
     def unit(self, pa: int) -> bytes:
         """Return what there is of the unit of ``pa`` besides memory: other bytes, other loads may differ."""
+        ...
+
+    def elapse(self) -> None:
+        """Let so much time pass that whatever is delayed has taken effect."""
         ...
 
     def at_end(self) -> tuple[Note, ...]:

@@ -77,10 +77,21 @@ class ExploredCaches:
 
     def barrier(self, state: Hashable, cpu: int, word: int) -> Changed:
         """End the maintenance that ``cpu`` has delayed, if the barrier does."""
+        return (
+            self._each(state, lambda line: lines.complete(line, cpu))
+            if lines.completes(word)
+            else Changed(state)
+        )
+
+    def elapse(self, state: Hashable) -> Changed:
+        """Let all maintenance take effect."""
+        return self._each(state, lines.elapse)
+
+    def _each(self, state: Hashable, change: Callable[[Line], tuple[Line, int]]) -> Changed:
         notes: list[Note] = []
         for index, line in enumerate(cast(_Lines, state)):
-            if line.delayed and lines.completes(word):
-                state, more = self._changed(cast(_Lines, state), index, *lines.complete(line, cpu))
+            if line.delayed:
+                state, more = self._changed(cast(_Lines, state), index, *change(line))
                 notes += more
         return Changed(state, tuple(notes))
 

@@ -5,7 +5,7 @@ past it to memory (the Point of Coherency). Source: Arm DDI 0487, B2.9 (mismatch
 D7.5.9 (cache maintenance by address); what a model may do at any time: D7.5.1.
 
 Maintenance may take effect as late as at the next DSB of its CPU, or DMB of loads and stores, or before its
-CPU's next cacheable access to the line (D7.5.11).
+CPU's next cacheable access to the line (D7.5.11); it has when time passes that somebody waits for.
 
 MODEL: a DMB ends maintenance as a DSB does, where it only orders it; operations of several CPUs on one line
 take effect in the order in which they were issued; every cacheable access allocates; DC IVAC drops a dirty
@@ -210,6 +210,11 @@ def complete(line: Line, cpu: int) -> tuple[Line, int]:
     """Let what ``cpu`` has issued on the line take effect, and what others had before; bits of lost bytes."""
     mine = [number for number, (issuer, _) in enumerate(line.delayed) if issuer == cpu]
     return _take_effect(line, mine[-1] + 1) if mine else (line, 0)
+
+
+def elapse(line: Line) -> tuple[Line, int]:
+    """Let everything that was issued on the line take effect; bits of lost bytes."""
+    return _take_effect(line, len(line.delayed))
 
 
 def _take_effect(line: Line, count: int) -> tuple[Line, int]:

@@ -104,8 +104,15 @@ class Domain:
     def barrier(self, cpu: int, word: int) -> None:
         """End the maintenance that ``cpu`` has delayed, if the barrier does."""
         if lines.completes(word):
-            for first in sorted(first for first, line in self.lines.items() if line.delayed):
-                self._change(first, lambda line: lines.complete(line, cpu))
+            self._each(lambda line: lines.complete(line, cpu))
+
+    def elapse(self) -> None:
+        """Let all maintenance take effect."""
+        self._each(lines.elapse)
+
+    def _each(self, change: Callable[[Line], tuple[Line, int]]) -> None:
+        for first in sorted(first for first, line in self.lines.items() if line.delayed):
+            self._change(first, change)
 
     def choose(self, pa: int, letter: str) -> None:
         """Let the domain do something by itself to the line at ``pa``; ``letter`` is the value of a Choice.
