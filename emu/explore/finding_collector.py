@@ -21,8 +21,6 @@ from emu.trace import Trace
 
 # kind, CPU, size, PC, PA, value of a record that the machine does not make
 Mark = tuple[Kind, int, int, int | str, int, int]
-# Records that no machine makes: they are about what may come of a state.
-ONLY_STATES = frozenset({Kind.RACE, Kind.LOST_WAKEUP, Kind.LIVELOCK})
 
 
 @dataclass(frozen=True, slots=True)
