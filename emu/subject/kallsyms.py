@@ -99,8 +99,9 @@ def _tokens_around(image: bytes, at: int, number: int) -> _Tokens | None:
         return None
     ends = list(accumulate(len(string) + 1 for string in strings))
     for index_at in range(second + ends[-1], second + ends[-1] + _PADDING):
-        index = memoryview(image[index_at : index_at + 512]).cast("H")
-        if len(index) == 256 and not index[0] and [index[1] + end for end in ends[:-1]] == list(index[2:]):
+        packed = image[index_at : index_at + 512]
+        index: Sequence[int] = memoryview(packed).cast("H") if len(packed) == 512 else (1,)
+        if not index[0] and [index[1] + end for end in ends[:-1]] == list(index[2:]):
             start = second - index[1]
             first = image[start : second - 1] if start >= 0 else b" "
             if _is_printable(first):

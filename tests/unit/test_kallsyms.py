@@ -117,6 +117,14 @@ def test_a_stored_base_needs_no_pointers(release: str) -> None:
     assert _damaged(release, POINTERS_AT, bytes(TABLES_AT - POINTERS_AT)) is None
 
 
+@pytest.mark.parametrize("release", LAYOUTS)
+def test_an_image_cut_off_in_its_tables_has_none(release: str) -> None:
+    parts: dict[str, int] = {}
+    make_kallsyms.tables(_SYMBOLS, LAYOUTS[release], TABLES_AT, BASE_VA, parts)
+    for end in (parts["markers"] + 3, parts["token_index"] + 5, parts["token_index"] + 511):
+        assert _refused(_IMAGES[release][:end]) is not None
+
+
 @settings(max_examples=50)
 @given(
     release=st.sampled_from(list(LAYOUTS)),
