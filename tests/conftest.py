@@ -17,6 +17,8 @@ settings.load_profile("emu")
 _HOW = {
     "EMU_KERNEL_612": "Debian's linux-image-6.12*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 612",
     "EMU_KERNEL_61": "Debian's linux-image-6.1*-cloud-arm64-unsigned, its vmlinuz: tools/fetch-kernels 61",
+    "EMU_KERNEL_618": "Debian's linux-image-6.18*-cloud-arm64, its vmlinuz: tools/fetch-kernels 618",
+    "EMU_KERNEL_NEWEST": "Debian's newest linux-binary-*-cloud-arm64: tools/fetch-kernels newest",
     "EMU_KERNEL_16K": "Debian's linux-image-6.12*-arm64-16k-unsigned, its vmlinuz: tools/fetch-kernels 16k",
     "EMU_KERNEL_SMALL": "a tree of Linux 6.12, tinyconfig with SMP and KALLSYMS: tools/fetch-kernels small",
     "EMU_KERNEL_NO_HOTPLUG": "that tree without CPU hotplug: .ci/small-kernel CACHE no-hotplug HOTPLUG_CPU=n",
