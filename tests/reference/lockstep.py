@@ -12,7 +12,7 @@ from reference.register_names import UNLIKE
 from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.arch.sysreg import Encoding
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, own_register
 from emu.machine import Machine
 from emu.machine.actor import State
 
@@ -131,7 +131,7 @@ class Lockstep:
         # QEMU goes on with what emu has read, where that may differ.
         general, ours = self._qemu.general(), self._pe.x[register]
         core = self._compared.core.identification
-        of_the_case = self._pe.overrides.get(encoding, 0) != core.get(encoding, 0)
+        of_the_case = (own_register(self._pe, encoding) or 0) != core.get(encoding, 0)
         fields, _ = self._compared.fields.get(encoding, (_RES0.get(encoding, 0), ""))
         differs = (general.x[register] ^ ours) & ~fields
         if encoding in UNLIKE or of_the_case or not differs:
