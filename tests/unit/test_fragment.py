@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from emu.arch import boot
 from emu.arch.mpidr import INVALID_HWID
 from emu.designs import DESIGNS, Design
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
-from emu.subject import Subject, assembler, keystone_parent, toolchain
+from emu.subject import Subject, assembler, fragment, keystone_parent, toolchain
 from emu.subject.fragment import constants, load_design, load_source
 
 GRANULE_MAX = 2048  # CTR_EL0.CWG: the largest cache writeback granule
@@ -250,7 +251,26 @@ def test_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
 def forget(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """As a new process would start."""
     monkeypatch.setattr(assembler, "_kept", {})
+    fragment._assembled.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+def test_a_fragment_that_has_changed_is_assembled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process keeps of a design is kept by its text, includes too, and by its constants."""
+    shutil.copytree(fragment.asm_dir(), tmp_path / "asm")
+    monkeypatch.setattr(fragment, "asm_dir", lambda: tmp_path / "asm")
+    before = DESIGNS["v3"].load(8)
+    assert DESIGNS["v3"].load(8) is before
+    assert DESIGNS["v3"].load(9).identity != before.identity
+    for name in ("lookup/v3.S", "include/macros.inc"):
+        path = tmp_path / "asm" / name
+        text = path.read_text()
+        path.write_text(text + "        nop\n")
+        assert DESIGNS["v3"].load(8).identity != before.identity, name
+        path.write_text(text)
+    assert DESIGNS["v3"].load(8).identity == before.identity
 
 
 def test_second_process_does_not_assemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
