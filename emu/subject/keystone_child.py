@@ -1,6 +1,7 @@
-"""Keystone in a process of its own: ``python -m emu.subject.keystone_child``, JSON in, JSON out.
+"""Keystone in a process of its own: this file is a program, JSON in, JSON out.
 
 Keystone 0.9.2 can abort, crash or hang on invalid text, so it runs in its own process.
+It imports nothing of emu.
 
 Input: ``job`` ("assemble" or "check"), ``address`` (PA of the first byte), ``lines``, ``instructions`` (a
 bool a line), ``labels`` and ``externals`` (name to address). ``assemble`` answers ``code`` (base64),

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from emu.errors import AssemblyError
@@ -22,6 +23,9 @@ from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
 
 CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number
+
+# Without site, which takes a third of the time of a start: PYTHONPATH has all folders that this process has.
+_CHILD = (sys.executable, "-S", "-P", str(Path(__file__).with_name("keystone_child.py")))
 
 _ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
 _LO12 = re.compile(r"#?:lo12:([^\],]+)")
@@ -89,7 +93,7 @@ class _Keystone:
         }
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "emu.subject.keystone_child"],
+                _CHILD,
                 input=json.dumps(request),
                 capture_output=True,
                 text=True,
