@@ -156,6 +156,9 @@ def _check_alone(resume: Path) -> None:
 def _check_walk(case: Case) -> None:
     # Bounds of the search of every order are none of random schedules.
     kind, _ = scheduler_kind(case.scheduler)
+    if kind.walk is None and kind.name != _ALL_ORDERS:
+        walking = ", ".join(name for name, other in SCHEDULERS.items() if other.walk)
+        raise InvalidCase(f"scheduler={case.scheduler}: explore takes {walking}, or none for all orders")
     if kind.walk is not None and (asked := given("preemptions", "no_reduction")):
         raise InvalidCase(f"{spelt(asked[0])}: of all orders; scheduler={case.scheduler} takes random ones")
 
@@ -170,9 +173,6 @@ def _explore(
         except ValueError as error:
             raise InvalidCase(f"scheduler={case.scheduler}: {error}") from None
         return explorer.walk(schedules, bounds, everything=everything, tell=tell)
-    if kind.name != _ALL_ORDERS:
-        walking = ", ".join(name for name, other in SCHEDULERS.items() if other.walk)
-        raise InvalidCase(f"scheduler={case.scheduler}: explore takes {walking}, or none for all orders")
     return explorer.search(bounds, everything=everything, tell=tell, saved=saved)
 
 

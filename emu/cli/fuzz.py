@@ -112,7 +112,12 @@ def _prepare(
         raise InvalidCase("no campaign was begun there; name a SUBJECT")
 
     def value(name: str, default: int) -> int:
-        return int(stored.get(name, default)) if given[name] is None else int(given[name])
+        if given[name] is not None:
+            return int(given[name])
+        try:
+            return int(stored.get(name, default))
+        except ValueError:
+            raise InvalidCase(f"campaign: {name}={stored[name]!r:.40}: an integer") from None
 
     def path(name: str) -> str:
         return str(given[name]) if given[name] is not None else stored.get(name, "")

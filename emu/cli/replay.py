@@ -21,6 +21,15 @@ from emu.report.words import outcome_words
 from emu.schedulers.replay import parse_picks
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise InvalidCase(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise InvalidCase(f"{path}: {error.strerror}") from None
+
+
 @click.command("replay")
 @click.argument("case")
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
@@ -31,7 +40,7 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
     Tells the story of everything that it shows. A case without a schedule is for emu boot --case.
     """
     path = Path(case)
-    text = path.read_text().strip() if " " not in case and path.is_file() else case
+    text = _read(path) if " " not in case and path.is_file() else case
     parsed = Case.parse(text.removeprefix("case: "))
     name, _, rest = parsed.scheduler.partition(":")
     if name != "replay":

@@ -95,7 +95,7 @@ class CampaignStore:
         :raises EmuError: not a database of a campaign, or it cannot be written
         """
         self.path = folder / FILE
-        with self._errors():
+        with self._reading():
             self._db = sqlite3.connect(self.path, isolation_level=None)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
@@ -111,6 +111,15 @@ class CampaignStore:
             yield
         except sqlite3.Error as error:
             raise EmuError(f"{self.path}: {error}") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        # A damaged database may hold text that is not UTF-8, and values of other types than the schema's.
+        with self._errors():
+            try:
+                yield
+            except (ValueError, TypeError) as error:
+                raise EmuError(f"{self.path}: damaged: {error}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
@@ -133,8 +142,12 @@ class CampaignStore:
     @property
     def settings(self) -> dict[str, str]:
         """The settings that the campaign began with; empty: it has not begun."""
-        with self._errors():
-            return dict(self._db.execute("select name, value from setting"))
+        with self._reading():
+            found = dict(self._db.execute("select name, value from setting"))
+            for name, value in found.items():
+                if not isinstance(name, str) or not isinstance(value, str):
+                    raise TypeError(f"setting {name!r:.40}={value!r:.40}")
+            return found
 
     def begin(self, settings: Mapping[str, str]) -> None:
         """Begin a campaign; the cases of the findings of an earlier one are kept as questions."""
@@ -148,7 +161,7 @@ class CampaignStore:
 
     def done(self) -> set[int]:
         """Return the numbers of the units that are done."""
-        with self._errors():
+        with self._reading():
             return {number for (number,) in self._db.execute("select number from unit")}
 
     def add(self, result: UnitResult, subject: LookupCase) -> list[Cause]:
@@ -221,7 +234,7 @@ class CampaignStore:
 
     def snapshot(self, limit: int) -> Snapshot:
         """Return the snapshot of the units below ``limit``; all of them must be done."""
-        with self._errors():
+        with self._reading():
             cases = self._db.execute(
                 'select "case" from corpus where unit < ? order by unit, place', (limit,)
             )
@@ -241,13 +254,13 @@ class CampaignStore:
 
     def kept(self) -> tuple[LookupCase, ...]:
         """Return the findings of earlier campaigns, as questions."""
-        with self._errors():
+        with self._reading():
             rows = self._db.execute('select "case" from kept order by "case"').fetchall()
-        return tuple(LookupCase.parse(text) for (text,) in rows)
+            return tuple(LookupCase.parse(text) for (text,) in rows)
 
     def findings(self) -> list[StoredFinding]:
         """Return the findings, in the order of the lowest unit that met each."""
-        with self._errors():
+        with self._reading():
             rows = self._db.execute(
                 'select property, place, message, "case", count, first_unit from findings '
                 "order by first_unit, property, message, place"
@@ -258,7 +271,7 @@ class CampaignStore:
 
     def finding(self, cause: Cause) -> StoredFinding:
         """Return the finding of this cause."""
-        with self._errors():
+        with self._reading():
             prop, place, message, case, unit = self._db.execute(
                 'select property, place, message, "case", first_unit from finding '
                 "where (property, pattern, place) = (?, ?, ?)",
@@ -268,7 +281,7 @@ class CampaignStore:
 
     def totals(self) -> Totals:
         """Return the totals of the campaign."""
-        with self._errors():
+        with self._reading():
             units, cases = self._db.execute("select count(*), coalesce(sum(cases), 0) from unit").fetchone()
             counts = [
                 self._db.execute(f"select count(*) from {table}").fetchone()[0]

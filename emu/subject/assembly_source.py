@@ -54,6 +54,8 @@ def read(path: Path, shown: str, include_dirs: Sequence[Path], seen: set[Path]) 
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise AssemblyError(f"{shown}:1: {reason}; expected AArch64 assembly text") from error
+    if "\0" in raw:
+        raise AssemblyError(f"{shown}:{raw.count(chr(10), 0, raw.index(chr(0))) + 1}: a NUL; expected text")
     lines: list[Statement] = []
     for number, text in _kept_statements(raw):
         line = Statement(text, shown, number)

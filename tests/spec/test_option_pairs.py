@@ -1,0 +1,179 @@
+"""All pairs of options: every run ends with a documented status, and what is accepted is in its case."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from programs import run_emu
+
+from emu.case import Case
+
+STATUSES = {0, 1, 2, 125}
+LIMIT = ("--instructions-max", "300000")  # so that each ends in well under a second
+# Options that make a case, each with values of every kind: ordinary, at an end, of another option's realm.
+CASE: Mapping[str, Sequence[str]] = {
+    "SUBJECT": ("v3", "mainline", "rfc", "context-id"),
+    "--topology": ("flat:1", "flat:3", "smt:4", "bad-holes:4", "vcpus:4", "boot-elsewhere:3"),
+    "--boot-cpu": ("", "0", "1", "9"),
+    "--nr-cpus": ("", "2", "4096"),
+    "--bringup": ("", "serial", "split", "parallel"),
+    "--firmware": ("", "devicetree", "acpi"),
+    "--enable-method": ("", "psci", "spin-table", "parking-protocol"),
+    "--conduit": ("", "smc", "hvc"),
+    "--el": ("", "2"),
+    "--cpu": ("", "neoverse-n1", "max"),
+    "--scheduler": ("", "random:1", "timed", "pct:1", "timed:3"),
+    "--memory": ("", "caches"),
+    "--granule": ("", "128"),
+    "--latency": ("", "zero"),
+    "--event-register": ("", "1"),
+    "--base": ("", "6.12", "v3"),
+    "--fault": (
+        "",
+        "1:no-clean",
+        "2:late:5",
+        "1:no-sev",
+        "1:die-early",
+        "2:never-starts",
+        "1:refuse-after-off",
+    ),
+    "--append": ("", "maxcpus=2", "nosmp", "cpuhp.parallel=no", "quiet", "acpi=off"),
+    "--cycle": ("", "1"),
+    "--hotplug": ("", "1:offline,1:online"),
+    "--kexec": ("", "v3@1"),
+    "--device": ("", "pl011@0x9000000"),
+    "--design": ("", "v3"),
+    "--system-map": ("", "nowhere"),
+    "--force": ("", "yes"),
+}
+OWN: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "boot": {"FORM": ("", "--json", "--ktap", "-v")},
+    "explore": {
+        "FORM": ("", "--json", "--ktap"),
+        "--preemptions": ("", "1"),
+        "--depth": ("200",),
+        "--max-schedules": ("2",),
+        "--early": ("", "1"),
+        "--all": ("", "yes"),
+        "--no-reduction": ("", "yes"),
+        "--spurious": ("", "yes"),
+    },
+    "trace": {
+        "FORM": ("--output t", "--ftrace t", "--output t --grain operation"),
+        "--run-grain": ("", "operation"),
+    },
+}
+LOOKUP: Mapping[str, Sequence[str]] = {
+    "SUBJECT": ("v3", "rfc", "mainline", "nowhere.S"),
+    "--nr-cpus": ("", "1", "3", "0"),
+    "--max-cpus": ("", "2", "0"),
+    "--cases": ("0", "200"),
+    "--seed": ("", "7"),
+    "--matches": ("", "0", "101"),
+    "--case": ("", "v3 nr-cpus=2 map=0x0 mpidr=0x80000000", "nonsense"),
+    "--system-map": ("", "nowhere"),
+    "--contract": ("", "nowhere.toml"),
+    "FORM": ("", "--json", "--ktap"),
+}
+FLAGS = {"--force", "--all", "--no-reduction", "--spurious"}
+
+
+def covering(options: Mapping[str, Sequence[str]], seed: int) -> Iterator[dict[str, str]]:
+    """Rows in which every two values of two options are together at least once."""
+    rng, names = random.Random(seed), list(options)
+    left = {
+        frozenset(((one, first), (other, second)))
+        for one, other in itertools.combinations(names, 2)
+        for first in options[one]
+        for second in options[other]
+    }
+    while left:
+        row = dict(min(left, key=sorted))
+        for name in rng.sample(names, len(names)):
+            if name not in row:
+                gain = [
+                    sum(frozenset(((name, value), pair)) in left for pair in row.items())
+                    for value in options[name]
+                ]
+                row[name] = options[name][gain.index(max(gain))]
+        left -= {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
+        yield row
+
+
+def words_of(row: Mapping[str, str]) -> list[str]:
+    """The command line of a row."""
+    words: list[str] = []
+    for name, value in row.items():
+        if name == "SUBJECT":
+            words.insert(0, value)
+        elif name == "FORM" and value:
+            words += value.split()
+        elif value:
+            words += [name] if name in FLAGS else [name, value]
+    return words
+
+
+def rows_of(options: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Every row of a covering array, in a fixed order."""
+    return list(covering(options, 0))
+
+
+def pairs_of(options: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Every two options alone, with drawn values: in a whole row one refusal hides the others."""
+    rng = random.Random(0)
+    values = {name: [value for value in given if value] for name, given in options.items()}
+    return [
+        {"SUBJECT": "v3", one: rng.choice(values[one]), other: rng.choice(values[other])}
+        for one, other in itertools.combinations(values, 2)
+    ]
+
+
+def check(command: str, row: Mapping[str, str], folder: Path) -> None:
+    """Run a row and look at how it ends, and at its case."""
+    words = [command, *words_of(row)]
+    done = run_emu(*words, cwd=folder)
+    shown = f"emu {' '.join(words)}: {done.returncode}\n{done.stderr}"
+    assert done.returncode in STATUSES, shown
+    assert "Traceback" not in done.stderr, shown
+    if done.returncode == 2 and "--ktap" not in words:
+        assert done.stdout == "", shown
+        assert len(done.stderr.splitlines()) == 1, shown
+    for line in done.stdout.splitlines():
+        if command != "lookup" and line.startswith("case: "):
+            found = Case.parse(line.removeprefix("case: "))
+            for name, value in row.items():
+                field = name.removeprefix("--").replace("-", "_")
+                if value and name.startswith("--") and hasattr(found, field) and name not in FLAGS:
+                    assert str(getattr(found, field)) == value, f"{shown}{line}"
+
+
+@pytest.mark.parametrize("command", OWN)
+def test_every_pair_of_options_ends_with_a_documented_status(command: str, tmp_path: Path) -> None:
+    """EMU_EVERY_PAIR=1: all of them; else a part that CI has the time for."""
+    options = {**CASE, **OWN[command]}
+    bounded = {"--instructions-max": LIMIT[1], **({"--max-schedules": "2"} if command == "explore" else {})}
+    output = {"FORM": "--output t"} if command == "trace" else {}
+    rows = rows_of(options) + pairs_of(options)
+    step = 1 if os.environ.get("EMU_EVERY_PAIR") else {"boot": 10, "explore": 24, "trace": 40}[command]
+    for row in rows[::step]:
+        check(command, {**output, **bounded, **row}, tmp_path)
+
+
+def test_every_pair_of_a_look_up_ends_with_a_documented_status(tmp_path: Path) -> None:
+    rows = rows_of(LOOKUP)
+    for row in rows if os.environ.get("EMU_EVERY_PAIR") else rows[::4]:
+        check("lookup", {"--max-cpus": "3", **row} if not row["--max-cpus"] else row, tmp_path)
+
+
+def test_the_rows_have_every_pair() -> None:
+    options = {"a": ("1", "2"), "b": ("1", "2", "3"), "c": ("1", "2"), "d": ("1", "2", "3")}
+    rows = rows_of(options)
+    for one, other in itertools.combinations(options, 2):
+        pairs = {(row[one], row[other]) for row in rows}
+        assert pairs == set(itertools.product(options[one], options[other]))
+    assert len(rows) < 16
