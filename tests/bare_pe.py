@@ -78,16 +78,19 @@ class Outside(LocalInterconnect):
 
 
 class Bare:
-    """One engine with its memory. ``records`` holds what every PE has done, in order."""
+    """One engine with its memory. ``records`` holds what every PE has done, in order.
 
-    def __init__(self, *, observe: bool = True) -> None:
-        self.memory = Memory(BASE, SIZE)
+    :param size: bytes of memory; translation tables begin at ``tables``
+    """
+
+    def __init__(self, *, observe: bool = True, size: int = SIZE, tables: int = TABLES) -> None:
+        self.memory = Memory(BASE, size)
         self.clock = 0
         self.outside = Outside(self)
         self.engine = make_engine(self.memory, self.outside)
         self.records: list[Seen] = []
         self.pes: list[PE] = []
-        self._tables = TABLES
+        self._tables = tables
         if observe:
             self.engine.observe(record=True)
 

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from bare_pe import BASE, CODE, DATA, SIZE, Bare
+from bare_pe import BASE, CODE, DATA, Bare
 
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Other
@@ -26,6 +26,8 @@ from emu.operation import (
 )
 
 _U64 = 2**64 - 1
+TABLES = BASE + 0x40_0000
+SIZE = 0x41_0000  # little memory: it is compared around each instruction
 _KINDS = {
     MemoryAccess: (Kind.LOAD, Kind.STORE),
     LoadExclusive: (Kind.LOAD_EXCLUSIVE,),
@@ -109,7 +111,7 @@ def as_said(operation: Operation, records: list[tuple[Kind, int, int, int]]) -> 
 def test_the_next_operation_is_what_is_then_done(seed: int, mmu: bool) -> None:
     """Accesses, sizes, order and the values stored; nothing where the instruction raises an exception."""
     chance = random.Random(seed)
-    bare = Bare()
+    bare = Bare(size=SIZE, tables=TABLES)
     pe = bare.pe()
     if mmu:
         bare.load("b .")
