@@ -115,7 +115,7 @@ class Trace(StringTable):
         self._written = 0
         self._strings_written = 0
         self.steps: InstructionRecorder | None = None  # the source of instructions, when they are recorded
-        self.flow = DataFlow(lambda _pc: None)
+        self.flow = DataFlow(lambda _pc: None)  # of the code that runs
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
         self._bodies_written = 0
@@ -150,10 +150,6 @@ class Trace(StringTable):
     def add_outcome(self, cpu: int, pc: int, outcome: Outcome) -> None:
         """Append that ``cpu`` ends at ``pc`` (a VA; 0: in a host task)."""
         self.add(Kind.OUTCOME, cpu, outcome.end, pc, outcome.number, self.string(outcome.name))
-
-    def read_code(self, fetch: Callable[[int], int | None]) -> None:
-        """Let ``fetch`` return the instruction word (u32) that is at a VA now."""
-        self.flow = DataFlow(fetch)
 
     def record_instructions(self, steps: InstructionRecorder) -> None:
         """Record every instruction of ``steps``; call this before :meth:`attach`."""

@@ -96,6 +96,8 @@ def decoded_accesses(pe: PE, word: int, memory: Memory) -> tuple[Access, ...] | 
     if not parts or (a64.uses_fp(word) and fp_trap_el(pe)):
         return None
     va, found = access_va(word, pe.pc, list(pe.x)), []
+    if va & 15 and a64.is_quad_access(word):
+        return None
     ordering = Ordering.NONE
     if word & 0x3F80_0000 == 0x0880_0000:
         ordering = Ordering.ACQUIRE if word >> 22 & 1 else Ordering.RELEASE

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from emu.errors import ReplayDiverged
+from emu.explore import variants
 from emu.explore.cells import Undo
 from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.reduction import EnabledSet
@@ -48,9 +49,11 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             can = delayed or system.can_step(state, number) or system.spins(state, number)
             return (lambda: system.step(state, number)) if can else None
         if kind == "fail":
-            return (lambda: system.fail(state, number)) if system.passes(state, number) else None
+            can = variants.passes(system, state, number)
+            return (lambda: variants.fail(system, state, number)) if can else None
         if kind == "delay":
-            return (lambda: system.delay(state, number)) if system.maintains(state, number) else None
+            can = variants.maintains(state, number)
+            return (lambda: variants.delay(system, state, number)) if can else None
         if kind == "wake":
             return (lambda: system.wake(state, number)) if local.state is State.WAITING else None
         polls = local.state is State.RUNNABLE and isinstance(local.action.operation, Poll)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emu.arch.dataflow import DataFlow
+from emu.explore.global_state import GlobalState
 from emu.explore.local_state import NO_UPDATES, LocalState, Updates
 from emu.operation import Access, Load, MemoryAccess, Store
 
@@ -48,6 +49,21 @@ class UpdateHistory:
             own = any(local.cpu == cpu for local in stores.get(word, ()))
             if own and others:
                 self._add(cpu, word, where, others)
+
+    def stored(self, state: GlobalState, local: LocalState) -> GlobalState:
+        """Return the state after the stores of a local state's action: what they make outdated, and lose."""
+        updates, history = local.updates, state.history
+        if lost := updates.loses & history:
+            history |= lost << self.count
+        if updates.outdates:
+            for other in state.locals:
+                history |= other.updates.open & updates.outdates
+        return state if history == state.history else state._replace(history=history)
+
+    def moved(self, state: GlobalState, cpu: int, local: LocalState) -> GlobalState:
+        """Forget what ``cpu``, which comes to ``local``, can no longer store of what it has loaded."""
+        closed = self.of_cpu.get(cpu, 0) & ~local.updates.open
+        return state._replace(history=state.history & ~closed) if state.history & closed else state
 
     def _add(self, cpu: int, word: Word, loads: list[LocalState], others: list[LocalState]) -> None:
         held, losing = self._follow(word, loads)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.explore import variants
 from emu.explore.global_state import GlobalState, Stepped
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
@@ -70,10 +71,10 @@ class EnabledSet:
             return [lambda: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
             return [lambda: system.wake(state, actor)]
-        if system.may_delay(state, actor):
-            return [lambda: system.delay(state, actor), lambda: system.step(state, actor)]
-        if system.may_fail(state, actor):
-            return [lambda: system.fail(state, actor), lambda: system.step(state, actor)]
+        if variants.may_delay(system, state, actor):
+            return [lambda: variants.delay(system, state, actor), lambda: system.step(state, actor)]
+        if variants.may_fail(system, state, actor):
+            return [lambda: variants.fail(system, state, actor), lambda: system.step(state, actor)]
         return [lambda: system.step(state, actor)]
 
     @property

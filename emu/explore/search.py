@@ -18,6 +18,7 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet, Option
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.variants import may_fail
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
@@ -389,7 +390,7 @@ class Search:
                         break
                 else:
                     if system.can_step(state, last) and (
-                        action.is_simple or not system.may_fail(state, last)
+                        action.is_simple or not may_fail(system, state, last)
                     ):
                         return last
         for cpu, local in enumerate(locals):

@@ -64,7 +64,7 @@ class TransitionSystem:
         self._answers = Answers(stepper, firmware) if firmware else None
         self._first_firmware = firmware.state() if firmware else None
         self._event_at_reset = event_register
-        self._failures_max = failures
+        self.failures_max = failures
         self.all_cpus = (1 << len(stepper.start)) - 1
 
     def first(self) -> GlobalState:
@@ -254,14 +254,17 @@ class TransitionSystem:
                 if digest != state.memory:
                     state = state._replace(memory=digest)
                 if local.updates is not NO_UPDATES:
-                    state = self._stored_over(state, local)
+                    state = self.footprints.history.stored(state, local)
             return self._moved(state, cpu, edge), undo, Transition(pick, ((cpu, edge),))
         if isinstance(action.operation, FirmwareCall):
             return self._call(state, cpu, action.operation, pick)
-        return self._perform(state, cpu, action, pick)
+        return self.perform(state, cpu, action, pick)
 
-    def _perform(self, state: GlobalState, cpu: int, action: Action, pick: Pick) -> Stepped:
-        # One operation: load, apply its transition, store, move the actor, wake who is woken.
+    def perform(self, state: GlobalState, cpu: int, action: Action, pick: Pick) -> Stepped:
+        """Let an actor do one operation: load, apply its transition, store, move on, wake who is woken.
+
+        :param pick: what the schedule calls the step (:mod:`emu.explore.variants`)
+        """
         undo: Undo = []
         values, model, notes = self.loaded(state, cpu, action)
         effect = perform(state.system, cpu, action.operation, values)
@@ -273,7 +276,7 @@ class TransitionSystem:
         for access in self._made(edge, effect.stores) if action.updates else effect.stores:
             state = self._store(state, cpu, access, undo, notes)
         if effect.stores and state.locals[cpu].updates is not NO_UPDATES:
-            state = self._stored_over(state, state.locals[cpu])
+            state = self.footprints.history.stored(state, state.locals[cpu])
         if action.followed and isinstance(action.operation, CacheOp):
             word, pa = action.operation
             delayed = pick.kind == "delay"
@@ -304,26 +307,11 @@ class TransitionSystem:
         if system.monitors and edge.local.armed is None:
             system = monitors.disarm(system, cpu)
         if state.history:
-            state = self._forget(state, cpu, edge.local)
+            state = self.footprints.history.moved(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
         # Every step comes here, and _replace() is slower.
         _, memory, _, firmware, later, model, early, failed, history = state
         return GlobalState(locals, memory, system, firmware, later, model, early, failed, history)
-
-    def _stored_over(self, state: GlobalState, local: LocalState) -> GlobalState:
-        # The stores of the local state's action: loads of others that they make outdated, what they lose.
-        updates, history = local.updates, state.history
-        if lost := updates.loses & history:
-            history |= lost << self.footprints.history.count
-        if updates.outdates:
-            for other in state.locals:
-                history |= other.updates.open & updates.outdates
-        return state if history == state.history else state._replace(history=history)
-
-    def _forget(self, state: GlobalState, cpu: int, local: LocalState) -> GlobalState:
-        # What the CPU cannot store any more of what it has loaded does not count.
-        closed = self.footprints.history.of_cpu.get(cpu, 0) & ~local.updates.open
-        return state._replace(history=state.history & ~closed) if state.history & closed else state
 
     def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
         edge = self._edge(state, state.locals[cpu], WAKE)
@@ -342,42 +330,9 @@ class TransitionSystem:
         notes += changed.notes
         return state._replace(model=changed.state)
 
-    def passes(self, state: GlobalState, cpu: int) -> bool:
-        """Tell whether the actor's next operation is a store-exclusive whose monitor lets it pass."""
-        local = state.locals[cpu]
-        if local.state is not State.RUNNABLE or not isinstance(local.action.operation, StoreExclusive):
-            return False
-        return monitors.passes(state.system, cpu, local.action.accesses[0].pa)
-
-    def may_fail(self, state: GlobalState, cpu: int) -> bool:
-        """Tell whether it may fail by itself all the same (Arm DDI 0487, B2.12.5), within the bound."""
-        return self._failures_max > 0 and (
-            self.passes(state, cpu) and state.failed >> 4 * cpu & 15 < self._failures_max
-        )
-
-    def fail(self, state: GlobalState, cpu: int) -> Stepped:
-        """Let it fail."""
-        cleared = state._replace(
-            system=monitors.disarm(state.system, cpu), failed=state.failed + (1 << 4 * cpu)
-        )
-        return self._perform(cleared, cpu, state.locals[cpu].action, Pick("fail", cpu))
-
-    def maintains(self, state: GlobalState, cpu: int) -> bool:
-        """Tell whether the actor's next operation is maintenance of a unit."""
-        local = state.locals[cpu]
-        runs = local.state is State.RUNNABLE and local.action.followed
-        return runs and isinstance(local.action.operation, CacheOp)
-
-    def may_delay(self, state: GlobalState, cpu: int) -> bool:
-        """Tell whether it makes a difference if that takes effect later: no barrier follows at once."""
-        if not self.model.units or not self.maintains(state, cpu):
-            return False
-        after = self._edge(state, state.locals[cpu], None).local
-        return not self.footprints.completes(after)
-
-    def delay(self, state: GlobalState, cpu: int) -> Stepped:
-        """Let it take effect later."""
-        return self._perform(state, cpu, state.locals[cpu].action, Pick("delay", cpu))
+    def next_local(self, state: GlobalState, cpu: int) -> LocalState:
+        """Return where an operation leads that gives its actor nothing."""
+        return self._edge(state, state.locals[cpu], None).local
 
     def undo(self, undo: Undo) -> None:
         """Restore memory as it was before a step."""
@@ -433,7 +388,7 @@ class TransitionSystem:
         if self.stepper.grew:
             self.footprints.refresh([local])
         locals = (*state.locals[:cpu], local, *state.locals[cpu + 1 :])
-        state = self._forget(state, cpu, local)
+        state = self.footprints.history.moved(state, cpu, local)
         system = power.power_on(state.system, cpu, event=bool(self._event_at_reset))
         return state._replace(locals=locals, system=system)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from emu.arch.dataflow import DataFlow
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidSubject
@@ -201,7 +202,7 @@ def _start(
 
     smp = new_smp(core)
     boot = Boot(case, config.topology, guest, machine, firmware, core, method, new_task)
-    machine.trace.read_code(boot.word)
+    machine.trace.flow = DataFlow(boot.word)
     if kexec:
         second = kexec.loaded.config
 

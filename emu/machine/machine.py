@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from emu.arch import sysreg
+from emu.arch.dataflow import DataFlow
 from emu.cpu.engine import UNLIMITED, Engine
 from emu.cpu.interconnect import Interconnect
 from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
@@ -69,7 +70,7 @@ class Machine:
             attach(lambda cpu: self.actors[cpu].time)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)
-        trace.read_code(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
+        trace.flow = DataFlow(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
         self.grain = grain
         self.model: MachineMemory | None = None
         self.latency = PROFILES[latency]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emu.arch.dataflow import DataFlow
 from emu.operation import Expect, Kind, Register, Report
 from emu.outcome import End
 from emu.report.words import finding_words
@@ -19,7 +20,7 @@ CODE = {0x1000 + 4 * at: word for at, word in enumerate(WORDS)}
 def trace(*rows: tuple[Kind, int, int, int | str, int, int | str]) -> Trace:
     """A trace of (kind, cpu, size, pc or file:line, pa, value or text)."""
     made = Trace("test")
-    made.read_code(CODE.get)
+    made.flow = DataFlow(CODE.get)
     for kind, cpu, size, where, pa, value in rows:
         pc = made.host_pc(where) if isinstance(where, str) else where
         made.add(kind, cpu, size, pc, pa, made.string(value) if isinstance(value, str) else value)
