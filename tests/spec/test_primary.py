@@ -41,10 +41,11 @@ def small(real_kernel: Callable[[str], Path]) -> Path:
 
 
 def planted(small: Path, tmp_path: Path, text: str) -> str:
-    """Return the case of the kernel whose first branch leads to ``text``."""
+    """Return the case of the kernel whose primary_entry branches to ``text``."""
     image = bytearray((small / "arch/arm64/boot/Image").read_bytes())
     code = assemble(text, AT)
-    image[4:8] = (0x1400_0000 | (AT - 4) >> 2).to_bytes(4, "little")
+    entry = 4 + 4 * (int.from_bytes(image[4:8], "little") & 0x3FF_FFFF)  # the header's branch leads there
+    image[entry : entry + 4] = (0x1400_0000 | (AT - entry) >> 2 & 0x3FF_FFFF).to_bytes(4, "little")
     image[AT : AT + len(code)] = code
     path = tmp_path / "Image"
     path.write_bytes(image)
