@@ -134,7 +134,7 @@ class Explorer:
             if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
-            if not found and not search.count.complete and not search.stopped:
+            if not (found or search.count.complete or search.stopped or search.cut):
                 incomplete.append("no schedule came to an end")
             incomplete += sorted(search.cut)
             if search.found:

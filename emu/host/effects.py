@@ -34,6 +34,7 @@ ALWAYS = frozenset(
         "memory",
         "latency",
         "instructions_max",
+        "primary_max",
         "fault",
         "hotplug",
         "kexec",

@@ -106,7 +106,7 @@ BOOTS = [
         "stale",
         "CPU1",
         10,
-        "v2 topology=flat:2 memory=caches fault=1:no-clean",
+        "v2 topology=flat:2 memory=caches",
         {},
     ),
     # The pen and firmware's loop: no clean, no SEV, SEV before the store.

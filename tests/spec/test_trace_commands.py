@@ -86,7 +86,7 @@ def test_a_run_that_hits_its_limit_is_recorded_all_the_same(tmp_path: Path) -> N
     [
         (("trace", "v3"), "where is the trace to go?"),
         (("trace", "nowhere", "-o", "/dev/null"), "no such file"),
-        (("trace", "v3", "-o", "/nowhere/t"), "/nowhere/t: No such file or directory"),
+        (("trace", "v3", "-o", "/nowhere/t"), "/nowhere/t: no such directory"),
         (("diff", "v3"), "Missing argument"),
         (("diff", "v3", "v9"), "v9: no such file"),
         (("diff", "v3", "v3 nonsense=1"), "nonsense=1"),

@@ -20,12 +20,12 @@ class Rig:
         self.domain = Domain(self.memory, granule, lambda *note: self.notes.append(note))
 
     def store(self, pa: int, data: bytes, cacheable: bool) -> None:
-        self.domain.access(pa, len(data), cacheable, True)
+        self.domain.access(0, pa, len(data), cacheable, True)
         self.memory.write_bytes(pa, data)
         self.domain.settle()
 
     def load(self, pa: int, size: int, cacheable: bool) -> bytes:
-        self.domain.access(pa, size, cacheable, False)
+        self.domain.access(0, pa, size, cacheable, False)
         data = self.memory.read_bytes(pa, size)
         self.domain.settle()
         return data

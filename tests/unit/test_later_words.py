@@ -13,7 +13,7 @@ from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, Raised, SelfBranch, Stop, Unsupported
+from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, EngineStop, Raised, SelfBranch, Unsupported
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import wfe_trap_el
@@ -159,7 +159,7 @@ def test_hints_of_pointer_authentication_are_nops_without_it(core: str) -> None:
 # -- branch targets -------------------------------------------------------------------------------
 
 
-def branched(word: int, *, guarded: bool, branch: int = BR_X9) -> tuple[PE, Stop]:
+def branched(word: int, *, guarded: bool, branch: int = BR_X9) -> tuple[PE, EngineStop]:
     """A PE that has executed an indirect branch to the word behind it, and what the word stops with."""
     engine, memory, pe = made("max", branch, word)
     mapped(memory, pe, guarded=guarded)
