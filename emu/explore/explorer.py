@@ -134,8 +134,6 @@ class Explorer:
             if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
-            if not (found or search.count.complete or search.stopped or search.cut):
-                incomplete.append("no schedule came to an end")
             incomplete += sorted(search.cut)
             if search.found:
                 incomplete = ["stopped at the first finding"]
@@ -175,9 +173,10 @@ class Explorer:
             return False
         every = Search(search.system, replace(search.bounds, sleep=False), NoJudge(), search.tell)
         every.run()
-        search.stopped, search.cut = every.stopped, search.cut | every.cut
         self._look_for_livelock(every, collector)
-        search.found |= every.found
+        search.stopped, search.found = every.stopped, search.found or every.found
+        search.cut |= every.cut
+        search.bounds_hit |= every.bounds_hit
         return self.stepper.grew or search.system.footprints.changed
 
     def _look_for_livelock(self, search: Search, collector: FindingCollector) -> None:
