@@ -59,6 +59,11 @@ DEBUG = _registers("""
     s2_0_c1_c4_4 s2_0_c2_c0_0 s2_3_c0_c1_0 s2_3_c0_c4_0 s2_0_c0_c0_4 s2_0_c0_c0_5 s2_0_c0_c1_6
     s2_0_c7_c8_6 s2_0_c7_c9_6 s2_0_c7_c14_6
 """)
+# Of these, the debug communication channel, claim tags, power control and authentication status.
+DEBUG_BEYOND = _registers("""
+    s2_0_c0_c0_2 s2_0_c0_c3_2 s2_0_c0_c6_2 s2_0_c1_c4_4 s2_0_c7_c8_6 s2_0_c7_c9_6 s2_0_c7_c14_6
+    s2_3_c0_c4_0 s2_3_c0_c5_0
+""")
 # IMPLEMENTATION DEFINED registers of the A72, and neighbours.
 IMPLEMENTATION = _registers("""
     s3_0_c15_c0_0 s3_1_c15_c2_0 s3_1_c15_c2_1 s3_1_c11_c0_2 s3_1_c11_c0_3 s3_0_c15_c3_0
@@ -117,9 +122,11 @@ UNWRITTEN: dict[Encoding, tuple[int, str]] = {
 # Registers that one of the two does not have, so that neither can be asked about them.
 NOT_COMPARED: frozenset[Encoding] = frozenset(
     [
-        # A core has them, and emu does not model it: debug communication, counters above the engine's four,
-        # what is IMPLEMENTATION DEFINED. To QEMU 7.2 they are UNDEFINED, or read as 0.
+        # A core has them, and emu does not model it: what is IMPLEMENTATION DEFINED. To QEMU 7.2 they are
+        # UNDEFINED, or read as 0.
         *(encoding for each in COMPARED.values() for encoding in each.core.unmodelled),
+        # To QEMU 7.2 these are UNDEFINED, MDCCSR_EL0 is always 0 and MDSCR_EL1 written whole.
+        *DEBUG_BEYOND,
         *BEYOND,
         # RVBAR_EL1 and RVBAR_EL2 are there where theirs is the highest level: on QEMU's side.
         (3, 0, 12, 0, 1),

@@ -86,7 +86,8 @@ def test_traps_of_accesses(is_write: bool) -> None:
                 assert trapped is wanted, f"{row.name}: {stop}"
                 assert not trapped or getattr(stop, "target_el", 0) == trap.below
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
-    of_both = {"CPTR_EL2.31", "HCR_EL2.17", "PMUSERENR_EL0.0", *(f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10))}
+    of_both = {"CPTR_EL2.31", "HCR_EL2.17", "PMUSERENR_EL0.0", "MDSCR_EL1.12"}
+    of_both |= {f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10)}
     of_writes = of_both | {"HCR_EL2.26"}
     of_reads = of_both | {
         "HCR_EL2.18",
@@ -94,7 +95,6 @@ def test_traps_of_accesses(is_write: bool) -> None:
         "CNTHCTL_EL2.0",
         "CNTKCTL_EL1.0",
         "CNTKCTL_EL1.1",
-        "MDSCR_EL1.12",
     }
     assert set(seen) == (of_writes if is_write else of_reads | {"SCTLR_EL1.15"})
 

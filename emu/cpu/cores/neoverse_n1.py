@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from emu.cpu.cores.aarch32 import ID_REGISTERS
-from emu.cpu.cores.cortex_v8_0 import COUNTERS, DEBUG
 
 NAME = "neoverse-n1"
 MIDR = 0x414F_D0C1
@@ -37,8 +36,6 @@ IDENTIFICATION = {
 }
 CCSIDR = {0: 0x701F_E01A, 1: 0x201F_E01A, 2: 0x70FF_E03A}
 UNMODELLED = {
-    **DEBUG,
-    **COUNTERS,
     (3, 0, 15, 1, 0): "CPUACTLR_EL1",
     (3, 0, 15, 1, 1): "CPUACTLR2_EL1",
     (3, 0, 15, 1, 2): "CPUACTLR3_EL1",

@@ -10,7 +10,7 @@ from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE, own_register
 from emu.cpu.sysregs import pmu
-from emu.cpu.sysregs.row import Row, WriteEffect
+from emu.cpu.sysregs.row import NEVER, Row, WriteEffect
 from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
 from emu.cpu.translation import uses_el2
 from emu.cpu.traps import default_target_el
@@ -50,6 +50,11 @@ def has_feature(pe: PE, row: Row) -> bool:
     return has_gicv3(pe) if row.feature == FEAT_GICV3 else pe.core.has(row.feature)
 
 
+def has_register(pe: PE, row: Row) -> bool:
+    """Tell whether the PE has the register at all."""
+    return row.read_el != NEVER and (not row.feature or has_feature(pe, row))
+
+
 def has_gicv3(pe: PE) -> bool:
     """Tell whether the PE has the system registers of a GICv3 (ID_AA64PFR0_EL1.GIC)."""
     return bool(value(pe, TABLE[sysreg.ID_AA64PFR0_EL1]) >> 24 & 15)
@@ -73,7 +78,8 @@ def trap_el(row: Row, pe: PE, *, is_write: bool) -> int:
         if (
             pe.el < trap.below
             and (trap.writes if is_write else trap.reads)
-            and _control(pe, trap.control) >> trap.bit & 1 == trap.when
+            and (control := _control(pe, trap.control)) >> trap.bit & 1 == trap.when
+            and not control & trap.unless
         ):
             return max(trap.below, default_target_el(pe))
     return 0

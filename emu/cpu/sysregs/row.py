@@ -10,6 +10,8 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 
+NEVER = 4  # of Row.read_el: UNDEFINED at every level, though the engine has it
+
 
 class WriteEffect(IntFlag):
     """What a write does beyond the register."""
@@ -29,6 +31,7 @@ class Trap:
     :ivar below: those from levels below this one; it is where they are trapped to, but that EL0's go to EL1
         or EL2 as HCR_EL2.TGE says
     :ivar when: the value of the bit that traps
+    :ivar unless: other bits of the register; one of them that is set lets the access pass
     """
 
     control: Encoding
@@ -37,6 +40,7 @@ class Trap:
     writes: bool = True
     below: int = 2
     when: int = 1
+    unless: int = 0
 
 
 # Gives what an MRS reads; None: the engine's value is right, or it raises what is due.

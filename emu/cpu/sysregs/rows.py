@@ -9,15 +9,13 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
-from emu.cpu.sysregs import pmu
-from emu.cpu.sysregs.row import Row, Trap, WriteEffect
+from emu.cpu.sysregs import debug, pmu
+from emu.cpu.sysregs.row import NEVER, Row, Trap, WriteEffect
 
 FEAT_GICV3 = "FEAT_GICv3"
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
 _TID2 = (Trap(_HCR, 17),)
-_TDOSA = (Trap(sysreg.MDCR_EL2, 8), Trap(sysreg.MDCR_EL2, 10))  # TDE, TDOSA
-_TDA = (Trap(sysreg.MDCR_EL2, 8), Trap(sysreg.MDCR_EL2, 9))  # TDE, TDA
 _TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
 _TCPAC = (Trap(_CPTR, 31),)
 _REGIME, _SWITCH = WriteEffect.TRANSLATION, WriteEffect.TRANSLATION | WriteEffect.ENABLE
@@ -88,17 +86,6 @@ _IDENTIFICATION = [
         traps=(*_TID2, Trap(sysreg.SCTLR_EL1, 15, below=1, when=0)),  # UCT
     ),
     Row("CSSELR_EL1", sysreg.CSSELR_EL1, traps=_TID2),
-    Row(
-        "MDCCSR_EL0",
-        (2, 3, 0, 1, 0),
-        read_el=0,
-        write_el=None,
-        read=lambda pe, _: 0,
-        value=lambda pe: 0,
-        traps=(Trap(sysreg.MDSCR_EL1, 12, below=1), *_TDA),  # TDCC
-        by_host=True,
-    ),
-    Row("OSDLR_EL1", (2, 0, 1, 3, 4), read=lambda pe, _: 0, value=lambda pe: 0, traps=_TDOSA),
     Row("DCZID_EL0", sysreg.DCZID_EL0, read_el=0, write_el=None),
     Row("CURRENTEL", (3, 0, 4, 2, 2), write_el=None, value=lambda pe: pe.el << 2),
 ]
@@ -168,7 +155,6 @@ _TIMER = [
         Trap(sysreg.CNTHCTL_EL2, 0, when=0),
     ),
     _count("CNTVCT_EL0", sysreg.CNTVCT_EL0, Trap(sysreg.CNTKCTL_EL1, 1, below=1, when=0)),
-    Row("MDSCR_EL1", sysreg.MDSCR_EL1, traps=_TDA),
     Row("HSTR_EL2", sysreg.HSTR_EL2, None, 2, 2),
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),
@@ -206,6 +192,19 @@ _GIC = [
     _gic("ICH_VTR_EL2", sysreg.ICH_VTR_EL2, 2, 0x9018_0003, read_only=True),
 ]
 
+
+def _never(name: str, encoding: Encoding) -> Row:
+    return Row(name, encoding, None, NEVER, None, read=lambda pe, _: 0, write=_ignore, value=lambda pe: 0)
+
+
+# What the engine has, or gives another syndrome than that of an UNDEFINED instruction.
+_ABSENT = [
+    _never("S2_0_C0_C1_0", (2, 0, 0, 1, 0)),  # QEMU 5.0's MDCCSR_EL0: no register has this encoding
+    *(  # the secure timer: every PE is in Non-secure state
+        _never(f"CNTPS_{name}_EL1", (3, 7, 14, 2, op2)) for op2, name in enumerate(("TVAL", "CTL", "CVAL"))
+    ),
+]
+
 _LATER = [
     Row("PAN", (3, 0, 4, 2, 3), feature="FEAT_PAN2"),
     Row("UAO", (3, 0, 4, 2, 4), feature="FEAT_UAO"),
@@ -240,8 +239,10 @@ TABLE: dict[Encoding, Row] = {
         _EXCEPTIONS,
         _SOFTWARE,
         _TIMER,
+        debug.ROWS,
         pmu.ROWS,
         _GIC,
+        _ABSENT,
         _LATER,
     )
     for row in rows

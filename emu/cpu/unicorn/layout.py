@@ -47,6 +47,15 @@ MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
 CYCLES, CYCLES_SIZE = 2056, 16  # PMCCNTR_EL0 and its delta: the host's time at the last exception return
 VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3040
 EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
+# iWMMXt's registers, of XScale: no AArch64 PE has them, contexts keep them. Here is what the engine lacks.
+IWMMXT = 12056
+KEPT: dict[Encoding, int] = {
+    sysreg.OSDTRRX_EL1: IWMMXT,
+    sysreg.OSDTRTX_EL1: IWMMXT + 8,
+    sysreg.OSECCR_EL1: IWMMXT + 16,
+    sysreg.DBGPRCR_EL1: IWMMXT + 24,
+    sysreg.DBGCLAIMCLR_EL1: IWMMXT + 32,
+}
 # QEMU's ARMISARegisters behind the state, of the engine and no PE: what it translates by; of each an u64.
 FEATURES: dict[Encoding, int] = {
     sysreg.ID_AA64ISAR0_EL1: 0x3280,

@@ -141,10 +141,17 @@ class UnicornPE:
 
     def system_register(self, encoding: Encoding) -> int:
         """Return any system register (u64) as the engine has it, whatever the overrides say."""
+        kept = layout.KEPT.get(encoding)
+        if kept is not None:
+            return self.env.u64(kept).value
         return self._contexts.loaded_handle(self).read_system(encoding)
 
     def set_system_register(self, encoding: Encoding, value: int) -> None:
         """Set a system register (u64) as if the PE had written it, without its traps."""
+        kept = layout.KEPT.get(encoding)
+        if kept is not None:
+            self.env.u64(kept).value = value
+            return
         self._contexts.loaded_handle(self).write_system(encoding, value)
         self._contexts.code.stale = True
 

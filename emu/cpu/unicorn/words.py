@@ -162,9 +162,9 @@ class Words:
 
     @staticmethod
     def _is_undefined(pe: UnicornPE, word: int) -> bool:
-        # Whether an access is to a register of a feature that the PE lacks, though the engine has it.
+        # Whether an access is to a register that the PE lacks, though the engine has it.
         row = TABLE.get(a64.system_register(word))
-        return bool(row is not None and row.feature and not sysregs.has_feature(pe, row))
+        return row is not None and not sysregs.has_register(pe, row)
 
     def _is_trapped(self, pe: UnicornPE, word: int) -> bool:
         # Whether an access is trapped to a register that the engine does not know.
@@ -210,7 +210,9 @@ class Words:
             self._handle.write_system(sysreg.HCR_EL2, value | sysreg.HCR_E2H)
             self._pass_over(va)
             return
-        if row.write is not None and row.write_el is not None and pe.el >= row.write_el:
+        if row.write is None or row.write_el is None or pe.el < row.write_el:
+            return
+        if not sysregs.traps(row, pe, row.encoding, is_write=True):  # else the engine raises what is due
             row.write(pe, self._observing.to, value)
             self._pass_over(va)
 
@@ -246,7 +248,7 @@ class Words:
             return Raised(0x07 << 26 | 1 << 25 | _COND_AL, None, el, va)
         if kind in (Other.MRS, Other.MSR):
             row = TABLE[a64.system_register(word)]
-            if not sysregs.has_feature(pe, row):
+            if not sysregs.has_register(pe, row):
                 return Raised(1 << 25, None, default_target_el(pe), va)
             el = sysregs.trap_el(row, pe, is_write=kind == Other.MSR)
             return Raised(sysregs.trapped_access(word), None, el, va)
