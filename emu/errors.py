@@ -39,6 +39,10 @@ class AssemblyError(Untestable):
     """Text that does not assemble; the message has FILE:LINE and the assembler's reason."""
 
 
+class NoAssembler(Untestable):
+    """This host has none of the assemblers that text can go to."""
+
+
 class EngineError(EmuError):
     """The installed Unicorn is not a build whose struct layout this package knows."""
 

@@ -1,6 +1,6 @@
-"""Flat text to bytes with Keystone. Results are cached on disk, so that only the first run of a text pays.
+"""Flat text to bytes with the first assembler that is installed.
 
-What a start does without is imported where it is needed: Keystone's side for a text that is not cached.
+Results are cached on disk, so that only the first run of a text pays.
 """
 
 from __future__ import annotations
@@ -11,58 +11,51 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from emu.arch import boot
+from emu.errors import NoAssembler
+from emu.subject.assemblers import ASSEMBLERS, Assembled, Installed
 from emu.subject.assembly_text import Flat
 
 CACHE_FORMAT = 2  # part of the key: increment when the meaning of an entry changes
 
 
-class Assembled(NamedTuple):
-    """Assembled text: its bytes, the PA of every label, and the PA of each line that is an instruction."""
-
-    code: bytes
-    labels: dict[str, int]
-    lines: list[int | None]
-
-
 _kept: dict[str, Assembled] = {}
 
 
-def assemble(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
-    """Return the bytes of a text, and the addresses of its labels and lines.
+def chosen() -> Installed:
+    """Return the assembler that makes the bytes of flat text on this host.
 
-    :param address: PA of the first byte, page aligned
+    :raises NoAssembler: none is installed
+    """
+    found = next((here for assembler in ASSEMBLERS.values() if (here := assembler.find())), None)
+    if found is None:
+        listed = "; ".join(assembler.install for assembler in ASSEMBLERS.values())
+        raise NoAssembler(f"no assembler for AArch64 is installed; install one of: {listed}")
+    return found
+
+
+def assemble(flat: Flat, externals: Mapping[str, int]) -> Assembled:
+    """Return the bytes of a text at IMAGE_PA, and the addresses of its labels and lines.
+
     :param externals: addresses of symbols that are not labels of the text, u64
     :raises AssemblyError: FILE:LINE and the assembler's reason
+    :raises NoAssembler: none is installed
     """
-    what = [CACHE_FORMAT, _keystone_version(flat), address, flat.text, sorted(externals.items())]
+    assembler = chosen()
+    what = [CACHE_FORMAT, assembler.identity, boot.IMAGE_PA, flat.text, sorted(externals.items())]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     if key not in _kept:
         folder = cache_dir()
         found = _read_cache(folder / f"{key}.json") if folder else None
         if found is None:
-            from emu.subject.keystone_parent import run_keystone
-
-            found = run_keystone(flat, address, externals)
+            found = assembler.assemble(flat, externals)
             if folder:
                 _write_cache(folder / f"{key}.json", found)
         _kept[key] = found
     return _kept[key]
-
-
-def _keystone_version(flat: Flat) -> str:
-    # The name of the folder that says it. importlib.metadata looks for the same one, and takes as long to be
-    # imported as all that a start of emu needs of this room.
-    spec = find_spec("keystone")
-    if spec is not None and spec.origin is not None:
-        for found in sorted(Path(spec.origin).parent.parent.glob("keystone_engine-*.*-info")):
-            return found.name
-    if not flat.lines:
-        return ""
-    raise flat.lines[0].error("keystone-engine is not installed")
 
 
 def cache_dir() -> Path | None:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from emu.arch import boot, mpidr
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
-from emu.subject.assembler import assemble
+from emu.subject.assembler import assemble, chosen
 from emu.subject.assembly_source import Statement, included_texts, read
 from emu.subject.assembly_text import Flat, flatten
 from emu.subject.lines import Lines
@@ -109,14 +109,14 @@ def design_lines(fragments: Sequence[str]) -> list[Statement]:
 
 
 def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = MappingProxyType({})) -> Subject:
-    """Assemble a user's .S file at IMAGE_PA: with Keystone, else with another assembler that accepts it.
+    """Assemble a user's .S file at IMAGE_PA: its flat text, else the file with an assembler that accepts it.
 
     Includes are searched beside the file, then in asm/include and asm/, so that a file can include fragments
     of asm/. The constants of the boot ABI and NR_CPUS are defined before the text. A name in ``defines`` is
-    also an absolute symbol that ``adr`` and branches reach, unless the text has a label of that name. For an
-    assembler other than Keystone the name is one of the two: a symbol when its value is an address near the
-    text, else a constant. The value of a label is its PA: ``.quad label`` and ``ldr x0, =label`` yield the
-    PA, ``label + VA_OFFSET`` the VA.
+    also an absolute symbol that ``adr`` and branches reach, unless the text has a label of that name. Where
+    the file is assembled as it is written, the name is one of the two: a symbol when its value is an address
+    near the text, else a constant. The value of a label is its PA: ``.quad label`` and ``ldr x0, =label``
+    yield the PA, ``label + VA_OFFSET`` the VA.
 
     :param nr_cpus: CONFIG_NR_CPUS, 1..4096
     :raises InvalidCase: nr_cpus out of range
@@ -142,7 +142,7 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
         from emu.subject.toolchain import assemble_elsewhere
 
         subject = assemble_elsewhere(
-            path, refused, constants=numbers, symbols=symbols, include_dirs=include_dirs
+            path, refused, by=chosen().name, constants=numbers, symbols=symbols, include_dirs=include_dirs
         )
         return replace(subject, defines=MappingProxyType(dict(values)))
 
@@ -180,7 +180,7 @@ def load_file(path: Path, *, nr_cpus: int) -> Subject:
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:
     words = set(re.findall(r"[A-Za-z_.$][\w.$]*", flat.text)) - set(flat.labels)
     externals = {key: value % _U64 for key, value in defines.items() if key in words}
-    code, addresses, lines = assemble(flat, boot.IMAGE_PA, externals)
+    code, addresses, lines = assemble(flat, externals)
     if not code:
         raise AssemblyError(f"{name}:1: no instruction and no data in it")
     symbols = {
@@ -193,7 +193,7 @@ def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[
         symbols=Symbols.of(symbols),
         va_offset=boot.VA_OFFSET,
         defines=MappingProxyType(dict(values)),
-        assembler="keystone",
+        assembler=chosen().name,
         lines=Lines(partial(_places, flat, lines)),
     )
 

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emu.arch.boot import IMAGE_PA
 from emu.errors import AssemblyError
-from emu.subject.assembler import Assembled
+from emu.subject.assemblers import Assembled
 from emu.subject.assembly_expression import evaluate
 from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
@@ -31,12 +32,12 @@ _ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
 _LO12 = re.compile(r"#?:lo12:([^\],]+)")
 
 
-def run_keystone(flat: Flat, address: int, externals: Mapping[str, int]) -> Assembled:
+def run_keystone(flat: Flat, externals: Mapping[str, int]) -> Assembled:
     """Return what Keystone makes of a text; for the parameters see :func:`emu.subject.assembler.assemble`.
 
     :raises AssemblyError: FILE:LINE and Keystone's reason
     """
-    keystone = _Keystone(flat, address, externals)
+    keystone = _Keystone(flat, externals)
     texts = [line.text for line in flat.lines]
     if any(_ADRP.match(text) or _LO12.search(text) for text in texts):
         placeholders = [_LO12.sub("#0", "nop" if _ADRP.match(text) else text) for text in texts]
@@ -69,9 +70,8 @@ def _relocated(line: Statement, places: Mapping[str, int], pc: int) -> str:
 class _Keystone:
     """Runs the child process for one text, and finds the line of an error."""
 
-    def __init__(self, flat: Flat, address: int, externals: Mapping[str, int]) -> None:
+    def __init__(self, flat: Flat, externals: Mapping[str, int]) -> None:
         self.flat = flat
-        self.address = address
         self.externals = externals
 
     def assemble(self, texts: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class _Keystone:
         # Return the answer (None after a crash), the lines printed before it, and how the child ended.
         request = {
             "job": job,
-            "address": self.address,
+            "address": IMAGE_PA,
             "lines": list(texts),
             "instructions": [line.is_instruction for line in self.flat.lines],
             "labels": list(self.flat.labels),

@@ -1,81 +1,52 @@
-"""Assemble text that Keystone refuses with the first of GNU as, clang and zig that accepts it.
+"""Assemble a file as it is written, when its flat text is refused: with the first program that accepts it.
 
-The assembler gets the include folders and constants that Keystone's text gets (:mod:`emu.subject.fragment`);
-the constants are macros of the C preprocessor and symbols of the assembler. :mod:`emu.subject.object` lays
-its object out and relocates it.
+The program gets the include folders and constants that flat text gets (:mod:`emu.subject.fragment`); the
+constants are macros of the C preprocessor and symbols of the assembler. :mod:`emu.subject.object` lays its
+object out and relocates it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from emu.errors import AssemblyError, EmuError
 from emu.subject import Subject
+from emu.subject.assemblers import ASSEMBLERS
+from emu.subject.assemblers.tool import Tool
 from emu.subject.assembly_source import included_texts, read
 from emu.subject.object import link
 
 TOOL_SECONDS_MAX = 30  # an assembler takes 0.1 s; no result depends on this number
 OUTPUT_BYTES_MAX = 256 << 20  # ".zero 1 << 40" must end the tool, not the disk
 
-GNU, GNU_AS = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-as"
-_ARCH = "armv8.5-a+memtag+rng+crypto+sve2"  # what GNU C 10 and clang 10 know
 _ASSIGNED = re.compile(r"\.(?:equ|equiv|eqv|set|ifn?def|ifnotdef)\s+([\w.$]+)|^\s*([\w.$]+)\s*=", re.M)
 _CONDITION = re.compile(r"^\s*#\s*(?:el)?if.*", re.M)
 _ERROR = re.compile(r"(.*?:\d+|.*?):(?:\d+:)?\s*((?:fatal )?error:.*)", re.IGNORECASE)
 _SHOWN_CHARS_MAX = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """An assembler: its name in messages and in the Subject, and the start of its command line.
-
-    ``preprocesses`` is false when it has no C preprocessor: it then gets text with its includes resolved.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    preprocesses: bool = True
-
-
 def find_tools() -> tuple[list[Tool], list[str]]:
-    """Return the assemblers that are installed, in the order they are tried, and the names of the others."""
-    found, missing = [], []
-    gcc, gas, clang, zig = (shutil.which(name) for name in (GNU, GNU_AS, "clang", "zig"))
-    if gcc:
-        # The assembler's own -march comes last and counts: all that it knows.
-        march = ("-march=armv8.5-a", "-Wa,-march=all")
-        found.append(Tool(GNU, (gcc, "-c", "-x", "assembler-with-cpp", *march)))
-    else:
-        missing.append(GNU)
-        if gas:
-            found.append(Tool(GNU_AS, (gas, "-march=all"), preprocesses=False))
-    if clang:
-        target = ("--target=aarch64-linux-gnu", f"-march={_ARCH}")
-        found.append(Tool("clang", (clang, *target, "-c", "-x", "assembler-with-cpp")))
-    else:
-        missing.append("clang")
-    if importlib.util.find_spec("ziglang"):
-        zig_command: tuple[str, ...] = (sys.executable, "-m", "ziglang")
-    elif zig:
-        zig_command = (zig,)
-    else:
-        missing.append("zig")
-        return found, missing
-    # zig has its own names for what LLVM calls memtag and rng.
-    cpu = ("-target", "aarch64-linux-gnu", "-mcpu=generic+v8_5a+mte+rand+sve2")
-    found.append(Tool("zig", (*zig_command, "cc", *cpu, "-c", "-x", "assembler-with-cpp")))
+    """Return the programs that are installed, in their order, and what to install for the others.
+
+    Keystone is neither: it has no sections and no preprocessor.
+    """
+    found: list[Tool] = []
+    missing = []
+    for assembler in ASSEMBLERS.values():
+        here = assembler.find()
+        if isinstance(here, Tool):
+            found.append(here)
+        elif here is None and assembler.order:
+            missing.append(assembler.install)
     return found, missing
 
 
@@ -83,13 +54,15 @@ def assemble_elsewhere(
     path: Path,
     refused: AssemblyError,
     *,
+    by: str,
     constants: Mapping[str, int],
     symbols: Mapping[str, int],
     include_dirs: Sequence[Path],
 ) -> Subject:
-    """Return the Subject from the first assembler that accepts a text which Keystone refused.
+    """Return the Subject from the first program that accepts a text whose flat form was refused.
 
-    :param refused: Keystone's error, ``FILE:LINE: reason``
+    :param refused: the error, ``FILE:LINE: reason``
+    :param by: the assembler whose error it is
     :param constants: signed 64-bit values, known to the preprocessor and to the assembler
     :param symbols: u64 values of symbols that the text leaves undefined
     :param include_dirs: searched after the file's own folder
@@ -100,7 +73,7 @@ def assemble_elsewhere(
     for tool in tools:
         try:
             data = _run(tool, path, constants, include_dirs)
-        except _Failed as failed:
+        except ToolFailed as failed:
             tried.append(f"{tool.name}: {failed}")
             continue
         try:
@@ -111,15 +84,17 @@ def assemble_elsewhere(
             break  # the text does not link: another assembler changes nothing
         return replace(subject, assembler=tool.name)
     where, reason = _split(str(refused))
-    parts = [f"{where}: keystone: {reason}", *tried]
+    # What a program says of the file as it is written counts more than what it says of the flat text.
+    said = [] if by in (tool.name for tool in tools) else [f"{by}: {reason}"]
+    parts = [f"{where}: {'; '.join([*said, *tried])}"]
     if missing and len(tried) == len(tools):
-        parts.append(f"not found: {', '.join(missing)}")
+        parts.append(f"not installed: {', '.join(missing)}")
     combined = AssemblyError("; ".join(parts))
     combined.undefined = undefined
     raise combined from refused
 
 
-class _Failed(Exception):
+class ToolFailed(Exception):
     """A tool wrote no object; the message is its reason on one line."""
 
 
@@ -135,8 +110,9 @@ def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Seq
     source, folders = path.resolve(), [path.resolve().parent, *include_dirs]
     with tempfile.TemporaryDirectory(prefix="emu-asm-") as name:
         work = Path(name)
-        if tool.preprocesses:
-            command = [*tool.command, *_definitions(source, constants, folders), "-g0"]
+        if tool.compiles:
+            command = [*tool.command, "-c", "-x", "assembler-with-cpp"]
+            command += [*_definitions(source, constants, folders), "-g0"]
             # __FILE__ must not depend on the folder.
             command += [f"-ffile-prefix-map={source.parent}/=", *(f"-I{folder}" for folder in folders)]
             command += ["-o", "t.o", str(source)]
@@ -145,12 +121,12 @@ def _run(tool: Tool, path: Path, constants: Mapping[str, int], include_dirs: Seq
             (work / "t.s").write_text(_with_origins(path, include_dirs), encoding="utf-8")
             command = [*tool.command, *(f"--defsym={name}={value}" for name, value in constants.items())]
             command += [f"-I{folder}" for folder in folders] + ["-o", "t.o", "t.s"]
-        said, status = _call(command, work)
+        said, status = call(command, work)
         if status == 0:
             with suppress(OSError):
                 return (work / "t.o").read_bytes()
-            raise _Failed("made no object")
-    raise _Failed(_reason(said, status, source, path, include_dirs))
+            raise ToolFailed("made no object")
+    raise ToolFailed(_reason(said, status, source, path, include_dirs))
 
 
 def _definitions(source: Path, constants: Mapping[str, int], folders: Sequence[Path]) -> Iterator[str]:
@@ -171,12 +147,17 @@ def _with_origins(path: Path, include_dirs: Sequence[Path]) -> str:
     try:
         lines = read(path, str(path), include_dirs, set())
     except AssemblyError as error:
-        raise _Failed(f"has no preprocessor ({GNU} has): {_split(str(error))[1]}") from None
+        raise ToolFailed(f"has no preprocessor: {_split(str(error))[1]}") from None
     return "".join(f'# {line.number} "{line.file}"\n{line.text}\n' for line in lines)
 
 
-def _call(command: Sequence[str], work: Path) -> tuple[str, int]:
-    # Its output and exit status. Messages are in English, the date is 1970, caches are deleted with `work`.
+def call(command: Sequence[str], work: Path) -> tuple[str, int]:
+    """Run a program in its own folder, and return its output and exit status.
+
+    Messages are in English, the date is 1970, caches are deleted with ``work``.
+
+    :raises ToolFailed: it does not start, or gives no answer
+    """
     caches = {name: str(work / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
     environment = {**os.environ, **caches, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "TMPDIR": str(work)}
     try:
@@ -191,14 +172,14 @@ def _call(command: Sequence[str], work: Path) -> tuple[str, int]:
             preexec_fn=_limit_output,
         )
     except OSError as error:
-        raise _Failed(f"does not start: {error.strerror}") from None
+        raise ToolFailed(f"does not start: {error.strerror}") from None
     with child:
         try:
             said, _ = child.communicate(timeout=TOOL_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
-            raise _Failed(f"gave no answer within {TOOL_SECONDS_MAX} s") from None
+            raise ToolFailed(f"gave no answer within {TOOL_SECONDS_MAX} s") from None
     return said.decode("utf-8", "replace"), child.returncode
 
 

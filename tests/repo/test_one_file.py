@@ -87,6 +87,12 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
     "device": {
         "emu/devices/added_here.py": ("emu/devices/pl011.py", ('NAME = "pl011"', f'NAME = "{_NAME}"'))
     },
+    "assembler": {
+        "emu/subject/assemblers/added_here.py": (
+            "emu/subject/assemblers/gnu.py",
+            ('NAME = "gnu"', f'NAME = "{_NAME}"'),
+        )
+    },
     "preset": {
         "emu/topology/presets/added_here.py": (
             "emu/topology/presets/smt.py",
@@ -123,7 +129,7 @@ def _files(kind: str) -> dict[str, str]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the conformance suites need."""
     copy = tmp_path_factory.mktemp("tree")
-    for folder in ("emu", "asm", "tests", "tools", "docs"):
+    for folder in ("emu", "asm", "tests", "tools", "docs", "examples"):
         shutil.copytree(_ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(_ROOT / "pyproject.toml", copy)
     return copy

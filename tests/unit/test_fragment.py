@@ -211,14 +211,6 @@ def test_keystone_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)
 
 
-def test_a_host_without_keystone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no wheel of it for aarch64."""
-    monkeypatch.setattr(assembler, "find_spec", lambda _name: None)
-    monkeypatch.setattr(toolchain, "find_tools", lambda: ([], ["gcc"]))
-    with pytest.raises(AssemblyError, match=r"user\.S:1: .*keystone-engine is not installed"):
-        load_source(source(tmp_path, "nop\n"), nr_cpus=8)
-
-
 def test_error_in_an_include_names_the_include(tmp_path: Path) -> None:
     """The line is that of the file it stands in."""
     (tmp_path / "part.inc").write_text("nop\nbogus\n")
