@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from emu.cpu.loops import LookAhead, Loop
@@ -121,6 +122,12 @@ class Engine(Protocol):
 
     def watch_stores(self, pas: range) -> None:
         """Record the stores to these PAs even while nothing else is recorded."""
+
+    def watch_index(self, vas: Mapping[int, int], limit: int) -> None:
+        """Record (Kind.SLOT) each PE that gets to one of ``vas`` with an index of ``limit`` or more.
+
+        :param vas: which X register the index is in, by VA
+        """
 
     def record_steps(self) -> InstructionRecorder:
         """Return a recorder that gets every instruction after the next :meth:`observe`."""

@@ -286,6 +286,8 @@ class View:
                 return constraint_words(trace.strings[value])
             case Kind.UNSUPPORTED | Kind.STOPPED:
                 return trace.strings[value]
+            case Kind.SLOT:
+                return f"takes slot {record.pa:#x} of {value}"
             case Kind.COPY:
                 return f"copies {value:#x} bytes to {record.pa:#x}"
         return _VERBS.get(kind, kind.name.lower().replace("_", " "))
@@ -390,6 +392,7 @@ _SHOWN = (OPERATIONS - {Kind.CALL_ARGS}) | {
     Kind.LAND,
     Kind.WAKE,
     Kind.MISUSE,
+    Kind.SLOT,
     Kind.UNSUPPORTED,
     Kind.LOG,
     Kind.OUTCOME,

@@ -10,6 +10,7 @@ from emu.designs import Design
 from emu.host.built import Built
 from emu.host.data import HostData
 from emu.host.logical_map import LogicalMap
+from emu.host.slot_code import watch_slots
 from emu.machine import Machine
 from emu.operation import Expect
 from emu.subject import Subject
@@ -116,6 +117,7 @@ def note_expectations(
         recorder.expect(0, what, low, high)
         if what is Expect.EARLY_STATUS:
             machine.engine.watch_stores(range(low, high))
+    watch_slots(machine, guest)
     recorder.take_over(machine.actors[0].pe, machine.entry_el)
 
 

@@ -142,8 +142,8 @@ class Power:
     def begin_boot(self, order: Sequence[int]) -> list[int]:
         """Let actor ``order[i]`` be logical CPU i from now on; return it with those behind that it left out.
 
-        The boot before is forgotten: landings, intercepts, watched stores, counters. Power states, what PEs
-        execute, event registers and clocks are kept.
+        The boot before is forgotten: landings, intercepts, watched stores and indices, counters. Power
+        states, what PEs execute, event registers and clocks are kept.
         """
         machine, named = self._machine, set(order)
         order = [*order, *(cpu for cpu in range(len(machine.actors)) if cpu not in named)]
@@ -160,6 +160,7 @@ class Power:
         self._has_run = {0} | {new[cpu] for cpu in self._has_run}
         machine.landings.forget()
         machine.engine.watch_stores(range(0))
+        machine.engine.watch_index({}, 0)
         for number, old in enumerate(order):
             is_on = self.has_run(number) and machine.actors[number].state is not State.OFF
             self._recorder.event(Kind.REENTRY, number, 0, old, size=int(is_on))

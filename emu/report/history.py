@@ -368,7 +368,9 @@ class _Teller:
         if kind in (Kind.MISUSE, Kind.UNSUPPORTED):
             text = f"{kind.name.lower()}: {constraint_words(self._trace.text_of(record))}"
             return Item(place, text, (kind, text))
-        if kind is Kind.EXCEPTION:
+        if kind is Kind.SLOT:
+            text = f"takes slot {record.pa:#x} of {record.value}"
+        elif kind is Kind.EXCEPTION:
             text = f"exception to EL{record.size}, ESR {record.value:#x}, FAR {record.pa:#x}"
         elif kind is Kind.POWER_ON:
             return Item(place, "power on", (kind,), [("x0", names.value(record.value, self._cpu))])

@@ -125,3 +125,27 @@ def test_rfc_secondary_with_hwid_0_matches_the_entry_nobody_filled(tmp_path: Pat
     assert done.messages[0].startswith("CPU1 never came to secondary_start_kernel: asleep")
     for other in ("v2", "v3", "context-id", "mainline"):
         assert run(f"{other} topology={topology}").messages == []
+
+
+@pytest.mark.parametrize(
+    ("planted_line", "index", "cpus"),
+    [
+        ("add     x19, x19, #1", "8", (7,)),  # the first behind the eight
+        ("lsl     x19, x19, #4", "112", tuple(range(1, 8))),
+        ("mvn     x19, x19", "0xfffffffffffffff8", tuple(range(1, 8))),
+        ("nop", "", ()),
+    ],
+)
+def test_slot_behind_the_table_is_told_with_index_and_range(
+    planted, planted_line: str, index: str, cpus: tuple[int, ...]
+) -> None:
+    """The number of the slot, the table's, and the use of the index, whatever the CPU finds there."""
+    label = "__secondary_switched:\n"
+    case = planted("v3", "boot/__secondary_switched", label, f"{label}        {planted_line}\n")
+    done = run(case)
+    told = [finding for finding in done.verdict.findings if finding.what == "no-slot"]
+    assert [finding.cpus for finding in told] == [(cpu,) for cpu in cpus]
+    place = done.boot.guest.subject.va("slot_per_cpu") + 4
+    for finding in told:
+        assert (dict(finding.data)["last"], dict(finding.data)["pc"]) == (7, place)
+    assert not index or any(f" takes slot {index} at PC" in message for message in done.messages)

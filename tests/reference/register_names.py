@@ -116,6 +116,10 @@ _OF_SOME_CORE = frozenset(encoding for each in COMPARED.values() for encoding in
 # Bits of registers that programs leave 0, and why.
 UNWRITTEN: dict[Encoding, tuple[int, str]] = {
     (3, 3, 4, 4, 0): (1 << 19, "FPCR.FZ16: of half precision, which QEMU's later cores have"),
+    **dict.fromkeys(
+        ((3, 3, 9, 13, 2), *((3, 3, 14, 8, number) for number in range(6))),
+        (2**64 - 2**32, "event counters above 32 bits: of FEAT_PMUv3p5, which QEMU's max has"),
+    ),
     (3, 3, 9, 12, 0): (1 << 7, "PMCR_EL0.LP: of FEAT_PMUv3p5, which QEMU 7.2 keeps on every core"),
 }
 

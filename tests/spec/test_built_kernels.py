@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from booting import run
 
+from emu.cpu.unicorn.engine import UnicornEngine
 from emu.errors import InvalidCase
 from emu.host.cpuhp import SyncState
 
@@ -61,3 +62,16 @@ def test_the_boot_cpu_is_online_for_the_synchronisation_too(real_kernel: Kernel)
         done = run(f"{subject} topology=flat:2")
         sync_state = done.boot.guest.data.sync_state(0)
         assert done.boot.machine.memory.read(sync_state, 4) == SyncState.SYNC_STATE_ONLINE
+
+
+def test_a_kernel_with_slots_is_asked_for_their_numbers(
+    real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its compiler's code that takes a slot is found: had it three, CPU3 would be behind them."""
+    original = UnicornEngine.watch_index
+    case = f"{real_kernel('EMU_KERNEL_RFC')} topology=flat:4"
+    assert run(case).messages == []
+    monkeypatch.setattr(UnicornEngine, "watch_index", lambda self, vas, limit: original(self, vas, 3))
+    (message,) = run(case).messages
+    assert message.startswith("CPU3 takes slot 3 at ")
+    assert message.endswith("the table has slots 0..2")

@@ -7,7 +7,7 @@ exceptions from its interrupt hook, and what it shows to no hook from code hooks
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ctypes import memmove
 from threading import Event, Thread
 
@@ -97,6 +97,12 @@ class UnicornEngine:
     def watch_stores(self, pas: range) -> None:
         """Record the stores to these PAs even while nothing else is recorded."""
         self._observing.watched = pas
+
+    def watch_index(self, vas: Mapping[int, int], limit: int) -> None:
+        """Record (Kind.SLOT) each PE that gets to one of ``vas`` with an index of ``limit`` or more."""
+        self._observing.indexed, self._observing.slots = dict(vas), limit
+        for va in vas:
+            self._hooks.watch(va)
 
     def record_steps(self) -> StepCopies:
         """Return a recorder that gets every instruction after the next :meth:`observe`."""

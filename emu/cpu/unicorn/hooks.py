@@ -34,6 +34,7 @@ from emu.cpu.unicorn.sites import BREAKPOINT
 from emu.cpu.unicorn.steps import StepCopies
 from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
+from emu.operation import Kind
 
 
 class Hooks:
@@ -73,7 +74,8 @@ class Hooks:
 
         What is a site all the same is found again; of the others each would cost a call of Python.
         """
-        for va in [va for va, kind in self._code.sites.items() if kind != BREAKPOINT]:
+        kept = self._observing.indexed
+        for va in [va for va, kind in self._code.sites.items() if kind != BREAKPOINT and va not in kept]:
             self._handle.unhook(self._sites.pop(va))
             del self._code.sites[va]
         for handle in self._accesses:
@@ -131,6 +133,12 @@ class Hooks:
         """Stop any PE whose PC gets to ``va``, before the instruction runs."""
         if self._code.sites.get(va) != BREAKPOINT:
             self.add_site(va, BREAKPOINT)
+            self._contexts.forget_code()
+
+    def watch(self, va: int) -> None:
+        """Look at any PE whose PC gets to ``va``, which goes on."""
+        if va not in self._code.sites:
+            self.add_site(va, Other.INVISIBLE)
             self._contexts.forget_code()
 
     def unbreak(self, va: int) -> None:
@@ -194,6 +202,8 @@ class Hooks:
             pending.resume_at = -1
             if self._code.stale:
                 self._contexts.enter_space()
+            if va in self._observing.indexed:
+                self._look_at_index(va)
             word = self._code.word(va)
             if word is not None and self._words.observe(va, word):
                 pending.at_site = True
@@ -201,6 +211,13 @@ class Hooks:
         except BaseException as error:
             pending.error = error
             self._handle.stop()
+
+    def _look_at_index(self, va: int) -> None:
+        observing, pe = self._observing, self._contexts.loaded
+        assert pe is not None
+        index = pe.x[observing.indexed[va]]
+        if index >= observing.slots:
+            observing.to.record(pe, Kind.SLOT, 0, va, index, observing.slots)
 
     # -- edges ------------------------------------------------------------------------------------
 

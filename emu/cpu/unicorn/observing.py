@@ -18,12 +18,15 @@ class Observing:
     :ivar record: of every operation
     :ivar access: of every access, before it is made
     :ivar watched: PAs whose stores are recorded even when nothing else is
+    :ivar indexed: VAs where the X register there must be less than ``slots``; else that is recorded
     """
 
-    __slots__ = ("access", "record", "to", "watched")
+    __slots__ = ("access", "indexed", "record", "slots", "to", "watched")
 
     def __init__(self, to: Interconnect) -> None:
         self.to = to
         self.record: Record | None = None
         self.access: Callable[[PE, int, int, int, bool], None] | None = None
         self.watched = range(0)
+        self.indexed: dict[int, int] = {}
+        self.slots = 0
