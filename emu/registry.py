@@ -11,8 +11,9 @@ A package whose modules are choices describes what each must define by a frozen 
 
     RULES = discover(__name__, Rule)
 
-Adding a file to the folder is all that adds a choice. A refusal of a value that is none of them is worded
-by :func:`not_one_of`, so that every refusal lists the choices and names the nearest.
+Adding a file to the folder is all that adds a choice. The names are there at once; a module is imported when
+its choice is asked for, so that a run pays for what it uses. :func:`not_one_of` words the refusal of a value
+that is none of them: every refusal lists the choices and names the nearest.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from types import ModuleType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # Types that are checked, by their annotation; mypy checks the others.
 _CONSTANTS: dict[object, type] = {"str": str, "int": int, "bool": bool}
@@ -35,31 +37,81 @@ class Incomplete(ImportError):
     """A file of a registry lacks what its kind must define, or has the name of another."""
 
 
-def discover(package: str, kind: Callable[..., T]) -> dict[str, T]:
-    """Return a ``kind`` for each module of a package, by its name.
+class Registry(Mapping[str, T]):
+    """The choices of a folder by name, sorted. :meth:`__getitem__` imports the module on the first call.
+
+    :raises Incomplete: a module lacks something, has it in another type, or its NAME is not that of its
+        file; the message names the file
+    """
+
+    def __init__(self, package: str, kind: Callable[..., T], files: Mapping[str, str]) -> None:
+        self._package, self._kind, self._files = package, kind, files
+        self._made: dict[str, T] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            module = importlib.import_module(f"{self._package}.{self._files[name]}")
+            values = _exports(module, self._kind)
+            if values["name"] != name:
+                raise Incomplete(f"{module.__file__}: NAME = {values['name']!r}: the file says {name!r}")
+            self._made[name] = self._kind(**values)
+        return self._made[name]
+
+
+class _Part(Mapping[str, Part]):
+    # One field of each choice of a registry.
+
+    def __init__(self, registry: Mapping[str, T], field: Callable[[T], Part]) -> None:
+        self._registry, self._field = registry, field
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registry
+
+    def __getitem__(self, name: str) -> Part:
+        return self._field(self._registry[name])
+
+
+def discover(package: str, kind: Callable[..., T], order: Callable[[str], Any] | None = None) -> Registry[T]:
+    """Return a ``kind`` for each module of a package, by its name: the file's, with hyphens.
 
     A field ``x`` of ``kind``, a dataclass, is what the module calls ``X`` or ``x``; a field with a default
-    may be missing. The field ``name`` is the key: words of lower case, joined by hyphens. A field
-    ``summary`` is the first line of the module's docstring.
+    may be missing. The field ``name`` is the key. A field ``summary`` is the first line of the module's
+    docstring.
 
     :param package: its ``__name__``; what it calls BESIDES are modules that are no choices
-    :raises Incomplete: a module lacks something, has it in another type, or has the name of another; the
-        message names the file
+    :param order: key by which names come before the alphabet's order
+    :raises Incomplete: the name of a file has other than a-z, 0-9 and underscores
     """
-    found: dict[str, T] = {}
-    files: dict[str, str] = {}
     folder = importlib.import_module(package)
-    names = {info.name for info in pkgutil.iter_modules(folder.__path__)}
-    for name in sorted(names.difference(getattr(folder, "BESIDES", ()))):
-        module = importlib.import_module(f"{package}.{name}")
-        values = _exports(module, kind)
-        key = values["name"]
-        if not _NAME.fullmatch(key):
-            raise Incomplete(f"{module.__file__}: NAME = {key!r}: words of a-z and 0-9, joined by hyphens")
-        if key in found:
-            raise Incomplete(f"{module.__file__}: NAME = {key!r}: {files[key]} has that name")
-        found[key], files[key] = kind(**values), str(module.__file__)
-    return dict(sorted(found.items()))
+    files = {info.name for info in pkgutil.iter_modules(folder.__path__)}
+    found = {
+        file.replace("_", "-"): file for file in sorted(files.difference(getattr(folder, "BESIDES", ())))
+    }
+    for name, file in found.items():
+        if not _NAME.fullmatch(name):
+            raise Incomplete(f"{folder.__path__[0]}/{file}.py: its name: words of a-z and 0-9, joined by _")
+    names = sorted(sorted(found), key=order) if order else sorted(found)
+    return Registry(package, kind, {name: found[name] for name in names})
+
+
+def part_of(registry: Mapping[str, T], field: Callable[[T], Part]) -> Mapping[str, Part]:
+    """Return one field of each choice, by the choice's name; a choice is imported when it is asked for."""
+    return _Part(registry, field)
 
 
 def _exports(module: ModuleType, kind: Any) -> dict[str, Any]:

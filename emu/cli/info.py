@@ -97,7 +97,7 @@ def _show_topology(name: str, tables: Path | None, as_object: bool) -> int:
 
     topology = read_topology(name)
     if tables is not None:
-        from emu.host.firmware import write_tables
+        from emu.host.firmware_tables import write_tables
 
         write_tables(topology, tables)
     if as_object:

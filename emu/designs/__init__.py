@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.errors import InvalidCase, InvalidSubject
-from emu.registry import choose, discover, not_one_of
+from emu.registry import choose, discover, not_one_of, part_of
 from emu.subject import Subject
 from emu.subject.fragment import load_design
 
@@ -132,4 +132,4 @@ class DesignFile:
     summary: str
 
 
-DESIGNS = {name: file.design for name, file in discover(__name__, DesignFile).items()}
+DESIGNS = part_of(discover(__name__, DesignFile), lambda file: file.design)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emu.arch.dataflow import DataFlow
 from emu.case import Case
@@ -28,20 +30,20 @@ from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
 from emu.host.identity import check_identity, identity_of
 from emu.host.kernel_kick import make_kick
-from emu.host.kexec import Kexec, KexecPlan, plan_kexec
 from emu.host.platform import LoadedSubject, install
 from emu.host.psci import Psci
 from emu.host.secondary import Secondary
 from emu.host.smp import Smp
 from emu.host.vcpu import plan as plan_hotplug
-from emu.host.vcpu.hotplug import Hotplug
-from emu.host.vcpu.vmm import Vmm
 from emu.machine import Machine
 from emu.machine.actor import HostTask, State
+from emu.operation import Operation
 from emu.registry import not_one_of
 from emu.subject.fragment import is_source
-from emu.subject.kernel_files import is_kernel
 from emu.topology import Topology
+
+if TYPE_CHECKING:
+    from emu.host.kexec import KexecPlan
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ def build_config(config: BootConfig) -> Boot:
     """
     first = load(config)
     check_cpus(config, first.logical)
-    plan = plan_kexec(config, first.logical, load) if config.kexec else None
+    plan = _plan_kexec(config, first) if config.kexec else None
     machine, psci, guest = install(first, plan.loaded.memory_size if plan else 0)
     identity = identity_of(
         config.case,
@@ -119,8 +121,10 @@ def load(config: BootConfig) -> LoadedSubject:
     name = config.case.subject
     if name in DESIGNS or is_source(name):
         return load_fragment(config)
+    from emu.subject.kernel_files import is_kernel  # a tenth of the start-up, which fragments need not pay
+
     if is_kernel(Path(name)):
-        from emu.host.kernel import load_kernel_of  # a tenth of the start-up, which fragments need not pay
+        from emu.host.kernel import load_kernel_of
 
         return load_kernel_of(config)
     check_exists(name)
@@ -183,18 +187,14 @@ def _start(
         if cpu in at_reset or actor.state is State.OFF:
             machine.interconnect.set_event(actor.pe, bool(case.event_register))
     method.power_on(machine, at_reset)
-    acpi = config.topology.firmware == "acpi"
-    vmm = Vmm(firmware, {cpu: not acpi or guest.cpu(cpu).enabled for cpu in possible})
 
     def new_smp(core: Core) -> Smp:
         kick = make_kick(machine, guest, core, method)
         return Smp(machine, guest, core, kick, STRATEGIES[case.bringup](kick), method, faults)
 
     def boot_cpu(smp: Smp, core: Core) -> HostTask:
-        hotplug = Hotplug(
-            machine, guest, core, vmm, faults, acpi=acpi, present_follows=acpi and case.base != "6.12"
-        )
-        return smp.boot_cpu(secondaries, _maxcpus(config, guest), case.cycle, hotplug, actions)
+        after = partial(_hotplug, config, case, machine, firmware, guest, core, actions) if actions else None
+        return smp.boot_cpu(secondaries, _maxcpus(config, guest), case.cycle, after)
 
     def new_task() -> HostTask:
         core = Core(guest.data, len(guest.hwids))
@@ -204,6 +204,8 @@ def _start(
     boot = Boot(case, config.topology, guest, machine, firmware, core, method, new_task)
     machine.trace.flow = DataFlow(boot.word)
     if kexec:
+        from emu.host.kexec import Kexec
+
         second = kexec.loaded.config
 
         def start(guest: Guest, at_reset: Sequence[int]) -> None:
@@ -218,6 +220,39 @@ def _start(
         ).reboot
     machine.start_task(0, boot_cpu(smp, core))
     return boot
+
+
+def _hotplug(
+    config: BootConfig,
+    case: Case,
+    machine: Machine,
+    firmware: Psci,
+    guest: Guest,
+    core: Core,
+    actions: Sequence[tuple[int, str]],
+) -> Generator[Operation, Any, None]:
+    # What happens to vCPUs when the boot is over.
+    from emu.host.vcpu.hotplug import Hotplug
+    from emu.host.vcpu.vmm import Vmm
+
+    acpi = config.topology.firmware == "acpi"
+    enabled = {cpu: not acpi or guest.cpu(cpu).enabled for cpu in sorted(guest.logical.possible)}
+    hotplug = Hotplug(
+        machine,
+        guest,
+        core,
+        Vmm(firmware, enabled),
+        config.faults,
+        acpi=acpi,
+        present_follows=acpi and case.base != "6.12",
+    )
+    return hotplug.run(actions)
+
+
+def _plan_kexec(config: BootConfig, first: LoadedSubject) -> KexecPlan:
+    from emu.host.kexec import plan_kexec
+
+    return plan_kexec(config, first.logical, load)
 
 
 def _maxcpus(config: BootConfig, guest: Guest) -> int:

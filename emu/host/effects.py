@@ -63,10 +63,10 @@ def _is_fragment(case: Case) -> bool:
 
 
 def _granule(config: BootConfig) -> str:
+    if config.model.granules:
+        return ""
     with_lines = " or ".join(name for name, model in MODELS.items() if model.granules)
-    return (
-        "" if config.model.granules else f"memory={config.case.memory} has no lines (--memory {with_lines})"
-    )
+    return f"memory={config.case.memory} has no lines (--memory {with_lines})"
 
 
 def _conduit(config: BootConfig) -> str:

@@ -22,7 +22,8 @@ from emu.errors import Untestable
 from emu.host.built import built_kernel
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
-from emu.host.firmware import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over, place_mailboxes
+from emu.host.firmware import place_mailboxes
+from emu.host.firmware_tables import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over
 from emu.host.guest import Guest, IdleTask
 from emu.host.kick import KICK
 from emu.host.logical_map import LogicalMap

@@ -18,7 +18,6 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest, note_table
 from emu.host.kick import Kick
 from emu.host.lookup_table import write_entry
-from emu.host.vcpu.hotplug import Hotplug
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import FlushDeferred, Load, Log, Operation, Park, Store
@@ -52,11 +51,10 @@ class Smp:
         secondaries: Sequence[int],
         maxcpus: int,
         cycles: int,
-        hotplug: Hotplug,
-        actions: Sequence[tuple[int, str]] = (),
+        after: Callable[[], Generator[Operation, Any, None]] | None = None,
     ) -> HostTask:
         """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
-        times, then let ``actions`` happen.
+        times, then do what comes ``after``.
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
@@ -74,8 +72,8 @@ class Smp:
             self._kick.data_read_only = True  # mark_rodata_ro()
         for _ in range(cycles):
             yield from self._cycle(secondaries)
-        if actions:
-            yield from hotplug.run(actions)
+        if after:
+            yield from after()
         if self.reboot:
             yield from self.reboot()
         yield Park(ONLINE)

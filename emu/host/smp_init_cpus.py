@@ -13,7 +13,7 @@ from emu.arch.mpidr import INVALID_HWID, MPIDR_HWID_BITMASK
 from emu.host.enable_method import METHOD_KINDS
 from emu.host.logical_map import LogicalMap
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree import node_names
+from emu.topology.devicetree.names import node_names
 
 
 def smp_init_cpus(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emu.errors import InvalidCase
 from emu.models.protocol import MemoryModel
-from emu.registry import choose, discover
+from emu.registry import choose, discover, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ModelFile:
 
 
 BESIDES = ("protocol",)
-MODELS = {name: file.model for name, file in discover(__name__, ModelFile).items()}
+MODELS = part_of(discover(__name__, ModelFile), lambda file: file.model)
 
 
 def models_with_records() -> str:
@@ -38,10 +38,9 @@ def models_with_records() -> str:
 def memory_model(name: str, granule: int) -> MemoryModel:
     """Return the model of ``--memory`` and ``--granule``.
 
-    :raises InvalidCase: no such model, or neither it nor, if it has none, another has such a granule (bytes)
+    :raises InvalidCase: no such model, or it has granules (bytes), and none like this
     """
     model = choose("memory", name, MODELS, InvalidCase)
-    granules = model.granules or sorted({size for each in MODELS.values() for size in each.granules})
-    if granule not in granules:
-        raise InvalidCase(f"granule={granule}: not one of {', '.join(map(str, granules))}")
+    if model.granules and granule not in model.granules:
+        raise InvalidCase(f"granule={granule}: not one of {', '.join(map(str, model.granules))}")
     return model

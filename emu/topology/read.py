@@ -1,4 +1,4 @@
-"""Read a topology by name or file: presets, JSON, device trees, ACPI tables, told apart by their bytes."""
+"""Read a topology by name, or from a file (:mod:`emu.topology.files`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.errors import InvalidCase
-from emu.registry import not_one_of
 from emu.topology import Topology
-from emu.topology.acpi import is_acpi, is_acpi_directory, read_acpi
-from emu.topology.devicetree import read_devicetree, read_dts
-from emu.topology.json_form import parse_json
-from emu.topology.presets import PRESETS, get_preset, is_preset
-
-_FDT_MAGIC = b"\xd0\x0d\xfe\xed"  # Devicetree Specification v0.4, 5.2
-_SIZE_MAX = 16 << 20  # bytes; far more than a table or tree of 4,096 CPUs has
+from emu.topology.presets import get_preset, is_preset
 
 
 def read_topology(text: str, boot_cpu: int = -1) -> Topology:
@@ -28,25 +21,15 @@ def read_topology(text: str, boot_cpu: int = -1) -> Topology:
     """
     if not text:
         raise InvalidCase("topology='': a preset or a file")
-    topology = get_preset(text) if is_preset(text) else _read_file(Path(text))
+    topology = get_preset(text) if is_preset(text) else _read_file(text)
     return replace(topology, boot_cpu=boot_cpu) if boot_cpu >= 0 else topology
 
 
 def is_topology(text: str) -> bool:
     """Tell whether ``text`` names a preset, or a file or directory that looks like a topology."""
-    path = Path(text)
-    if not text:
-        return False
-    if is_preset(text) or path.suffix in (".dts", ".dtb", ".json"):
-        return True
-    if path.is_dir():
-        return is_acpi_directory(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(4)
-    except OSError:
-        return False
-    return data == _FDT_MAGIC or is_acpi(data)
+    from emu.topology.files import is_topology_file
+
+    return bool(text) and (is_preset(text) or is_topology_file(Path(text)))
 
 
 def topology_files(path: Path) -> list[Path]:
@@ -54,27 +37,7 @@ def topology_files(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
 
 
-def _read_file(path: Path) -> Topology:
-    if path.is_dir():
-        if not is_acpi_directory(path):
-            raise InvalidCase(f"{path}: a directory without a MADT (signature APIC) in it")
-        return read_acpi(path)
-    if path.suffix == ".dts":
-        return read_dts(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_SIZE_MAX + 1)
-    except OSError as error:
-        name = str(path).partition(":")[0]
-        raise InvalidCase(
-            f"topology={path}: {error.strerror}; and no preset: {not_one_of(name, PRESETS)}"
-        ) from None
-    if len(data) > _SIZE_MAX:
-        raise InvalidCase(f"{path}: over {_SIZE_MAX} bytes: not the CPUs of a machine")
-    if data.startswith(_FDT_MAGIC):
-        return read_devicetree(data, str(path))
-    if is_acpi(data):
-        return read_acpi(path)
-    if path.suffix == ".json" or data.lstrip()[:1] in (b"{", b"["):
-        return parse_json(data, str(path))
-    raise InvalidCase(f"{path}: neither JSON, a device tree blob, nor an ACPI MADT")
+def _read_file(text: str) -> Topology:
+    from emu.topology.files import read_file  # the readers, which presets need not pay for
+
+    return read_file(Path(text))

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.acpi import madt, pptt, read_tables, write_acpi
+from emu.topology.acpi import madt, pptt
+from emu.topology.acpi.read import read_tables
 from emu.topology.acpi.table import AcpiTable, structures, with_checksum
+from emu.topology.acpi.write import write_acpi
 
 _MUTATIONS = 20_000
 _EDGES = (0, 1, 2, 3, 0x7F, 0x80, 0xFE, 0xFF)

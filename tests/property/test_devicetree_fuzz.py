@@ -20,8 +20,9 @@ import pytest
 import emu.topology.devicetree
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree import read_devicetree, u32, write_devicetree
-from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, HEADER, NOP, PROP, Node, parse
+from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, HEADER, NOP, PROP, Node, parse, u32
+from emu.topology.devicetree.read import read_devicetree
+from emu.topology.devicetree.write import write_devicetree
 
 _NAME = "mutant.dtb"
 _MUTANTS = 3600  # per seed

@@ -18,7 +18,7 @@ from emu.case import Case
 from emu.cpu.cores import Core
 from emu.host.build import build
 from emu.host.choices import parse_case
-from emu.host.firmware import hand_over
+from emu.host.firmware_tables import hand_over
 from emu.host.kernel import load_kernel_of
 from emu.host.platform import make_machine
 from emu.machine import Machine

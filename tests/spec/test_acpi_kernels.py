@@ -14,7 +14,7 @@ from booting import Run, run
 from emu.arch.mpidr import INVALID_HWID
 from emu.errors import Untestable
 from emu.topology import Cpu, Topology
-from emu.topology.acpi import write_acpi
+from emu.topology.acpi.write import write_acpi
 
 KERNELS = ("EMU_KERNEL_612", "EMU_KERNEL_61", "EMU_KERNEL_16K")
 _LOG_SIZE = 1 << 17  # CONFIG_LOG_BUF_SHIFT=17

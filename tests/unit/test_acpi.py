@@ -10,19 +10,12 @@ import pytest
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.acpi import (
-    AcpiTables,
-    is_acpi,
-    is_acpi_directory,
-    read_acpi,
-    read_fadt,
-    read_madt,
-    read_pptt,
-    write_acpi,
-)
-from emu.topology.acpi.madt import Gicc, write_madt
-from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE, CpuPosition
+from emu.topology.acpi.fadt import read_fadt
+from emu.topology.acpi.madt import Gicc, read_madt, write_madt
+from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE, CpuPosition, read_pptt
+from emu.topology.acpi.read import is_acpi, is_acpi_directory, read_acpi
 from emu.topology.acpi.table import TABLE_SIZE_MAX, make_table, with_checksum
+from emu.topology.acpi.write import AcpiTables, write_acpi
 
 _BASE = 0x4800_0000
 _PSCI = Topology("t", tuple(Cpu(0x100 * i, enable_method="psci") for i in range(4)), conduit="hvc")

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from emu.topology import Cpu, Topology
-from emu.topology.acpi import read_acpi, write_acpi
 from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE
+from emu.topology.acpi.read import read_acpi
 from emu.topology.acpi.rsdp import write_rsdp
+from emu.topology.acpi.write import write_acpi
 
 _PLACES = [(socket, cluster, core, thread) for socket in (0, 1) for cluster in (0, 1) for core in (0, 1)
            for thread in (0, 1)]  # fmt: skip

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree import node_names, u32, u64, write_devicetree, write_stub_devicetree
+from emu.topology.devicetree.flat import u32, u64
+from emu.topology.devicetree.names import node_names
+from emu.topology.devicetree.write import write_devicetree, write_stub_devicetree
 
 _DRAM: dict[str, Any] = {"dram_base": 0x4000_0000, "dram_size": 0x1000_0000}
 _PSCI = [Cpu(hwid, enable_method="psci") for hwid in (0, 1, 0x100, 0x1_0000_0001)]

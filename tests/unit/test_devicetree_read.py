@@ -17,16 +17,10 @@ from programs import run_program
 
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree import (
-    node_names,
-    read_devicetree,
-    read_dts,
-    u32,
-    u64,
-    write_devicetree,
-    write_stub_devicetree,
-)
-from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, NOP, PROP, Writer
+from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, NOP, PROP, Writer, u32, u64
+from emu.topology.devicetree.names import node_names
+from emu.topology.devicetree.read import read_devicetree, read_dts
+from emu.topology.devicetree.write import write_devicetree, write_stub_devicetree
 
 _DRAM: dict[str, Any] = {"dram_base": 0x4000_0000, "dram_size": 0x1000_0000}
 _ALL_ONES = 2**64 - 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emu.errors import InvalidCase
-from emu.registry import Incomplete, choose, discover, not_one_of
+from emu.registry import Incomplete, choose, discover, not_one_of, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,45 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def found(folder: Path) -> dict[str, Plugin]:
-    return discover(folder.name, Plugin)
+    return dict(discover(folder.name, Plugin))
 
 
 def test_each_module_is_a_choice_by_its_name(package: Path) -> None:
-    (package / "b.py").write_text(GOOD)
-    (package / "a.py").write_text(GOOD.replace('"good"', '"later-one"') + "LEVEL = 7\n")
+    (package / "later_one.py").write_text(GOOD.replace('"good"', '"later-one"') + "LEVEL = 7\n")
+    (package / "good.py").write_text(GOOD)
     plugins = found(package)
     assert list(plugins) == ["good", "later-one"]
     assert (plugins["good"].act(), plugins["good"].level, plugins["good"].summary) == (1, 3, "It acts.")
     assert plugins["later-one"].level == 7
+
+
+def test_module_is_imported_when_its_choice_is_asked_for(package: Path) -> None:
+    (package / "good.py").write_text(GOOD)
+    (package / "never.py").write_text("raise AssertionError\n")
+    plugins = discover(package.name, Plugin)
+    assert (list(plugins), len(plugins), "never" in plugins, "x" in plugins) == (
+        ["good", "never"],
+        2,
+        True,
+        False,
+    )
+    assert [name for name in sys.modules if name.startswith(f"{package.name}.")] == []
+    assert plugins["good"] is plugins["good"]
+    with pytest.raises(KeyError):
+        plugins["x"]
+
+
+def test_names_come_by_the_order_that_is_asked_for_and_then_by_the_alphabet(package: Path) -> None:
+    for name in ("a", "bad_b", "c"):
+        (package / f"{name}.py").write_text(GOOD)
+    assert list(discover(package.name, Plugin, lambda name: name.startswith("bad-"))) == ["a", "c", "bad-b"]
+
+
+def test_part_of_a_registry_imports_no_more_than_is_asked_for(package: Path) -> None:
+    (package / "good.py").write_text(GOOD)
+    (package / "never.py").write_text("raise AssertionError\n")
+    levels = part_of(discover(package.name, Plugin), lambda plugin: plugin.level)
+    assert (list(levels), len(levels), "never" in levels, levels["good"]) == (["good", "never"], 2, True, 3)
 
 
 def test_a_folder_is_a_choice_too(package: Path) -> None:
@@ -70,8 +99,7 @@ def test_what_the_modules_share_is_no_choice(package: Path) -> None:
         ('NAME = "good"\n', "defines neither ACT nor act"),
         (GOOD.replace('"good"', "5"), "NAME is no str"),
         (GOOD + 'LEVEL = "high"\n', "LEVEL is no int"),
-        (GOOD.replace('"good"', '"Good"'), "NAME = 'Good': words of a-z and 0-9"),
-        (GOOD.replace('"good"', '"a_b"'), "NAME = 'a_b': words of a-z and 0-9"),
+        (GOOD.replace('"good"', '"better"'), "NAME = 'better': the file says 'broken'"),
     ],
 )
 def test_incomplete_module_is_refused_with_its_file_and_what_is_missing(
@@ -83,12 +111,11 @@ def test_incomplete_module_is_refused_with_its_file_and_what_is_missing(
     assert str(caught.value).startswith(f"{package / 'broken.py'}: {says}")
 
 
-def test_two_of_one_name_are_refused_with_both_files(package: Path) -> None:
-    (package / "one.py").write_text(GOOD)
-    (package / "two.py").write_text(GOOD)
+def test_file_whose_name_is_no_name_of_a_choice_is_refused(package: Path) -> None:
+    (package / "Good.py").write_text(GOOD)
     with pytest.raises(Incomplete) as caught:
         found(package)
-    assert str(caught.value) == f"{package / 'two.py'}: NAME = 'good': {package / 'one.py'} has that name"
+    assert str(caught.value) == f"{package / 'Good.py'}: its name: words of a-z and 0-9, joined by _"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
@@ -71,9 +72,12 @@ OF_V8_0: dict[Encoding, int] = {
 }
 CORES = discover(__name__, Core)
 DEFAULT = CORES["cortex-a72"]
-_BY_PART = {core.midr & _PART: core for core in CORES.values()}
 
 
+@cache
 def core_of(midr: int) -> Core:
     """Return the core whose MIDR_EL1 says ``midr``, in any revision."""
-    return _BY_PART.get(midr & _PART, DEFAULT)
+    part = midr & _PART
+    if part == DEFAULT.midr & _PART:
+        return DEFAULT
+    return next((core for core in CORES.values() if core.midr & _PART == part), DEFAULT)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from emu.host.kick import Kick
 from emu.operation import Operation
-from emu.registry import discover
+from emu.registry import discover, part_of
 
 
 class Strategy(Protocol):
@@ -42,4 +42,4 @@ class StrategyKind:
 
 
 BESIDES = ("common",)
-STRATEGIES = {name: kind.strategy for name, kind in discover(__name__, StrategyKind).items()}
+STRATEGIES = part_of(discover(__name__, StrategyKind), lambda kind: kind.strategy)

@@ -15,7 +15,7 @@ from emu.host.guest import Guest
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import Operation
-from emu.registry import discover
+from emu.registry import discover, part_of
 
 
 class EnableMethod(Protocol):
@@ -85,7 +85,7 @@ class MethodKind:
 
 
 METHOD_KINDS = discover(__name__, MethodKind)
-METHODS = {name: kind.method for name, kind in METHOD_KINDS.items()}
+METHODS = part_of(METHOD_KINDS, lambda kind: kind.method)
 
 
 class PerCpu:

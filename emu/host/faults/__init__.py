@@ -157,9 +157,13 @@ class FaultKind:
 
 
 FAULTS = discover(__name__, FaultKind)
-NAMES = {kind.fault: name for name, kind in FAULTS.items()}
-
 _SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
+
+
+def _spelt(cpu: int, fault: Fault) -> str:
+    # The beginning of a refusal.
+    name = next(name for name, kind in FAULTS.items() if kind.fault is type(fault))
+    return f"fault={cpu}:{name}"
 
 
 def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
@@ -200,11 +204,12 @@ def faults_before_load(faults: Mapping[int, Sequence[Fault]], *, lines: bool, ag
     """
     for cpu, found in sorted(faults.items()):
         for fault in found:
-            where = f"fault={cpu}:{NAMES[type(fault)]}"
             if fault.of_lines and not lines:
-                raise InvalidCase(f"{where}: no caches, so that nothing is cleaned (--memory caches)")
+                raise InvalidCase(
+                    f"{_spelt(cpu, fault)}: no caches, so that nothing is cleaned (--memory caches)"
+                )
             if fault.of_second_start and not again:
-                raise InvalidCase(f"{where}: no CPU is started a second time (--cycle 1)")
+                raise InvalidCase(f"{_spelt(cpu, fault)}: no CPU is started a second time (--cycle 1)")
 
 
 def check_faults(faults: Mapping[int, Sequence[Fault]], subject_of: Callable[[int], FaultedSubject]) -> None:
@@ -221,4 +226,4 @@ def check_faults(faults: Mapping[int, Sequence[Fault]], subject_of: Callable[[in
             if not why and of_call and not subject.calls_firmware:
                 why = f"enable-method {subject.method} does not call CPU_ON (--enable-method psci)"
             if why:
-                raise InvalidCase(f"fault={cpu}:{NAMES[type(fault)]}: {subject.name}: {why}")
+                raise InvalidCase(f"{_spelt(cpu, fault)}: {subject.name}: {why}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.user_file import load_definition
-from emu.registry import discover, not_one_of
+from emu.registry import discover, not_one_of, part_of
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -123,4 +123,4 @@ class LookupModelFile:
     summary: str
 
 
-MODELS = {name: file.model for name, file in discover(__name__, LookupModelFile).items()}
+MODELS = part_of(discover(__name__, LookupModelFile), lambda file: file.model)

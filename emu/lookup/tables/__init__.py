@@ -18,7 +18,7 @@ from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.contract import LookupTable
 from emu.lookup.expression import evaluate
 from emu.lookup.user_file import load_definition
-from emu.registry import discover, not_one_of
+from emu.registry import discover, not_one_of, part_of
 
 LogicalMap = Sequence[int | None]
 
@@ -146,4 +146,4 @@ class TableKindFile:
     summary: str
 
 
-KINDS = {name: file.kind for name, file in discover(__name__, TableKindFile).items()}
+KINDS = part_of(discover(__name__, TableKindFile), lambda file: file.kind)

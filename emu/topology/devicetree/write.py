@@ -13,6 +13,7 @@ from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.devicetree.cpu_map import phandles, write_cpu_map
 from emu.topology.devicetree.flat import NAME_MAX, Writer, texts, u32, u64
+from emu.topology.devicetree.names import node_names
 
 _BOOTARGS_MAX = 2048  # COMMAND_LINE_SIZE, arch/arm64/include/uapi/asm/setup.h
 _NO_MORE: Mapping[str, bytes] = MappingProxyType({})
@@ -88,23 +89,6 @@ def write_stub_devicetree(*, bootargs: str = "nokaslr", chosen: Mapping[str, byt
     _add_chosen(tree, bootargs, chosen)
     tree.end()
     return tree.to_bytes(0)
-
-
-def node_names(topology: Topology) -> list[str]:
-    """Return the name of each CPU's node below /cpus, as the kernel's messages have them.
-
-    ``cpu.node`` verbatim when given, else ``cpu@<hwid>``; when another node has that name,
-    ``cpu@<hwid>,<index>``, because names within a parent are unique.
-    """
-    taken = {cpu.node for cpu in topology.cpus}
-    names = []
-    for index, cpu in enumerate(topology.cpus):
-        name = cpu.node or f"cpu@{cpu.hwid:x}"
-        while not cpu.node and name in taken:
-            name += f",{index}"
-        taken.add(name)
-        names.append(name)
-    return names
 
 
 def _begin_tree() -> Writer:

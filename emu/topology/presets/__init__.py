@@ -70,5 +70,4 @@ def _broken_last(name: str) -> bool:
     return name.startswith("bad-")
 
 
-_found = discover(__name__, Preset)
-PRESETS = {name: _found[name] for name in sorted(_found, key=_broken_last)}
+PRESETS = discover(__name__, Preset, order=_broken_last)
