@@ -18,6 +18,7 @@ _COMMANDS = {
     "fuzz": "Look for wrong answers of a lookup on all cores until stopped.",
     "gdb": "Let gdb debug a boot: a thread for each CPU, and backwards.",
     "info": "Show what was found in a subject or in a topology.",
+    "litmus": "Run litmus tests in herd's format, on emulated PEs.",
     "lookup": "Test whether a lookup keeps what its contract promises.",
     "replay": "Run a schedule that explore printed again, and tell its story.",
     "step": "Step a boot, forwards and backwards.",

@@ -22,6 +22,7 @@ from emu.subject.assemblers import Assembled
 from emu.subject.assembly_expression import evaluate
 from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
+from emu.subject.later_instructions import later_word
 
 CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number
 
@@ -38,7 +39,7 @@ def run_keystone(flat: Flat, externals: Mapping[str, int]) -> Assembled:
     :raises AssemblyError: FILE:LINE and Keystone's reason
     """
     keystone = _Keystone(flat, externals)
-    texts = [line.text for line in flat.lines]
+    texts = [_known(line.text) for line in flat.lines]
     if any(_ADRP.match(text) or _LO12.search(text) for text in texts):
         placeholders = [_LO12.sub("#0", "nop" if _ADRP.match(text) else text) for text in texts]
         answer = keystone.assemble(placeholders)
@@ -57,7 +58,8 @@ def _relocated(line: Statement, places: Mapping[str, int], pc: int) -> str:
     adrp = _ADRP.match(line.text)
     try:
         if adrp is None:
-            return _LO12.sub(lambda match: f"#{evaluate(match[1], places) & 0xFFF:#x}", line.text)
+            text = _known(line.text)
+            return _LO12.sub(lambda match: f"#{evaluate(match[1], places) & 0xFFF:#x}", text)
         register = 31 if adrp[1].lower() == "zr" else int(adrp[1])
         pages = ((evaluate(adrp[2], places) & ~0xFFF) - (pc & ~0xFFF)) >> 12
     except ValueError as error:
@@ -65,6 +67,12 @@ def _relocated(line: Statement, places: Mapping[str, int], pc: int) -> str:
     if not -(1 << 20) <= pages < 1 << 20 or register > 31:
         raise line.error("the target is more than 4 GiB away")
     return f".word {0x9000_0000 | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5 | register:#x}"
+
+
+def _known(text: str) -> str:
+    # An instruction that Keystone does not know as its word.
+    word = later_word(text)
+    return text if word is None else f".word {word:#x}"
 
 
 class _Keystone:

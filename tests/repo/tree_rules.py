@@ -24,7 +24,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "host",
         "rules lookup",
         "fuzz explore",
-        "report",
+        "report litmus",
         "debug",
         "cli",
         "__main__ pytest_plugin",

@@ -29,8 +29,8 @@ needs_binutils = pytest.mark.skipif(
     shutil.which(GNU_AS) is None, reason=f"{GNU_AS} is not installed (Debian: binutils-aarch64-linux-gnu)"
 )
 _REAL_GNU_AS = shutil.which(GNU_AS) or ""
-LSE = "410020f8"  # ldadd x0, x1, [x2]: Arm DDI 0487, C6.2, LDADD
-REFUSED = "nop\nldadd x0, x1, [x2]\n"  # by Keystone
+PAC = "4100c1da"  # pacia x1, x2: Arm DDI 0487, C6.2, PACIA
+REFUSED = "nop\npacia x1, x2\n"  # by Keystone
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +81,20 @@ def empty_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("ldadd x0, x1, [x2]", LSE),
-        ("casal w0, w1, [x2]", "41fce088"),
-        ("ldapr x0, [x1]", "20c0bff8"),
+        ("pacia x1, x2", PAC),
+        ("irg x0, x1", "2010df9a"),
+        ("ldraa x0, [x1]", "200420f8"),
         (".inst 0xd503201f", "1f2003d5"),
         ("#define ADD(a, b) add a, a, b\nADD(x0, x1)", "0000018b"),
         ("#ifdef NR_CPUS\nnop\n#endif\n#if NR_CPUS == 8 && CPU_MMU_OFF < 0\nwfe\n#endif", "1f2003d55f2003d5"),
         ("#define N NR_CPUS\ncmp x0, #N", "1f2000f1"),
-        ("ldadd x0, x1, [x2]\n.ifdef NR_CPUS\nwfe\n.endif", LSE + "5f2003d5"),
-        (".equ NR_CPUS, 9\nldadd x0, x1, [x2]\ncmp x0, #NR_CPUS", LSE + "1f2400f1"),
+        ("pacia x1, x2\n.ifdef NR_CPUS\nwfe\n.endif", PAC + "5f2003d5"),
+        (".equ NR_CPUS, 9\npacia x1, x2\ncmp x0, #NR_CPUS", PAC + "1f2400f1"),
         (
-            "ldadd x0, x1, [x2]\n1: cbnz x0, 1b\nb 1f\n1: .quad INVALID_HWID",
-            LSE + "000000b501000014" + "ff" * 8,
+            "pacia x1, x2\n1: cbnz x0, 1b\nb 1f\n1: .quad INVALID_HWID",
+            PAC + "000000b501000014" + "ff" * 8,
         ),
-        ("ldadd x0, x1, [x2]\na: ldr x0, =a", LSE + "200000580400204000000000"),
+        ("pacia x1, x2\na: ldr x0, =a", PAC + "200000580400204000000000"),
         ('.section .rodata\n.byte 1\n.text\nnop\n.section ".text.x", "ax"\nwfe', "1f2003d55f2003d501"),
         ("nop\n.data\n.balign 16\n.word 2\n.bss\n.skip 16", "1f2003d5" + "00" * 12 + "02000000"),
     ],
@@ -120,7 +120,7 @@ def test_define_near_the_text_is_a_symbol_and_any_other_a_constant(tmp_path: Pat
     table = boot.IMAGE_PA + 0x100
     subject = load_source(source(tmp_path, text), nr_cpus=8, defines={"table": table, "COUNT": 5})
     assert (
-        subject.segments[0].data.hex() == "1f2003d5" + LSE + "c0070010" + "3f1400f1" + "5f2003d5" + "9f2003d5"
+        subject.segments[0].data.hex() == "1f2003d5" + PAC + "c0070010" + "3f1400f1" + "5f2003d5" + "9f2003d5"
     )
     assert (subject.defines["table"], subject.defines["COUNT"]) == (table, 5)
 
@@ -140,7 +140,7 @@ def test_includes_are_found_as_our_reader_finds_them(tmp_path: Path) -> None:
     path = source(
         folder,
         '#include "part.inc"\n#include "macros.inc"\n#include "include/macros.inc"\n#include <sysreg.inc>\n'
-        '.include "more.inc"\nmov_q x1, MPIDR_HWID_BITMASK\nldadd x0, x1, [x2]\n',
+        '.include "more.inc"\nmov_q x1, MPIDR_HWID_BITMASK\npacia x1, x2\n',
     )
     (folder / "part.inc").write_text("part: nop\n")
     (folder / "more.inc").write_text("adr_l x0, part\n")
@@ -229,7 +229,7 @@ def test_gnu_as_alone_gets_text_with_its_includes(
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(empty_path))
     (tmp_path / "part.inc").write_text("nop\nbogus\n")
-    path = source(tmp_path, 'ldadd x0, x1, [x2]\n#include "part.inc"\n')
+    path = source(tmp_path, 'pacia x1, x2\n#include "part.inc"\n')
     with pytest.raises(AssemblyError, match=rf"; {GNU_AS}: .*part\.inc:2: Error: unknown mnemonic `bogus'"):
         load_source(path, nr_cpus=8)
     path.write_text("#define X 1\nnop\n")
@@ -325,7 +325,7 @@ def refusal(path: Path) -> str:
 def test_error_without_another_assembler_says_what_is_not_there(tmp_path: Path, empty_path: Path) -> None:
     path = source(tmp_path, REFUSED)
     assert refusal(path) == (
-        f"{path}:2: keystone: ldadd x0, x1, [x2]: Invalid operand (KS_ERR_ASM_INVALIDOPERAND); "
+        f"{path}:2: keystone: pacia x1, x2: Invalid mnemonic (KS_ERR_ASM_MNEMONICFAIL); "
         f"not installed: {gnu.INSTALL}, {clang.INSTALL}, {zig.INSTALL}"
     )
 

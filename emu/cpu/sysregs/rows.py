@@ -121,9 +121,9 @@ _TRANSLATION = [
 
 _EXCEPTIONS = [
     Row("SPSR_EL1", sysreg.SPSR_EL1),
-    Row("ELR_EL1", (3, 0, 4, 0, 1)),
-    Row("ESR_EL1", (3, 0, 5, 2, 0), traps=_TVM),
-    Row("FAR_EL1", (3, 0, 6, 0, 0), traps=_TVM),
+    Row("ELR_EL1", sysreg.ELR_EL1),
+    Row("ESR_EL1", sysreg.ESR_EL1, traps=_TVM),
+    Row("FAR_EL1", sysreg.FAR_EL1, traps=_TVM),
     Row("VBAR_EL1", sysreg.VBAR_EL1, 0, at_hand=True),
     Row("SPSR_EL2", sysreg.SPSR_EL2, None, 2, 2),
     Row("ELR_EL2", (3, 4, 4, 0, 1), None, 2, 2),

@@ -1,0 +1,103 @@
+"""All ends of an exploration, for who asks what states there are and not what is wrong with them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from emu.explore.explorer import LEARNING, ROUNDS_MAX, Explorer
+from emu.explore.global_state import GlobalState, Transition
+from emu.explore.local_state import LocalState
+from emu.explore.search import Bounds, Count, NoJudge, Search
+from emu.explore.transition_system import TransitionSystem
+
+See = Callable[["EndState"], None]
+
+
+class EndState:
+    """A state in which no actor can go on.
+
+    :ivar locals: where each actor is
+    :ivar path: the transitions that led there
+    """
+
+    def __init__(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> None:
+        self.locals = state.locals
+        self.path = path
+        self._system, self._state = system, state
+
+    def memory(self, pa: int, size: int) -> int:
+        """Return the ``size`` bytes at ``pa`` as an unsigned number: of lines that move, what memory has."""
+        value = 0
+        for at in range(size):
+            value |= self._byte(pa + at) << 8 * at
+        return value
+
+    def _byte(self, pa: int) -> int:
+        index = self._system.footprints.index_of(pa)
+        if index is None:
+            return self._system.cells.value(pa >> 3) >> 8 * (pa & 7) & 0xFF
+        return self._system.model.seen(self._state.model, 0, index, False)[pa % self._system.model.granule]
+
+
+class Registers:
+    """What the registers of local states hold, each looked up once."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._machine = explorer.stepper.machine
+        self._known: dict[int, tuple[int, ...]] = {}
+
+    def of(self, local: LocalState) -> tuple[int, ...]:
+        """Return X0..X30 and SP (u64 each)."""
+        found = self._known.get(local.number)
+        if found is None:
+            pe = self._machine.actors[local.cpu].pe
+            pe.set_state(zlib.decompress(local.context))
+            found = self._known[local.number] = tuple(pe.x)
+        return found
+
+
+@dataclass(slots=True)
+class _Ends(NoJudge):
+    # Hands every end on.
+    see: See
+    count: int = 0
+
+    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
+        self.count += 1
+        self.see(EndState(system, state, path))
+        return False
+
+
+@dataclass(slots=True)
+class Ends:
+    """What a search for all ends came to.
+
+    :ivar incomplete: why others may be missing; nothing: none is
+    """
+
+    count: Count
+    incomplete: list[str] = field(default_factory=list)
+
+
+def find_ends(
+    explorer: Explorer,
+    bounds: Bounds,
+    begin: Callable[[], See],
+    tell: Callable[[Count, int], bool] = lambda _count, _depth: False,
+) -> Ends:
+    """Search until nothing new is learned.
+
+    :param begin: called for each round; returns what takes its ends, those of the last round last
+    """
+    for number in range(1, ROUNDS_MAX + 1):
+        explorer.stepper.grew = False
+        system = explorer.system(bounds)
+        search = Search(system, bounds, _Ends(begin()), tell)
+        search.count.rounds = number
+        search.run()
+        incomplete = [search.stopped] if search.stopped else sorted(search.cut)
+        if search.stopped or not (explorer.stepper.grew or system.footprints.changed):
+            return Ends(search.count, incomplete)
+    return Ends(search.count, [LEARNING])
