@@ -109,7 +109,8 @@ class Register(IntEnum):
     VBAR_EL2 = 21
     VPIDR_EL2 = 22
     VMPIDR_EL2 = 23
-    CLIDR_EL1 = 24  # where a CPU of the machine has another one than its core
+    CLIDR_EL1 = 24  # these where a CPU of the machine has another one than its core
+    CTR_EL0 = 25
 
 
 class Expect(IntEnum):

@@ -86,8 +86,18 @@ MMFR2_VARANGE = (19, 16)
 HCR_TGE, HCR_RW, HCR_E2H = 1 << 27, 1 << 31, 1 << 34
 
 
+CACHES = range(14)  # values of CSSELR_EL1: level (from 0) << 1 | instruction cache
+
+
+def ccsidr(cache: int) -> Encoding:
+    """Return what names CCSIDR_EL1 of one cache, by CSSELR_EL1: no encoding that an instruction has."""
+    return (*CCSIDR_EL1[:4], 8 + cache)
+
+
 def name(encoding: Encoding) -> str:
     """Return the register's name, or its generic S<op0>_<op1>_C<n>_C<m>_<op2> spelling."""
+    if encoding[:4] == CCSIDR_EL1[:4] and encoding[4] >= 8:
+        return f"CCSIDR_EL1[{encoding[4] - 8}]"
     return NAMES.get(encoding) or generic_name(encoding)
 
 

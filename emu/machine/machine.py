@@ -130,7 +130,7 @@ class Machine:
         pe = self.engine.new_pe(len(self.actors), mpidr, midr, self.entry_el)
         for encoding, value in overrides.items():
             pe.override(encoding, value)
-        self.recorder.keeps_caches |= sysreg.CLIDR_EL1 in overrides
+        self.recorder.keeps_caches |= sysreg.CLIDR_EL1 in overrides or sysreg.CTR_EL0 in overrides
         actor = Actor(pe)
         self.actors.append(actor)
         return actor

@@ -8,7 +8,7 @@ from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
 from emu.cpu.sysregs import access, vhe
-from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.sysregs.rows import BY_NAME
 from emu.machine.actor import Actor, State, end_pc, location
 from emu.models.protocol import Note
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
@@ -16,6 +16,7 @@ from emu.outcome import Outcome
 from emu.semantics import log
 from emu.trace import Trace
 
+_OF_CACHES = (Register.CLIDR_EL1, Register.CTR_EL0)
 _OF_SYSREGS = [
     (register, getattr(sysreg, register.name))
     for register in Register
@@ -26,7 +27,7 @@ _OF_SYSREGS = [
         Register.EL,
         Register.MPIDR_EL1,
         Register.X19,
-        Register.CLIDR_EL1,
+        *_OF_CACHES,
     )
 ]
 _OF_EL1 = [(register, encoding) for register, encoding in _OF_SYSREGS if register < Register.HCR_EL2]
@@ -137,7 +138,7 @@ class Recorder:
     def _registers(self, pe: PE, entry_el: int) -> list[tuple[Register, int]]:
         kept = registers(pe, entry_el)
         if self.keeps_caches:
-            kept.append((Register.CLIDR_EL1, access.value(pe, TABLE[sysreg.CLIDR_EL1])))
+            kept += [(each, access.value(pe, BY_NAME[each.name])) for each in _OF_CACHES]
         return kept
 
     def table(self, name: str, entries: Iterable[tuple[int, int]]) -> None:

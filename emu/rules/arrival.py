@@ -55,6 +55,9 @@ _SAME_AS_BOOT_CPU = {
     Register.MAIR_EL1: _ALL,
     Register.SCTLR_EL1: _ALL & ~_POINTER_AUTHENTICATION,
 }
+# The kernel takes the boot CPU's CLIDR_EL1 for all (Linux v6.12 arch/arm64/kernel/cacheinfo.c), and keeps its
+# CTR_EL0 (cpufeature.c, ftr_ctr): CPUs may differ in L1Ip alone. It keeps no CCSIDR_EL1.
+_CACHES = {Register.CLIDR_EL1: _ALL, Register.CTR_EL0: _ALL & ~(3 << 14)}
 # Likewise of what was entered at EL2: all that init_el2 sets (Linux v6.12, asm/el2_setup.h).
 _SET_AT_EL2 = (
     Register.HCR_EL2,
@@ -224,8 +227,7 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     el = boot.boot_cpu.get(Register.EL, 1)  # 2 for a kernel that is a hypervisor's host (VHE)
     if got[Register.EL] != el:
         yield wrong("wrong-el", got=got[Register.EL], own=el)
-    # The kernel takes the boot CPU's CLIDR_EL1 for all (v6.12 arch/arm64/kernel/cacheinfo.c).
-    same = {**_SAME_AS_BOOT_CPU, Register.CLIDR_EL1: _ALL, **dict.fromkeys(_SET_AT_EL2, _ALL)}
+    same = {**_SAME_AS_BOOT_CPU, **_CACHES, **dict.fromkeys(_SET_AT_EL2, _ALL)}
     same[Register.SCTLR_EL2] &= ~_POINTER_AUTHENTICATION
     for register, mask in same.items():
         if register not in got or register not in boot.boot_cpu:

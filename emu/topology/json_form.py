@@ -32,6 +32,7 @@ _ID_REGISTERS = {
     for encoding, name in sysreg.NAMES.items()
     if name.startswith("ID_") or name in _CACHE_REGISTERS
 }
+_CCSIDR = {sysreg.name(sysreg.ccsidr(cache)): sysreg.ccsidr(cache) for cache in sysreg.CACHES}
 _HEX = ("hwid", "midr", "release_addr")
 
 
@@ -140,8 +141,9 @@ def _id_registers(value: object, where: str) -> dict[sysreg.Encoding, int]:
         raise InvalidCase(f"{where}: an object of register name to value")
     found = {}
     for name, bits in value.items():
-        encoding = _ID_REGISTERS.get(name)
+        encoding = _ID_REGISTERS.get(name) or _CCSIDR.get(name)
         if encoding is None:
-            raise InvalidCase(f"{where}: {name}: {not_one_of(name, sorted(_ID_REGISTERS))}")
-        found[encoding] = _number(bits, f"{where}.{name}", 64, False)
+            known = [*sorted(_ID_REGISTERS), *_CCSIDR]
+            raise InvalidCase(f"{where}: {name}: {not_one_of(name, known)}")
+        found[encoding] = _number(bits, f"{where}.{name}", 32 if name in _CCSIDR else 64, False)
     return found

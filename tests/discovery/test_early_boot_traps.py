@@ -188,11 +188,24 @@ def test_a_register_of_el2_that_only_the_boot_cpu_sets_is_found(tmp_path: Path, 
     assert run(tmp_path, text, "boot", "--cpus", "3").returncode == 0, "at EL1 it does not matter"
 
 
-def test_caches_unlike_the_boot_cpus_are_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("register", "value", "status"),
+    [
+        ("CLIDR_EL1", 0x23, 1),
+        ("CLIDR_EL1", 0xA20_0023, 0),  # the core's own
+        ("CTR_EL0", 0x8443_C004, 1),  # lines of 32 bytes
+        ("CTR_EL0", 0x8444_8004, 0),  # another policy of the instruction cache (L1Ip), which CPUs may have
+        ("CCSIDR_EL1[0]", 0x700F_E01A, 0),  # which the kernel does not keep
+    ],
+)
+def test_caches_unlike_the_boot_cpus_are_found(
+    tmp_path: Path, register: str, value: int, status: int
+) -> None:
     path = tmp_path / "t.json"
-    path.write_text('{"cpus": [{"hwid": 0}, {"hwid": 1, "id_registers": {"CLIDR_EL1": "0x23"}}]}')
+    path.write_text(f'{{"cpus": [{{"hwid": 0}}, {{"hwid": 1, "id_registers": {{"{register}": {value}}}}}]}}')
     done = run_emu("boot", "v3", "--topology", str(path))
-    assert (done.returncode, "CPU1 has CLIDR_EL1 0x23" in done.stdout) == (1, True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert (f"CPU1 has {register} {value:#x}; the boot CPU has " in done.stdout) is bool(status)
 
 
 @pytest.mark.parametrize("design", ["v3", "mainline"])

@@ -231,3 +231,18 @@ def test_ctr_el0_that_is_overridden_traps_from_el0() -> None:
     stop = bare.engine.step(pe)
     assert isinstance(stop, Raised)
     assert (stop.syndrome >> 26, stop.target_el) == (0x18, 1)
+
+
+@pytest.mark.parametrize(("cache", "expected"), [(0, 0x111), (1, 0x201F_E012), (3, 0x333)])
+def test_ccsidr_reads_by_csselr_as_the_pe_has_it(cache: int, expected: int) -> None:
+    """What is overridden of one cache leaves the others, and other PEs, as their core has them."""
+    bare, pe = at(1, word(sysreg.CCSIDR_EL1, is_write=False, register=3))
+    other = bare.pe(pe.pc)
+    pe.override(sysreg.ccsidr(0), 0x111)
+    pe.override(sysreg.ccsidr(3), 0x333)
+    for each in (pe, other):
+        each.set_system_register(sysreg.CSSELR_EL1, cache)
+        assert bare.engine.step(each) is STEP_LIMIT
+        assert each.x[3] == access.value(each, TABLE[sysreg.CCSIDR_EL1])
+    assert pe.x[3] == expected
+    assert other.x[3] == (0 if cache == 3 else {0: 0x701F_E00A, 1: 0x201F_E012}[cache])

@@ -60,6 +60,15 @@ def test_a_pe_has_the_listed_hwid_without_stray_bits(listed: int, mt: bool, u: b
             "SCTLR_EL1: not one of CLIDR_EL1, CTR_EL0",
         ),
         ('{"cpus": [{"hwid": 0, "id_registers": 5}]}', "id_registers"),
+        (
+            '{"cpus": [{"hwid": 0, "id_registers": {"CCSIDR_EL1": 1}}]}',
+            r"CCSIDR_EL1: not one of .*CCSIDR_EL1\[0\]",
+        ),
+        ('{"cpus": [{"hwid": 0, "id_registers": {"CCSIDR_EL1[14]": 1}}]}', r"CCSIDR_EL1\[14\]: not one of"),
+        (
+            '{"cpus": [{"hwid": 0, "id_registers": {"CCSIDR_EL1[2]": 4294967296}}]}',
+            r"CCSIDR_EL1\[2\]=4294967296: .* 32 bits",
+        ),
         ("{", "not JSON"),
         ("\xff", "not JSON"),
     ],

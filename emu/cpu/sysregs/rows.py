@@ -27,6 +27,13 @@ def _id(name: str, crm: int, op2: int) -> Row:
     return Row(f"{name}_EL1", (3, 0, 0, crm, op2), write_el=None, traps=_TID3)
 
 
+def _ccsidr(pe: PE) -> int:
+    # Of the cache that CSSELR_EL1 says: the PE's own, its core's, or the engine's.
+    cache = pe.system_register(sysreg.CSSELR_EL1)
+    found = pe.overrides.get(sysreg.ccsidr(cache), pe.core.ccsidr.get(cache))
+    return pe.system_register(sysreg.CCSIDR_EL1) if found is None else found
+
+
 def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
     # One of the two views of the generic counter; the virtual one is CNTVOFF_EL2 behind.
     is_virtual = encoding == sysreg.CNTVCT_EL0
@@ -74,7 +81,8 @@ _IDENTIFICATION = [
         "CCSIDR_EL1",
         sysreg.CCSIDR_EL1,
         write_el=None,
-        read=lambda pe, _: pe.core.ccsidr.get(pe.system_register(sysreg.CSSELR_EL1)),
+        read=lambda pe, _: _ccsidr(pe),
+        value=_ccsidr,
         traps=_TID2,
     ),
     Row("CLIDR_EL1", sysreg.CLIDR_EL1, write_el=None, traps=_TID2),
