@@ -9,6 +9,7 @@ import struct
 from emu.errors import InvalidCase
 
 PAGE_SIZE = 4096
+LINE_SIZE = 64  # bytes of a cache line, the smallest of any memory model
 _INTEGERS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
 
@@ -17,6 +18,9 @@ class Memory:
 
     Untouched pages cost nothing. The engine maps the same bytes, so a PE loads what was written here. When
     code is written here, the engine must drop its translation (``writes_to_code``).
+
+    :ivar behind: lines (64 bytes) that caches hold newer when a run begins, by PA, and what those see of them
+        whose accesses go past the caches; for memory models with lines
     """
 
     def __init__(self, base: int, size: int) -> None:
@@ -26,6 +30,7 @@ class Memory:
         self.size = size
         self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self._map)
+        self.behind: dict[int, bytes] = {}
         self._anchor = ctypes.c_char.from_buffer(self._map)  # keeps the mapping alive for the engine
 
     @property

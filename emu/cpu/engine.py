@@ -113,8 +113,11 @@ class Engine(Protocol):
         :param accesses: of accesses and cache maintenance before they are made
         """
 
-    def unobserve(self) -> None:
-        """Neither count nor record from now on, as before :meth:`observe`."""
+    def unobserve(self, *, maintenance: bool = False) -> None:
+        """Neither count nor record from now on, as before :meth:`observe`.
+
+        :param maintenance: tell the interconnect of maintenance by VA all the same, and of writes to SCTLR
+        """
 
     @property
     def begun(self) -> int:

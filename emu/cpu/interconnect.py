@@ -29,7 +29,10 @@ class Interconnect(Protocol):
         """Make memory ready for the access that comes next; only if the engine was asked to tell of them."""
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
-        """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses are told."""
+        """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses or it are told."""
+
+    def control_written(self, value: int) -> None:
+        """Take notice of what SCTLR is about to be (u64); only if maintenance is told."""
 
     def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Take notice of DC ISW, CSW or CISW; ``operand`` has level, set and way."""
@@ -90,6 +93,9 @@ class LocalInterconnect:
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""
+
+    def control_written(self, value: int) -> None:
+        """Ignore it."""
 
     def device_load(self, pe: PE, pa: int, size: int) -> int:
         """Return 0: there is no device."""

@@ -72,7 +72,11 @@ class Footprints:
             if isinstance(action.operation, _EXCLUSIVES):
                 self.exclusive.update(granule_of(access.pa) for access in action.accesses)
         found = stepper.model.units((action.operation for action in actions), granule)
-        self.units = sorted({*found, *always})
+        older = {pa & -granule for pa in stepper.machine.memory.behind}
+        past = {
+            access.pa & -granule for action in actions for access in action.accesses if not access.cacheable
+        }
+        self.units = sorted({*found, *always, *(older & past)})
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
         self._delayed = self._find_delayed(stepper.locals) if self.units else {}

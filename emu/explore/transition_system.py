@@ -78,7 +78,8 @@ class TransitionSystem:
             monitors=tuple((local.cpu, local.armed) for local in start if local.armed is not None),
         )
         system = system._replace(events=self.all_cpus * self._event_at_reset & ~system.asleep)
-        model = self.model.initial(self.stepper.machine.memory.read_bytes)
+        memory = self.stepper.machine.memory
+        model = self.model.initial(memory.read_bytes, memory.behind)
         return GlobalState(start, 0, system, self._first_firmware, (), model, 0)
 
     # -- looking ----------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class BootConfig:
     :ivar scheduler: new, for one run
     :ivar kexec: None when the case boots once
     :ivar record: keep every operation in the trace, not events alone
+    :ivar has_lines: the memory model of the case has cache lines, whichever model the machine is given
     """
 
     case: Case
@@ -77,6 +78,7 @@ class BootConfig:
     model: MemoryModel
     trace: Trace
     record: bool
+    has_lines: bool = False
 
     def logical(self, nr_cpus: int, *, online_capable: bool = True) -> LogicalMap:
         """Return the CPUs as a kernel with this CONFIG_NR_CPUS numbers them.
@@ -134,6 +136,7 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
         model=model,
         trace=Trace(case.text()),
         record=record,
+        has_lines=bool(model.granules),
     )
     check_effects(config)
     faults_before_load(

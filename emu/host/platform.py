@@ -100,6 +100,7 @@ def make_machine(
                 f"device={case.device}: {placed.kind.name} lies in RAM, from {memory.base:#x} on"
             )
         machine.devices.add(placed.pas, placed.kind.device(machine.log))
+    machine.has_lines = config.has_lines
     machine.use_model(config.model, case.granule)
     for number, cpu in enumerate(logical.cpus):
         if cpu is None:  # a logical number without a CPU: never on

@@ -11,6 +11,7 @@ from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, EngineStop, Raised, Reached, SelfBranch, StepLimit, Unsupported, Waiting
 from emu.errors import Untestable
+from emu.host.dirty_lines import primary_lines
 from emu.machine import Machine
 from emu.subject import Subject
 from emu.subject.kernel import KernelImage
@@ -31,7 +32,8 @@ def boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int, inst
     :param instructions_max: the bound; 0: PRIMARY_MAX, counted only when the first seconds were not enough
     :raises Untestable: it does not come there
     """
-    _Primary(machine, pe, image, instructions_max).boot(dtb_pa)
+    with primary_lines(machine):
+        _Primary(machine, pe, image, instructions_max).boot(dtb_pa)
 
 
 class _Primary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emu.arch import a64, sysreg
 from emu.constraints import (
@@ -28,12 +28,23 @@ _CRM_ISW = 6  # of DC ISW; CSW has 10, CISW 14
 _SCTLR_C = 1 << 2
 
 
+class Primary(Protocol):
+    """Follows the lines of a primary that boots before the run."""
+
+    def caches_on(self) -> None:
+        """It is about to switch its caches on."""
+
+    def maintained(self, pa: int) -> None:
+        """It cleans or invalidates the line of ``pa``."""
+
+
 class MachineInterconnect(LocalInterconnect):
     """The interconnect of one machine."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self._machine = machine
+        self.primary: Primary | None = None
         self._told: set[tuple[int, int, str]] = set()  # CPU, VA and constraint
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
@@ -70,10 +81,19 @@ class MachineInterconnect(LocalInterconnect):
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Let the memory model clean or invalidate the line of the VA ``operand``."""
         machine = self._machine
-        assert machine.model is not None
         pa = machine.engine.translate_live(operand)
-        if pa is not None and machine.memory.contains(pa, 1):
+        if pa is None or not machine.memory.contains(pa, 1):
+            return
+        if self.primary is not None:
+            self.primary.maintained(pa)
+        else:
+            assert machine.model is not None
             machine.model.maintain(pe.index, word, pa, delayed=machine.delays_maintenance)
+
+    def control_written(self, value: int) -> None:
+        """Tell of the caches when they go on, while the primary boots."""
+        if self.primary is not None and value & _SCTLR_C:
+            self.primary.caches_on()
 
     def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Tell of it, once for each place, where it does not do what it is for.

@@ -73,6 +73,7 @@ class Machine:
         trace.flow = DataFlow(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
         self.grain = grain
         self.model: MachineMemory | None = None
+        self.has_lines = False  # of the model that is played here or that an exploration of this run has
         self.latency = PROFILES[latency]
         self.instructions_max = instructions_max
         self.entry_el = 1

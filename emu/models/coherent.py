@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from emu.memory import Memory
 from emu.models.protocol import Changed, ExploredMemory, Loaded, MachineMemory, Note, NoteSink
@@ -48,7 +49,9 @@ class _NoUnits:
     units: Sequence[int] = ()
     granule = 64
 
-    def initial(self, read: Callable[[int, int], bytes]) -> Hashable:
+    def initial(
+        self, read: Callable[[int, int], bytes], behind: Mapping[int, bytes] = MappingProxyType({})
+    ) -> Hashable:
         return ()
 
     def loads(self, state: Hashable, cpu: int, access: Access) -> tuple[Loaded, ...]:

@@ -49,8 +49,11 @@ class ExploredMemory(Protocol):
     def granule(self) -> int:
         """Bytes of each."""
 
-    def initial(self, read: Callable[[int, int], bytes]) -> Hashable:
-        """Return the state at the beginning; ``read`` gives bytes by PA and size."""
+    def initial(self, read: Callable[[int, int], bytes], behind: Mapping[int, bytes] = ...) -> Hashable:
+        """Return the state at the beginning; ``read`` gives bytes by PA and size.
+
+        :param behind: as :attr:`emu.memory.Memory.behind`
+        """
         ...
 
     def loads(self, state: Hashable, cpu: int, access: Access) -> tuple[Loaded, ...]:

@@ -8,7 +8,7 @@ from bare_pe import BASE, DATA, SIZE
 from emu.memory import Memory
 from emu.models.caches.lines import Choice
 from emu.models.caches.machine import Domain
-from emu.operation import Kind
+from emu.operation import DC_CIVAC, Kind
 
 
 class Rig:
@@ -69,3 +69,30 @@ def test_lines_are_as_large_as_the_granule() -> None:
 def test_choice_that_the_state_does_not_allow_is_refused() -> None:
     with pytest.raises(ValueError, match="WRITE_BACK of a line that is absent"):
         Rig().domain.choose(DATA, Choice.WRITE_BACK.value)
+
+
+@pytest.mark.parametrize("granule", [64, 128])
+def test_a_line_that_is_dirty_from_the_beginning_is_stale_to_those_whose_caches_are_off(granule: int) -> None:
+    """Also where a line of the model is larger, and the other half of it is clean."""
+    rig = Rig(granule)
+    rig.memory.write_bytes(DATA, b"new")
+    rig.memory.behind = {DATA: b"old" + bytes(61)}
+    assert rig.load(DATA, 3, True) == b"new"
+    assert rig.load(DATA, 3, False) == b"old"
+    assert [(kind, pa) for kind, pa, _, _ in rig.notes] == [(Kind.STALE, DATA)]
+    rig.domain.maintain(0, DC_CIVAC, DATA, delayed=False)
+    assert rig.load(DATA, 3, False) == b"new"
+    assert rig.load(DATA + 64, 3, False) == bytes(3)
+    assert len(rig.notes) == 1
+
+
+def test_a_store_past_a_line_that_is_dirty_from_the_beginning_is_lost() -> None:
+    """When the line is written back."""
+    rig = Rig()
+    rig.memory.write_bytes(DATA, b"new")
+    rig.memory.behind = {DATA: bytes(64)}
+    rig.store(DATA + 8, b"12345678", False)
+    rig.domain.choose(DATA, Choice.WRITE_BACK.value)
+    assert rig.load(DATA, 3, False) == b"new"
+    assert rig.load(DATA + 8, 8, False) == bytes(8)
+    assert Kind.LOST in [note[0] for note in rig.notes]

@@ -87,8 +87,12 @@ class UnicornEngine:
                 self._hooks.observe_accesses()
             self.forget_code()
 
-    def unobserve(self) -> None:
-        """Neither count nor record from now on, as before :meth:`observe`."""
+    def unobserve(self, *, maintenance: bool = False) -> None:
+        """Neither count nor record from now on, as before :meth:`observe`.
+
+        :param maintenance: tell the interconnect of maintenance by VA all the same, and of writes to SCTLR
+        """
+        self._observing.maintenance = self._code.maintenance = maintenance
         self._observing.record = self._observing.access = None
         self._hooks.unobserve()
         self._code.unobserve()

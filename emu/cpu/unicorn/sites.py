@@ -69,6 +69,7 @@ class CodeMap:
 
     def __init__(self, memory: Memory, translate: Callable[[int], int | None]) -> None:
         self.wanted = _UNOBSERVED  # classes of words that are sites
+        self.maintenance = False  # is a site even while nothing is observed
         self.watched_mrs: set[Encoding] = set()  # beside those with a read handler
         self.gated: frozenset[Encoding] = (
             frozenset()
@@ -217,7 +218,7 @@ class CodeMap:
 
     def _is_site(self, word: int) -> bool:
         kind = a64.classify(word)
-        if kind in self.wanted or a64.uses_fp(word):
+        if kind in self.wanted or a64.uses_fp(word) or (self.maintenance and kind is Kind.CACHE):
             return True
         if kind not in (Other.MRS, Other.MSR):
             return bool(self.gated) and is_misrun(word)

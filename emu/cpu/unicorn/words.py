@@ -79,7 +79,7 @@ class Words:
                 self._code.remapped()
             elif a64.is_by_set_way(word):
                 interconnect.maintain_by_set_way(pe, va, word, target)
-            elif self._observing.access:
+            elif self._observing.access or self._observing.maintenance:
                 interconnect.maintain(pe, va, word, target)
             if record:
                 record(pe, kind, 0, va, target, word)
@@ -220,6 +220,8 @@ class Words:
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
+        if effect & _MMU and self._observing.maintenance:
+            self._observing.to.control_written(value)
         if effect & _MMU and self._observing.record:
             self._observing.record(pe, Kind.MMU, 0, va, 0, value)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from emu.models.caches import lines
@@ -42,9 +43,11 @@ class ExploredCaches:
         self.granule = granule
         self._index = {pa: index for index, pa in enumerate(self.units)}
 
-    def initial(self, read: Callable[[int, int], bytes]) -> Hashable:
-        """Return the lines, all absent."""
-        return tuple(Line(read(pa, self.granule)) for pa in self.units)
+    def initial(
+        self, read: Callable[[int, int], bytes], behind: Mapping[int, bytes] = MappingProxyType({})
+    ) -> Hashable:
+        """Return the lines: absent, but for those that are dirty from the beginning."""
+        return tuple(lines.at_beginning(pa, read(pa, self.granule), behind) for pa in self.units)
 
     def loads(self, state: Hashable, cpu: int, access: Access) -> tuple[Loaded, ...]:
         """Return the one value that the line gives; a cacheable load allocates it."""

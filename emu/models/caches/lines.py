@@ -14,10 +14,11 @@ line, though hardware may clean it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from emu.memory import LINE_SIZE
 from emu.models.protocol import Note, NoteSink
 from emu.operation import Kind
 
@@ -60,6 +61,20 @@ class Line(NamedTuple):
     def view(self, cacheable: bool) -> bytes:
         """Return the bytes that an access with these attributes finds."""
         return self.cached if cacheable and self.cached is not None else self.memory
+
+
+def at_beginning(first: int, cached: bytes, behind: Mapping[int, bytes]) -> Line:
+    """Return the line at ``first`` before any access: absent, or dirty where ``behind`` says so.
+
+    :param cached: what CPUs with caches on find in it
+    :param behind: lines of 64 bytes that are older in memory, by PA
+    """
+    parts = [behind.get(first + at, cached[at : at + LINE_SIZE]) for at in range(0, len(cached), LINE_SIZE)]
+    memory = b"".join(parts)
+    if memory == cached:
+        return Line(cached)
+    line = Line(memory, cached)
+    return line._replace(dirty=differing(line))
 
 
 def mask(at: int, size: int) -> int:

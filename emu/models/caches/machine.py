@@ -32,7 +32,7 @@ class Domain:
         self.settle()
         while size:
             part = min(size, self.granule - pa % self.granule)
-            line = self.lines.get(pa & -self.granule)
+            line = self._held(pa & -self.granule)
             if line is not None and line.delayed and cacheable:
                 self._change(pa & -self.granule, lambda line: lines.complete(line, cpu))
             self._access(pa, part, cacheable, is_store)
@@ -41,7 +41,7 @@ class Domain:
     def _access(self, pa: int, size: int, cacheable: bool, is_store: bool) -> None:
         # The part of an access that lies in one line.
         first = pa & -self.granule
-        line = self.lines.get(first)
+        line = self._held(first)
         if line is None:
             if not cacheable:
                 return
@@ -84,7 +84,7 @@ class Domain:
 
     def unit(self, pa: int) -> bytes:
         """Return the line's bytes in memory."""
-        line = self.lines.get(pa & -self.granule)
+        line = self._held(pa & -self.granule)
         return b"" if line is None else line.memory
 
     def at_end(self) -> tuple[Note, ...]:
@@ -110,6 +110,14 @@ class Domain:
         """Let all maintenance take effect."""
         self._each(lines.elapse)
 
+    def _held(self, first: int) -> Line | None:
+        # The line, if it was touched before or is dirty from the beginning.
+        line = self.lines.get(first)
+        if line is None and self.memory.behind:
+            begun = lines.at_beginning(first, self.memory.read_bytes(first, self.granule), self.memory.behind)
+            return begun if begun.dirty else None
+        return line
+
     def _each(self, change: Callable[[Line], tuple[Line, int]]) -> None:
         for first in sorted(first for first, line in self.lines.items() if line.delayed):
             self._change(first, change)
@@ -125,7 +133,7 @@ class Domain:
 
     def _change(self, first: int, change: Callable[[Line], tuple[Line, int]]) -> None:
         self.settle()
-        line = self.lines.get(first) or Line(self.memory.read_bytes(first, self.granule))
+        line = self._held(first) or Line(self.memory.read_bytes(first, self.granule))
         new, lost = change(line)
         self.lines[first] = new
         lines.note_lost(self._note, first, line, new, lost)
