@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emu.cli.options import Output, Reports, case_options, make_case, report_options, say_notes
+from emu.cli.options import (
+    Output,
+    Reports,
+    boot_cpu_first,
+    case_options,
+    make_case,
+    report_options,
+    say_notes,
+)
 from emu.cli.recording import timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -45,7 +53,7 @@ def command(
     timed = ftrace is not None or perfetto is not None
     if verbose and (as_object or reports.ktap):
         click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
-    boot = say_notes(build(make_case(**options), record=timed or trace_path is not None))
+    boot = say_notes(build(boot_cpu_first(make_case(**options)), record=timed or trace_path is not None))
     machine = boot.machine
     if timed:
         machine.record_times()

@@ -112,7 +112,7 @@ def case_options(function: F) -> F:
         _names_option(
             "--scheduler",
             "emu.schedulers:SCHEDULERS",
-            "NAMES. [default: round-robin]",
+            "NAMES. [default: round-robin; of a parallel run with --force, boot-first]",
             metavar="NAME[:SEED]",
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
@@ -195,6 +195,9 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+BOOT_FIRST = "boot-first"
+
+
 def say_notes(boot: Boot) -> Boot:
     """Say on standard error what the case of ``boot`` asks for and cannot change its run; return ``boot``."""
     for note in boot.notes:
@@ -206,6 +209,20 @@ def given(*names: str) -> list[str]:
     """Return those options of the running command, by the names of its parameters, that the user gave."""
     context = click.get_current_context()
     return [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
+def boot_cpu_first(case: Case) -> Case:
+    """Return the case for one run of what would be refused: all are kicked before one of them goes.
+
+    Where CPUs run freely, round robin lets each come to its end before the next one is kicked; then a
+    bring-up that must not be parallel may pass. A case that was given, or another scheduler, stays.
+    """
+    forced = case.force and case.bringup == "parallel" and case.grain == "free"
+    if not forced or given("scheduler", "case_text"):
+        return case
+    said = f"the boot CPU kicks all before one goes on (--scheduler {BOOT_FIRST})"
+    click.echo(f"emu: --force: {said}", err=True)
+    return replace(case, scheduler=BOOT_FIRST)
 
 
 def stepped(case: Case) -> Case:

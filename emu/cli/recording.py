@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from emu.arch.mpidr import hwid
-from emu.cli.options import Output, case_options, make_case, say_notes
+from emu.cli.options import Output, boot_cpu_first, case_options, make_case, say_notes
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table
@@ -44,7 +44,7 @@ def built(case_options: dict[str, Any], *, instructions: bool) -> Boot:
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
     case_options["grain"] = case_options.pop("run_grain")
-    boot = say_notes(build(make_case(**case_options), record=True))
+    boot = say_notes(build(boot_cpu_first(make_case(**case_options)), record=True))
     if instructions:
         record_instructions(boot)
     return boot
