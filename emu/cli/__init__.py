@@ -9,6 +9,7 @@ import sys
 import click
 
 from emu.errors import EmuError
+from emu.version import VERSION
 
 # Each is a module of this package, and what `emu --help` says of it without importing it.
 _COMMANDS = {
@@ -44,7 +45,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(package_name="arm64-boot-emu", prog_name="emu")
+@click.version_option(VERSION, prog_name="emu")
 def cli() -> None:
     """Run the arm64 secondary-CPU boot path on emulated cores."""
 

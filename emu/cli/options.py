@@ -43,12 +43,15 @@ class Output(click.Path):
         """
         path = Path(str(super().convert(value, param, ctx)))
         option = max(param.opts, key=len) if param is not None else "file"
+        there = True
         try:
-            there, folder = path.exists(), path.parent.is_dir()
+            os.stat(path)  # Path.exists() hides errors, which ones depends on Python's release
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no name of a file"
             raise InvalidCase(f"{option} {value!r:.80}: {reason}") from None
-        if not folder:
+        if not path.parent.is_dir():
             raise InvalidCase(f"{option} {path}: no such directory")
         if path.is_dir():
             raise InvalidCase(f"{option} {path}: a directory")

@@ -8,7 +8,6 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from emu.designs import DESIGNS
@@ -18,6 +17,7 @@ from emu.fuzz.unit import Point
 from emu.lookup.contract import Contract
 from emu.subject.kernel import is_kernel
 from emu.subject.kernel_files import find_files
+from emu.version import VERSION
 
 _INCLUDE = re.compile(r'^\s*(?:#\s*include|\.include|\.incbin)\s+["<]([^">]+)[">]', re.M)
 _folders: list[tempfile.TemporaryDirectory[str]] = []  # of unpacked files, as long as the process
@@ -80,7 +80,7 @@ def load_spec(spec: Spec) -> UnderTest:
     )
     found = _identity(under_test, spec.points)
     if found != spec.identity:
-        version = metadata.version("arm64-boot-emu")
+        version = VERSION
         raise InvalidSubject(
             f"{spec.subject}: not the same code here as where it began; emu here is {version}"
         )

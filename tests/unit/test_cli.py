@@ -146,7 +146,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
         (
             ["boot", "--scheduler", "lottery"],
             2,
-            "scheduler=lottery: not one of pct, random",
+            "scheduler=lottery: not one of boot-first, pct, random",
         ),
         (["boot", "--scheduler", "random:x"], 2, "scheduler=random:x: the seed"),
         (["boot", "--grain", "sand"], 2, "grain=sand"),

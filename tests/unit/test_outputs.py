@@ -11,7 +11,7 @@ from programs import run_emu
 from emu.cli import cli
 from emu.cli.options import Output
 
-READS = {"contract", "system_map", "resume"}  # options that name a file to read
+READS = {"contract", "files", "resume", "system_map"}  # options that name a file to read
 FOLDERS = {"folder", "tables"}  # that are made
 
 
