@@ -55,6 +55,7 @@ class Case:
     force: int = 0
     cpu: str = ""  # the core of CPUs of which the topology says none; "": cortex-a72
     device: str = ""  # NAME@PA,...: devices besides RAM
+    asserts: str = ""  # properties, joined by ";" (emu.properties.language)
     primary_max: int = 0  # instructions of a kernel's primary to its take-over; 0: the default bound
 
     def __post_init__(self) -> None:

@@ -71,6 +71,7 @@ class Kind(IntEnum):
     NEXT_BOOT = 64  # value: index into the strings: what the copies that follow put into memory
     INTERRUPT_LINE = 65  # value: a line of the device at PA pa; size: 1 when it has gone high
     SLOT = 66  # takes a slot behind the table of them; pa: its number, value: how many there are
+    PROPERTY = 67  # value: index into the strings: a property that does not hold; pc: the label, or 0
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 

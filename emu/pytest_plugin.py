@@ -312,12 +312,28 @@ class Explored:
         from emu.report.words import told
 
         self._explorer, self._boot = explore_case(_case(case, folder))
-        self._result = self._explorer.search(Bounds(**bounds))
+        self._bounds = Bounds(**bounds)
+        self._result = self._explorer.search(self._bounds)
         self.complete = self._result.complete
         self.schedules = self._result.count.schedules
         self.findings = [
             told(found.finding, case_of(self._boot, found.picks)) for found in self._result.findings
         ]
+
+    def outcomes(self, *expressions: str) -> set[tuple[int, ...]]:
+        """Return what expressions are at the ends of all schedules: ``outcomes("[word]", "cpu1:x0")``.
+
+        :raises AssertionError: the bounds have left something out
+        """
+        __tracebackhide__ = True
+        from emu.explore.outcomes import find_outcomes
+        from emu.host.properties import outcomes_of
+
+        named = outcomes_of(",".join(expressions), self._boot.names)
+        found = find_outcomes(self._explorer, list(named.values()), self._bounds)
+        if found.ends.incomplete:
+            raise AssertionError(f"explore {self._boot.case.text()}: {', '.join(found.ends.incomplete)}")
+        return set(found.picks)
 
     def assert_pass(self, *, complete: bool = True) -> None:
         """Fail with the story of the first finding, or when something was left out.

@@ -52,7 +52,9 @@ Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of
 _KINDS, _REGISTERS = frozenset(Kind), frozenset(Register)
 _OF_SIZE = {Kind.EXPECT: frozenset(Expect), Kind.OUTCOME: frozenset(End), Kind.REPORT: frozenset(Report)}
 # value: its number
-_WITH_STRING = frozenset({Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME, Kind.REPORT, Kind.NEXT_BOOT})
+_WITH_STRING = frozenset(
+    {Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME, Kind.REPORT, Kind.NEXT_BOOT, Kind.PROPERTY}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,13 @@ from emu.errors import InvalidCase
 from emu.explore.confirm import Confirmed, confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
 from emu.explore.finding_collector import Found
+from emu.explore.outcomes import find_outcomes
 from emu.explore.resume import read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
+from emu.host.properties import outcomes_of
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
+from emu.report.outcome_set import outcomes_json, outcomes_lines
 from emu.report.sequence import write_html
 from emu.report.story import Story, tell_story
 from emu.report.words import finding_words
@@ -68,6 +71,9 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Ctrl-C ended it."
 )
+@click.option(
+    "--outcomes", metavar="TEXT", help="Print what these are at all ends, such as '[word], cpu1:x0'."
+)
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -81,6 +87,7 @@ def command(
     everything: bool,
     no_reduction: bool,
     resume: Path | None,
+    outcomes: str | None,
     html: Path | None,
     as_object: bool,
     reports: Reports,
@@ -122,6 +129,8 @@ def command(
     _check_walk(case)
     explorer, boot = explore_case(case)
     say_notes(boot)
+    if outcomes is not None:
+        return _print_outcomes(explorer, boot, outcomes, bounds, as_object)
     with _progress() as tell:
         result = _explore(explorer, case, bounds, everything, saved, tell)
     short, stories = _tell_stories(explorer, boot, result)
@@ -144,6 +153,23 @@ def command(
             click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
         return 130
     return 125 if result.undecided else int(bool(result.findings))
+
+
+def _print_outcomes(explorer: Explorer, boot: Boot, text: str, bounds: Bounds, as_object: bool) -> int:
+    # The set of outcomes with a case each, in place of findings.
+    if asked := given("html", "ktap", "junit", "everything", "resume"):
+        raise InvalidCase(f"{spelt(asked[0])} and --outcomes: outcomes are no findings")
+    if scheduler_kind(boot.case.scheduler)[0].walk is not None:
+        raise InvalidCase(f"scheduler={boot.case.scheduler} and --outcomes: they are those of all orders")
+    named = outcomes_of(text, boot.names)
+    with _progress() as tell:
+        found = find_outcomes(explorer, list(named.values()), bounds, tell)
+    if as_object:
+        click.echo(json.dumps(outcomes_json(list(named), found, boot.case.text(), boot)))
+    else:
+        for line in outcomes_lines(list(named), found, boot):
+            click.echo(line)
+    return 130 if "interrupted" in found.ends.incomplete else 125 if found.ends.incomplete else 0
 
 
 def _check_alone(resume: Path) -> None:

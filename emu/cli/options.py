@@ -6,7 +6,7 @@ import functools
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,6 +173,13 @@ def case_options(function: F) -> F:
             metavar="NAME@PA,...",
         ),
         click.option("--kexec", metavar="SUBJECT[@CPU]", help="Then boot another subject, from that CPU."),
+        click.option(
+            "--assert",
+            "asserts",
+            multiple=True,
+            metavar="TEXT",
+            help="What must hold: finally, at, never, unreachable, eventually. Or a TOML file.",
+        ),
         click.option("--force", is_flag=True, help="Run a combination that would be refused."),
         click.option("--case", "case_text", metavar="TEXT", help="Run this case; other options change it."),
     )
@@ -263,6 +270,7 @@ def make_case(
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for name, between in (("fault", ","), ("hotplug", ","), ("append", " ")):
         changes[name] = between.join(changes.get(name, ())) or getattr(case, name)
+    changes["asserts"] = _asserts_of(changes.get("asserts", ())) or case.asserts
     if subject is not None:
         changes["subject"] = subject
     if cpus is not None:
@@ -276,6 +284,15 @@ def make_case(
     from emu.host.identity import kept_identity
 
     return replace(changed, identity=kept_identity(case, changed, named))
+
+
+def _asserts_of(texts: Sequence[str]) -> str:
+    # The properties in one line, those of TOML files too: a case is run elsewhere as well.
+    if not texts:
+        return ""
+    from emu.properties.sources import SEPARATOR, texts_of_option
+
+    return f"{SEPARATOR} ".join(text for _, text in texts_of_option(list(texts)))
 
 
 def _check_names_a_subject(case: Case) -> None:

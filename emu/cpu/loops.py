@@ -36,6 +36,10 @@ class LookAhead(Interconnect, Protocol):
         """Return the answer (u64) to a firmware call that changes nothing, else None."""
         ...
 
+    def passes(self, va: int) -> bool:
+        """Tell whether a PE that stops at the breakpoint ``va`` goes on by itself."""
+        ...
+
     def state(self) -> Hashable:
         """Return what the PE has changed so far and may find again."""
         ...

@@ -42,6 +42,7 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
 def _of_pe(machine: Machine, pe: PE, attributes: bool) -> Operation:
     if pe.pc in machine.landings:
         return Invisible()
+    machine.landings.pass_label(pe)
     conduit = machine.power.conduit
     operation = machine.engine.next_operation(pe, conduit=conduit, attributes=attributes)
     if isinstance(operation, MemoryAccess):

@@ -11,6 +11,7 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
 from emu.explore.search import Bounds, Count, NoJudge, Search
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.watch import word_of
 
 See = Callable[["EndState"], None]
 
@@ -28,17 +29,8 @@ class EndState:
         self._system, self._state = system, state
 
     def memory(self, pa: int, size: int) -> int:
-        """Return the ``size`` bytes at ``pa`` as an unsigned number: of lines that move, what memory has."""
-        value = 0
-        for at in range(size):
-            value |= self._byte(pa + at) << 8 * at
-        return value
-
-    def _byte(self, pa: int) -> int:
-        index = self._system.footprints.index_of(pa)
-        if index is None:
-            return self._system.cells.value(pa >> 3) >> 8 * (pa & 7) & 0xFF
-        return self._system.model.seen(self._state.model, 0, index, False)[pa % self._system.model.granule]
+        """Return ``size`` bytes at ``pa``, unsigned, as a CPU with its caches on would load them."""
+        return word_of(self._system, self._state, pa, size)
 
 
 class Registers:

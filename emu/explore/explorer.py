@@ -22,6 +22,7 @@ from emu.explore.resume import Saved
 from emu.explore.search import Bounds, Count, NoJudge, SavedFrame, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.watch import Watch
 from emu.host.build import Boot, build_config
 from emu.host.choices import parse_case
 from emu.machine.actor import Grain, HostTask
@@ -344,7 +345,8 @@ class Explorer:
         def see(state: GlobalState, path: list[Transition]) -> bool:
             moves = EnabledSet(system, state, 0, False)
             time_passes = moves.expired and moves.expired == moves.enabled
-            if time_passes or any(local.action.is_plain for local in state.locals):
+            looks = time_passes or self.stepper.watch is not None
+            if looks or any(local.action.is_plain for local in state.locals):
                 collector.state(system, state, moves, path)
             return until in collector.found
 
@@ -395,6 +397,7 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
     stepper = ThreadStepper(machine, tasks, config.model)
+    stepper.watch = Watch(machine, boot.properties) if boot.properties else None
     explorer = Explorer(
         stepper, boot.firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )

@@ -37,7 +37,7 @@ class Found:
 
 # An exploration ends with the boot.
 _ELSEWHERE = frozenset(name for name, sees in SEES.items() if sees in ("hotplug", "kexec"))
-_OF_MARKS = frozenset(name for name, sees in SEES.items() if sees == "states")
+_OF_MARKS = frozenset(OF_MARKS.values())
 _OF_MODEL = frozenset(name for name, sees in SEES.items() if sees == "model")
 
 
@@ -58,6 +58,10 @@ class FindingCollector(Judge):
         self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
     ) -> bool:
         """Look for two that race, and for who sleeps while all others wait for time to pass."""
+        watch = system.stepper.watch
+        broken = [] if watch is None else watch.broken(system, state)
+        if broken and self._look(system, state, path, broken, alone=True):
+            return True
         if moves.expired and moves.expired == moves.enabled:
             marks = [mark for mark in end_marks(system, state) if mark[0] is Kind.LOST_WAKEUP]
             if marks and self._look(system, state, path, marks, alone=True):
@@ -82,13 +86,18 @@ class FindingCollector(Judge):
         """Let every rule look at the run that ends here."""
         rounds = [system.look_round(state, cpu) for cpu in range(len(state.locals))]
         tail = [transition for each in rounds for transition in each]
-        return self._look(system, state, path, end_marks(system, state), tail=tail)
+        marks = end_marks(system, state)
+        if (watch := system.stepper.watch) is not None:
+            marks += watch.broken_at_end(system, state)
+        return self._look(system, state, path, marks, tail=tail)
 
     def cycle(
         self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
     ) -> bool:
         """A livelock."""
         marks = [_mark(Kind.LIVELOCK, state.locals[cpu], 0) for cpu in cpus]
+        if (watch := system.stepper.watch) is not None:
+            marks += watch.never_seen(state)
         return self._look(system, state, path, marks, alone=True)
 
     def _look(

@@ -55,7 +55,8 @@ class Footprints:
     ) -> None:
         self.cpus = len(stepper.start)
         self._early = early
-        self._low = 2 + 2 * self.cpus  # bits before those of memory
+        self._low = 3 + 2 * self.cpus  # bits before those of memory
+        self._watch = stepper.watch
         self.granule = granule
         self.exclusive: set[int] = set()  # PAs of granules that a monitor is armed for
         self._completes = stepper.model.completes
@@ -109,6 +110,11 @@ class Footprints:
     def interrupt(self, cpu: int) -> int:
         """The bit of the interrupt of ``cpu``."""
         return 4 << self.cpus + cpu
+
+    @property
+    def properties(self) -> int:
+        """The bit of what properties see: the orders of all that they see are told apart."""
+        return 4 << 2 * self.cpus
 
     def power(self, cpu: int) -> int:
         """The bits of what a CPU that is switched on or off loses: its event register, its interrupt."""
@@ -200,6 +206,9 @@ class Footprints:
             meets_monitors = True
         signal_reads, signal_writes = self._of_signals(local)
         reads, writes = reads | signal_reads, writes | signal_writes
+        if self._watch is not None and self._watch.sees(local):
+            action.seen = True
+            writes |= self.properties
         self._note_values(action)
         action.reads, action.writes = reads, writes
         action.followed = self._is_followed(action)

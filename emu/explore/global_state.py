@@ -25,6 +25,7 @@ class GlobalState(NamedTuple):
     :ivar failed: store-exclusives that failed by themselves since one passed, 4 bits for each CPU
     :ivar history: bits of :mod:`emu.explore.history`: what was loaded and stored over since; above
         these, what was lost
+    :ivar seen: bits of the ``eventually`` that have been true (:mod:`emu.explore.watch`)
     """
 
     locals: tuple[LocalState, ...]
@@ -36,6 +37,7 @@ class GlobalState(NamedTuple):
     early: int
     failed: int = 0
     history: int = 0
+    seen: int = 0
 
 
 class Transition(NamedTuple):

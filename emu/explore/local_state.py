@@ -47,6 +47,7 @@ class Action:
     clashes: int = 0  # like writes_over, without what everybody stores the same value to
     followed: bool = False  # it touches a unit of the memory model
     cells: Parts = ()
+    seen: bool = False  # a property sees what the step changes
     # Its transition changes plain memory alone, or nothing that CPUs share: `cells` say all of it.
     is_simple: bool = False
 

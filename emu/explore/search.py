@@ -383,7 +383,7 @@ class Search:
         if last >= 0:
             local = locals[last]
             action = local.action
-            if not action.followed and not state.later:
+            if not action.followed and not state.later and not action.seen:
                 reads, writes = action.reads_over | action.clashes, action.writes_over
                 for other in locals:
                     if other is not local and (writes & other.reads or reads & other.writes):

@@ -16,6 +16,7 @@ from emu.errors import Untestable
 from emu.explore.describe import describe
 from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
 from emu.explore.tasks import Tasks
+from emu.explore.watch import Watch
 from emu.machine import Machine
 from emu.machine.actor import ActorState, Grain, HostTask, State, end_pc
 from emu.machine.firmware import Answer, Effect, Platform, PowerOn
@@ -65,6 +66,7 @@ class _Script:
 class ThreadStepper:
     """Runs steps on ``machine``, whose actors stand where the exploration begins.
 
+    :ivar watch: the properties of the exploration
     :param tasks: create another host task like the one that a CPU begins with, by CPU
     :param model: the memory model of the exploration; the machine itself has coherent memory
     """
@@ -74,6 +76,8 @@ class ThreadStepper:
     ) -> None:
         self.machine = machine
         machine.spins.looks_for_them = False
+        machine.watch = None  # states are looked at
+        self.watch: Watch | None = None
         self.model = model
         self.steps = 0  # run on the machine
         self.grew = False  # something new was seen since this was cleared

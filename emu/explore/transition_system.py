@@ -65,6 +65,7 @@ class TransitionSystem:
         self._first_firmware = firmware.state() if firmware else None
         self._event_at_reset = event_register
         self.failures_max = failures
+        self._watch = stepper.watch
         self.all_cpus = (1 << len(stepper.start)) - 1
 
     def first(self) -> GlobalState:
@@ -80,7 +81,8 @@ class TransitionSystem:
         system = system._replace(events=self.all_cpus * self._event_at_reset & ~system.asleep)
         memory = self.stepper.machine.memory
         model = self.model.initial(memory.read_bytes, memory.behind)
-        return GlobalState(start, 0, system, self._first_firmware, (), model, 0)
+        first = GlobalState(start, 0, system, self._first_firmware, (), model, 0)
+        return first if self._watch is None else self._watch.note(self, first)
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -129,6 +131,8 @@ class TransitionSystem:
         bits = self.footprints.event(cpu)
         for _ in range(SPIN_MAX):
             action = local.action
+            if action.seen:
+                return 0
             if action.is_simple:
                 if action.writes:
                     return 0
@@ -311,8 +315,9 @@ class TransitionSystem:
             state = self.footprints.history.moved(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
         # Every step comes here, and _replace() is slower.
-        _, memory, _, firmware, later, model, early, failed, history = state
-        return GlobalState(locals, memory, system, firmware, later, model, early, failed, history)
+        _, memory, _, firmware, later, model, early, failed, history, seen = state
+        moved = GlobalState(locals, memory, system, firmware, later, model, early, failed, history, seen)
+        return moved if self._watch is None else self._watch.note(self, moved)
 
     def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
         edge = self._edge(state, state.locals[cpu], WAKE)

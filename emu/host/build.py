@@ -31,6 +31,7 @@ from emu.host.guest import Guest, note_expectations
 from emu.host.identity import check_identity, identity_of
 from emu.host.kernel_kick import make_kick
 from emu.host.platform import LoadedSubject, install
+from emu.host.properties import SubjectNames, properties_of, watch_machine
 from emu.host.psci import Psci
 from emu.host.secondary import Secondary
 from emu.host.smp import Smp
@@ -38,6 +39,7 @@ from emu.host.vcpu import plan as plan_hotplug
 from emu.machine import Machine
 from emu.machine.actor import HostTask, State
 from emu.operation import Operation
+from emu.properties.resolve import Resolved
 from emu.registry import not_one_of
 from emu.subject.fragment import is_source
 from emu.topology import Topology
@@ -63,7 +65,14 @@ class Boot:
     method: EnableMethod
     new_task: Callable[[], HostTask]  # the boot CPU's, from its beginning, with a cpuhp core of its own
     earlier: list[Guest] = field(default_factory=list)
+    properties: Sequence[Resolved] = ()  # that its runs are held to
     notes: list[str] = field(default_factory=list)  # what the case asks for and cannot change this run
+
+    @property
+    def names(self) -> SubjectNames:
+        """What a property may name."""
+        guest = self.guest
+        return SubjectNames(guest.subject, guest.hwids, guest.pa_of, self.machine.memory)
 
     def word(self, pc: int) -> int | None:
         """Return the instruction word (u32) that is at a VA or PA of code now, or None."""
@@ -102,6 +111,8 @@ def build_config(config: BootConfig) -> Boot:
     if plan:
         check_kexec(config, guest, method, _wanted(config, guest, _disabled(guest)))
     boot = _start(config, case, machine, psci, guest, method, plan)
+    boot.properties = properties_of(config.case, boot.names)
+    watch_machine(machine, boot.properties)
     automatic = replace(config, case=replace(config.case, bringup="auto", base="auto"))
     boot.notes = notes(
         config,

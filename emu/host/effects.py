@@ -40,6 +40,7 @@ ALWAYS = frozenset(
         "kexec",
         "design",
         "device",
+        "asserts",
     }
 )
 

@@ -71,7 +71,7 @@ class Exits:
             self._recorder.land(cpu, pe, va, actor.landings, pe.entry_el)
             actor.task = machine.landings.tasks[va](cpu)
             machine.tasks.advance(cpu, actor, None)
-        else:
+        elif va not in machine.landings.labels:
             machine.stopped = f"CPU {cpu} at the breakpoint {va:#x}"
 
     def _raise(self, cpu: int, actor: Actor, raised: Raised) -> None:

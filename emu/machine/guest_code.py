@@ -27,6 +27,7 @@ class GuestCode:
         machine, pe, clock = self._machine, actor.pe, self._clock
         trace, engine = machine.recorder.trace, machine.engine
         before = pe.counters.instructions
+        machine.landings.pass_label(pe)
         if trace.steps is not None:
             trace.turn(cpu)
         if machine.grain is Grain.FREE:

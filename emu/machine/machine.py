@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from emu.arch import sysreg
 from emu.arch.dataflow import DataFlow
@@ -37,6 +38,17 @@ from emu.outcome import Outcome
 from emu.schedulers import Scheduler, Steering
 from emu.trace import Trace
 
+
+class Watch(Protocol):
+    """Looks at a machine that runs."""
+
+    def step(self, cpu: int) -> None:
+        """``cpu`` has run for a grain, or was let run and did something else."""
+
+    def end(self, trace: Trace) -> None:
+        """Put into ``trace`` what is to be said if the run ends here."""
+
+
 COUNTER_READS_LEAST = 100_000  # that are not counted
 
 
@@ -45,6 +57,7 @@ class Machine:
 
     :ivar current: the CPU that ran last; -1 before the first, and while no CPU does anything
     :ivar pc_before: VA of the step that was done last; 0: a host task did it
+    :ivar watch: what looks at it after each step
     :ivar stopped: why run() ended early
     """
 
@@ -74,6 +87,7 @@ class Machine:
         self.grain = grain
         self.model: MachineMemory | None = None
         self.has_lines = False  # of the model that is played here or that an exploration of this run has
+        self.watch: Watch | None = None
         self.latency = PROFILES[latency]
         self.instructions_max = instructions_max
         self.entry_el = 1
@@ -240,6 +254,8 @@ class Machine:
             self.waking.wake_sleepers()
         if self.model is not None:
             self.model.settle()
+        if self.watch is not None:
+            self.watch.step(cpu)
         return True
 
     def _expire_timers(self) -> None:
@@ -304,12 +320,16 @@ class Machine:
         ends = self.ends()
         for _, actor, outcome in ends:
             actor.outcome = outcome
+        if self.watch is not None:
+            self.watch.end(self.trace)
         self.recorder.end(self.stopped, ends, self._lost_at_end())
         self.trace.flush()
 
     def trace_if_over(self) -> Trace:
         """Return the trace as it would be if the run ended here."""
         trace = self.trace.copy()
+        if self.watch is not None:
+            self.watch.end(trace)
         Recorder(trace, recording=False).end(self.stopped, self.ends(), self._lost_at_end())
         return trace
 

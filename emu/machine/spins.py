@@ -96,6 +96,10 @@ class Outside(LocalInterconnect):
             else None
         )
 
+    def passes(self, va: int) -> bool:
+        """Tell whether a PE that stops at ``va`` goes on by itself."""
+        return va in self._machine.landings.labels and va not in self._machine.landings
+
     def device_load(self, pe: PE, pa: int, size: int) -> int:
         """What a device gives may change by itself."""
         self.acts = True

@@ -145,6 +145,8 @@ def boot_suite(boot: Boot, verdict: Verdict) -> Suite:
 def unseen_by(boot: Boot) -> dict[str, str]:
     """Return why a rule has nothing to look at in this run, for those that have not."""
     missing = {"states": "emu explore looks at that"}
+    if not boot.properties:
+        missing["properties"] = "no property is said"
     if not MODELS[boot.case.memory].records:
         missing["model"] = f"needs {models_with_records()}"
     if not boot.machine.recorder.recording:

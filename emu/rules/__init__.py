@@ -21,7 +21,7 @@ class Rule:
     :ivar summary: what it looks for, in one line
     :ivar fix: what would keep each ``what`` from happening, where that can be said
     :ivar sees: what a trace must have beside events, one of SEEN: ``operations``, the records that a memory
-        ``model`` makes, ``hotplug``, ``kexec``, or the ``states`` of an exploration
+        ``model`` makes, ``hotplug``, ``kexec``, the ``states`` of an exploration, or a user's ``properties``
     :ivar marks: kinds of records that an exploration ends a trace with for this rule
     """
 
@@ -34,7 +34,7 @@ class Rule:
     marks: frozenset[Kind] = frozenset()
 
 
-SEEN = ("events", "operations", "model", "hotplug", "kexec", "states")
+SEEN = ("events", "operations", "model", "hotplug", "kexec", "states", "properties")
 RULES = discover(__name__, Rule)
 OF_MARKS = {kind: name for name, rule in RULES.items() for kind in rule.marks}
 SEES = {name: rule.sees for name, rule in RULES.items()}

@@ -45,7 +45,7 @@ def judged(name: str, trace: Trace) -> list[Finding]:
 def test_it_says_what_it_needs_to_see(name: str) -> None:
     assert RULES[name].sees in SEEN
     assert RULES[name].summary
-    assert bool(RULES[name].marks) == (RULES[name].sees == "states")
+    assert bool(RULES[name].marks) == (RULES[name].sees in ("states", "properties"))
 
 
 def test_a_mark_is_for_one_rule() -> None:

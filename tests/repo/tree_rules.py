@@ -14,7 +14,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "constraints errors seed registry outcome version",
         "operation",
         "arch",
-        "case instructions memory finding schedulers",
+        "case instructions memory finding properties schedulers",
         "semantics",
         "cpu",
         "trace",

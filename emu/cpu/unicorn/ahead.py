@@ -7,7 +7,7 @@ from collections.abc import Callable
 from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
-from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised
+from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.operation import Kind
@@ -122,6 +122,8 @@ def _run(
             if answer is None:
                 return None
             pe.x[0] = answer
+        elif isinstance(stop, Reached) and outside.passes(stop.va):
+            continue
         elif stop is not STEP_LIMIT:
             return None
         if outside.acts:
