@@ -14,7 +14,8 @@ from typing import Any
 from emu.case import Case
 from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import FindingCollector
-from emu.explore.search import Bounds, Search, count_paths
+from emu.explore.paths import count_paths
+from emu.explore.search import Bounds, Search
 from emu.host.build import build
 from emu.host.choices import parse_case
 from emu.host.fragment import load_fragment

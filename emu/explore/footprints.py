@@ -80,6 +80,9 @@ class Footprints:
         self.units = sorted({*found, *always, *(older & past)})
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
+        watched = self._watch.words() if self._watch is not None else ()
+        # What a property sees changes with moves of units.
+        self.watches_units = any(self.index_of(pa) is not None for word in watched for pa in word)
         self._delayed = self._find_delayed(stepper.locals) if self.units else {}
         self.history = UpdateHistory(stepper.locals, stepper.machine.trace.flow)
         for local in stepper.locals:

@@ -26,6 +26,8 @@ class GlobalState(NamedTuple):
     :ivar history: bits of :mod:`emu.explore.history`: what was loaded and stored over since; above
         these, what was lost
     :ivar seen: bits of the ``eventually`` that have been true (:mod:`emu.explore.watch`)
+    :ivar noted: what rules about the memory model tell an end by: (PA, value) of each store that was lost,
+        (CPU, PA, bytes, newer value) of each place whose last look by that CPU was stale
     """
 
     locals: tuple[LocalState, ...]
@@ -38,6 +40,7 @@ class GlobalState(NamedTuple):
     failed: int = 0
     history: int = 0
     seen: int = 0
+    noted: frozenset[tuple[int, ...]] = frozenset()
 
 
 class Transition(NamedTuple):

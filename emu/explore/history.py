@@ -1,5 +1,6 @@
-"""What a global state must remember of its past for the rule ``lost-update``: loads that others stored over.
+"""What a global state must remember of its past for rules: what the memory model has noted, and updates.
 
+For ``stale`` and ``lost-write``: :func:`noted_after`. For ``lost-update``: loads that others stored over.
 A state would do without: what comes next does not depend on it. But a search joins states that are equal, and
 whether a store loses what another CPU has stored is told by the order of the accesses before. So a state says
 for each load whose value its CPU may still store to the same bytes whether another CPU has stored there
@@ -13,11 +14,27 @@ from collections.abc import Iterable
 from emu.arch.dataflow import DataFlow
 from emu.explore.global_state import GlobalState
 from emu.explore.local_state import NO_UPDATES, LocalState, Updates
-from emu.operation import Access, Load, MemoryAccess, Store
+from emu.models.protocol import Note
+from emu.operation import Access, Kind, Load, MemoryAccess, Store
 
 Word = tuple[int, int]  # PA, bytes
 _PLAIN = (Load, Store, MemoryAccess)
+_LOST = 2  # fields of what is remembered of a store that was lost
 _HOST = 1  # what stands for the value of a host task's load; any set of registers does for that of a PE
+
+
+def noted_after(
+    noted: frozenset[tuple[int, ...]], cpu: int, loads: Iterable[Access], notes: Iterable[Note]
+) -> frozenset[tuple[int, ...]]:
+    """Return what is remembered behind a step of ``cpu`` that has loaded ``loads`` and noted ``notes``."""
+    looked = {(access.pa, access.size) for access in loads}
+    kept = {each for each in noted if len(each) == _LOST or each[0] != cpu or each[1:3] not in looked}
+    for note in notes:
+        if note.kind is Kind.LOST:
+            kept.add((note.pa, note.value))
+        elif note.kind is Kind.STALE:
+            kept.add((cpu, note.pa, note.size))
+    return frozenset(kept)
 
 
 class UpdateHistory:

@@ -6,17 +6,19 @@ is known of its local states (:mod:`emu.explore.footprints`); a search that has 
 until it learns nothing. Source: Godefroid, "Partial-Order Methods for the Verification of Concurrent
 Systems", LNCS 1032, 1996.
 
-Beside CPUs, units that the memory model may change by itself and starts that firmware delays are actors,
-numbered behind.
+Beside CPUs, starts that firmware delays are actors, numbered behind. So are units that the memory model may
+change by itself, unless their moves are put off (:mod:`emu.explore.unit_moves`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from emu.explore import variants
 from emu.explore.global_state import GlobalState, Stepped
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.unit_moves import Step, UnitMoves, Way
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
@@ -26,16 +28,43 @@ _TIMED = (Poll, Delay)  # what time can end
 
 
 class EnabledSet:
-    """What can be done in one state: ``enabled`` has a bit for each actor that can move."""
+    """What can be done in one state: ``enabled`` has a bit for each actor that can move.
 
-    __slots__ = ("_state", "_system", "_waits", "actors", "cpus", "enabled", "expired", "units", "wakes")
+    :param unit_moves: moves of units are put off until an access needs them; None: units are actors
+    """
 
-    def __init__(self, system: TransitionSystem, state: GlobalState, early_max: int, spurious: bool) -> None:
+    __slots__ = (
+        "_mixed",
+        "_spurious",
+        "_state",
+        "_system",
+        "_unit_moves",
+        "_waits",
+        "actors",
+        "cpus",
+        "enabled",
+        "expired",
+        "unblocked",
+        "units",
+        "wakes",
+    )
+
+    def __init__(
+        self,
+        system: TransitionSystem,
+        state: GlobalState,
+        early_max: int,
+        spurious: bool,
+        unit_moves: UnitMoves | None = None,
+    ) -> None:
         self._system = system
         self._state = state
         self._waits: dict[int, int] = {}
+        self._unit_moves = unit_moves
+        # Two loads of these can meet: what a unit does before one of them, the other sees.
+        self._mixed = unit_moves.unsettled(state.model) if unit_moves else 0
         self.cpus = len(state.locals)
-        self.units = len(system.model.units)
+        self.units = 0 if unit_moves else len(system.model.units)
         self.actors = self.cpus + self.units + len(state.later)
         self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not units
@@ -55,32 +84,88 @@ class EnabledSet:
             self.expired = polls
         for index in range(len(state.later)):
             self.enabled |= 1 << self.cpus + self.units + index
+        self.unblocked = 0  # CPUs that cannot step, and can once a unit has moved
+        if self._mixed:
+            for cpu, local in enumerate(state.locals):
+                if local.state is State.RUNNABLE and not system.can_step(state, cpu) and self._unblocks(cpu):
+                    self.unblocked |= 1 << cpu
 
     def options(self, actor: int, spurious: bool) -> list[Option]:
         """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
+        return [partial(step, self._state) for step in self._steps(actor)]
+
+    def _steps(self, actor: int) -> list[Step]:
         system, state = self._system, self._state
         if actor >= self.cpus + self.units:
-            return [lambda: system.start(state, actor - self.cpus - self.units)]
+            index = actor - self.cpus - self.units
+            return [lambda state: system.start(state, index)]
         if actor >= self.cpus:
             index = actor - self.cpus
             return [
-                lambda letter=letter: system.choose(state, index, letter)  # type: ignore[misc]
+                lambda state, letter=letter: system.choose(state, index, letter)  # type: ignore[misc]
                 for letter in system.choices(state, index)
             ]
         if self.expired >> actor & 1 and isinstance(state.locals[actor].action.operation, Poll):
-            return [lambda: system.time_out(state, actor)]
+            return [lambda state: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
-            return [lambda: system.wake(state, actor)]
+            return [lambda state: system.wake(state, actor)]
+        steps: list[Step] = [lambda state: system.step(state, actor)]
         if variants.may_delay(system, state, actor):
-            return [lambda: variants.delay(system, state, actor), lambda: system.step(state, actor)]
-        if variants.may_fail(system, state, actor):
-            return [lambda: variants.fail(system, state, actor), lambda: system.step(state, actor)]
-        return [lambda: system.step(state, actor)]
+            steps.insert(0, lambda state: variants.delay(system, state, actor))
+        elif variants.may_fail(system, state, actor):
+            steps.insert(0, lambda state: variants.fail(system, state, actor))
+        return steps
+
+    def ways(self, actor: int, spurious: bool) -> list[Way]:
+        """Return the ways in which ``actor`` can move, with the moves of units that come before.
+
+        The last one is that without a mishap.
+        """
+        moves = self._unit_moves
+        if moves is None or actor >= self.cpus:
+            return [Way((), step) for step in self._steps(actor)]
+        system, state = self._system, self._state
+        found: list[Way] = []
+        if (self.enabled | self.wakes) >> actor & 1:
+            units = self._touched(actor)
+            timed = self.expired >> actor & 1
+            waits = state.locals[actor].action.waits
+            goes_on = partial(system.can_step, cpu=actor)
+            if waits and not timed:
+                found += moves.ways(state, units, None, lambda state: not goes_on(state))
+            for step in self._steps(actor):
+                can = goes_on if waits else lambda _state: True
+                found += moves.ways(state, units, step, (lambda state: not goes_on(state)) if timed else can)
+        if self.unblocked >> actor & 1:
+            found += self._unblocking(actor)
+        return found
+
+    def _unblocks(self, actor: int) -> bool:
+        return bool(self._waits_for(actor) & self._mixed and self._unblocking(actor))
+
+    def _unblocking(self, actor: int) -> list[Way]:
+        # How an actor goes on that looks at a unit and waits for something else.
+        system, units = self._system, self._units_in(self._waits_for(actor) & self._mixed)
+        assert self._unit_moves is not None
+        return self._unit_moves.ways(
+            self._state, units, lambda state: system.step(state, actor), partial(system.can_step, cpu=actor)
+        )
+
+    def _touched(self, actor: int) -> list[int]:
+        # The units whose moves may make a difference to the actor's step.
+        action = self._state.locals[actor].action
+        if self.expired >> actor & 1:  # whatever is delayed takes effect
+            return self._units_in(self._mixed)
+        return self._units_in(action.reads & self._mixed | action.writes) if action.followed else []
+
+    def _units_in(self, bits: int) -> list[int]:
+        footprints = self._system.footprints
+        return [unit for unit in range(len(self._system.model.units)) if bits & footprints.unit(unit)]
 
     @property
     def everybody(self) -> int:
         """The bits of all actors that can move, CPUs without need and units of memory among them."""
-        return self.enabled | self.wakes | ((1 << self.units) - 1) << self.cpus
+        return self.enabled | self.wakes | self.unblocked | ((1 << self.units) - 1) << self.cpus
 
     def bits(self, actor: int) -> tuple[int, int, int]:
         """Return what the next move of ``actor`` reads and writes, and of that what all do not store alike.
@@ -96,13 +181,26 @@ class EnabledSet:
             return 0, power, power
         if actor >= self.cpus:
             unit = footprints.over(footprints.unit(actor - self.cpus))
+            if footprints.watches_units:
+                unit |= footprints.properties
             return 0, unit, unit
         local = state.locals[actor]
         if local.state is State.WAITING:
             event = system.footprints.event(actor) | system.footprints.budget
             return 0, event, event
         action = local.action
-        return action.reads_over, action.writes_over, action.clashes
+        reads = action.reads_over
+        if self.unblocked >> actor & 1:  # all that its loop looks at
+            reads |= self._waits_for(actor)
+        return reads, action.writes_over, action.clashes
+
+    def commute(self, one: int, other: int) -> bool:
+        """Tell whether the next moves of two actors have the same effect in either order."""
+        reads, writes, clashes = self.bits(one)
+        other_reads, other_writes, _ = self.bits(other)
+        return not (
+            writes & other_reads or (reads | clashes) & other_writes or reads & other_reads & self._mixed
+        )
 
     def _futures(self) -> list[tuple[int, int, bool]]:
         # Of each actor what it may read and write from here on, and whether it can move now.
@@ -159,7 +257,11 @@ class EnabledSet:
                 if found >> other & 1:
                     continue
                 if can_move:
-                    if not (writes & later_reads or (reads | clashes) & later_writes):
+                    if not (
+                        writes & later_reads
+                        or (reads | clashes) & later_writes
+                        or reads & later_reads & self._mixed
+                    ):
                         continue
                     if not can_too and not self._can_move(other, found, futures):
                         continue

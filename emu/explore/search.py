@@ -16,8 +16,9 @@ from emu.explore.cells import Undo
 from emu.explore.follow import OF_CPUS, step_of
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
-from emu.explore.reduction import EnabledSet, Option
+from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
 from emu.explore.variants import may_fail
 from emu.schedulers import Pick
 
@@ -113,7 +114,7 @@ class Frame:
     state: GlobalState
     moves: EnabledSet
     chosen: int
-    todo: list[tuple[int, Option]]
+    todo: list[tuple[int, Way]]
     sleep: int
     undo: list[Undo]
     steps: int  # of the path that led from the frame before to here
@@ -169,16 +170,20 @@ class Search:
     enabled: list[int] = field(default_factory=list)  # by state: the CPUs that can move
     # Ways to states that a path came back to, by state.
     entries: dict[int, tuple[Pick, ...]] = field(default_factory=dict)
+    unit_moves: UnitMoves = field(init=False)
     _known: dict[object, int] = field(default_factory=dict)  # state to number
     _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.unit_moves = UnitMoves(self.system)
 
     def run(self) -> None:
         """Go through all states, or as far as the bounds and the judge let it."""
         if self.saved:
             self._restore()
         else:
-            self._enter(self.system.first(), 0, [], -1, 0, -1)
+            self._enter(self.system.first(), 0, [], -1, 0, -1, 0)
         while self.frames and not self.stopped and not self.found:
             frame = self.frames[-1]
             if not frame.todo:
@@ -188,8 +193,8 @@ class Search:
                 self.stopped = f"{self.bounds.schedules} schedules"
                 self.bounds_hit.add("schedules")
                 break
-            actor, option = frame.todo.pop()
-            self._take(frame, actor, option)
+            actor, way = frame.todo.pop()
+            self._take(frame, actor, way)
         self._unwind()
 
     def _unwind(self) -> None:
@@ -226,7 +231,7 @@ class Search:
                 last = pick.number if pick.kind in OF_CPUS else last
             moves = self._moves(state)
             check_fits(saved, moves)
-            todo = [(a, option) for a in saved.todo for option in moves.options(a, self.bounds.spurious)]
+            todo = [(a, way) for a in saved.todo for way in moves.ways(a, self.bounds.spurious)]
             self._on_path[self._key(state, last, saved.preemptions)] = len(self.path)
             steps = len(saved.picks)
             frame = Frame(state, moves, moves.everybody, todo, saved.sleep, undo, steps)
@@ -234,7 +239,8 @@ class Search:
             self.frames.append(frame)
 
     def _moves(self, state: GlobalState) -> EnabledSet:
-        return EnabledSet(self.system, state, self.bounds.early, self.bounds.spurious)
+        moves = self.unit_moves if self._puts_off else None
+        return EnabledSet(self.system, state, self.bounds.early, self.bounds.spurious, moves)
 
     def _key(self, state: GlobalState, last: int, preemptions: int) -> object:
         # What makes a state the same: with a bound of preemptions also what has been spent.
@@ -245,19 +251,22 @@ class Search:
         # An order that stands for another may need more preemptions than that.
         return self.bounds.reduce and self.bounds.preemptions is None
 
-    def _take(self, frame: Frame, actor: int, option: Option) -> None:
-        reads, writes, clashes = frame.moves.bits(actor)
+    @property
+    def _puts_off(self) -> bool:
+        # Whether units move when an access needs it, not at any time.
+        return self._reduces and not self.system.footprints.watches_units
+
+    def _take(self, frame: Frame, actor: int, way: Way) -> None:
         sleep = 0
         expired = frame.moves.expired
         if self._reduces and self.bounds.sleep:
             # Whether time passes depends on who can move: such moves commute with nothing.
             asleep = (frame.sleep | frame.done) & ~expired if not expired >> actor & 1 else 0
+            asleep &= ~frame.moves.unblocked  # what was tried of it was not that it stays blocked
             number = 0
             while asleep >> number:
-                if asleep >> number & 1 and number != actor:
-                    other_reads, other_writes, _ = frame.moves.bits(number)
-                    if not (writes & other_reads or (reads | clashes) & other_writes):
-                        sleep |= 1 << number
+                if asleep >> number & 1 and number != actor and frame.moves.commute(actor, number):
+                    sleep |= 1 << number
                 number += 1
             if not any(other == actor for other, _ in frame.todo):
                 frame.done |= 1 << actor
@@ -269,20 +278,29 @@ class Search:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
                 self.bounds_hit.add("preemptions")
                 return
-        state, undo, transition = option()
-        if frame.moves.is_early(actor, transition.pick):
-            state = state._replace(early=state.early + 1)
-        self.path.append(transition)
+        state = take(self.system, frame.state, way.moves, self.path)
+        undo: Undo = []
+        if way.step is not None:
+            state, undo, transition = way.step(state)
+            if frame.moves.is_early(actor, transition.pick):
+                state = state._replace(early=state.early + 1)
+            self.path.append(transition)
         last = actor if actor < frame.moves.cpus else frame.last
-        self._enter(state, sleep, [undo], last, preemptions, actor)
+        self._enter(state, sleep, [undo], last, preemptions, actor, len(way.moves) + (way.step is not None))
 
     def _enter(
-        self, state: GlobalState, sleep: int, undo: list[Undo], last: int, preemptions: int, actor: int
+        self,
+        state: GlobalState,
+        sleep: int,
+        undo: list[Undo],
+        last: int,
+        preemptions: int,
+        actor: int,
+        steps: int,
     ) -> None:
-        # A state is reached: take steps that no other actor can observe, then see what
-        # there is to try.
-        system, bounds, count = self.system, self.bounds, self.count
-        steps = 1 if undo else 0
+        # A state is reached, `steps` behind the one before: take steps that no other actor can observe, then
+        # see what there is to try.
+        bounds, count = self.bounds, self.count
         self._counted(steps)
         if self._reduces:
             state, more, blocked = self._go_on(state, sleep, undo, last)
@@ -302,7 +320,7 @@ class Search:
             self._back(undo, steps)
             return
         ends = not moves.enabled
-        if ends and not moves.wakes and not moves.blocked_on_units():
+        if ends and not moves.wakes and not moves.unblocked and not moves.blocked_on_units():
             chosen = 0
         elif self._reduces:
             chosen = moves.persistent(last)
@@ -314,7 +332,7 @@ class Search:
                 number = self._keep(key, sleep, moves)
                 self._link(number, actor)
                 count.states += 1
-                self.found = self.judge.state(system, state, moves, self.path)
+                self.found = self.judge.state(self.system, state, moves, self.path)
             else:
                 self._link(number, actor)
                 known = self._slept[number]
@@ -327,17 +345,17 @@ class Search:
                 self._slept[number] = known & sleep
         else:
             count.states += 1
-            self.found = self.judge.state(system, state, moves, self.path)
+            self.found = self.judge.state(self.system, state, moves, self.path)
         if ends:
             count.complete += 1
             count.schedules += 1
             count.depth = max(count.depth, len(self.path))
-            self.found = self.judge.end(system, state, self.path) or self.found
+            self.found = self.judge.end(self.system, state, self.path) or self.found
         todo = [
-            (actor, option)
+            (actor, way)
             for actor in range(moves.actors - 1, -1, -1)
             if tried >> actor & 1 and not sleep >> actor & 1
-            for option in moves.options(actor, bounds.spurious)
+            for way in moves.ways(actor, bounds.spurious)
         ]
         if last >= 0:  # who ran goes on first
             todo.sort(key=lambda each: each[0] == last)
@@ -352,6 +370,22 @@ class Search:
         self.frames.append(
             Frame(state, moves, chosen, todo, sleep, undo, steps, preemptions, last, number=number)
         )
+
+    def _at_rest(self, frame: Frame) -> bool:
+        # Judge what units may make of a state in which no CPU moves, when all that comes behind it is done:
+        # what a CPU has seen is a better story than what it has missed.
+        if not self._puts_off or (frame.moves.enabled and frame.moves.enabled != frame.moves.expired):
+            return False
+        for moves in at_rest(self.system, self.unit_moves, frame.state):
+            moved = take(self.system, frame.state, moves, self.path)
+            if frame.moves.enabled:
+                found = self.judge.state(self.system, moved, self._moves(moved), self.path)
+            else:
+                found = self.judge.end(self.system, moved, self.path)
+            del self.path[-len(moves) :]
+            if found:
+                return True
+        return False
 
     def _go_on(
         self, state: GlobalState, sleep: int, undo: list[Undo], last: int
@@ -434,10 +468,10 @@ class Search:
                 missing = frame.moves.everybody & ~frame.chosen
                 frame.chosen |= missing
                 frame.todo[:0] = [
-                    (actor, option)
+                    (actor, way)
                     for actor in range(frame.moves.actors)
                     if missing >> actor & 1 and not frame.sleep >> actor & 1
-                    for option in frame.moves.options(actor, self.bounds.spurious)
+                    for way in frame.moves.ways(actor, self.bounds.spurious)
                 ]
 
     def _back(self, undo: list[Undo], steps: int) -> None:
@@ -448,50 +482,6 @@ class Search:
 
     def _leave(self) -> None:
         frame = self.frames.pop()
+        self.found = self._at_rest(frame)
         self._on_path.pop(self._key(frame.state, frame.last, frame.preemptions), None)
         self._back(frame.undo, frame.steps)
-
-
-def count_paths(system: TransitionSystem) -> int:
-    """Return how many schedules there are without any reduction: paths through the graph of all states.
-
-    :raises ValueError: the graph has a cycle, so that there is no end of them
-    """
-    known: dict[GlobalState, int] = {}
-    busy: set[GlobalState] = set()
-    first = system.first()
-    stack: list[tuple[GlobalState, list[Option], Undo, int]] = [(first, _all_options(system, first), [], 0)]
-    busy.add(first)
-    while True:
-        state, options, undo, total = stack.pop()
-        if options:
-            after, changed, _ = options.pop()()
-            if after in busy:
-                raise ValueError("a schedule comes back to where it was")
-            if after in known:
-                system.undo(changed)
-                stack.append((state, options, undo, total + known[after]))
-                continue
-            stack.append((state, options, undo, total))
-            stack.append((after, _all_options(system, after), changed, 0))
-            busy.add(after)
-            continue
-        moves = EnabledSet(system, state, 0, False)
-        result = total if moves.enabled else 1
-        known[state] = result
-        busy.discard(state)
-        system.undo(undo)
-        if not stack:
-            return result
-        above = stack.pop()
-        stack.append((above[0], above[1], above[2], above[3] + result))
-
-
-def _all_options(system: TransitionSystem, state: GlobalState) -> list[Option]:
-    moves = EnabledSet(system, state, 0, False)
-    return [
-        option
-        for actor in range(moves.actors)
-        if moves.enabled >> actor & 1
-        for option in moves.options(actor, False)
-    ]

@@ -14,6 +14,7 @@ from emu.explore.cells import CELL, Cells, Undo, parts_of
 from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Stepped, Transition
+from emu.explore.history import noted_after
 from emu.explore.local_state import NO_UPDATES, Action, Edge, LocalState
 from emu.explore.thread_stepper import WAKE, ThreadStepper
 from emu.machine.actor import State
@@ -204,9 +205,10 @@ class TransitionSystem:
                 return footprints.over(self.spins(state, cpu))
         return 0
 
-    def would_go_on(self, state: GlobalState, cpu: int) -> int | None:
+    def would_go_on(self, state: GlobalState, cpu: int, units: set[int] | None = None) -> int | None:
         """Tell whether an actor that sleeps in WFE would leave its loop if it were woken now.
 
+        :param units: the numbers of the units of the memory model that it looks at are added
         :return: the PA of the first word that it would look at, 0 for none; None: it would sleep again
         """
         local, looked = self._edge(state, state.locals[cpu], WAKE).local, 0
@@ -221,6 +223,12 @@ class TransitionSystem:
                 return looked
             if action.accesses and not looked:
                 looked = action.accesses[0].pa
+            if units is not None:
+                units.update(
+                    index
+                    for access in action.accesses
+                    if (index := self.footprints.index_of(access.pa)) is not None
+                )
             local = self._edge(state, local, self._observation(state, cpu, action)).local
         return looked
 
@@ -291,6 +299,8 @@ class TransitionSystem:
             state = self._changed(state, self.model.barrier(state.model, cpu, action.operation.word), notes)
         elif isinstance(action.operation, Delay):
             state = self._changed(state, self.model.elapse(state.model), notes)
+        if notes or (state.noted and action.followed):
+            state = state._replace(noted=noted_after(state.noted, cpu, action.loads, notes))
         edges = [(cpu, edge)]
         state = self._moved(state, cpu, edge)
         if isinstance(action.operation, SendInterrupt):
@@ -315,8 +325,10 @@ class TransitionSystem:
             state = self.footprints.history.moved(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])
         # Every step comes here, and _replace() is slower.
-        _, memory, _, firmware, later, model, early, failed, history, seen = state
-        moved = GlobalState(locals, memory, system, firmware, later, model, early, failed, history, seen)
+        _, memory, _, firmware, later, model, early, failed, history, seen, noted = state
+        moved = GlobalState(
+            locals, memory, system, firmware, later, model, early, failed, history, seen, noted
+        )
         return moved if self._watch is None else self._watch.note(self, moved)
 
     def _wake(self, state: GlobalState, cpu: int, edges: list[tuple[int, Edge]]) -> GlobalState:
@@ -353,8 +365,10 @@ class TransitionSystem:
         changed = self.model.elapse(state.model)
         state = state._replace(model=changed.state)
         _, model, notes = self.loaded(state, cpu, local.action)
-        transition = Transition(Pick("timeout", cpu), ((cpu, edge),), (*changed.notes, *notes))
-        return self._moved(state._replace(model=model), cpu, edge), [], transition
+        notes = [*changed.notes, *notes]
+        noted = noted_after(state.noted, cpu, local.action.loads, notes)
+        state = self._moved(state._replace(model=model, noted=noted), cpu, edge)
+        return state, [], Transition(Pick("timeout", cpu), ((cpu, edge),), tuple(notes))
 
     def wake(self, state: GlobalState, cpu: int) -> Stepped:
         """End the WFE of an actor without an event."""
@@ -371,6 +385,7 @@ class TransitionSystem:
         """Let it happen."""
         notes: list[Note] = []
         state = self._changed(state, self.model.choose(state.model, unit, letter), notes)
+        state = state._replace(noted=noted_after(state.noted, 0, (), notes))
         return state, [], Transition(Pick(letter, self.model.units[unit]), (), tuple(notes))
 
     # -- firmware ---------------------------------------------------------------------------------

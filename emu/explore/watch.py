@@ -43,6 +43,10 @@ class Watch:
 
     # -- what is seen -----------------------------------------------------------------------------
 
+    def words(self) -> Sequence[range]:
+        """Return the PAs of all words that a property looks at, at ends too."""
+        return [range(pa, pa + size) for each in self.properties for pa, size in each.words]
+
     def sees(self, local: LocalState) -> bool:
         """Tell whether the actor's next step can change what a property sees, as far as is known."""
         if local.cpu in self._all_registers or self._is_at_label(local):

@@ -22,6 +22,7 @@ from emu.host.build import build
 from emu.operation import (
     OPERATIONS,
     AtomicUpdate,
+    Barrier,
     CacheOp,
     Delay,
     Kind,
@@ -37,6 +38,7 @@ from emu.schedulers import SCHEDULERS
 from emu.schedulers.replay import picks_text
 from emu.trace import Trace
 
+DSB_SY = 0xD503_3F9F
 DC_IVAC, DC_CVAC, DC_CIVAC = 0xD508_763F, 0xD50B_7A3F, 0xD50B_7E3F
 WORDS = st.sampled_from([X, X + 8, Y])
 EIGHT, NO = st.just(8), st.just(False)
@@ -81,6 +83,44 @@ def test_reduction_loses_nothing_that_the_caches_may_do(found: list[list[Operati
     _, reduced = explore(explorer)
     _, every = explore(explorer, reduce=False)
     assert set(reduced.seen) == set(every.seen)
+
+
+MODEL_RULES = ("stale", "lost-write")
+WAITING = st.one_of(
+    CACHED,
+    st.builds(LoadUntil, WORDS, EIGHT, st.none()),
+    st.builds(Poll, WORDS, EIGHT, st.none(), st.just(100), st.just(((0, 10),))),
+    st.builds(Barrier, st.just(DSB_SY)),
+    st.just(SendEvent()),
+    st.just(WaitForEvent()),
+)
+
+
+def found_by(explorer: Explorer, rules: Sequence[str], **bounds: Any) -> set[object]:
+    """The findings of these rules, and what the actors of every end have seen.
+
+    Who is told to have stored a value is left out: of two that have stored the same, the one that was tried.
+    """
+    ends = set(explore(explorer, **bounds)[1].seen)
+    while True:
+        explorer.stepper.grew = False
+        system, collector = explorer.system(Bounds(**bounds)), FindingCollector("test", everything=True)
+        Search(system, Bounds(**bounds), collector).run()
+        if not explorer.stepper.grew and not system.footprints.changed:
+            break
+    found = [each.finding for each in collector.found.values() if each.finding.rule in rules]
+    kept = {"stale": ("cpu", "pa", "got", "newer"), "lost-write": ("pa", "value")}
+    told = {(each.rule, *(str(each[name]) for name in kept.get(each.rule, ()))) for each in found}
+    return ends | told | {each.key for each in found if each.rule not in kept}
+
+
+@SLOW
+@given(programs(WAITING, 3))
+def test_moves_of_lines_that_are_put_off_lose_no_finding(found: list[list[Operation]]) -> None:
+    """Against a search in which lines are actors, which may move at any time."""
+    explorer = explorer_of([task(*operations) for operations in found], cached=True)
+    lazy = found_by(explorer, (*MODEL_RULES, "stuck"))
+    assert lazy == found_by(explorer, (*MODEL_RULES, "stuck"), reduce=False)
 
 
 @SLOW

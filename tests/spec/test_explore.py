@@ -193,7 +193,7 @@ def test_bounds_that_cut_are_named() -> None:
 
 def test_a_bound_that_nobody_asked_for_leaves_it_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bound passes when it is asked for."""
-    order = ["v3", "--cpus", "3", "--memory", "caches"]
+    order = ["mainline", "--cpus", "3", "--enable-method", "spin-table", "--memory", "caches"]
     for name, option in (("schedules", "--max-schedules"), ("depth", "--depth")):
         passed = json.loads(emu("explore", *order, option, "20", "--json", status=0).stdout)
         assert (passed["verdict"], passed["complete"]) == ("pass", False)

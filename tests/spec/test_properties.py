@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from exploring import X, Y, explorer_of
+from exploring import X, Y, explorer_of, task
 from litmus_programs import Operation
 from planting import meeting
 from programs import run_emu
@@ -17,6 +17,7 @@ from emu.case import Case
 from emu.explore.explorer import explore_case
 from emu.explore.search import Bounds
 from emu.explore.watch import Watch
+from emu.operation import Load, Store
 from emu.properties.evaluate import apply
 from emu.properties.expression import At, Binary, Cpus, Memory, Number, Property, Symbol
 from emu.properties.resolve import Resolved
@@ -289,3 +290,21 @@ def test_a_word_that_a_property_names_is_seen_whatever_else_nobody_reads(tmp_pat
 def test_arithmetic_is_of_64_bits() -> None:
     assert apply("-", 0, 1) == 2**64 - 1
     assert apply("<<", 1, 64) == 0
+
+
+@pytest.mark.parametrize("kind", ["finally", "never"])
+@pytest.mark.parametrize("caches_on", [False, True])
+def test_a_word_is_what_a_cpu_with_caches_on_may_load(kind: str, caches_on: bool) -> None:
+    """A store past the caches leaves an old copy in a line, which speculation may have fetched before."""
+    stored = _is(X, 1)
+    condition = stored if kind == "finally" else Binary("&&", Binary("!=", _is(X, 1), Number(1)), _is(Y, 1))
+    programs = [task(Store(X, 1, cacheable=caches_on), Store(Y, 1)), task(Load(X))]
+    explorer = explorer_of(programs, cached=True)
+    property_ = Property(kind, condition, None, "x")
+    explorer.stepper.watch = Watch(
+        explorer.stepper.machine, [Resolved(property_, condition, words=((X, 8), (Y, 8)))]
+    )
+    result = explorer.search(Bounds(), everything=True)
+    assert result.complete
+    rules = {found.finding.rule for found in result.findings}
+    assert ("property" in rules) is not caches_on

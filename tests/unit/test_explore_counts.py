@@ -9,7 +9,8 @@ import pytest
 from bare_pe import CODE
 from exploring import Ends, X, Y, explore, explorer_of, task
 
-from emu.explore.search import Bounds, Search, count_paths
+from emu.explore.paths import count_paths
+from emu.explore.search import Bounds, Search
 from emu.machine.actor import HostTask
 from emu.operation import (
     Again,
