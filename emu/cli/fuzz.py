@@ -34,6 +34,7 @@ from emu.fuzz.store import FILE, CampaignStore, StoredFinding
 from emu.fuzz.workers import Processes, Workers
 from emu.lookup.case import LookupCase
 from emu.report.lookup import describe, finding_json
+from emu.report.words import wrap
 
 _PATH = click.Path(path_type=Path)
 
@@ -196,7 +197,8 @@ class _Show:
         self._cases += step.result.cases
         if not self._quiet:
             for finding in step.new:
-                click.echo(f"unit {step.result.number}: finding ({finding.prop}): {finding.message}")
+                text = f"unit {step.result.number}: finding ({finding.prop}): {finding.message}"
+                click.echo("\n".join(wrap(text, "  ")))
         if self._bar is not None:
             totals = self._store.totals()
             self._bar.update(
@@ -226,7 +228,7 @@ class _Show:
         for finding in findings:
             checked = _ask_again(under_test, finding)
             if checked is None:
-                click.echo(f"finding ({finding.prop}): {finding.message}")
+                click.echo("\n".join(wrap(f"finding ({finding.prop}): {finding.message}", "  ")))
                 if finding.case:
                     click.echo(f"  case: {finding.case}")
             else:

@@ -20,7 +20,7 @@ from emu.debug.stops import SessionStop
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
 from emu.report.outcome import verdict_name
-from emu.report.words import finding_words
+from emu.report.words import finding_words, wrap
 
 
 @click.command("step")
@@ -145,7 +145,7 @@ def _verdict(session: Session, commands: Commands) -> int:
         return 0
     boot, verdict = session.boot, commands.view.findings()
     for found in verdict.findings:
-        click.echo(f"finding ({found.rule}): {finding_words(found)}")
+        click.echo("\n".join(wrap(f"finding ({found.rule}): {finding_words(found)}", "  ")))
     count = len(verdict.findings)
     click.echo(f"{verdict_name(boot, verdict)}: {count} finding{'' if count == 1 else 's'}")
     click.echo(f"case: {boot.case.text()}")

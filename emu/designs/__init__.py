@@ -5,6 +5,8 @@ A file in this folder is a design (:class:`DesignFile`); nothing else has to nam
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +112,20 @@ def get(name: str) -> Design:
 
 
 def check_exists(subject: str) -> None:
-    """Check that a subject that is not a design is a file.
+    """Check that a subject that is not a design is a file that can be read, or a folder.
 
-    :raises InvalidSubject: there is no such file
+    :raises InvalidSubject: it is not
     """
-    if not Path(subject).exists():
-        raise InvalidSubject(f"{subject}: no such file, and no design: {not_one_of(subject, DESIGNS)}")
+    path = Path(subject)
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidSubject(
+            f"{subject}: no such file, and no design: {not_one_of(subject, DESIGNS)}"
+        ) from None
+    except OSError as error:
+        raise InvalidSubject(f"{subject}: {error.strerror}") from None
 
 
 @dataclass(frozen=True, slots=True)

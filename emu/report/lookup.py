@@ -10,6 +10,7 @@ from emu.fuzz.left_out import LeftOut
 from emu.fuzz.search import LookupSearch
 from emu.lookup.case import LookupCase, format_map
 from emu.report.disassembly import disassemble
+from emu.report.words import wrap
 
 _AROUND = 5  # instructions before and after the one where it ended
 # Why cases were left out, in words; those of the skipped property "concurrent" are the same.
@@ -40,7 +41,7 @@ def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str
     hwids = list(question.logical_map)
     while len(hwids) > 1 and hwids[-1] is None:
         hwids.pop()
-    yield f"finding ({checked.wrong.prop}): {checked.wrong.text}"
+    yield from wrap(f"finding ({checked.wrong.prop}): {checked.wrong.text}", "  ")
     yield f"  NR_CPUS={checked.nr_cpus}, map {_short(format_map(hwids))}, MPIDR_EL1 {question.mpidr:#x}"
     expected = "none" if checked.expected is None else f"CPU {checked.expected}"
     got = {"found": f"found, {under_test.contract.index} = {answer.index:#x}", "missing": "missing"}

@@ -9,7 +9,7 @@ from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.machine.actor import end_pc
-from emu.operation import Kind, Register
+from emu.operation import Kind, Mask, Register
 from emu.outcome import HOLE, OFF, Outcome
 from emu.report.disassembly import disassemble
 from emu.report.json_form import finding_json, outcome_json, verdict_word
@@ -89,6 +89,25 @@ def dmesg(boot: Boot) -> list[tuple[int, str]]:
     return [(pa, trace.strings[value]) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
 
 
+_MASKS = {
+    "possible": Mask.POSSIBLE,
+    "present": Mask.PRESENT,
+    "enabled": Mask.ENABLED,
+    "online": Mask.ONLINE,
+}
+
+
+def masks(boot: Boot) -> dict[str, list[int]]:
+    """Return the CPUs of each of the kernel's masks after the last step of CPU hotplug, if there was one."""
+    last: dict[int, int] = {}
+    for kind, size, cpu, _pc, _pa, _value in boot.machine.trace.boots()[-1]:
+        if kind == Kind.MASKS:
+            last[cpu] = size
+    if not last:
+        return {}
+    return {name: [cpu for cpu in sorted(last) if last[cpu] & bit] for name, bit in _MASKS.items()}
+
+
 def verdict_name(boot: Boot, verdict: Verdict) -> str:
     """Return "pass", "fail", or "untestable" when the run was cut off without a finding."""
     return verdict_word(verdict.findings, stopped=bool(boot.machine.stopped))
@@ -99,6 +118,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
     cpus = cpu_outcomes(boot)
     totals: dict[str, int] = {}
     again = reentry(boot)
+    known = masks(boot)
     for cpu in cpus:
         for name, count in cpu.counters.items():
             totals[name] = totals.get(name, 0) + count
@@ -119,6 +139,7 @@ def as_json(boot: Boot, verdict: Verdict) -> dict[str, Any]:
             }
             for cpu in cpus
         ],
+        **({"masks": known} if known else {}),
         "findings": [finding_json(finding, boot.case.text()) for finding in verdict.findings],
         "counters": {
             **totals,

@@ -16,10 +16,9 @@ from emu.host.tracing import symbol_table
 from emu.machine.actor import State
 from emu.operation import LOADS, STORES, Kind, Record, WaitForEvent
 from emu.report.history import Names, tell
-from emu.report.words import finding_words, fix_words
+from emu.report.words import WIDTH, finding_words, fix_words, wrap
 
 LINES_MAX = 40
-WIDTH = 80
 _WHERE = 27  # columns of the place
 _U64 = 2**64 - 1
 _ACTORS_MAX = 3
@@ -55,8 +54,8 @@ class Story:
 
     def lines(self) -> list[str]:
         """Return it as text: at most LINES_MAX lines, of WIDTH columns but for the case."""
-        head = _wrap(f"finding ({self.rule}): {self.message}", "  ") + [f"  {line}" for line in self.report]
-        tail = _wrap(f"fix: {self.fix}", "     ") if self.fix else []
+        head = wrap(f"finding ({self.rule}): {self.message}", "  ") + [f"  {line}" for line in self.report]
+        tail = wrap(f"fix: {self.fix}", "     ") if self.fix else []
         if not self.confirmed:
             tail.append("note: the machine did not show this when it took the schedule: a bug of emu")
         tail.append(f"case: {self.case}")
@@ -348,14 +347,3 @@ def function_at(file: str, line: int) -> str:
     """Return the name of the function of ``file`` that has this line; without one the file's name."""
     around = [name for first, last, name in _functions(file) if first <= line <= last]
     return around[-1] if around else PurePath(file).stem
-
-
-def _wrap(text: str, indent: str) -> list[str]:
-    found, line = [], ""
-    for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > WIDTH:
-            found.append(line)
-            line = indent + word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*found, line]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,8 +20,8 @@ from emu.host.firmware import resolve_defaults
 from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
 from emu.outcome import ONLINE
-from emu.report.outcome import cpu_outcomes, dmesg, reentry, verdict_name
-from emu.report.words import finding_words, outcome_words
+from emu.report.outcome import cpu_outcomes, dmesg, masks, reentry, verdict_name
+from emu.report.words import finding_words, outcome_words, wrap
 from emu.topology import Cpu, Topology
 
 _WIDTH = 80
@@ -46,13 +46,15 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
     for name in ("CPU", "hwid", "outcome", "task", "instr", "ld mmu-off", "stores", "wfe"):
         right = name not in ("hwid", "outcome", "task")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        # An outcome that is longer than its column goes on in the next row.
+        whole = name != "outcome"
+        table.add_column(name, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for cpu in cpus:
         counters = cpu.counters
         table.add_row(
             str(cpu.cpu),
             f"{cpu.hwid:#x}" if cpu.hwid is not None else "-",
-            Text(outcome_words(cpu.outcome)[:16], style="" if cpu.outcome == ONLINE else "red"),
+            Text(outcome_words(cpu.outcome), style="" if cpu.outcome == ONLINE else "red"),
             f"{cpu.task:016x}" if cpu.task is not None else "-",
             *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
         )
@@ -62,8 +64,11 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         numbers = [cpu.cpu for cpu in group]
         who = f"CPU{numbers[0]}" if len(numbers) == 1 else f"CPU{numbers[0]}..CPU{numbers[-1]}"
         console.print(f"{who}: {outcome_words(place[0])}, at {place[1]}")
+    for name, listed in masks(boot).items():
+        console.print(f"{name + ':':<10}{cpu_list(listed)}")
     for finding in verdict.findings:
-        console.print(Text(f"finding ({finding.rule}): {finding_words(finding)}", style="red"))
+        for line in wrap(f"finding ({finding.rule}): {finding_words(finding)}", "  "):
+            console.print(Text(line, style="red"))
     if boot.machine.stopped:
         console.print(f"stopped: {boot.machine.stopped}")
     name = verdict_name(boot, verdict)
@@ -107,6 +112,17 @@ def print_topology(console: Console, topology: Topology) -> None:
     console.print(table)
     for line in logical.messages:
         console.print(line)
+
+
+def cpu_list(cpus: Sequence[int]) -> str:
+    """Return sorted numbers as the kernel prints a mask in sysfs: ``0-3,6``."""
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][-1] + 1:
+            runs[-1].append(cpu)
+        else:
+            runs.append([cpu])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _stamp(ns: int) -> str:

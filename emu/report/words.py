@@ -13,6 +13,7 @@ from emu.operation import Report
 from emu.outcome import End, Outcome
 from emu.rules import FIXES, WORDS
 
+WIDTH = 80
 _OUTCOMES = {
     End.OTHER: "{name}",
     End.RUNNING: "still running",
@@ -62,6 +63,21 @@ def finding_words(finding: Finding, name: Namer | None = None) -> str:
         template = " ".join([finding.what, *(f"{key}={{{key}}}" for key, _ in finding.data)])
     before = _AFTER_KEXEC if finding.boot else ""
     return before + _Words(name).vformat(template, (), _fields(finding))
+
+
+def wrap(text: str, indent: str) -> list[str]:
+    """Return a text in lines of 80 columns; those behind the first begin with ``indent``.
+
+    A word that is longer is a line of its own, whole: addresses and names of files can be copied.
+    """
+    found, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > WIDTH:
+            found.append(line)
+            line = indent + word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*found, line]
 
 
 def fix_words(finding: Finding) -> str:

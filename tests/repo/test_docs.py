@@ -12,7 +12,7 @@ import pytest
 from programs import run_emu
 
 ROOT = Path(__file__).resolve().parents[2]
-_LINE_NUMBER = re.compile(r"\.py:\d+")
+_LINE_NUMBER = re.compile(r"\.py:\d+")  # the prose has N for it: it changes with the code
 
 
 def examples() -> list[tuple[str, str, list[str]]]:
@@ -42,13 +42,13 @@ def test_example_prints_what_is_shown(where: str, command: str, shown: list[str]
         done = subprocess.run(command_line, capture_output=True, text=True, check=False)
     else:
         done = run_emu(*words)
-    printed = [_LINE_NUMBER.sub(".py", line.rstrip()) for line in done.stdout.splitlines()]
+    printed = [_LINE_NUMBER.sub(".py:N", line.rstrip()) for line in done.stdout.splitlines()]
     at, skipping = 0, False
     for line in (line for line in shown if line):
         if line == "...":
             skipping = True
             continue
-        wanted = _LINE_NUMBER.sub(".py", line.rstrip())
+        wanted = line.rstrip()
         rest = [index for index in range(at, len(printed)) if printed[index]]
         candidates = rest if skipping else rest[:1]
         match = next((index for index in candidates if printed[index] == wanted), None)

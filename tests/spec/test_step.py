@@ -52,7 +52,7 @@ def test_who_erased_a_failed_cpu_s_status() -> None:
         "    at va52_missing+0x8 (asm/boot/__cpu_secondary_check52bitva.S:25), PC 0x40200094",
     ]
     assert lines[-2] == "fail: 1 finding"
-    assert lines[-3].startswith("finding (telemetry): CPU2: its reason ")
+    assert lines[-5].startswith("finding (telemetry): CPU2: its reason ")
 
 
 def test_a_watchpoint_backwards_finds_the_store_that_erased_it() -> None:

@@ -18,21 +18,31 @@ from emu.report.junit import junit, write_junit
 from emu.report.property import Group, Property, Result, Suite
 from emu.rules import RULES
 
-# Of each element: attributes it must have, those it may have, and its children in the order they may have.
-_SCHEMA = {
-    "testsuites": ((), ("name", "tests", "failures", "errors", "skipped"), ("testsuite",)),
+# The rules of jenkins-junit.xsd. Of each element: attributes it must have, those it may have, its children in
+# the order they must have, and whether there is text in it.
+_SCHEMA: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], bool]] = {
+    "testsuites": ((), ("name", "time", "tests", "failures", "disabled", "errors"), ("testsuite",), False),
     "testsuite": (
-        ("name", "tests", "failures", "errors"),
-        ("skipped",),
+        ("name", "tests"),
+        ("failures", "errors", "time", "disabled", "skipped", "timestamp", "hostname", "id", "package"),
         ("properties", "testcase", "system-out", "system-err"),
+        False,
     ),
-    "properties": ((), (), ("property",)),
-    "property": (("name", "value"), (), ()),
-    "testcase": (("name", "classname"), (), ("skipped", "error", "failure", "system-out", "system-err")),
-    "failure": (("message", "type"), (), ()),
-    "skipped": (("message",), (), ()),
-    "system-out": ((), (), ()),
+    "properties": ((), (), ("property",), False),
+    "property": (("name", "value"), (), (), False),
+    "testcase": (
+        ("name",),
+        ("assertions", "time", "classname", "status"),
+        ("skipped", "error", "failure", "system-out", "system-err"),
+        False,
+    ),
+    "error": ((), ("message", "type"), (), True),
+    "failure": ((), ("message", "type"), (), True),
+    "skipped": ((), (), (), True),
+    "system-out": ((), (), (), True),
+    "system-err": ((), (), (), True),
 }
+_ONCE = ("properties", "skipped")  # of their parent at most one; of a testsuite's system-out and -err too
 
 
 def check(text: str) -> Xml.Element:
@@ -40,7 +50,12 @@ def check(text: str) -> Xml.Element:
     root = Xml.fromstring(text.encode())
     assert root.tag == "testsuites"
     for element in root.iter():
-        required, optional, children = _SCHEMA[element.tag]
+        required, optional, children, has_text = _SCHEMA[element.tag]
+        assert has_text or not (element.text or "").strip(), element.tag
+        assert not (element.tail or "").strip(), element.tag
+        tags = [child.tag for child in element]
+        once = (*_ONCE, "system-out", "system-err") if element.tag == "testsuite" else _ONCE
+        assert all(tags.count(tag) <= 1 for tag in once), element.tag
         assert set(required) <= set(element.attrib) <= {*required, *optional}, element.tag
         places = [children.index(child.tag) for child in element]
         assert places == sorted(places), element.tag
@@ -48,7 +63,9 @@ def check(text: str) -> Xml.Element:
         cases = counted.findall(".//testcase")
         assert int(counted.attrib["tests"]) == len(cases)
         for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            assert int(counted.attrib[name]) == sum(case.find(tag) is not None for case in cases)
+            if name in counted.attrib:
+                assert int(counted.attrib[name]) == sum(case.find(tag) is not None for case in cases)
+    assert all("skipped" in suite.attrib for suite in root)
     for suite in root:
         names = [(case.attrib["classname"], case.attrib["name"]) for case in suite.iter("testcase")]
         assert len(names) == len(set(names)), "a test case is known by its class and its name"
