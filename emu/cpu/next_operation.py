@@ -13,6 +13,7 @@ from emu.cpu.traps import fp_trap_el, wfe_trap_el
 from emu.memory import Memory
 from emu.operation import (
     Access,
+    Barrier,
     CacheOp,
     FirmwareCall,
     Invisible,
@@ -71,6 +72,8 @@ def decode(
     if kind is Kind.CACHE:
         pa = pe.translate(operand(pe.x, word & 31))
         return CacheOp(word, pa) if pa is not None and memory.contains(pa, 1) else Invisible()
+    if kind is Kind.BARRIER:
+        return Barrier(word)
     if kind is Kind.CALL and conduit == ("smc" if word & _SMC else "hvc"):
         return FirmwareCall(*(pe.x[number] for number in range(4)))
     return Invisible()

@@ -7,3 +7,7 @@ on the machine (:mod:`emu.explore.thread_stepper`), and is kept as an edge of a 
 they share. The search (:mod:`emu.explore.search`) visits the global states. A finding is replayed on the
 machine.
 """
+
+from emu.explore.api import Exploration, explore
+
+__all__ = ["Exploration", "explore"]

@@ -392,14 +392,15 @@ def explore_case(case: Case) -> tuple[Explorer, Boot]:
         boot.case, memory=case.memory, granule=case.granule, scheduler=case.scheduler, grain=case.grain
     )
     machine = boot.machine
-    tasks: dict[int, Callable[[], HostTask]] = {0: boot.new_task}
+    tasks: dict[int, Callable[[], HostTask]] = {} if boot.new_task is None else {0: boot.new_task}
+    firmware = machine.power.firmware
     for cpu, actor in enumerate(machine.actors):
         if cpu and actor.task is not None:
             tasks[cpu] = partial(_firmware_task, boot, cpu)
     stepper = ThreadStepper(machine, tasks, config.model)
     stepper.watch = Watch(machine, boot.properties) if boot.properties else None
     explorer = Explorer(
-        stepper, boot.firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
+        stepper, firmware, boot.case.text(), event_register=case.event_register, granule=case.granule
     )
     return explorer, boot
 

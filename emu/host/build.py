@@ -31,6 +31,8 @@ from emu.host.guest import Guest, note_expectations
 from emu.host.identity import check_identity, identity_of
 from emu.host.kernel_kick import make_kick
 from emu.host.platform import LoadedSubject, install
+from emu.host.program import LoadedProgram, load_program
+from emu.host.program_header import read_header
 from emu.host.properties import SubjectNames, properties_of, watch_machine
 from emu.host.psci import Psci
 from emu.host.secondary import Secondary
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 class Boot:
     """A machine with its guest, ready for :meth:`Machine.run`; ``case`` has all defaults filled in.
 
+    ``new_task`` makes the boot CPU's task, from its beginning, with a cpuhp core of its own; None: the boot
+    CPU runs a program of the guest.
+
     After kexec ``guest``, ``topology`` and ``core`` are the second boot's,
     and ``earlier`` has the first guest.
     """
@@ -63,7 +68,7 @@ class Boot:
     firmware: Psci
     core: Core
     method: EnableMethod
-    new_task: Callable[[], HostTask]  # the boot CPU's, from its beginning, with a cpuhp core of its own
+    new_task: Callable[[], HostTask] | None
     earlier: list[Guest] = field(default_factory=list)
     properties: Sequence[Resolved] = ()  # that its runs are held to
     notes: list[str] = field(default_factory=list)  # what the case asks for and cannot change this run
@@ -96,6 +101,8 @@ def build_config(config: BootConfig) -> Boot:
     :raises EmuError: the subject cannot be loaded, or it cannot do what the case asks for
     """
     first = load(config)
+    if isinstance(first, LoadedProgram):
+        return _build_program(config, first)
     check_cpus(config, first.logical)
     plan = _plan_kexec(config, first) if config.kexec else None
     machine, psci, guest = install(first, plan.loaded.memory_size if plan else 0)
@@ -124,6 +131,23 @@ def build_config(config: BootConfig) -> Boot:
     return boot
 
 
+def _build_program(config: BootConfig, loaded: LoadedProgram) -> Boot:
+    # CPUs that run their own programs: nobody plays a kernel.
+    machine, psci, guest = install(loaded)
+    identity = identity_of(config.case, {"subject": guest.subject.identity})
+    check_identity(config.case, identity)
+    case = replace(config.case, identity=identity)
+    machine.trace.case = case.text()
+    machine.power.event_register = bool(case.event_register)
+    loaded.begin(machine)
+    core, method = Core(guest.data, len(guest.hwids)), make_enable_method(guest)
+    boot = Boot(case, config.topology, guest, machine, psci, core, method, None)
+    machine.trace.flow = DataFlow(boot.word)
+    boot.properties = properties_of(config.case, boot.names)
+    watch_machine(machine, boot.properties)
+    return boot
+
+
 def load(config: BootConfig) -> LoadedSubject:
     """Return the subject of the case, in no memory yet.
 
@@ -131,7 +155,8 @@ def load(config: BootConfig) -> LoadedSubject:
     """
     name = config.case.subject
     if name in DESIGNS or is_source(name):
-        return load_fragment(config)
+        header = read_header(Path(name)) if name not in DESIGNS and name[-2:] in (".S", ".s") else None
+        return load_program(config, header) if header else load_fragment(config)
     from emu.subject.kernel_files import is_kernel  # a tenth of the start-up, which fragments need not pay
 
     if is_kernel(Path(name)):

@@ -20,8 +20,9 @@ from emu.properties.evaluate import broken_at_end, broken_in, holds
 from emu.properties.expression import Expression
 from emu.properties.language import parse_outcomes, parse_property
 from emu.properties.resolve import Resolved, all_labels, resolve
-from emu.properties.sources import texts_of_header, texts_of_option
+from emu.properties.sources import texts_of_option
 from emu.subject import Subject
+from emu.subject.annotations import find_annotations
 from emu.trace import Trace
 
 _OF_ALL_STATES = ("never", "eventually")
@@ -54,7 +55,8 @@ def properties_of(case: Case, names: SubjectNames) -> list[Resolved]:
     texts: list[tuple[str, str]] = []
     path = Path(case.subject)
     if path.suffix in (".S", ".s") and path.is_file():
-        texts += texts_of_header(path.read_text(encoding="utf-8", errors="replace"), str(path))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        texts += [(each.where, each.value) for each in find_annotations(text, str(path), ("assert",))]
     texts += texts_of_option([case.asserts] if case.asserts else [])
     found = [resolve(parse_property(text, where), names, where) for where, text in texts]
     if found and case.kexec:

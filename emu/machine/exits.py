@@ -21,7 +21,7 @@ from emu.outcome import End, Outcome
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
-_EC_SVC, _EC_HVC, _IL = 0x15, 0x16, 1 << 25
+_EC_SVC, _EC_HVC, _EC_SMC, _IL = 0x15, 0x16, 0x17, 1 << 25
 _NO_CODE = (0x00, 0x20, 0x21, 0x22)  # ECs of an instruction that cannot be fetched, or is none
 
 
@@ -91,7 +91,7 @@ class Exits:
         actor.raised = kind
         el = pe.take(raised)
         self._recorder.event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
-        if ec not in (_EC_SVC, _EC_HVC):
+        if ec not in (_EC_SVC, _EC_HVC, _EC_SMC):
             self._machine.spins.look_at_exception(cpu)
 
     def _call(self, cpu: int, actor: Actor, call: Call) -> None:
@@ -101,6 +101,11 @@ class Exits:
             result = machine.power.firmware_call(cpu, pe.pc - 4, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
             if result is not None:
                 pe.x[0] = result & (2**64 - 1)
+        elif machine.power.handler is not None and call.conduit == machine.power.handler[0]:
+            # MODEL: the handler runs at EL2 in the place of EL3; SMC and HVC come with their own ECs.
+            ec = _EC_SMC if call.conduit == "smc" else _EC_HVC
+            self._raise(cpu, actor, Raised(ec << 26 | _IL | call.immediate, None, 2, pe.pc))
+            pe.pc = machine.power.handler[1]
         elif call.conduit == "hvc" and pe.entry_el == 2:
             self._raise(cpu, actor, Raised(_EC_HVC << 26 | _IL | call.immediate, None, 2, pe.pc))
         else:  # no EL2, or no EL3: the instruction is UNDEFINED

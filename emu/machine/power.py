@@ -19,6 +19,7 @@ class Power:
     """Switches the CPUs of ``machine`` on and off.
 
     :ivar firmware: what answers calls; None: there is no EL3 and no hypervisor
+    :ivar handler: the conduit whose calls go to EL2 code of the guest, and PA of its first instruction
     :ivar event_register: the event register of every CPU at reset, which is UNKNOWN
     """
 
@@ -27,6 +28,7 @@ class Power:
         self._recorder = machine.recorder
         self.firmware: Firmware | None = None
         self.event_register = False
+        self.handler: tuple[str, int] | None = None
         self._has_run = {0}
 
     # -- firmware ---------------------------------------------------------------------------------

@@ -43,6 +43,14 @@ def parse_property(text: str, where: str = "assert") -> Property:
     return _Parser(text, where).property()
 
 
+def parse_cpus(text: str, where: str) -> Cpus:
+    """Return the CPUs that ``text`` names: ``cpu1``, ``1``, ``hwid(0x100)``, ``boot``, ``secondary*``.
+
+    :raises InvalidCase: it names none
+    """
+    return _Parser(text, where).only_cpus()
+
+
 def parse_outcomes(text: str, where: str = "outcomes") -> list[Property]:
     """Return the expressions between the commas of ``text``, each as a ``finally``.
 
@@ -111,6 +119,15 @@ class _Parser:
         if self._next:
             self._expected("the end")
         return Property(kind, condition, place, self.text)
+
+    def only_cpus(self) -> Cpus:
+        """The whole text as CPUs; of several without a sign it is each."""
+        tokens = [token for _, token in self._tokens]
+        if tokens in (["secondary"], ["cpu"]):
+            return Cpus("secondary" if tokens == ["secondary"] else "any", every=True)
+        if not self._cpus_end(tokens, ":"):
+            self._refuse("CPUs are expected: cpu1, hwid(0x100), boot, secondary")
+        return self._cpus()
 
     def outcome(self) -> Property:
         """The whole text as an expression."""

@@ -1,8 +1,7 @@
-"""Where the texts of properties stand: lines of a ``.S`` file, a TOML file, an option."""
+"""Where the texts of properties stand, besides comments of a ``.S``: a TOML file, an option."""
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -11,19 +10,6 @@ from emu.properties.expression import KINDS
 from emu.registry import not_one_of
 
 SEPARATOR = ";"
-_LINE = re.compile(r"^\s*(?:/\*+|\*|//+|#)\s*assert:\s*(.*?)\s*(?:\*/)?\s*$")
-
-
-def texts_of_header(text: str, name: str) -> list[tuple[str, str]]:
-    """Return the properties in the comments of assembly text: what stands behind ``assert:``.
-
-    :return: (``FILE:LINE``, text) of each
-    """
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _LINE.match(line):
-            found.append((f"{name}:{number}", match[1]))
-    return found
 
 
 def texts_of_option(texts: list[str]) -> list[tuple[str, str]]:

@@ -143,9 +143,13 @@ class _Teller:
 
     def _words(self, found: Finding) -> set[int]:
         # Bytes that the finding is about: those it names, else those that its CPUs fight over.
-        named = [address for address in found.addresses if isinstance(address, PA)]
-        if named:
-            return {pa + at for pa in named for at in range(8)}
+        if (watch := self._system.stepper.watch) is not None and found.rule == "property":
+            named = {pa + at for pa, size in watch.words_of(str(found["text"])) for at in range(size)}
+            if any(record.kind in STORES and record.pa in named for each in self._records for record in each):
+                return named
+        pas = [address for address in found.addresses if isinstance(address, PA)]
+        if pas:
+            return {pa + at for pa in pas for at in range(8)}
         values = {
             int(value)
             for _, value in found.data
@@ -167,14 +171,14 @@ class _Teller:
                     users.setdefault(record.pa, set()).add(record.actor)
                     if record.kind in STORES:
                         stores.setdefault(record.pa, set()).add(record.actor)
-        ours = set(self._finding.cpus)
+        ours = set(self._finding.cpus) or set(range(len(self._states[0].locals)))
         state = {pa for pa, who in users.items() if len(who) > 1 and pa in stores and who & ours}
         several = {pa for pa in state if len(users[pa] & ours) > 1 or len(users[pa]) > 2}
         return several or state
 
     def _cpus(self, involved: tuple[int, ...], words: set[int]) -> tuple[int, ...]:
         found = list(dict.fromkeys(involved))[:_ACTORS_MAX]
-        room = _ACTORS_MAX if len(involved) > 1 else 2
+        room = 2 if len(involved) == 1 else _ACTORS_MAX
         for records in reversed(self._records):
             for record in records:
                 stores = record.pa in words and record.kind in STORES

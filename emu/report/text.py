@@ -54,7 +54,7 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
         table.add_row(
             str(cpu.cpu),
             f"{cpu.hwid:#x}" if cpu.hwid is not None else "-",
-            Text(outcome_words(cpu.outcome), style="" if cpu.outcome == ONLINE else "red"),
+            Text(outcome_words(cpu.outcome), style="red" if boot.new_task and cpu.outcome != ONLINE else ""),
             f"{cpu.task:016x}" if cpu.task is not None else "-",
             *(str(counters[name]) for name in ("instructions", "loads_mmu_off", "stores", "wfe_sleeps")),
         )
@@ -75,7 +75,8 @@ def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) ->
     online = sum(cpu.outcome == ONLINE for cpu in cpus)
     count = len(verdict.findings)
     total = sum(cpu.hwid is not None for cpu in cpus)
-    summary = f"{name}: {online} of {total} CPUs online, {count} finding{'' if count == 1 else 's'}"
+    arrived = f"{online} of {total} CPUs online" if boot.new_task else f"{total} CPUs"
+    summary = f"{name}: {arrived}, {count} finding{'' if count == 1 else 's'}"
     console.print(Text(summary, style="green" if name == "pass" else "bold red"))
     console.print(f"case: {boot.case.text()}")
 

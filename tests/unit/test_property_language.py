@@ -11,7 +11,8 @@ from emu.errors import InvalidCase
 from emu.properties.evaluate import holds
 from emu.properties.language import parse_outcomes, parse_property
 from emu.properties.resolve import resolve
-from emu.properties.sources import texts_of_header, texts_of_option, texts_of_toml
+from emu.properties.sources import texts_of_option, texts_of_toml
+from emu.subject.annotations import find_annotations
 
 VA = 0xFFFF_0000_0000_0000
 
@@ -137,7 +138,10 @@ def test_outcomes_are_expressions_between_commas() -> None:
 
 def test_texts_come_from_comments_with_their_lines() -> None:
     text = "/* x\n * assert: finally [word] == 1\n */\n// assert: never @spot\n  nop // assert: no\n"
-    assert texts_of_header(text, "a.S") == [("a.S:2", "finally [word] == 1"), ("a.S:4", "never @spot")]
+    assert find_annotations(text, "a.S", ("assert",)) == [
+        ("a.S:2", "assert", "finally [word] == 1"),
+        ("a.S:4", "assert", "never @spot"),
+    ]
 
 
 def test_texts_come_from_toml(tmp_path: Path) -> None:
