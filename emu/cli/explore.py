@@ -32,7 +32,7 @@ from emu.explore.confirm import Confirmed, confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
 from emu.explore.finding_collector import Found
 from emu.explore.outcomes import find_outcomes
-from emu.explore.resume import read_resume, write_resume
+from emu.explore.resume import Saved, read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
 from emu.host.properties import outcomes_of
@@ -69,7 +69,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option("--all", "everything", is_flag=True, help="Go on behind the first finding.")
 @click.option("--no-reduction", is_flag=True, help="Try every order, whether it matters or not.")
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Ctrl-C ended it."
+    "--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Ctrl-C or a kill ended it."
 )
 @click.option(
     "--outcomes", metavar="TEXT", help="Print what these are at all ends, such as '[word], cpu1:x0'."
@@ -131,8 +131,9 @@ def command(
     say_notes(boot)
     if outcomes is not None:
         return _print_outcomes(explorer, boot, outcomes, bounds, as_object)
+    everything = everything or (saved is not None and saved.everything)
     with _progress() as tell:
-        result = _explore(explorer, case, bounds, everything, saved, tell)
+        result, kept = _explore(explorer, case, bounds, everything, saved, tell)
     short, stories = _tell_stories(explorer, boot, result)
     if html is not None and stories:
         write_html(html, stories[0])
@@ -148,10 +149,12 @@ def command(
     else:
         _print(result, told, case, bounds, text)
     if "interrupted" in result.incomplete:
-        if result.stack:
-            write_resume(_RESUME, text, bounds, result)
+        if result.saved is not None and result.saved.frames:
+            write_resume(_RESUME, result.saved)
             click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
         return 130
+    if kept:
+        _RESUME.unlink(missing_ok=True)
     return 125 if result.undecided else int(bool(result.findings))
 
 
@@ -191,15 +194,29 @@ def _check_walk(case: Case) -> None:
 
 def _explore(
     explorer: Explorer, case: Case, bounds: Bounds, everything: bool, saved: Any, tell: Any
-) -> ExplorationResult:
+) -> tuple[ExplorationResult, bool]:
+    # The result, and whether the file to go on from was written on the way.
     kind, rest = scheduler_kind(case.scheduler)
     if kind.walk is not None:
         try:
             schedules = kind.walk(rest)
         except ValueError as error:
             raise InvalidCase(f"scheduler={case.scheduler}: {error}") from None
-        return explorer.walk(schedules, bounds, everything=everything, tell=tell)
-    return explorer.search(bounds, everything=everything, tell=tell, saved=saved)
+        return explorer.walk(schedules, bounds, everything=everything, tell=tell), False
+    kept = refused = False
+
+    def keep(standing: Saved) -> None:
+        nonlocal kept, refused
+        if refused:
+            return
+        try:
+            write_resume(_RESUME, standing)
+            kept = True
+        except InvalidCase as error:  # what was found is worth more than the place
+            refused = True
+            click.echo(f"emu: a kill would lose where the search stands: {error}", err=True)
+
+    return explorer.search(bounds, everything=everything, tell=tell, saved=saved, keep=keep), kept
 
 
 def _tell_stories(

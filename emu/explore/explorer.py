@@ -6,12 +6,12 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from emu.case import Case
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, ReplayDiverged
 from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
@@ -54,7 +54,7 @@ class ExplorationResult:
     incomplete: list[str]
     findings: list[Found]
     actors: int = 0  # at most, of one state: CPUs, followed cache lines
-    stack: tuple[SavedFrame, ...] = ()  # where it was interrupted
+    saved: Saved | None = None  # where it was interrupted, of a search of all orders
     learned: bool = False  # the last round has seen something new
     bounds_hit: frozenset[str] = frozenset()
     undecided: bool = False  # nothing was found as far as a bound that nobody asked for
@@ -105,13 +105,17 @@ class Explorer:
         everything: bool = False,
         tell: Tell = lambda _count, _depth: False,
         saved: Saved | None = None,
+        keep: Callable[[Saved], None] = lambda _saved: None,
     ) -> ExplorationResult:
         """Search depth first.
 
         :param everything: go on behind the first finding
         :param saved: where an interrupted search stood
+        :param keep: called now and then with where it stands
+        :raises ReplayDiverged: what was saved does not fit
         """
         rounds = saved.count.rounds - 1 if saved else 0
+        before = self._go_on(saved) if saved else {}
         while True:
             rounds += 1
             self.stepper.grew = False
@@ -122,6 +126,10 @@ class Explorer:
                 search.saved, search.count = saved.frames, replace(saved.count)
             search.count.rounds = rounds
             collector.count = search.count
+            collector.found.update(before)
+            search.keep = lambda search, found=collector.found: keep(  # type: ignore[misc]
+                self._saved(search, bounds, everything, found.values())
+            )
             search.run()
             learned = self.stepper.grew or system.footprints.changed
             if learned or not self._may_go_round():
@@ -131,6 +139,8 @@ class Explorer:
             found = list(collector.found.values())
             enough = found and not everything and self._holds(system)
             if learned and not search.stopped and rounds < ROUNDS_MAX and not enough:
+                if not self._holds(system):
+                    saved = None  # its frames are those of other units
                 continue
             if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
@@ -148,7 +158,41 @@ class Explorer:
             hit = frozenset(
                 search.bounds_hit | (set() if search.stopped else {LEARNING, NO_END} & set(incomplete))
             )
-            return ExplorationResult(search.count, incomplete, found, actors, search.stack, learned, hit)
+            where = self._saved(search, bounds, everything, found, search.stack, learned)
+            return ExplorationResult(search.count, incomplete, found, actors, where, learned, hit)
+
+    def _saved(
+        self,
+        search: Search,
+        bounds: Bounds,
+        everything: bool,
+        found: Iterable[Found],
+        stack: tuple[SavedFrame, ...] | None = None,
+        learned: bool = True,
+    ) -> Saved:
+        # Where a search stands; one that goes on yet may always learn something.
+        frames = search.save() if stack is None else stack
+        units = tuple(search.system.footprints.units)
+        shown = tuple(dict.fromkeys(each.picks for each in found))
+        return Saved(self.case, bounds, replace(search.count), frames, learned, units, everything, shown)
+
+    def _go_on(self, saved: Saved) -> dict[Hashable, Found]:
+        # Follow the units that an interrupted search followed; give what it had found.
+        self._always = self._units(saved.units)
+        if self._always != saved.units:
+            raise ReplayDiverged("resume: units: not those of this case")
+        found: dict[Hashable, Found] = {}
+        system = self.system()
+        for picks in saved.found:
+            done, shown = self.replay(system, picks, to_the_end=True)
+            rewind(system, done)
+            found |= shown
+        return found
+
+    def _units(self, pas: Iterable[int]) -> tuple[int, ...]:
+        # Those that are units of the memory model.
+        memory, granule = self.stepper.machine.memory, self._granule
+        return tuple(sorted(pa for pa in pas if not pa % granule and memory.contains(pa, granule)))
 
     def _holds(self, system: TransitionSystem) -> bool:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
@@ -284,9 +328,7 @@ class Explorer:
 
     def learn(self, picks: Sequence[Pick]) -> None:
         """Take a schedule as often as it shows lines of the caches that have to be followed."""
-        memory, granule = self.stepper.machine.memory, self._granule
-        lines = {pick.number for pick in picks if pick.kind in self.stepper.model.choices}
-        self._always = tuple(sorted(pa for pa in lines if not pa % granule and memory.contains(pa, granule)))
+        self._always = self._units({pick.number for pick in picks if pick.kind in self.stepper.model.choices})
         while True:
             self.stepper.grew = False
             system = self.system()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, TypeVar, cast
 
 from emu.errors import InvalidCase
 from emu.explore.search import Bounds, Count, SavedFrame
+from emu.schedulers import Pick
 from emu.schedulers.replay import parse_picks, picks_text
 
-_VERSION = 1
+_VERSION = 2
 _TYPES: dict[type, str] = {
     str: "a string",
     bool: "true or false",
@@ -25,36 +27,51 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """An interrupted search. ``learned``: its round had seen something new: what it covered is not sure."""
+    """An interrupted search.
+
+    :ivar learned: its round had seen something new: what it covered is not sure
+    :ivar units: PAs of the memory model's units that it followed
+    :ivar everything: it was to go on behind the first finding
+    :ivar found: schedules that show what it has found
+    """
 
     case: str
     made_with: Bounds
     count: Count
     frames: tuple[SavedFrame, ...]
     learned: bool
+    units: tuple[int, ...] = ()
+    everything: bool = False
+    found: tuple[tuple[Pick, ...], ...] = ()
 
     def bounds(self, schedules: int) -> Bounds:
         """Return its bounds, with so many schedules in all."""
         return replace(self.made_with, schedules=schedules)
 
 
-def write_resume(path: Path, case: str, bounds: Bounds, result: Any) -> None:
-    """Write what :func:`read_resume` reads.
+def write_resume(path: Path, saved: Saved) -> None:
+    """Write what :func:`read_resume` reads: whole, or the file stays as it was.
 
-    :param result: the :class:`emu.explore.explorer.Result` of an interrupted search
     :raises InvalidCase: the file cannot be written
     """
-    frames = [{**asdict(frame), "picks": picks_text(frame.picks)} for frame in result.stack]
     data = {
         "version": _VERSION,
-        "case": case,
-        "bounds": asdict(bounds),
-        "count": asdict(result.count),
-        "learned": result.learned,
-        "frames": frames,
+        "case": saved.case,
+        "bounds": asdict(saved.made_with),
+        "count": asdict(saved.count),
+        "learned": saved.learned,
+        "frames": [{**asdict(frame), "picks": picks_text(frame.picks)} for frame in saved.frames],
+        "units": list(saved.units),
+        "everything": saved.everything,
+        "found": [picks_text(picks) for picks in saved.found],
     }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.write_text(json.dumps(data) + "\n")
+        try:
+            temporary.write_text(json.dumps(data) + "\n")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidCase(f"{path}: {error.strerror}") from None
 
@@ -74,6 +91,12 @@ def read_resume(path: Path) -> Saved:
             _read(Count, data["count"]),
             tuple(_frame(frame) for frame in _of_type(list, data, "frames")),
             _of_type(bool, data, "learned"),
+            tuple(_of_type(int, {"units": unit}, "units") for unit in _of_type(list, data, "units")),
+            _of_type(bool, data, "everything"),
+            tuple(
+                tuple(parse_picks(_of_type(str, {"found": text}, "found")))
+                for text in _of_type(list, data, "found")
+            ),
         )
     except OSError as error:
         raise InvalidCase(f"{path}: {error.strerror}") from None

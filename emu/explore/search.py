@@ -24,6 +24,7 @@ from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
+KEEP_EVERY = 10_000  # schedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ class Search:
     tell: Callable[[Count, int], bool] = lambda _count, _depth: False  # True: stop
     count: Count = field(default_factory=Count)
     stopped: str = ""  # why it is not complete
+    keep: Callable[[Search], None] = lambda _search: None  # called every KEEP_EVERY schedules
     found: bool = False
     path: list[Transition] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
@@ -184,11 +186,15 @@ class Search:
             self._restore()
         else:
             self._enter(self.system.first(), 0, [], -1, 0, -1, 0)
+        kept = self.count.schedules // KEEP_EVERY
         while self.frames and not self.stopped and not self.found:
             frame = self.frames[-1]
             if not frame.todo:
                 self._leave()
                 continue
+            if self.count.schedules // KEEP_EVERY != kept:
+                kept = self.count.schedules // KEEP_EVERY
+                self.keep(self)
             if self.count.schedules >= self.bounds.schedules:
                 self.stopped = f"{self.bounds.schedules} schedules"
                 self.bounds_hit.add("schedules")

@@ -77,8 +77,19 @@ def walk(text: str) -> Callable[[int], str]:
 
 
 def odds(text: str, actors: int, schedules: int, longest: int) -> str:
-    """Return a line with the probability that this many schedules show a bug."""
+    """Return the lines with the probability that this many schedules show a bug.
+
+    None holds when a schedule took more than ``steps``: no place behind them was drawn.
+    """
     _, depth, steps = parse_pct(text)
+    if depth > 1 and longest > steps:
+        seed = text.partition(":")[0]
+        return (
+            f"no probability holds: the longest schedule took {longest} steps, "
+            f"and places were drawn among {steps};\n"
+            f"with --scheduler {NAME}:{seed}:{depth}:{longest} a bug of depth {depth} shows in one with "
+            f"{bound(actors, depth, longest):.2g} or more"
+        )
     chance = bound(actors, depth, steps)
     return (
         f"a bug of depth {depth} shows in one such schedule with a probability of {chance:.2g} or more,\n"

@@ -137,7 +137,8 @@ def test_an_identity_has_a_part_for_each_file() -> None:
 
 
 def test_an_interrupted_exploration_goes_on_as_it_was_begun(tmp_path: Path) -> None:
-    data = {"version": 1, "case": "v3", "count": {}, "learned": False, "frames": []}
+    data = {"version": 2, "case": "v3", "count": {}, "learned": False, "frames": []}
+    data |= {"units": [], "everything": False, "found": []}
     data["bounds"] = {"schedules": 5}
     (tmp_path / "saved.json").write_text(json.dumps(data))
     for words in (["--cpus", "2"], ["v3"], ["--preemptions", "2"], ["--case", "v3"]):

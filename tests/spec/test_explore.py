@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from programs import run_emu
 
+from emu.explore import search as search_module
 from emu.explore.explorer import ExplorationResult, Explorer, Tell
 from emu.explore.search import Bounds, Count
 
@@ -278,6 +279,63 @@ def test_interrupted_exploration_tells_what_it_has_and_goes_on(
     assert second["schedules"] >= more
     saved.write_text(saved.read_text()[:-20])
     assert "no interrupted exploration" in emu("explore", "--resume", str(saved), status=2).stderr
+
+
+KILLED = """
+import os, signal, sys
+from emu.cli import explore, main
+from emu.explore import search
+search.KEEP_EVERY = 100
+write = explore.write_resume
+def killed(path, saved):
+    write(path, saved)
+    if saved.count.schedules >= 300:
+        os.kill(os.getpid(), signal.SIGKILL)
+explore.write_resume = killed
+main(sys.argv[1:])
+"""
+WITH_CACHES = ("v2", "--cpus", "3", "--memory", "caches", "--enable-method", "spin-table", "--all")
+WITH_CACHES = (*WITH_CACHES, "--fault", "2:no-clean")
+FORCED = ("mainline", "--cpus", "4", "--bringup", "parallel", "--force", "--all")
+
+
+@pytest.mark.parametrize("words", [WITH_CACHES, FORCED], ids=["caches", "all"])
+def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The file is written at every so many schedules; what was found before is told again."""
+    command = [sys.executable, "-c", KILLED, "explore", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["emu-explore.json"]
+    again = run_emu("explore", "--resume", "emu-explore.json", "--json", cwd=tmp_path)
+    whole = run_emu("explore", *words, "--json", cwd=tmp_path)
+    second, first = json.loads(again.stdout), json.loads(whole.stdout)
+    assert (again.returncode, second["verdict"]) == (whole.returncode, first["verdict"])
+    assert _kinds(second) == _kinds(first)
+
+
+def _kinds(result: dict[str, Any]) -> set[tuple[str, str, tuple[int, ...]]]:
+    return {(found["rule"], found["what"], tuple(found["cpus"])) for found in result["findings"]}
+
+
+def test_the_file_to_go_on_from_is_gone_when_the_search_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "KEEP_EVERY", 50)
+    done = run_emu("explore", *FORCED, cwd=tmp_path)
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_it_stands_cannot_be_written_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "KEEP_EVERY", 50)
+    (tmp_path / "emu-explore.json").mkdir()
+    done = run_emu("explore", *FORCED, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("a kill would lose where the search stands") == 1
 
 
 def test_real_kernel_is_explored_and_its_finding_replayed() -> None:

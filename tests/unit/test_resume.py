@@ -19,8 +19,9 @@ FRAME = {"picks": "0x2,1", "todo": [1], "sleep": 0, "done": 1, "preemptions": 0}
 
 def saved(**changes: Any) -> dict[str, Any]:
     """The object of a search that was interrupted in its first frames."""
-    whole = {"version": 1, "case": "v3 topology=flat:2", "bounds": asdict(Bounds()), "count": asdict(Count())}
-    return {**whole, "learned": False, "frames": [{**FRAME, "picks": ""}, FRAME], **changes}
+    whole = {"version": 2, "case": "v3 topology=flat:2", "bounds": asdict(Bounds()), "count": asdict(Count())}
+    whole |= {"learned": False, "units": [], "everything": False, "found": []}
+    return {**whole, "frames": [{**FRAME, "picks": ""}, FRAME], **changes}
 
 
 def refusal(tmp_path: Path, data: object) -> str:
@@ -64,7 +65,7 @@ def test_every_bound_and_count_has_its_type(kind: type, value: object, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "data", [None, 1, [], "x", {}, {"version": 1}, saved(case=5), saved(frames={}), saved(learned=1)]
+    "data", [None, 1, [], "x", {}, {"version": 2}, saved(case=5), saved(frames={}), saved(learned=1)]
 )
 def test_other_json_is_refused(data: object, tmp_path: Path) -> None:
     assert "no interrupted exploration" in refusal(tmp_path, data)
@@ -92,3 +93,23 @@ def test_what_does_not_fit_the_subject_is_refused(changes: dict[str, Any], why: 
 def test_picks_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
     picks = ",".join(["0x16000000"] * 200)
     assert "all of them together" in refusal(tmp_path, saved(frames=[{**FRAME, "picks": picks}]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"units": [-1]}, "units=-1"),
+        ({"units": ["1"]}, "units='1'"),
+        ({"everything": 1}, "everything=1"),
+        ({"found": [5]}, "found=5"),
+        ({"found": "x"}, "found='x'"),
+    ],
+)
+def test_what_was_followed_and_found_has_its_type(changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, saved(**changes)).startswith(f"no interrupted exploration: {why}")
+
+
+def test_units_that_are_none_of_the_case_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "saved.json").write_text(json.dumps(saved(frames=[], units=[3])))
+    done = run_emu("explore", "--resume", "saved.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "emu: resume: units: not those of this case\n")

@@ -13,7 +13,7 @@ from scheduling import made, picks
 
 from emu.errors import InvalidCase
 from emu.schedulers import Pick, make_scheduler
-from emu.schedulers.pct import bound
+from emu.schedulers.pct import bound, odds
 from emu.schedulers.replay import parse_picks, picks_text
 
 
@@ -71,6 +71,15 @@ def test_pct_keeps_to_its_priorities_between_its_changes() -> None:
 def test_pct_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidCase, match="scheduler=pct"):
         make_scheduler(text)
+
+
+def test_pct_promises_nothing_of_runs_that_are_longer_than_its_steps() -> None:
+    """A change behind the last place that was drawn never comes."""
+    said = odds("5:3:50", 4, 20, 111)
+    assert "no probability holds: the longest schedule took 111 steps" in said
+    assert f"pct:5:3:111 a bug of depth 3 shows in one with {1 / (4 * 111**2):.2g}" in said
+    assert "no probability" not in odds("5:3:111", 4, 20, 111)
+    assert "no probability" not in odds("5:1:50", 4, 20, 111)  # of depth 1 no place is drawn
 
 
 def test_pct_tells_its_bound() -> None:
