@@ -106,7 +106,7 @@ def _resume(_folder: Path) -> bytes:
         {"picks": picks, "todo": [1], "sleep": 0, "done": 1, "preemptions": 0}
         for picks in ("", "0x2,1", "1x3")
     ]
-    whole = {"version": 2, "case": "v3 topology=flat:2", "learned": False, "frames": frames}
+    whole = {"version": 2, "case": "v3 topology=flat:2 memory=caches", "learned": False, "frames": frames}
     whole |= {"units": [0x4050_0000], "everything": True, "found": ["0x9,1x3"]}
     return json.dumps(whole | {"bounds": asdict(Bounds(depth=300)), "count": asdict(Count())}).encode()
 

@@ -191,6 +191,8 @@ class Explorer:
 
     def _units(self, pas: Iterable[int]) -> tuple[int, ...]:
         # Those that are units of the memory model.
+        if not self.stepper.model.granules:
+            return ()
         memory, granule = self.stepper.machine.memory, self._granule
         return tuple(sorted(pa for pa in pas if not pa % granule and memory.contains(pa, granule)))
 

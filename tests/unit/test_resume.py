@@ -109,7 +109,9 @@ def test_what_was_followed_and_found_has_its_type(changes: dict[str, Any], why: 
     assert refusal(tmp_path, saved(**changes)).startswith(f"no interrupted exploration: {why}")
 
 
-def test_units_that_are_none_of_the_case_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "saved.json").write_text(json.dumps(saved(frames=[], units=[3])))
+@pytest.mark.parametrize(("memory", "unit"), [("caches", 3), ("caches", 0), ("coherent", 0x4050_0000)])
+def test_units_that_are_none_of_the_case_are_refused(memory: str, unit: int, tmp_path: Path) -> None:
+    case = f"v3 topology=flat:2 memory={memory}"
+    (tmp_path / "saved.json").write_text(json.dumps(saved(case=case, frames=[], units=[unit])))
     done = run_emu("explore", "--resume", "saved.json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "emu: resume: units: not those of this case\n")
