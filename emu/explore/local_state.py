@@ -63,11 +63,16 @@ class Action:
 
 
 class Edge(NamedTuple):
-    """What an observation leads to: the next local state, and the trace records of the step."""
+    """What an observation leads to: the next local state, and the trace records of the step.
+
+    :ivar defers: some records are about log lines that come out later
+    :ivar sets_event: the actor's own event register is set at the end, by an exception return on the way
+    """
 
     local: LocalState
     records: bytes
-    defers: bool = False  # some records are about log lines that come out later
+    defers: bool = False
+    sets_event: bool = False
 
 
 @dataclass(slots=True, eq=False)

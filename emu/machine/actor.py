@@ -136,10 +136,13 @@ def outcome_of(actor: Actor) -> Outcome:
 
 
 def end_pc(actor: Actor) -> int:
-    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
+    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE or WFI."""
     if actor.spins is not None:
         return actor.spins[1]
-    return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+    sleeps = actor.state is State.WAITING or (
+        actor.outcome is not None and actor.outcome.end is End.WAITS_FOR_INTERRUPT
+    )
+    return actor.pe.pc - 4 if sleeps else actor.pe.pc
 
 
 def location(task: HostTask | None) -> str:
