@@ -49,9 +49,10 @@ class Watch:
 
     def sees(self, local: LocalState) -> bool:
         """Tell whether the actor's next step can change what a property sees, as far as is known."""
-        if local.cpu in self._all_registers or self._is_at_label(local):
+        if local.cpu in self._all_registers or (self._is_at_label(local) and not self._stays(local)):
             return True
-        if any(self._is_at_label(edge.local) for edge in local.edges.values()):
+        after = [edge.local for edge in local.edges.values()]
+        if any(self._is_at_label(target) and pc_of(target) != pc_of(local) for target in after):
             return True
         stores = [access for access in local.action.accesses if access.is_store]
         return any(
@@ -59,6 +60,13 @@ class Watch:
             for access in stores
             for word in self._words
         )
+
+    @staticmethod
+    def _stays(local: LocalState) -> bool:
+        # Whether a host task goes on where its CPU has landed; registers are as they were then.
+        after = [edge.local for edge in local.edges.values()]
+        is_task = local.history is not None and bool(after)
+        return is_task and all(each.history is not None and pc_of(each) == pc_of(local) for each in after)
 
     def _is_at_label(self, local: LocalState) -> bool:
         return bool(self._labels) and pc_of(local) in self._labels
@@ -84,8 +92,8 @@ class Watch:
             return []
         view = _View(self, system, state)
         count = len(state.locals)
-        found = [(each, broken_in(each, view, count)) for each in self._in_states]
-        return [self._mark(each, cpu, view.pc(cpu)) for each, cpu in found if cpu is not None]
+        found = [(each, cpu) for each in self._in_states for cpu in broken_in(each, view, count)]
+        return [self._mark(each, cpu, view.pc(cpu)) for each, cpu in found]
 
     def broken_at_end(self, system: TransitionSystem, state: GlobalState) -> list[Mark]:
         """Return a mark for each property that an end breaks, or a state that is come back to for ever."""
@@ -131,8 +139,8 @@ class _View:
 
 
 def pc_of(local: LocalState) -> int:
-    """Return the VA of an actor's next instruction; 0: it is off, or runs a host task."""
-    if local.state is State.OFF or local.history is not None:
+    """Return the VA of an actor's next instruction, or where it landed; 0: it is off, or never ran any."""
+    if local.state is State.OFF or (local.history is not None and not local.landings):
         return 0
     return local.at
 

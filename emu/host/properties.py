@@ -110,12 +110,12 @@ class MachineWatch:
                 if number not in self._seen and holds(each.condition, self):
                     self._seen.add(number)
                 continue
-            cpu = broken_in(each, self, len(machine.actors))
-            if cpu is not None and (number, cpu) not in self._told:
-                self._told.add((number, cpu))
-                place = self.pc(cpu) if each.places else 0
-                text = machine.trace.string(each.property.text)
-                machine.trace.add(Kind.PROPERTY, cpu, 0, place, 0, text)
+            for cpu in broken_in(each, self, len(machine.actors)):
+                if (number, cpu) not in self._told:
+                    self._told.add((number, cpu))
+                    place = self.pc(cpu) if each.places else 0
+                    text = machine.trace.string(each.property.text)
+                    machine.trace.add(Kind.PROPERTY, cpu, 0, place, 0, text)
 
     def end(self, trace: Trace) -> None:
         """Add what does not hold if the run ends here; a run that was cut off has no end."""
@@ -136,8 +136,8 @@ class MachineWatch:
         return self._machine.actors[cpu].pe.x[number]
 
     def pc(self, cpu: int) -> int:
-        """Return the PC of a CPU that runs guest code; 0: it is off, or in a host task."""
+        """Return the PC of a CPU that runs guest code, or where it landed; 0: it is off, or never ran any."""
         actor = self._machine.actors[cpu]
-        if actor.task is not None or actor.state is State.OFF:
+        if actor.state is State.OFF or (actor.task is not None and not actor.landings):
             return 0
         return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc

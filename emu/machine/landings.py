@@ -47,7 +47,7 @@ class Landings:
 
     def pass_label(self, pe: PE) -> None:
         """Let a PE that stands at a label go on from there."""
-        if self.labels and pe.pc in self.labels:
+        if self.labels and pe.pc in self.labels and pe.pc not in self:
             pe.reached = pe.pc
 
     def __contains__(self, va: int) -> bool:

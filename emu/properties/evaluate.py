@@ -53,8 +53,8 @@ def value_of(expression: Expression, view: View, here: int) -> int:
     raise AssertionError(f"not resolved: {expression}")
 
 
-def broken_in(property_: Resolved, view: View, cpus: int) -> int | None:
-    """Return the CPU by which a state breaks a ``never``, an ``at`` or an ``unreachable``; None: it does not.
+def broken_in(property_: Resolved, view: View, cpus: int) -> list[int]:
+    """Return the CPUs by which a state breaks a ``never``, an ``at`` or an ``unreachable``, if it does.
 
     :param cpus: how many there are
     :return: of ``never`` CPU 0, for it is about none in particular
@@ -63,13 +63,11 @@ def broken_in(property_: Resolved, view: View, cpus: int) -> int | None:
     match property_.property.kind:
         case "never":
             assert condition is not None
-            return 0 if holds(condition, view) else None
+            return [0] if holds(condition, view) else []
         case "unreachable" | "at":
-            for cpu in property_.cpus:
-                comes = cpu < cpus and view.pc(cpu) in property_.places
-                if comes and (condition is None or not holds(condition, view, cpu)):
-                    return cpu
-    return None
+            come = [cpu for cpu in property_.cpus if cpu < cpus and view.pc(cpu) in property_.places]
+            return [cpu for cpu in come if condition is None or not holds(condition, view, cpu)]
+    return []
 
 
 def broken_at_end(property_: Resolved, view: View, seen: bool) -> bool:

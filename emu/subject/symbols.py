@@ -32,9 +32,12 @@ class Symbols:
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
-        """Build a table from a mapping of name to VA."""
-        rows = sorted((va, name) for name, va in addresses.items())
-        return cls("".join(f"{va:016x} T {name}\n" for va, name in rows).encode())
+        """Build a table from a mapping of name to VA.
+
+        Of several names at one address that of an end, ``..._end``, comes last: it is about what lies before.
+        """
+        rows = sorted((va, name.endswith("_end"), name) for name, va in addresses.items())
+        return cls("".join(f"{va:016x} T {name}\n" for va, _, name in rows).encode())
 
     @classmethod
     def parse(cls, text: bytes, name: str) -> Symbols:

@@ -175,6 +175,25 @@ def test_a_label_in_a_loop_does_not_hide_that_the_loop_has_no_end(tmp_path: Path
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("grain", ["free", "operation", "instruction"])
+def test_where_the_host_goes_on_is_a_place_too(grain: str) -> None:
+    def boot(text: str, *options: str) -> str:
+        return run_emu("boot", "v3", "--cpus", "3", "--grain", grain, "--assert", text, *options).stdout
+
+    arrives = "eventually secondary*@secondary_start_kernel"
+    assert "pass: 3 of 3 CPUs online, 0 findings" in boot(arrives)
+    assert "does not come true" in boot(arrives, "--fault", "2:no-match")
+    assert boot("unreachable secondary_start_kernel").count("finding (property): CPU") == 2
+
+
+def test_an_exploration_knows_where_the_host_goes_on() -> None:
+    explore("v3", "--assert", "eventually secondary*@secondary_start_kernel", expected=0)
+    found = explore("v3", "--assert", "unreachable 2@secondary_start_kernel", expected=1)
+    findings = found["findings"]
+    assert isinstance(findings, list)
+    assert [finding["cpus"] for finding in findings] == [[2]]
+
+
 def test_kexec_is_refused(tmp_path: Path) -> None:
     path = meeting(tmp_path, PUBLISH, READ)
     done = run_emu("boot", path, "--cpus", "3", "--kexec", "v3@1", "--assert", "unreachable hang")

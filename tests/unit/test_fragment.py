@@ -314,3 +314,13 @@ def test_text_is_not_mistaken_for_another(tmp_path: Path) -> None:
         for offset in (0, 8)
     ]
     assert len(set(variants)) == 4
+
+
+def test_a_name_at_the_end_of_the_fragments_is_that_of_the_file(tmp_path: Path) -> None:
+    """``boot_data_end`` ends what is before; what begins there is called as the file calls it."""
+    path = tmp_path / "t.S"
+    includes = '#include "include/early_status_per_cpu.inc"\n#include "data/boot_data.S"\n'
+    path.write_text(f"{includes}zz_word: .quad 1\n")
+    symbols = load_source(path, nr_cpus=1).symbols
+    assert symbols.address("zz_word") == symbols.address("boot_data_end")
+    assert symbols.describe(symbols.require("zz_word", "t.S")) == "zz_word"

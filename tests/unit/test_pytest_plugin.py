@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import sys
 import tomllib
@@ -9,6 +11,14 @@ from pathlib import Path
 
 import pytest
 from programs import run_program
+
+import emu
+
+# What is imported first inside of a pytester run is dropped behind it, and imported anew by the next: there
+# would be two copies of one class, and isinstance() would not know its own. So all is there before.
+for _module in pkgutil.walk_packages(emu.__path__, "emu."):
+    if not _module.name.endswith(("__main__", "keystone_child")):
+        importlib.import_module(_module.name)
 
 pytest_plugins = "pytester"
 
@@ -331,6 +341,14 @@ def test_every_order_of_a_case_is_a_test(pytester: pytest.Pytester) -> None:
     done = run(
         pytester,
         """
+        def test_outcomes(emu_explore):
+            done = emu_explore("v3 topology=flat:3 asserts='eventually 2@secondary_start_kernel'")
+            done.assert_pass()
+            assert done.outcomes("2@secondary_start_kernel", "vabits_actual == 0") == {(1, 0)}
+
+        def test_property(emu_explore):
+            emu_explore("v3 topology=flat:2 asserts='unreachable 1@secondary_start_kernel'").assert_pass()
+
         def test_right(emu_explore):
             explored = emu_explore("v3 topology=flat:4")
             explored.assert_pass()
@@ -345,7 +363,8 @@ def test_every_order_of_a_case_is_a_test(pytester: pytest.Pytester) -> None:
             explored.assert_pass()
         """,
     )
-    done.assert_outcomes(passed=1, failed=2)
+    done.assert_outcomes(passed=2, failed=3)
+    done.stdout.fnmatch_lines(["E*finding (property): CPU1 comes to PC*"])
     done.stdout.fnmatch_lines(
         ["E*finding (arrival): CPU1, CPU2 took the task*", "E*case: mainline *replay:*"]
     )
