@@ -16,12 +16,11 @@ from emu.cli.options import (
     case_options,
     make_case,
     report_options,
-    say_notes,
 )
-from emu.cli.recording import timeline_options, write_timelines
+from emu.cli.recording import loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
-from emu.host.build import Boot, build
+from emu.host.build import Boot
 from emu.report.outcome import as_json
 from emu.rules import judge
 
@@ -53,7 +52,7 @@ def command(
     timed = ftrace is not None or perfetto is not None
     if verbose and (as_object or reports.ktap):
         click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
-    boot = say_notes(build(boot_cpu_first(make_case(**options)), record=timed or trace_path is not None))
+    boot = loaded(boot_cpu_first(make_case(**options)), record=timed or trace_path is not None)
     machine = boot.machine
     if timed:
         machine.record_times()
@@ -63,13 +62,7 @@ def command(
                 machine.trace.attach(stack.enter_context(trace_path.open("wb", buffering=0)))
             except OSError as error:
                 raise InvalidCase(f"{trace_path}: {error.strerror}") from None
-        interrupted = False
-        try:
-            machine.run()
-        except KeyboardInterrupt:
-            machine.stopped = "interrupted"
-            interrupted = True
-        machine.finish()
+        interrupted = run(boot)
         write_timelines(boot, ftrace, perfetto)
     verdict = judge(machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):

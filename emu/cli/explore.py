@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +24,7 @@ from emu.cli.options import (
     say_notes,
     spelt,
 )
+from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.explore.confirm import Confirmed, confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
@@ -48,7 +46,6 @@ _ALL_ORDERS = Case(DEFAULT_SUBJECT).scheduler
 _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
 _RESUME = Path("emu-explore.json")
-_SHOWN_SECONDS = 0.5
 # What --resume leaves to be chosen: how long to go on, and where results go.
 _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", "ktap", "junit"}
 
@@ -274,20 +271,15 @@ def _print(
 @contextmanager
 def _progress() -> Iterator[Any]:
     # Counts on a terminal's standard error; the first Ctrl-C ends the exploration in order.
-    shown = 0.0
+    count, depth = Count(), 0
 
-    def tell(count: Count, depth: int) -> bool:
-        nonlocal shown
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - shown > _SHOWN_SECONDS:
-            shown = now
-            line = f"round {count.rounds}: {counts_text(count)}, depth {depth}"
-            click.echo(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", err=True, nl=False)
+    def tell(now: Count, frames: int) -> bool:
+        nonlocal count, depth
+        count, depth = now, frames
         return stop()
 
-    with asked_to_stop() as stop:
-        try:
-            yield tell
-        finally:
-            if shown:
-                click.echo("\r\x1b[K", err=True, nl=False)
+    def words() -> str:
+        return f"round {count.rounds}: {counts_text(count)}, depth {depth}"
+
+    with asked_to_stop() as stop, progress(words):
+        yield tell

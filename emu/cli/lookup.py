@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, given, report_options, spelt
+from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.race import ask_case
@@ -71,7 +72,11 @@ def command(
         raise InvalidCase(f"max-cpus={max_cpus}: NR_CPUS is {least} at least")
     search = LookupSearch(under_test)
     start, interrupted = time.monotonic(), False
-    with asked_to_stop() as stop:
+
+    def asked() -> str:
+        return f"{search.phase} questions: {search.cases:,} asked; {cases:,} are random ones"
+
+    with asked_to_stop() as stop, progress(asked):
         for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
             if interrupted := stop():
                 break

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from emu.arch.mpidr import hwid
+from emu.case import Case
 from emu.cli.options import Output, boot_cpu_first, case_options, make_case, say_notes
+from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table
@@ -44,17 +46,35 @@ def built(case_options: dict[str, Any], *, instructions: bool) -> Boot:
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
     case_options["grain"] = case_options.pop("run_grain")
-    boot = say_notes(build(boot_cpu_first(make_case(**case_options)), record=True))
+    boot = loaded(boot_cpu_first(make_case(**case_options)), record=True)
     if instructions:
         record_instructions(boot)
     return boot
+
+
+def loaded(case: Case, *, record: bool) -> Boot:
+    """Return the machine of a case, and say what the case asks for and cannot change.
+
+    :raises EmuError: as :func:`emu.host.build.build`
+    """
+    with progress(lambda: f"loading {case.subject}; the primary of a kernel boots"):
+        boot = build(case, record=record)
+    return say_notes(boot)
+
+
+def _arrived(boot: Boot) -> str:
+    actors = boot.machine.actors
+    there = sum(actor.landings > 0 or actor.outcome is not None for actor in actors[1:])
+    seconds = boot.machine.now / 1e9
+    return f"{there} of {len(actors) - 1} secondaries have arrived or ended, {seconds:.3f} s simulated"
 
 
 def run(boot: Boot) -> bool:
     """Run the machine to its end; return whether it was interrupted."""
     interrupted = False
     try:
-        boot.machine.run()
+        with progress(lambda: _arrived(boot)):
+            boot.machine.run()
     except KeyboardInterrupt:
         boot.machine.stopped = "interrupted"
         interrupted = True

@@ -164,8 +164,10 @@ def written(spec: Spec, settings: CampaignSettings, digests: Mapping[str, str]) 
 def check_goes_on(stored: Mapping[str, str], wanted: Mapping[str, str], where: str) -> None:
     """Check that a campaign is resumed with the settings and files that it began with.
 
-    :raises EmuError: another subject, setting or file
+    :raises EmuError: another subject, setting or file; or what is stored is none of these
     """
+    if stored.keys() != wanted.keys():
+        raise EmuError(f"{where}: damaged: its settings are {', '.join(sorted(stored))!r:.80}")
     for name, value in stored.items():
         if name not in ("files", "points") and wanted[name] != value:
             option = name.replace("_", "-")
@@ -173,6 +175,12 @@ def check_goes_on(stored: Mapping[str, str], wanted: Mapping[str, str], where: s
                 f"{where}: {option}={wanted[name] or 'none'}: this campaign has {value or 'none'}; leave it "
                 "out, use another --dir, or --restart"
             )
-    check_same(json.loads(stored["files"]), json.loads(wanted["files"]), where)
+    try:
+        files = json.loads(stored["files"])
+    except (ValueError, RecursionError):
+        files = None
+    if not isinstance(files, dict):
+        raise EmuError(f"{where}: damaged: files={stored['files']!r:.40}")
+    check_same(files, json.loads(wanted["files"]), where)
     if stored["points"] != wanted["points"]:
         raise EmuError(f"{where}: it assembles for other NR_CPUS than when this campaign began; --restart")

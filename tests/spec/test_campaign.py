@@ -469,3 +469,28 @@ def test_a_worker_far_away_needs_none_of_our_files(tmp_path: Path) -> None:
     assert [(r.cases, [h.finding for h in r.hits]) for r in found] == [
         (r.cases, [h.finding for h in r.hits]) for r in wanted
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update setting set value = '{' where name = 'files'",
+        "update setting set value = '[1]' where name = 'files'",
+        "update setting set value = '{\"a\": \"\n\"}' where name = 'files'",
+        "delete from setting where name = 'files'",
+        "delete from setting where name = 'points'",
+        "insert into setting values ('colour', 'red')",
+        "update setting set name = 'seeds' where name = 'seed'",
+    ],
+)
+def test_settings_that_are_damaged_end_in_one_line(change: str, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    assert emu_fuzz("v3", "--dir", folder, "--cases", "64", "--unit-cases", "64", "-j", "1").returncode == 0
+    with sqlite3.connect(folder / FILE) as db:
+        db.execute(change)
+    db.close()
+    done = emu_fuzz("--dir", folder, "--cases", "64", "-j", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("emu: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "damaged: " in done.stderr
