@@ -128,6 +128,16 @@ def is_by_set_way(word: int) -> bool:
     return word & 0xFFFF_F0E0 == 0xD508_7040 and word >> 8 & 15 in (6, 10, 14)
 
 
+def is_instruction_cache(word: int) -> bool:
+    """Tell whether the word is maintenance of instruction caches: IC IALLUIS, IALLU or IVAU."""
+    return word & 0xFFF8_F000 == 0xD508_7000 and word >> 8 & 15 in (1, 5)
+
+
+def orders_stores(word: int) -> bool:
+    """Tell whether the word is a DSB or a DMB that keeps stores apart: of stores, or of loads and stores."""
+    return word & 0xFFFF_F0DF == 0xD503_309F and bool(word & 0x200)
+
+
 def is_msr_daif(word: int) -> bool:
     """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
     return word & 0xFFFF_F0DF == 0xD503_40DF

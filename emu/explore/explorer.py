@@ -12,6 +12,7 @@ from functools import partial
 
 from emu.case import Case
 from emu.errors import InvalidCase, ReplayDiverged
+from emu.explore.coverage import Coverage, coverage_of
 from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
@@ -58,6 +59,7 @@ class ExplorationResult:
     learned: bool = False  # the last round has seen something new
     bounds_hit: frozenset[str] = frozenset()
     undecided: bool = False  # nothing was found as far as a bound that nobody asked for
+    coverage: Coverage | None = None
 
     @property
     def complete(self) -> bool:
@@ -159,7 +161,10 @@ class Explorer:
                 search.bounds_hit | (set() if search.stopped else {LEARNING, NO_END} & set(incomplete))
             )
             where = self._saved(search, bounds, everything, found, search.stack, learned)
-            return ExplorationResult(search.count, incomplete, found, actors, where, learned, hit)
+            covered = coverage_of(self.stepper, failures=bounds.failures, early=bounds.early)
+            return ExplorationResult(
+                search.count, incomplete, found, actors, where, learned, hit, coverage=covered
+            )
 
     def _saved(
         self,
@@ -273,12 +278,12 @@ class Explorer:
             count.operations += path
             count.depth = max(count.depth, path)
             if collector.found and not everything:
-                return self._walked(system, count, ["stopped at the first finding"], collector, hit)
+                return self._walked(system, count, ["stopped at the first finding"], collector, hit, bounds)
             if tell(count, path):
                 cut.add("interrupted")
                 break
         why = [f"{count.schedules} random schedules", *sorted(cut)]
-        return self._walked(system, count, why, collector, hit)
+        return self._walked(system, count, why, collector, hit, bounds)
 
     def _walked(
         self,
@@ -287,10 +292,12 @@ class Explorer:
         why: list[str],
         collector: FindingCollector,
         hit: Collection[str],
+        bounds: Bounds,
     ) -> ExplorationResult:
         actors = self.stepper.cpus + len(system.footprints.units)
         found = list(collector.found.values())
-        return ExplorationResult(count, why, found, actors, bounds_hit=frozenset(hit))
+        covered = coverage_of(self.stepper, failures=0, early=bounds.early)
+        return ExplorationResult(count, why, found, actors, bounds_hit=frozenset(hit), coverage=covered)
 
     def _walk_once(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from emu.case import Case
+from emu.explore.coverage import Coverage
 from emu.explore.explorer import ExplorationResult
 from emu.explore.finding_collector import Found
 from emu.explore.search import Count
@@ -38,8 +40,22 @@ def summary(result: ExplorationResult, case: str) -> list[str]:
         f"{verdict}: {how}, {number} finding{'' if number == 1 else 's'}",
         counts_text(count),
         f"{count.states:,} states, {count.operations:,} operations{rounds}",
+        *(coverage_lines(result.coverage) if result.coverage else ()),
         f"case: {case}",
     ]
+
+
+def coverage_lines(coverage: Coverage) -> list[str]:
+    """Return what the result is about: the model, its bounds, and what was executed that it does not have."""
+    times = "once" if coverage.failures == 1 else f"{coverage.failures} times"
+    bounds = [f"a STXR fails at most {times} in a row"] if coverage.failures else []
+    bounds += [f"{coverage.early} time-outs or wake-ups may come early"] if coverage.early else []
+    said = "; ".join([f"model: {coverage.model}, {coverage.cpus} CPUs in program order", *bounds])
+    found = textwrap.wrap(said, 80, subsequent_indent="  ")
+    if coverage.unmodelled:
+        listed = [f"{what} ({count} place{'' if count == 1 else 's'})" for what, count in coverage.unmodelled]
+        found += textwrap.wrap(f"not modelled: {'; '.join(listed)}", 80, subsequent_indent="  ")
+    return found
 
 
 def as_json(result: ExplorationResult, case: str) -> dict[str, Any]:
@@ -52,7 +68,13 @@ def as_json(result: ExplorationResult, case: str) -> dict[str, Any]:
         "schedules": result.count.schedules,
         "findings": [finding_json(found.finding, found.case) for found in result.findings],
         "counters": asdict(result.count),
+        "coverage": _coverage_json(result.coverage) if result.coverage else None,
     }
+
+
+def _coverage_json(coverage: Coverage) -> dict[str, Any]:
+    listed = [{"what": what, "places": places} for what, places in coverage.unmodelled]
+    return {**asdict(coverage), "unmodelled": listed}
 
 
 def replay_json(findings: Sequence[Found], outcomes: Sequence[Outcome], case: str) -> dict[str, Any]:
