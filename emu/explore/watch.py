@@ -71,9 +71,9 @@ class Watch:
     def _is_at_label(self, local: LocalState) -> bool:
         return bool(self._labels) and pc_of(local) in self._labels
 
-    def words_of(self, text: str) -> tuple[tuple[int, int], ...]:
-        """Return (PA, bytes) of the words that the property with this text looks at."""
-        return next((each.words for each in self.properties if each.property.text == text), ())
+    def of_text(self, text: str) -> Resolved:
+        """Return the property with this text, which there is."""
+        return next(each for each in self.properties if each.property.text == text)
 
     # -- states -----------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class Resolved:
     :ivar words: (PA, bytes) that it looks at
     :ivar labels: PCs that it asks for, those of ``places`` included
     :ivar registers: CPUs whose registers it looks at in any state
+    :ivar named: CPUs whose places or registers its condition asks for
     """
 
     property: Property
@@ -65,6 +66,7 @@ class Resolved:
     words: tuple[tuple[int, int], ...] = ()
     labels: frozenset[int] = frozenset()
     registers: frozenset[int] = frozenset()
+    named: frozenset[int] = frozenset()
 
 
 def resolve(property_: Property, names: Names, where: str = "assert") -> Resolved:
@@ -83,6 +85,7 @@ class _Resolver:
     words: dict[tuple[int, int], None] = field(default_factory=dict)
     labels: set[int] = field(default_factory=set)
     registers: set[int] = field(default_factory=set)
+    named: set[int] = field(default_factory=set)
 
     def resolved(self) -> Resolved:
         place, condition = self.property.place, self.property.condition
@@ -100,6 +103,7 @@ class _Resolver:
             tuple(self.words),
             frozenset(self.labels),
             frozenset(self.registers),
+            frozenset(self.named),
         )
 
     def _refuse(self, reason: str) -> NoReturn:
@@ -140,6 +144,7 @@ class _Resolver:
         if cpus.who == "here":
             return cpus
         number = bound[cpus] if cpus in bound else self._numbers(cpus)[0]
+        self.named.add(number)
         return Cpus("cpu", number)
 
     def _expression(self, expression: Expression, bound: dict[Cpus, int]) -> Expression:

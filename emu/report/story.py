@@ -10,11 +10,13 @@ from pathlib import Path, PurePath
 
 from emu.explore.confirm import Confirmed
 from emu.explore.global_state import GlobalState, Transition
+from emu.explore.watch import pc_of
 from emu.finding import PA, PC, VA, Finding, Word
 from emu.host.build import Boot
 from emu.host.tracing import symbol_table
 from emu.machine.actor import State
 from emu.operation import LOADS, STORES, Kind, Record, WaitForEvent
+from emu.properties.resolve import Resolved
 from emu.report.history import Names, tell
 from emu.report.words import WIDTH, finding_words, fix_words, wrap
 
@@ -125,7 +127,11 @@ class _Teller:
     def story(self) -> Story:
         found = self._finding
         words = self._words(found)
-        cpus = self._cpus(found.cpus, words)
+        property_ = self._property()
+        about = found.cpus
+        if property_ is not None:
+            about = (*about, *sorted(property_.named)) or tuple(range(len(self._states[0].locals)))
+        cpus = self._cpus(about, words)
         return Story(
             found.rule,
             finding_words(found, self._named),
@@ -143,8 +149,8 @@ class _Teller:
 
     def _words(self, found: Finding) -> set[int]:
         # Bytes that the finding is about: those it names, else those that its CPUs fight over.
-        if (watch := self._system.stepper.watch) is not None and found.rule == "property":
-            named = {pa + at for pa, size in watch.words_of(str(found["text"])) for at in range(size)}
+        if (property_ := self._property()) is not None:
+            named = {pa + at for pa, size in property_.words for at in range(size)}
             if any(record.kind in STORES and record.pa in named for each in self._records for record in each):
                 return named
         pas = [address for address in found.addresses if isinstance(address, PA)]
@@ -196,8 +202,24 @@ class _Teller:
             for at, step in enumerate(told):
                 last = at == len(told) - 1
                 yield step if not last else StoryStep(step.number, step.cpu, step.text, step.where, state)
+        if self._property() is not None:
+            yield from self._where_they_are(cpus)
         for text in self._at_end(words):
             yield StoryStep(len(self._path), -1, text, "")
+
+    def _property(self) -> Resolved | None:
+        # The user's property that the finding is about.
+        watch = self._system.stepper.watch
+        if watch is None or self._finding.rule != "property":
+            return None
+        return watch.of_text(str(self._finding["text"]))
+
+    def _where_they_are(self, cpus: tuple[int, ...]) -> Iterator[StoryStep]:
+        # What a property sees of a CPU is where it stands, which no record tells.
+        for cpu in cpus:
+            pc = pc_of(self._states[-1].locals[cpu])
+            if pc:
+                yield StoryStep(len(self._path), cpu, "stands here", self._at(pc))
 
     def _at_end(self, words: set[int]) -> Iterator[str]:
         # What happens when no CPU does anything more.

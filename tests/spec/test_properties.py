@@ -306,6 +306,58 @@ def test_a_word_that_a_property_names_is_seen_whatever_else_nobody_reads(tmp_pat
     assert "property" not in told
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_eventually_is_broken_when_a_naive_enumeration_has_a_schedule_without_it(seed: int) -> None:
+    draw = random.Random(1000 + seed)
+    threads = [
+        [(draw.choice("RWW"), draw.choice("xy"), draw.randint(1, 2)) for _ in range(draw.randint(1, 3))]
+        for _ in range(2)
+    ]
+    pairs = [(value, other) for value in range(3) for other in range(3)]
+    properties, expected = [], set()
+    for value, other in pairs:
+        condition = Binary("&&", _is(X, value), _is(Y, other))
+        text = f"eventually x {value} y {other}"
+        words = ((X, 8), (Y, 8))
+        properties.append(Resolved(Property("eventually", condition, None, text), condition, words=words))
+        if _can_be_missed(threads, (value, other)):
+            expected.add(text)
+    explorer = explorer_of([_text(thread) for thread in threads])
+    explorer.stepper.watch = Watch(explorer.stepper.machine, properties)
+    result = explorer.search(Bounds(), everything=True)
+    assert result.complete, result.incomplete
+    found = {str(each.finding["text"]) for each in result.findings if each.finding.rule == "property"}
+    assert found == expected
+
+
+def _can_be_missed(threads: Sequence[Sequence[Operation]], pair: tuple[int, int]) -> bool:
+    # Whether a schedule comes to its end without ever having this pair of values.
+    work = [((0,) * len(threads), (0, 0))]
+    while work:
+        places, words = work.pop()
+        if words == pair:
+            continue
+        if all(at == len(thread) for at, thread in zip(places, threads, strict=True)):
+            return True
+        for number, thread in enumerate(threads):
+            if places[number] == len(thread):
+                continue
+            name, variable, value = thread[places[number]]
+            x, y = words
+            new = words if name == "R" else (value, y) if variable == "x" else (x, value)
+            work.append(((*places[:number], places[number] + 1, *places[number + 1 :]), new))
+    return False
+
+
+def test_a_story_says_where_the_cpus_of_a_property_stand(tmp_path: Path) -> None:
+    path = meeting(tmp_path, ENTER, LATE)
+    text = "never cpu1@inside1 && cpu2@inside2"
+    told = run_emu("explore", path, "--cpus", "3", "--assert", text).stdout
+    assert [line.split()[1:3] for line in told.splitlines() if "stands here" in line] == [
+        ["stands", "here"]
+    ] * 2
+
+
 def test_arithmetic_is_of_64_bits() -> None:
     assert apply("-", 0, 1) == 2**64 - 1
     assert apply("<<", 1, 64) == 0
