@@ -29,10 +29,10 @@ from emu.lookup.driver import (
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
 
 QUESTIONS_MAX = 1 << 16
-# Host time after which a batch counts as hanging: a constant, plus the time that its instructions take on a
-# host many times slower. Generous: a timeout leads to the slow path, not to a verdict.
-_SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.25, 5.0, 20e6
-_SECONDS_AGAIN = 0.02  # for a question that seemed to hang once, and for code that does
+# Host time after which a batch may hang: a constant, plus the time that its instructions take on a host
+# several times slower. To be wrong costs time alone: the question that it stands at is asked again, counted.
+_SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.05, 5.0, 100e6
+_OF_DRIVER = 1000  # instructions of the driver to a question, at most
 _HANGS_MAX = 4  # questions of a batch that hang before the rest is left out, where a hang may be right
 _NO_EXIT, _IDLE, _OTHER = 2**64 - 1, 1, 2  # stored as the index after no exit; then how it ended
 
@@ -143,21 +143,29 @@ class Batch:
 
     def _run(self, count: int) -> int:
         # After a question that reaches no exit, run again from the next one. Return how many were asked.
+        # Code that hangs runs counted: a few questions at a time, twice as many after those that went well.
         memory, engine, pe = self._memory, self._engine, self._pe
+        limit = self.target.instructions_limit + _OF_DRIVER
         done = hangs = 0
-        alone = False  # ask one question by itself: it timed out, perhaps because the host is busy
+        few = 1
+        alone = False  # ask one question by itself, counted: it timed out, perhaps because the host is busy
         hangs_max = _HANGS_MAX if self._may_park else 1
         while done < count and hangs < hangs_max:
-            asked = 1 if alone else count - done
+            asked = min(few if self._hangs else 1 if alone else count, count - done)
+            counted = alone or self._hangs
             cells = (self._questions_pa + 8 * done, self._results_pa + RESULT_SIZE * done, asked)
             memory.write_bytes(self._cells_pa, struct.pack("<3Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
-            stop = engine.run_uncounted(pe, self._patience(asked, alone))
+            if counted:
+                stop = engine.run(pe, asked * limit)
+            else:
+                stop = engine.run_uncounted(pe, self._patience(asked))
             left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
             done += asked - left
             hung = isinstance(stop, StepLimit)
-            if left == 0 or (hung and not alone):
-                alone = hung and left > 0
+            if left == 0 or (hung and not counted):
+                alone = left > 0
+                few *= 2
                 continue
             result_pa = self._results_pa + RESULT_SIZE * done
             # To park, sleep or loop may be right, anything else cannot: store a pattern that no exit stores.
@@ -166,11 +174,10 @@ class Batch:
             done += 1
             hangs += hung
             self._hangs |= hung
+            few = 1
             alone = False
         return done
 
-    def _patience(self, count: int, alone: bool) -> float:
-        # Host seconds for ``count`` questions; fewer when a question has hung.
-        instructions = count * self.target.instructions_limit / (8 if self._hangs else 1)
-        least = _SECONDS_AGAIN if alone or self._hangs else _SECONDS
-        return min(least + instructions / _INSTRUCTIONS_PER_SECOND, _SECONDS_MAX)
+    def _patience(self, count: int) -> float:
+        # Host seconds for ``count`` questions of code that has not hung.
+        return min(_SECONDS + count * self.target.instructions_limit / _INSTRUCTIONS_PER_SECOND, _SECONDS_MAX)

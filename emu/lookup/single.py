@@ -158,6 +158,9 @@ class Single:
         kept = {contract.index, *contract.may_change}
         self._kept = [number for number in range(31) if f"x{number}" not in kept]
         self.limit = target.instructions_limit
+        # Where no exit cannot be right, the accesses of code that comes to none are checked only so far.
+        may_park = contract.parks or contract.missing is None
+        self._checked = self.limit if may_park else min(self.limit, target.instructions_expected)
         self._map: tuple[int | None, ...] | None = None
 
     def fill(self, logical_map: Sequence[int | None]) -> None:
@@ -170,20 +173,17 @@ class Single:
         """Run the lookup once; ``poisons`` are X0..X30 (u64) where the contract defines none, and NZCV."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
-        engine, pe, contract = self.engine, self.pe, self.target.contract
+        pe, contract = self.pe, self.target.contract
         pe.mpidr = self.target.mpidr_el1(question.mpidr)
         if contract.el == 2:
             pe.override(sysreg.MPIDR_EL1, pe.mpidr)
-        engine.reset(pe, contract.el, self.target.entry_pa, 0)
         given = self.registers(question, poisons)
-        for number, value in enumerate(given):
-            pe.x[number] = value
-        pe.nzcv = poisons[31]
-        broken = self._accesses.broken = []
+        self._begin(given, poisons[31])
         system = self._system()
         before = pe.counters.instructions
-        stop = engine.run(pe, self.limit)
+        stop = self._run(given, poisons[31])
         instructions = pe.counters.instructions - before
+        broken = self._accesses.broken
         if not (isinstance(stop, Reached) and stop.va in self._exits):
             return LookupAnswer("", 0, instructions, pe.pc, tuple(broken), *self._why(stop))
         exit_ = self._exits[stop.va]
@@ -195,6 +195,31 @@ class Single:
             if value != system[name]:
                 self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
+
+    def _begin(self, given: Sequence[int], nzcv: int) -> None:
+        pe = self.pe
+        self.engine.reset(pe, self.target.contract.el, self.target.entry_pa, 0)
+        for number, value in enumerate(given):
+            pe.x[number] = value
+        pe.nzcv = nzcv
+        self._accesses.broken = []
+
+    def _run(self, given: Sequence[int], nzcv: int) -> EngineStop:
+        # Up to the limit. What takes longer than expected goes on unchecked, at full speed: to the limit, or
+        # it is run again to be checked.
+        engine, pe, checked = self.engine, self.pe, self._checked
+        before = pe.counters.instructions
+        stop = engine.run(pe, checked)
+        if not isinstance(stop, StepLimit) or checked == self.limit:
+            return stop
+        engine.unobserve()
+        stop = engine.run(pe, self.limit - checked)
+        engine.observe(record=True)
+        if isinstance(stop, StepLimit):
+            return stop
+        pe.counters.instructions = before
+        self._begin(given, nzcv)
+        return engine.run(pe, self.limit)
 
     def _system(self) -> dict[str, int]:
         # System registers that a lookup must not write, and the interrupt masks.

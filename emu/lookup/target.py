@@ -92,6 +92,12 @@ class Target:
         return 1000 + (2 * self.instructions_max or 200 * entries)
 
     @property
+    def instructions_expected(self) -> int:
+        """Retired instructions within which it is expected to come to an exit."""
+        entries = sum(placed.count for placed in self.tables)
+        return 1000 + (self.instructions_max or 10 * entries)
+
+    @property
     def stack_top(self) -> int:
         """PA that SP has at entry: of a stack, or of nothing."""
         end = max((placed.bytes_at.stop for placed in self.tables), default=_TABLES_PA)

@@ -1,0 +1,97 @@
+"""Look-ups that come to no exit, or come to one late: known by instructions, and checked like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from zoo import under_test
+
+from emu.cpu.engine import Engine
+from emu.cpu.unicorn.engine import UnicornEngine
+from emu.fuzz.built_lookup import BuiltLookup
+from emu.lookup.case import Question
+from emu.lookup.single import Short, judge
+
+_HEADER = """/* SPDX-License-Identifier: GPL-2.0-or-later
+ * late - a look-up that takes its time
+ *
+ * in:       x0 = PA of the hwid table, u64[x1], 8-byte aligned; x1 = entries, 1..4096
+ * out:      x0 = logical CPU number, or -1 when no entry matches
+ * clobbers: x1-x5, NZCV
+ * memory:   reads [x0, x0 + 8*x1); writes none
+ * state:    EL1 or EL2, MMU off, no stack
+ * exits:    ret
+ * model:    first-match
+ * source:   original
+ */
+late:
+"""
+_MAP = tuple(range(64))
+_ENDLESS = "again:  ldr     x3, [x0]\n        add     x2, x2, #1\n        b       again\n"
+# It counts longer than is expected of a look-up, and loads from outside of its table when it is done.
+_LATE = """        mov     x2, #{count}
+count:  subs    x2, x2, #1
+        b.ne    count
+        ldr     x3, [x0, #{offset}]
+        mov     x0, #0
+"""
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Callable[[str], BuiltLookup]:
+    """Return a function that gives the look-up of this code, for 64 CPUs."""
+
+    def build(code: str) -> BuiltLookup:
+        path = tmp_path / "late.S"
+        path.write_text(_HEADER + code + "        ret\n        .size   late, . - late\n")
+        return under_test(path).at(64)
+
+    return build
+
+
+def test_an_endless_lookup_is_run_to_its_limit_and_checked_up_to_what_is_expected(
+    late: Callable[[str], BuiltLookup],
+) -> None:
+    built = late(_ENDLESS)
+    answer = built.single.ask(Question(_MAP, 1 << 31))
+    assert (answer.exit, answer.short, answer.instructions) == (
+        "",
+        Short.LIMIT,
+        built.target.instructions_limit,
+    )
+    assert built.target.instructions_expected < built.target.instructions_limit // 4
+
+
+@pytest.mark.parametrize(("offset", "told"), [(0, None), (512, "memory")])
+def test_a_late_exit_is_checked_to_the_end(
+    late: Callable[[str], BuiltLookup], offset: int, told: str | None
+) -> None:
+    """An access behind what is expected of a look-up is judged as an early one is."""
+    built = late(_LATE.format(count=2500, offset=offset))
+    answer = built.single.ask(Question(_MAP, 1 << 31))
+    assert built.target.instructions_expected < answer.instructions < built.target.instructions_limit
+    wrong = judge(answer, 0, built.target)
+    assert (wrong.prop if wrong else None) == told
+
+
+def test_a_batch_that_hangs_is_known_by_instructions(
+    late: Callable[[str], BuiltLookup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the host: a time-out leads to a counted run, and code that hangs runs counted alone."""
+    built = late(_ENDLESS)
+    uncounted: list[int] = []
+    original = UnicornEngine.run_uncounted
+
+    def at_once(self: Engine, pe: object, seconds: float = 0) -> object:
+        uncounted.append(1)
+        return original(self, pe, 0.0001)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(UnicornEngine, "run_uncounted", at_once)
+    for _ in range(3):
+        assert built.wrong_of(_MAP, [1 << 31, 1 << 31 | 1]) == [0]
+        assert built.batch.unasked == 1
+    assert len(uncounted) == 1
+    right = late(_LATE.format(count=3000, offset=0))
+    assert right.wrong_of(_MAP, [1 << 31] * 20) == []
