@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, given, report_options, spelt
+from emu.cli.options import (
+    DEFAULT_SUBJECT,
+    Reports,
+    asked_to_stop,
+    complete_subject,
+    given,
+    report_options,
+    spelt,
+)
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
@@ -23,7 +31,7 @@ from emu.report.property import Suite, lookup_suite, question_suite, untestable_
 
 
 @click.command("lookup")
-@click.argument("subject", required=False)
+@click.argument("subject", required=False, shell_complete=complete_subject)
 @click.option("--contract", type=click.Path(path_type=Path), help="What it promises: a TOML file.")
 @click.option("--nr-cpus", type=int, multiple=True, help="NR_CPUS to go through. [default: the contract's]")
 @click.option("--max-cpus", type=int, help="Leave larger NR_CPUS out.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from emu.case import Case
 from emu.errors import InvalidCase, Untestable
@@ -72,11 +73,30 @@ class NamesOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, the names filled in."""
-        module, _, attribute = self.names.partition(":")
-        *others, last = getattr(importlib.import_module(module), attribute)
+        *others, last = _names_of(self.names)
         listed = f"{', '.join(others)} or {last}" if others else last
         self.help = (self.help or "").replace("NAMES", listed)
         return super().get_help_record(ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin so; the shell adds files, where there are any."""
+        found = [CompletionItem(name) for name in _names_of(self.names) if name.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="file")] if "FILE" in str(self.metavar) else found
+
+
+def _names_of(names: str) -> list[str]:
+    # The names of a registry, MODULE:ATTRIBUTE.
+    module, _, attribute = names.partition(":")
+    return list(getattr(importlib.import_module(module), attribute))
+
+
+def complete_subject(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the designs that begin so; the shell adds files."""
+    designs = _names_of("emu.designs:DESIGNS")
+    found = [CompletionItem(name) for name in designs if name.startswith(incomplete)]
+    return [*found, CompletionItem(incomplete, type="file")]
 
 
 def _names_option(declaration: str, names: str, text: str, **attributes: Any) -> Callable[[F], F]:
@@ -86,7 +106,7 @@ def _names_option(declaration: str, names: str, text: str, **attributes: Any) ->
 def case_options(function: F) -> F:
     """Add the options that make a case. The command gets them by name and hands them to :func:`make_case`."""
     options = (
-        click.argument("subject", required=False),
+        click.argument("subject", required=False, shell_complete=complete_subject),
         click.option("--cpus", type=int, help=f"How many CPUs. [default: {DEFAULT_CPUS}]"),
         _names_option(
             "--topology",
