@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from emu.case import Case
+from emu.cli.asked import given, spelt
 from emu.cli.recording import GRAINS, built, recorded_case_options, run
 from emu.designs import DESIGNS
 from emu.errors import EmuError, InvalidCase
@@ -39,6 +40,8 @@ def command(a: str, b: str, grain: str | None, as_object: bool, **options: Any) 
     A and B are traces that `emu trace` has written, subjects as `emu boot` takes them, or cases in quotes.
     What is no trace is run with the options given. Status 0: the runs are the same, 1: they differ.
     """
+    if all(_is_trace(Path(name)) for name in (a, b)) and (asked := given(*sorted(options))):
+        raise InvalidCase(f"{spelt(asked[0])}: {a} and {b} are traces, and nothing is run; leave it out")
     runs = [_run_of(name, dict(options), grain != "operation") for name in (a, b)]
     able = all(run.trace.has_instructions for run in runs)
     if grain == "instruction" and not able:

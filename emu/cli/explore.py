@@ -12,17 +12,16 @@ from typing import Any
 import click
 
 from emu.case import Case
+from emu.cli.asked import given, spelt
 from emu.cli.options import (
     DEFAULT_SUBJECT,
     Output,
     Reports,
     asked_to_stop,
     case_options,
-    given,
     make_case,
     report_options,
     say_notes,
-    spelt,
 )
 from emu.cli.progress import progress
 from emu.errors import InvalidCase

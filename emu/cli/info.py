@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emu.cli.asked import given, spelt
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.registry import not_one_of
@@ -71,10 +72,16 @@ def command(
 
         topology = subject if is_topology(subject) else None
     if topology is not None:
+        if asked := given("nr_cpus", "system_map"):
+            raise InvalidCase(f"{spelt(asked[0])}: of a subject, and {topology} is a topology; leave it out")
         return _show_topology(topology, tables, as_object)
     if tables is not None:
         raise InvalidCase(f"--tables {tables}: needs a topology")
     found = _describe(subject or "v3", nr_cpus, system_map)
+    asked = given("nr_cpus") if found["kind"] in ("kernel", "object") else given("system_map")
+    if asked:
+        of = {"nr_cpus": "of what is assembled here", "system_map": "symbols of a kernel"}[asked[0]]
+        raise InvalidCase(f"{spelt(asked[0])}: {of}, and {subject or 'v3'} is not; leave it out")
     if as_object:
         click.echo(json.dumps(found))
         return 0

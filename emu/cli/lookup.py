@@ -9,15 +9,8 @@ from pathlib import Path
 
 import click
 
-from emu.cli.options import (
-    DEFAULT_SUBJECT,
-    Reports,
-    asked_to_stop,
-    complete_subject,
-    given,
-    report_options,
-    spelt,
-)
+from emu.cli.asked import given, spelt
+from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
@@ -69,6 +62,8 @@ def command(
     if case_text is not None:
         case = _changed(LookupCase.parse(case_text), subject, contract, system_map, nr_cpus)
         return _replay(case, as_object, reports)
+    if not cases and given("matches"):
+        raise InvalidCase(f"--matches {matches} and --cases 0: it is of the random questions")
     if jobs > 1 and not cases:
         raise InvalidCase(f"-j {jobs} and --cases 0: the processes are for the random questions")
     name = subject or DEFAULT_SUBJECT
@@ -95,6 +90,8 @@ def command(
         except KeyboardInterrupt:
             interrupted = True
     seconds = time.monotonic() - start
+    if not cases and given("seed") and not search.raced:
+        click.echo("emu: --seed: nothing that was asked is random", err=True)
     if not search.cases and not interrupted:
         raise Untestable(f"{name}: no map fits the tables of its contract: nothing was asked")
     texts = [

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from emu.case import Case
+from emu.cli.asked import given
 from emu.errors import InvalidCase, Untestable
 from emu.registry import not_one_of
 from emu.topology import check_count
@@ -235,12 +235,6 @@ def say_notes(boot: Boot) -> Boot:
     return boot
 
 
-def given(*names: str) -> list[str]:
-    """Return those options of the running command, by the names of its parameters, that the user gave."""
-    context = click.get_current_context()
-    return [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-
-
 def boot_cpu_first(case: Case) -> Case:
     """Return the case for one run of what would be refused: all are kicked before one of them goes.
 
@@ -263,14 +257,6 @@ def stepped(case: Case) -> Case:
     if given("grain") and case.grain != "instruction":
         raise InvalidCase(f"--grain {case.grain}: a debugger goes by instructions; leave it out")
     return replace(case, grain="instruction")
-
-
-def spelt(name: str) -> str:
-    """Return an option of the running command as the user writes it, by the name of its parameter."""
-    for parameter in click.get_current_context().command.params:
-        if parameter.name == name and isinstance(parameter, click.Option):
-            return max(parameter.opts, key=len)
-    return name.upper()
 
 
 def make_case(

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from emu.cli.options import Output, given
+from emu.cli.asked import given
+from emu.cli.options import Output
 from emu.cli.recording import (
     GRAINS,
     built,

@@ -150,6 +150,11 @@ class LookupSearch:
                 self.found.setdefault(cause(checked), checked)
             yield
 
+    @property
+    def raced(self) -> bool:
+        """Whether the table changed in a run, which a seed has to do with too."""
+        return sum(count for (phase, _), count in self.left_out.items() if phase == "concurrent") < RACES
+
     def leave_out(self, why: LeftOut, cases: int) -> None:
         """Count ``cases`` cases of the current phase as left out."""
         if cases:

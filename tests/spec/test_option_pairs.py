@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -67,6 +69,7 @@ OWN: Mapping[str, Mapping[str, Sequence[str]]] = {
         "FORM": ("--output t", "--ftrace t", "--output t --grain operation"),
         "--run-grain": ("", "operation"),
     },
+    "step": {"FORM": ("--script s",)},
 }
 LOOKUP: Mapping[str, Sequence[str]] = {
     "SUBJECT": ("v3", "rfc", "mainline", "nowhere.S"),
@@ -136,7 +139,12 @@ def pairs_of(options: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
 def check(command: str, row: Mapping[str, str], folder: Path) -> None:
     """Run a row and look at how it ends, and at its case."""
     words = [command, *words_of(row)]
-    done = run_emu(*words, cwd=folder)
+    if command == "step":  # its processes print
+        (folder / "s").write_text("step\nwhere\n")
+        program = [sys.executable, "-m", "emu", *words]
+        done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
+    else:
+        done = run_emu(*words, cwd=folder)
     shown = f"emu {' '.join(words)}: {done.returncode}\n{done.stderr}"
     assert done.returncode in STATUSES, shown
     assert "Traceback" not in done.stderr, shown
@@ -157,9 +165,13 @@ def test_every_pair_of_options_ends_with_a_documented_status(command: str, tmp_p
     """EMU_EVERY_PAIR=1: all of them; else a part that CI has the time for."""
     options = {**CASE, **OWN[command]}
     bounded = {"--instructions-max": LIMIT[1], **({"--max-schedules": "2"} if command == "explore" else {})}
-    output = {"FORM": "--output t"} if command == "trace" else {}
+    output = {"trace": {"FORM": "--output t"}, "step": {"FORM": "--script s"}}.get(command, {})
     rows = rows_of(options) + pairs_of(options)
-    step = 1 if os.environ.get("EMU_EVERY_PAIR") else {"boot": 10, "explore": 24, "trace": 40}[command]
+    step = (
+        1
+        if os.environ.get("EMU_EVERY_PAIR")
+        else {"boot": 10, "explore": 24, "trace": 40, "step": 60}[command]
+    )
     for row in rows[::step]:
         check(command, {**output, **bounded, **row}, tmp_path)
 

@@ -259,3 +259,34 @@ def test_too_little_address_space_is_one_line_and_status_2() -> None:
     assert done.stderr == (
         "emu: memory: an engine needs 1088 MiB of address space, and there is less (ulimit -v)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("diff", "t", "t", "--cpus", "3"), "--cpus: t and t are traces, and nothing is run; leave it out"),
+        (("diff", "t", "t", "--run-grain", "operation"), "--run-grain: t and t are traces"),
+        (("info", "smt:4", "--nr-cpus", "3"), "--nr-cpus: of a subject, and smt:4 is a topology"),
+        (("info", "--topology", "smt:4", "--system-map", "x"), "--system-map: of a subject"),
+        (("info", "v3", "--system-map", "x"), "--system-map: symbols of a kernel, and v3 is not"),
+        (
+            ("lookup", "v3", "--cases", "0", "--matches", "3"),
+            "--matches 3 and --cases 0: it is of the random",
+        ),
+    ],
+)
+def test_an_option_that_nothing_would_look_at_is_refused(
+    arguments: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    if arguments[0] == "diff":
+        assert run_emu("trace", "v3", "--cpus", "1", "-o", "t", cwd=tmp_path).returncode == 0
+    done = run_emu(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"emu: {says}")
+
+
+def test_a_seed_of_nothing_random_is_told() -> None:
+    """With more than one CPU the table changes in runs, at places that the seed chooses."""
+    alone = run_emu("lookup", "v3", "--cases", "0", "--nr-cpus", "1", "--seed", "3")
+    assert (alone.returncode, alone.stderr) == (0, "emu: --seed: nothing that was asked is random\n")
+    assert run_emu("lookup", "v3", "--cases", "0", "--nr-cpus", "2", "--seed", "3").stderr == ""
