@@ -217,6 +217,8 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
             calls_firmware=kind.calls_firmware,
             sends_event=kind.sends_event,
             cleans=kind.cleans or (guest.design.lookup_table is not None and guest.design.table_clean_to_poc),
+            # It stores to the CPU's data first, and panics where that has become read-only.
+            starts_again=bool(case.kexec) or not guest.design.data_read_only_after_init,
         )
 
     check_faults(config.faults, faulted)

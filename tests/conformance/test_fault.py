@@ -9,7 +9,9 @@ from booting import Run, run
 
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase
+from emu.host.enable_method import METHOD_KINDS
 from emu.host.faults import FAULTS, Fault, parse_faults
+from emu.operation import Kind
 
 every_fault = pytest.mark.parametrize("name", FAULTS)
 WHERE = (
@@ -20,7 +22,9 @@ WHERE = (
     ("v3", "cycle=1"),
     ("v3", "el=2 cpu=neoverse-n1"),
 )
-METHODS = ("psci", "spin-table")
+# What says that there is a fault, and no more.
+TOLD = (Kind.EXPECT, Kind.WANTED)
+WITH_STRING = (Kind.LOG, Kind.REPORT, Kind.OUTCOME, Kind.MISUSE, Kind.UNSUPPORTED, Kind.DEFERRED)
 
 
 def spec(name: str, cpu: int = 2) -> str:
@@ -33,8 +37,21 @@ def boot(name: str, design: str = "v3", rest: str = "") -> Run:
 
 
 def happened(done: Run) -> list[object]:
-    """Everything that a run did, but for the text of its case."""
-    return [*done.boot.machine.trace.rows(), *done.outcomes, *done.lines]
+    """Everything that a run did: neither the text of its case, nor that a CPU is noted as faulty."""
+    trace = done.boot.machine.trace
+    rows = [
+        (
+            kind,
+            size,
+            cpu,
+            trace.location(pc) or pc,
+            pa,
+            trace.strings[value] if kind in WITH_STRING else value,
+        )
+        for kind, size, cpu, pc, pa, value in trace.rows()
+        if kind not in TOLD
+    ]
+    return [*rows, *done.outcomes, *done.lines]
 
 
 @cache
@@ -60,7 +77,7 @@ def test_its_argument_is_asked_for_and_nothing_else_taken(name: str) -> None:
 
 
 @every_fault
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_KINDS)
 @pytest.mark.parametrize("design", DESIGNS)
 def test_every_design_comes_to_an_end_with_it(name: str, design: str, method: str) -> None:
     """A design or a method that cannot have the fault refuses it; elsewhere it changes what happens."""
@@ -71,6 +88,25 @@ def test_every_design_comes_to_an_end_with_it(name: str, design: str, method: st
         return
     assert done.boot.machine.stopped == ""
     assert happened(done) != sound(design, rest)
+
+
+@every_fault
+@pytest.mark.parametrize("method", METHOD_KINDS)
+def test_it_changes_what_happens_at_el2_or_is_refused(name: str, method: str) -> None:
+    for design in ("v3", "context-id"):
+        rest = f"enable-method={method} el=2"
+        try:
+            done = boot(name, design, rest)
+        except InvalidCase:
+            continue
+        assert happened(done) != sound(design, rest), design
+
+
+@pytest.mark.parametrize("name", ["denied", "late"])
+def test_that_a_fault_is_told_of_is_not_what_happens(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: one that does nothing is seen to be one."""
+    monkeypatch.setattr(FAULTS[name].fault, "cpu_on", lambda self, request: None)
+    assert happened(boot(name)) == sound("v3", "")
 
 
 def boot_where_it_matters(name: str) -> Run:

@@ -81,6 +81,7 @@ class FaultedSubject:
     :ivar calls_firmware: CPU_ON starts the CPU
     :ivar sends_event: the boot CPU sends an event that wakes it
     :ivar cleans: the boot CPU cleans to the PoC what the CPU reads with its MMU off
+    :ivar starts_again: the kernel calls CPU_ON for a CPU that it has switched off
     """
 
     name: str
@@ -93,6 +94,7 @@ class FaultedSubject:
     calls_firmware: bool
     sends_event: bool
     cleans: bool
+    starts_again: bool
 
 
 @dataclass(frozen=True, slots=True)
