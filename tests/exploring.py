@@ -31,7 +31,7 @@ from emu.trace import Trace
 class Code:
     """A program of a PE.
 
-    :ivar mapped: it begins with its MMU on, memory mapped to itself, as Normal Write-Back
+    :ivar mapped: it begins with its MMU and caches on, memory mapped to itself, as Normal Write-Back
     :ivar is_on: else firmware is to switch the PE on, with its MMU off
     """
 
@@ -41,6 +41,7 @@ class Code:
 
 
 Program = Callable[[], HostTask] | str | Code
+C = 1 << 2  # SCTLR_ELx.C
 X, Y, Z = DATA, DATA + 0x100, DATA + 0x200  # words, each in a line of its own
 
 
@@ -113,7 +114,7 @@ def _map(machine: Machine, cpu: int) -> None:
         (sysreg.TCR_EL1, TCR),
         (sysreg.MAIR_EL1, MAIR),
         (sysreg.TTBR0_EL1, TABLES),
-        (sysreg.SCTLR_EL1, SCTLR_RES1 | M),
+        (sysreg.SCTLR_EL1, SCTLR_RES1 | M | C),
     ):
         pe.set_system_register(register, value)
 
