@@ -1,7 +1,7 @@
 """Reading kernel files: the compressions an Image comes in, with a bound on what they may expand to.
 
 Sources: Linux v6.12 arch/arm64/boot/Makefile (Image.gz, .bz2, .lz4, .lzma, .xz, .zst); EFI zboot:
-drivers/firmware/efi/libstub/zboot-header.S.
+drivers/firmware/efi/libstub/zboot-header.S; U-Boot's legacy uImage: include/image.h, struct legacy_img_hdr.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ FILE_SIZE_MAX = 4 << 30  # bytes; a vmlinux with DWARF has some hundred MiB
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_STEP = 4096  # bytes in; at most 128 MiB out (32,768 times, RLE blocks) before the bound is checked
 _PEEK = 4096
+_UIMAGE_MAGIC = b"\x27\x05\x19\x56"
+_UIMAGE_HEADER = struct.Struct(">12xI8xI4B32x")  # size, CRC of the data; OS, CPU, kind, compression
+_UIMAGE_ARM64 = 22
 
 
 class _Inflater(Protocol):
@@ -50,11 +53,13 @@ def read_file(path: Path) -> bytes:
 
 
 def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
-    """Return the Image inside a gzip, bzip2, lz4, xz, lzma, zstd or EFI zboot file; other bytes unchanged.
+    """Return the Image inside a gzip, bzip2, lz4, xz, lzma, zstd, EFI zboot or uImage file, else the bytes.
 
     :param size_max: bytes; the largest output accepted
     :raises InvalidSubject: truncated or corrupt, of an unknown compression, or larger than size_max
     """
+    if data.startswith(_UIMAGE_MAGIC):
+        data = _uimage_payload(data, name)
     if data[:2] == b"MZ" and data[4:8] == b"zimg":
         data = _zboot_payload(data, name)
     if data.startswith(_ZSTD_MAGIC):
@@ -67,6 +72,8 @@ def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
 
 def peek(head: bytes) -> bytes:
     """Return the first bytes of :func:`unwrap`, given the first 64 KiB of a file; b"" when that fails."""
+    if head.startswith(_UIMAGE_MAGIC):
+        head = head[_UIMAGE_HEADER.size :]
     try:
         if head.startswith(_ZSTD_MAGIC):
             import zstandard
@@ -131,6 +138,22 @@ def _zboot_payload(data: bytes, name: str) -> bytes:
         kind = data[24:56].split(b"\0")[0].decode("latin-1")
         rule = f"must be zstd or {', '.join(_INFLATERS)}; unpack it first"
         raise InvalidSubject(f"{name}: EFI zboot compression {kind!r}: {rule}")
+    return payload
+
+
+def _uimage_payload(data: bytes, name: str) -> bytes:
+    # What U-Boot's legacy header is of: one file, packed as it says itself.
+    begin = _UIMAGE_HEADER.size
+    if len(data) < begin:
+        raise InvalidSubject(f"{name}: {len(data)} bytes: the header of a uImage has {begin}")
+    size, crc, _, machine, _, _ = _UIMAGE_HEADER.unpack_from(data)
+    if machine != _UIMAGE_ARM64:
+        raise InvalidSubject(f"{name}: uImage for CPU {machine}: must be AArch64 ({_UIMAGE_ARM64})")
+    if begin + size > len(data):
+        raise InvalidSubject(f"{name}: uImage ends at {begin + size:#x}: the file has {len(data):#x} bytes")
+    payload = data[begin : begin + size]
+    if zlib.crc32(payload) != crc:
+        raise InvalidSubject(f"{name}: uImage with CRC {crc:#x}: its data have {zlib.crc32(payload):#x}")
     return payload
 
 

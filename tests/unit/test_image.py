@@ -8,6 +8,7 @@ import inspect
 import lzma
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,3 +221,31 @@ def test_an_unreadable_file_is_refused_with_the_systems_reason(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InvalidSubject, match="Image: Permission denied: must be a readable file"):
         read_file(file)
+
+
+def uimage(payload: bytes, **changes: int) -> bytes:
+    """A uImage as mkimage -A arm64 -T kernel -C none makes it."""
+    fields = {"size": len(payload), "crc": zlib.crc32(payload), "machine": 22} | changes
+    words = (0x27051956, 0, 0, fields["size"], 0, 0, fields["crc"])
+    return struct.pack(">7I4B32s", *words, 5, fields["machine"], 2, 0, b"Linux") + payload
+
+
+def test_a_uimage_is_unwrapped_whatever_is_in_it() -> None:
+    for packed in (b"plain bytes", gzip.compress(b"plain bytes")):
+        assert unwrap(uimage(packed), "x") == b"plain bytes"
+        assert unwrap(uimage(packed) + b"behind it", "x") == b"plain bytes"
+    assert peek(uimage(gzip.compress(b"plain bytes"))) == b"plain bytes"
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (uimage(b"x")[:40], "40 bytes: the header of a uImage has 64"),
+        (uimage(b"x", machine=2), r"uImage for CPU 2: must be AArch64 \(22\)"),
+        (uimage(b"x", size=9), "uImage ends at 0x49: the file has 0x41 bytes"),
+        (uimage(b"x", crc=5), "uImage with CRC 0x5: its data have 0x"),
+    ],
+)
+def test_a_bad_uimage_is_refused(data: bytes, rule: str) -> None:
+    with pytest.raises(InvalidSubject, match=f"x: {rule}"):
+        unwrap(data, "x")
