@@ -112,7 +112,7 @@ def literal(token: str) -> int:
     try:
         return int(token, 8) if re.fullmatch(r"0\d+", token) else int(token, 0)
     except ValueError:
-        raise ValueError(f"{token} is not a number") from None
+        raise ValueError(f"{token[:40]} is not a number") from None
 
 
 def _signed(value: int) -> int:

@@ -295,9 +295,13 @@ def _numeric_labels(lines: Sequence[Statement]) -> Iterator[Statement]:
             return f".Lnumeric_{match[1]}_{number}"
 
         parts = _STRING.split(line.text)
-        text = "".join(
-            part if part.startswith('"') else _NUMBER.sub(_in_hex, _NUMERIC.sub(name, part)) for part in parts
-        )
+        try:
+            text = "".join(
+                part if part.startswith('"') else _NUMBER.sub(_in_hex, _NUMERIC.sub(name, part))
+                for part in parts
+            )
+        except ValueError as error:  # 089, or more digits than Python reads
+            raise line.error(str(error)) from None
         yield line.with_text(text)
 
 

@@ -142,3 +142,12 @@ def test_comment_keeps_line_numbers(tmp_path: Path) -> None:
         (5, "wfe"),
         (7, "sev"),
     ]
+
+
+@pytest.mark.parametrize("number", ["089", "9" * 5000])
+@pytest.mark.parametrize("line", ["mov x0, #{}", ".quad {}", "ldr x0, [x1, #{}]", ".balign {}", ".equ a, {}"])
+def test_a_number_that_is_none_is_an_error_of_its_line(line: str, number: str) -> None:
+    """An octal number with a 9, and one of more digits than Python reads."""
+    with pytest.raises(AssemblyError, match=rf"t\.S:2: .*{number[:40]} is not a number") as caught:
+        flatten([Statement("nop", "t.S", 1), Statement(line.format(number), "t.S", 2)], {})
+    assert "\n" not in str(caught.value)
