@@ -6,14 +6,33 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from programs import run_emu
 
+from emu.case import Case
+from emu.lookup.case import LookupCase, Question
+
 _ROOT = Path(__file__).parents[2]
 # Their keys are names of other things: of values, symbols, registers, fields of a class.
 _OPEN = {"data", "symbols", "effects", "not_assembled", "design", "layout"}
+
+
+def test_each_key_of_a_case_is_described() -> None:
+    """Of a boot's, and of a look-up's."""
+    page = (_ROOT / "docs" / "formats.md").read_text()
+    boots = page.partition("## Case")[2].partition("### Case of a look-up")[0]
+    lookups = page.partition("### Case of a look-up")[2].partition("### Schedule")[0]
+    for field in fields(Case)[1:]:
+        assert f"`{field.name.replace('_', '-')}`" in boots, field.name
+    for case in (
+        LookupCase("x.S", 2, Question((0, None), 1), "c.toml", "S.map", (("A", 5),)),
+        LookupCase("x.S", 2, Question((), 1), race=7),
+    ):
+        for word in case.text().split()[1:]:
+            assert f"`{word.partition('=')[0]}`" in lookups, word
 
 
 def _keys(value: object) -> Iterator[str]:
