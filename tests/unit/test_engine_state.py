@@ -99,7 +99,7 @@ def test_the_generic_counter_is_the_clock_given(grain: str) -> None:
     [
         ("mrs x0, s3_1_c15_c2_1", "read of CPUECTLR_EL1 (S3_1_C15_C2_1), which cortex-a72 has"),
         ("msr s3_1_c11_c0_2, x0", "write to L2CTLR_EL1 (S3_1_C11_C0_2), which cortex-a72 has"),
-        ("mrs x0, s3_3_c14_c8_5", "read of PMEVCNTR5_EL0 (S3_3_C14_C8_5), which cortex-a72 has"),
+        ("mrs x0, s3_1_c15_c2_3", "read of L2MERRSR_EL1 (S3_1_C15_C2_3), which cortex-a72 has"),
     ],
 )
 def test_a_register_that_the_core_has_and_the_engine_has_not_is_named(

@@ -16,6 +16,7 @@ from emu.constraints import CONSTRAINTS
 from emu.finding import PA, PC, VA, Finding, Source, Word
 from emu.operation import Kind, Report
 from emu.outcome import End, Outcome
+from emu.properties.expression import KINDS
 from emu.report.json_form import finding_json, outcome_json, verdict_word
 from emu.report.words import finding_words, fix_words, told
 from emu.rules import FIXES, RULES, WORDS
@@ -127,7 +128,7 @@ def test_every_finding_of_a_rule_has_its_words(name: str) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys
     }
     made_of = {f"{one}{other}" for one in used for other in ("-of-another", "-nor-ended") if other in used}
-    elsewhere = CONSTRAINTS if name == "misuse" else ()
+    elsewhere = {"misuse": tuple(CONSTRAINTS), "property": KINDS}.get(name, ())
     assert set(WORDS[name]) <= used | made_of | set(elsewhere)
     looks_like_one = {each for each in used if re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", each)}
     assert looks_like_one - {name} <= set(WORDS[name])
