@@ -30,7 +30,9 @@ class IndexUse(NamedTuple):
 
 def index_uses(words: Sequence[int], va: int, table_va: int) -> Iterator[IndexUse]:
     """Yield each use of an index into the table at ``table_va`` in code at ``va``."""
-    for number in range(len(words)):
+    for number, word in enumerate(words):
+        if word & 0x1F00_0000 != 0x1000_0000:  # neither ADR nor ADRP
+            continue
         formed = _forms(words, number, va, table_va)
         if formed is None:
             continue
@@ -43,8 +45,6 @@ def index_uses(words: Sequence[int], va: int, table_va: int) -> Iterator[IndexUs
 def _forms(words: Sequence[int], number: int, va: int, table_va: int) -> tuple[int, int] | None:
     # The register that ADR, or ADRP and an ADD behind it, lets be table_va, and the number of the next word.
     word, at = words[number], va + 4 * number
-    if word & 0x1F00_0000 != 0x1000_0000:
-        return None
     offset = word >> 3 & 0x1F_FFFC | word >> 29 & 3
     offset -= (offset & 1 << 20) << 1
     register = word & 31
