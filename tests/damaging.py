@@ -21,6 +21,24 @@ from emu.subject.fragment import asm_dir
 
 STATUSES = {0, 1, 2, 125}
 _EXAMPLE = asm_dir().parent / "examples" / "my_boot.S"
+_LITMUS = Path(__file__).parent / "litmus" / "pointers.litmus"
+_PROPERTIES = b"""finally = "[vabits_actual] != 0"
+never = ["cpu1@secondary_start_kernel && 2 < 1", "hwid(0x1):x0 == 0x12345678"]
+"""
+_PROGRAM = b"""/* p
+ * start: boot main
+ * start: secondary other
+ * mmu: on
+ * firmware: none
+ * assert: finally [word] == 1
+ */
+main:   adr     x1, word
+        mov     x2, #1
+        str     x2, [x1]
+        b       .
+other:  b       other
+word:   .quad   0
+"""
 _NOP = bytes.fromhex("1f2003d5")
 _NUMBERS = (
     "-1",
@@ -189,6 +207,11 @@ LOADERS: Mapping[str, Loader] = {
         ("diff", "t", "t"),
         text=False,
     ),
+    "litmus": Loader("t.litmus", lambda _: _LITMUS.read_bytes(), ("litmus", "t.litmus", "-j", "1")),
+    "properties": Loader(
+        "p.toml", lambda _: _PROPERTIES, ("boot", "v3", "--cpus", "2", "--assert", "p.toml")
+    ),
+    "program": Loader("p.S", lambda _: _PROGRAM, ("boot", "p.S", "--cpus", "2"), slow=True),
     "resume": Loader("s", _resume, ("explore", "--resume", "s", "--max-schedules", "2")),
     "campaign": Loader(
         "c/campaign.sqlite", _campaign, ("fuzz", "--dir", "c", "--for", "0", "-j", "1"), text=False, slow=True

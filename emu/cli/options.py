@@ -230,6 +230,9 @@ BOOT_FIRST = "boot-first"
 
 def say_notes(boot: Boot) -> Boot:
     """Say on standard error what the case of ``boot`` asks for and cannot change its run; return ``boot``."""
+    if boot.case.scheduler == BOOT_FIRST and not given("scheduler", "case_text"):
+        said = f"the boot CPU kicks all before one goes on (--scheduler {BOOT_FIRST})"
+        click.echo(f"emu: --force: {said}", err=True)
     for note in boot.notes:
         click.echo(f"emu: {note}", err=True)
     return boot
@@ -244,8 +247,6 @@ def boot_cpu_first(case: Case) -> Case:
     forced = case.force and case.bringup == "parallel" and case.grain == "free"
     if not forced or given("scheduler", "case_text"):
         return case
-    said = f"the boot CPU kicks all before one goes on (--scheduler {BOOT_FIRST})"
-    click.echo(f"emu: --force: {said}", err=True)
     return replace(case, scheduler=BOOT_FIRST)
 
 

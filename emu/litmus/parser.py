@@ -210,7 +210,7 @@ def _threads(text: str, file: str, first: int) -> tuple[tuple[Line, ...], ...]:
     for piece in text.split(";"):
         number = first + _line(text, at + len(piece) - len(piece.lstrip())) - 1
         if piece.strip():
-            rows.append((number, [cell.strip() for cell in piece.split("|")]))
+            rows.append((number, [" ".join(cell.split()) for cell in piece.split("|")]))
         at += len(piece) + 1
     if not rows:
         raise InvalidSubject(f"{file}:{first}: no threads: P0 | P1 ; is expected behind the braces")
@@ -228,7 +228,7 @@ def _threads(text: str, file: str, first: int) -> tuple[tuple[Line, ...], ...]:
         if len(cells) > len(names):
             raise InvalidSubject(f"{file}:{number}: {len(cells)} columns for {len(names)} threads")
         for thread, cell in zip(threads, cells, strict=False):
-            rest = " ".join(cell.split())
+            rest = cell
             while label := _LABEL.match(rest):
                 thread.append(Line(f"{label[1]}:", number))
                 rest = rest[label.end() :]

@@ -26,6 +26,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<string>\"[^\"]*\")|(?P<number>-?(?:0[xX][0-9a-fA-F]+|0b[01]+|\d+))"
     r"|(?P<name>[A-Za-z_.$][\w.$]*)|(?P<sign>/\\|\\/|=>|~exists\b|[][()=:;~*&+,|!<>{}@#-]))"
 )
+_NUMBER = re.compile(r"(-?)(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)")
 REGISTER = re.compile(r"([XW])(\d{1,2}|ZR)$", re.IGNORECASE)
 
 
@@ -98,12 +99,12 @@ class Tokens:
 
     def number(self) -> int | None:
         """Return the next token as a number and go on; None: it is none."""
-        try:
-            value = int(self.next, 0) if self.next[:1].isdigit() or self.next[:1] == "-" else None
-        except ValueError:
-            value = int(self.next, 10)  # 010 is ten
-        self._at += value is not None
-        return value
+        match = _NUMBER.fullmatch(self.next)
+        if match is None:
+            return None
+        self._at += 1
+        value = int(match[2], 0 if match[2][:2].lower() in ("0x", "0b") else 10)  # 010 is ten
+        return -value if match[1] else value
 
     def name(self, what: str) -> str:
         """Return the next token, a name."""

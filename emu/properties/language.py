@@ -157,7 +157,8 @@ class _Parser:
     def _number(self, what: str) -> int:
         if not self._is("number"):
             self._expected(what)
-        value = int(self._take(), 0)
+        text = self._take()
+        value = int(text, 16 if text[:2] in ("0x", "0X") else 10)
         if value >> 64:
             self._refuse(f"{value:#x} has more than 64 bits")
         return value

@@ -51,6 +51,7 @@ CASE: Mapping[str, Sequence[str]] = {
     "--device": ("", "pl011@0x9000000"),
     "--design": ("", "v3"),
     "--system-map": ("", "nowhere"),
+    "--assert": ("", "eventually cpu?@secondary_start_kernel", "never [vabits_actual] == 7", "finally 9@x"),
     "--force": ("", "yes"),
 }
 OWN: Mapping[str, Mapping[str, Sequence[str]]] = {
