@@ -103,6 +103,24 @@ def read_to(client: socket.socket, end: bytes) -> None:
         got += more
 
 
+def test_a_client_that_has_gone_behind_unread_data_is_no_reason_to_turn_the_next_away() -> None:
+    """All three are there before the server looks for the first time."""
+    listener = listen("127.0.0.1", 0)
+    gone = socket.create_connection(listener.getsockname())
+    server = Server(session(), listener, client=listener.accept()[0])
+    gone.sendall(b"$qC#b4" * 2000)  # more than one read takes
+    gone.close()
+    client = socket.create_connection(listener.getsockname())
+    client.sendall(encode(b"qC"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    read_to(client, b"$QC1#c5")
+    client.sendall(b"+" + encode(b"k"))
+    thread.join(30)
+    assert not thread.is_alive()
+    listener.close()
+
+
 def test_a_second_client_is_turned_away_and_one_after_the_first_is_not() -> None:
     listener = listen("127.0.0.1", 0)
     server = Server(session(), listener)

@@ -176,8 +176,8 @@ class Server:
             client, _ = self._listener.accept()
         except OSError:
             return
-        if self._client is not None and select.select([self._client], [], [], 0)[0]:
-            self._receive()  # it may have gone just now
+        while self._client is not None and self._whole is None and select.select([self._client], [], [], 0)[0]:
+            self._receive()  # it may have gone just now, behind what it had sent
         if self._client is None:
             self._take(client)
         else:
