@@ -67,6 +67,11 @@ class Exploration:
         return list(self._result.incomplete)
 
     @property
+    def unmodelled(self) -> dict[str, int]:
+        """What was executed and is not modelled, with the number of places."""
+        return dict(self._result.coverage.unmodelled) if self._result.coverage else {}
+
+    @property
     def schedules(self) -> int:
         """How many were taken."""
         return self._result.count.schedules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from emu.explore.coverage import Coverage, coverage_of
 from emu.explore.ends import Ends, EndState, Registers, See, find_ends
 from emu.explore.explorer import Explorer
 from emu.explore.search import Bounds, Count
@@ -22,10 +23,12 @@ class OutcomeSet:
 
     :ivar picks: by the values of the expressions (u64 each), in ascending order, a schedule that ends so
     :ivar ends: what the search came to
+    :ivar coverage: what they are about
     """
 
     picks: dict[Values, tuple[Pick, ...]]
     ends: Ends
+    coverage: Coverage
 
 
 def find_outcomes(
@@ -51,7 +54,8 @@ def find_outcomes(
         return see
 
     ends = find_ends(explorer, bounds, begin, tell)
-    return OutcomeSet(dict(sorted(rounds[-1].items())), ends)
+    covered = coverage_of(explorer.stepper, failures=bounds.failures, early=bounds.early)
+    return OutcomeSet(dict(sorted(rounds[-1].items())), ends, covered)
 
 
 @dataclass(frozen=True, slots=True)

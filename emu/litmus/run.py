@@ -12,6 +12,7 @@ from emu.arch import sysreg
 from emu.cpu.cores import Core
 from emu.errors import InvalidCase, Untestable
 from emu.explore.bare import Start, bare_explorer
+from emu.explore.coverage import PUBLICATION, coverage_of
 from emu.explore.ends import EndState, Registers, See, find_ends
 from emu.explore.explorer import Explorer
 from emu.explore.local_state import LocalState
@@ -115,6 +116,10 @@ def run_test(layout: Layout, model: str, core: Core, schedules: int = SCHEDULES_
     except Untestable as error:
         raise Untestable(f"{test.file}: {error}") from None
     _check_code(layout, explorer)
+    covered = coverage_of(explorer.stepper, failures=bounds.failures, early=0)
+    unmodelled = [what for what, _ in covered.unmodelled if what != PUBLICATION]
+    if unmodelled:
+        raise Untestable(f"{test.file}: not modelled: {', '.join(unmodelled)}")
     last = found[-1]
     states = sorted(last.states.values(), key=lambda state: state.order)
     return LitmusResult(

@@ -68,11 +68,12 @@ def as_json(result: ExplorationResult, case: str) -> dict[str, Any]:
         "schedules": result.count.schedules,
         "findings": [finding_json(found.finding, found.case) for found in result.findings],
         "counters": asdict(result.count),
-        "coverage": _coverage_json(result.coverage) if result.coverage else None,
+        "coverage": coverage_json(result.coverage) if result.coverage else None,
     }
 
 
-def _coverage_json(coverage: Coverage) -> dict[str, Any]:
+def coverage_json(coverage: Coverage) -> dict[str, Any]:
+    """Return the same as JSON has it."""
     listed = [{"what": what, "places": places} for what, places in coverage.unmodelled]
     return {**asdict(coverage), "unmodelled": listed}
 

@@ -8,6 +8,7 @@ from typing import Any
 from emu.explore.explorer import case_of
 from emu.explore.outcomes import OutcomeSet
 from emu.host.build import Boot
+from emu.report.exploring import coverage_json, coverage_lines
 
 
 def outcomes_lines(names: Sequence[str], found: OutcomeSet, boot: Boot) -> Iterator[str]:
@@ -21,6 +22,7 @@ def outcomes_lines(names: Sequence[str], found: OutcomeSet, boot: Boot) -> Itera
     count = len(found.picks)
     complete = "complete" if not found.ends.incomplete else f"incomplete: {', '.join(found.ends.incomplete)}"
     yield f"{count} outcome{'' if count == 1 else 's'}, {complete}"
+    yield from coverage_lines(found.coverage)
     yield f"case: {boot.case.text()}"
 
 
@@ -30,6 +32,7 @@ def outcomes_json(names: Sequence[str], found: OutcomeSet, case: str, boot: Boot
         "case": case,
         "complete": not found.ends.incomplete,
         "incomplete": found.ends.incomplete,
+        "coverage": coverage_json(found.coverage),
         "outcomes": [
             {"values": dict(zip(names, values, strict=True)), "case": case_of(boot, picks)}
             for values, picks in found.picks.items()

@@ -286,6 +286,11 @@ def test_several_words_have_one_name() -> None:
     assert set(done.outcomes("cpu0:x2", "[t]", "[t+8]")) == {(2, 1, 2)}
 
 
+def test_what_is_not_modelled_is_said() -> None:
+    assert explore(["tlbi vmalle1\ndsb sy"]).unmodelled == {"TLBs": 1}
+    assert explore(["nop"]).unmodelled == {}
+
+
 def test_the_text_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     done = explore([LOAD], {"x": 3}, folder=tmp_path)
     assert (tmp_path / "programs.S").read_text() == done.source
