@@ -176,7 +176,9 @@ class Server:
             client, _ = self._listener.accept()
         except OSError:
             return
-        while self._client is not None and self._whole is None and select.select([self._client], [], [], 0)[0]:
+        while self._client is not None and self._whole is None:
+            if not select.select([self._client], [], [], 0)[0]:
+                break
             self._receive()  # it may have gone just now, behind what it had sent
         if self._client is None:
             self._take(client)
