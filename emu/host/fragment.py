@@ -80,7 +80,7 @@ class LoadedFragment:
         own = core.id_register_or_default(ID_AA64MMFR2_EL1)
         return {ID_AA64MMFR2_EL1: sysreg.set_field(own, MMFR2_VARANGE, 1)}
 
-    def place(self, machine: Machine) -> Guest:
+    def place(self, machine: Machine, *, counted: bool = False) -> Guest:
         """Make page tables, tasks and the host's data; take CPU 0 through the set-up code."""
         memory, subject, cpus = machine.memory, self.subject, len(self.logical.cpus)
         memory.write_bytes(_DATA_PA, bytes(HostData.size(cpus)))

@@ -79,9 +79,11 @@ class LoadedKernel:
             overrides[sysreg.ID_AA64PFR0_EL1] = sysreg.set_field(pfr0, sysreg.PFR0_GIC, 1)
         return overrides
 
-    def place(self, machine: Machine) -> Guest:
+    def place(self, machine: Machine, *, counted: bool = False) -> Guest:
         """Hand over what firmware says, let CPU 0 boot the kernel, and make the idle tasks.
 
+        :param counted: count the primary's instructions
+        :raises NeedsCount: not ``counted``, and the primary takes long; the machine is not what it was
         :raises Untestable: the primary does not come to the take-over
         """
         memory, subject, logical, place = machine.memory, self.subject, self.logical, self.around
@@ -96,7 +98,7 @@ class LoadedKernel:
         bootargs = f"{_BOOTARGS} {self.config.case.append}".strip()
         hand_over(memory, topology, place, bootargs)
         boot = machine.actors[0].pe
-        boot_primary(machine, boot, image, place.dtb_pa, self.config.case.primary_max)
+        boot_primary(machine, boot, image, place.dtb_pa, self.config.case.primary_max, counted=counted)
         _check_logical_map(memory, subject, logical, image)
         linear = _linear_offset(machine, boot, subject, place.host_pa)
         tasks_pa = place.host_pa + place.data_size

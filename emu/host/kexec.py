@@ -183,7 +183,7 @@ class Kexec:
         at_reset = [number for number in range(1, len(order)) if not machine.power.has_run(number)]
         try:
             with machine.unobserved():
-                guest = loaded.place(machine)
+                guest = loaded.place(machine, counted=True)  # it cannot be begun again
         except Untestable as error:
             machine.end(0, Outcome(End.PRIMARY_DID_NOT_BOOT))
             machine.stopped = f"kexec: {error}"

@@ -27,6 +27,10 @@ from emu.topology import Cpu
 _CALL_MAX = 1_000_000
 
 
+class NeedsCount(Exception):  # noqa: N818 - no error: the caller begins again
+    """A kernel's primary has taken too long to go on without a count of instructions."""
+
+
 class LoadedSubject(Protocol):
     """A loaded subject and all that follows from it, not yet in a machine's memory."""
 
@@ -49,9 +53,11 @@ class LoadedSubject(Protocol):
     def id_registers(self, core: Core) -> Mapping[sysreg.Encoding, int]:
         """Values (u64) on every CPU of this core whose topology entry does not override them."""
 
-    def place(self, machine: Machine) -> Guest:
+    def place(self, machine: Machine, *, counted: bool = False) -> Guest:
         """Write all that it needs besides its segments to memory; leave CPU 0 at the take-over.
 
+        :param counted: count the instructions of a kernel's primary
+        :raises NeedsCount: not ``counted``, and it takes long; the machine is not what it was
         :raises Untestable: its primary does not reach the take-over
         """
 
@@ -62,11 +68,18 @@ def install(loaded: LoadedSubject, memory_size: int = 0) -> tuple[Machine, Psci,
     :param memory_size: least size of memory, bytes
     :raises Untestable: its primary does not reach the take-over
     """
+    try:
+        return _install(loaded, memory_size, counted=False)
+    except NeedsCount:
+        return _install(loaded, memory_size, counted=True)
+
+
+def _install(loaded: LoadedSubject, memory_size: int, *, counted: bool) -> tuple[Machine, Psci, Guest]:
     memory = Memory(DRAM_BASE, max(loaded.memory_size, memory_size))
     for segment in loaded.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     machine, psci = make_machine(loaded.config, loaded.logical, memory, loaded.id_registers)
-    return machine, psci, loaded.place(machine)
+    return machine, psci, loaded.place(machine, counted=counted)
 
 
 # Gives the ID registers (u64) of a core that differ from its own.

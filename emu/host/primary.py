@@ -1,51 +1,63 @@
 """The primary of a real kernel, from the Image's first byte until smp_prepare_boot_cpu() has returned.
 
-It runs without an instruction count, at full speed, and is looked at now and then: a primary that goes round,
-or takes exceptions or calls firmware without end, never comes to the take-over. What gets somewhere all the
-same, such as a long count, is bounded by instructions.
+It runs without an instruction count, at full speed. One that takes long is begun again on a new machine and
+counted: it is looked at after so many instructions, and one that goes round, or takes exceptions or calls
+firmware without end, never comes to the take-over. What gets somewhere all the same, such as a long count, is
+bounded by instructions. So the speed of the host decides how long that takes, and nothing else.
 """
 
 from __future__ import annotations
+
+from time import process_time
 
 from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, EngineStop, Raised, Reached, SelfBranch, StepLimit, Unsupported, Waiting
 from emu.errors import Untestable
 from emu.host.dirty_lines import primary_lines
+from emu.host.platform import NeedsCount
 from emu.machine import Machine
 from emu.subject import Subject
 from emu.subject.kernel import KernelImage
 
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 PRIMARY_MAX = 500_000_000  # instructions; Debian's 6.12 takes 17 million for 8 CPUs, 250 million for 4,096
-_UNCOUNTED_SECONDS = (1.0, 2.0, 4.0, 8.0)  # of the host, a look after each; what is not there then is counted
+# CPU time of the host for a run that is not counted, and more of it for each CPU, which the kernel sets up.
+_UNCOUNTED_SECONDS, _UNCOUNTED_SECONDS_CPU = 1.0, 0.004
 _COUNTED_FIRST = 1 << 16  # instructions before the first look of a counted run; then twice as many each time
 _EXCEPTIONS_MAX = 1000  # a healthy primary takes a handful
 _COUNTER_READS_MAX = 50_000  # ticks; a healthy primary does not wait for time to pass
 _CALLS_MAX = 2000  # of firmware; a healthy primary makes a dozen
 
 
-def boot_primary(machine: Machine, pe: PE, image: KernelImage, dtb_pa: int, instructions_max: int) -> None:
+def boot_primary(
+    machine: Machine, pe: PE, image: KernelImage, dtb_pa: int, instructions_max: int, *, counted: bool
+) -> None:
     """Run the primary on ``pe`` until it has returned from smp_prepare_boot_cpu().
 
     :param dtb_pa: PA of the device tree, for X0
-    :param instructions_max: the bound; 0: PRIMARY_MAX, counted only when the first seconds were not enough
+    :param instructions_max: the bound, counted from the beginning; 0: PRIMARY_MAX
+    :param counted: count the instructions, whether there is a bound or not
+    :raises NeedsCount: not ``counted``, and it takes long; the machine is not what it was
     :raises Untestable: it does not come there
     """
     with primary_lines(machine):
-        _Primary(machine, pe, image, instructions_max).boot(dtb_pa)
+        _Primary(machine, pe, image, instructions_max, counted=counted).boot(dtb_pa)
 
 
 class _Primary:
     # One boot of `image` on `pe`.
 
-    def __init__(self, machine: Machine, pe: PE, image: KernelImage, instructions_max: int) -> None:
+    def __init__(
+        self, machine: Machine, pe: PE, image: KernelImage, instructions_max: int, *, counted: bool
+    ) -> None:
         self._machine = machine
         self._engine: Engine = machine.engine
         self._pe = pe
         self._image = image
         self._subject: Subject = image.subject
-        self._seconds = [] if instructions_max else list(_UNCOUNTED_SECONDS)
+        self._counted = counted or bool(instructions_max)
+        self._seconds = _UNCOUNTED_SECONDS + _UNCOUNTED_SECONDS_CPU * len(machine.actors)
         self._max = self._left = instructions_max or PRIMARY_MAX
         self._slice = _COUNTED_FIRST
         self._calls = 0
@@ -69,16 +81,19 @@ class _Primary:
                 break
             else:
                 self._go_on(stop)
+        self._check_counter_reads()
         for va in (before, panic):
             if va:
                 engine.unbreak(va)
         self._machine.landings.allow_guest_calls(after)
 
     def _run(self) -> EngineStop:
-        if self._seconds:
-            stop = self._engine.run_uncounted(self._pe, self._seconds[0])
-            if isinstance(stop, StepLimit):
-                del self._seconds[0]
+        if not self._counted:
+            begun = process_time()
+            stop = self._engine.run_uncounted(self._pe, self._seconds)
+            self._seconds -= process_time() - begun
+            if isinstance(stop, StepLimit) or self._seconds <= 0:
+                raise NeedsCount
             return stop
         done = self._pe.counters.instructions
         stop = self._engine.run(self._pe, min(self._slice, self._left))
@@ -119,11 +134,17 @@ class _Primary:
             if loop.raised is not None:
                 what = f"it takes an exception for ever, ESR {loop.raised.syndrome:#x}"
             self._fail(what, loop.first)
-        if self._machine.clock.counter_reads > _COUNTER_READS_MAX:
-            self._fail(f"it has read the counter more than {_COUNTER_READS_MAX} times", self._function())
+        self._check_counter_reads()
         if self._left <= 0:
             why = f"not within {self._max} instructions (--primary-max gives it more)"
             self._fail(why, self._function())
+
+    def _check_counter_reads(self) -> None:
+        if self._machine.clock.counter_reads <= _COUNTER_READS_MAX:
+            return
+        if not self._counted:
+            raise NeedsCount
+        self._fail(f"it has read the counter more than {_COUNTER_READS_MAX} times", self._function())
 
     def _function(self) -> int:
         # VA of the function that it runs: where in it the host looks is nothing to tell.

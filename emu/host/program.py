@@ -104,7 +104,7 @@ class LoadedProgram:
         """As the core has them."""
         return {}
 
-    def place(self, machine: Machine) -> Guest:
+    def place(self, machine: Machine, *, counted: bool = False) -> Guest:
         """Set firmware up, and let each CPU with a label begin there."""
         memory, count = machine.memory, len(self.logical.cpus)
         memory.write_bytes(_DATA_PA, bytes(HostData.size(count)))

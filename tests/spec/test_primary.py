@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from bare_pe import assemble
 from emu.case import Case
 from emu.errors import InvalidCase, Untestable
 from emu.host.build import build
+from emu.host.guest import Guest
+from emu.host.kernel import LoadedKernel
+from emu.machine import Machine
 
 BOUND = 300_000  # instructions
 AT = 0x10000  # of the code in the Image: where its text begins
@@ -96,3 +100,28 @@ def test_a_bound_of_a_primary_that_there_is_not_is_refused(case: str) -> None:
 def test_a_bound_below_zero_is_refused() -> None:
     with pytest.raises(InvalidCase, match="primary-max=-1: at least 0"):
         build(Case.parse("v3 primary-max=-1"))
+
+
+def test_a_slow_host_counts_and_comes_to_the_same(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted host: no CPU time at all for the run that is not counted."""
+
+    def booted() -> tuple[bytes, str]:
+        boot = build(Case.parse(f"{small} topology=flat:3"))
+        boot.machine.run()
+        boot.machine.finish()
+        machine = boot.machine
+        memory = machine.memory.read_bytes(machine.memory.base, machine.memory.size)
+        return hashlib.blake2b(memory).digest(), "\n".join(map(str, machine.trace.rows()))
+
+    tried: list[bool] = []
+    place = LoadedKernel.place
+
+    def placed(self: LoadedKernel, machine: Machine, *, counted: bool = False) -> Guest:
+        tried.append(counted)
+        return place(self, machine, counted=counted)
+
+    monkeypatch.setattr(LoadedKernel, "place", placed)
+    fast = booted()
+    monkeypatch.setattr("emu.host.primary._UNCOUNTED_SECONDS", -1.0)
+    assert booted() == fast
+    assert tried == [False, False, True]
