@@ -136,12 +136,18 @@ def test_outcomes_are_expressions_between_commas() -> None:
         parse_outcomes("[word],")
 
 
-def test_texts_come_from_comments_with_their_lines() -> None:
-    text = "/* x\n * assert: finally [word] == 1\n */\n// assert: never @spot\n  nop // assert: no\n"
-    assert find_annotations(text, "a.S", ("assert",)) == [
+def test_texts_come_from_leading_comments_with_their_lines() -> None:
+    head = "/* x\n * assert: finally [word] == 1\n\n   assert: never 1 */\n\n"
+    head += "// assert: never @spot\n# assert: never 2\n"
+    code = "  nop // assert: no\n/* assert: prose, behind a statement */\n"
+    assert find_annotations(head + code, "a.S", ("assert",)) == [
         ("a.S:2", "assert", "finally [word] == 1"),
-        ("a.S:4", "assert", "never @spot"),
+        ("a.S:4", "assert", "never 1"),
+        ("a.S:6", "assert", "never @spot"),
+        ("a.S:7", "assert", "never 2"),
     ]
+    assert find_annotations('#include "x"\n// assert: never 1\n', "a.S", ("assert",)) == []
+    assert find_annotations("/* x */ nop\n// assert: never 1\n", "a.S", ("assert",)) == []
 
 
 def test_texts_come_from_toml(tmp_path: Path) -> None:
