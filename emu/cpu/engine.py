@@ -41,8 +41,7 @@ class Engine(Protocol):
         """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast.
 
         Before :meth:`observe` only; counted and uncounted code do not mix. A loop that nothing ends is
-        given up after so many ``seconds`` of this process's CPU time, which is no result: what it was, a
-        counted run says.
+        given up after so many ``seconds`` of host time, which is no result: what it was, a counted run says.
         """
 
     def step(self, pe: PE) -> EngineStop:

@@ -8,7 +8,6 @@ from typing import Protocol
 from emu.cpu.pe import PE
 from emu.operation import Kind
 from emu.semantics import events, monitors
-from emu.semantics.exception_return import exception_return
 from emu.semantics.state import SystemState, put, renumber
 
 
@@ -51,10 +50,7 @@ class Interconnect(Protocol):
         """Clear the monitor of ``pe``, which is no event; the PA it was armed for, else the store fails."""
 
     def clear_exclusive(self, pe: PE) -> None:
-        """Clear the monitor of ``pe``, which is no event: CLREX, a reset."""
-
-    def exception_return(self, pe: PE) -> None:
-        """ERET: clear the monitor of ``pe`` and set its event register."""
+        """Clear the monitor of ``pe``, which is no event: CLREX, an exception return, a reset."""
 
     def stored(self, pe: PE | None, pa: int, size: int) -> None:
         """Let other PEs' monitors notice a store of ``pe``, or of none of them."""
@@ -124,11 +120,6 @@ class LocalInterconnect:
     def clear_exclusive(self, pe: PE) -> None:
         """Clear the monitor of ``pe``."""
         self.store_exclusive(pe)
-        pe.open_monitor()
-
-    def exception_return(self, pe: PE) -> None:
-        """ERET: clear the monitor of ``pe`` and set its event register."""
-        self._set_monitors(exception_return(self.system, pe.index))
         pe.open_monitor()
 
     def stored(self, pe: PE | None, pa: int, size: int) -> None:

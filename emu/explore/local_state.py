@@ -63,16 +63,11 @@ class Action:
 
 
 class Edge(NamedTuple):
-    """What an observation leads to: the next local state, and the trace records of the step.
-
-    :ivar defers: some records are about log lines that come out later
-    :ivar sets_event: the actor's own event register is set at the end, by an exception return on the way
-    """
+    """What an observation leads to: the next local state, and the trace records of the step."""
 
     local: LocalState
     records: bytes
-    defers: bool = False
-    sets_event: bool = False
+    defers: bool = False  # some records are about log lines that come out later
 
 
 @dataclass(slots=True, eq=False)

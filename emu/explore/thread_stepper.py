@@ -33,7 +33,7 @@ from emu.operation import (
     WaitForInterrupt,
 )
 from emu.outcome import End
-from emu.semantics import events, monitors
+from emu.semantics import monitors
 from emu.semantics.log import DeferredLog
 from emu.semantics.state import SystemState
 
@@ -257,7 +257,7 @@ class ThreadStepper:
         target, records = self._local(cpu, history, suspended), machine.trace.take()
         self._count_silent(local, target, machine.actors[cpu].pe.counters.instructions - retired)
         defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
-        edge = Edge(target, records, defers, events.has_event(machine.interconnect.system, cpu))
+        edge = Edge(target, records, defers)
         self._leave(cpu)
         return edge
 
@@ -322,9 +322,9 @@ class ThreadStepper:
         pe, interconnect = actor.pe, machine.interconnect
         task, pending = self._task(local.history)
         suspended, _ = self._task(local.suspended)
-        event = int(isinstance(operation, WaitForEvent) and observation is True) << cpu
+        events = int(isinstance(operation, WaitForEvent) and observation is True) << cpu
         interrupts = int(isinstance(operation, WaitForInterrupt) and observation is True) << cpu
-        interconnect.restore(SystemState(events=event, interrupts=interrupts))
+        interconnect.restore(SystemState(events=events, interrupts=interrupts))
         pe.set_state(zlib.decompress(local.context))
         if local.armed is not None:
             interconnect.load_exclusive(pe, local.armed, 1)

@@ -148,8 +148,6 @@ class TransitionSystem:
             edge = local.edges.get(seen)
             if edge is None or edge.local.state is not State.RUNNABLE:
                 return 0
-            if edge.sets_event and not events.has_event(state.system, cpu):
-                return 0
             bits |= action.reads | action.writes  # an exclusive load writes what it looks at
             local = edge.local
             if local is begin:
@@ -172,8 +170,6 @@ class TransitionSystem:
             if model != state.model:
                 return []
             edge = self._edge(state, local, value_of(values))
-            if edge.sets_event and not events.has_event(state.system, cpu):
-                return []
             path.append(Transition(Pick("run", cpu), ((cpu, edge),), tuple(notes)))
             local = edge.local
             if local is begin:
@@ -325,8 +321,6 @@ class TransitionSystem:
         locals, system = state.locals, state.system
         if system.monitors and edge.local.armed is None:
             system = monitors.disarm(system, cpu)
-        if edge.sets_event:
-            system = events.send_event_local(system, cpu)
         if state.history:
             state = self.footprints.history.moved(state, cpu, edge.local)
         locals = (*locals[:cpu], edge.local, *locals[cpu + 1 :])

@@ -8,8 +8,6 @@ bounded by instructions. So the speed of the host decides how long that takes, a
 
 from __future__ import annotations
 
-from time import process_time
-
 from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import Call, EngineStop, Raised, Reached, SelfBranch, StepLimit, Unsupported, Waiting
@@ -22,7 +20,7 @@ from emu.subject.kernel import KernelImage
 
 TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 PRIMARY_MAX = 500_000_000  # instructions; Debian's 6.12 takes 17 million for 8 CPUs, 250 million for 4,096
-# CPU time of the host for a run that is not counted, and more of it for each CPU, which the kernel sets up.
+# Of the host, for a run that is not counted, up to its next stop; and more for each CPU.
 _UNCOUNTED_SECONDS, _UNCOUNTED_SECONDS_CPU = 1.0, 0.004
 _COUNTED_FIRST = 1 << 16  # instructions before the first look of a counted run; then twice as many each time
 _EXCEPTIONS_MAX = 1000  # a healthy primary takes a handful
@@ -89,10 +87,8 @@ class _Primary:
 
     def _run(self) -> EngineStop:
         if not self._counted:
-            begun = process_time()
             stop = self._engine.run_uncounted(self._pe, self._seconds)
-            self._seconds -= process_time() - begun
-            if isinstance(stop, StepLimit) or self._seconds <= 0:
+            if isinstance(stop, StepLimit):
                 raise NeedsCount
             return stop
         done = self._pe.counters.instructions

@@ -136,13 +136,10 @@ def outcome_of(actor: Actor) -> Outcome:
 
 
 def end_pc(actor: Actor) -> int:
-    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE or WFI."""
+    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
     if actor.spins is not None:
         return actor.spins[1]
-    sleeps = actor.state is State.WAITING or (
-        actor.outcome is not None and actor.outcome.end is End.WAITS_FOR_INTERRUPT
-    )
-    return actor.pe.pc - 4 if sleeps else actor.pe.pc
+    return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
 
 
 def location(task: HostTask | None) -> str:

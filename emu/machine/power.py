@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.machine.actor import State, end_pc
+from emu.machine.actor import State
 from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater
 from emu.operation import Kind
 from emu.semantics import power
@@ -75,7 +75,6 @@ class Power:
         result = self.ask(cpu, function_id, x1, x2, x3)
         if result is not None:
             self._recorder.event(Kind.RETURN, cpu, pc, result & (2**64 - 1))
-            self._machine.interconnect.exception_return(self._machine.actors[cpu].pe)  # firmware's own ERET
         return result
 
     def _apply(self, effects: Iterable[Effect]) -> None:
@@ -169,5 +168,5 @@ class Power:
             self._recorder.event(Kind.REENTRY, number, 0, old, size=int(is_on))
         for number, actor in enumerate(machine.actors):
             if actor.state is State.ENDED and actor.outcome:
-                machine.trace.add_outcome(number, end_pc(actor), actor.outcome)
+                machine.trace.add_outcome(number, actor.pe.pc, actor.outcome)
         return order

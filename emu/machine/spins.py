@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 AHEAD_MAX = 1 << 14  # instructions that a look goes ahead: one at a time
 _EC_WFX = 0x01
-_ELR_EL1, _ELR_EL2 = (3, 0, 4, 0, 1), (3, 4, 4, 0, 1)
 _PAGE = 4096
 _ROUND = 64  # picks between two looks at what has changed
 
@@ -38,13 +37,11 @@ class Outside(LocalInterconnect):
     :ivar overwritten: PA and bytes of what it has changed, in order
     :ivar looks: PA and bytes of the words that it has loaded
     :ivar asks: whether the PE has asked firmware something
-    :ivar first_return: VA that its first exception return goes to, nothing else done by then; -1: none
     """
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self.acts = self.asks = False
-        self.first_return = -1
         self.overwritten: list[tuple[int, bytes]] = []
         self.looks: dict[tuple[int, int], None] = {}
         self._machine = machine
@@ -83,12 +80,6 @@ class Outside(LocalInterconnect):
         """Likewise."""
         self.acts = True
 
-    def exception_return(self, pe: PE) -> None:
-        """Notice where to."""
-        super().exception_return(pe)
-        if self.first_return < 0 and not self.acts:
-            self.first_return = pe.system_register(_ELR_EL1 if pe.el == 1 else _ELR_EL2)
-
     def send_event(self, pe: PE) -> None:
         """SEV: an act when it wakes a CPU."""
         if self.system.asleep:
@@ -99,12 +90,11 @@ class Outside(LocalInterconnect):
         """A question to firmware, which answers the same until it has been told something else."""
         power = self._machine.power
         self.asks = True
-        if conduit != power.conduit:
-            return None
-        answer = power.ask_in_vain(pe.index, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
-        if answer is not None:
-            super().exception_return(pe)
-        return answer
+        return (
+            power.ask_in_vain(pe.index, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
+            if conduit == power.conduit
+            else None
+        )
 
     def passes(self, va: int) -> bool:
         """Tell whether a PE that stops at ``va`` goes on by itself."""
@@ -136,8 +126,6 @@ class Spins:
         self._machine = machine
         # By CPU, what its loop loads: PA and bytes of each word, and what was seen there.
         self._seen: dict[int, dict[tuple[int, int], bytes]] = {}
-        # CPUs whose event register was set when they were put aside: it lets nobody on.
-        self._with_event: set[int] = set()
         # By CPU, what firmware answered by when its loop asked it; None: it asks nothing.
         self._heard: dict[int, Hashable] = {}
         self._picks = 0
@@ -161,8 +149,6 @@ class Spins:
             return
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
         self._seen[cpu] = {(pa, size): self._see(pa, size) for pa, size in places}
-        if has_event(self._machine.interconnect.system, cpu):
-            self._with_event.add(cpu)
         self._heard[cpu] = self._machine.power.knowledge() if outside.asks else None
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
@@ -200,11 +186,7 @@ class Spins:
             return  # it did not the last times
         outside = Outside(self._machine)
         loop = self._run_ahead(actor, outside)
-        at, syndrome = actor.raised
-        if syndrome >> 26 == _EC_WFX and outside.first_return == at:
-            # The return is an event: that WFE goes on, and the next one is trapped again, in any loop.
-            self._tell_of(cpu, at)
-        elif loop is not None:
+        if loop is not None:
             self._tell(cpu, loop, outside)
 
     def forget_exceptions(self) -> None:
@@ -213,23 +195,19 @@ class Spins:
         self._told.clear()
 
     def _tell(self, cpu: int, loop: Loop, outside: Outside) -> bool:
-        # Tell of an exception loop that looks at nothing; True when it ends the CPU. An event may end one of
-        # a WFI or WFE that is trapped.
+        # Tell of an exception loop that looks at nothing, once for each place; True when it ends the CPU. An
+        # event may end one of a WFE that is trapped.
         if loop.raised is None or outside.looks or self._is_at_vector(cpu, loop.raised):
             return False
         machine, raised = self._machine, loop.raised
-        self._tell_of(cpu, raised.preferred_return)
+        if (cpu, raised.preferred_return) not in self._told:
+            self._told.add((cpu, raised.preferred_return))
+            machine.recorder.text(Kind.MISUSE, cpu, raised.preferred_return, EXCEPTION_LOOP.name)
         if raised.syndrome >> 26 == _EC_WFX:
             return False
         outcome = Outcome(End.EXCEPTION_LOOP, number=raised.syndrome)
         machine.end(cpu, outcome, raised.preferred_return)
         return True
-
-    def _tell_of(self, cpu: int, at: int) -> None:
-        # Once for each place.
-        if (cpu, at) not in self._told:
-            self._told.add((cpu, at))
-            self._machine.recorder.text(Kind.MISUSE, cpu, at, EXCEPTION_LOOP.name)
 
     def _is_at_vector(self, cpu: int, raised: Raised) -> bool:
         # Whether the exception is that of the vector's first instruction, which has an outcome of its own.
@@ -268,7 +246,7 @@ class Spins:
             system = self._machine.interconnect.system
             heard = self._heard[cpu]
             if (
-                (has_event(system, cpu) and cpu not in self._with_event)
+                has_event(system, cpu)
                 or any(self._see(pa, size) != data for (pa, size), data in seen.items())
                 or (heard is not None and heard != self._machine.power.knowledge())
             ):
@@ -279,7 +257,6 @@ class Spins:
         if self._seen.pop(cpu, None) is None:
             return
         del self._heard[cpu]
-        self._with_event.discard(cpu)
         machine = self._machine
         actor = machine.actors[cpu]
         actor.spins = None
@@ -293,4 +270,3 @@ class Spins:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
         self._seen = {new[cpu]: seen for cpu, seen in self._seen.items()}
         self._heard = {new[cpu]: heard for cpu, heard in self._heard.items()}
-        self._with_event = {new[cpu] for cpu in self._with_event}

@@ -1,4 +1,8 @@
-"""Event registers: WFE, SEV, SEVL and what wakes a sleeper (Arm DDI 0487, D1.7.1)."""
+"""Event registers: WFE, SEV, SEVL and what wakes a sleeper (Arm DDI 0487, D1.7.1).
+
+MODEL: an exception return sets none, where AArch64.ExceptionReturn() ends in SendEventLocal(): a WFE that
+comes before the look at its word is found, although that one spare event may hide it on hardware.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def arm(state: SystemState, cpu: int, pa: int) -> SystemState:
 
 
 def disarm(state: SystemState, cpu: int) -> SystemState:
-    """CLREX, a store-exclusive, a reset: clear the CPU's own monitor: no event."""
+    """CLREX, an exception return, a store-exclusive, a reset: clear the CPU's own monitor: no event."""
     if not state.monitors:
         return state
     return state._replace(monitors=tuple(monitor for monitor in state.monitors if monitor[0] != cpu))

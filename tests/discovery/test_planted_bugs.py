@@ -122,7 +122,7 @@ def test_rfc_secondary_with_hwid_0_matches_the_entry_nobody_filled(tmp_path: Pat
     topology = tmp_path / "kexec.json"
     topology.write_text('{"boot_cpu": 1, "cpus": [{"hwid": 0}, {"hwid": 1}, {"hwid": 2}]}')
     done = run(f"rfc topology={topology}")
-    assert done.messages[0].startswith("CPU1 never came to secondary_start_kernel: waits for")
+    assert done.messages[0].startswith("CPU1 never came to secondary_start_kernel: asleep")
     for other in ("v2", "v3", "context-id", "mainline"):
         assert run(f"{other} topology={topology}").messages == []
 

@@ -98,15 +98,8 @@ EXCLUSIVES = st.one_of(
     ),
     st.just("clrex"),
 )
-# An exception return to the next instruction, with a monitor armed or not.
-RETURN = "adr x9, r{{label}}\nmsr elr_el1, x9\nmov x9, #{}\nmsr spsr_el1, x9\neret\nr{{label}}: nop"
-RETURNS = lines(RETURN, st.sampled_from([0x3C4, 0x3C5]))
 EVENTS = st.one_of(
     st.sampled_from(["wfe", "sev", "sevl"]),
-    RETURNS,
-    lines(
-        "{} x1, [x20]\n" + RETURN + "\nwfe\n{} w2, x1, [x20]", exclusive_load, st.just(0x3C5), exclusive_store
-    ),
     lines("sevl\nl{{label}}: wfe\n{} x1, [x20]\ncbz x1, l{{label}}", exclusive_load),
 )
 MAINTENANCE = st.one_of(

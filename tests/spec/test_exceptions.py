@@ -173,7 +173,6 @@ def test_hcr_traps(text: str, bit: int, ec: int, grain: str) -> None:
     """DDI 0487 HCR_EL2: the instruction is not executed and EL2 gets it; without the bit it runs at EL1."""
     for hcr, trapped in ((HCR_RW | 1 << bit, True), (HCR_RW, False)):
         bare, pe = start(f"{text}\n b .", entry_el=2, el=1, hcr=hcr)
-        bare.outside.set_event(pe, False)  # of the exception return to EL1
         pe.override(sysreg.ID_AA64MMFR0_EL1, 0x77)
         pe.x[3] = 0x30D0_0800
         if not trapped:

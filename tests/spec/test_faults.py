@@ -170,7 +170,7 @@ def test_context_id_design_depends_on_firmware_handing_the_context_id_over(kind:
 def test_lost_context_falls_back_to_the_global_data_that_nobody_filled() -> None:
     done = run("context-id fault=3:context-lost")
     subject = done.boot.guest.subject
-    assert done.boot.machine.actors[3].pe.pc - 8 == subject.va("__secondary_too_slow")
+    assert done.boot.machine.actors[3].pe.pc - 4 == subject.va("__secondary_too_slow")
     assert "CPU3 failed to report alive state" in log_of(done)
 
 
@@ -199,7 +199,7 @@ def test_late_cpu_after_the_time_out_finds_no_task() -> None:
     """The boot CPU has given up and cleared the slot: the CPU parks instead of running on freed memory."""
     done = run("v3 fault=3:late:11000000000")
     assert "CPU3 failed to report alive state" in log_of(done)
-    assert done.outcomes[3] == "waits for an interrupt (WFI)"
+    assert done.outcomes[3] == "asleep in WFE"
 
 
 def test_denied_then_success() -> None:

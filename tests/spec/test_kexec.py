@@ -91,9 +91,9 @@ def test_rfc_never_finds_hwid_0_once_it_is_a_secondary() -> None:
     done = run("rfc topology=flat:4 kexec=rfc@2")
     assert [finding.rule for finding in done.verdict.findings] == ["arrival", "lookup"]
     assert done.messages[0].startswith(
-        "after kexec: CPU1 never came to secondary_start_kernel: waits for an interrupt (WFI)"
+        "after kexec: CPU1 never came to secondary_start_kernel: asleep in WFE"
     )
-    assert done.outcomes == ["online", "waits for an interrupt (WFI)", "online", "online"]
+    assert done.outcomes == ["online", "asleep in WFE", "online", "online"]
 
 
 def test_what_is_said_in_between_is_the_kernels_and_one_line_of_ours() -> None:

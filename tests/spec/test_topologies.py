@@ -67,7 +67,7 @@ def test_a_thousand_of_4096_cpus_boot_with_rfc() -> None:
 def test_rfc_with_a_secondary_of_hwid_0_is_found_and_explained() -> None:
     """Its table starts as zeros and has no entry for logical CPU 0."""
     done = run("rfc topology=boot-elsewhere")
-    assert done.messages[0].startswith("CPU1 never came to secondary_start_kernel: waits for")
+    assert done.messages[0].startswith("CPU1 never came to secondary_start_kernel: asleep in WFE")
     assert done.messages[1:] == [
         "CPU1: entry 0 of __mpidr_to_cpuid_table holds its hwid 0x0, not CPU0's 0x10000: "
         "the look-up stops there and takes CPU0's slot"

@@ -333,7 +333,7 @@ def test_a_cpu_removed_while_it_scans_finds_itself_or_nobody() -> None:
         assert sets_of(done) == ({0, 1, 2, 3, 6}, {0, 1, 2, 3}), seed
         ends.add(done.outcomes[5])
         assert done.boot.machine.actors[5].landings == (done.outcomes[5] == "in ap_sync_alive")
-    assert ends == {"in ap_sync_alive", "waits for an interrupt (WFI)"}
+    assert ends == {"in ap_sync_alive", "asleep in WFE"}
 
 
 def test_a_cpu_that_missed_its_entry_is_reported_when_it_is_brought_up() -> None:
@@ -344,7 +344,7 @@ def test_a_cpu_that_missed_its_entry_is_reported_when_it_is_brought_up() -> None
             "hotplug=5:add,5:kick,5:remove,5:add,5:online"
         )
         assert done.messages == [], seed
-        if done.outcomes[5] == "waits for an interrupt (WFI)":
+        if done.outcomes[5] == "asleep in WFE":
             assert "CPU5 failed to report alive state" in done.lines
             assert "emu: 5:online failed: -5 (EIO)" in done.lines
             return

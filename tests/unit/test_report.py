@@ -8,9 +8,9 @@ from emu.report.disassembly import disassemble
 from emu.report.outcome import as_json, cpu_outcomes
 
 
-def test_a_sleeper_is_shown_where_it_sleeps() -> None:
+def test_a_sleeper_is_shown_at_its_wfe() -> None:
     done = run("v3 topology=flat:3 fault=2:no-52bit-va")
-    assert [cpu.at for cpu in cpu_outcomes(done.boot)] == ["", "", "va52_stuck+0x4: wfi"]
+    assert [cpu.at for cpu in cpu_outcomes(done.boot)] == ["", "", "va52_stuck: wfe"]
 
 
 def test_a_cpu_that_ended_in_a_host_task_has_no_place_in_guest_code() -> None:

@@ -21,7 +21,6 @@ from emu.operation import (
     WaitForInterrupt,
 )
 from emu.semantics import events, log, monitors, power
-from emu.semantics.exception_return import exception_return
 from emu.semantics.state import SystemState, members
 from emu.semantics.transition import accesses, loads, perform
 
@@ -141,12 +140,3 @@ def test_deferred_lines_come_out_by_cpu_and_in_order() -> None:
     one, lines = log.flush(kept, 1)
     assert (lines, one.lines) == ([11], ((2, 10), (2, 12)))
     assert log.flush(kept, log.EVERY_CPU) == (log.DeferredLog(), [11, 10, 12])
-
-
-def test_an_exception_return_sets_the_event_register_and_clears_the_monitor_of_its_own_cpu() -> None:
-    """AArch64.ExceptionReturn(): ClearExclusiveLocal(), SendEventLocal()."""
-    state = exception_return(monitors.arm(ARMED, 0, PA), 1)
-    assert state.events == 0b010
-    assert state.monitors == ((0, PA),)
-    state, goes_on = events.wait_for_event(state, 1)
-    assert (goes_on, state.events) == (True, 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from ctypes import memmove
 from threading import Event, Thread
-from time import process_time
 
 from emu.cpu.cores import Core
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
@@ -202,10 +201,9 @@ class UnicornEngine:
 
     def _stop_after(self, seconds: float, ended: Event) -> None:
         # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
-        until = process_time() + seconds
-        while not ended.wait(max(until - process_time(), _STOP_AGAIN_SECONDS)):
-            if process_time() >= until:
-                self._handle.stop()
+        while not ended.wait(seconds):
+            self._handle.stop()
+            seconds = _STOP_AGAIN_SECONDS
 
     def step(self, pe: PE) -> EngineStop:
         """Run one instruction."""

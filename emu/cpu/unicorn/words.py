@@ -103,7 +103,7 @@ class Words:
         elif kind is Other.CLREX:
             interconnect.clear_exclusive(pe)
         elif kind is Other.ERET and pe.el:
-            interconnect.exception_return(pe)
+            interconnect.clear_exclusive(pe)
             self._code.stale = True
             spsr = self._spsr(pe.el)
             illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2), aarch32_max=pe.core.aarch32_max)
