@@ -207,7 +207,9 @@ LOADERS: Mapping[str, Loader] = {
         ("diff", "t", "t"),
         text=False,
     ),
-    "litmus": Loader("t.litmus", lambda _: _LITMUS.read_bytes(), ("litmus", "t.litmus", "-j", "1")),
+    "litmus": Loader(
+        "t.litmus", lambda _: _LITMUS.read_bytes(), ("litmus", "t.litmus", "-j", "1"), slow=True
+    ),
     "properties": Loader(
         "p.toml", lambda _: _PROPERTIES, ("boot", "v3", "--cpus", "2", "--assert", "p.toml")
     ),

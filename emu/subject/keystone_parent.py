@@ -24,13 +24,14 @@ from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
 from emu.subject.later_instructions import later_word
 
-CHILD_SECONDS_MAX = 20  # Keystone can hang; usual time is 0.1 s; no result depends on this number
+CHILD_SECONDS_MAX = 2  # Keystone can hang; usual time is 0.1 s; no result depends on this number
 
 # Without site, which takes a third of the time of a start: PYTHONPATH has all folders that this process has.
 _CHILD = (sys.executable, "-S", "-P", str(Path(__file__).with_name("keystone_child.py")))
 
 _ADRP = re.compile(r"adrp\s+x(\d+|zr)\s*,\s*(.+)$", re.IGNORECASE)
 _LO12 = re.compile(r"#?:lo12:([^\],]+)")
+_STATEMENT = re.compile(r"\s*([\w.$\"]|$)", re.ASCII)  # Keystone hangs on a statement that begins otherwise
 
 
 def run_keystone(flat: Flat, externals: Mapping[str, int]) -> Assembled:
@@ -38,6 +39,9 @@ def run_keystone(flat: Flat, externals: Mapping[str, int]) -> Assembled:
 
     :raises AssemblyError: FILE:LINE and Keystone's reason
     """
+    for line in flat.lines:
+        if not _STATEMENT.match(line.text):
+            raise line.error("Invalid input token (KS_ERR_ASM_TOKEN_INVALID)")
     keystone = _Keystone(flat, externals)
     texts = [_known(line.text) for line in flat.lines]
     if any(_ADRP.match(text) or _LO12.search(text) for text in texts):

@@ -211,6 +211,16 @@ def test_keystone_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)
 
 
+@pytest.mark.parametrize("junk", ["'", "\x7f", "  ]", "=", "%0"])
+def test_a_statement_that_keystone_hangs_on_is_an_error_at_once(
+    junk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that begins with no name, number or string; Keystone is not asked."""
+    monkeypatch.setattr(keystone_parent, "CHILD_SECONDS_MAX", 0)
+    with pytest.raises(AssemblyError, match=r"user\.S:2: keystone: .*Invalid input token"):
+        load_source(source(tmp_path, f"nop\n{junk}\n"), nr_cpus=8)
+
+
 def test_error_in_an_include_names_the_include(tmp_path: Path) -> None:
     """The line is that of the file it stands in."""
     (tmp_path / "part.inc").write_text("nop\nbogus\n")
