@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emu.arch.dataflow import DataFlow
 from emu.case import Case
@@ -31,9 +31,6 @@ from emu.host.guest import Guest, note_expectations
 from emu.host.identity import check_identity, identity_of
 from emu.host.kernel_kick import make_kick
 from emu.host.platform import LoadedSubject, install
-from emu.host.program import LoadedProgram, load_program
-from emu.host.program_header import read_header
-from emu.host.properties import SubjectNames, properties_of, watch_machine
 from emu.host.psci import Psci
 from emu.host.secondary import Secondary
 from emu.host.smp import Smp
@@ -41,13 +38,17 @@ from emu.host.vcpu import plan as plan_hotplug
 from emu.machine import Machine
 from emu.machine.actor import HostTask, State
 from emu.operation import Operation
-from emu.properties.resolve import Resolved
 from emu.registry import not_one_of
 from emu.subject.fragment import is_source
 from emu.topology import Topology
 
 if TYPE_CHECKING:
     from emu.host.kexec import KexecPlan
+    from emu.host.program import LoadedProgram
+    from emu.host.properties import SubjectNames
+    from emu.properties.resolve import Resolved
+
+_TEXTS = (".S", ".s")  # assembly text, whose comments may say how it is run
 
 
 @dataclass(slots=True)
@@ -76,6 +77,8 @@ class Boot:
     @property
     def names(self) -> SubjectNames:
         """What a property may name."""
+        from emu.host.properties import SubjectNames
+
         guest = self.guest
         return SubjectNames(guest.subject, guest.hwids, guest.pa_of, self.machine.memory)
 
@@ -101,8 +104,8 @@ def build_config(config: BootConfig) -> Boot:
     :raises EmuError: the subject cannot be loaded, or it cannot do what the case asks for
     """
     first = load(config)
-    if isinstance(first, LoadedProgram):
-        return _build_program(config, first)
+    if not first.has_kernel:
+        return _build_program(config, cast("LoadedProgram", first))
     check_cpus(config, first.logical)
     plan = _plan_kexec(config, first) if config.kexec else None
     machine, psci, guest = install(first, plan.loaded.memory_size if plan else 0)
@@ -118,8 +121,7 @@ def build_config(config: BootConfig) -> Boot:
     if plan:
         check_kexec(config, guest, method, _wanted(config, guest, _disabled(guest)))
     boot = _start(config, case, machine, psci, guest, method, plan)
-    boot.properties = properties_of(config.case, boot.names)
-    watch_machine(machine, boot.properties)
+    _hold_to_properties(boot)
     automatic = replace(config, case=replace(config.case, bringup="auto", base="auto"))
     boot.notes = notes(
         config,
@@ -143,9 +145,18 @@ def _build_program(config: BootConfig, loaded: LoadedProgram) -> Boot:
     core, method = Core(guest.data, len(guest.hwids)), make_enable_method(guest)
     boot = Boot(case, config.topology, guest, machine, psci, core, method, None)
     machine.trace.flow = DataFlow(boot.word)
-    boot.properties = properties_of(config.case, boot.names)
-    watch_machine(machine, boot.properties)
+    _hold_to_properties(boot)
     return boot
+
+
+def _hold_to_properties(boot: Boot) -> None:
+    # To those of the case and of the comments of a `.S`.
+    if not boot.case.asserts and boot.case.subject[-2:] not in _TEXTS:
+        return
+    from emu.host.properties import properties_of, watch_machine
+
+    boot.properties = properties_of(boot.case, boot.names)
+    watch_machine(boot.machine, boot.properties)
 
 
 def load(config: BootConfig) -> LoadedSubject:
@@ -154,9 +165,14 @@ def load(config: BootConfig) -> LoadedSubject:
     :raises EmuError: there is none of that name, or it cannot be loaded
     """
     name = config.case.subject
-    if name in DESIGNS or is_source(name):
-        header = read_header(Path(name)) if name not in DESIGNS and name[-2:] in (".S", ".s") else None
+    if name not in DESIGNS and name[-2:] in _TEXTS:
+        from emu.host.program import load_program
+        from emu.host.program_header import read_header
+
+        header = read_header(Path(name))
         return load_program(config, header) if header else load_fragment(config)
+    if name in DESIGNS or is_source(name):
+        return load_fragment(config)
     from emu.subject.kernel_files import is_kernel  # a tenth of the start-up, which fragments need not pay
 
     if is_kernel(Path(name)):

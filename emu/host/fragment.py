@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from emu.arch import descriptors, sysreg
 from emu.arch.boot import (
@@ -64,6 +65,7 @@ _MT_NORMAL = 0
 class LoadedFragment:
     """A design, a .S or a .o file, assembled (:class:`emu.host.platform.Loaded`)."""
 
+    has_kernel: ClassVar[bool] = True
     config: BootConfig
     subject: Subject
     logical: LogicalMap

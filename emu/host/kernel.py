@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE, NR_CPUS_MAX
@@ -55,6 +56,7 @@ _NO_DC_ZVA = 1 << 4 | 4
 class LoadedKernel:
     """A kernel's image, and where things go around it (:class:`emu.host.platform.Loaded`)."""
 
+    has_kernel: ClassVar[bool] = True
     config: BootConfig
     subject: Subject
     logical: LogicalMap

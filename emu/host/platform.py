@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
@@ -32,7 +32,12 @@ class NeedsCount(Exception):  # noqa: N818 - no error: the caller begins again
 
 
 class LoadedSubject(Protocol):
-    """A loaded subject and all that follows from it, not yet in a machine's memory."""
+    """A loaded subject and all that follows from it, not yet in a machine's memory.
+
+    :cvar has_kernel: the host plays a kernel's boot around it
+    """
+
+    has_kernel: ClassVar[bool]
 
     @property
     def config(self) -> BootConfig:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 from emu.arch import descriptors, sysreg
 from emu.arch.boot import DRAM_BASE, IMAGE_PA, THREAD_SIZE, VA_OFFSET
@@ -89,6 +90,7 @@ def check_case(case: Case) -> None:
 class LoadedProgram:
     """The text, assembled (:class:`emu.host.platform.LoadedSubject`)."""
 
+    has_kernel: ClassVar[bool] = False
     config: BootConfig
     subject: Subject
     logical: LogicalMap
