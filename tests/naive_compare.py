@@ -8,7 +8,8 @@ from bare_pe import assemble
 from exploring import Code, X, code_of, explorer_of
 from naive import LOADS, PA_OF, Naive, Thread, draw, text_of
 
-from emu.explore.ends import EndState, Registers, find_ends
+from emu.explore.ends import EndState, find_ends
+from emu.explore.registers import Registers
 from emu.explore.search import Bounds
 
 Outcomes = set[tuple[Any, ...]]
@@ -21,7 +22,7 @@ def explored(threads: list[Thread], *, caches: bool, **bounds: Any) -> Outcomes:
     programs = [Code(text_of(thread, entries), thread.mapped, thread.is_on) for thread in threads]
     ends_at = [code_of(cpu) + len(assemble(code.text, code_of(cpu))) - 4 for cpu, code in enumerate(programs)]
     explorer = explorer_of(programs, cached=caches, conduit="smc")
-    registers = Registers(explorer)
+    registers = Registers(explorer.stepper.machine)
     found: Outcomes = set()
 
     def begin() -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from emu.explore.explorer import LEARNING, ROUNDS_MAX, Explorer
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.local_state import LocalState
 from emu.explore.search import Bounds, Count, NoJudge, Search
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.watch import word_of
@@ -31,23 +29,6 @@ class EndState:
     def memory(self, pa: int, size: int) -> int:
         """Return ``size`` bytes at ``pa``, unsigned, as a CPU with its caches on would load them."""
         return word_of(self._system, self._state, pa, size)
-
-
-class Registers:
-    """What the registers of local states hold, each looked up once."""
-
-    def __init__(self, explorer: Explorer) -> None:
-        self._machine = explorer.stepper.machine
-        self._known: dict[int, tuple[int, ...]] = {}
-
-    def of(self, local: LocalState) -> tuple[int, ...]:
-        """Return X0..X30 and SP (u64 each)."""
-        found = self._known.get(local.number)
-        if found is None:
-            pe = self._machine.actors[local.cpu].pe
-            pe.set_state(zlib.decompress(local.context))
-            found = self._known[local.number] = tuple(pe.x)
-        return found
 
 
 @dataclass(slots=True)

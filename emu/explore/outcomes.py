@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emu.explore.coverage import Coverage, coverage_of
-from emu.explore.ends import Ends, EndState, Registers, See, find_ends
+from emu.explore.ends import Ends, EndState, See, find_ends
 from emu.explore.explorer import Explorer
+from emu.explore.registers import Registers
 from emu.explore.search import Bounds, Count
 from emu.explore.watch import pc_of
 from emu.properties.evaluate import value_of
@@ -39,7 +40,7 @@ def find_outcomes(
 ) -> OutcomeSet:
     """Return what resolved expressions are at the ends of all schedules."""
     rounds: list[dict[Values, tuple[Pick, ...]]] = []
-    registers = Registers(explorer)
+    registers = Registers(explorer.stepper.machine)
 
     def begin() -> See:
         found: dict[Values, tuple[Pick, ...]] = {}

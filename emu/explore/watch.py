@@ -6,12 +6,12 @@ taken as one that nobody can observe. What a property sees of a state changes wi
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emu.explore.global_state import GlobalState
 from emu.explore.local_state import LocalState
+from emu.explore.registers import Registers
 from emu.machine import Machine
 from emu.machine.actor import State
 from emu.operation import Kind
@@ -31,7 +31,7 @@ class Watch:
     def __init__(self, machine: Machine, properties: Sequence[Resolved]) -> None:
         self.properties = properties
         self._machine = machine
-        self._registers: dict[int, tuple[int, ...]] = {}  # by local state
+        self.registers = Registers(machine)
         seen = [each for each in properties if each.property.kind != "finally"]
         self._labels = {pc for each in seen for pc in each.labels}
         self._all_registers = {cpu for each in seen for cpu in each.registers}
@@ -112,15 +112,6 @@ class Watch:
         place = pc if property_.places else 0
         return (Kind.PROPERTY, cpu, 0, place, 0, self._machine.trace.string(property_.property.text))
 
-    def registers(self, local: LocalState) -> tuple[int, ...]:
-        """Return X0..X30 and SP of the PE in a local state (u64 each)."""
-        found = self._registers.get(local.number)
-        if found is None:
-            pe = self._machine.actors[local.cpu].pe
-            pe.set_state(zlib.decompress(local.context))
-            found = self._registers[local.number] = tuple(pe.x)
-        return found
-
 
 class _View:
     # A global state as an expression looks at it (:class:`emu.properties.evaluate.View`).
@@ -132,7 +123,7 @@ class _View:
         return word_of(self._system, self._state, pa, size)
 
     def register(self, cpu: int, number: int) -> int:
-        return self._watch.registers(self._state.locals[cpu])[number]
+        return self._watch.registers.of(self._state.locals[cpu])[number]
 
     def pc(self, cpu: int) -> int:
         return pc_of(self._state.locals[cpu])

@@ -13,9 +13,10 @@ from emu.cpu.cores import Core
 from emu.errors import InvalidCase, Untestable
 from emu.explore.bare import Start, bare_explorer
 from emu.explore.coverage import PUBLICATION, coverage_of
-from emu.explore.ends import EndState, Registers, See, find_ends
+from emu.explore.ends import EndState, See, find_ends
 from emu.explore.explorer import Explorer
 from emu.explore.local_state import LocalState
+from emu.explore.registers import Registers
 from emu.explore.search import Bounds
 from emu.litmus.condition import Location, Register, holds
 from emu.litmus.layout import BASE, CODE, SIZE, Layout
@@ -150,7 +151,7 @@ class _Round:
         self.layout, self.test, self.core = layout, layout.test, core
         self.states: dict[tuple[str, ...], FinalState] = {}
         self.others: set[str] = set()
-        self._registers = Registers(explorer)
+        self._registers = Registers(explorer.stepper.machine)
         self._explorer = explorer
 
     def see(self, end: EndState) -> None:

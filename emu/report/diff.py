@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from emu.report.history import History, Item, Names, histories
+from emu.report.words import runs_of
 from emu.trace import SymbolTable, Trace
 
 WIDTH = 75
@@ -147,12 +148,7 @@ def _groups(diff: Diff) -> list[list[CpuDiff]]:
 
 def cpu_ranges(cpus: Sequence[int]) -> str:
     """Return ``CPU0, CPU2..CPU7`` for sorted numbers."""
-    runs: list[list[int]] = []
-    for cpu in cpus:
-        if runs and cpu == runs[-1][-1] + 1:
-            runs[-1].append(cpu)
-        else:
-            runs.append([cpu])
+    runs = runs_of(cpus)
     return ", ".join(f"CPU{run[0]}" if len(run) == 1 else f"CPU{run[0]}..CPU{run[-1]}" for run in runs)
 
 

@@ -21,7 +21,7 @@ from emu.host.smp_init_cpus import smp_init_cpus
 from emu.operation import Kind
 from emu.outcome import ONLINE
 from emu.report.outcome import cpu_outcomes, dmesg, masks, reentry, verdict_name
-from emu.report.words import finding_words, outcome_words, wrap
+from emu.report.words import finding_words, outcome_words, runs_of, wrap
 from emu.topology import Cpu, Topology
 
 _WIDTH = 80
@@ -117,13 +117,7 @@ def print_topology(console: Console, topology: Topology) -> None:
 
 def cpu_list(cpus: Sequence[int]) -> str:
     """Return sorted numbers as the kernel prints a mask in sysfs: ``0-3,6``."""
-    runs: list[list[int]] = []
-    for cpu in cpus:
-        if runs and cpu == runs[-1][-1] + 1:
-            runs[-1].append(cpu)
-        else:
-            runs.append([cpu])
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs_of(cpus))
 
 
 def _stamp(ns: int) -> str:

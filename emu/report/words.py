@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from string import Formatter
@@ -142,3 +142,14 @@ class _Words(Formatter):
             case Enum():
                 return value.name
         return str(value)
+
+
+def runs_of(numbers: Sequence[int]) -> list[list[int]]:
+    """Return sorted numbers, those that follow each other together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
