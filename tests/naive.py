@@ -323,8 +323,13 @@ def text_of(thread: Thread, entries: list[int]) -> str:
     register = 21
     for number, operation in enumerate(thread.operations):
         lines += _lines(operation, number, register, entries)
-        register += {"ldp": 2}.get(operation[0], int(operation[0] in LOADS))
+        register += results_of(operation)
     return "\n".join([*lines, "b ."])
+
+
+def results_of(operation: Operation) -> int:
+    """Return how many results an operation has."""
+    return {"ldp": 2}.get(operation[0], int(operation[0] in LOADS))
 
 
 def _lines(operation: Operation, number: int, register: int, entries: list[int]) -> Iterator[str]:

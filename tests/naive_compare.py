@@ -6,7 +6,7 @@ from typing import Any
 
 from bare_pe import assemble
 from exploring import Code, X, code_of, explorer_of
-from naive import LOADS, PA_OF, Naive, Thread, draw, text_of
+from naive import PA_OF, Naive, Thread, draw, results_of, text_of
 
 from emu.explore.ends import EndState, find_ends
 from emu.explore.registers import Registers
@@ -31,7 +31,9 @@ def explored(threads: list[Thread], *, caches: bool, **bounds: Any) -> Outcomes:
 
     def see(end: EndState) -> None:
         results = tuple(
-            registers.of(local)[21 : 21 + _count(thread)] if local.at == ends_at[local.cpu] else None
+            registers.of(local)[21 : 21 + sum(map(results_of, thread.operations))]
+            if local.at == ends_at[local.cpu]
+            else None
             for local, thread in zip(end.locals, threads, strict=True)
         )
         if caches:
@@ -43,10 +45,6 @@ def explored(threads: list[Thread], *, caches: bool, **bounds: Any) -> Outcomes:
     ends = find_ends(explorer, Bounds(failures=1, **bounds), begin)
     assert not ends.incomplete
     return found
-
-
-def _count(thread: Thread) -> int:
-    return sum({"ldp": 2}.get(operation[0], operation[0] in LOADS) for operation in thread.operations)
 
 
 def difference(seed: int, *, caches: bool) -> str:

@@ -133,9 +133,12 @@ def is_instruction_cache(word: int) -> bool:
     return word & 0xFFF8_F000 == 0xD508_7000 and word >> 8 & 15 in (1, 5)
 
 
-def orders_stores(word: int) -> bool:
-    """Tell whether the word is a DSB or a DMB that keeps stores apart: of stores, or of loads and stores."""
-    return word & 0xFFFF_F0DF == 0xD503_309F and bool(word & 0x200)
+LOADS, STORES = 1, 2
+
+
+def ordered_by(word: int) -> int:
+    """Return what a DSB or DMB keeps apart, of LOADS | STORES (CRm[1:0]); 0: the word is neither."""
+    return word >> 8 & 3 if word & 0xFFFF_F0DF == 0xD503_309F else 0
 
 
 def is_msr_daif(word: int) -> bool:

@@ -110,7 +110,7 @@ def _publications(locals: Sequence[LocalState], shared: set[int]) -> Iterator[in
         before |= known or frozenset()
         pending[local] = before
         operation = local.action.operation
-        if isinstance(operation, Barrier) and a64.orders_stores(operation.word):
+        if isinstance(operation, Barrier) and a64.ordered_by(operation.word) & a64.STORES:
             before = frozenset()
         stores = [access for access in local.action.accesses if access.is_store]
         cells = {cell for access in stores for cell in _cells(access.pa, access.size)} & shared

@@ -27,7 +27,7 @@ class GlobalState(NamedTuple):
         these, what was lost
     :ivar seen: bits of the ``eventually`` that have been true (:mod:`emu.explore.watch`)
     :ivar noted: what rules about the memory model tell an end by: (PA, value) of each store that was lost,
-        (CPU, PA, bytes, newer value) of each place whose last look by that CPU was stale
+        (CPU, PA, bytes) of each place whose last look by that CPU was stale
     """
 
     locals: tuple[LocalState, ...]

@@ -27,6 +27,10 @@ Option = Callable[[], Stepped]
 _TIMED = (Poll, Delay)  # what time can end
 
 
+def _always(_state: GlobalState) -> bool:
+    return True
+
+
 class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move.
 
@@ -35,9 +39,9 @@ class EnabledSet:
 
     __slots__ = (
         "_mixed",
-        "_spurious",
         "_state",
         "_system",
+        "_unblocking",
         "_unit_moves",
         "_waits",
         "actors",
@@ -85,10 +89,12 @@ class EnabledSet:
         for index in range(len(state.later)):
             self.enabled |= 1 << self.cpus + self.units + index
         self.unblocked = 0  # CPUs that cannot step, and can once a unit has moved
+        self._unblocking: dict[int, list[Way]] = {}  # how, by CPU
         if self._mixed:
             for cpu, local in enumerate(state.locals):
-                if local.state is State.RUNNABLE and not system.can_step(state, cpu) and self._unblocks(cpu):
-                    self.unblocked |= 1 << cpu
+                if local.state is State.RUNNABLE and not system.can_step(state, cpu):
+                    self._unblocking[cpu] = self._ways_after_moves(cpu)
+                    self.unblocked |= bool(self._unblocking[cpu]) << cpu
 
     def options(self, actor: int, spurious: bool) -> list[Option]:
         """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
@@ -116,7 +122,7 @@ class EnabledSet:
             steps.insert(0, lambda state: variants.fail(system, state, actor))
         return steps
 
-    def ways(self, actor: int, spurious: bool) -> list[Way]:
+    def ways(self, actor: int) -> list[Way]:
         """Return the ways in which ``actor`` can move, with the moves of units that come before.
 
         The last one is that without a mishap.
@@ -124,32 +130,32 @@ class EnabledSet:
         moves = self._unit_moves
         if moves is None or actor >= self.cpus:
             return [Way((), step) for step in self._steps(actor)]
-        system, state = self._system, self._state
         found: list[Way] = []
         if (self.enabled | self.wakes) >> actor & 1:
-            units = self._touched(actor)
-            timed = self.expired >> actor & 1
-            waits = state.locals[actor].action.waits
-            goes_on = partial(system.can_step, cpu=actor)
-            if waits and not timed:
-                found += moves.ways(state, units, None, lambda state: not goes_on(state))
+            state, units = self._state, self._touched(actor)
+            can: Callable[[GlobalState], bool] = partial(self._system.can_step, cpu=actor)
+            if self.expired >> actor & 1:
+                can = self._is_blocked(actor)
+            elif state.locals[actor].action.waits:
+                found += moves.ways(state, units, None, self._is_blocked(actor))
+            else:
+                can = _always
             for step in self._steps(actor):
-                can = goes_on if waits else lambda _state: True
-                found += moves.ways(state, units, step, (lambda state: not goes_on(state)) if timed else can)
-        if self.unblocked >> actor & 1:
-            found += self._unblocking(actor)
-        return found
+                found += moves.ways(state, units, step, can)
+        return found + self._unblocking.get(actor, [])
 
-    def _unblocks(self, actor: int) -> bool:
-        return bool(self._waits_for(actor) & self._mixed and self._unblocking(actor))
+    def _is_blocked(self, actor: int) -> Callable[[GlobalState], bool]:
+        return lambda state: not self._system.can_step(state, actor)
 
-    def _unblocking(self, actor: int) -> list[Way]:
+    def _ways_after_moves(self, actor: int) -> list[Way]:
         # How an actor goes on that looks at a unit and waits for something else.
-        system, units = self._system, self._units_in(self._waits_for(actor) & self._mixed)
-        assert self._unit_moves is not None
-        return self._unit_moves.ways(
-            self._state, units, lambda state: system.step(state, actor), partial(system.can_step, cpu=actor)
-        )
+        units = self._units_in(self._waits_for(actor) & self._mixed)
+        if not units:
+            return []
+        system, moves = self._system, self._unit_moves
+        assert moves is not None
+        can = partial(system.can_step, cpu=actor)
+        return moves.ways(self._state, units, lambda state: system.step(state, actor), can)
 
     def _touched(self, actor: int) -> list[int]:
         # The units whose moves may make a difference to the actor's step.

@@ -237,7 +237,7 @@ class Search:
                 last = pick.number if pick.kind in OF_CPUS else last
             moves = self._moves(state)
             check_fits(saved, moves)
-            todo = [(a, way) for a in saved.todo for way in moves.ways(a, self.bounds.spurious)]
+            todo = [(a, way) for a in saved.todo for way in moves.ways(a)]
             self._on_path[self._key(state, last, saved.preemptions)] = len(self.path)
             steps = len(saved.picks)
             frame = Frame(state, moves, moves.everybody, todo, saved.sleep, undo, steps)
@@ -361,7 +361,7 @@ class Search:
             (actor, way)
             for actor in range(moves.actors - 1, -1, -1)
             if tried >> actor & 1 and not sleep >> actor & 1
-            for way in moves.ways(actor, bounds.spurious)
+            for way in moves.ways(actor)
         ]
         if last >= 0:  # who ran goes on first
             todo.sort(key=lambda each: each[0] == last)
@@ -477,7 +477,7 @@ class Search:
                     (actor, way)
                     for actor in range(frame.moves.actors)
                     if missing >> actor & 1 and not frame.sleep >> actor & 1
-                    for way in frame.moves.ways(actor, self.bounds.spurious)
+                    for way in frame.moves.ways(actor)
                 ]
 
     def _back(self, undo: list[Undo], steps: int) -> None:

@@ -118,28 +118,16 @@ def holds(proposition: Proposition, equals: Holds) -> bool:
             return not holds(left, equals) or holds(right, equals)
 
 
-def locations(proposition: Proposition) -> Iterator[Location]:
-    """Yield the locations that a proposition asks for."""
+def equalities(proposition: Proposition) -> Iterator[Equals]:
+    """Yield what a proposition asks for, from left to right."""
     match proposition:
-        case Equals(location):
-            yield location
+        case Equals():
+            yield proposition
         case Not(operand):
-            yield from locations(operand)
+            yield from equalities(operand)
         case Both(_, left, right):
-            yield from locations(left)
-            yield from locations(right)
-
-
-def values(proposition: Proposition) -> Iterator[Value]:
-    """Yield the values that a proposition asks for."""
-    match proposition:
-        case Equals(_, value):
-            yield value
-        case Not(operand):
-            yield from values(operand)
-        case Both(_, left, right):
-            yield from values(left)
-            yield from values(right)
+            yield from equalities(left)
+            yield from equalities(right)
 
 
 def text_of(proposition: Proposition, above: int = 0) -> str:

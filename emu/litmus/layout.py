@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from emu.arch.boot import IMAGE_PA
 from emu.errors import AssemblyError
-from emu.litmus.condition import Variable, values
+from emu.litmus.condition import Variable, equalities
+from emu.litmus.propositions import value_text
 from emu.litmus.test import Address, CodeAddress, Instruction, LitmusTest, Value
 from emu.semantics.monitors import GRANULE
 from emu.subject.assembler import assemble, chosen
@@ -84,10 +85,10 @@ class Layout:
             declared = self.test.variables[name]
             index, rest = divmod(number - pa, declared.type.size)
             if number == pa or (not rest and 0 <= index < declared.count):
-                return f"{name}[{index}]" if index else name
+                return value_text(Address(name, index))
         for label, pa in self.labels.items():
             if pa == number:
-                return f'label:"P{label.thread}:{label.label}"'
+                return value_text(label)
         return None
 
 
@@ -255,7 +256,11 @@ class _Text:
     def _instruction_values(self) -> Iterator[Instruction]:
         test = self.test
         held = [value for declared in test.variables.values() for value in declared.values]
-        found = [*test.registers.values(), *held, *values(test.condition.proposition)]
+        found = [
+            *test.registers.values(),
+            *held,
+            *(asked.value for asked in equalities(test.condition.proposition)),
+        ]
         yield from dict.fromkeys(value for value in found if isinstance(value, Instruction))
 
     def _add(self, text: str, number: int) -> None:

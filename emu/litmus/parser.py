@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from emu.errors import InvalidSubject, Untestable
-from emu.litmus.condition import Location, Register, Variable, locations, values
+from emu.litmus.condition import Location, Register, Variable, equalities
 from emu.litmus.propositions import Tokens, code_locations, parse_location, parse_tail, parse_value
 from emu.litmus.test import INT, POINTER, TYPES, Address, CodeAddress, Declared, Line, LitmusTest, Type, Value
 
@@ -51,10 +51,11 @@ def parse_test(text: str, file: str) -> LitmusTest:
     initial = _Initial(Tokens(text[begin + 1 : end], file, _line(text, begin)))
     threads = _threads(text[end + 1 : at], file, _line(text, end))
     condition, shown = parse_tail(Tokens(text[at:], file, _line(text, at)))
-    shown = tuple(sorted({*shown, *locations(condition.proposition)}, key=_order))
+    asked = list(equalities(condition.proposition))
+    shown = tuple(sorted({*shown, *(each.location for each in asked)}, key=_order))
     for register in code_locations(condition.proposition):
         initial.types.setdefault(register, TYPES["ins_t"])
-    initial.complete(file, threads, shown, values(condition.proposition))
+    initial.complete(file, threads, shown, [each.value for each in asked])
     info = (_INFO.match(line) for line in text[:begin].splitlines()[1:])
     return LitmusTest(
         name=head[1].strip('"'),

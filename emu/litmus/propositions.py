@@ -19,6 +19,7 @@ from emu.litmus.condition import (
     Proposition,
     Register,
     Variable,
+    equalities,
 )
 from emu.litmus.test import Address, CodeAddress, Instruction, Value
 
@@ -223,14 +224,9 @@ def _proposition(tokens: Tokens, level: int = 0) -> Proposition:
 
 def code_locations(proposition: Proposition) -> Iterator[Register]:
     """Yield the registers that a proposition compares with an instruction."""
-    match proposition:
-        case Equals(Register() as register, Instruction()):
-            yield register._replace(is_half=False)
-        case Not(operand):
-            yield from code_locations(operand)
-        case Both(_, left, right):
-            yield from code_locations(left)
-            yield from code_locations(right)
+    for asked in equalities(proposition):
+        if isinstance(asked.location, Register) and isinstance(asked.value, Instruction):
+            yield asked.location._replace(is_half=False)
 
 
 def _operand(tokens: Tokens) -> Proposition:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from emu.arch import a64
 from emu.memory import LINE_SIZE
 from emu.models.protocol import Note, NoteSink
 from emu.operation import Kind
@@ -242,7 +243,7 @@ def _take_effect(line: Line, count: int) -> tuple[Line, int]:
 
 def completes(word: int) -> bool:
     """Tell whether the instruction word is a DSB or a DMB of loads and stores (CRm has both types)."""
-    return word & 0xFFFF_F0DF == 0xD503_309F and word >> 8 & 3 == 3
+    return a64.ordered_by(word) == a64.LOADS | a64.STORES
 
 
 def note_lost(note: NoteSink, first: int, line: Line, new: Line, lost: int) -> None:
