@@ -72,11 +72,7 @@ def load_function(value: str, where: str, beside: Path) -> Function:
     if value in _registered:
         return _registered[value]
     path = beside.parent / value
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InvalidCase(f"{where}: firmware: {path}: {reason}") from None
+    text = read_text(path, where)
     names: dict[str, object] = {"Reply": Reply, "Request": Request}
     try:
         exec(compile(text, str(path), "exec"), names)  # noqa: S102 - the user's own file, as their code is
@@ -86,6 +82,18 @@ def load_function(value: str, where: str, beside: Path) -> Function:
     if not callable(found):
         raise InvalidCase(f"{where}: firmware: {path}: it defines no call(request)")
     return found
+
+
+def read_text(path: Path, where: str) -> str:
+    """Return the text of a file that a header names.
+
+    :raises InvalidCase: it cannot be read
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InvalidCase(f"{where}: firmware: {path}: {reason}") from None
 
 
 class OwnFirmware:

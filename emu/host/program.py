@@ -7,8 +7,9 @@ entry EL. Others are off until firmware switches them on.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask
 from emu.host.logical_map import LogicalMap
-from emu.host.own_firmware import OwnFirmware, load_function
+from emu.host.own_firmware import OwnFirmware, load_function, read_text
 from emu.host.program_header import ProgramHeader
 from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
@@ -178,7 +179,8 @@ def load_program(config: BootConfig, header: ProgramHeader) -> LoadedProgram:
         raise InvalidCase(f"el={case.el}: mmu: on is at EL1; switch the MMU on yourself")
     nr_cpus = case.nr_cpus or check_count(count_cores(config.topology), "cpus")
     logical = config.logical(nr_cpus)
-    subject = load_file(Path(case.subject), nr_cpus=nr_cpus)
+    path = Path(case.subject)
+    subject = _with_firmware(load_file(path, nr_cpus=nr_cpus), header, path)
     if (end := max(segment.pa + segment.size for segment in subject.segments)) > _TABLES_PA:
         raise Untestable(f"{case.subject}: from {IMAGE_PA:#x} to {end:#x}: must end before {_TABLES_PA:#x}")
     count = len(logical.cpus)
@@ -188,6 +190,15 @@ def load_program(config: BootConfig, header: ProgramHeader) -> LoadedProgram:
         if cpus.who == "hwid" and cpus.number not in logical.hwids:
             raise InvalidCase(f"{where}: start: hwid({cpus.number:#x}): no CPU has it")
     return LoadedProgram(config, subject, logical, header)
+
+
+def _with_firmware(subject: Subject, header: ProgramHeader, path: Path) -> Subject:
+    # The Python file that answers SMC is a part of the program, as a file that it includes is.
+    if not header.firmware.endswith(".py"):
+        return subject
+    text = read_text(path.parent / header.firmware, header.firmware_where)
+    identity = hashlib.sha256(f"{subject.identity}\0{text}".encode()).hexdigest()[:16]
+    return replace(subject, identity=identity)
 
 
 def _map_everything(memory: Memory) -> None:

@@ -118,6 +118,18 @@ def test_a_python_file_answers_in_the_place_of_psci(tmp_path: Path) -> None:
     assert run_emu("explore", path, "--cpus", "2").returncode == 1
 
 
+@pytest.mark.parametrize("command", [("boot", "--case"), ("replay",)])
+def test_a_case_is_of_the_python_file_that_answers_too(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "fw.py").write_text(FIRMWARE)
+    path = written(tmp_path, STORE_LATE, f"{TOOK}\n * firmware: fw.py")
+    (found,) = json.loads(run_emu("explore", path, "--cpus", "2", "--json").stdout)["findings"]
+    assert run_emu(*command, found["case"]).returncode == 1
+    (tmp_path / "fw.py").write_text(FIRMWARE + "# edited\n")
+    done = run_emu(*command, found["case"])
+    assert done.returncode == 2
+    assert "the bytes that the case was made with are gone" in done.stderr
+
+
 HANDLER = """/* handler - SMC goes to code of the file, which releases a CPU that waits in WFE
  *
  * start: boot main
