@@ -34,6 +34,7 @@ class Rule:
     marks: frozenset[Kind] = frozenset()
 
 
+BESIDES = ("bytes_stored",)
 SEEN = ("events", "operations", "model", "hotplug", "kexec", "states", "properties")
 RULES = discover(__name__, Rule)
 OF_MARKS = {kind: name for name, rule in RULES.items() for kind in rule.marks}

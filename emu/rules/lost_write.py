@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emu.finding import PA, Finding, Word, each_once
-from emu.operation import Kind
+from emu.operation import STORES, Kind
+from emu.rules.bytes_stored import BytesStored, Stored
 from emu.trace import Trace
 
 NAME = "lost-write"
@@ -17,14 +18,18 @@ FIX = {
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store that nobody can see any more although nobody stored over it."""
-    writers: dict[int, tuple[int, int, int, int]] = {}  # byte to CPU, PC, value, record of the newest store
+    stores = BytesStored()
     found: list[Finding] = []
     for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
-        if kind == Kind.STORE:
-            writers.update({pa + at: (cpu, pc, value, number) for at in range(size)})
+        if kind in STORES:
+            stores.add(Stored(number, cpu, pc, pa, size, value))
         elif kind == Kind.LOST:
-            lost = {writers[pa + at] for at in range(8) if pa + at in writers}
-            for who, where, what, stored in sorted(lost):
-                data = {"cpu": who, "value": Word(what), "at": trace.place(where), "pa": PA(pa)}
-                found.append(Finding.of(NAME, "lost", (who,), data, (stored, number)))
+            for lost in sorted(set(stores.of_value(pa, 8, value))):
+                data = {
+                    "cpu": lost.cpu,
+                    "value": Word(lost.value),
+                    "at": trace.place(lost.pc),
+                    "pa": PA(pa),
+                }
+                found.append(Finding.of(NAME, "lost", (lost.cpu,), data, (lost.record, number)))
     return each_once(found)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from emu.finding import PA, Finding, Value, Word
 from emu.operation import STORES, Kind
+from emu.rules.bytes_stored import BytesStored, Stored
 from emu.trace import Trace
 
 NAME = "stale"
@@ -32,13 +33,13 @@ class _Look:
     got: int
     pc: int
     record: int
-    writer: tuple[int, int, int] | None  # CPU, PC and record of the newest store then
+    writer: Stored | None  # the last of the stores then that the newer value is of
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and place whose last look was stale."""
     looks: dict[tuple[int, int, int], _Look | None] = {}  # CPU, PA, size
-    writers: dict[int, tuple[int, int, int]] = {}  # byte to CPU, PC and record
+    stores = BytesStored()
     pending: dict[tuple[int, int, int], int] = {}
     for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
         if kind == Kind.STALE:
@@ -46,11 +47,12 @@ def judge(trace: Trace) -> list[Finding]:
         elif kind in _LOADS:
             newer = pending.pop((cpu, pa, size), None)
             if newer is not None:
-                looks[cpu, pa, size] = _Look(newer, value, pc, number, writers.get(pa))
+                writer = max(stores.of_value(pa, size, newer, unlike=value), default=None)
+                looks[cpu, pa, size] = _Look(newer, value, pc, number, writer)
             elif (cpu, pa, size) in looks:
                 looks[cpu, pa, size] = None
         elif kind in STORES:
-            writers.update({pa + at: (cpu, pc, number) for at in range(size)})
+            stores.add(Stored(number, cpu, pc, pa, size, value))
     return [_finding(trace, cpu, pa, look) for (cpu, pa, _size), look in looks.items() if look is not None]
 
 
@@ -62,8 +64,8 @@ def _finding(trace: Trace, cpu: int, pa: int, look: _Look) -> Finding:
         "pa": PA(pa),
         "newer": Word(look.newer),
     }
-    if look.writer is None or look.writer[0] == cpu:
+    writer = look.writer
+    if writer is None or writer.cpu == cpu:
         return Finding.of(NAME, "newer-value", (cpu,), data, (look.record,))
-    who, where, stored = look.writer
-    data |= {"writer": who, "stored_at": trace.place(where)}
-    return Finding.of(NAME, "stored-by-another", (cpu, who), data, (stored, look.record))
+    data |= {"writer": writer.cpu, "stored_at": trace.place(writer.pc)}
+    return Finding.of(NAME, "stored-by-another", (cpu, writer.cpu), data, (writer.record, look.record))

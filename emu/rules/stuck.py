@@ -6,7 +6,7 @@ An exploration that has come to where no CPU can move looks what each sleeper wo
 from __future__ import annotations
 
 from emu.finding import PA, PC, Finding, Value
-from emu.operation import Kind
+from emu.operation import STORES, Kind
 from emu.trace import Trace
 
 NAME = "stuck"
@@ -36,7 +36,7 @@ def judge(trace: Trace) -> list[Finding]:
     stores: dict[int, tuple[int, int, int]] = {}  # byte to number of the record, CPU, PC
     sent = (-1, -1, -1)  # of the last SEV
     for number, (kind, size, cpu, pc, pa, _value) in enumerate(trace.rows()):
-        if kind in (Kind.STORE, Kind.ATOMIC):
+        if kind in STORES:
             stores.update({pa + at: (number, cpu, pc) for at in range(size)})
         elif kind == Kind.SEV:
             sent = (number, cpu, pc)

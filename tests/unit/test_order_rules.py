@@ -75,6 +75,44 @@ def test_stale_look_counts_when_it_was_the_last() -> None:
     assert messages(stale, store, early, look, again) == []
 
 
+def test_a_stale_look_names_who_stored_the_newer_value_whoever_stored_last() -> None:
+    """One stores in the caches, the other past them: what a look missed is only one of them."""
+    cached = (Kind.STORE, 0, 8, 0x1000, PA, 7)
+    past = (Kind.STORE, 2, 8, 0x2000, PA, 5)
+    missed = (Kind.STALE, 1, 8, 0, PA, 7)
+    look = (Kind.LOAD, 1, 8, 0x3000, PA, 5)
+    for stores in ((cached, past), (past, cached)):
+        (message,) = messages(stale, *stores, missed, look)
+        assert message.endswith("which is stale: 0x7 was stored by CPU0 at PC 0x1000")
+    (message,) = messages(stale, cached, (Kind.STORE, 2, 8, 0x2000, PA, 7), missed, look)
+    assert message.endswith("which is stale: 0x7 was stored by CPU2 at PC 0x2000")
+
+
+def test_a_stale_look_names_who_stored_the_part_that_is_newer() -> None:
+    low = (Kind.STORE, 0, 4, 0x1000, PA, 7)
+    high = (Kind.STORE, 2, 4, 0x2000, PA + 4, 9)
+    missed = (Kind.STALE, 1, 8, 0, PA, 9 << 32 | 7)
+    (message,) = messages(stale, high, low, missed, (Kind.LOAD, 1, 8, 0x3000, PA, 7))
+    assert "was stored by CPU2 at PC 0x2000" in message
+
+
+def test_a_lost_store_is_the_one_whose_value_is_lost() -> None:
+    lost = (Kind.STORE, 2, 1, 0x1000, PA, 9)
+    kept = (Kind.STORE, 0, 1, 0x2000, PA, 3)
+    for stores in ((lost, kept), (kept, lost)):
+        assert messages(lost_write, *stores, (Kind.LOST, 0, 8, 0, PA, 9)) == [
+            "CPU2 stored 0x9 at PC 0x1000 into the u64 at PA 0x40200000, and it is lost"
+        ]
+
+
+@pytest.mark.parametrize("kind", [Kind.STORE_EXCLUSIVE, Kind.ATOMIC])
+def test_exclusive_and_atomic_stores_are_lost_and_missed_as_others_are(kind: Kind) -> None:
+    store = (kind, 2, 8, 0x1000, PA, 9)
+    assert len(messages(lost_write, store, (Kind.LOST, 0, 8, 0, PA, 9))) == 1
+    (message,) = messages(stuck, store, (Kind.LOST_WAKEUP, 1, 0, 0x2000, PA, 0))
+    assert "CPU2 has stored to PA 0x40200000 at PC 0x1000; no SEV follows" in message
+
+
 def test_lost_store_names_its_cpu() -> None:
     rows = ((Kind.STORE, 2, 4, 0x1000, PA + 4, 9), (Kind.LOST, 0, 8, 0, PA, 9 << 32))
     assert messages(lost_write, *rows) == [
