@@ -321,7 +321,7 @@ class Explorer:
             can = moves.everybody
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
-            state, undo, transition = moves.options(last, bounds.spurious)[-1]()
+            state, undo, transition = moves.options(last)[-1]()
             if moves.is_early(last, transition.pick):
                 state = state._replace(early=state.early + 1)
             path.append(transition)

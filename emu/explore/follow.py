@@ -123,7 +123,7 @@ def follow(
         if last >= moves.actors or not can >> last & 1:
             last = (can & -can).bit_length() - 1
         tried[state] = taken | 1 << last
-        if take(moves.options(last, False)[-1]):
+        if take(moves.options(last)[-1]):
             break
     return done
 

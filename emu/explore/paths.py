@@ -49,5 +49,5 @@ def _all_options(system: TransitionSystem, state: GlobalState) -> list[Option]:
         option
         for actor in range(moves.actors)
         if moves.enabled >> actor & 1
-        for option in moves.options(actor, False)
+        for option in moves.options(actor)
     ]

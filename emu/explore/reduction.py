@@ -96,7 +96,7 @@ class EnabledSet:
                     self._unblocking[cpu] = self._ways_after_moves(cpu)
                     self.unblocked |= bool(self._unblocking[cpu]) << cpu
 
-    def options(self, actor: int, spurious: bool) -> list[Option]:
+    def options(self, actor: int) -> list[Option]:
         """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
         return [partial(step, self._state) for step in self._steps(actor)]
 
@@ -202,11 +202,12 @@ class EnabledSet:
 
     def commute(self, one: int, other: int) -> bool:
         """Tell whether the next moves of two actors have the same effect in either order."""
-        reads, writes, clashes = self.bits(one)
-        other_reads, other_writes, _ = self.bits(other)
-        return not (
-            writes & other_reads or (reads | clashes) & other_writes or reads & other_reads & self._mixed
-        )
+        return not self._meets(self.bits(one), *self.bits(other)[:2])
+
+    def _meets(self, bits: tuple[int, int, int], reads: int, writes: int) -> bool:
+        # Whether the order of a move with these bits and of one that reads and writes such matters.
+        own_reads, own_writes, clashes = bits
+        return bool(own_writes & reads or (own_reads | clashes) & writes or own_reads & reads & self._mixed)
 
     def _futures(self) -> list[tuple[int, int, bool]]:
         # Of each actor what it may read and write from here on, and whether it can move now.
@@ -257,17 +258,13 @@ class EnabledSet:
         while work:
             actor = work.pop()
             can_move = futures[actor][2]
-            reads, writes, clashes = self.bits(actor) if can_move else (0, 0, 0)
+            bits = self.bits(actor) if can_move else (0, 0, 0)
             waits = 0 if can_move else self._waits_for(actor)
             for other, (later_reads, later_writes, can_too) in enumerate(futures):
                 if found >> other & 1:
                     continue
                 if can_move:
-                    if not (
-                        writes & later_reads
-                        or (reads | clashes) & later_writes
-                        or reads & later_reads & self._mixed
-                    ):
+                    if not self._meets(bits, later_reads, later_writes):
                         continue
                     if not can_too and not self._can_move(other, found, futures):
                         continue

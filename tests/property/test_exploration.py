@@ -253,7 +253,7 @@ def random_path(explorer: Explorer, choices: Sequence[int]) -> tuple[list[Transi
         actors = [actor for actor in range(moves.actors) if moves.everybody >> actor & 1]
         choice = choices[len(path) % len(choices)]
         actor = actors[choice % len(actors)]
-        options = moves.options(actor, True)
+        options = moves.options(actor)
         state, undo, transition = options[choice // len(actors) % len(options)]()
         if moves.is_early(actor, transition.pick):
             state = state._replace(early=state.early + 1)

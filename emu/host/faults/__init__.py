@@ -96,6 +96,12 @@ class FaultedSubject:
     cleans: bool
     starts_again: bool
 
+    def without_event(self) -> str:
+        """Why a fault of the event that wakes it changes nothing; "" when there is one."""
+        if self.sends_event:
+            return ""
+        return f"enable-method {self.method} sends no event (--enable-method spin-table)"
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -22,11 +22,7 @@ class EarlySev(Fault):
 
     def changes_nothing(self, subject: FaultedSubject) -> str:
         """A method without an event."""
-        return (
-            ""
-            if subject.sends_event
-            else f"enable-method {subject.method} sends no event (--enable-method spin-table)"
-        )
+        return subject.without_event()
 
     def of_boot_cpu(self, task: Generator[Operation, Any, Any]) -> Generator[Operation, Any, Any]:
         """Send the event first, and none behind."""
