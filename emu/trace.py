@@ -20,6 +20,7 @@ written whole and flushed, so a recording that is cut off is readable up to its 
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from array import array
@@ -43,6 +44,7 @@ _RECORD = struct.Struct("<BBHQQQ")
 _CHUNK = struct.Struct("<BI")
 _CODE = struct.Struct("<QI")
 _SYMBOLS = struct.Struct("<QQQQ")
+_NO_WAKES = re.compile(b"[^" + re.escape(bytes([Kind.WAKE])) + b"]+", re.DOTALL)  # of kinds
 _CHUNK_RECORDS = 1 << 15
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
@@ -106,13 +108,58 @@ class StringTable:
         return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
 
 
-class Trace(StringTable):
-    """The records of one run. With a sink (:meth:`attach`) they are also written to a file."""
+class Records(StringTable):
+    """The records of one run, to be read in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD.size
+
+    def __iter__(self) -> Iterator[Record]:
+        for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
+            yield Record(Kind(kind), actor, size, pc, pa, value)
+
+    def row(self, index: int) -> Row:
+        """Return (kind, size, actor, pc, pa, value) of record ``index``."""
+        return _RECORD.unpack_from(self._records, index * _RECORD.size)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield (kind, size, actor, pc, pa, value) without making objects."""
+        return _RECORD.iter_unpack(bytes(self._records))
+
+    @staticmethod
+    def rows_of(records: bytes) -> Iterator[Row]:
+        """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
+        return _RECORD.iter_unpack(records)
+
+    def boots(self) -> list[Iterator[Row]]:
+        """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
+        return [_RECORD.iter_unpack(self._slice(span)) for span in _boots(self._records)]
+
+    def numbered(self) -> Iterator[tuple[int, Row]]:
+        """Yield every row but those of WAKE, with the index of its record.
+
+        Each SEV has a WAKE for every CPU that slept, which is most of a trace of many CPUs in a holding pen.
+        """
+        return _numbered(bytes(self._records), 0)
+
+    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
+        """Return the rows of each boot as :meth:`numbered` does all."""
+        return [_numbered(self._slice(span), span.start) for span in _boots(self._records)]
+
+    def _slice(self, span: range) -> bytes:
+        return bytes(self._records[span.start * _RECORD.size : span.stop * _RECORD.size])
+
+
+class Trace(Records):
+    """Collects the records of one run. With a sink (:meth:`attach`) they are also written to a file."""
 
     def __init__(self, case: str) -> None:
         super().__init__()
         self.case = case
-        self._records = bytearray()
         self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
@@ -143,6 +190,15 @@ class Trace(StringTable):
             self._stamp(actor)
         if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
             self.flush()
+
+    def add_events(self, kind: Kind, places: Iterable[tuple[int, int]]) -> None:
+        """Append a record for each (actor, pc), with nothing else in it."""
+        if self.steps is None and self._clock is None and self._sink is None:
+            pack = _RECORD.pack
+            self._records += b"".join([pack(kind, 0, actor, pc, 0, 0) for actor, pc in places])
+            return
+        for actor, pc in places:
+            self.add(kind, actor, 0, pc, 0, 0)
 
     def add_registers(self, actor: int, pc: int, registers: Iterable[tuple[int, int]]) -> None:
         """Append a REGISTER record for each (:class:`emu.operation.Register`, value)."""
@@ -315,44 +371,23 @@ class Trace(StringTable):
             name, self._sink = getattr(self._sink, "name", "trace"), None
             raise EmuError(f"{name}: {error.strerror}") from None
 
-    def __len__(self) -> int:
-        return len(self._records) // _RECORD.size
 
-    def __iter__(self) -> Iterator[Record]:
-        for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
-            yield Record(Kind(kind), actor, size, pc, pa, value)
+def _boots(records: bytearray) -> list[range]:
+    # The numbers of the records of each boot.
+    kinds, found, start = bytes(records[:: _RECORD.size]), [], 0
+    while start >= 0:
+        end = kinds.find(Kind.SHUTDOWN, start)
+        found.append(range(start, end if end >= 0 else len(kinds)))
+        start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
+    return found
 
-    def row(self, index: int) -> Row:
-        """Return (kind, size, actor, pc, pa, value) of record ``index``."""
-        return _RECORD.unpack_from(self._records, index * _RECORD.size)
 
-    def rows(self) -> Iterator[Row]:
-        """Yield (kind, size, actor, pc, pa, value) without making objects."""
-        return _RECORD.iter_unpack(bytes(self._records))
-
-    @staticmethod
-    def rows_of(records: bytes) -> Iterator[Row]:
-        """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
-        return _RECORD.iter_unpack(records)
-
-    def boots(self) -> list[Iterator[Row]]:
-        """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
-        kinds, found, start = bytes(self._records[:: _RECORD.size]), [], 0
-        while start >= 0:
-            end = kinds.find(Kind.SHUTDOWN, start)
-            records = self._records[start * _RECORD.size : end * _RECORD.size if end >= 0 else None]
-            found.append(_RECORD.iter_unpack(bytes(records)))
-            start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
-        return found
-
-    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
-        """Return the rows of each boot as :meth:`boots` does, each with the index of its record."""
-        kinds, start = bytes(self._records[:: _RECORD.size]), 0
-        found: list[Iterator[tuple[int, Row]]] = []
-        for rows in self.boots():
-            found.append(enumerate(rows, start))
-            start = kinds.find(Kind.REENTRY, kinds.find(Kind.SHUTDOWN, start))
-        return found
+def _numbered(records: bytes, number: int) -> Iterator[tuple[int, Row]]:
+    # The rows without those of WAKE; `number` is that of the first record.
+    for part in _NO_WAKES.finditer(records[:: _RECORD.size]):
+        first, last = part.span()
+        rows = memoryview(records)[first * _RECORD.size : last * _RECORD.size]
+        yield from enumerate(_RECORD.iter_unpack(rows), number + first)
 
 
 def read_trace(path: Path) -> Trace:

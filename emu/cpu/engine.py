@@ -72,6 +72,18 @@ class Engine(Protocol):
         :param outside: takes the place of what is outside of the PEs
         """
 
+    def run_to_wait(
+        self, pe: PE, outside: LookAhead, instructions_max: int
+    ) -> tuple[tuple[int, int], ...] | None:
+        """Return what ``pe``, which waits, executes up to its next WFE when it is woken, with no effect.
+
+        None: it does something that others see, comes to another state than it is in now, or needs more than
+        ``instructions_max``. After :meth:`observe` only, and not while steps are recorded.
+
+        :param outside: takes the place of what is outside of the PEs
+        :return: VA and word (u32) of each instruction; the last is the WFE
+        """
+
     # -- code -------------------------------------------------------------------------------------
 
     def break_at(self, va: int) -> None:

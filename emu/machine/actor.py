@@ -7,11 +7,14 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.cpu.pe import PE
 from emu.operation import Operation
 from emu.outcome import OFF, End, Outcome
+
+if TYPE_CHECKING:
+    from emu.machine.naps import Nap
 
 LOOK_AFTER = 1 << 15  # instructions of a PE before it is looked at, whether it goes round
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
@@ -70,6 +73,7 @@ class Actor:
         "deadline",
         "landings",
         "look_at",
+        "nap",
         "outcome",
         "pe",
         "pending",
@@ -100,6 +104,7 @@ class Actor:
         self.landings = 0
         self.advances = 0  # how often the host task has been sent a result
         self.look_at = LOOK_AFTER  # retired instructions after which it may be going round
+        self.nap: Nap | None = None  # how its PE waits, where that is understood
         self.raised = (0, 0)  # the last exception: return address and syndrome
         self.repeats = 0  # how often that one has been taken again, one after the other
         self.repeats_max = 64  # after so many it may be going round

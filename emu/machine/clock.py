@@ -48,9 +48,17 @@ class Clock:
         self._number += 1
         heappush(self.timers, Timer(deadline, self._number, cpu, action))
 
-    def count_pick(self) -> None:
-        """A pick is made while timers are set."""
-        self._quiet_picks += 1
+    def count_pick(self, picks: int = 1) -> None:
+        """Picks are made while timers are set."""
+        self._quiet_picks += picks
+
+    def is_quiet_for(self, picks: int, instructions: int) -> bool:
+        """Tell whether no timer expires now, nor because actors are busy for so long."""
+        return not self.timers or (
+            self.timers[0].deadline > self.now
+            and self._quiet_picks + picks <= SPIN_PICKS
+            and self.begun + instructions <= self._quiet_until
+        )
 
     def expired(self, any_runnable: bool) -> Timer | None:
         """Remove and return the next timer that expires, and let its time come; None when none does.

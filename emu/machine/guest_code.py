@@ -25,6 +25,10 @@ class GuestCode:
     def run(self, cpu: int, actor: Actor) -> None:
         """Run the PE of ``cpu`` for one grain, and do what its stop asks for."""
         machine, pe, clock = self._machine, actor.pe, self._clock
+        if actor.nap is not None:
+            if machine.naps.rest((cpu,)):
+                return
+            machine.naps.forget(actor)
         trace, engine = machine.recorder.trace, machine.engine
         before = pe.counters.instructions
         machine.landings.pass_label(pe)
@@ -45,6 +49,8 @@ class GuestCode:
         actor.spent = spent
         if stop.__class__ is not StepLimit:
             machine.exits.handle(cpu, actor, stop)
+            if actor.state is State.WAITING:
+                machine.naps.learn(actor)
         if clock.begun >= machine.instructions_max:
             machine.count(0)
 

@@ -24,6 +24,7 @@ from emu.machine.host_tasks import HostTasks
 from emu.machine.interconnect import MachineInterconnect
 from emu.machine.landings import Landings
 from emu.machine.latency import PROFILES
+from emu.machine.naps import Naps
 from emu.machine.power import Power
 from emu.machine.recorder import Recorder
 from emu.machine.replay import follow
@@ -81,6 +82,7 @@ class Machine:
         attach = getattr(scheduler, "attach", None)
         if attach:
             attach(lambda cpu: self.actors[cpu].time)
+        self._in_turn = getattr(scheduler, "in_turn", False)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)
         trace.flow = DataFlow(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
@@ -105,6 +107,7 @@ class Machine:
         self.waking = Waking(self)
         self.devices = DeviceBus(self)
         self.spins = Spins(self)
+        self.naps = Naps(self)
         self.power = Power(self)
         self._next_boot: Callable[[], None] | None = None
         self.delays_maintenance = False  # that of the operation under way: a recorded schedule says so
@@ -185,8 +188,8 @@ class Machine:
         :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
         """
         self.observe()
-        with interrupts_kept() as kept:
-            while self.step():
+        with interrupts_kept() as kept, self.naps.looking():
+            while self.naps.take() or self.step():
                 if kept:
                     raise KeyboardInterrupt
 
@@ -257,6 +260,11 @@ class Machine:
         if self.watch is not None:
             self.watch.step(cpu)
         return True
+
+    @property
+    def picks_in_turn(self) -> bool:
+        """Whether the next pick is the runnable CPU behind :attr:`current`, and nothing comes before it."""
+        return self._in_turn and self._next_boot is None and not self.stopped and not self.spins.any_put_aside
 
     def _expire_timers(self) -> None:
         self.clock.count_pick()

@@ -106,6 +106,7 @@ class Power:
         """Let ``cpu`` go on in the guest, as after a reset; its event register is as firmware leaves it."""
         machine = self._machine
         actor = machine.actors[cpu]
+        machine.naps.forget(actor)
         machine.engine.reset(actor.pe, el or machine.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
         actor.outcome = None
@@ -148,6 +149,8 @@ class Power:
         states, what PEs execute, event registers and clocks are kept.
         """
         machine, named = self._machine, set(order)
+        for actor in machine.actors:
+            machine.naps.forget(actor)
         order = [*order, *(cpu for cpu in range(len(machine.actors)) if cpu not in named)]
         new = {old: number for number, old in enumerate(order)}
         machine.queue.renumber(order, new)

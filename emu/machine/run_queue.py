@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from emu.machine.actor import Actor, State
 from emu.machine.interconnect import MachineInterconnect
+from emu.semantics import events
 
 
 class RunQueue:
@@ -38,6 +39,24 @@ class RunQueue:
             self._interconnect.set_power_and_sleep(
                 cpu, on=state is not State.OFF, asleep=state is State.WAITING, idle=state is State.IDLE
             )
+
+    def wake_all(self, cpus: list[int]) -> None:
+        """Let ``cpus``, ascending, whose sleep the system state no longer has, be runnable."""
+        for cpu in cpus:
+            self.actors[cpu].state = State.RUNNABLE
+        self.runnable.extend(cpus)
+        self.runnable.sort()
+
+    def wait_again(self, cpus: Sequence[int]) -> None:
+        """Let ``cpus``, neighbours among the runnable, wait for an event: none of them has one."""
+        first = bisect_left(self.runnable, cpus[0])
+        del self.runnable[first : first + len(cpus)]
+        for cpu in cpus:
+            self.actors[cpu].state = State.WAITING
+        bits = (1 << len(cpus)) - 1 << cpus[0]
+        if bits.bit_length() - 1 != cpus[-1]:  # there are others between them
+            bits = sum(1 << cpu for cpu in cpus)
+        self._interconnect.system = events.fall_asleep(self._interconnect.system, bits)
 
     def spin(self, cpu: int, pa: int) -> None:
         """Let the host task of ``cpu`` spin until the word at ``pa`` is stored to."""

@@ -237,6 +237,15 @@ class Spins:
         data = self._machine.memory.read_bytes(pa, size)
         return data if model is None else data + model.unit(pa)
 
+    @property
+    def any_put_aside(self) -> bool:
+        """Whether there is one."""
+        return bool(self._seen)
+
+    def count_picks(self, picks: int) -> None:
+        """So many picks were made with nobody put aside."""
+        self._picks += picks
+
     def let_on(self, *, any_runnable: bool) -> None:
         """Let those go on that would see something new."""
         self._picks += 1

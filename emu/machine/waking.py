@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.machine.actor import State
+from emu.machine.actor import Actor, State
 from emu.operation import Kind
 from emu.semantics import events
 from emu.semantics.state import members
@@ -21,8 +21,23 @@ class Waking:
 
     def wake_sleepers(self) -> None:
         """Complete the WFE of every CPU that sleeps with its event register set."""
-        for cpu in members(events.woken(self._machine.interconnect.system)):
-            self.wake_asleep(cpu)
+        machine, interconnect = self._machine, self._machine.interconnect
+        woken = events.woken(interconnect.system)
+        interconnect.system = events.wake_all(interconnect.system, woken)
+        cpus = members(woken)
+        machine.queue.wake_all(cpus)
+        now, actors, trace = machine.now, machine.actors, machine.recorder.trace
+        guests: list[tuple[int, int]] = []
+        for cpu in cpus:
+            actor = actors[cpu]
+            if actor.time < now:
+                actor.time = now
+            guests.append((cpu, actor.pe.pc if actor.nap is None else actor.nap.pc))
+            if actor.task is not None:
+                trace.add_events(Kind.WAKE, guests)
+                guests.clear()
+                self._advance(cpu, actor)
+        trace.add_events(Kind.WAKE, guests)
 
     def wake_asleep(self, cpu: int) -> None:
         """Complete the WFE of ``cpu``: an event does it, or nothing; an event is consumed."""
@@ -41,6 +56,10 @@ class Waking:
         machine.recorder.event(Kind.WAKE, cpu, actor.pe.pc, 0)
         machine.queue.set(cpu, State.RUNNABLE)
         if actor.task is not None:
-            waker, machine.current = machine.current, cpu  # what the task does is this CPU's
-            machine.tasks.advance(cpu, actor, True)
-            machine.current = waker
+            self._advance(cpu, actor)
+
+    def _advance(self, cpu: int, actor: Actor) -> None:
+        machine = self._machine
+        waker, machine.current = machine.current, cpu  # what the task does is this CPU's
+        machine.tasks.advance(cpu, actor, True)
+        machine.current = waker

@@ -35,7 +35,7 @@ class CpuOutcome:
 def cpu_outcomes(boot: Boot) -> list[CpuOutcome]:
     """Return the CPUs by logical number."""
     tasks: dict[int, int] = {}
-    for kind, _size, cpu, _pc, pa, value in boot.machine.trace.boots()[-1]:
+    for _, (kind, _size, cpu, _pc, pa, value) in boot.machine.trace.numbered_boots()[-1]:
         if kind == Kind.REGISTER and pa == Register.SP_EL0:
             tasks[cpu] = value
     found = []
@@ -75,7 +75,7 @@ class Reentry:
 def reentry(boot: Boot) -> Reentry | None:
     """Return what booted after the first boot, or None."""
     trace, subject = boot.machine.trace, ""
-    for kind, _size, cpu, _pc, _pa, value in trace.rows():
+    for _, (kind, _size, cpu, _pc, _pa, value) in trace.numbered():
         if kind == Kind.NEXT_BOOT:
             subject = trace.strings[value]
         elif kind == Kind.REENTRY and cpu == 0:
@@ -86,7 +86,8 @@ def reentry(boot: Boot) -> Reentry | None:
 def dmesg(boot: Boot) -> list[tuple[int, str]]:
     """Return the log: (simulated ns, line)."""
     trace = boot.machine.trace
-    return [(pa, trace.strings[value]) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
+    rows = (row for _, row in trace.numbered())
+    return [(pa, trace.strings[value]) for kind, _size, _cpu, _pc, pa, value in rows if kind == Kind.LOG]
 
 
 _MASKS = {
@@ -100,7 +101,7 @@ _MASKS = {
 def masks(boot: Boot) -> dict[str, list[int]]:
     """Return the CPUs of each of the kernel's masks after the last step of CPU hotplug, if there was one."""
     last: dict[int, int] = {}
-    for kind, size, cpu, _pc, _pa, _value in boot.machine.trace.boots()[-1]:
+    for _, (kind, size, cpu, _pc, _pa, _value) in boot.machine.trace.numbered_boots()[-1]:
         if kind == Kind.MASKS:
             last[cpu] = size
     if not last:

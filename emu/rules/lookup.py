@@ -32,7 +32,7 @@ class _Boot:
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each healthy secondary that the table leads elsewhere, or nowhere."""
     boots = [_Boot()]
-    for number, (kind, size, actor, pc, _pa, value) in enumerate(trace.rows()):
+    for number, (kind, size, actor, pc, _pa, value) in trace.numbered():
         boot = boots[-1]
         if kind == Kind.EXPECT:
             if boot.entries:  # a boot after that one

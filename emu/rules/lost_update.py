@@ -29,7 +29,7 @@ def judge(trace: Trace) -> list[Finding]:
     # By CPU, PA and size: CPU, PC, value and record of another's store since that load.
     between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
         if kind == Kind.LOAD:
             loads.setdefault((pa, size), {})[cpu] = (value, pc, number)
             between.pop((cpu, pa, size), None)

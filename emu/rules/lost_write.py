@@ -20,7 +20,7 @@ def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store that nobody can see any more although nobody stored over it."""
     stores = BytesStored()
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
         if kind in STORES:
             stores.add(Stored(number, cpu, pc, pa, size, value))
         elif kind == Kind.LOST:

@@ -32,7 +32,7 @@ def judge(trace: Trace) -> list[Finding]:
     loops: dict[str, range] = {}
     image = ""
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
         if kind == Kind.EXPECT and size == Expect.HWID:
             hwids[cpu] = value
         elif kind == Kind.EXPECT and size in _LOOPS:

@@ -22,7 +22,7 @@ _PLACED = ("at", "unreachable")
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each property, and of those about a label for each CPU."""
     found = []
-    for number, (kind, _size, cpu, pc, _pa, value) in enumerate(trace.rows()):
+    for number, (kind, _size, cpu, pc, _pa, value) in trace.numbered():
         if kind != Kind.PROPERTY:
             continue
         text = trace.strings[value]

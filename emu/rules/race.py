@@ -27,7 +27,7 @@ FIX = {
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each pair of places that race."""
-    rows = [(number, row) for number, row in enumerate(trace.rows()) if row[0] == Kind.RACE]
+    rows = [(number, row) for number, row in trace.numbered() if row[0] == Kind.RACE]
     found: list[Finding] = []
     for (first, one), (second, other) in zip(rows[::2], rows[1::2], strict=True):
         data = {"pa": PA(one[4]), **_side(trace, "first", one), **_side(trace, "second", other)}

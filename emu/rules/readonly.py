@@ -14,6 +14,6 @@ def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each address that a CPU has tried to store to."""
     return each_once(
         Finding.of(NAME, "store", (cpu,), {"cpu": cpu, "va": VA(pa)}, (number,))
-        for number, (kind, size, cpu, _pc, pa, _value) in enumerate(trace.rows())
+        for number, (kind, size, cpu, _pc, pa, _value) in trace.numbered()
         if kind == Kind.REPORT and size == Report.READ_ONLY
     )

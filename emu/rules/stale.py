@@ -41,7 +41,7 @@ def judge(trace: Trace) -> list[Finding]:
     looks: dict[tuple[int, int, int], _Look | None] = {}  # CPU, PA, size
     stores = BytesStored()
     pending: dict[tuple[int, int, int], int] = {}
-    for number, (kind, size, cpu, pc, pa, value) in enumerate(trace.rows()):
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
         if kind == Kind.STALE:
             pending[cpu, pa, size] = value
         elif kind in _LOADS:

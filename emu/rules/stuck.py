@@ -35,7 +35,7 @@ def judge(trace: Trace) -> list[Finding]:
     found: list[Finding] = []
     stores: dict[int, tuple[int, int, int]] = {}  # byte to number of the record, CPU, PC
     sent = (-1, -1, -1)  # of the last SEV
-    for number, (kind, size, cpu, pc, pa, _value) in enumerate(trace.rows()):
+    for number, (kind, size, cpu, pc, pa, _value) in trace.numbered():
         if kind in STORES:
             stores.update({pa + at: (number, cpu, pc) for at in range(size)})
         elif kind == Kind.SEV:

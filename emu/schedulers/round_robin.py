@@ -10,7 +10,12 @@ SEEDED = False
 
 
 class RoundRobin:
-    """Picks the next higher index, and after the highest the lowest."""
+    """Picks the next higher index, and after the highest the lowest.
+
+    :ivar in_turn: says so to the machine, which may then let several go at once
+    """
+
+    in_turn = True
 
     def __init__(self, text: str = "") -> None:
         if text:

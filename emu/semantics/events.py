@@ -32,6 +32,11 @@ def wait_for_event(state: SystemState, cpu: int) -> tuple[SystemState, bool]:
     return state._replace(asleep=state.asleep | bit), False
 
 
+def fall_asleep(state: SystemState, cpus: int) -> SystemState:
+    """WFE of a set of CPUs none of which has an event: all sleep."""
+    return state._replace(asleep=state.asleep | cpus)
+
+
 def woken(state: SystemState) -> int:
     """Return the set of CPUs whose WFE completes now: asleep, with the event register set."""
     return state.asleep & state.events
@@ -39,5 +44,9 @@ def woken(state: SystemState) -> int:
 
 def wake(state: SystemState, cpu: int) -> SystemState:
     """Complete the WFE of a sleeper, which consumes its event if there is one."""
-    bit = 1 << cpu
-    return state._replace(asleep=state.asleep & ~bit, events=state.events & ~bit)
+    return wake_all(state, 1 << cpu)
+
+
+def wake_all(state: SystemState, cpus: int) -> SystemState:
+    """Complete the WFE of a set of sleepers, which consumes their events."""
+    return state._replace(asleep=state.asleep & ~cpus, events=state.events & ~cpus)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+_MANY = 16  # CPUs from which on it is faster to look at every digit
+
 
 class SystemState(NamedTuple):
     """Power, sleep, event registers, pending interrupts and exclusive monitors of all CPUs.
@@ -49,6 +51,8 @@ def put(bits: int, cpu: int, value: bool) -> int:
 
 def members(bits: int) -> list[int]:
     """Return the CPU numbers of a set, ascending."""
+    if bits.bit_count() > _MANY:
+        return [cpu for cpu, digit in enumerate(bin(bits)[:1:-1]) if digit == "1"]
     found = []
     while bits:
         low = bits & -bits

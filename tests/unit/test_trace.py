@@ -19,7 +19,15 @@ from emu.trace import HOST_PC, MAGIC, VERSION, Trace, read_trace
 
 U64 = st.integers(0, 2**64 - 1)
 TEXT = st.text(max_size=20)
-WITH_STRING = (Kind.MISUSE, Kind.UNSUPPORTED, Kind.LOG, Kind.OUTCOME, Kind.REPORT, Kind.NEXT_BOOT)
+WITH_STRING = (
+    Kind.MISUSE,
+    Kind.UNSUPPORTED,
+    Kind.LOG,
+    Kind.OUTCOME,
+    Kind.REPORT,
+    Kind.NEXT_BOOT,
+    Kind.PROPERTY,
+)
 PLAIN = st.sampled_from([kind for kind in Kind if kind not in (*WITH_STRING, Kind.REGISTER, Kind.EXPECT)])
 ROWS = st.one_of(
     st.tuples(PLAIN, st.integers(0, 65535), st.integers(0, 255), U64, U64, U64),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
-from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached
+from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached, Waiting
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.operation import Kind
@@ -79,6 +80,41 @@ def run_ahead(
     :param word: gives the instruction word at a VA
     :param step: runs one instruction; observed accesses must be on
     """
+    with _undone(pe, observing, outside):
+        return _run(pe, word, step, outside, limit)
+
+
+def run_to_wait(
+    pe: UnicornPE,
+    observing: Observing,
+    word: Callable[[int], int | None],
+    step: Callable[[UnicornPE], EngineStop],
+    outside: LookAhead,
+    limit: int,
+) -> tuple[tuple[int, int], ...] | None:
+    """Return what ``pe`` executes up to its next WFE (:meth:`emu.cpu.engine.Engine.run_to_wait`)."""
+    state, code = pe.state(), []
+    with _undone(pe, observing, outside):
+        for _ in range(limit):
+            va = pe.pc
+            next_word = word(va)
+            if next_word is None:
+                return None
+            code.append((va, next_word))
+            stop = step(pe)
+            if outside.acts:
+                return None
+            if isinstance(stop, Waiting):
+                goes_round = stop.kind is Kind.WFE and pe.state() == state
+                return tuple(code) if goes_round else None
+            if stop is not STEP_LIMIT:
+                return None
+    return None
+
+
+@contextmanager
+def _undone(pe: UnicornPE, observing: Observing, outside: LookAhead) -> Iterator[None]:
+    # What `pe` does in here goes to `outside`, and is undone.
     kept = observing.to, observing.record, observing.access
     state, counters, reached = pe.state(), pe.counters, pe.reached
     pe.reset_counters()
@@ -86,7 +122,7 @@ def run_ahead(
     observing.to, observing.record = outside, outside.record
     observing.access = outside.access if with_model else None
     try:
-        return _run(pe, word, step, outside, limit)
+        yield
     finally:
         observing.to, observing.record, observing.access = kept
         pe.set_state(state)

@@ -20,7 +20,7 @@ from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Unsupported
 from emu.cpu.traps import default_target_el
-from emu.cpu.unicorn.ahead import run_ahead
+from emu.cpu.unicorn.ahead import run_ahead, run_to_wait
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
@@ -37,6 +37,13 @@ from emu.memory import Memory
 from emu.operation import Access, Invisible, Operation
 
 _STOP_AGAIN_SECONDS = 0.005
+
+
+def _stop_after(handle: Handle, seconds: float, ended: Event) -> None:
+    # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
+    while not ended.wait(seconds):
+        handle.stop()
+        seconds = _STOP_AGAIN_SECONDS
 
 
 class UnicornEngine:
@@ -188,7 +195,7 @@ class UnicornEngine:
         counters = pe.counters.instructions
         # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
         ended = Event()
-        watchdog = Thread(target=self._stop_after, args=(seconds, ended), daemon=True)
+        watchdog = Thread(target=_stop_after, args=(self._handle, seconds, ended), daemon=True)
         watchdog.start()
         try:
             stop = self._run(UNLIMITED)
@@ -198,12 +205,6 @@ class UnicornEngine:
         pe.counters.instructions = counters
         self._counted = True
         return stop
-
-    def _stop_after(self, seconds: float, ended: Event) -> None:
-        # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
-        while not ended.wait(seconds):
-            self._handle.stop()
-            seconds = _STOP_AGAIN_SECONDS
 
     def step(self, pe: PE) -> EngineStop:
         """Run one instruction."""
@@ -274,6 +275,16 @@ class UnicornEngine:
             )
         finally:
             self._steps.forget(mark)
+
+    def run_to_wait(
+        self, pe: PE, outside: LookAhead, instructions_max: int
+    ) -> tuple[tuple[int, int], ...] | None:
+        """Return what ``pe``, which waits, executes from waking up to its next WFE; None: it does not."""
+        assert self._steps is None, "they would be recorded"
+        self._contexts.load(pe)
+        loaded = self._contexts.loaded
+        assert loaded is not None
+        return run_to_wait(loaded, self._observing, self.word, self.step, outside, instructions_max)
 
     def _run(self, limit: int) -> EngineStop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it

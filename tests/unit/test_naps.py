@@ -1,0 +1,227 @@
+"""CPUs that wake from WFE, look, and wait again: with and without the engine the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from bare_machine import make
+from bare_pe import CODE, DATA, assemble
+
+from emu.arch.rounds import Look, understand
+from emu.machine import Machine
+from emu.machine.actor import LOOK_AFTER, HostTask
+from emu.operation import Copy, Delay, Park, SendEvent, Store
+from emu.outcome import ended
+
+CPUS = 6
+PEN = "l: ldr x4, [x0]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: "
+END = "mrs x9, nzcv\n b ."
+UNDERSTOOD = {
+    "the pen": PEN,
+    "the other way round": "l: ldr x4, [x0]\n cmp x2, x4\n b.eq out\n wfe\n b l\nout: ",
+    "words of 32 bits": "l: ldr w4, [x0]\n cmp w4, w2\n b.eq out\n wfe\n b l\nout: ",
+    "the low half of a word": "l: ldr x4, [x0]\n cmp w4, w2\n b.eq out\n wfe\n b l\nout: ",
+    "a byte": "l: ldrb w4, [x0]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "on while it differs": "l: wfe\n ldr x4, [x0]\n cmp x4, x2\n b.ne l\nout: ",
+    "a number": "l: ldr x4, [x0]\n cmp x4, #3\n b.eq out\n wfe\n b l\nout: ",
+    "zero": "l: ldr x4, [x0, #8]\n cbnz x4, out\n wfe\n b l\nout: ",
+    "two": "l: ldr x4, [x0, #8]\n cbnz x4, out\n ldr x5, [x0]\n cmp x5, x2\n b.eq out\n wfe\n b l\nout: ",
+    "a barrier": "l: ldr x4, [x0]\n add x6, x0, #8\n cmp x4, x2\n dsb sy\n b.eq out\n wfe\n b l\nout: ",
+}
+NOT_UNDERSTOOD = {
+    "it counts": "mov x7, #0\nl: ldr x4, [x0]\n add x7, x7, #1\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "it stores": "l: ldr x4, [x0]\n str x2, [x0, #32]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "a difference": "l: ldr x4, [x0]\n sub x5, x4, x2\n cbz x5, out\n wfe\n b l\nout: ",
+    "less": "l: ldr x4, [x0]\n cmp x4, x2\n b.hs out\n wfe\n b l\nout: ",
+    "a signed word": "l: ldrsw x4, [x0]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "by its flags": "l: ldr x4, [x0]\n cmp x4, x2\n cset x5, eq\n cbnz x5, out\n wfe\n b l\nout: ",
+    "exclusive": "l: ldxr x4, [x0]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "by the last word": "mov x4, #0\nl: cmp x4, x2\n b.eq out\n ldr x4, [x0]\n wfe\n b l\nout: ",
+    "by an address": "l: ldr x4, [x0, #16]\n ldr x4, [x4]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+    "the time": "l: ldr x4, [x0]\n mrs x5, cntvct_el0\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: ",
+}
+
+
+def releaser(values: Sequence[int]) -> HostTask:
+    """Store each value and send an event; at the end let all go who wait for another word."""
+    for value in values:
+        yield Store(DATA, value, 8)
+        yield SendEvent()
+        yield Delay(1000)
+    yield Store(DATA + 8, 1, 8)
+    yield SendEvent()
+    yield Park(ended("done"))
+
+
+def run(
+    text: str, scheduler: str = "round-robin", *, allowed: bool = True, **options: Any
+) -> tuple[Machine, int]:
+    """Return a machine whose CPU n waits for n, and the rounds that were made without the engine."""
+    text = "and x2, x1, #0xff\n" + text + END
+    machine = make(text, cpus=CPUS, scheduler=scheduler, record=False, **options)
+    machine.memory.write_bytes(DATA, bytes(64))
+    machine.memory.write(DATA + 16, 8, DATA)
+    machine.naps.allowed = allowed
+    made = 0
+    rest = machine.naps.rest
+
+    def counted(cpus: Sequence[int]) -> int:
+        nonlocal made
+        done = rest(cpus)
+        made += done
+        return done
+
+    machine.naps.rest = counted  # type: ignore[method-assign]
+    for cpu in range(1, CPUS):
+        machine.power_on(cpu, CODE, DATA)
+        machine.actors[cpu].pe.x[1] = cpu
+    values = [2**32, 2**63, *range(CPUS + 1), 2**64 - 1]
+    machine.start_task(0, releaser(values))
+    machine.run()
+    return machine, made
+
+
+def everything(machine: Machine) -> list[object]:
+    """Return all that a run leaves behind."""
+    cpus = [
+        (
+            actor.pe.counters.as_dict(),
+            actor.time,
+            actor.spent,
+            actor.state,
+            list(actor.pe.x),
+            actor.pe.pc,
+            actor.pe.nzcv,
+        )
+        for actor in machine.actors
+    ]
+    clock = machine.clock
+    rows = [tuple(row) for row in machine.trace.rows()]
+    return [machine.picks, machine.current, machine.stopped, clock.now, clock.begun, cpus, rows]
+
+
+@pytest.mark.parametrize("scheduler", ["round-robin", "random:1", "timed", "pct:1:3:100"])
+@pytest.mark.parametrize("name", [*UNDERSTOOD, *NOT_UNDERSTOOD])
+def test_a_run_is_the_same_with_and_without(name: str, scheduler: str) -> None:
+    text = (UNDERSTOOD | NOT_UNDERSTOOD)[name]
+    with_rounds, made = run(text, scheduler)
+    without, none = run(text, scheduler, allowed=False)
+    assert none == 0
+    if scheduler == "round-robin":
+        assert bool(made) == (name in UNDERSTOOD)
+    assert everything(with_rounds) == everything(without)
+
+
+@pytest.mark.parametrize("limit", range(60, 200, 7))
+def test_the_limit_ends_a_run_at_the_same_instruction(limit: int) -> None:
+    runs = [run(PEN, allowed=allowed, instructions_max=limit)[0] for allowed in (True, False)]
+    assert everything(runs[0]) == everything(runs[1])
+
+
+def test_new_code_is_executed() -> None:
+    """An instruction becomes a branch out of the loop, which CPUs find at the next event."""
+
+    def patch() -> HostTask:
+        for _ in range(3):
+            yield SendEvent()
+            yield Delay(1000)
+        yield Copy(CODE + 12, assemble("b .", CODE + 12))
+        yield SendEvent()
+        yield Park(ended("done"))
+
+    machine = make(
+        "l: ldr x4, [x0]\n cmp x4, x2\n b.eq out\n nop\n wfe\n b l\nout: b .", cpus=CPUS, record=False
+    )
+    for cpu in range(1, CPUS):
+        machine.power_on(cpu, CODE, DATA)
+    machine.start_task(0, patch())
+    machine.run()
+    assert [actor.pe.pc for actor in machine.actors[1:]] == [CODE + 12] * (CPUS - 1)
+
+
+def test_a_cpu_that_is_switched_on_again_keeps_nothing_of_its_loop() -> None:
+    def again(machine: Machine) -> HostTask:
+        for value in (7, 8, 9):
+            yield Store(DATA, value, 8)
+            yield SendEvent()
+            yield Delay(1000)
+        machine.power_on(1, CODE + 0x100, 5)
+        yield Park(ended("done"))
+
+    found = []
+    for allowed in (True, False):
+        machine = make(PEN + END, cpus=2, record=False)
+        machine.memory.write_bytes(CODE + 0x100, assemble("b .", CODE + 0x100))
+        machine.naps.allowed = allowed
+        machine.power_on(1, CODE, DATA)
+        machine.start_task(0, again(machine))
+        machine.run()
+        found.append(everything(machine))
+    assert found[0] == found[1]
+
+
+def test_a_loop_is_looked_at_as_often_as_before() -> None:
+    """After so many instructions the machine looks whether a CPU goes round: at the same instruction."""
+
+    def long() -> HostTask:
+        for _ in range(LOOK_AFTER // 5 + 100):
+            yield SendEvent()
+        yield Park(ended("done"))
+
+    found = []
+    for allowed in (True, False):
+        machine = make("l: ldr x4, [x0]\n cmp x4, x2\n b.eq out\n wfe\n b l\nout: b .", cpus=2, record=False)
+        machine.naps.allowed = allowed
+        machine.power_on(1, CODE, DATA)
+        machine.start_task(0, long())
+        machine.run()
+        found.append([*everything(machine), machine.actors[1].look_at])
+    assert found[0] == found[1]
+
+
+def _words(text: str) -> tuple[tuple[int, int], ...]:
+    code = assemble(text, CODE)
+    return tuple((CODE + at, int.from_bytes(code[at : at + 4], "little")) for at in range(0, len(code), 4))
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "csel x5, x6, x7, eq",
+        "adc x5, x6, x7",
+        "ccmp x5, #1, #0, eq",
+        "cinc x5, x6, ne",
+        "b.lt out",
+        "b.al out",
+    ]
+    + ["mrs x5, nzcv", "tbz x4, #1, out", "add x5, x4, x2", "mov x5, x4", "ldr x5, [x4]", "fmov d0, x4"],
+)
+def test_what_reads_a_word_or_its_flags_otherwise_is_not_understood(reader: str) -> None:
+    """The twins, with an instruction that reads neither, and with B.EQ, are."""
+    text = "ldr x4, [x0]\n cmp x4, x2\n {}\nout: wfe"
+    looks = (Look(DATA, 8),) * (2 if reader.startswith("ldr") else 1)
+    assert understand(_words(text.format(reader)), looks) is None
+    assert understand(_words(text.format("add x5, x6, x7")), (Look(DATA, 8),)) is not None
+    found = understand(_words(text.format("b.eq far").replace("wfe", "wfe\nfar: nop"))[:4], (Look(DATA, 8),))
+    assert found is not None
+    assert [equal for _, equal in found.guards] == [False]
+
+
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize(
+    "pair", [(0, 0), (0, 1), (1, 0), (2**31, 1), (1, 2**31), (2**63, 1), (1, 2**63), (2**64 - 1, 2**64 - 1)]
+)
+def test_flags_are_those_of_the_engine(size: int, pair: tuple[int, int]) -> None:
+    one, other = pair
+    r = "x" if size == 8 else "w"
+    machine = make(f"cmp {r}0, {r}1\n b .", record=False)
+    machine.power_on(0, CODE, one)
+    pe = machine.actors[0].pe
+    pe.x[1] = other
+    machine.run()
+    found = understand(_words(f"ldr x4, [x0]\n cmp {r}4, {r}1\n wfe"), (Look(DATA, 8),))
+    assert found is not None
+    assert found.flags is not None
+    assert found.flags.nzcv(one, found.flags.other(pe.x)) == pe.nzcv
