@@ -108,6 +108,11 @@ def _packed(folder: Path) -> bytes:
     return gzip.compress(_kernel(folder), mtime=0)
 
 
+def _fit(folder: Path) -> bytes:
+    data: bytes = _unit("make_kernel").fit(_packed(folder))
+    return data
+
+
 def _symbols(folder: Path) -> bytes:
     (folder / "vmlinuz-1").write_bytes(_kernel(folder))
     return (folder / "System.map-1").read_bytes()
@@ -183,6 +188,7 @@ LOADERS: Mapping[str, Loader] = {
     "object": Loader("a.o", _object, ("info", "a.o"), text=False),
     "kernel": Loader("vmlinuz-1", _kernel, ("info", "vmlinuz-1"), text=False),
     "packed": Loader("vmlinuz-1", _packed, ("info", "vmlinuz-1"), text=False),
+    "fit": Loader("vmlinuz-1", _fit, ("info", "vmlinuz-1"), text=False),
     "vmlinux": Loader("vmlinux", _vmlinux, ("info", "vmlinux"), text=False),
     "symbols": Loader("System.map-1", _symbols, ("info", "vmlinuz-1")),
     "topology": Loader("t.json", lambda _: _TOPOLOGY, ("boot", "--topology", "t.json")),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emu.errors import InvalidSubject
 from emu.subject.elf import first_bytes_of
+from emu.subject.fit import is_fit
 from emu.subject.image import has_magic
 from emu.subject.unwrap import peek
 
@@ -27,7 +28,7 @@ class KernelFiles:
 def is_kernel(path: Path) -> bool:
     """Tell whether ``load_kernel`` is the loader for ``path``, from its first 64 KiB; never raises.
 
-    True for an arm64 Image (raw or compressed), an AArch64 ELF whose first segment is one, and a directory
+    True for an arm64 Image (raw or packed), a FIT, an AArch64 ELF whose first segment is one, and a directory
     that has a vmlinux or an Image at the kernel's usual path.
     """
     try:
@@ -43,7 +44,7 @@ def is_kernel(path: Path) -> bool:
                 head = file.read(_HEAD)
     except (OSError, ValueError):
         return False
-    return has_magic(peek(head)) or (head[:2] == b"MZ" and head[4:8] == b"zimg")
+    return has_magic(peek(head)) or (head[:2] == b"MZ" and head[4:8] == b"zimg") or is_fit(head)
 
 
 def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> KernelFiles:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from emu.errors import InvalidSubject
+from emu.subject.fit import fit_payload, is_fit
 from emu.subject.image import HEADER_SIZE, IMAGE_SIZE_MAX
 from emu.subject.lz4 import FRAME_MAGIC, LEGACY_MAGIC, LegacyInflater, first_bytes
 
@@ -53,13 +54,15 @@ def read_file(path: Path) -> bytes:
 
 
 def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
-    """Return the Image inside a gzip, bzip2, lz4, xz, lzma, zstd, EFI zboot or uImage file, else the bytes.
+    """Return the Image in a gzip, bzip2, lz4, xz, lzma, zstd, EFI zboot, uImage or FIT file, else the bytes.
 
     :param size_max: bytes; the largest output accepted
     :raises InvalidSubject: truncated or corrupt, of an unknown compression, or larger than size_max
     """
     if data.startswith(_UIMAGE_MAGIC):
         data = _uimage_payload(data, name)
+    elif is_fit(data):
+        data = fit_payload(data, name)
     if data[:2] == b"MZ" and data[4:8] == b"zimg":
         data = _zboot_payload(data, name)
     if data.startswith(_ZSTD_MAGIC):

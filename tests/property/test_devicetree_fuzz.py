@@ -18,9 +18,9 @@ import fdt
 import pytest
 
 import emu.topology.devicetree
+from emu.arch.flat_tree import BEGIN_NODE, END, END_NODE, HEADER, NOP, PROP, Node, parse, u32
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, HEADER, NOP, PROP, Node, parse, u32
 from emu.topology.devicetree.read import read_devicetree
 from emu.topology.devicetree.write import write_devicetree
 

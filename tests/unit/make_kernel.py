@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
+from emu.arch.flat_tree import Writer
 from emu.errors import EmuError
 
 BASE_VA = 0xFFFF_8000_8000_0000
@@ -186,3 +187,56 @@ def elf(
     head = ident + struct.pack("<HHIQQQIHHHHHH", *fields)
     load = struct.pack("<IIQQQQQQ", 1, 7, 120, BASE_VA, BASE_VA, len(raw), IMAGE_SIZE, 0x1000)
     return head + load + body + b"".join(headers)
+
+
+def fit(
+    payload: bytes,
+    *,
+    images: Mapping[str, Mapping[str, bytes]] | None = None,
+    configurations: Mapping[str, Mapping[str, bytes]] | None = None,
+    default: str | None = "conf-1",
+    behind: bytes = b"",
+    hashes: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Return a FIT as scripts/make_fit.py makes it: a kernel, a device tree, a configuration of both.
+
+    :param images: what is changed in the properties of an image; without a value: left out
+    :param configurations: the nodes of /configurations; default: one that names the kernel
+    :param behind: bytes behind the tree
+    :param hashes: values by algorithm, below the kernel
+    """
+    kernel = {"data": payload, "type": b"kernel_noload\0", "arch": b"arm64\0", "os": b"linux\0"}
+    kernel |= {"compression": b"gzip\0", "load": bytes(4), "entry": bytes(4)}
+    tree = {"data": b"\xd0\x0d\xfe\xed", "type": b"flat_dt\0", "arch": b"arm64\0", "compression": b"none\0"}
+    found = {"kernel": kernel, "fdt-1": tree}
+    for name, changes in (images or {}).items():
+        found[name] = {**found.get(name, {}), **changes}
+    if configurations is None:
+        configurations = {"conf-1": {"kernel": b"kernel\0", "fdt": b"fdt-1\0"}}
+    writer = Writer()
+    writer.begin("")
+    writer.prop("description", b"a kernel\0")
+    writer.begin("images")
+    for name, props in found.items():
+        writer.begin(name)
+        for prop, value in props.items():
+            if value:
+                writer.prop(prop, value)
+        for number, (algorithm, value) in enumerate((hashes or {}).items() if name == "kernel" else ()):
+            writer.begin(f"hash-{number}")
+            writer.prop("algo", algorithm.encode() + b"\0")
+            writer.prop("value", value)
+            writer.end()
+        writer.end()
+    writer.end()
+    writer.begin("configurations")
+    if default is not None:
+        writer.prop("default", default.encode() + b"\0")
+    for name, props in configurations.items():
+        writer.begin(name)
+        for prop, value in props.items():
+            writer.prop(prop, value)
+        writer.end()
+    writer.end()
+    writer.end()
+    return writer.to_bytes(0) + behind

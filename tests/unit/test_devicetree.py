@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu.arch.flat_tree import u32, u64
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree.flat import u32, u64
 from emu.topology.devicetree.names import node_names
 from emu.topology.devicetree.write import write_devicetree, write_stub_devicetree
 

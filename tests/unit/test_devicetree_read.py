@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import run_program
 
+from emu.arch.flat_tree import BEGIN_NODE, END, END_NODE, NOP, PROP, Writer, u32, u64
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree.flat import BEGIN_NODE, END, END_NODE, NOP, PROP, Writer, u32, u64
 from emu.topology.devicetree.names import node_names
 from emu.topology.devicetree.read import read_devicetree, read_dts
 from emu.topology.devicetree.write import write_devicetree, write_stub_devicetree

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from emu.arch.flat_tree import Node, Writer, u32
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
-from emu.topology.devicetree.flat import Node, Writer, u32
 
 _LEVELS = ("socket", "cluster", "core", "thread")
 CpuMapPath = tuple[int, int, int, int]  # the numbers of _LEVELS

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.arch.boot import NR_CPUS_MAX
+from emu.arch.flat_tree import Node, parse
 from emu.arch.mpidr import INVALID_HWID
 from emu.errors import InvalidCase
 from emu.topology import CONDUITS, Cpu, Topology
 from emu.topology.devicetree.cpu_map import read_cpu_map
-from emu.topology.devicetree.flat import Node, parse
 
 _PSCI = frozenset((b"arm,psci", b"arm,psci-0.2", b"arm,psci-1.0"))
 _AVAILABLE = (None, b"okay", b"ok")

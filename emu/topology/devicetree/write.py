@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from emu.arch.flat_tree import NAME_MAX, Writer, texts, u32, u64
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.devicetree.cpu_map import phandles, write_cpu_map
-from emu.topology.devicetree.flat import NAME_MAX, Writer, texts, u32, u64
 from emu.topology.devicetree.names import node_names
 
 _BOOTARGS_MAX = 2048  # COMMAND_LINE_SIZE, arch/arm64/include/uapi/asm/setup.h

@@ -136,12 +136,13 @@ class Blob:
     root: Node
 
 
-def parse(data: bytes, name: str) -> Blob:
+def parse(data: bytes, name: str, size_max: int = SIZE_MAX) -> Blob:
     """Return the tree of a blob of version 16 or later; what follows ``totalsize`` is ignored.
 
-    Every token is read once, so the work is bounded by the size of the blob, which is at most 2 MiB.
+    Every token is read once, so the work is bounded by the size of the blob.
 
     :param name: prefix of every error
+    :param size_max: bytes; the largest blob accepted
     :raises InvalidCase: the header or the structure block breaks a rule of the format
     """
     if len(data) < HEADER.size:
@@ -153,10 +154,9 @@ def parse(data: bytes, name: str) -> Blob:
         raise InvalidCase(f"{name}: magic={magic:#x}: a device tree blob begins with {MAGIC:#x}")
     if version < LAST_COMPATIBLE or compatible > min(version, VERSION):
         raise InvalidCase(f"{name}: version={version}, compatible={compatible}: must be readable as 16 or 17")
-    if total > min(SIZE_MAX, len(data)):
-        raise InvalidCase(
-            f"{name}: totalsize={total}: at most 2 MiB (booting.rst) and the file's {len(data)}"
-        )
+    if total > min(size_max, len(data)):
+        most = "2 MiB (booting.rst)" if size_max == SIZE_MAX else str(size_max)
+        raise InvalidCase(f"{name}: totalsize={total}: at most {most} and the file's {len(data)}")
     structure_size = size if version >= VERSION else max(total - structure_at, 0)
     for what, at, bytes_ in (
         ("off_mem_rsvmap", reserve_at, 16),
