@@ -102,15 +102,19 @@ class Exploration:
     def confirmed(self, number: int = 0) -> Confirmed:
         """Return a finding with the shortest schedule that was found for it, and the run that shows it.
 
-        With ``boot`` it is what :func:`emu.report.story.tell_story` takes.
+        :func:`emu.report.story.story_of` makes a story of it.
+
+        :raises InvalidCase: there is no such finding
         """
+        if not 0 <= number < len(self.findings):
+            raise InvalidCase(f"explore: finding {number}: there are {len(self.findings)}, from 0 on")
         return confirm_shortest(self._explorer, self.boot, self._result.findings[number])
 
     def assert_pass(self) -> None:
         """Check that every schedule was covered and nothing was found.
 
-        :raises AssertionError: each finding with a case, whose story :command:`emu replay` tells; or what was
-            left out
+        :raises AssertionError: each finding with a case, whose story :func:`emu.report.story.story_of` and
+            :command:`emu replay` tell; or what was left out
         """
         if self.findings:
             raise AssertionError("\n".join(["", *map(_told, self.findings, self.cases)]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
 
+from emu.explore.api import Exploration
 from emu.explore.confirm import Confirmed
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.watch import pc_of
@@ -94,6 +95,17 @@ class Story:
 def tell_story(boot: Boot, confirmed: Confirmed) -> Story:
     """Return the story of a finding along the run that shows it."""
     return _Teller(boot, confirmed).story()
+
+
+def story_of(done: Exploration, number: int = 0) -> str:
+    """Return the story of a finding of :func:`emu.explore.explore` as text, for who tests with it::
+
+        assert not done.findings, story_of(done)
+
+    :param number: of ``done.findings``
+    :raises InvalidCase: there is no such finding
+    """
+    return "\n".join(tell_story(done.boot, done.confirmed(number)).lines())
 
 
 class _Teller:

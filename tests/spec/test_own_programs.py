@@ -12,7 +12,7 @@ from programs import run_emu, run_program
 from emu.errors import EmuError, InvalidCase, Untestable
 from emu.explore import explore
 from emu.host.own_firmware import Reply, Request
-from emu.report.story import tell_story
+from emu.report.story import story_of
 
 CPU_ON = """        movz    x0, #0xc400, lsl #16
         movk    x0, #3
@@ -264,7 +264,10 @@ def test_the_function_tells_a_story_of_what_it_finds_and_passes_the_twin() -> No
     with pytest.raises(AssertionError, match=r"property \(finally\): text finally \[x\] == 2\n  case: "):
         done.assert_pass()
     number = [finding.rule for finding in done.findings].index("property")
-    lines = tell_story(done.boot, done.confirmed(number)).lines()
+    lines = story_of(done, number).splitlines()
+    assert lines[-1] == f"case: {done.confirmed(number).found.case}"
+    with pytest.raises(InvalidCase, match="finding 2: there are 2, from 0 on"):
+        story_of(done, 2)
     assert any("does not hold at the end: finally [x] == 2" in line for line in lines)
     assert any("store x <- 0x1" in line for line in lines)
     explore([ADD_ALONE, ADD_ALONE], {"x": 0}, ["finally [x] == 2"]).assert_pass()
