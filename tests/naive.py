@@ -1,8 +1,8 @@
-"""Programs of PEs as lists of operations, and a naive enumeration of all that they can come to.
+"""Programs of PEs and host tasks as lists of operations, and a naive enumeration of what they can come to.
 
 It shares no code with emu: words, cache lines, monitors and event registers are dicts and tuples here, and
-every order of every step is tried. :func:`text_of` gives a program as A64 text, for the exploration that is
-compared.
+every order of every step is tried. tests/naive_text.py gives a program as A64 text, for the exploration
+that is compared; tests/naive_compare.py makes host tasks.
 
 What it follows is docs/model.md: one coherent domain of caches with at most one copy of each line of 64
 bytes, accesses with the MMU off past it; maintenance by VA that takes effect in the order of its line, at the
@@ -23,22 +23,52 @@ from typing import Any
 #   await r w  load until it is not 0     add r w n  load-exclusive, add n, store-exclusive, until it passes
 #   lx r w     load-exclusive             sx r w n   store-exclusive; r: whether it failed
 #   wait r w   SEVL; WFE, load-exclusive until it is not 0
+#   pen r w    WFE, load until it is not 0
+#   inc r w n  load, add n, store
+#   doze r w   load until it is not 0, WFE in between
 #   wfe, sev, sevl, clrex, dsb            dc k w     k: ivac, cvac, civac
 #   on r t     CPU_ON of thread t; r: what firmware says
+# Of host tasks alone:
+#   poll r w   wait until it is not 0, or time passes: TIMED_OUT
+#   swap r w n exchange                   cas r w n  store n if it is 0; r: what it was
+#   ldu r w    load past the caches       stu w n    store past them
 Operation = tuple[Any, ...]
+Pick = tuple[str, int]
 WORDS = 3  # words 0 and 1 share a line, and a granule; word 2 has one of its own
 PA_OF = (0, 8, 256)  # offset of each word from the base in x0
-LOADS = ("ld", "ldp", "await", "add", "lx", "sx", "wait", "on")
+LOADS = (
+    "ld",
+    "ldp",
+    "await",
+    "add",
+    "lx",
+    "sx",
+    "wait",
+    "pen",
+    "doze",
+    "inc",
+    "on",
+    "poll",
+    "swap",
+    "cas",
+    "ldu",
+)
+TIMED_OUT = -1
+LINE_PAS = (0, 256)  # offset of each line from the base
 _ALREADY_ON = 2**64 - 4  # PSCI ALREADY_ON, i64
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A program, and where it begins: with its MMU and caches on or off, running or switched off."""
+    """A program, and where it begins: with its MMU and caches on or off, running or switched off.
+
+    :ivar is_task: a host task does it, which is always on and mapped
+    """
 
     operations: tuple[Operation, ...]
     mapped: bool = False
     is_on: bool = True
+    is_task: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +117,69 @@ class Naive:
 
         Without caches the words too.
         """
+        first = self._first()
+        seen, work, found = {first}, [first], set()
+        while work:
+            state = work.pop()
+            steps = self._everybody(state)
+            if not steps:
+                found.add(self._end(state))
+            for _, after in [*steps, *self._moves(state)]:
+                if after not in seen:
+                    seen.add(after)
+                    work.append(after)
+        self.states = len(seen)
+        return found
+
+    def walk(self, choice: random.Random) -> list[Pick]:
+        """Return a schedule to an end, drawn step by step, as pairs of a kind and a thread or a line.
+
+        What no other thread sees at once, CLREX, is no pick: it comes with the step before.
+        """
+        state, picks = self._with_clrex(self._first()), []
+        while steps := self._everybody(state):
+            moves = list(self._moves(state)) if choice.random() < 0.3 else []
+            pick, after = choice.choice(moves or steps)
+            picks.append(pick)
+            state = self._with_clrex(after)
+        return picks
+
+    def _with_clrex(self, state: State) -> State:
+        for number, thread in enumerate(self.threads):
+            while (index := state.places[number][0]) < len(thread.operations) and (
+                state.on[number] and not state.asleep[number] and thread.operations[index][0] == "clrex"
+            ):
+                (state,) = self._steps(state, number)
+        return state
+
+    def _everybody(self, state: State) -> list[tuple[Pick, State]]:
+        # The steps of all threads; time passes when there is none.
+        numbers = range(len(self.threads))
+        steps = [each for number in numbers for each in self._labelled(state, number)]
+        return steps or [each for number in numbers for each in self._time_outs(state, number)]
+
+    def _labelled(self, state: State, number: int) -> Iterator[tuple[Pick, State]]:
+        for after in self._steps(state, number):
+            delays = any(
+                len(new.queue) > len(old.queue) for new, old in zip(after.lines, state.lines, strict=True)
+            )
+            fails = after.failed[number] > state.failed[number]
+            yield ("fail" if fails else "delay" if delays else "run", number), after
+
+    def _time_outs(self, state: State, number: int) -> Iterator[tuple[Pick, State]]:
+        operations, (index, _) = self.threads[number].operations, state.places[number]
+        if index < len(operations) and operations[index][0] == "poll" and not state.asleep[number]:
+            late = tuple(self._elapsed(line) for line in state.lines)
+            yield ("timeout", number), self._next(replace(state, lines=late), number, TIMED_OUT)
+
+    def _elapsed(self, line: Line) -> Line:
+        while line.queue:
+            line = self._effect(line)
+        return line
+
+    def _first(self) -> State:
         count = len(self.threads)
-        first = State(
+        return State(
             ((0, 0),) * count,
             ((),) * count,
             (Line((0, 0)), Line((0,))),
@@ -98,18 +189,6 @@ class Naive:
             tuple(thread.is_on for thread in self.threads),
             (0,) * count,
         )
-        seen, work, found = {first}, [first], set()
-        while work:
-            state = work.pop()
-            steps = [after for number in range(count) for after in self._steps(state, number)]
-            if not steps:
-                found.add(self._end(state))
-            for after in [*steps, *self._moves(state)]:
-                if after not in seen:
-                    seen.add(after)
-                    work.append(after)
-        self.states = len(seen)
-        return found
 
     def _end(self, state: State) -> tuple[Any, ...]:
         results = tuple(
@@ -122,19 +201,19 @@ class Naive:
 
     # -- what lines do by themselves ----------------------------------------------------------------
 
-    def _moves(self, state: State) -> Iterator[State]:
+    def _moves(self, state: State) -> Iterator[tuple[Pick, State]]:
         if not self.caches:
             return
         for number, line in enumerate(state.lines):
             if line.queue:
-                yield replace(state, lines=_put(state.lines, number, self._effect(line)))
+                yield ("m", number), replace(state, lines=_put(state.lines, number, self._effect(line)))
             if line.copy is None:
-                after = replace(line, copy=line.memory)
+                kind, after = "f", replace(line, copy=line.memory)
             elif line.dirty:
-                after = replace(line, memory=line.copy, dirty=False)
+                kind, after = "w", replace(line, memory=line.copy, dirty=False)
             else:
-                after = replace(line, copy=None)
-            yield replace(state, lines=_put(state.lines, number, after))
+                kind, after = "d", replace(line, copy=None)
+            yield (kind, number), replace(state, lines=_put(state.lines, number, after))
 
     @staticmethod
     def _effect(line: Line) -> Line:
@@ -166,9 +245,13 @@ class Naive:
         return line.copy[at], replace(state, lines=_put(state.lines, index, line))
 
     def _store(self, state: State, number: int, word: int, value: int) -> State:
+        cached = self.caches and self.threads[number].mapped
+        return self._stored(state, number, word, value, cached=cached)
+
+    def _stored(self, state: State, number: int, word: int, value: int, *, cached: bool) -> State:
         index, at = _line_of(word)
         line = state.lines[index]
-        if not self.caches or not self.threads[number].mapped:
+        if not cached:
             line = replace(line, memory=_put(line.memory, at, value))
         else:
             line = self._done(line, number)
@@ -259,6 +342,16 @@ class Naive:
         for passes, after in self._exclusive(state, number, word, part - 1 + value):
             yield self._next(after, number, part - 1) if passes else self._part(after, number, 0)
 
+    def _inc(
+        self, state: State, number: int, part: int, _register: int, word: int, value: int
+    ) -> Iterator[State]:
+        if not part:
+            old, state = self._load(state, number, word)
+            yield self._part(state, number, 1 + old)
+        else:
+            state = self._store(state, number, word, part - 1 + value)
+            yield self._next(state, number, part - 1)
+
     def _wait(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
         if part == 0:
             yield self._part(self._event(state, number), number, 1)
@@ -268,6 +361,41 @@ class Naive:
             value, state = self._load(state, number, word)
             state = replace(state, armed=_put(state.armed, number, word))
             yield self._next(state, number, value) if value else self._part(state, number, 1)
+
+    def _pen(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
+        if not part:
+            yield self._part(self._slept(state, number), number, 1)
+            return
+        value, state = self._load(state, number, word)
+        yield self._next(state, number, value) if value else self._part(state, number, 0)
+
+    def _doze(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
+        if part:
+            yield self._part(self._slept(state, number), number, 0)
+            return
+        value, state = self._load(state, number, word)
+        yield self._next(state, number, value) if value else self._part(state, number, 1)
+
+    _poll = _await
+
+    def _swap(
+        self, state: State, number: int, part: int, _register: int, word: int, value: int
+    ) -> Iterator[State]:
+        old, state = self._load(state, number, word)
+        yield self._next(self._store(state, number, word, value), number, old)
+
+    def _cas(
+        self, state: State, number: int, part: int, _register: int, word: int, value: int
+    ) -> Iterator[State]:
+        old, state = self._load(state, number, word)
+        yield self._next(state if old else self._store(state, number, word, value), number, old)
+
+    def _ldu(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
+        index, at = _line_of(word)
+        yield self._next(state, number, state.lines[index].memory[at])
+
+    def _stu(self, state: State, number: int, part: int, word: int, value: int) -> Iterator[State]:
+        yield self._next(self._stored(state, number, word, value, cached=False), number)
 
     @staticmethod
     def _slept(state: State, number: int) -> State:
@@ -309,115 +437,3 @@ class Naive:
         else:
             state = replace(state, on=_put(state.on, target, True), events=_put(state.events, target, False))
             yield self._next(state, number, 0)
-
-
-# -- as text ----------------------------------------------------------------------------------------
-
-
-def text_of(thread: Thread, entries: list[int]) -> str:
-    """Return a thread as A64 text; x20 is the base of the words, and results come into x21, x22 ...
-
-    :param entries: PA of each thread's program
-    """
-    lines = ["mov x20, x0"]
-    register = 21
-    for number, operation in enumerate(thread.operations):
-        lines += _lines(operation, number, register, entries)
-        register += results_of(operation)
-    return "\n".join([*lines, "b ."])
-
-
-def results_of(operation: Operation) -> int:
-    """Return how many results an operation has."""
-    return {"ldp": 2}.get(operation[0], int(operation[0] in LOADS))
-
-
-def _lines(operation: Operation, number: int, register: int, entries: list[int]) -> Iterator[str]:
-    name, *rest = operation
-    if name in ("wfe", "sev", "sevl", "clrex"):
-        yield name
-        return
-    if name == "dsb":
-        yield "dsb sy"
-        return
-    if name == "on":
-        target = rest[1]
-        yield "movz x0, #3"
-        yield "movk x0, #0xc400, lsl #16"
-        yield f"mov x1, #{target}"
-        yield f"movz x2, #{entries[target] & 0xFFFF}"
-        yield f"movk x2, #{entries[target] >> 16}, lsl #16"
-        yield "mov x3, x20"
-        yield "smc #0"
-        yield f"mov x{register}, x0"
-        return
-    word = rest[0] if name in ("st", "stp") else rest[1]
-    yield f"add x9, x20, #{PA_OF[word]}"
-    match name:
-        case "ld":
-            yield f"ldr x{register}, [x9]"
-        case "ldp":
-            yield f"ldp x{register}, x{register + 1}, [x9]"
-        case "st":
-            yield f"mov x10, #{rest[1]}"
-            yield "str x10, [x9]"
-        case "stp":
-            yield f"mov x10, #{rest[1]}"
-            yield f"mov x11, #{rest[1] + 1}"
-            yield "stp x10, x11, [x9]"
-        case "await":
-            yield f"l{number}: ldr x{register}, [x9]"
-            yield f"cbz x{register}, l{number}"
-        case "lx":
-            yield f"ldxr x{register}, [x9]"
-        case "sx":
-            yield f"mov x10, #{rest[2]}"
-            yield f"stxr w{register}, x10, [x9]"
-        case "add":
-            yield f"l{number}: ldxr x{register}, [x9]"
-            yield f"add x10, x{register}, #{rest[2]}"
-            yield "stxr w11, x10, [x9]"
-            yield f"cbnz w11, l{number}"
-        case "wait":
-            yield "sevl"
-            yield f"l{number}: wfe"
-            yield f"ldaxr x{register}, [x9]"
-            yield f"cbz x{register}, l{number}"
-        case "dc":
-            yield f"dc {rest[0]}, x9"
-
-
-def draw(seed: int, *, caches: bool) -> list[Thread]:
-    """Return two to four short threads, the same ones for the same seed."""
-    choice = random.Random(seed)
-    count = choice.choice([2, 2, 2, 3, 3, 4])
-    longest = {2: 5, 3: 3, 4: 2}[count] - caches * (count < 4)
-    threads = []
-    for number in range(count):
-        off = number > 0 and choice.random() < 0.15
-        names = ["ld", "ld", "ldp", "st", "st", "stp", "lx", "sx", "sx", "add", "await", "wait"]
-        names += ["wfe", "sev", "sev", "sevl", "clrex", "dsb"]
-        if caches:
-            names += ["dc", "dc", "dsb"]
-        operations = [_draw(choice, choice.choice(names)) for _ in range(choice.randint(1, longest))]
-        if number == 0:
-            operations += [("on", 0, target) for target in range(1, count) if choice.random() < 0.2]
-        mapped = caches and not off and choice.random() < 0.6  # firmware starts a PE with its MMU off
-        threads.append(Thread(tuple(operations), mapped, not off))
-    return threads
-
-
-def _draw(choice: random.Random, name: str) -> Operation:
-    word, value = choice.randrange(WORDS), choice.randint(1, 3)
-    match name:
-        case "ldp" | "stp":
-            return (name, 0, 0) if name == "ldp" else (name, 0, value)
-        case "ld" | "lx" | "await" | "wait":
-            return (name, 0, word)
-        case "st":
-            return (name, word, value)
-        case "sx" | "add":
-            return (name, 0, word, value)
-        case "dc":
-            return (name, choice.choice(["ivac", "cvac", "civac"]), word)
-    return (name,)

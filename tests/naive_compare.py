@@ -2,25 +2,100 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from bare_pe import assemble
-from exploring import Code, X, code_of, explorer_of
-from naive import PA_OF, Naive, Thread, draw, results_of, text_of
+from exploring import Code, Program, X, code_of, explorer_of, machine_of
+from naive import LINE_PAS, LOADS, PA_OF, TIMED_OUT, Naive, Thread
+from naive_drawn import draw
+from naive_text import results_of, text_of
 
 from emu.explore.ends import EndState, find_ends
+from emu.explore.local_state import LocalState
 from emu.explore.registers import Registers
 from emu.explore.search import Bounds
+from emu.finding import Finding
+from emu.machine.actor import HostTask
+from emu.operation import (
+    DSB_SY,
+    AtomicUpdate,
+    Barrier,
+    CacheOp,
+    FirmwareCall,
+    Load,
+    LoadUntil,
+    Operation,
+    Park,
+    Poll,
+    SendEvent,
+    Store,
+    WaitForEvent,
+)
+from emu.outcome import ended
+from emu.rules import judge
+from emu.schedulers import Pick
+from emu.schedulers.replay import picks_text
 
 Outcomes = set[tuple[Any, ...]]
+_CPU_ON = 0xC400_0003
+_DC = {"ivac": 0xD508_763F, "cvac": 0xD50B_7A3F, "civac": 0xD50B_7E3F}
+# What a machine's trace shows; what an exploration's states show besides is compared elsewhere.
+RULES = ("lost-update", "lost-write", "stale")
+
+
+def programs_of(threads: list[Thread]) -> list[Program]:
+    """Return what the explorer and the machine are given."""
+    entries = [code_of(cpu) for cpu in range(len(threads))]
+    return [
+        _task(thread, entries)
+        if thread.is_task
+        else Code(text_of(thread, entries), thread.mapped, thread.is_on)
+        for thread in threads
+    ]
+
+
+def _task(thread: Thread, entries: list[int]) -> Callable[[], HostTask]:
+    operations = [_operation(operation, entries) for operation in thread.operations]
+
+    def program() -> HostTask:
+        for operation in operations:  # noqa: UP028 - an iterator cannot be sent values
+            yield operation
+        yield Park(ended("done"))
+        return None
+
+    return program
+
+
+def _operation(operation: tuple[Any, ...], entries: list[int]) -> Operation:
+    name, *rest = operation
+    match name, *rest:
+        case "ld" | "ldu", _, word:
+            return Load(X + PA_OF[word], 8, name == "ld")
+        case "st" | "stu", word, value:
+            return Store(X + PA_OF[word], value, 8, name == "st")
+        case "await", _, word:
+            return LoadUntil(X + PA_OF[word])
+        case "poll", _, word:
+            return Poll(X + PA_OF[word], 8, None, 1000, ((0, 10),))
+        case "swap" | "cas", _, word, value:
+            return AtomicUpdate(X + PA_OF[word], None if name == "swap" else 0, value)
+        case "dc", kind, word:
+            return CacheOp(_DC[kind], X + PA_OF[word])
+        case "on", _, target:
+            return FirmwareCall(_CPU_ON, target, entries[target], X)
+    return {"wfe": WaitForEvent(), "sev": SendEvent(), "dsb": Barrier(DSB_SY)}[name]
 
 
 def explored(threads: list[Thread], *, caches: bool, **bounds: Any) -> Outcomes:
     """Return what the exploration says, as :meth:`naive.Naive.outcomes` has it."""
-    count = len(threads)
-    entries = [code_of(cpu) for cpu in range(count)]
-    programs = [Code(text_of(thread, entries), thread.mapped, thread.is_on) for thread in threads]
-    ends_at = [code_of(cpu) + len(assemble(code.text, code_of(cpu))) - 4 for cpu, code in enumerate(programs)]
+    programs = programs_of(threads)
+    ends_at = [
+        code_of(cpu) + len(assemble(code.text, code_of(cpu))) - 4 if isinstance(code, Code) else 0
+        for cpu, code in enumerate(programs)
+    ]
     explorer = explorer_of(programs, cached=caches, conduit="smc")
     registers = Registers(explorer.stepper.machine)
     found: Outcomes = set()
@@ -29,32 +104,104 @@ def explored(threads: list[Thread], *, caches: bool, **bounds: Any) -> Outcomes:
         found.clear()
         return see
 
+    def results(thread: Thread, local: LocalState) -> tuple[int, ...] | None:
+        if thread.is_task:
+            return _given(thread, local)
+        if local.at != ends_at[local.cpu]:
+            return None
+        return registers.of(local)[21 : 21 + sum(map(results_of, thread.operations))]
+
     def see(end: EndState) -> None:
-        results = tuple(
-            registers.of(local)[21 : 21 + sum(map(results_of, thread.operations))]
-            if local.at == ends_at[local.cpu]
-            else None
-            for local, thread in zip(end.locals, threads, strict=True)
-        )
+        ended = tuple(map(results, threads, end.locals))
         if caches:
-            found.add(results)
+            found.add(ended)
         else:
             words = [end.memory(X + at, 8) for at in PA_OF]
-            found.add((results, tuple(words[:2]), tuple(words[2:])))
+            found.add((ended, tuple(words[:2]), tuple(words[2:])))
 
     ends = find_ends(explorer, Bounds(failures=1, **bounds), begin)
     assert not ends.incomplete
     return found
 
 
-def difference(seed: int, *, caches: bool) -> str:
+def _given(thread: Thread, local: LocalState) -> tuple[int, ...] | None:
+    # What a host task was given for its loads, when it has come to its end.
+    if local.said is None:
+        return None
+    assert local.history is not None
+    pairs = zip(local.history.values(), thread.operations, strict=True)
+    given = [value for value, (name, *_) in pairs if name in LOADS]
+    return tuple(TIMED_OUT if value is None else value & 2**64 - 1 for value in given)
+
+
+def difference(seed: int, *, caches: bool, tasks: bool = False) -> str:
     """Compare both for the programs of a seed; "" where they agree, else the programs and what differs."""
-    threads = draw(seed, caches=caches)
+    threads = draw(seed, caches=caches, tasks=tasks)
     naive, found = Naive(threads, caches=caches).outcomes(), explored(threads, caches=caches)
     assert naive, "programs without an end"
-    if naive == found:
-        return ""
-    lines = [f"seed {seed}:", *(f"  {thread}" for thread in threads)]
-    lines += [f"  not explored: {each}" for each in sorted(naive - found, key=str)]
-    lines += [f"  impossible: {each}" for each in sorted(found - naive, key=str)]
-    return "\n".join(lines)
+    return _told(
+        seed,
+        threads,
+        [f"not explored: {each}" for each in sorted(naive - found, key=str)]
+        + [f"impossible: {each}" for each in sorted(found - naive, key=str)],
+    )
+
+
+def _told(seed: int, threads: list[Thread], found: list[str]) -> str:
+    lines = [f"seed {seed}:", *map(str, threads), *found]
+    return "\n  ".join(lines) if found else ""
+
+
+# -- findings ---------------------------------------------------------------------------------------
+
+
+def missed_findings(seed: int, *, caches: bool, schedules: int = 40) -> str:
+    """Let the machine take drawn schedules of a seed's programs; "" when all that rules find was explored.
+
+    What is found is who is worst off, by which rule, at which address: of the others that take part a search
+    that joins states need not find each.
+    """
+    threads, choice = draw(seed, caches=caches, tasks=True), random.Random(seed)
+    if caches:
+        threads = [_looking_once(thread) for thread in threads]
+    naive, programs = Naive(threads, caches=caches), programs_of(threads)
+    explorer = explorer_of(programs, cached=caches, conduit="smc")
+    result = explorer.search(Bounds(failures=1), everything=True)
+    assert result.complete, result.incomplete
+    known = {_key(found.finding) for found in result.findings}
+    missed: dict[tuple[Any, ...], str] = {}
+    for _ in range(schedules):
+        text = picks_text(_picks(threads, naive.walk(choice)))
+        machine = machine_of(programs, scheduler=f"replay:{text}", conduit="smc", granule=64 if caches else 0)
+        machine.run()
+        machine.finish()
+        for finding in judge(machine.trace).findings:
+            if finding.rule in RULES and _key(finding) not in known:
+                missed.setdefault(_key(finding), text)
+    return _told(seed, threads, [f"not found: {key}: {text}" for key, text in missed.items()])
+
+
+def _looking_once(thread: Thread) -> Thread:
+    # On the machine a host task that waits fills the line that it looks at, when it may: any schedule has it.
+    if not thread.is_task:
+        return thread
+    waits = ("await", "poll")
+    looks = tuple(("ld", *rest) if name in waits else (name, *rest) for name, *rest in thread.operations)
+    return replace(thread, operations=looks)
+
+
+def _picks(threads: list[Thread], walk: Iterable[tuple[str, int]]) -> Iterator[Pick]:
+    # A PE's first step comes to its first operation and does none.
+    begun = {number for number, thread in enumerate(threads) if thread.is_task}
+    for kind, at in walk:
+        if kind in "fwdm":
+            yield Pick(kind, X + LINE_PAS[at])
+            continue
+        if at not in begun:
+            begun.add(at)
+            yield Pick("run", at)
+        yield Pick(kind, at)
+
+
+def _key(finding: Finding) -> tuple[Any, ...]:
+    return finding.rule, finding.cpus[0], *map(hex, finding.addresses)

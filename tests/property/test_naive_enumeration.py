@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from naive_compare import difference
+from naive_compare import difference, missed_findings
 
 from emu.explore.reduction import EnabledSet
 from emu.explore.unit_moves import UnitMoves
@@ -15,6 +15,23 @@ kinds = pytest.mark.parametrize("caches", [False, True], ids=["coherent", "cache
 @pytest.mark.parametrize("first", range(0, 100, 25))
 def test_an_exploration_comes_to_all_that_a_naive_enumeration_does(first: int, caches: bool) -> None:
     assert "".join(difference(seed, caches=caches) for seed in range(first, first + 25)) == ""
+
+
+@kinds
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_host_tasks_among_them_come_to_what_they_do_in_a_naive_enumeration(first: int, caches: bool) -> None:
+    found = [difference(seed, caches=caches, tasks=True) for seed in range(first, first + 25)]
+    assert "".join(found) == ""
+
+
+@kinds
+def test_what_rules_find_in_drawn_schedules_on_the_machine_is_explored(caches: bool) -> None:
+    assert "".join(missed_findings(seed, caches=caches, schedules=6) for seed in range(16)) == ""
+
+
+def test_an_order_that_a_rule_needs_and_nobody_tries_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EnabledSet, "commute", lambda *_: True)
+    assert any("lost-update" in missed_findings(seed, caches=False, schedules=10) for seed in range(10))
 
 
 @kinds

@@ -1,0 +1,72 @@
+"""Programs for tests/naive.py, drawn from a seed: the same ones for the same seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from naive import WORDS, Operation, Thread
+
+
+def draw(seed: int, *, caches: bool, tasks: bool = False) -> list[Thread]:
+    """Return two to four short threads, the same ones for the same seed.
+
+    :param tasks: the first is a host task, and others may be
+    """
+    choice = random.Random(seed)
+    count = choice.choice([2, 2, 2, 3, 3, 4])
+    longest = {2: 5, 3: 3, 4: 2}[count] - caches * (count < 4)
+    threads = []
+    for number in range(count):
+        is_task = tasks and (number == 0 or choice.random() < 0.3)
+        off = number > 0 and choice.random() < 0.15 and not is_task
+        names = _NAMES_OF_TASKS if is_task else [*_NAMES, *(["inc", "inc", "pen", "doze"] if tasks else [])]
+        if caches:
+            names = [*names, *(["dc", "dc", "dsb"]), *(["ldu", "stu"] if is_task else [])]
+        operations = [_draw(choice, choice.choice(names)) for _ in range(choice.randint(1, longest))]
+        if number == 0:
+            operations += [("on", 0, target) for target in range(1, count) if choice.random() < 0.2]
+        mapped = caches and not off and choice.random() < 0.6  # firmware starts a PE with its MMU off
+        threads.append(Thread(tuple(operations), mapped or is_task, not off, is_task))
+    return [_without_spins(thread, threads) for thread in threads]
+
+
+_NAMES = ["ld", "ld", "ldp", "st", "st", "stp", "lx", "sx", "sx", "add", "await", "wait"]
+_NAMES += ["wfe", "sev", "sev", "sevl", "clrex", "dsb"]
+_NAMES_OF_TASKS = ["ld", "ld", "st", "st", "st", "await", "poll", "poll", "swap", "cas", "wfe", "sev", "dsb"]
+
+
+def _without_spins(thread: Thread, threads: list[Thread]) -> Thread:
+    # A host task spins only on words that no PE stores to; it polls others.
+    if not thread.is_task:
+        return thread
+    stored = {
+        word + at
+        for other in threads
+        if not other.is_task
+        for name, *rest in other.operations
+        if name in ("st", "stp", "sx", "add", "inc")
+        for word in [rest[0] if name in ("st", "stp") else rest[1]]
+        for at in range(2 if name == "stp" else 1)
+    }
+    operations = tuple(
+        ("poll", *rest) if name == "await" and rest[1] in stored else (name, *rest)
+        for name, *rest in thread.operations
+    )
+    return replace(thread, operations=operations)
+
+
+def _draw(choice: random.Random, name: str) -> Operation:
+    word, value = choice.randrange(WORDS), choice.randint(1, 3)
+    match name:
+        case "ldp" | "stp":
+            return (name, 0, 0) if name == "ldp" else (name, 0, value)
+        case "ld" | "lx" | "await" | "wait" | "pen" | "doze" | "poll" | "ldu":
+            return (name, 0, word)
+        case "st" | "stu":
+            return (name, word, value)
+        case "sx" | "add" | "inc" | "swap" | "cas":
+            return (name, 0, word, value)
+        case "dc":
+            return (name, choice.choice(["ivac", "cvac", "civac"]), word)
+    return (name,)
