@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from emu.cpu.loops import LookAhead, Loop
@@ -62,14 +62,25 @@ class Engine(Protocol):
         :param attributes: find out which accesses are cacheable; else all are told to be
         """
 
-    def run_ahead(self, pe: PE, outside: LookAhead, instructions_max: int) -> Loop | None:
-        """Return how ``pe`` would go round from here on, with no effect; None: it does not.
+    def run_ahead(
+        self,
+        pes: Sequence[PE],
+        outside: LookAhead,
+        instructions_max: int,
+        goes_on_for: int = 0,
+        turn: int = 1,
+    ) -> list[Loop] | None:
+        """Return how PEs would go round from here on, with no effect; None: they do not.
 
-        It goes round when it comes back to a state that it was in before and has changed nothing since, or
-        when it takes the same exception in its handler over and over. Nothing is said of one that needs more
-        than ``instructions_max``. After :meth:`observe` only.
+        They go round when all of them and ``outside`` come back to a state that was there before. One alone
+        also does when it takes the same exception in its handler over and over; of several none may take one.
+        Nothing is said of what needs more than ``instructions_max``. After :meth:`observe` only. Memory is
+        left as they have made it.
 
         :param outside: takes the place of what is outside of the PEs
+        :param goes_on_for: one alone that counts goes round as well when it is proved to do so for as many
+            instructions (:mod:`emu.cpu.counting`); 0: none does
+        :param turn: instructions of a PE before the next one runs
         """
 
     def run_to_wait(

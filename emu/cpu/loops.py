@@ -17,11 +17,13 @@ class Loop(NamedTuple):
 
     :ivar first, last: lowest and highest VA of its instructions
     :ivar raised: an exception that it takes on the way, or None
+    :ivar counts: it comes to other states, but goes round for as many instructions as were asked about
     """
 
     first: int
     last: int
     raised: Raised | None
+    counts: bool = False
 
 
 class LookAhead(Interconnect, Protocol):

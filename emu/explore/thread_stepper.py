@@ -268,11 +268,11 @@ class ThreadStepper:
         if instructions < INVISIBLE_MAX or target.number in self._silent:
             return
         steps = self._silent[target.number] = self._silent.get(local.number, 0) + 1
-        if steps > _SILENT_MAX:
-            count = _SILENT_MAX * INVISIBLE_MAX
+        count = _SILENT_MAX * INVISIBLE_MAX
+        if steps > _SILENT_MAX or steps == 1 and self.machine.spins.counts_on(local.cpu, count):
             raise Untestable(
                 f"CPU{local.cpu} runs more than {count} instructions without an operation, "
-                f"at PC {target.at:#x}"
+                f"which is as far as an exploration follows it, at PC {target.at:#x}"
             )
 
     def _wake(self, cpu: int) -> None:

@@ -124,14 +124,14 @@ class _Primary:
                 self._fail(str(stop), pe.pc)
 
     def _look(self) -> None:
-        loop = self._machine.spins.loop_of(0)
-        if loop is not None:
+        loop = self._machine.spins.loop_of(0, max(self._left, 1))
+        if loop is not None and not loop.counts:
             what = "it goes round with no effect"
             if loop.raised is not None:
                 what = f"it takes an exception for ever, ESR {loop.raised.syndrome:#x}"
             self._fail(what, loop.first)
         self._check_counter_reads()
-        if self._left <= 0:
+        if self._left <= 0 or loop is not None:
             why = f"not within {self._max} instructions (--primary-max gives it more)"
             self._fail(why, self._function())
 

@@ -144,6 +144,7 @@ class LoadedProgram:
                     (sysreg.SCTLR_EL1, _SCTLR),
                 ):
                     pe.set_system_register(register, value)
+        machine.spins.are_livelocks = True
         assert any(actor.state is not State.OFF for actor in machine.actors), "a header has a start"
 
     def _pa(self, label: str) -> int:

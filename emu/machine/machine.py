@@ -224,7 +224,7 @@ class Machine:
                 return True
         else:
             self.spins.let_on(any_runnable=bool(self.queue.runnable))
-            if self.clock.timers:
+            if self.clock.timers and not self.stopped:
                 self._expire_timers()
         runnable = self.queue.runnable
         if not runnable or self.stopped:
@@ -286,11 +286,11 @@ class Machine:
         """Reads of CNTVCT_EL0 until the limit: each takes as long as a thousand instructions."""
         return max(COUNTER_READS_LEAST, self.instructions_max // 1000)
 
-    def count(self, begun: int) -> None:
-        """Count instructions or operations of host tasks; at the limit the run ends."""
+    def count(self, begun: int, why: str = "") -> None:
+        """Count instructions or operations of host tasks; at the limit, or for ``why``, the run ends."""
         self.clock.begun += begun
-        if self.instructions_left <= 0:
-            self.stopped = f"limit of {self.instructions_max} instructions (--instructions-max)"
+        if self.instructions_left <= 0 or why:
+            self.stopped = f"limit of {self.instructions_max} instructions (--instructions-max){why}"
 
     def go_on(self, instructions: int) -> None:
         """Let a run that is over be followed by another, of so many instructions at most."""
@@ -325,12 +325,11 @@ class Machine:
 
     def finish(self) -> None:
         """Put into the trace what is lost at the end, why the run was cut off, and how every CPU ended."""
-        ends = self.ends()
-        for _, actor, outcome in ends:
+        for _, actor, outcome in self.ends():
             actor.outcome = outcome
         if self.watch is not None:
             self.watch.end(self.trace)
-        self.recorder.end(self.stopped, ends, self._lost_at_end())
+        record_end(self, self.recorder)
         self.trace.flush()
 
     def trace_if_over(self) -> Trace:
@@ -338,10 +337,18 @@ class Machine:
         trace = self.trace.copy()
         if self.watch is not None:
             self.watch.end(trace)
-        Recorder(trace, recording=False).end(self.stopped, self.ends(), self._lost_at_end())
+        record_end(self, Recorder(trace, recording=False))
         return trace
 
-    def _lost_at_end(self) -> tuple[Note, ...]:
-        # Nothing while a CPU could still clean a line.
+    def lost_at_end(self) -> tuple[Note, ...]:
+        """Return what the memory model loses: nothing while a CPU could still clean a line."""
         goes_on = self.stopped or any(actor.state is State.RUNNABLE for actor in self.actors)
         return () if self.model is None or goes_on else self.model.at_end()
+
+
+def record_end(machine: Machine, recorder: Recorder) -> None:
+    """Keep how the run of ``machine`` ends."""
+    ends = machine.ends()
+    if machine.spins.are_livelocks and not machine.stopped:
+        recorder.livelocks(ends)
+    recorder.end(machine.stopped, ends, machine.lost_at_end())

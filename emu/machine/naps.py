@@ -18,7 +18,7 @@ from emu.arch.rounds import Look, Round, understand
 from emu.cpu.engine import UNLIMITED
 from emu.cpu.pe import PE, Counters
 from emu.machine.actor import Actor, Grain
-from emu.machine.spins import Outside
+from emu.machine.outside import Outside
 from emu.operation import Kind
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from emu.cpu.sysregs.rows import BY_NAME
 from emu.machine.actor import Actor, State, end_pc, location
 from emu.models.protocol import Note
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
-from emu.outcome import Outcome
+from emu.outcome import End, Outcome
 from emu.semantics import log
 from emu.trace import Trace
 
@@ -170,6 +170,12 @@ class Recorder:
         if stopped:
             self.text(Kind.STOPPED, 0, 0, stopped)
         self.outcomes(ends)
+
+    def livelocks(self, ends: Iterable[tuple[int, Actor, Outcome]]) -> None:
+        """Keep which CPUs go round for ever."""
+        for cpu, actor, outcome in ends:
+            if outcome.end is End.SPINS:
+                self.event(Kind.LIVELOCK, cpu, end_pc(actor), 0, outcome.number)
 
     def outcomes(self, ends: Iterable[tuple[int, Actor, Outcome]]) -> None:
         """Keep how every CPU ends that has not ended yet."""

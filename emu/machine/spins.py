@@ -2,173 +2,149 @@
 
 Where such a PE can be let run for ever without any effect, the machine does not: its time stands still until
 a word that it looks at has another value. What is left when nobody can do anything more has its outcome: it
-spins for ever.
+spins for ever. So have PEs that change memory and come back to where they were, alone or, where they look at
+what another one changes, together. A PE that counts, for longer than the run may take, is put aside too: when
+nobody else can do anything more, the run has come to its limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from emu.constraints import EXCEPTION_LOOP
-from emu.cpu.attributes import access_is_cacheable
-from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.loops import Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
-from emu.machine.actor import LOOK_AFTER, Actor, State
-from emu.operation import LOADS, STORES, Kind
+from emu.machine.actor import LOOK_AFTER, Actor, Grain, State
+from emu.machine.outside import Outside
+from emu.operation import Kind
 from emu.outcome import End, Outcome
 from emu.semantics.events import has_event
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
+T = TypeVar("T")
 AHEAD_MAX = 1 << 14  # instructions that a look goes ahead: one at a time
 _EC_WFX = 0x01
 _PAGE = 4096
 _ROUND = 64  # picks between two looks at what has changed
+_TOGETHER_MAX = 16  # PEs that are looked at together
+_TURN = 64  # instructions of each of them, where the machine lets a PE run freely
+_RELEASES = 2  # by what others have changed, before a PE is looked at together with them
 
 
-class Outside(LocalInterconnect):
-    """What is around a PE that is run ahead (:class:`emu.cpu.loops.LookAhead`): the machine, unchanged.
+class _Aside(NamedTuple):
+    """A PE that is put aside.
 
-    :ivar acts: whether the PE has changed something, or looked at a device or the time
-    :ivar overwritten: PA and bytes of what it has changed, in order
-    :ivar looks: PA and bytes of the words that it has loaded
-    :ivar asks: whether the PE has asked firmware something
+    :ivar seen: PA and bytes of each word that its loop loads, and what was seen there
+    :ivar stored: PAs of the bytes that it changes
+    :ivar heard: what firmware answered by; None: it was not asked
+    :ivar group: the CPUs that go round together
+    :ivar counts: it would come out of its loop, but not within the run's limit
     """
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self.acts = self.asks = False
-        self.overwritten: list[tuple[int, bytes]] = []
-        self.looks: dict[tuple[int, int], None] = {}
-        self._machine = machine
-        self.system = machine.interconnect.system._replace(monitors=())
+    seen: dict[tuple[int, int], bytes]
+    stored: frozenset[int]
+    heard: Hashable
+    group: tuple[int, ...]
+    counts: bool
 
-    def state(self) -> Hashable:
-        """Return the shared state and that of the memory model."""
-        model = self._machine.model
-        return self.system, None if model is None else model.state()
-
-    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
-        """Notice what loads look at, and stores that change something."""
-        if kind in LOADS:
-            self.looks[pa, size] = None
-        elif kind in STORES:
-            memory = self._machine.memory
-            before = memory.read_bytes(pa, min(size, memory.base + memory.size - pa))
-            if size > 8 or before != value.to_bytes(size, "little"):
-                self.acts = True
-                self.overwritten.append((pa, before))
-
-    def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
-        """Let the memory model show what the access finds."""
-        machine = self._machine
-        word = machine.engine.word(va)
-        assert machine.model is not None
-        assert word is not None, "it is being executed"
-        cacheable = access_is_cacheable(pe, word, va, machine.memory)
-        machine.model.access(pe.index, pa, size, cacheable, is_store)
-
-    def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
-        """Maintenance is taken for an act: lines may change."""
-        self.acts = True
-
-    def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
-        """Likewise."""
-        self.acts = True
-
-    def send_event(self, pe: PE) -> None:
-        """SEV: an act when it wakes a CPU."""
-        if self.system.asleep:
-            self.acts = True
-        super().send_event(pe)
-
-    def call(self, pe: PE, conduit: str) -> int | None:
-        """A question to firmware, which answers the same until it has been told something else."""
-        power = self._machine.power
-        self.asks = True
-        return (
-            power.ask_in_vain(pe.index, pe.x[0], pe.x[1], pe.x[2], pe.x[3])
-            if conduit == power.conduit
-            else None
-        )
-
-    def passes(self, va: int) -> bool:
-        """Tell whether a PE that stops at ``va`` goes on by itself."""
-        return va in self._machine.landings.labels and va not in self._machine.landings
-
-    def device_load(self, pe: PE, pa: int, size: int) -> int:
-        """What a device gives may change by itself."""
-        self.acts = True
-        return 0
-
-    def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
-        """The device does something."""
-        self.acts = True
-
-    def counter(self, pe: PE) -> int:
-        """Time goes on."""
-        self.acts = True
-        return 0
+    def sees(self, other: _Aside) -> bool:
+        return any(not other.stored.isdisjoint(range(pa, pa + size)) for pa, size in self.seen)
 
 
 class Spins:
     """The PEs of ``machine`` that go round.
 
     :ivar looks_for_them: whether they are put aside
+    :ivar are_livelocks: one that nobody ends is a finding, not an outcome alone: no host waits for it
     :ivar looks_ahead: a PE is run ahead just now: nothing of it is recorded
     """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        # By CPU, what its loop loads: PA and bytes of each word, and what was seen there.
-        self._seen: dict[int, dict[tuple[int, int], bytes]] = {}
-        # By CPU, what firmware answered by when its loop asked it; None: it asks nothing.
-        self._heard: dict[int, Hashable] = {}
+        self._aside: dict[int, _Aside] = {}  # by CPU
+        self._released: dict[int, int] = {}  # by CPU, how often, because another one has changed something
         self._picks = 0
         self._told: set[tuple[int, int]] = set()  # CPU and VA of exception loops
         self._exceptions: dict[tuple[int, int, int], int] = {}  # by CPU, VA and syndrome, how many were taken
         self.looks_for_them = True
-        self.looks_ahead = False
+        self.looks_ahead = self.are_livelocks = False
 
     def look(self, cpu: int, actor: Actor) -> None:
         """The PE of ``cpu`` has run for a grain and can go on: put it aside if it goes round."""
         done = actor.pe.counters.instructions
         if not self.looks_for_them or (done < actor.look_at and actor.repeats < actor.repeats_max):
             return
+        if self._released.get(cpu, 0) >= _RELEASES and self._look_together(cpu):
+            return
         outside = Outside(self._machine)
-        loop = self._run_ahead(actor, outside)
-        if loop is not None and self._tell(cpu, loop, outside):
-            return
+        loop = self._run_ahead(actor, outside, max(self._machine.instructions_left, 1))
         if loop is None:
-            actor.look_at = done + max(LOOK_AFTER, done)
-            actor.repeats, actor.repeats_max = 0, 2 * actor.repeats_max
-            return
+            self._look_later(actor)
+        elif not self._tell(cpu, loop, outside):
+            self._put_aside(cpu, loop, outside, (cpu,))
+
+    def _look_later(self, actor: Actor) -> None:
+        done = actor.pe.counters.instructions
+        actor.look_at = done + max(LOOK_AFTER, done)
+        actor.repeats, actor.repeats_max = 0, 2 * actor.repeats_max
+
+    def _put_aside(self, cpu: int, loop: Loop, outside: Outside, group: tuple[int, ...]) -> None:
+        machine = self._machine
+        actor = machine.actors[cpu]
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
-        self._seen[cpu] = {(pa, size): self._see(pa, size) for pa, size in places}
-        self._heard[cpu] = self._machine.power.knowledge() if outside.asks else None
+        seen = {(pa, size): self._see(pa, size) for pa, size in places}
+        heard = machine.power.knowledge() if outside.asks else None
+        self._aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, group, loop.counts)
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
             actor.spins = outcome, loop.raised.preferred_return
+        elif loop.counts:
+            actor.spins = Outcome(End.RUNNING), loop.first
         else:
             first_pa = next(iter(outside.looks), (0, 0))[0]
             actor.spins = Outcome(End.SPINS, number=first_pa), loop.first
-        self._machine.queue.set(cpu, State.SPINNING)
+        machine.queue.set(cpu, State.SPINNING)
 
-    def loop_of(self, cpu: int) -> Loop | None:
+    def _look_together(self, cpu: int) -> bool:
+        # Whether all PEs that could go on, that of `cpu` among them, go round together, and are put aside.
+        machine = self._machine
+        group = tuple(sorted({cpu, *machine.queue.runnable, *self._aside}))
+        if len(group) > _TOGETHER_MAX or any(machine.actors[each].task is not None for each in group):
+            return False
+        for each in group:
+            machine.naps.forget(machine.actors[each])
+        outside = Outside(machine)
+        pes = [machine.actors[each].pe for each in group]
+        turn = _TURN if machine.grain is Grain.FREE else 1
+        limit = AHEAD_MAX * len(group)
+        loops = self._ahead(outside, lambda: machine.engine.run_ahead(pes, outside, limit, turn=turn))
+        if loops is None:
+            return False
+        for each, loop in zip(group, loops, strict=True):
+            self._put_aside(each, loop, outside, group)
+        return True
+
+    def loop_of(self, cpu: int, instructions: int) -> Loop | None:
         """Return how the PE of ``cpu``, which nobody observes, goes round from here on with no effect.
 
-        None: it gets somewhere, or it was not seen that it does not.
+        None: it gets somewhere, or it was not seen that it does not. One that counts goes round when it does
+        for so many ``instructions``.
         """
         machine = self._machine
         machine.engine.observe(record=True)
         try:
-            return self._run_ahead(machine.actors[cpu], Outside(machine))
+            return self._run_ahead(machine.actors[cpu], Outside(machine), instructions)
         finally:
             machine.engine.unobserve()
+
+    def counts_on(self, cpu: int, instructions: int) -> bool:
+        """Tell whether it is proved that the PE of ``cpu`` counts for so many instructions from here on."""
+        loop = self._run_ahead(self._machine.actors[cpu], Outside(self._machine), instructions)
+        return loop is not None and loop.counts
 
     @staticmethod
     def _code_of(pe: PE, loop: Loop) -> list[tuple[int, int]]:
@@ -184,7 +160,7 @@ class Spins:
         count = self._exceptions[kind] = self._exceptions.get(kind, 0) + 1
         if count & count - 1:
             return  # it did not the last times
-        outside = Outside(self._machine)
+        outside = Outside(self._machine, stores_act=True)
         loop = self._run_ahead(actor, outside)
         if loop is not None:
             self._tell(cpu, loop, outside)
@@ -213,21 +189,26 @@ class Spins:
         # Whether the exception is that of the vector's first instruction, which has an outcome of its own.
         return raised.preferred_return == self._machine.actors[cpu].pe.vector(raised)
 
-    def _run_ahead(self, actor: Actor, outside: Outside) -> Loop | None:
+    def _run_ahead(self, actor: Actor, outside: Outside, goes_on_for: int = 0) -> Loop | None:
+        engine = self._machine.engine
+        loops = self._ahead(outside, lambda: engine.run_ahead([actor.pe], outside, AHEAD_MAX, goes_on_for))
+        return None if loops is None else loops[0]
+
+    def _ahead(self, outside: Outside, run: Callable[[], T | None]) -> T | None:
+        # Do what is run and undo what it changes.
         machine = self._machine
         model = machine.model
         before = None if model is None else model.state()
         self.looks_ahead = True
         try:
-            loop = machine.engine.run_ahead(actor.pe, outside, AHEAD_MAX)
-            for pa, data in reversed(outside.overwritten):
-                machine.memory.write_bytes(pa, data)
+            found = run()
+            outside.undo()
             if model is not None:
                 model.settle()
                 if model.state() != before:
                     model.set_state(before)
                     return None
-            return loop
+            return found
         finally:
             self.looks_ahead = False
 
@@ -240,32 +221,53 @@ class Spins:
     @property
     def any_put_aside(self) -> bool:
         """Whether there is one."""
-        return bool(self._seen)
+        return bool(self._aside)
 
     def count_picks(self, picks: int) -> None:
         """So many picks were made with nobody put aside."""
         self._picks += picks
 
     def let_on(self, *, any_runnable: bool) -> None:
-        """Let those go on that would see something new."""
+        """Let those go on that would see something new; when nobody can, and one counts, the run is over."""
         self._picks += 1
-        if not self._seen or (any_runnable and self._picks % _ROUND):
+        if not self._aside or (any_runnable and self._picks % _ROUND):
             return
-        for cpu, seen in list(self._seen.items()):
-            system = self._machine.interconnect.system
-            heard = self._heard[cpu]
-            if (
-                has_event(system, cpu)
-                or any(self._see(pa, size) != data for (pa, size), data in seen.items())
-                or (heard is not None and heard != self._machine.power.knowledge())
-            ):
+        for cpu, aside in list(self._aside.items()):
+            if cpu in self._aside and self._has_news(cpu, aside):
+                self._released[cpu] = self._released.get(cpu, 0) + 1
                 self.release(cpu)
+        if any_runnable or self._machine.queue.runnable or not self._aside:
+            return
+        if not self._stands() and not self._look_together(next(iter(self._aside))):
+            for cpu in list(self._aside):
+                self.release(cpu)
+                self._look_later(self._machine.actors[cpu])
+        elif any(aside.counts for aside in self._aside.values()):
+            cpu = next(cpu for cpu, aside in self._aside.items() if aside.counts)
+            self._machine.count(0, f": CPU{cpu}'s loop takes more")
+
+    def _has_news(self, cpu: int, aside: _Aside) -> bool:
+        machine = self._machine
+        return (
+            has_event(machine.interconnect.system, cpu)
+            or any(self._see(pa, size) != data for (pa, size), data in aside.seen.items())
+            or (aside.heard is not None and aside.heard != machine.power.knowledge())
+        )
+
+    def _stands(self) -> bool:
+        # Whether none that is put aside looks at what another one, which does not go round with it, changes.
+        return not any(
+            other not in aside.group and aside.sees(theirs)
+            for aside in self._aside.values()
+            for other, theirs in self._aside.items()
+            if theirs.stored
+        )
 
     def release(self, cpu: int) -> None:
-        """Let ``cpu`` go on, if it was put aside, whether it sees something new or not."""
-        if self._seen.pop(cpu, None) is None:
+        """Let ``cpu``, if it was put aside, and those that went round with it go on."""
+        aside = self._aside.pop(cpu, None)
+        if aside is None:
             return
-        del self._heard[cpu]
         machine = self._machine
         actor = machine.actors[cpu]
         actor.spins = None
@@ -274,8 +276,13 @@ class Spins:
         if actor.state is State.SPINNING:
             actor.time = max(actor.time, machine.now)
             machine.queue.set(cpu, State.RUNNABLE)
+        for other in aside.group:
+            self.release(other)
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
-        self._seen = {new[cpu]: seen for cpu, seen in self._seen.items()}
-        self._heard = {new[cpu]: heard for cpu, heard in self._heard.items()}
+        self._aside = {
+            new[cpu]: aside._replace(group=tuple(new[each] for each in aside.group))
+            for cpu, aside in self._aside.items()
+        }
+        self._released = {new[cpu]: count for cpu, count in self._released.items()}

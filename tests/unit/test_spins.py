@@ -7,6 +7,8 @@ from bare_machine import make, on, outcomes
 from bare_pe import CODE, DATA, assemble
 
 from emu.arch import sysreg
+from emu.cpu.engine import INVISIBLE_MAX
+from emu.machine import Machine
 from emu.machine.actor import Grain, HostTask, State
 from emu.operation import Copy, Delay, Kind, Operation, Park, Store
 from emu.outcome import ended
@@ -113,3 +115,75 @@ def test_a_spinner_can_be_chosen_to_step() -> None:
     machine.spins.release(0)
     assert machine.step(0)
     assert machine.actors[0].pe.counters.instructions > before
+
+
+TWO = "mov x4, #{first}\n mov x9, #{mine}\n mov x10, #{other}\n {body}"
+# Each stores to a word of its own and looks at the other one's.
+TOGETHER = {
+    "toggles": "l: eor x4, x4, #1\n str x4, [x0, x9]\n ldr x5, [x0, x10]\n cmp x5, #2\n b.ne l\n b .",
+    "answers": "l: ldr x5, [x0, x10]\n add x5, x5, #1\n and x5, x5, #7\n str x5, [x0, x9]\n b l",
+    "the same": "l: str x4, [x0, x9]\n ldr x5, [x0, x10]\n cmp x5, #2\n b.ne l\n b .",
+}
+
+
+def two(body: str, grain: Grain, first: int = 1) -> Machine:
+    """Two CPUs that do the same, with their words changed over."""
+    machine = make(TWO.format(first=first, mine=0, other=64, body=body), cpus=2, grain=grain, record=False)
+    there = CODE + 0x400
+    machine.memory.write_bytes(there, assemble(TWO.format(first=first, mine=64, other=0, body=body), there))
+    machine.power_on(0, CODE, DATA)
+    machine.power_on(1, there, DATA)
+    return machine
+
+
+@every_grain
+@pytest.mark.parametrize("body", TOGETHER.values(), ids=TOGETHER)
+def test_cpus_that_go_round_together_are_the_end_of_the_run(body: str, grain: Grain) -> None:
+    machine = two(body, grain)
+    machine.run()
+    assert machine.stopped == ""
+    assert [words.split(",")[0] for words in outcomes(machine)] == ["spins for ever"] * 2
+    assert all(actor.pe.counters.instructions <= 12 * LOOK_AFTER for actor in machine.actors)
+
+
+@every_grain
+def test_a_cpu_that_changes_what_another_one_waits_for_is_let_on(grain: Grain) -> None:
+    """CPU0 counts a word up for ever; CPU1 waits until it is a hundred thousand, and then stops it."""
+    machine = make("l: ldr x1, [x0]\n add x1, x1, #1\n str x1, [x0]\n b l", cpus=2, grain=grain, record=False)
+    there = CODE + 0x400
+    waits = "movz x3, #1, lsl #16\nm: ldr x1, [x0]\n cmp x1, x3\n b.lo m\n b ."
+    machine.memory.write_bytes(there, assemble(waits, there))
+    machine.power_on(0, CODE, DATA)
+    machine.power_on(1, there, DATA)
+    machine.run()
+    assert outcomes(machine)[1] == "branches to itself"
+    assert machine.stopped.endswith("CPU0's loop takes more")
+
+
+@every_grain
+def test_a_cpu_that_goes_round_with_another_one_is_let_on_with_it(grain: Grain) -> None:
+    """A host task stores what ends one of them; the other one ends by what that one then stores."""
+    body = TOGETHER["toggles"].replace("b .", "mov x6, #2\n str x6, [x0, x9]\n b .")
+    machine = make("b .", cpus=3, grain=grain, record=False)
+    for cpu, (mine, other) in enumerate(((0, 64), (64, 0)), 1):
+        at = CODE + 0x400 * cpu
+        text = TWO.format(first=1, mine=mine, other=other, body=body)
+        machine.memory.write_bytes(at, assemble(text, at))
+        machine.power_on(cpu, at, DATA)
+    machine.start_task(0, waker(Copy(CODE + 0x400 + 20, assemble("mov x5, #2", CODE))))
+    machine.run()
+    assert outcomes(machine) == ["done", "branches to itself", "branches to itself"]
+
+
+@every_grain
+@pytest.mark.parametrize("far", [1 << 20, 1 << 50])
+def test_a_count_that_takes_longer_than_the_run_may_ends_it_at_once(far: int, grain: Grain) -> None:
+    limit = 1 << 21
+    text = f"ldr x2, ={far:#x}\nl: subs x2, x2, #1\n b.ne l\n b ."
+    machine = on(
+        make(text, grain=Grain.FREE if far == 1 << 20 else grain, instructions_max=limit, record=False)
+    )
+    machine.run()
+    done = machine.actors[0].pe.counters.instructions
+    assert machine.stopped.startswith(f"limit of {limit} instructions (--instructions-max)")
+    assert (done <= 2 * INVISIBLE_MAX) == (far != 1 << 20)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from emu.arch import a64
 from emu.arch.a64 import Other
+from emu.cpu.counting import Access, Step, goes_on
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
+from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached, Waiting
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
-from emu.operation import Kind
+from emu.operation import LOADS, STORES, Kind
 
 _WORDS_THAT_ACT = (Other.ZERO, Kind.PARK)
 
@@ -67,6 +69,39 @@ class _Tracker:
         return self._nested >= NESTED_MAX
 
 
+class _Steps:
+    # Keeps what is done, for a proof that it goes on for so many instructions.
+
+    def __init__(self, pe: UnicornPE, outside: LookAhead, instructions: int, *, with_model: bool) -> None:
+        self._pe, self._outside, self._instructions = pe, outside, instructions
+        self._with_model = with_model
+        self._accesses: list[Access] = []
+        self._steps: list[Step] = []
+        self.pc, self._registers = pe.pc, b""
+
+    def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
+        if kind in LOADS or kind in STORES:
+            self._accesses.append(Access(kind in STORES, pa, size, value))
+        self._outside.record(pe, kind, size, va, pa, value)
+
+    def begin(self) -> None:
+        self.pc, self._registers = self._pe.pc, self._pe.general(0, 32)
+
+    def end(self, word: int | None, stop: EngineStop) -> None:
+        if word is None or stop is not STEP_LIMIT:
+            self._steps.clear()  # the proof knows nothing of what happened
+        else:
+            self._steps.append(Step(self.pc, word, self._registers, tuple(self._accesses)))
+        self._accesses.clear()
+
+    def loop(self) -> Loop | None:
+        found = goes_on(self._steps, self._instructions)
+        if not found or self._with_model and any(step.accesses for step in found):
+            return None  # a memory model has a say in what loads find
+        pcs = [step.pc for step in found]
+        return Loop(min(pcs), max(pcs), None, counts=True)
+
+
 def run_ahead(
     pe: UnicornPE,
     observing: Observing,
@@ -74,14 +109,20 @@ def run_ahead(
     step: Callable[[UnicornPE], EngineStop],
     outside: LookAhead,
     limit: int,
+    instructions: int = 0,
 ) -> Loop | None:
     """Return how ``pe`` goes round; :meth:`emu.cpu.engine.Engine.run_ahead` says what that is.
 
     :param word: gives the instruction word at a VA
     :param step: runs one instruction; observed accesses must be on
+    :param limit: instructions that are run
     """
-    with _undone(pe, observing, outside):
-        return _run(pe, word, step, outside, limit)
+    with_model = observing.access is not None
+    steps = _Steps(pe, outside, instructions, with_model=with_model) if instructions else None
+    with _undone([pe], observing, outside):
+        if steps is not None:
+            observing.record = steps.record
+        return _run(pe, word, step, outside, limit, steps)
 
 
 def run_to_wait(
@@ -94,7 +135,7 @@ def run_to_wait(
 ) -> tuple[tuple[int, int], ...] | None:
     """Return what ``pe`` executes up to its next WFE (:meth:`emu.cpu.engine.Engine.run_to_wait`)."""
     state, code = pe.state(), []
-    with _undone(pe, observing, outside):
+    with _undone([pe], observing, outside):
         for _ in range(limit):
             va = pe.pc
             next_word = word(va)
@@ -113,20 +154,22 @@ def run_to_wait(
 
 
 @contextmanager
-def _undone(pe: UnicornPE, observing: Observing, outside: LookAhead) -> Iterator[None]:
-    # What `pe` does in here goes to `outside`, and is undone.
+def _undone(pes: Sequence[UnicornPE], observing: Observing, outside: LookAhead) -> Iterator[None]:
+    # What `pes` do in here goes to `outside`, and is undone.
     kept = observing.to, observing.record, observing.access
-    state, counters, reached = pe.state(), pe.counters, pe.reached
-    pe.reset_counters()
-    with_model = observing.access is not None
+    saved = [(pe, pe.state(), pe.counters, pe.reached) for pe in pes]
+    for pe in pes:
+        pe.reset_counters()
     observing.to, observing.record = outside, outside.record
-    observing.access = outside.access if with_model else None
+    if observing.access is not None:
+        observing.access = outside.access
     try:
         yield
     finally:
         observing.to, observing.record, observing.access = kept
-        pe.set_state(state)
-        pe.counters, pe.reached = counters, reached
+        for pe, state, counters, reached in saved:
+            pe.set_state(state)
+            pe.counters, pe.reached = counters, reached
 
 
 def _run(
@@ -135,6 +178,7 @@ def _run(
     step: Callable[[UnicornPE], EngineStop],
     outside: LookAhead,
     limit: int,
+    steps: _Steps | None,
 ) -> Loop | None:
     tracker = _Tracker(pe, outside)
     for _ in range(limit):
@@ -142,7 +186,11 @@ def _run(
         kind = a64.classify(next_word) if next_word is not None else Other.INVISIBLE
         if kind in _WORDS_THAT_ACT:
             return None
+        if steps is not None:
+            steps.begin()
         stop = step(pe)
+        if steps is not None:
+            steps.end(next_word, stop)
         if kind is Other.ERET:
             tracker.returns()
         if isinstance(stop, ConstraintViolation):
@@ -166,4 +214,55 @@ def _run(
             return None
         if tracker.has_come_back():
             return Loop(tracker.first, tracker.last, tracker.raised)
+    return None if steps is None else steps.loop()
+
+
+def run_ahead_together(
+    pes: Sequence[UnicornPE],
+    observing: Observing,
+    word: Callable[[UnicornPE], int | None],
+    step: Callable[[UnicornPE], EngineStop],
+    outside: LookAhead,
+    limit: int,
+    turn: int,
+) -> list[Loop] | None:
+    """Return how ``pes`` go round when they take turns of ``turn`` instructions.
+
+    :param word: gives the instruction word that a PE is about to do
+    :param limit: instructions of all that are run
+    """
+    with _undone(pes, observing, outside):
+        return _run_together(pes, word, step, outside, limit, turn)
+
+
+def _run_together(
+    pes: Sequence[UnicornPE],
+    word: Callable[[UnicornPE], int | None],
+    step: Callable[[UnicornPE], EngineStop],
+    outside: LookAhead,
+    limit: int,
+    turn: int,
+) -> list[Loop] | None:
+    def now() -> tuple[object, ...]:
+        return *((pe.pc, pe.state()) for pe in pes), outside.state()
+
+    kept, until, done = now(), 1, 0
+    spans = [(pe.pc, pe.pc) for pe in pes]
+    for _ in range(limit // (turn * len(pes))):
+        for number, pe in enumerate(pes):
+            for _ in range(turn):
+                next_word = word(pe)
+                if next_word is None or a64.classify(next_word) in _WORDS_THAT_ACT:
+                    return None
+                if step(pe) is not STEP_LIMIT or outside.acts:
+                    return None
+                first, last = spans[number]
+                spans[number] = min(first, pe.pc), max(last, pe.pc)
+        here = now()
+        if here == kept:
+            return [Loop(first, last, None) for first, last in spans]
+        done += 1
+        if done == until:
+            kept, until, done = here, 2 * until, 0
+            spans = [(pe.pc, pe.pc) for pe in pes]
     return None

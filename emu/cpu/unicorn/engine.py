@@ -7,7 +7,7 @@ exceptions from its interrupt hook, and what it shows to no hook from code hooks
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from ctypes import memmove
 from threading import Event, Thread
 
@@ -20,7 +20,7 @@ from emu.cpu.next_operation import decode
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Unsupported
 from emu.cpu.traps import default_target_el
-from emu.cpu.unicorn.ahead import run_ahead, run_to_wait
+from emu.cpu.unicorn.ahead import run_ahead, run_ahead_together, run_to_wait
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
@@ -31,7 +31,7 @@ from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.preview import execute_and_undo
 from emu.cpu.unicorn.sites import CodeMap
-from emu.cpu.unicorn.steps import StepCopies
+from emu.cpu.unicorn.steps import StepCopies, unrecorded
 from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
 from emu.operation import Access, Invisible, Operation
@@ -255,26 +255,28 @@ class UnicornEngine:
 
         return decode(pe, word, self.memory, execute, conduit=conduit, attributes=attributes)
 
-    def run_ahead(self, pe: PE, outside: LookAhead, instructions_max: int) -> Loop | None:
-        """Return how ``pe`` would go round from here on, with no effect; None: it does not, or is longer."""
-        self._contexts.load(pe)
-        loaded = self._contexts.loaded
-        assert loaded is not None
-        if self._steps is None or not self._hooks.shows_steps:
-            return run_ahead(loaded, self._observing, self.word, self.step, outside, instructions_max)
-        mark = self._steps.mark()
-        room = self._steps.room
-        try:
-            return run_ahead(
-                loaded,
-                self._observing,
-                self.word,
-                self.step,
-                outside,
-                min(instructions_max, room),
-            )
-        finally:
-            self._steps.forget(mark)
+    def run_ahead(
+        self,
+        pes: Sequence[PE],
+        outside: LookAhead,
+        instructions_max: int,
+        goes_on_for: int = 0,
+        turn: int = 1,
+    ) -> list[Loop] | None:
+        """Return how PEs would go round from here on, with no effect; None: they do not, or it is longer."""
+        mine = [pe for pe in pes if isinstance(pe, UnicornPE)]
+        assert len(mine) == len(pes), "a PE of another engine"
+
+        def word(pe: PE) -> int | None:
+            self._contexts.load(pe)
+            return self.word(pe.pc)
+
+        with unrecorded(self._steps if self._hooks.shows_steps else None, instructions_max) as limit:
+            if len(mine) > 1:
+                return run_ahead_together(mine, self._observing, word, self.step, outside, limit, turn)
+            self._contexts.load(mine[0])
+            found = run_ahead(mine[0], self._observing, self.word, self.step, outside, limit, goes_on_for)
+        return None if found is None else [found]
 
     def run_to_wait(
         self, pe: PE, outside: LookAhead, instructions_max: int

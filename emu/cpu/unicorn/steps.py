@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import length_hint
 
 from emu.cpu.unicorn.state import Env, traced_columns
@@ -89,3 +90,16 @@ class StepCopies:
         self._told, self._groups = 0, []
         words, flags, daif = traced_columns(self._copies, rows)
         return pack(words, flags, daif, groups), set(words[32])
+
+
+@contextmanager
+def unrecorded(steps: StepCopies | None, instructions: int) -> Iterator[int]:
+    """Forget the rows of what is run inside; give how many of so many instructions there is room for."""
+    if steps is None:
+        yield instructions
+        return
+    mark = steps.mark()
+    try:
+        yield min(instructions, steps.room)
+    finally:
+        steps.forget(mark)
