@@ -38,6 +38,7 @@ class _Looking(Outside):
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         if kind not in _LOOKS_AT_NOTHING_ELSE:
+            super().record(pe, kind, size, va, pa, value)
             self.acts = True
         elif kind is Kind.LOAD:
             self.loads.append(Look(pa, size))
@@ -132,6 +133,7 @@ class Naps:
             return
         around = _Looking(machine)
         code = machine.engine.run_to_wait(pe, around, _ROUND_MAX)
+        around.undo()
         if code is None or any(self._stops_in(va) for va, _ in code):
             return
         key = (code, tuple(around.loads))

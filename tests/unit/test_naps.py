@@ -225,3 +225,22 @@ def test_flags_are_those_of_the_engine(size: int, pair: tuple[int, int]) -> None
     assert found is not None
     assert found.flags is not None
     assert found.flags.nzcv(one, found.flags.other(pe.x)) == pe.nzcv
+
+
+@pytest.mark.parametrize("store", ["str x1, [x0]", "stp x1, x2, [x0]", "strb w1, [x0]"])
+def test_a_round_that_stores_is_looked_at_without_effect(store: str) -> None:
+    """It is executed once more to be understood: what that one stores is undone."""
+    text = f"again: ldr x1, [x0]\n add x1, x1, #1\n {store}\n wfe\n b again"
+    machine = make(text, record=False)
+    machine.power_on(0, CODE, DATA)
+    before = b"\x07" * 64
+    machine.memory.write_bytes(DATA, before)
+    machine.actors[0].pe.x[2] = 2
+    twin = make(text, record=False)
+    twin.naps.allowed = False
+    twin.power_on(0, CODE, DATA)
+    twin.memory.write_bytes(DATA, before)
+    twin.actors[0].pe.x[2] = 2
+    machine.run()
+    twin.run()
+    assert machine.memory.read_bytes(DATA, 64) == twin.memory.read_bytes(DATA, 64)
