@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,10 @@ from emu.cli.options import (
 )
 from emu.cli.progress import progress
 from emu.errors import InvalidCase
-from emu.explore.confirm import Confirmed, confirm_shortest
+from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
 from emu.explore.finding_collector import Found
+from emu.explore.forks import in_forks
 from emu.explore.outcomes import find_outcomes
 from emu.explore.resume import Saved, read_resume, write_resume
 from emu.explore.search import Bounds, Count
@@ -46,7 +48,7 @@ _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
 _RESUME = Path("emu-explore.json")
 # What --resume leaves to be chosen: how long to go on, and where results go.
-_BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", "ktap", "junit"}
+_BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_object", "ktap", "junit"}
 
 
 @click.command("explore")
@@ -70,6 +72,9 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "as_object", 
 @click.option(
     "--outcomes", metavar="TEXT", help="Print what these are at all ends, such as '[word], cpu1:x0'."
 )
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 256), help="Processes that shorten findings. [default: one a CPU]"
+)
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -84,6 +89,7 @@ def command(
     no_reduction: bool,
     resume: Path | None,
     outcomes: str | None,
+    jobs: int | None,
     html: Path | None,
     as_object: bool,
     reports: Reports,
@@ -130,10 +136,10 @@ def command(
     everything = everything or (saved is not None and saved.everything)
     with _progress() as tell:
         result, kept = _explore(explorer, case, bounds, everything, saved, tell)
-    short, stories = _tell_stories(explorer, boot, result)
+    stories = _tell_stories(explorer, boot, result, jobs or os.cpu_count() or 1)
     if html is not None and stories:
-        write_html(html, stories[0])
-    told = [(confirmed.found, story.lines()) for confirmed, story in zip(short, stories, strict=True)]
+        write_html(html, stories[0][1])
+    told = [(found, story.lines()) for found, story in stories]
     result.findings = _with_cases(result.findings, [found for found, _ in told], boot)
     text = boot.case.text()
     unasked = result.bounds_hit - asked - {"preemptions"}
@@ -156,7 +162,7 @@ def command(
 
 def _print_outcomes(explorer: Explorer, boot: Boot, text: str, bounds: Bounds, as_object: bool) -> int:
     # The set of outcomes with a case each, in place of findings.
-    if asked := given("html", "ktap", "junit", "everything", "resume"):
+    if asked := given("html", "ktap", "junit", "everything", "resume", "jobs"):
         raise InvalidCase(f"{spelt(asked[0])} and --outcomes: outcomes are no findings")
     if scheduler_kind(boot.case.scheduler)[0].walk is not None:
         raise InvalidCase(f"scheduler={boot.case.scheduler} and --outcomes: they are those of all orders")
@@ -216,19 +222,18 @@ def _explore(
 
 
 def _tell_stories(
-    explorer: Explorer, boot: Boot, result: ExplorationResult
-) -> tuple[list[Confirmed], list[Story]]:
+    explorer: Explorer, boot: Boot, result: ExplorationResult, jobs: int
+) -> list[tuple[Found, Story]]:
     # Of each finding that gets one; the first Ctrl-C leaves the others as they were found.
-    short: list[Confirmed] = []
-    stories: list[Story] = []
+    def tell(found: Found) -> tuple[Found, Story]:
+        confirmed = confirm_shortest(explorer, boot, found)
+        return replace(confirmed.found, tail=()), tell_story(boot, confirmed)
+
     with asked_to_stop() as stop:
-        for found in _told(result.findings):
-            if not stop():
-                short.append(confirm_shortest(explorer, boot, found))
-                stories.append(tell_story(boot, short[-1]))
+        stories = list(in_forks(tell, _told(result.findings), jobs, stop))
         if stop():
             result.incomplete.append("interrupted")
-    return short, stories
+    return stories
 
 
 def _told(findings: list[Found]) -> list[Found]:

@@ -164,6 +164,16 @@ def test_twice_the_same() -> None:
     assert second.stdout == first.stdout
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--junit", "-")])
+def test_the_same_with_any_number_of_processes(form: tuple[str, ...]) -> None:
+    """Counts, findings, stories, cases."""
+    asked = ("explore", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--all", *form)
+    one, two, many = (run_emu(*asked, "-j", jobs) for jobs in ("1", "2", "7"))
+    assert one.returncode == 1
+    assert one.stdout
+    assert (one.stdout, one.stderr) == (two.stdout, two.stderr) == (many.stdout, many.stderr)
+
+
 def test_ktap_has_a_test_for_each_rule() -> None:
     text = emu("explore", *RACY, "--ktap", status=1).stdout
     assert re.search(r"not ok \d+ arrival", text)
