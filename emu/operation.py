@@ -289,9 +289,13 @@ class MemoryAccess(NamedTuple):
 
 
 class LoadExclusive(NamedTuple):
-    """LDXR and its kind: arms the exclusive monitor; gives the value, or both of a pair."""
+    """LDXR and its kind: arms the exclusive monitor; gives the value, or both of a pair.
+
+    :ivar armed: the PA that it is armed for, when that is not the first access's: one part of a pair
+    """
 
     accesses: tuple[Access, ...]
+    armed: int = -1
 
 
 class StoreExclusive(NamedTuple):

@@ -7,7 +7,8 @@ that is compared; tests/naive_compare.py makes host tasks.
 What it follows is docs/model.md: one coherent domain of caches with at most one copy of each line of 64
 bytes, accesses with the MMU off past it; maintenance by VA that takes effect in the order of its line, at the
 latest with the next DSB or DMB of its PE or before its next cacheable access to the line; monitors of
-granules of 64 bytes; store-exclusives that fail by themselves at most once in a row; LDP and STP in one step.
+granules of 64 bytes; store-exclusives that fail by themselves at most once in a row; LDP, STP and LDXP in two
+steps, either word first; STXP in one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 #   ldp r w    load the words w and w+1   stp w n    store n and n + 1 there
 #   await r w  load until it is not 0     add r w n  load-exclusive, add n, store-exclusive, until it passes
 #   lx r w     load-exclusive             sx r w n   store-exclusive; r: whether it failed
+#   lxp r w    load-exclusive of both     sxp r w n  store-exclusive of n and n + 1
 #   wait r w   SEVL; WFE, load-exclusive until it is not 0
 #   pen r w    WFE, load until it is not 0
 #   inc r w n  load, add n, store
@@ -42,7 +44,9 @@ LOADS = (
     "await",
     "add",
     "lx",
+    "lxp",
     "sx",
+    "sxp",
     "wait",
     "pen",
     "doze",
@@ -134,15 +138,28 @@ class Naive:
     def walk(self, choice: random.Random) -> list[Pick]:
         """Return a schedule to an end, drawn step by step, as pairs of a kind and a thread or a line.
 
-        What no other thread sees at once, CLREX, is no pick: it comes with the step before.
+        What no other thread sees at once, CLREX, is no pick: it comes with the step before. Behind a step
+        that wakes a PE whose next operation has its address to compute first there is ("woken", thread).
         """
         state, picks = self._with_clrex(self._first()), []
         while steps := self._everybody(state):
             moves = list(self._moves(state)) if choice.random() < 0.3 else []
             pick, after = choice.choice(moves or steps)
             picks.append(pick)
+            for number, (before, now) in enumerate(zip(state.asleep, after.asleep, strict=True)):
+                if before and not now and self._computes(after, number):
+                    picks.append(("woken", number))
             state = self._with_clrex(after)
         return picks
+
+    def _computes(self, state: State, number: int) -> bool:
+        thread, (index, _) = self.threads[number], state.places[number]
+        at_once = ("wait", "pen", "wfe", "sev", "sevl", "dsb")
+        return (
+            index < len(thread.operations)
+            and not thread.is_task
+            and thread.operations[index][0] not in at_once
+        )
 
     def _with_clrex(self, state: State) -> State:
         for number, thread in enumerate(self.threads):
@@ -164,7 +181,14 @@ class Naive:
                 len(new.queue) > len(old.queue) for new, old in zip(after.lines, state.lines, strict=True)
             )
             fails = after.failed[number] > state.failed[number]
-            yield ("fail" if fails else "delay" if delays else "run", number), after
+            kind = "fail" if fails else "delay" if delays else self._part_of_pair(after, number)
+            yield (kind, number), after
+
+    def _part_of_pair(self, after: State, number: int) -> str:
+        # Which word of a pair the step has accessed alone; "run": it was no such step.
+        operations, (index, part) = self.threads[number].operations, after.places[number]
+        is_first = part and operations[index][0] in ("ldp", "stp", "lxp")
+        return f"part{(part - 1) % 2}" if is_first else "run"
 
     def _time_outs(self, state: State, number: int) -> Iterator[tuple[Pick, State]]:
         operations, (index, _) = self.threads[number].operations, state.places[number]
@@ -294,16 +318,34 @@ class Naive:
         yield self._next(state, number, value)
 
     def _ldp(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
-        value, state = self._load(state, number, word)
-        other, state = self._load(state, number, word + 1)
-        yield self._next(state, number, value, other)
+        yield from self._both(state, number, part, word)
+
+    def _both(self, state: State, number: int, part: int, word: int) -> Iterator[State]:
+        # Two words in either order. Part 2 n + 1: the first has come to n; 2 n + 2: the second.
+        if part:
+            known, is_second = divmod(part - 1, 2)
+            value, state = self._load(state, number, word + 1 - is_second)
+            yield self._next(state, number, *((value, known) if is_second else (known, value)))
+            return
+        for at in (0, 1):
+            value, after = self._load(state, number, word + at)
+            yield self._part(after, number, 2 * value + at + 1)
+
+    def _lxp(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
+        if not part:
+            state = replace(state, armed=_put(state.armed, number, word))
+        yield from self._both(state, number, part, word)
 
     def _st(self, state: State, number: int, part: int, word: int, value: int) -> Iterator[State]:
         yield self._next(self._store(state, number, word, value), number)
 
     def _stp(self, state: State, number: int, part: int, word: int, value: int) -> Iterator[State]:
-        state = self._store(state, number, word, value)
-        yield self._next(self._store(state, number, word + 1, value + 1), number)
+        if part:
+            at = 2 - part
+            yield self._next(self._store(state, number, word + at, value + at), number)
+            return
+        for at in (0, 1):
+            yield self._part(self._store(state, number, word + at, value + at), number, 1 + at)
 
     def _await(self, state: State, number: int, part: int, _register: int, word: int) -> Iterator[State]:
         value, state = self._load(state, number, word)
@@ -314,13 +356,15 @@ class Naive:
         value, state = self._load(state, number, word)
         yield self._next(replace(state, armed=_put(state.armed, number, word)), number, value)
 
-    def _exclusive(self, state: State, number: int, word: int, value: int) -> Iterator[tuple[bool, State]]:
-        # Whether the store-exclusive passes, and the state then.
+    def _exclusive(self, state: State, number: int, word: int, *values: int) -> Iterator[tuple[bool, State]]:
+        # Whether the store-exclusive of one word or more passes, and the state then.
         passes = state.armed[number] == word
         cleared = replace(state, armed=_put(state.armed, number, -1))
         if passes:
             passed = replace(cleared, failed=_put(state.failed, number, 0))
-            yield True, self._store(passed, number, word, value)
+            for at, value in enumerate(values):
+                passed = self._store(passed, number, word + at, value)
+            yield True, passed
             if state.failed[number] < 1:
                 yield False, replace(cleared, failed=_put(state.failed, number, state.failed[number] + 1))
         else:
@@ -330,6 +374,12 @@ class Naive:
         self, state: State, number: int, part: int, _register: int, word: int, value: int
     ) -> Iterator[State]:
         for passes, after in self._exclusive(state, number, word, value):
+            yield self._next(after, number, int(not passes))
+
+    def _sxp(
+        self, state: State, number: int, part: int, _register: int, word: int, value: int
+    ) -> Iterator[State]:
+        for passes, after in self._exclusive(state, number, word, value, value + 1):
             yield self._next(after, number, int(not passes))
 
     def _add(

@@ -136,7 +136,11 @@ def _given(thread: Thread, local: LocalState) -> tuple[int, ...] | None:
 
 def difference(seed: int, *, caches: bool, tasks: bool = False) -> str:
     """Compare both for the programs of a seed; "" where they agree, else the programs and what differs."""
-    threads = draw(seed, caches=caches, tasks=tasks)
+    return difference_of(seed, draw(seed, caches=caches, tasks=tasks), caches=caches)
+
+
+def difference_of(seed: int, threads: list[Thread], *, caches: bool) -> str:
+    """Compare both for these programs, which are called by ``seed``."""
     naive, found = Naive(threads, caches=caches).outcomes(), explored(threads, caches=caches)
     assert naive, "programs without an end"
     return _told(
@@ -191,16 +195,18 @@ def _looking_once(thread: Thread) -> Thread:
 
 
 def _picks(threads: list[Thread], walk: Iterable[tuple[str, int]]) -> Iterator[Pick]:
-    # A PE's first step comes to its first operation and does none.
-    begun = {number for number, thread in enumerate(threads) if thread.is_task}
+    # A PE's first step comes to its first operation and does none, and so may the one behind a WFE.
+    to_come = {number for number, thread in enumerate(threads) if not thread.is_task}
     for kind, at in walk:
-        if kind in "fwdm":
+        if kind == "woken":
+            to_come.add(at)
+        elif kind in "fwdm":
             yield Pick(kind, X + LINE_PAS[at])
-            continue
-        if at not in begun:
-            begun.add(at)
-            yield Pick("run", at)
-        yield Pick(kind, at)
+        else:
+            if at in to_come:
+                to_come.discard(at)
+                yield Pick("run", at)
+            yield Pick(kind, at)
 
 
 def _key(finding: Finding) -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ def draw(seed: int, *, caches: bool, tasks: bool = False) -> list[Thread]:
 
 
 _NAMES = ["ld", "ld", "ldp", "st", "st", "stp", "lx", "sx", "sx", "add", "await", "wait"]
+_NAMES += ["ldp", "stp", "lxp", "sxp", "sxp"]
 _NAMES += ["wfe", "sev", "sev", "sevl", "clrex", "dsb"]
 _NAMES_OF_TASKS = ["ld", "ld", "st", "st", "st", "await", "poll", "poll", "swap", "cas", "wfe", "sev", "dsb"]
 
@@ -45,9 +46,9 @@ def _without_spins(thread: Thread, threads: list[Thread]) -> Thread:
         for other in threads
         if not other.is_task
         for name, *rest in other.operations
-        if name in ("st", "stp", "sx", "add", "inc")
+        if name in ("st", "stp", "sx", "sxp", "add", "inc")
         for word in [rest[0] if name in ("st", "stp") else rest[1]]
-        for at in range(2 if name == "stp" else 1)
+        for at in range(2 if name in ("stp", "sxp") else 1)
     }
     operations = tuple(
         ("poll", *rest) if name == "await" and rest[1] in stored else (name, *rest)
@@ -59,8 +60,12 @@ def _without_spins(thread: Thread, threads: list[Thread]) -> Thread:
 def _draw(choice: random.Random, name: str) -> Operation:
     word, value = choice.randrange(WORDS), choice.randint(1, 3)
     match name:
-        case "ldp" | "stp":
-            return (name, 0, 0) if name == "ldp" else (name, 0, value)
+        case "ldp" | "lxp":
+            return (name, 0, 0)
+        case "stp":
+            return (name, 0, value)
+        case "sxp":
+            return (name, 0, 0, value)
         case "ld" | "lx" | "await" | "wait" | "pen" | "doze" | "poll" | "ldu":
             return (name, 0, word)
         case "st" | "stu":

@@ -22,7 +22,7 @@ def text_of(thread: Thread, entries: list[int]) -> str:
 
 def results_of(operation: Operation) -> int:
     """Return how many results an operation has."""
-    return {"ldp": 2}.get(operation[0], int(operation[0] in LOADS))
+    return {"ldp": 2, "lxp": 2}.get(operation[0], int(operation[0] in LOADS))
 
 
 def _lines(operation: Operation, number: int, register: int, entries: list[int]) -> Iterator[str]:
@@ -63,6 +63,12 @@ def _lines(operation: Operation, number: int, register: int, entries: list[int])
             yield f"cbz x{register}, l{number}"
         case "lx":
             yield f"ldxr x{register}, [x9]"
+        case "lxp":
+            yield f"ldxp x{register}, x{register + 1}, [x9]"
+        case "sxp":
+            yield f"mov x10, #{rest[2]}"
+            yield f"mov x11, #{rest[2] + 1}"
+            yield f"stxp w{register}, x10, x11, [x9]"
         case "sx":
             yield f"mov x10, #{rest[2]}"
             yield f"stxr w{register}, x10, [x9]"

@@ -123,6 +123,11 @@ def is_quad_access(word: int) -> bool:
     return word & 0xFE80_0000 == 0x3C80_0000
 
 
+def is_by_sp(word: int) -> bool:
+    """Tell whether the base register of the word, a load or store, is SP."""
+    return word >> 5 & 31 == 31 and word >> 24 & 0x3B != 0x18  # not a literal
+
+
 def is_by_set_way(word: int) -> bool:
     """Tell whether the word is data cache maintenance by set and way: DC ISW, CSW or CISW."""
     return word & 0xFFFF_F0E0 == 0xD508_7040 and word >> 8 & 15 in (6, 10, 14)

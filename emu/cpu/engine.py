@@ -10,7 +10,7 @@ from emu.cpu.pe import PE
 from emu.cpu.stops import EngineStop
 from emu.instructions import InstructionRecorder
 from emu.memory import Memory
-from emu.operation import Operation
+from emu.operation import Access, Operation
 
 UNLIMITED = 1 << 40  # instructions
 UNCOUNTED_SECONDS = 300
@@ -19,10 +19,33 @@ INVISIBLE_MAX = 1 << 16
 LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stored to at no cost
 
 
+class InParts(Protocol):
+    """Makes the accesses of the instruction at the PC one at a time, and then does the instruction."""
+
+    def completes(self, pe: PE, accesses: Sequence[Access]) -> bool:
+        """Tell whether the instruction, which makes these accesses, raises no exception; nothing is done."""
+
+    def make(self, pe: PE, access: Access, arms: int = -1) -> int:
+        """Make one access alone; give what it loads (unsigned), 0 of a store.
+
+        :param arms: the PA for which it arms the exclusive monitor, or -1
+        """
+
+    def complete(self, pe: PE, accesses: Sequence[Access], values: Sequence[int]) -> EngineStop:
+        """Do the instruction, all of whose accesses are made: nobody notices them once more.
+
+        :param values: what the accesses have loaded (unsigned), in order; of a store anything
+        """
+
+
 class Engine(Protocol):
     """Runs PEs on ``memory``; what is outside of them is an :class:`emu.cpu.interconnect.Interconnect`."""
 
     memory: Memory
+
+    @property
+    def in_parts(self) -> InParts:
+        """What makes instructions access by access; after :meth:`observe` only."""
 
     # -- PEs --------------------------------------------------------------------------------------
 

@@ -101,6 +101,8 @@ def decoded_accesses(pe: PE, word: int, memory: Memory) -> tuple[Access, ...] | 
     va, found = access_va(word, pe.pc, list(pe.x)), []
     if va & 15 and a64.is_quad_access(word):
         return None
+    if pe.sp & 15 and a64.is_by_sp(word):  # where SCTLR.SA checks it
+        return None
     ordering = Ordering.NONE
     if word & 0x3F80_0000 == 0x0880_0000:
         ordering = Ordering.ACQUIRE if word >> 22 & 1 else Ordering.RELEASE

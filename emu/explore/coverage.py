@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from emu.arch import a64
 from emu.explore.local_state import LocalState
 from emu.explore.thread_stepper import ThreadStepper
-from emu.operation import Barrier, Kind, MemoryAccess, Ordering
+from emu.operation import Barrier, Kind, Ordering
 
 # What is executed and not modelled, in the order of reports.
-PAIRS = "LDP, STP and unaligned accesses as several"
 SET_WAY = "cache maintenance by set and way"
 INSTRUCTION_CACHES = "instruction caches"
 TLBS = "TLBs"
@@ -43,7 +42,6 @@ class Coverage:
 def coverage_of(stepper: ThreadStepper, *, failures: int, early: int) -> Coverage:
     """Return what an exploration has covered, from all that its actors have been seen to do."""
     places: dict[str, set[int | str]] = {
-        PAIRS: set(),
         SET_WAY: set(),
         INSTRUCTION_CACHES: set(),
         TLBS: set(),
@@ -51,8 +49,6 @@ def coverage_of(stepper: ThreadStepper, *, failures: int, early: int) -> Coverag
     }
     shared = _shared(stepper.locals)
     for local in stepper.locals:
-        if _is_taken_apart(local, shared):
-            places[PAIRS].add(local.action.where)
         for edge in local.edges.values():
             for kind, _size, _cpu, pc, _pa, value in stepper.machine.trace.rows_of(edge.records):
                 if kind == Kind.TLB:
@@ -83,16 +79,6 @@ def _shared(locals: Iterable[LocalState]) -> set[int]:
     return {cell for cell in stored if len(by[cell]) > 1}
 
 
-def _is_taken_apart(local: LocalState, shared: set[int]) -> bool:
-    # Whether a PE's access is several single-copy atomic ones (Arm DDI 0487, B2.2.1), and others can tell.
-    action = local.action
-    if not isinstance(action.operation, MemoryAccess) or action.updates or local.history is not None:
-        return False
-    seen = {cell for access in action.accesses for cell in _cells(access.pa, access.size)} & shared
-    unaligned = any(access.pa % access.size for access in action.accesses)
-    return len(seen) > 1 or bool(seen and unaligned)
-
-
 def _publications(locals: Sequence[LocalState], shared: set[int]) -> Iterator[int | str]:
     # Places where a PE stores to one shared word behind another that a CPU loads too, and only program order
     # keeps the two stores apart.
@@ -100,18 +86,21 @@ def _publications(locals: Sequence[LocalState], shared: set[int]) -> Iterator[in
     for local in locals:
         for access in local.action.loads:
             loaded.setdefault(local.cpu, set()).update(_cells(access.pa, access.size))
-    pending: dict[LocalState, frozenset[int]] = {}
-    work = [(local, frozenset[int]()) for local in locals if local.history is None]
+    pending: dict[LocalState, tuple[frozenset[int], frozenset[int]]] = {}
+    nothing = frozenset[int]()
+    # Beside what was stored before: what the same instruction has stored, in either order.
+    work = [(local, nothing, nothing) for local in locals if local.history is None]
     while work:
-        local, before = work.pop()
+        local, before, own = work.pop()
         known = pending.get(local)
-        if known is not None and before <= known:
+        if known is not None and before <= known[0] and own <= known[1]:
             continue
-        before |= known or frozenset()
-        pending[local] = before
+        if known is not None:
+            before, own = before | known[0], own | known[1]
+        pending[local] = before, own
         operation = local.action.operation
         if isinstance(operation, Barrier) and a64.ordered_by(operation.word) & a64.STORES:
-            before = frozenset()
+            before = nothing
         stores = [access for access in local.action.accesses if access.is_store]
         cells = {cell for access in stores for cell in _cells(access.pa, access.size)} & shared
         plain = any(access.ordering is not Ordering.RELEASE for access in stores)
@@ -119,5 +108,8 @@ def _publications(locals: Sequence[LocalState], shared: set[int]) -> Iterator[in
             cells & seen and (before - cells) & seen for cpu, seen in loaded.items() if cpu != local.cpu
         ):
             yield local.action.where
-        before |= cells
-        work += [(edge.local, before) for edge in local.edges.values() if edge.local.history is None]
+        own |= cells
+        for edge in local.edges.values():
+            if edge.local.history is None:
+                whole = not edge.local.made
+                work.append((edge.local, before | own if whole else before, nothing if whole else own))

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from emu.arch import a64
-from emu.cpu.pe import PE
 from emu.errors import Untestable
 from emu.explore.cells import split
 from emu.explore.local_state import Action
 from emu.machine import Machine
-from emu.machine.actor import location
-from emu.operation import (
-    Copy,
-    Invisible,
-    MemoryAccess,
-    Operation,
-    Reboot,
-)
+from emu.machine.actor import Actor, location
+from emu.operation import Access, Copy, Invisible, MemoryAccess, Operation, Reboot
+from emu.semantics.parts import operation_of, rest_of
 
 _LINE = 64  # bytes: the smallest line of a memory model; an access that crosses one is one to each
 
@@ -28,7 +22,7 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
     """
     actor = machine.actors[cpu]
     if actor.task is None:
-        action = Action(_of_pe(machine, actor.pe, attributes), actor.pe.pc)
+        action = _of_pe(machine, actor, attributes)
         if not all(access.cacheable for access in action.accesses):
             word = machine.engine.word(actor.pe.pc)
             action.lacks_monitor = word is not None and a64.needs_monitor(word)
@@ -39,12 +33,22 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
     return Action(Invisible() if operation is None else operation, where)
 
 
-def _of_pe(machine: Machine, pe: PE, attributes: bool) -> Operation:
-    if pe.pc in machine.landings:
-        return Invisible()
-    machine.landings.pass_label(pe)
-    conduit = machine.power.conduit
-    operation = machine.engine.next_operation(pe, conduit=conduit, attributes=attributes)
+def _of_pe(machine: Machine, actor: Actor, attributes: bool) -> Action:
+    pc = actor.pe.pc
+    operation, parts = machine.parts.of(actor, attributes=attributes)
+    action, done = Action(_left_of(actor, operation, parts), pc), {each.number for each in actor.made}
+    left = [number for number in range(len(parts)) if number not in done]
+    if len(left) > 1:
+        action.apart = tuple(
+            (number, Action(operation_of(parts, actor.made, number, operation), pc)) for number in left
+        )
+    return action
+
+
+def _left_of(actor: Actor, operation: Operation, parts: tuple[Access, ...]) -> Operation:
+    # What a step does that makes all that is left.
+    if actor.made:
+        return rest_of(parts, actor.made)
     if isinstance(operation, MemoryAccess):
         return MemoryAccess(tuple(part for access in operation.accesses for part in split(access, _LINE)))
     return operation

@@ -6,6 +6,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +91,13 @@ class Explorer:
 
     def system(self, bounds: Bounds = Bounds(failures=0)) -> TransitionSystem:  # noqa: B008 - frozen
         """Return the transition system of a new round, with all that is known of the actors."""
-        footprints = Footprints(self.stepper, self._granule, early=bounds.early > 0, always=self._always)
+        footprints = Footprints(
+            self.stepper,
+            self._granule,
+            early=bounds.early > 0,
+            always=self._always,
+            all_parts=not bounds.reduce,
+        )
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)
@@ -309,6 +316,7 @@ class Explorer:
         hit: set[str],
     ) -> int:
         scheduler = make_scheduler(text)
+        draw = random.Random(text)  # which part of a pair comes first
         state, last = system.first(), -1
         path: list[Transition] = []
         undone = []
@@ -321,7 +329,9 @@ class Explorer:
             can = moves.everybody
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
-            state, undo, transition = moves.options(last)[-1]()
+            options = moves.options(last)
+            way = draw.randrange(len(options)) if moves.has_parts(last) else -1
+            state, undo, transition = options[way]()
             if moves.is_early(last, transition.pick):
                 state = state._replace(early=state.early + 1)
             path.append(transition)

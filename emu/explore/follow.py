@@ -17,11 +17,16 @@ from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
-from emu.schedulers import Pick
+from emu.schedulers import Pick, part_of
 
-OF_CPUS = ("run", "timeout", "wake", "fail", "delay")  # the picks that are moves of a CPU
+_OF_CPUS = ("run", "timeout", "wake", "fail", "delay")
 _TRIALS_MAX = 400
 _STEPS_MAX = 200_000
+
+
+def is_of_cpu(pick: Pick) -> bool:
+    """Tell whether a pick is a move of a CPU."""
+    return pick.kind in _OF_CPUS or part_of(pick.kind) >= 0
 
 
 @dataclass(slots=True)
@@ -40,7 +45,7 @@ class Followed:
 def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callable[[], Stepped] | None:
     """Return how to take ``pick`` in this state, or None when it cannot be taken."""
     kind, number = pick
-    if kind in OF_CPUS:
+    if is_of_cpu(pick):
         if number >= len(state.locals):
             return None
         local = state.locals[number]
@@ -48,6 +53,9 @@ def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callabl
             delayed = local.state is State.RUNNABLE and isinstance(local.action.operation, Delay)
             can = delayed or system.can_step(state, number) or system.spins(state, number)
             return (lambda: system.step(state, number)) if can else None
+        if (part := part_of(kind)) >= 0:
+            can = variants.has_part(state, number, part)
+            return (lambda: variants.make_part(system, state, number, part)) if can else None
         if kind == "fail":
             can = variants.passes(system, state, number)
             return (lambda: variants.fail(system, state, number)) if can else None

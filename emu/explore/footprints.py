@@ -7,7 +7,7 @@ meets. Bits are made as locations come up; where a new one overlaps an old one t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from emu.explore.cells import CELL, parts_of
 from emu.explore.history import UpdateHistory
@@ -47,14 +47,22 @@ class Footprints:
     """The locations of one round. ``units``: PAs of the memory model's units, in order.
 
     :param always: PAs of units whether they seem to matter or not
+    :param all_parts: make each part of an instruction alone, whether it matters or not
     :param early: polls may give up, and WFEs end, without need, but not any number of times
     """
 
     def __init__(
-        self, stepper: ThreadStepper, granule: int, *, early: bool = False, always: Iterable[int] = ()
+        self,
+        stepper: ThreadStepper,
+        granule: int,
+        *,
+        early: bool = False,
+        always: Iterable[int] = (),
+        all_parts: bool = False,
     ) -> None:
         self.cpus = len(stepper.start)
         self._early = early
+        self._all_parts = all_parts
         self._low = 3 + 2 * self.cpus  # bits before those of memory
         self._watch = stepper.watch
         self.granule = granule
@@ -189,7 +197,13 @@ class Footprints:
 
     def prepare(self, local: LocalState) -> None:
         """Fill in the footprint of a local state's action; its future is as much, until more is known."""
-        action = local.action
+        for _, part in local.action.apart:
+            self._prepare(local, part)
+        self._prepare(local, local.action)
+        local.reads, local.writes = local.action.reads, local.action.writes
+        local.updates = self.history.of.get(local, NO_UPDATES)
+
+    def _prepare(self, local: LocalState, action: Action) -> None:
         # Who can still move keeps time from passing: whether a time-out takes from the budget depends on it.
         reads, writes = self.budget if local.state is State.RUNNABLE else 0, 0
         arms = isinstance(action.operation, LoadExclusive)
@@ -221,8 +235,11 @@ class Footprints:
         silent = isinstance(action.operation, _SILENT) and not meets_monitors
         action.is_simple = not action.followed and (silent or (plain and whole))
         self._reach(action)
-        local.reads, local.writes = reads, writes
-        local.updates = self.history.of.get(local, NO_UPDATES)
+
+    def parts(self, locals: Sequence[LocalState], cpu: int, action: Action) -> list[int]:
+        """Return the parts of an action of ``cpu`` that matter alone: others may meet two or more."""
+        meeting = [number for number, part in action.apart if self._all_parts or _may_meet(locals, cpu, part)]
+        return meeting if len(meeting) > 1 else []
 
     @staticmethod
     def _disarms(local: LocalState) -> bool:
@@ -308,6 +325,8 @@ class Footprints:
         # What each actor may read and write from a local state on: along its edges, until nothing changes.
         for local in stepper.locals:
             self._reach(local.action)
+            for _, part in local.action.apart:
+                self._reach(part)
         changed = True
         while changed:
             changed = False
@@ -324,3 +343,11 @@ class Footprints:
                     local.reads, local.writes = reads, writes
                     changed = True
         self.changed = False
+
+
+def _may_meet(locals: Sequence[LocalState], cpu: int, action: Action) -> bool:
+    # Whether anything that is not of this actor may meet the action, now or later.
+    if action.followed or action.seen:
+        return True
+    reads, writes = action.reads_over | action.clashes, action.writes_over
+    return any(writes & other.reads or reads & other.writes for other in locals if other.cpu != cpu)

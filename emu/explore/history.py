@@ -51,6 +51,7 @@ class UpdateHistory:
         self.of_cpu: dict[int, int] = {}
         self.of: dict[LocalState, Updates] = {}
         self.count = 0
+        self._about: dict[Word, int] = {}  # the bits about each word
         loads: dict[tuple[int, Word], list[LocalState]] = {}
         stores: dict[Word, list[LocalState]] = {}
         for local in locals:
@@ -67,9 +68,19 @@ class UpdateHistory:
             if own and others:
                 self._add(cpu, word, where, others)
 
-    def stored(self, state: GlobalState, local: LocalState) -> GlobalState:
-        """Return the state after the stores of a local state's action: what they make outdated, and lose."""
+    def stored(
+        self, state: GlobalState, local: LocalState, only: Iterable[Access] | None = None
+    ) -> GlobalState:
+        """Return the state after the stores of a local state's action: what they make outdated, and lose.
+
+        :param only: the stores that are made; None: all
+        """
         updates, history = local.updates, state.history
+        if only is not None:
+            about = 0
+            for access in only:
+                about |= self._about.get((access.pa, access.size), 0)
+            updates = Updates(*(bits & about for bits in updates))
         if lost := updates.loses & history:
             history |= lost << self.count
         if updates.outdates:
@@ -89,6 +100,7 @@ class UpdateHistory:
         bit = 1 << self.count
         self.count += 1
         self.words.add(word)
+        self._about[word] = self._about.get(word, 0) | bit
         self.of_cpu[cpu] = self.of_cpu.get(cpu, 0) | bit
         for local in _those_that_reach(held, losing):
             self._put(local, Updates(open=bit))

@@ -14,6 +14,7 @@ from emu.explore.cells import Parts
 from emu.machine.actor import State
 from emu.operation import Access, Load, LoadExclusive, LoadUntil, MemoryAccess, Operation, Poll
 from emu.outcome import Outcome
+from emu.semantics.parts import Made
 from emu.semantics.transition import accesses, loads
 
 
@@ -48,6 +49,7 @@ class Action:
     followed: bool = False  # it touches a unit of the memory model
     cells: Parts = ()
     seen: bool = False  # a property sees what the step changes
+    apart: tuple[tuple[int, Action], ...] = ()  # its parts, by number, when each can be made alone
     # Its transition changes plain memory alone, or nothing that CPUs share: `cells` say all of it.
     is_simple: bool = False
 
@@ -60,6 +62,14 @@ class Action:
         self.only_looks = looks and not stores
         self.updates = isinstance(self.operation, MemoryAccess) and stores and bool(self.loads)
         self.waits = isinstance(self.operation, LoadUntil | Poll)
+
+
+@dataclass(frozen=True, slots=True)
+class OfPart:
+    """The observation of one part that is made alone: its number, and what it loads."""
+
+    number: int
+    value: object
 
 
 class Edge(NamedTuple):
@@ -112,6 +122,7 @@ class LocalState:
     :ivar context: the registers of the PE, compressed
     :ivar history, suspended: of the host task that runs, and of one that waits for a guest call
     :ivar armed: PA that the exclusive monitor is armed for, unless another CPU has cleared it
+    :ivar made: the parts of the next instruction that are made
     :ivar outcome, at: where the actor ends if it stays here (:class:`emu.operation.Kind` OUTCOME)
     :ivar is_target: an edge led here that did not make it: there may be a loop
     """
@@ -128,6 +139,7 @@ class LocalState:
     outcome: Outcome
     at: int
     action: Action
+    made: tuple[Made, ...] = ()
     is_target: bool = False
     edges: dict[object, Edge] = field(default_factory=dict)
     # Bits that this actor may read and write from here on, as far as is known.

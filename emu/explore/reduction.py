@@ -98,7 +98,17 @@ class EnabledSet:
 
     def options(self, actor: int) -> list[Option]:
         """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
-        return [partial(step, self._state) for step in self._steps(actor)]
+        steps = self._steps(actor)
+        if self.has_parts(actor):
+            steps.append(lambda state: self._system.step(state, actor))
+        return [partial(step, self._state) for step in steps]
+
+    def has_parts(self, actor: int) -> bool:
+        """Tell whether ``actor`` can make parts of its next instruction alone, and that matters."""
+        return actor < self.cpus and bool(self._parts_of(actor))
+
+    def _parts_of(self, actor: int) -> list[int]:
+        return self._system.footprints.parts(self._state.locals, actor, self._state.locals[actor].action)
 
     def _steps(self, actor: int) -> list[Step]:
         system, state = self._system, self._state
@@ -115,6 +125,8 @@ class EnabledSet:
             return [lambda state: system.time_out(state, actor)]
         if state.locals[actor].state is State.WAITING:
             return [lambda state: system.wake(state, actor)]
+        if apart := self._parts_of(actor):
+            return [partial(variants.make_part, system, cpu=actor, number=number) for number in apart]
         steps: list[Step] = [lambda state: system.step(state, actor)]
         if variants.may_delay(system, state, actor):
             steps.insert(0, lambda state: variants.delay(system, state, actor))

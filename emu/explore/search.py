@@ -13,7 +13,7 @@ from typing import Protocol
 
 from emu.errors import ReplayDiverged
 from emu.explore.cells import Undo
-from emu.explore.follow import OF_CPUS, step_of
+from emu.explore.follow import is_of_cpu, step_of
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
@@ -230,11 +230,11 @@ class Search:
                     raise ReplayDiverged(f"resume: {pick.kind} {pick.number:#x}: it cannot be taken")
                 before = self._moves(state)
                 state, changed, transition = step()
-                if pick.kind in OF_CPUS and before.is_early(pick.number, pick):
+                if is_of_cpu(pick) and before.is_early(pick.number, pick):
                     state = state._replace(early=state.early + 1)
                 undo.append(changed)
                 self.path.append(transition)
-                last = pick.number if pick.kind in OF_CPUS else last
+                last = pick.number if is_of_cpu(pick) else last
             moves = self._moves(state)
             check_fits(saved, moves)
             todo = [(a, way) for a in saved.todo for way in moves.ways(a)]

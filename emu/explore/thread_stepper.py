@@ -14,7 +14,7 @@ from hashlib import blake2b
 from emu.cpu.engine import INVISIBLE_MAX, LINE_SHIFT
 from emu.errors import Untestable
 from emu.explore.describe import describe
-from emu.explore.local_state import Action, Edge, LocalState, TaskHistory
+from emu.explore.local_state import Action, Edge, LocalState, OfPart, TaskHistory
 from emu.explore.tasks import Tasks
 from emu.explore.watch import Watch
 from emu.machine import Machine
@@ -132,7 +132,7 @@ class ThreadStepper:
         armed = monitors.armed(machine.interconnect.system, cpu)
         state = State.RUNNABLE if standing.state in (State.SPINNING, State.DELAYED) else standing.state
         digest = blake2b(context, digest_size=16).digest()
-        key = (cpu, state, digest, history, suspended, armed, standing.landings, standing.outcome)
+        key = (cpu, state, digest, history, suspended, armed, *standing[4:])
         local = self._known.get(key)
         if local is not None:
             local.is_target = True
@@ -153,6 +153,7 @@ class ThreadStepper:
             outcome,
             at,
             action,
+            standing.made,
         )
         self.locals.append(local)
         return local
@@ -233,12 +234,15 @@ class ThreadStepper:
         machine.recorder.deferred = DeferredLog()
         machine.spins.forget_exceptions()
         machine.interconnect.forget_told()
+        part = observation.number if isinstance(observation, OfPart) else -1
         if local.action.lacks_monitor:
-            pa = local.action.accesses[0].pa
+            action = local.action if part < 0 else dict(local.action.apart)[part]
+            pa = action.accesses[0].pa
             machine.interconnect.tell_uncached(cpu, machine.actors[cpu].pe.pc, pa)
         if observation == WAKE:
             self._wake(cpu)
         else:
+            machine.parts.alone = part
             machine.step(cpu)
         after = actor_state(machine, cpu)
         if after.outcome is not None and after.outcome.end is End.UNMODELLED:
@@ -331,7 +335,7 @@ class ThreadStepper:
         if isinstance(operation, StoreExclusive) and observation is False:
             interconnect.clear_exclusive(pe)
         pe.reached = -1
-        standing = ActorState(local.state, task, suspended, pending, local.said, local.landings)
+        standing = ActorState(local.state, task, suspended, pending, local.said, local.landings, local.made)
         set_actor_state(machine, cpu, standing)
         if isinstance(operation, Poll) and observation is None:
             actor.waited = 1 << 62

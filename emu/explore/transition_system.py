@@ -15,7 +15,7 @@ from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.history import noted_after
-from emu.explore.local_state import NO_UPDATES, Action, Edge, LocalState
+from emu.explore.local_state import NO_UPDATES, Action, Edge, LocalState, OfPart
 from emu.explore.thread_stepper import WAKE, ThreadStepper
 from emu.machine.actor import State
 from emu.machine.firmware import Firmware, PowerOff, PowerOn
@@ -132,7 +132,7 @@ class TransitionSystem:
         bits = self.footprints.event(cpu)
         for _ in range(SPIN_MAX):
             action = local.action
-            if action.seen:
+            if action.seen or (action.apart and self.footprints.parts(state.locals, cpu, action)):
                 return 0
             if action.is_simple:
                 if action.writes:
@@ -243,11 +243,12 @@ class TransitionSystem:
         return found
 
     def _lend(self, state: GlobalState, local: LocalState) -> dict[int, int]:
-        # Memory as the actor finds it, by cells.
+        # Memory as the actor finds it, by cells: maintenance of its own comes before its loads.
         lent = {number << 3: value for number, value in self.cells.stored.items()}
+        _, model, _ = self.loaded(state, local.cpu, local.action)
         cacheable = all(access.cacheable for access in local.action.accesses)
         for index, first in enumerate(self.model.units):
-            data = self.model.seen(state.model, local.cpu, index, cacheable)
+            data = self.model.seen(model, local.cpu, index, cacheable)
             for at in range(0, self.model.granule, CELL):
                 lent[first + at] = int.from_bytes(data[at : at + CELL], "little")
         return lent
@@ -273,15 +274,17 @@ class TransitionSystem:
             return self._call(state, cpu, action.operation, pick)
         return self.perform(state, cpu, action, pick)
 
-    def perform(self, state: GlobalState, cpu: int, action: Action, pick: Pick) -> Stepped:
+    def perform(self, state: GlobalState, cpu: int, action: Action, pick: Pick, part: int = -1) -> Stepped:
         """Let an actor do one operation: load, apply its transition, store, move on, wake who is woken.
 
         :param pick: what the schedule calls the step (:mod:`emu.explore.variants`)
+        :param part: the number of the part of the actor's instruction that ``action`` is
         """
         undo: Undo = []
         values, model, notes = self.loaded(state, cpu, action)
         effect = perform(state.system, cpu, action.operation, values)
-        edge = self._edge(state, state.locals[cpu], effect.result)  # with memory as it is before
+        observation = effect.result if part < 0 else OfPart(part, effect.result)
+        edge = self._edge(state, state.locals[cpu], observation)  # with memory as it is before
         idle = state.system.idle
         state = state._replace(system=effect.state, model=model)
         if state.failed and effect.stores and isinstance(action.operation, StoreExclusive):
@@ -289,7 +292,8 @@ class TransitionSystem:
         for access in self._made(edge, effect.stores) if action.updates else effect.stores:
             state = self._store(state, cpu, access, undo, notes)
         if effect.stores and state.locals[cpu].updates is not NO_UPDATES:
-            state = self.footprints.history.stored(state, state.locals[cpu])
+            only = None if part < 0 else effect.stores
+            state = self.footprints.history.stored(state, state.locals[cpu], only)
         if action.followed and isinstance(action.operation, CacheOp):
             word, pa = action.operation
             delayed = pick.kind == "delay"

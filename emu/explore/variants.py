@@ -1,4 +1,4 @@
-"""Steps that go otherwise than usual: a store-exclusive that fails by itself, maintenance that comes late."""
+"""Steps that go otherwise than usual: exclusives that fail by themselves, late maintenance, parts alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from emu.explore.global_state import GlobalState, Stepped
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
 from emu.operation import CacheOp, StoreExclusive
-from emu.schedulers import Pick
+from emu.schedulers import PART, Pick
 from emu.semantics import monitors
 
 
@@ -46,3 +46,15 @@ def may_delay(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
 def delay(system: TransitionSystem, state: GlobalState, cpu: int) -> Stepped:
     """Let it take effect later."""
     return system.perform(state, cpu, state.locals[cpu].action, Pick("delay", cpu))
+
+
+def has_part(state: GlobalState, cpu: int, number: int) -> bool:
+    """Tell whether the actor's next instruction has this part, to be made alone."""
+    local = state.locals[cpu]
+    return local.state is State.RUNNABLE and any(number == each for each, _ in local.action.apart)
+
+
+def make_part(system: TransitionSystem, state: GlobalState, cpu: int, number: int) -> Stepped:
+    """Let the actor make one part of its next instruction alone."""
+    part = dict(state.locals[cpu].action.apart)[number]
+    return system.perform(state, cpu, part, Pick(f"{PART}{number}", cpu), number)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.cpu.pe import PE
 from emu.operation import Operation
 from emu.outcome import OFF, End, Outcome
+from emu.semantics.parts import Made
 
 if TYPE_CHECKING:
     from emu.machine.naps import Nap
@@ -74,6 +75,7 @@ class Actor:
         "landings",
         "look_at",
         "nap",
+        "made",
         "outcome",
         "pe",
         "pending",
@@ -109,6 +111,7 @@ class Actor:
         self.repeats = 0  # how often that one has been taken again, one after the other
         self.repeats_max = 64  # after so many it may be going round
         self.spins: tuple[Outcome, int] | None = None  # it goes round: how it would end, and at which VA
+        self.made: tuple[Made, ...] = ()  # parts of the PE's next instruction, in the order of their numbers
         self.outcome: Outcome | None = None  # None: it has not ended, and is not online
 
 
@@ -121,6 +124,7 @@ class ActorState(NamedTuple):
     pending: Operation | None
     outcome: Outcome | None
     landings: int
+    made: tuple[Made, ...] = ()
 
 
 def outcome_of(actor: Actor) -> Outcome:

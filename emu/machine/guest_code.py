@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from emu.cpu.engine import UNLIMITED
-from emu.cpu.stops import EngineStop, Reached, StepLimit
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, StepLimit
 from emu.machine.actor import Actor, Grain, State
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ class GuestCode:
         machine.landings.pass_label(pe)
         if trace.steps is not None:
             trace.turn(cpu)
-        if machine.grain is Grain.FREE:
+        if machine.parts.alone >= 0:
+            machine.parts.make(actor)
+            stop: EngineStop = STEP_LIMIT
+        elif actor.made:
+            stop = machine.parts.finish(actor)
+        elif machine.grain is Grain.FREE:
             stop = self._run_slice(cpu, actor, max(1, min(SLICE, machine.instructions_left)))
         elif machine.grain is Grain.OPERATION:
             stop = engine.run_operation(pe)

@@ -25,6 +25,7 @@ from emu.machine.interconnect import MachineInterconnect
 from emu.machine.landings import Landings
 from emu.machine.latency import PROFILES
 from emu.machine.naps import Naps
+from emu.machine.parts import Parts
 from emu.machine.power import Power
 from emu.machine.recorder import Recorder
 from emu.machine.replay import follow
@@ -102,6 +103,7 @@ class Machine:
         self.actors: list[Actor] = self.queue.actors
         self.host_memory: HostMemory = HostMemory(self)
         self.tasks = HostTasks(self)
+        self.parts = Parts(self)
         self.guest_code = GuestCode(self)
         self.exits = Exits(self)
         self.waking = Waking(self)
@@ -243,13 +245,14 @@ class Machine:
         else:
             self.pc_before = actor.pe.pc
             self.guest_code.run(cpu, actor)
-            if pick is None and actor.state is State.RUNNABLE and actor.task is None:
+            if pick is None and actor.state is State.RUNNABLE and actor.task is None and not actor.made:
                 self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE
             self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
         self.delays_maintenance = False
+        self.parts.alone = -1
         if actor.time > self.clock.now:
             self.clock.now = actor.time
         system = self.interconnect.system

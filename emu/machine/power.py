@@ -109,7 +109,7 @@ class Power:
         machine.naps.forget(actor)
         machine.engine.reset(actor.pe, el or machine.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
-        actor.outcome = None
+        actor.outcome, actor.made = None, ()
         actor.time = max(actor.time, machine.now, machine.now_of_current)
         self._has_run.add(cpu)
         self._recorder.event(Kind.POWER_ON, cpu, entry_pa, x0)

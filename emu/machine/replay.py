@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emu.errors import ReplayDiverged
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
-from emu.schedulers import Pick
+from emu.schedulers import Pick, part_of
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -21,7 +21,8 @@ def follow(machine: Machine, pick: Pick) -> int:
     :raises ReplayDiverged: it cannot be done in this state
     """
     kind, number = pick
-    if kind in ("run", "timeout", "fail", "delay"):
+    part = part_of(kind)
+    if kind in ("run", "timeout", "fail", "delay") or part >= 0:
         actor = machine.actors[number] if number < len(machine.actors) else None
         if actor is None or actor.state not in _CAN_RUN:
             raise _diverged(
@@ -34,6 +35,10 @@ def follow(machine: Machine, pick: Pick) -> int:
         if actor.state is State.DELAYED and isinstance(actor.pending, Delay) and machine.model is not None:
             machine.model.elapse()
         machine.delays_maintenance = kind == "delay"
+        if part >= 0:
+            if not machine.parts.can_make(number, part):
+                raise _diverged(machine, f"CPU{number} has no part {part} to make alone")
+            machine.parts.alone = part
         machine.spins.release(number)
         machine.queue.set(number, State.RUNNABLE)
         return number

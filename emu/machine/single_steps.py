@@ -9,7 +9,15 @@ from emu.machine.machine import Machine
 def actor_state(machine: Machine, cpu: int) -> ActorState:
     """Return the state of ``cpu``, but for its PE."""
     actor = machine.actors[cpu]
-    return ActorState(actor.state, actor.task, actor.suspended, actor.pending, actor.outcome, actor.landings)
+    return ActorState(
+        actor.state,
+        actor.task,
+        actor.suspended,
+        actor.pending,
+        actor.outcome,
+        actor.landings,
+        actor.made,
+    )
 
 
 def set_actor_state(machine: Machine, cpu: int, state: ActorState) -> None:
@@ -17,7 +25,7 @@ def set_actor_state(machine: Machine, cpu: int, state: ActorState) -> None:
     actor = machine.actors[cpu]
     machine.queue.set(cpu, state.state)
     actor.task, actor.suspended, actor.pending = state.task, state.suspended, state.pending
-    actor.outcome, actor.landings = state.outcome, state.landings
+    actor.outcome, actor.landings, actor.made = state.outcome, state.landings, state.made
     actor.time = actor.waited = actor.spent = 0
     actor.pe.reset_counters()
     machine.stopped = ""

@@ -23,13 +23,22 @@ class Pick(NamedTuple):
 
     ``run``: a CPU does its next operation; ``timeout``: its Poll times out; ``wake``: its WFE ends without an
     event; ``fail``: its store-exclusive fails by itself; ``delay``: cache maintenance that it issues takes
-    effect later; ``start``: a start that firmware delayed takes effect; ``w``, ``d``, ``f``, ``m``: the
-    caches write back, drop or fill a line, or maintenance of it takes effect
+    effect later; ``part0``, ``part1``: it makes that part of its next instruction alone, and another is left
+    (:mod:`emu.semantics.parts`); ``start``: a start that firmware delayed takes effect; ``w``, ``d``, ``f``,
+    ``m``: the caches write back, drop or fill a line, or maintenance of it takes effect
     (:class:`emu.models.caches.Choice`).
     """
 
     kind: str
     number: int
+
+
+PART = "part"  # what the kinds of picks of one part begin with
+
+
+def part_of(kind: str) -> int:
+    """Return the number of the part that a pick of this kind makes alone, or -1."""
+    return int(kind.removeprefix(PART)) if kind.startswith(PART) else -1
 
 
 @runtime_checkable

@@ -2,9 +2,9 @@
 
 ``replay:`` is followed by comma-separated picks: ``2`` or ``2x35`` (CPU 2 does 35 operations), ``t0`` (the
 poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU
-1 fails by itself), ``q1`` (the cache maintenance that CPU 1 issues takes effect later), ``p1`` (a delayed
-start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...``, ``m...`` (the caches write back, drop or fill
-the line at that PA, or maintenance of it takes effect).
+1 fails by itself), ``q1`` (the cache maintenance that CPU 1 issues takes effect later), ``h1.0`` (CPU 1 makes
+part 0 of its pair alone), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...``,
+``m...`` (the caches write back, drop or fill the line at that PA, or maintenance of it takes effect).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from emu.schedulers import Pick
+from emu.schedulers import PART, Pick, part_of
 
 NAME = "replay"
 SEEDED = FAIR = False
@@ -21,6 +21,7 @@ OF_OPERATIONS = True
 _LETTERS = {"t": "timeout", "s": "wake", "n": "fail", "q": "delay", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
 _RUN = re.compile(r"(\d+)(?:x(\d+))?")
+_PART = re.compile(r"h(\d+)\.(\d{1,2})")
 _OTHER = re.compile(r"([tsnqp])(\d+)|([wdfm])([0-9a-f]+)")
 _REPEAT_MAX = 1 << 24
 
@@ -42,9 +43,11 @@ def parse_picks(text: str) -> list[Pick]:
         elif match := _OTHER.fullmatch(word):
             kind = _LETTERS[match[1]] if match[1] else match[3]
             picks.append(Pick(kind, int(match[2]) if match[1] else int(match[4], 16)))
+        elif match := _PART.fullmatch(word):
+            picks.append(Pick(f"{PART}{int(match[2])}", int(match[1])))
         else:
             raise ValueError(
-                f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, qCPU, pCPU, wPA, dPA, fPA, mPA"
+                f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, qCPU, hCPU.PART, pCPU, wPA, dPA, fPA, mPA"
             )
     return picks
 
@@ -56,6 +59,8 @@ def picks_text(picks: Iterable[Pick]) -> str:
         count = sum(1 for _ in group)
         if kind == "run":
             words.append(f"{number}x{count}" if count > 1 else f"{number}")
+        elif (part := part_of(kind)) >= 0:
+            words += [f"h{number}.{part}"] * count
         else:
             letter = _KINDS.get(kind)
             words += [f"{letter}{number}" if letter else f"{kind}{number:x}"] * count

@@ -92,8 +92,8 @@ def perform(state: SystemState, cpu: int, operation: Operation, loaded: Sequence
             if operation.expected is not None and loaded[0] != operation.expected:
                 return Effect(state, loaded[0])
             return _stored(state, cpu, accesses(operation))._replace(result=loaded[0])
-        case LoadExclusive(found):
-            return Effect(monitors.arm(state, cpu, found[0].pa), value_of(loaded))
+        case LoadExclusive(found, armed):
+            return Effect(monitors.arm(state, cpu, armed if armed >= 0 else found[0].pa), value_of(loaded))
         case StoreExclusive(found):
             passes = monitors.passes(state, cpu, found[0].pa)
             state = monitors.disarm(state, cpu)

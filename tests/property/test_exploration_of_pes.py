@@ -61,7 +61,19 @@ ACCESSES = st.one_of(
     at("ldar{0[0]} {0[1]}1, [x9]", width),
     at("mov x1, #{0}\nstlr{1[0]} {1[1]}1, [x9]", value, width),
     at("ldp {0}1, {0}2, [x9]", st.sampled_from("wx")),
-    at("mov x1, #{}\nmov x2, #{}\nstp x1, x2, [x9]", value, value),
+    at("ldp {0}1, {0}2, [x9], #16\nldpsw x3, x4, [x20]", st.sampled_from("wx")),
+    at("mov x1, #{0}\nmov x2, #{1}\nstp {2}1, {2}2, [x9]", value, value, st.sampled_from("wx")),
+    at("ldr q1, [x20]\nstr q1, [x9]", offsets=(0, 32, 64, 256)),
+    at("ldp q1, q2, [x9]", offsets=(0, 64, 256)),
+)
+UNALIGNED = st.one_of(  # with the MMU on only
+    at("ldr w1, [x9, #{}]", st.sampled_from([1, 6, 7])),
+    at("mov w1, #0x201\nstrh w1, [x9, #{}]", st.sampled_from([1, 7])),
+)
+STRUCTURES = st.one_of(
+    at("ld1 {{v1.2s}}, [x9]"),
+    at("st1 {{v1.d}}[1], [x9]"),
+    at("ld2 {{v1.2d, v2.2d}}, [x9]"),
 )
 PAIRS = (0, 32, 64, 256)  # of an exclusive pair, which must be aligned to its size
 EXCLUSIVES = st.one_of(
@@ -201,7 +213,7 @@ def programs_of(found: list[Drawn], conduit: str = "") -> list[Program]:
 
 
 CHOICES = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
-PIECES = ACCESSES | EXCLUSIVES | EVENTS | LSE
+PIECES = ACCESSES | STRUCTURES | EXCLUSIVES | EVENTS | LSE
 
 
 @_SETTINGS
@@ -212,7 +224,7 @@ def test_pes_do_on_the_machine_what_they_do_explored(found: list[Drawn], choices
 
 
 @_SETTINGS
-@given(actors(PIECES | MAINTENANCE, CACHED_HOST, 4, mapped=True), CHOICES)
+@given(actors(PIECES | UNALIGNED | MAINTENANCE, CACHED_HOST, 4, mapped=True), CHOICES)
 def test_pes_meet_the_same_lines_on_the_machine_as_explored(found: list[Drawn], choices: list[int]) -> None:
     """Some with their MMU on: their exclusives work under the caches, those of the others do not."""
     same_on_machine(programs_of(found), choices, midr=MAX, cached=True)

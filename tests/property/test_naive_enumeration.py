@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from naive_compare import difference, missed_findings
+from naive import Thread
+from naive_compare import difference, difference_of, missed_findings
 
 from emu.explore.reduction import EnabledSet
 from emu.explore.unit_moves import UnitMoves
@@ -44,3 +45,10 @@ def test_lines_that_stay_as_they_are_are_caught(monkeypatch: pytest.MonkeyPatch)
     reached = UnitMoves.reached
     monkeypatch.setattr(UnitMoves, "reached", lambda *arguments: reached(*arguments)[:1])
     assert any("not explored" in difference(seed, caches=True) for seed in range(50))
+
+
+def test_a_load_behind_late_maintenance_of_its_own_gets_what_it_is_said_to_observe() -> None:
+    """It was led to where the value before that maintenance leads, if no order had shown the new one yet."""
+    writer = Thread((("lxp", 0, 0), ("stp", 0, 3)))
+    reader = Thread((("ld", 0, 0), ("dc", "civac", 0), ("ld", 0, 1)), mapped=True)
+    assert difference_of(0, [writer, reader], caches=True) == ""

@@ -8,7 +8,7 @@ import pytest
 from exploring import explorer_of
 from programs import run_emu
 
-from emu.explore.coverage import INSTRUCTION_CACHES, PAIRS, PUBLICATION, SET_WAY, TLBS
+from emu.explore.coverage import INSTRUCTION_CACHES, PUBLICATION, SET_WAY, TLBS
 from emu.explore.search import Bounds
 
 BOTH = "ldr x1, [x0, #8]\n ldr x2, [x0]\n b ."
@@ -30,10 +30,12 @@ def unmodelled(*programs: str, cached: bool = False) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("programs", "expected"),
     [
-        (("stp x1, x1, [x0]\n b .", BOTH), {PAIRS: 1}),
-        (("stp x1, x1, [x0]\n b .", ONE), {}),  # nobody sees the other half
-        (("ldp x1, x2, [x0]\n b .", "str x1, [x0]\n str x1, [x0, #8]\n b ."), {PAIRS: 1, PUBLICATION: 1}),
-        (("ldp x1, x2, [x0]\n b .", "ldp x1, x2, [x0]\n b ."), {}),  # nobody stores
+        (("stp x1, x1, [x0]\n b .", BOTH), {}),  # in both orders
+        (("ldp x1, x2, [x0]\n b .", "str x1, [x0]\n str x1, [x0, #8]\n b ."), {PUBLICATION: 1}),
+        (
+            ("stp x1, x1, [x0]\n str x1, [x0, #16]\n b .", "ldr x1, [x0, #16]\n ldr x1, [x0]\n b ."),
+            {PUBLICATION: 1},
+        ),
         ((PUBLISH.format("nop"), BOTH), {PUBLICATION: 1}),
         ((PUBLISH.format("dmb ishld"), BOTH), {PUBLICATION: 1}),  # keeps no stores apart
         ((PUBLISH.format("dmb ishst"), BOTH), {}),

@@ -122,7 +122,7 @@ def _alignment_check(
         # Whether an access that is not aligned to its size, or that is made while SP is not aligned, takes an
         # alignment fault. The engine makes it all the same, and then the run loop undoes it.
         word = contexts.code.word(va) or 0
-        if pe.sp & 15 and _is_by_sp(word) and pe.sctlr & (_SCTLR_SA if pe.el else _SCTLR_SA0):
+        if pe.sp & 15 and a64.is_by_sp(word) and pe.sctlr & (_SCTLR_SA if pe.el else _SCTLR_SA0):
             raised = Raised(0x26 << 26 | 1 << 25, None, default_target_el(pe), va)
             undo(ConstraintViolation(constraints.SP_MISALIGNED.name, va, pa, raised), pa)
             return True
@@ -172,8 +172,3 @@ def misaligned_quad(pe: UnicornPE, word: int, va: int, memory: Memory) -> Constr
     syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=is_store)
     raised = Raised(syndrome, first, default_target_el(pe), va)
     return ConstraintViolation(broken.name, va, pa, raised)
-
-
-def _is_by_sp(word: int) -> bool:
-    # Whether the base register of a load or store is SP.
-    return word >> 5 & 31 == 31 and word >> 24 & 0x3B != 0x18  # not a literal

@@ -7,7 +7,7 @@ exceptions from its interrupt hook, and what it shows to no hook from code hooks
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from ctypes import memmove
 from threading import Event, Thread
 
@@ -27,6 +27,7 @@ from emu.cpu.unicorn.device_accesses import device_callbacks
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
 from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
+from emu.cpu.unicorn.parts import InParts
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.preview import execute_and_undo
@@ -64,6 +65,10 @@ class UnicornEngine:
         self._counter = self._contexts.counter
         self._words = Words(self._observing, self._contexts, memory, self._pending)
         self._hooks = Hooks(self._observing, self._contexts, self._words, memory, self._pending)
+        self._traced_steps: Callable[[], StepCopies | None] = lambda: (
+            self._steps if self._hooks.shows_steps else None
+        )
+        self.in_parts = InParts(self._observing, self._contexts, memory, self.step, self._traced_steps)
         self._counted = True
         self._recount = False  # blocks without the instruction counter may be about
 
@@ -251,7 +256,8 @@ class UnicornEngine:
         assert loaded is not None
 
         def execute() -> tuple[Access, ...]:
-            return execute_and_undo(loaded, self.memory, self._observing, self.step)
+            with unrecorded(self._traced_steps(), 1):
+                return execute_and_undo(loaded, self.memory, self._observing, self.step)
 
         return decode(pe, word, self.memory, execute, conduit=conduit, attributes=attributes)
 
@@ -271,7 +277,7 @@ class UnicornEngine:
             self._contexts.load(pe)
             return self.word(pe.pc)
 
-        with unrecorded(self._steps if self._hooks.shows_steps else None, instructions_max) as limit:
+        with unrecorded(self._traced_steps(), instructions_max) as limit:
             if len(mine) > 1:
                 return run_ahead_together(mine, self._observing, word, self.step, outside, limit, turn)
             self._contexts.load(mine[0])
