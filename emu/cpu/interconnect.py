@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE
 from emu.operation import Kind
 from emu.semantics import events, monitors
@@ -42,6 +43,12 @@ class Interconnect(Protocol):
 
     def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
         """Make a store to a device's register; likewise."""
+
+    def read_register(self, pe: PE, encoding: Encoding) -> int | None:
+        """Return what an MRS reads of a register that a device owns (u64); None: none does."""
+
+    def write_register(self, pe: PE, encoding: Encoding, value: int) -> bool:
+        """Take an MSR (u64) of a register that a device owns; False: none does."""
 
     def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
         """Arm the monitor of ``pe``."""
@@ -103,6 +110,14 @@ class LocalInterconnect:
 
     def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
         """Ignore it: there is no device."""
+
+    def read_register(self, pe: PE, encoding: Encoding) -> int | None:
+        """Return None: there is no device."""
+        return None
+
+    def write_register(self, pe: PE, encoding: Encoding, value: int) -> bool:
+        """Return False: there is no device."""
+        return False
 
     # -- exclusive monitors -----------------------------------------------------------------------
 

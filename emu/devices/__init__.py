@@ -9,7 +9,7 @@ from emu.devices.protocol import DeviceKind
 from emu.errors import InvalidCase
 from emu.registry import discover, not_one_of
 
-BESIDES = ("protocol",)
+BESIDES = ("protocol", "controllers", "timer")
 DEVICES = discover(__name__, DeviceKind)
 _PLACE = re.compile(r"([^@,]+)@(0x[0-9a-fA-F]+|\d+)")
 _PA_MAX = 1 << 40

@@ -8,7 +8,9 @@ received; DMA does nothing.
 
 from __future__ import annotations
 
-from emu.devices.protocol import Console, Device
+from typing import Any
+
+from emu.devices.protocol import NO_CPU, Board, Device
 
 NAME = "pl011"
 REGION_BYTES = 0x1000
@@ -37,13 +39,14 @@ _LINE_MAX = 1024  # characters; a longer line comes out in pieces
 class Pl011:
     """The UART; line 0 is UARTINTR."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self._registers = {offset: _RESET.get(offset, 0) for offset in _KEPT}
         self._raw = 0  # UARTRIS
         self._line = bytearray()
+        self._high = False
 
-    def load(self, offset: int, size: int, now: int) -> int:
+    def load(self, cpu: int, offset: int, size: int, now: int) -> int:
         """Return a register; what is no register reads as 0."""
         word = self._word(offset & ~3)
         return word >> 8 * (offset & 3) & (1 << 8 * size) - 1
@@ -59,7 +62,7 @@ class Pl011:
             return self._raw & self._registers[_IMSC]
         return _FR_EMPTY if offset == _FR else 0
 
-    def store(self, offset: int, size: int, value: int, now: int) -> None:
+    def store(self, cpu: int, offset: int, size: int, value: int, now: int) -> None:
         """Store to a register; UARTDR sends a character."""
         if offset == _DR:
             self._send(value & 0xFF)
@@ -67,11 +70,12 @@ class Pl011:
             self._raw &= ~value
         elif offset in _KEPT:
             self._registers[offset] = value & _KEPT[offset]
+        self._signal()
 
     def _send(self, character: int) -> None:
         self._raw |= _TXIS  # the FIFO is empty again
         if character == ord("\n") or len(self._line) >= _LINE_MAX:
-            self._console(self._line.decode(errors="backslashreplace").rstrip("\r"))
+            self._board.console(self._line.decode(errors="backslashreplace").rstrip("\r"))
             self._line.clear()
         if character != ord("\n"):
             self._line.append(character)
@@ -80,12 +84,23 @@ class Pl011:
         """Return None: nothing takes time."""
         return None
 
-    @property
-    def asserted(self) -> frozenset[int]:
-        """UARTINTR, while an interrupt is pending that UARTIMSC lets through."""
-        return frozenset({0}) if self._raw & self._registers[_IMSC] else frozenset()
+    def state(self) -> Any:
+        """Return the registers, and the line that is not ended yet."""
+        return dict(self._registers), self._raw, bytes(self._line), self._high
+
+    def set_state(self, state: Any) -> None:
+        """Restore what :meth:`state` returned."""
+        registers, self._raw, line, self._high = state
+        self._registers, self._line = dict(registers), bytearray(line)
+
+    def _signal(self) -> None:
+        # UARTINTR is high while an interrupt is pending that UARTIMSC lets through.
+        high = bool(self._raw & self._registers[_IMSC])
+        if high != self._high:
+            self._high = high
+            self._board.signal(0, NO_CPU, high)
 
 
-def device(console: Console) -> Device:
+def device(board: Board) -> Device:
     """Return a PL011 in its reset state."""
-    return Pl011(console)
+    return Pl011(board)

@@ -117,7 +117,7 @@ def make_machine(
             raise InvalidCase(
                 f"device={case.device}: {placed.kind.name} lies in RAM, from {memory.base:#x} on"
             )
-        machine.devices.add(placed.pas, placed.kind.device(machine.log))
+        machine.devices.add(placed.pas, placed.kind.device(machine.devices.board(placed.base_pa)))
     machine.has_lines = config.has_lines
     machine.use_model(config.model, case.granule)
     for number, cpu in enumerate(logical.cpus):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from emu.arch import a64, sysreg
+from emu.arch.sysreg import Encoding
 from emu.constraints import (
     EXCLUSIVE_UNCACHED,
     SET_WAY_CACHED,
@@ -115,15 +116,26 @@ class MachineInterconnect(LocalInterconnect):
 
     def device_load(self, pe: PE, pa: int, size: int) -> int:
         """Load from the device at ``pa``."""
-        return self._machine.devices.load(pa, size, self._machine.time_of(pe.index))
+        return self._machine.devices.load(pe.index, pa, size, self._machine.time_of(pe.index))
 
     def device_store(self, pe: PE, pa: int, size: int, value: int) -> None:
         """Store to the device at ``pa``."""
-        self._machine.devices.store(pa, size, value, self._machine.time_of(pe.index))
+        self._machine.devices.store(pe.index, pa, size, value, self._machine.time_of(pe.index))
+
+    def read_register(self, pe: PE, encoding: Encoding) -> int | None:
+        """Read the register of the device that owns it."""
+        return self._machine.devices.read_register(pe.index, encoding, self._machine.time_of(pe.index))
+
+    def write_register(self, pe: PE, encoding: Encoding, value: int) -> bool:
+        """Write the register of the device that owns it."""
+        machine = self._machine
+        return machine.devices.write_register(pe.index, encoding, value, machine.time_of(pe.index))
 
     def counter(self, pe: PE) -> int:
         """Return simulated time in ticks of 62.5 MHz."""
         machine = self._machine
+        if machine.free is not None:
+            return machine.free.count(machine.time_of(pe.index))
         if machine.clock.counter_reads >= machine.counter_reads_max:
             machine.stopped = (
                 f"limit of {machine.counter_reads_max} reads of the counter (--instructions-max)"

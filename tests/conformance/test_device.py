@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.devices import DEVICES, parse_devices
+from emu.devices.protocol import Board
 
 every_device = pytest.mark.parametrize("name", DEVICES)
 
@@ -31,25 +32,32 @@ def test_it_describes_itself(name: str) -> None:
 def test_a_device_takes_any_access_and_does_the_same_each_time(
     name: str, accesses: list[tuple[int, int, int | None]]
 ) -> None:
-    """Loads fit their size, deadlines are in the future, equal accesses at equal times give the same."""
+    """Loads fit their size, deadlines are in the future, equal accesses at equal times give the same.
+
+    What a device remembers can be put back at any time.
+    """
     kind, runs = DEVICES[name], []
     assert kind.region_bytes > 0
     assert kind.region_bytes % 4096 == 0
     for _ in range(2):
         printed: list[str] = []
-        device, seen = kind.device(printed.append), []
+        levels: list[tuple[int, int, bool]] = []
+        device = kind.device(Board(printed.append, lambda *level, levels=levels: levels.append(level)))
+        seen = []
         for now, (word, size, value) in enumerate(accesses):
             offset = word * 4 % kind.region_bytes
             if value is None:
-                loaded = device.load(offset, size, now)
+                loaded = device.load(0, offset, size, now)
                 assert 0 <= loaded < 1 << 8 * size
                 seen.append(loaded)
             else:
-                device.store(offset, size, value & (1 << 8 * size) - 1, now)
+                device.store(0, offset, size, value & (1 << 8 * size) - 1, now)
             deadline = device.tick(now)
             assert deadline is None or deadline > now
-            seen.append(sorted(device.asserted))
-        runs.append((seen, printed))
+            state = device.state()
+            device.set_state(state)
+            assert device.state() == state
+        runs.append((seen, printed, levels))
     assert runs[0] == runs[1]
 
 

@@ -7,6 +7,7 @@ from bare_machine import CODE, DATA, make, records
 
 from emu.devices import parse_devices
 from emu.devices.pl011 import Pl011
+from emu.devices.protocol import NO_CPU, Board
 from emu.errors import InvalidCase
 from emu.machine import Machine
 from emu.machine.actor import Grain
@@ -23,49 +24,68 @@ every_grain = pytest.mark.parametrize("grain", list(Grain))
 
 def uart() -> tuple[Pl011, list[str]]:
     printed: list[str] = []
-    return Pl011(printed.append), printed
+    return Pl011(Board(printed.append)), printed
 
 
 def test_lines_come_out_at_line_feed_without_the_carriage_return() -> None:
     device, printed = uart()
     for character in b"one\r\ntw":
-        device.store(DR, 1, character, 0)
+        device.store(0, DR, 1, character, 0)
     assert printed == ["one"]
-    device.store(DR, 4, ord("o") | 0xAB00, 0)  # the upper bits are not data
-    device.store(DR, 1, ord("\n"), 0)
+    device.store(0, DR, 4, ord("o") | 0xAB00, 0)  # the upper bits are not data
+    device.store(0, DR, 1, ord("\n"), 0)
     assert printed == ["one", "two"]
 
 
 def test_a_line_that_does_not_end_comes_out_in_pieces() -> None:
     device, printed = uart()
     for _ in range(2500):
-        device.store(DR, 1, ord("x"), 0)
+        device.store(0, DR, 1, ord("x"), 0)
     assert [len(line) for line in printed] == [1024, 1024]
 
 
 def test_bytes_that_are_no_text_are_shown_escaped() -> None:
     device, printed = uart()
     for character in b"\xff\n":
-        device.store(DR, 1, character, 0)
+        device.store(0, DR, 1, character, 0)
     assert printed == ["\\xff"]
 
 
 def test_registers_read_as_after_reset() -> None:
     """Arm DDI 0183, 3.2: UARTFR says both FIFOs are empty, UARTCR that both directions are enabled."""
     device, _ = uart()
-    assert (device.load(FR, 4, 0), device.load(CR, 2, 0), device.load(0x34, 4, 0)) == (0x90, 0x300, 0x12)
-    ids = [device.load(at, 4, 0) for at in range(0xFE0, 0x1000, 4)]
+    assert (device.load(0, FR, 4, 0), device.load(0, CR, 2, 0), device.load(0, 0x34, 4, 0)) == (
+        0x90,
+        0x300,
+        0x12,
+    )
+    ids = [device.load(0, at, 4, 0) for at in range(0xFE0, 0x1000, 4)]
     assert ids == [0x11, 0x10, 0x34, 0x00, 0x0D, 0xF0, 0x05, 0xB1]
 
 
 def test_the_interrupt_is_high_while_a_raw_one_is_unmasked() -> None:
-    device, _ = uart()
-    device.store(DR, 1, ord("a"), 0)
-    assert (device.load(RIS, 4, 0), device.load(MIS, 4, 0), device.asserted) == (0x20, 0, frozenset())
-    device.store(IMSC, 4, 0x20, 0)
-    assert (device.load(MIS, 4, 0), device.asserted) == (0x20, frozenset({0}))
-    device.store(ICR, 4, 0x20, 0)
-    assert (device.load(RIS, 4, 0), device.asserted) == (0, frozenset())
+    levels: list[tuple[int, int, bool]] = []
+    device = Pl011(Board(signal=lambda *level: levels.append(level)))
+    device.store(0, DR, 1, ord("a"), 0)
+    assert (device.load(0, RIS, 4, 0), device.load(0, MIS, 4, 0), levels) == (0x20, 0, [])
+    device.store(0, IMSC, 4, 0x20, 0)
+    assert (device.load(0, MIS, 4, 0), levels) == (0x20, [(0, NO_CPU, True)])
+    device.store(0, ICR, 4, 0x20, 0)
+    assert (device.load(0, RIS, 4, 0), levels[1:]) == (0, [(0, NO_CPU, False)])
+
+
+def test_what_a_uart_remembers_can_be_put_back() -> None:
+    device, printed = uart()
+    for character in b"one":
+        device.store(0, DR, 1, character, 0)
+    device.store(0, IMSC, 4, 0x20, 0)
+    state = device.state()
+    device.store(0, DR, 1, ord("\n"), 0)
+    device.store(0, IMSC, 4, 0, 0)
+    device.set_state(state)
+    assert device.state() == state
+    device.store(0, DR, 1, ord("\n"), 0)
+    assert (printed, device.load(0, MIS, 4, 0)) == (["one", "one"], 0x20)
 
 
 # -- on a machine ----------------------------------------------------------------------------------
@@ -86,7 +106,7 @@ PRINT_HI = f"""
 
 def with_uart(text: str, grain: Grain) -> Machine:
     machine = make(text, grain=grain)
-    machine.devices.add(range(UART, UART + 0x1000), Pl011(machine.log))
+    machine.devices.add(range(UART, UART + 0x1000), Pl011(Board(machine.log)))
     machine.power_on(0, CODE, 0)
     machine.actors[0].pe.x[20] = DATA
     machine.run()
@@ -123,28 +143,44 @@ def test_beside_a_device_there_is_still_nothing(grain: Grain) -> None:
 
 
 class Alarm:
-    """A test device: asserts line 3 from ``at`` ns on, until it is stored to."""
+    """A test device: line 3 is high from ``at`` ns on, until it is stored to."""
 
     def __init__(self, at: int) -> None:
         self._at: int | None = at
         self._high = False
+        self.board = Board()
         self.ticks: list[int] = []
 
-    def load(self, offset: int, size: int, now: int) -> int:
+    def load(self, cpu: int, offset: int, size: int, now: int) -> int:
         return int(self._high)
 
-    def store(self, offset: int, size: int, value: int, now: int) -> None:
-        self._high = False
+    def store(self, cpu: int, offset: int, size: int, value: int, now: int) -> None:
+        self._set(False)
 
     def tick(self, now: int) -> int | None:
         self.ticks.append(now)
         if self._at is not None and now >= self._at:
-            self._high, self._at = True, None
+            self._set(True)
+            self._at = None
         return self._at
 
-    @property
-    def asserted(self) -> frozenset[int]:
-        return frozenset({3}) if self._high else frozenset()
+    def _set(self, high: bool) -> None:
+        self._high = high
+        self.board.signal(3, NO_CPU, high)
+
+    def state(self) -> object:
+        return self._at, self._high
+
+    def set_state(self, state: tuple[int | None, bool]) -> None:
+        self._at, self._high = state
+
+
+def with_alarm(text: str, at: int) -> tuple[Machine, Alarm]:
+    machine, alarm = make(text), Alarm(at)
+    pas = range(UART, UART + 0x1000)
+    alarm.board = machine.devices.board(pas.start)
+    machine.devices.add(pas, alarm)
+    return machine, alarm
 
 
 def lines(machine: Machine) -> list[tuple[int, int]]:
@@ -152,16 +188,13 @@ def lines(machine: Machine) -> list[tuple[int, int]]:
 
 
 def test_time_jumps_to_a_device_when_all_sleep() -> None:
-    machine = make("b .")
-    alarm = Alarm(5000)
-    machine.devices.add(range(UART, UART + 0x1000), alarm)
+    machine, alarm = with_alarm("b .", 5000)
     machine.run()
     assert (alarm.ticks, machine.now, lines(machine)) == ([0, 5000], 5000, [(3, 1)])
 
 
 def test_a_device_is_called_in_the_order_of_time_and_its_line_goes_low_again() -> None:
-    machine = make(f"ldr x1, ={UART:#x}\n str w0, [x1]\n b .")
-    machine.devices.add(range(UART, UART + 0x1000), Alarm(1000))
+    machine, _ = with_alarm(f"ldr x1, ={UART:#x}\n str w0, [x1]\n b .", 1000)
 
     def waits() -> object:
         yield Delay(3000)
