@@ -38,6 +38,29 @@ class InParts(Protocol):
         """
 
 
+class FreeRunning(Protocol):
+    """PEs at full speed, with interrupts, nothing observed: between :meth:`begin` and :meth:`end`.
+
+    :meth:`Engine.run` then stops behind WFE and YIELD too, whatever the event register says, and at a branch
+    to itself; all three are :class:`emu.cpu.stops.Waiting` for an event.
+    """
+
+    def begin(self) -> None:
+        """Run freely from now on."""
+
+    def end(self) -> None:
+        """Run as before :meth:`begin`."""
+
+    def set_irq(self, pe: PE, high: bool) -> None:
+        """Assert or deassert IRQ of ``pe``, which takes it when PSTATE.I is clear."""
+
+    def stop_behind(self) -> None:
+        """In a callback of the interconnect: end the run behind the instruction that it is about."""
+
+    def at_self_branch(self, pe: PE) -> bool:
+        """Tell whether ``pe`` stands at a branch to itself."""
+
+
 class Engine(Protocol):
     """Runs PEs on ``memory``; what is outside of them is an :class:`emu.cpu.interconnect.Interconnect`."""
 
@@ -46,6 +69,10 @@ class Engine(Protocol):
     @property
     def in_parts(self) -> InParts:
         """What makes instructions access by access; after :meth:`observe` only."""
+
+    @property
+    def free(self) -> FreeRunning:
+        """PEs that run freely."""
 
     # -- PEs --------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class Clock:
     """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap.
 
     :ivar counter_reads: how often CNTVCT_EL0 was looked at
+    :ivar waits_for_time: no timer expires before its time, however busy the actors are
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Clock:
         self._quiet_picks = 0
         self._quiet_until = 0
         self.counter_reads = 0
+        self.waits_for_time = False
 
     def reach(self, time: int) -> None:
         """An actor has got to ``time``."""
@@ -70,8 +72,7 @@ class Clock:
         if not timers or (
             any_runnable
             and timers[0].deadline > self.now
-            and self._quiet_picks <= SPIN_PICKS
-            and self.begun <= self._quiet_until
+            and (self.waits_for_time or (self._quiet_picks <= SPIN_PICKS and self.begun <= self._quiet_until))
         ):
             return None
         timer = heappop(timers)

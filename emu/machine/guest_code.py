@@ -25,6 +25,9 @@ class GuestCode:
     def run(self, cpu: int, actor: Actor) -> None:
         """Run the PE of ``cpu`` for one grain, and do what its stop asks for."""
         machine, pe, clock = self._machine, actor.pe, self._clock
+        if machine.free is not None:
+            machine.free.run(cpu, actor)
+            return
         if actor.nap is not None:
             if machine.naps.rest((cpu,)):
                 return

@@ -18,6 +18,7 @@ from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
 from emu.machine.device_bus import DeviceBus
 from emu.machine.exits import Exits
+from emu.machine.free_turns import FreeTurns
 from emu.machine.guest_code import GuestCode
 from emu.machine.host_memory import HostMemory
 from emu.machine.host_tasks import HostTasks
@@ -108,6 +109,7 @@ class Machine:
         self.exits = Exits(self)
         self.waking = Waking(self)
         self.devices = DeviceBus(self)
+        self.free: FreeTurns | None = None  # CPUs run freely, each in its own time
         self.spins = Spins(self)
         self.naps = Naps(self)
         self.power = Power(self)
@@ -189,7 +191,8 @@ class Machine:
 
         :raises KeyboardInterrupt: between two picks, so that the machine can still be looked at
         """
-        self.observe()
+        if self.free is None:
+            self.observe()
         with interrupts_kept() as kept, self.naps.looking():
             while self.naps.take() or self.step():
                 if kept:
@@ -245,7 +248,8 @@ class Machine:
         else:
             self.pc_before = actor.pe.pc
             self.guest_code.run(cpu, actor)
-            if pick is None and actor.state is State.RUNNABLE and actor.task is None and not actor.made:
+            goes_on = actor.state is State.RUNNABLE and actor.task is None and not actor.made
+            if self.free is None and pick is None and goes_on:
                 self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next one.
@@ -276,7 +280,9 @@ class Machine:
                 timer.action()
                 continue
             actor = self.actors[timer.cpu]
-            if actor.state is State.DELAYED and actor.deadline == timer.deadline:
+            if self.free is not None and actor.state is State.IDLE and actor.deadline == timer.deadline:
+                self.free.alarm(timer.cpu, timer.deadline)
+            elif actor.state is State.DELAYED and actor.deadline == timer.deadline:
                 self.queue.set(timer.cpu, State.RUNNABLE)
 
     @property

@@ -20,6 +20,7 @@ class Power:
 
     :ivar firmware: what answers calls; None: there is no EL3 and no hypervisor
     :ivar handler: the conduit whose calls go to EL2 code of the guest, and PA of its first instruction
+    :ivar shutdown: the name of the call that has switched the system off or reset it; empty: none has
     :ivar event_register: the event register of every CPU at reset, which is UNKNOWN
     """
 
@@ -28,6 +29,7 @@ class Power:
         self._recorder = machine.recorder
         self.firmware: Firmware | None = None
         self.event_register = False
+        self.shutdown = ""
         self.handler: tuple[str, int] | None = None
         self._has_run = {0}
 
@@ -88,7 +90,7 @@ class Power:
                 case StartLater(ns, cpu, request):
                     machine.clock.set_timer(machine.now_of_current + ns, cpu, partial(self._start, request))
                 case Shutdown(call):
-                    machine.stopped = call
+                    machine.stopped = self.shutdown = call
 
     def _start(self, request: object) -> None:
         assert self.firmware is not None

@@ -34,7 +34,7 @@ def at(el: int, text: int) -> tuple[Bare, PE]:
         bare.load("adr x5, user\n msr elr_el1, x5\n msr spsr_el1, xzr\n eret\nuser: nop\n nop\n b .")
         for _ in range(4):
             assert bare.engine.step(pe) is STEP_LIMIT
-        pe.set_system_register(sysreg.CNTKCTL_EL1, 3)
+        pe.set_system_register(sysreg.CNTKCTL_EL1, 0x303)
         pe.set_system_register(sysreg.PMUSERENR_EL0, 1)
         pe.set_system_register(sysreg.SCTLR_EL1, pe.sysreg(sysreg.SCTLR_EL1) | 1 << 15)
     at_pa = pe.pc
@@ -88,6 +88,7 @@ def test_traps_of_accesses(is_write: bool) -> None:
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
     of_both = {"CPTR_EL2.31", "HCR_EL2.17", "PMUSERENR_EL0.0", "MDSCR_EL1.12"}
     of_both |= {f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10)}
+    of_both |= {"CNTHCTL_EL2.1", "CNTKCTL_EL1.8", "CNTKCTL_EL1.9"}
     of_writes = of_both | {"HCR_EL2.26"}
     of_reads = of_both | {
         "HCR_EL2.18",

@@ -38,6 +38,8 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     yield sysreg.MDCR_EL2, pmu.counters(core.pmcr)  # HPMN: all are EL1's
     if el == 2:  # firmware leaves them alone
         yield from _UNKNOWN_AT_EL2
+    else:
+        yield sysreg.CNTVOFF_EL2, 0
     with_pauth = core.has("FEAT_PAuth")
     yield sysreg.HCR_EL2, (sysreg.HCR_RW | (_HCR_APK_API if with_pauth else 0)) if el == 1 else 0
     reset = TABLE[sysreg.SCR_EL3].reset

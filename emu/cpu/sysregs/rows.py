@@ -153,6 +153,28 @@ _SOFTWARE = [
     Row("FPSR", (3, 3, 4, 4, 1), None, 0, 0),
 ]
 
+
+def _timer(name: str, encoding: Encoding, *traps: Trap, level: int = 0, feature: str = "") -> Row:
+    # A register of a timer. MODEL: without a timer on the board it is the engine's: reads as 0, never fires.
+    def write(pe: PE, interconnect: Interconnect, value: int) -> None:
+        if not interconnect.write_register(pe, encoding, value):
+            pe.set_system_register(encoding, value)
+
+    return Row(
+        name,
+        encoding,
+        None,
+        level,
+        level,
+        read=lambda pe, interconnect: interconnect.read_register(pe, encoding),
+        write=write,
+        traps=traps,
+        feature=feature,
+        source=_COUNTER,
+    )
+
+
+_REGISTERS_OF_TIMER = tuple(enumerate(("TVAL", "CTL", "CVAL")))
 _TIMER = [
     Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 0, 3, source=_COUNTER),
     # EL0PCTEN and EL0VCTEN of CNTKCTL_EL1, EL1PCTEN of CNTHCTL_EL2
@@ -167,7 +189,22 @@ _TIMER = [
     Row("MDCR_EL2", sysreg.MDCR_EL2, None, 2, 2),
     Row("CNTKCTL_EL1", sysreg.CNTKCTL_EL1, source=_COUNTER),
     Row("CNTHCTL_EL2", sysreg.CNTHCTL_EL2, None, 2, 2, source=_COUNTER),
-    Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, source=_COUNTER),
+    Row("CNTVOFF_EL2", sysreg.CNTVOFF_EL2, None, 2, 2, at_hand=True, source=_COUNTER),
+    # EL0PTEN and EL0VTEN of CNTKCTL_EL1, EL1PCEN of CNTHCTL_EL2
+    *(
+        _timer(
+            f"CNTP_{name}_EL0",
+            (3, 3, 14, 2, op2),
+            Trap(sysreg.CNTKCTL_EL1, 9, below=1, when=0),
+            Trap(sysreg.CNTHCTL_EL2, 1, when=0),
+        )
+        for op2, name in _REGISTERS_OF_TIMER
+    ),
+    *(
+        _timer(f"CNTV_{name}_EL0", (3, 3, 14, 3, op2), Trap(sysreg.CNTKCTL_EL1, 8, below=1, when=0))
+        for op2, name in _REGISTERS_OF_TIMER
+    ),
+    *(_timer(f"CNTHP_{name}_EL2", (3, 4, 14, 2, op2), level=2) for op2, name in _REGISTERS_OF_TIMER),
 ]
 
 
@@ -223,8 +260,8 @@ _LATER = [
     Row("LORID_EL1", (3, 0, 10, 4, 7), write_el=None, feature="FEAT_LOR"),
     Row("CONTEXTIDR_EL2", (3, 4, 13, 0, 1), None, 2, 2, feature="FEAT_VHE"),
     *(
-        Row(f"CNTHV_{name}_EL2", (3, 4, 14, 3, op2), None, 2, 2, feature="FEAT_VHE")
-        for op2, name in enumerate(("TVAL", "CTL", "CVAL"))
+        _timer(f"CNTHV_{name}_EL2", (3, 4, 14, 3, op2), level=2, feature="FEAT_VHE")
+        for op2, name in _REGISTERS_OF_TIMER
     ),
     *(
         Row(f"AP{key}KEY{half}_EL1", (3, 0, 2, crm, op2 + at), feature="FEAT_PAuth")

@@ -37,6 +37,8 @@ HOOK_EXCEPTION = uc_module.UC_HOOK_INTR
 HOOK_FAULT = uc_module.UC_HOOK_MEM_UNMAPPED | uc_module.UC_HOOK_MEM_PROT
 HOOK_BLOCK, HOOK_NEW_BLOCK = uc_module.UC_HOOK_BLOCK, uc_module.UC_HOOK_EDGE_GENERATED
 HOOK_CODE = uc_module.UC_HOOK_CODE
+HOOK_INSTRUCTION = uc_module.UC_HOOK_INSN
+MRS, MSR = regs.UC_ARM64_INS_MRS, regs.UC_ARM64_INS_MSR
 
 
 class Block(Structure):
@@ -52,6 +54,8 @@ FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)
 NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_void_p, POINTER(Block), POINTER(Block), c_void_p)
+
+REGISTER_CALLBACK = CFUNCTYPE(c_uint32, c_void_p, c_int, c_void_p, c_void_p)
 
 MMIO_READ_CALLBACK = CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
 MMIO_WRITE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_uint64, c_void_p)
@@ -123,11 +127,21 @@ class Handle:
 
     # -- hooks ------------------------------------------------------------------------------------
 
-    def hook(self, kind: int, callback: Any, begin: int = 1, end: int = 0) -> c_size_t:
-        """Add a hook for addresses ``begin`` to ``end``, all of them by default, and return its handle."""
+    def hook(self, kind: int, callback: Any, begin: int = 1, end: int = 0, *more: c_int) -> c_size_t:
+        """Add a hook for addresses ``begin`` to ``end``, all of them by default, and return its handle.
+
+        :param more: of HOOK_INSTRUCTION: the instruction
+        """
         handle = c_size_t()
         error = uclib.uc_hook_add(
-            self._uch, byref(handle), kind, cast(callback, c_void_p), None, c_uint64(begin), c_uint64(end)
+            self._uch,
+            byref(handle),
+            kind,
+            cast(callback, c_void_p),
+            None,
+            c_uint64(begin),
+            c_uint64(end),
+            *more,
         )
         assert error == 0, f"uc_hook_add({kind}): {error}"
         self._callbacks[id(callback)] = callback

@@ -25,6 +25,7 @@ from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
+from emu.cpu.unicorn.free_run import FreeRunner
 from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.parts import InParts
@@ -69,6 +70,7 @@ class UnicornEngine:
             self._steps if self._hooks.shows_steps else None
         )
         self.in_parts = InParts(self._observing, self._contexts, memory, self.step, self._traced_steps)
+        self.free = FreeRunner(self._hooks, self._observing, self._contexts, memory, self._pending)
         self._counted = True
         self._recount = False  # blocks without the instruction counter may be about
 
@@ -144,11 +146,11 @@ class UnicornEngine:
 
     def break_at(self, va: int) -> None:
         """Stop any PE whose PC gets to ``va``, before the instruction runs."""
-        self._hooks.break_at(va)
+        (self.free if self.free.is_on else self._hooks).break_at(va)
 
     def unbreak(self, va: int) -> None:
         """Forget a breakpoint."""
-        self._hooks.unbreak(va)
+        (self.free if self.free.is_on else self._hooks).unbreak(va)
 
     def forget_code(self) -> None:
         """Drop every translation and everything known about code: the host rewrote some, or hooks changed."""
@@ -189,7 +191,7 @@ class UnicornEngine:
         assert instructions_max > 0, "the engine takes 0 for no limit"
         if self._contexts.loaded is not pe:
             self._contexts.load(pe)
-        return self._run(instructions_max)
+        return self.free.run(instructions_max) if self.free.is_on else self._run(instructions_max)
 
     def run_uncounted(self, pe: PE, seconds: float = UNCOUNTED_SECONDS) -> EngineStop:
         """Run ``pe`` until it stops, with no limit and no instruction count: at least twice as fast."""

@@ -17,6 +17,8 @@ CONTEXT_HEADER = 40  # bytes of UcContext before the CPUARMState
 CONTEXT_BYTES = 12600  # of the CPUARMState that a context keeps
 CPUSTATE_IN_ENGINE = 0x1B8
 COUNTER_IN_ENGINE = 0x558  # instructions begun since emu_start
+LIMIT_IN_ENGINE = 0x560  # instructions that emu_start runs at most
+INTERRUPT_IN_CPUSTATE = 0x1C  # u32: QEMU's interrupt_request
 
 
 class Build(NamedTuple):
@@ -44,6 +46,7 @@ SP_EL, SCTLR_EL, CPACR, CPTR_EL = 600, 672, 704, 712
 TTBR0_EL, TTBR1_EL, TCR_EL = 768, 800, 840
 HCR_EL2, SCR_EL3 = 952, 960
 MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
+CNTVOFF_EL2 = 1384
 CYCLES, CYCLES_SIZE = 2056, 16  # PMCCNTR_EL0 and its delta: the host's time at the last exception return
 VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3040
 EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
@@ -89,6 +92,7 @@ IN_CONTEXT: dict[Encoding, int] = {
     sysreg.TPIDR_EL2: TPIDR_EL + 16,
     sysreg.CONTEXTIDR_EL1: CONTEXTIDR_EL + 8,
     sysreg.HCR_EL2: HCR_EL2,
+    sysreg.CNTVOFF_EL2: CNTVOFF_EL2,
     sysreg.SCR_EL3: SCR_EL3,
     sysreg.VMPIDR_EL2: VMPIDR_EL2,
     sysreg.VPIDR_EL2: VPIDR_EL2,

@@ -1,0 +1,352 @@
+"""Free running: a PE runs at full speed, takes its interrupts, and nothing is observed.
+
+A kernel that boots by itself runs some 10^8 instructions. A code hook on one address costs every counted
+instruction a look at it, so here no word has one. WFE and YIELD end a block: a block hook, which costs only
+the block that it is on, lets the run end with that block. Instruction hooks do the system registers that are
+not the engine's. IRQs are the engine's own: it takes one behind the instruction that unmasks it.
+
+MODEL: in free running WFE sleeps no longer than a YIELD takes, which the architecture allows, and SEV does
+nothing; the exclusive monitor is the engine's, which compares values; accesses to Device memory, SIMD traps
+and illegal exception returns are not checked.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_int, c_uint32, c_uint64
+from typing import Any
+
+from emu.arch import a64
+from emu.arch.a64 import B_SELF, Other
+from emu.cpu.pe import PE, operand
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
+from emu.cpu.sysregs import access as sysregs
+from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.unicorn import layout
+from emu.cpu.unicorn.binding import (
+    CODE_CALLBACK,
+    EXECUTE,
+    HOOK_BLOCK,
+    HOOK_INSTRUCTION,
+    HOOK_NEW_BLOCK,
+    MRS,
+    MSR,
+    NEW_BLOCK_CALLBACK,
+    REGISTER_CALLBACK,
+    Handle,
+    emu_start,
+)
+from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
+from emu.cpu.unicorn.hooks import Hooks
+from emu.cpu.unicorn.observing import Observing
+from emu.cpu.unicorn.pe import UnicornPE
+from emu.cpu.unicorn.pending import Pending
+from emu.memory import Memory
+from emu.operation import Kind
+
+_WFI = 0xD503_207F
+_YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itself
+_YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
+_YIELD = -1  # kind of a site: a block that ends with one
+_REGISTERS = (Other.MRS, Other.MSR)
+_INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
+_SYSTEM = 0xD5  # top byte of MRS, MSR and hints
+_ENTRY_MAX = 64  # words of the first block of a run that are looked at: no block is longer
+
+
+class FreeRunner:
+    """Runs the PEs of ``contexts`` freely (:class:`emu.cpu.engine.FreeRunning`).
+
+    :ivar is_on: between :meth:`begin` and :meth:`end`
+    """
+
+    def __init__(
+        self, hooks: Hooks, observing: Observing, contexts: Contexts, memory: Memory, pending: Pending
+    ) -> None:
+        self.is_on = False
+        self._others = hooks
+        self._observing = observing
+        self._contexts = contexts
+        self._handle: Handle = contexts.handle
+        self._memory = memory
+        self._words = memory.view.cast("I")
+        self._pending = pending
+        self._live = contexts.live
+        self._counter = contexts.counter
+        address = contexts.handle.address
+        self._limit = c_uint64.from_address(address + layout.LIMIT_IN_ENGINE)
+        cpu_state = c_uint64.from_address(address + layout.CPUSTATE_IN_ENGINE).value
+        self._request = c_uint32.from_address(cpu_state + layout.INTERRUPT_IN_CPUSTATE)
+        self._hooks: dict[tuple[int, int], Any] = {}  # by VA and what is there: Kind or Other
+        self._yields: dict[int, int] = {}  # instructions of a block that ends so, by its VA
+        self._looked: dict[int, bytes] = {}  # code that a run began at, by VA
+        # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
+        self._found: list[tuple[int, int, int, int, int]] = []
+        self._base: list[Any] = []
+        self._new_block = NEW_BLOCK_CALLBACK(self._on_new_block)
+        self._on_yield_callback = CODE_CALLBACK(self._on_yield)
+        self._read = REGISTER_CALLBACK(self._on_read)
+        self._write = REGISTER_CALLBACK(self._on_write)
+        self._breaks: dict[int, Any] = {}
+        self._yielded = self._ends = False
+        self._reached = -1
+
+    # -- mode -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Run freely from now on; nothing else has hooks on code."""
+        self._others.suspend()
+        self._contexts.code.unobserve()
+        self.is_on = True
+        self._base.append(self._handle.hook(HOOK_NEW_BLOCK, self._new_block))
+        for site, kind in list(self._hooks):
+            self._hooks[site, kind] = self._hook(site, kind)
+        self._contexts.forget_code()
+
+    def end(self) -> None:
+        """Run as before :meth:`begin`."""
+        for handle in (*self._base, *self._hooks.values()):
+            self._handle.unhook(handle)
+        self._base.clear()
+        self._hooks.clear()
+        self._yields.clear()
+        self._looked.clear()
+        self.is_on = False
+        self._others.resume()
+        self._contexts.forget_code()
+
+    def set_irq(self, pe: PE, high: bool) -> None:
+        """Assert or deassert IRQ of ``pe``; of the one that runs it counts from the next block on."""
+        pe.irq = high
+        if self._contexts.loaded is pe:
+            self._request.value = _INTERRUPT_HARD if high else 0
+
+    def stop_behind(self) -> None:
+        """End the run behind the instruction whose hook calls this."""
+        self._limit.value = self._counter.value
+        self._ends = True
+
+    # -- breakpoints ------------------------------------------------------------------------------
+
+    def break_at(self, va: int) -> None:
+        """Stop any PE whose PC gets to ``va``, the first instruction of a block."""
+        if va not in self._breaks:
+            self._breaks[va] = self._handle.hook(HOOK_BLOCK, CODE_CALLBACK(self._on_break), va, va)
+            self._contexts.forget_code()
+
+    def unbreak(self, va: int) -> None:
+        """Forget a breakpoint."""
+        if va in self._breaks:
+            self._handle.unhook(self._breaks.pop(va))
+            self._contexts.forget_code()
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self, limit: int) -> EngineStop:
+        """Run the PE that is loaded until it stops or has retired ``limit`` instructions (1 at least)."""
+        pe = self._contexts.loaded
+        assert pe is not None
+        pending, counters = self._pending, pe.counters
+        pc, counter, handle = self._live.pc, self._counter, self._handle.address
+        self._request.value = _INTERRUPT_HARD if pe.irq else 0
+        try:
+            while True:
+                at = pc.value
+                if at & 3:
+                    return misaligned(pe, at)
+                self._look_at_entry(at)
+                pending.exception = None
+                pending.stop = pending.undo = pending.emulate = None
+                self._yielded = self._ends = False
+                self._reached = -1
+                error = emu_start(handle, at, not at, 0, limit)
+                begun, most = counter.value, self._limit.value
+                counter.value = 0
+                retired = min(begun, most)
+                counters.instructions += retired
+                limit -= retired
+                if pending.error is not None:
+                    failure, pending.error = pending.error, None
+                    raise failure
+                if self._found:
+                    self._install()
+                    if pending.exception is None and not error and limit > 0:
+                        continue
+                if pending.exception is not None:
+                    if self._do_register(pe):
+                        if limit > 0 and not self._ends:
+                            continue
+                        return STEP_LIMIT
+                    return raised(self._contexts, pe, pending.exception, self._memory)
+                if error in ABORTS:
+                    counters.instructions -= error not in FETCHES
+                    return external_abort(self._contexts, pe, error, pending.fault_pa, self._memory)
+                if error:
+                    return Unsupported(f"unicorn error {error}", pc.value)
+                if self._reached >= 0:
+                    pe.reached = self._reached
+                    return Reached(self._reached)
+                if self._yielded and begun > most:
+                    return _YIELDED
+                # A WFI ends the run before its limit.
+                return _IN_WFI if begun <= most and self._word(pc.value - 4) == _WFI else STEP_LIMIT
+        finally:
+            self._request.value = 0
+
+    def at_self_branch(self, pe: PE) -> bool:
+        """Tell whether ``pe`` stands at a branch to itself."""
+        self._contexts.load(pe)
+        return self._word(self._live.pc.value) == B_SELF
+
+    def _word(self, va: int) -> int | None:
+        pa = self._handle.translate(va, EXECUTE)
+        if pa is None or not self._memory.contains(pa, 4):
+            return None
+        return self._words[pa - self._memory.base >> 2]
+
+    # -- sites ------------------------------------------------------------------------------------
+
+    def _look_at_entry(self, va: int) -> None:
+        # The engine does not announce the first block of a run. Code may have changed since the last time.
+        pa = self._handle.translate(va, EXECUTE)
+        if pa is None:
+            return
+        size = min(4 * _ENTRY_MAX, 4096 - (va & 0xFFF))
+        if not self._memory.contains(pa, size):
+            return
+        code = self._memory.read_bytes(pa, size)
+        if self._looked.get(va) != code:
+            self._looked[va] = code
+            self._look(va, pa, size)
+            if self._found:
+                self._install()
+
+    def _on_new_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
+        try:
+            va, size = block[0].pc, block[0].size
+            pa = self._handle.translate(va, EXECUTE)
+            if pa is not None and size and self._memory.contains(pa, size):
+                self._look(va, pa, size)
+                if self._found:
+                    self._handle.stop()
+        except BaseException as error:
+            self._pending.error = error
+            self._handle.stop()
+
+    def _look(self, va: int, pa: int, size: int) -> None:
+        # Look at a block, or at a straight line that a run begins with.
+        first = pa - self._memory.base >> 2
+        for at, word in enumerate(self._words[first : first + size // 4]):
+            if word in _YIELDS:
+                if self._yields.get(va) != at + 1:
+                    self._found.append((va, _YIELD, at + 1, va, size))
+                return
+            if word >> 24 != _SYSTEM:
+                if a64.is_branch(word):
+                    return
+            else:
+                kind = a64.classify(word)
+                site = va + 4 * at
+                if kind in _REGISTERS and (site, kind) not in self._hooks and self._is_ours(kind, word):
+                    self._found.append((site, kind, 0, va, size))
+
+    def _is_ours(self, kind: int, word: int) -> bool:
+        # Whether an access to a system register is not left to the engine.
+        encoding = a64.system_register(word)
+        row = TABLE.get(encoding)
+        if row is not None and row.by_host:
+            return False  # the engine calls it UNDEFINED, and it is done then
+        if kind == Other.MRS:
+            return encoding in self._contexts.code.watched_mrs or sysregs.has_reader(encoding)
+        return row is not None and row.write is not None
+
+    def _install(self) -> None:
+        for site, kind, count, block, size in self._found:
+            if kind == _YIELD:
+                self._yields[site] = count
+            if (site, kind) not in self._hooks:
+                self._hooks[site, kind] = self._hook(site, kind)
+            self._handle.forget_block(block, size)
+        self._found.clear()
+
+    def _hook(self, site: int, kind: int) -> Any:
+        if kind == _YIELD:
+            return self._handle.hook(HOOK_BLOCK, self._on_yield_callback, site, site)
+        callback, which = (self._read, MRS) if kind == Other.MRS else (self._write, MSR)
+        return self._handle.hook(HOOK_INSTRUCTION, callback, site, site, c_int(which))
+
+    # -- hooks ------------------------------------------------------------------------------------
+
+    def _on_yield(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        # A block begins that ends with one of them.
+        count = self._yields[va]
+        ends_at = self._counter.value + count
+        if ends_at <= self._limit.value and self._word(va + 4 * count - 4) in _YIELDS:
+            self._limit.value = ends_at
+            self._yielded = True
+
+    def _on_break(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        loaded = self._contexts.loaded
+        if self._counter.value or loaded is None or loaded.reached != va:
+            self._reached = va
+            self._handle.stop()
+
+    def _on_read(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
+        try:
+            pe, word = self._contexts.loaded, self._word(self._live.pc.value)
+            assert pe is not None
+            assert word is not None
+            if a64.classify(word) != Other.MRS:
+                return 0
+            value = sysregs.read(pe, a64.system_register(word), self._observing.to)
+            if value is None:
+                return 0
+            if word & 31 != 31:
+                self._live.x[word & 31] = value
+        except BaseException as error:
+            self._pending.error = error
+            self.stop_behind()
+        return 1
+
+    def _on_write(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
+        try:
+            pe, word = self._contexts.loaded, self._word(self._live.pc.value)
+            assert pe is not None
+            assert word is not None
+            row = TABLE.get(a64.system_register(word))
+            if row is None or row.write is None or row.write_el is None or pe.el < row.write_el:
+                return 0
+            if sysregs.traps(row, pe, row.encoding, is_write=True):
+                return 0
+            row.write(pe, self._observing.to, operand(pe.x, word & 31))
+        except BaseException as error:
+            self._pending.error = error
+            self.stop_behind()
+        return 1
+
+    def _do_register(self, pe: UnicornPE) -> bool:
+        # Do an MRS or MSR that the engine calls UNDEFINED, of a register that the table or a device has.
+        exception = self._pending.exception
+        assert exception is not None
+        if exception.number != 1 or exception.syndrome >> 26 or not pe.el:
+            return False
+        va = self._live.pc.value
+        word = self._word(va)
+        if word is None or a64.classify(word) not in _REGISTERS:
+            return False
+        encoding, outside = a64.system_register(word), self._observing.to
+        row = TABLE.get(encoding)
+        if word >> 21 & 1:
+            found = sysregs.read(pe, encoding, outside) if row else outside.read_register(pe, encoding)
+            if found is None:
+                return False
+            if word & 31 != 31:
+                self._live.x[word & 31] = found
+        else:
+            value = operand(pe.x, word & 31)
+            if row is not None and row.write is not None:
+                row.write(pe, outside, value)
+            elif not outside.write_register(pe, encoding, value):
+                return False
+        self._live.pc.value = va + 4
+        return True

@@ -1,0 +1,189 @@
+"""Turns of CPUs that run freely: each in its own time, with its timers, its interrupts and its sleep.
+
+A turn is so many instructions at most, up to the next change of one of the CPU's timers. The CPU whose time
+is earliest goes first (scheduler ``timed``), so the times of CPUs that do something differ by a turn at most.
+
+MODEL: a CPU that yields again within 200 instructions, near the same place and without a store to a device,
+is taken to wait: time passes, an eighth of what it has waited so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.cpu.stops import Reached, StepLimit, Waiting
+from emu.devices.protocol import CpuTimer
+from emu.machine.actor import Actor, State
+from emu.operation import Kind
+from emu.outcome import End, Outcome
+
+if TYPE_CHECKING:
+    from emu.machine.machine import Machine
+
+TURN = 20_000  # instructions
+# A CPU that yields again after no more instructions than these, no further away, is in a loop that waits.
+_LOOP_MAX, _LOOP_BYTES = 200, 256
+# Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
+_YIELD_NS, _YIELD_PART = 100, 8
+_PSTATE_I = 1 << 7
+
+
+class _Wait:
+    # The loop that a CPU waits in: the PC behind its first WFE or YIELD, since when (ns), instructions at the
+    # last one.
+
+    __slots__ = ("at", "instructions", "since")
+
+    def __init__(self) -> None:
+        self.at = self.instructions = self.since = 0
+
+
+class FreeTurns:
+    """Runs the CPUs of ``machine`` freely.
+
+    :ivar asleep_ns: by CPU, the time that it has spent in WFI
+    :ivar turn: instructions of a turn, at most
+    """
+
+    def __init__(self, machine: Machine, timer: CpuTimer, at_breakpoint: Callable[[int, int], None]) -> None:
+        self._machine = machine
+        self._timer = timer
+        self._at_breakpoint = at_breakpoint
+        self._waits = [_Wait() for _ in machine.actors]
+        self._asleep_since = [0] * len(machine.actors)
+        self.asleep_ns = [0] * len(machine.actors)
+        self._count = 0
+        self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
+        self._coming: dict[int, int] = {}  # by CPU: an IRQ that was asserted in its future, at ns
+        self.turn = TURN
+
+    def count(self, time: int) -> int:
+        """Return the system counter (ticks of 62.5 MHz) for a CPU at ``time`` (ns); it never goes back."""
+        self._count = max(self._count, time * 625 // 10_000)
+        return self._count
+
+    def run(self, cpu: int, actor: Actor) -> None:
+        """Let ``cpu`` have a turn."""
+        machine, pe = self._machine, actor.pe
+        deadline = self._deadline(cpu, actor.time)
+        room = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
+        before = pe.counters.instructions
+        stop = machine.engine.run(pe, max(1, min(room, machine.instructions_left)))
+        machine.clock.begun += pe.counters.instructions - before
+        spent = machine.latency.of(pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
+        match stop:
+            case StepLimit():
+                pass
+            case Waiting(Kind.WFI):
+                self._sleep(cpu, actor)
+            case Waiting() if machine.engine.free.at_self_branch(pe):
+                self._stay(cpu, actor)
+            case Waiting():
+                self._yield(cpu, actor)
+            case Reached(va) if va not in machine.landings:
+                self._at_breakpoint(cpu, va)
+            case _:
+                machine.exits.handle(cpu, actor, stop)
+        if machine.clock.begun >= machine.instructions_max:
+            machine.count(0)
+
+    def _deadline(self, cpu: int, now: int) -> int | None:
+        # When something happens to `cpu` next: a timer changes, or an IRQ comes.
+        deadline = self._timer.tick(cpu, now)
+        coming = self._coming.get(cpu)
+        if coming is None:
+            return deadline
+        if coming <= now:
+            del self._coming[cpu]
+            self._machine.engine.free.set_irq(self._machine.actors[cpu].pe, True)
+            return deadline
+        return coming if deadline is None else min(deadline, coming)
+
+    def progress(self, cpu: int) -> None:
+        """Take notice that ``cpu`` has stored to a device: it does not wait."""
+        self._waits[cpu].at = 0
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def _yield(self, cpu: int, actor: Actor) -> None:
+        # WFE or YIELD: in a loop that waits, time passes.
+        wait, pc, done = self._waits[cpu], actor.pe.pc, actor.pe.counters.instructions
+        if abs(pc - wait.at) <= _LOOP_BYTES and done - wait.instructions <= _LOOP_MAX:
+            self._pass(cpu, actor, max(_YIELD_NS, (actor.time - wait.since) // _YIELD_PART))
+        else:
+            wait.at, wait.since = pc, actor.time
+        wait.instructions = done
+
+    def _pass(self, cpu: int, actor: Actor, time: int) -> None:
+        # Let ns pass, up to the next change of a timer.
+        deadline = self._deadline(cpu, actor.time)
+        actor.time += time if deadline is None else min(time, max(deadline - actor.time, 0))
+
+    def _stay(self, cpu: int, actor: Actor) -> None:
+        # At a branch to itself: only an interrupt leads away.
+        if actor.pe.daif & _PSTATE_I:
+            self._machine.end(cpu, Outcome(End.SELF_BRANCH))
+        else:
+            self._sleep(cpu, actor)
+
+    def _sleep(self, cpu: int, actor: Actor) -> None:
+        # WFI: until an interrupt, whether it is masked or not.
+        machine = self._machine
+        self.progress(cpu)
+        coming = self._coming.pop(cpu, 0)
+        if coming > actor.time:
+            self.asleep_ns[cpu] += coming - actor.time
+            actor.time = coming
+        if coming:
+            machine.engine.free.set_irq(actor.pe, True)
+        if actor.pe.irq:
+            return
+        self._asleep_since[cpu] = actor.time
+        machine.queue.set(cpu, State.IDLE)
+        self._set_alarm(cpu, actor, actor.time)
+
+    def _set_alarm(self, cpu: int, actor: Actor, now: int) -> None:
+        deadline = self._timer.tick(cpu, now)
+        if deadline is not None and actor.state is State.IDLE:
+            actor.deadline = deadline
+            self._machine.clock.set_timer(deadline, cpu)
+
+    def alarm(self, cpu: int, deadline: int) -> None:
+        """Let the time of ``cpu``, which sleeps, come to ``deadline`` (ns): a timer changes."""
+        self._alarm_at = deadline
+        self._set_alarm(cpu, self._machine.actors[cpu], deadline)
+        self._alarm_at = -1
+
+    # -- interrupts -------------------------------------------------------------------------------
+
+    def irq(self, cpu: int, high: bool) -> None:
+        """IRQ of ``cpu`` is asserted or deasserted, by the CPU that runs or by a timer."""
+        machine = self._machine
+        actor = machine.actors[cpu]
+        now = self._alarm_at if self._alarm_at >= 0 else machine.time_of(max(machine.current, 0))
+        self._coming.pop(cpu, None)
+        if high and cpu != machine.current and actor.state is State.RUNNABLE and now > actor.time:
+            self._coming[cpu] = now  # it is behind, and must not see the future
+            return
+        machine.engine.free.set_irq(actor.pe, high)
+        if not high:
+            return
+        if actor.state is State.IDLE:
+            actor.time = max(actor.time, now)
+            self.asleep_ns[cpu] += actor.time - self._asleep_since[cpu]
+            machine.queue.set(cpu, State.RUNNABLE)
+        machine.engine.free.stop_behind()
+
+
+def run_freely(machine: Machine, timer: CpuTimer, at_breakpoint: Callable[[int, int], None]) -> FreeTurns:
+    """From now on let CPUs run at full speed, each in its own time, with interrupts; nothing is observed.
+
+    :param at_breakpoint: is called with the CPU and the VA; the CPU goes on behind it
+    """
+    machine.free = FreeTurns(machine, timer, at_breakpoint)
+    machine.clock.waits_for_time = True
+    machine.engine.free.begin()
+    return machine.free

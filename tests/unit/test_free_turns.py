@@ -1,0 +1,290 @@
+"""CPUs that run freely: interrupts, sleep, yields, registers of devices, each CPU's own time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from bare_machine import CODE, DATA, make
+
+from emu.cpu.engine import Engine
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, EngineStop, StepLimit
+from emu.devices.controllers import CONTROLLERS
+from emu.host.whole.board import Board
+from emu.machine import Machine
+from emu.machine.actor import State
+from emu.machine.free_turns import run_freely
+from emu.outcome import End
+
+VECTORS = CODE + 0x1000
+IRQ = VECTORS + 0x280
+# Each controller's own words: enable all of its interface, send SGI 1 to CPU 1, acknowledge into X9, end X9.
+WORDS = {
+    "gicv2": {
+        "begin": """
+            ldr x1, =0x08010000
+            mov w2, #0xf0
+            str w2, [x1, #4]        // GICC_PMR
+            mov w2, #1
+            str w2, [x1]            // GICC_CTLR
+            ldr x3, =0x08000000
+            mov w2, #1
+            str w2, [x3]            // GICD_CTLR
+            mov w2, #-1
+            str w2, [x3, #0x100]    // GICD_ISENABLER0
+        """,
+        "send": "ldr x3, =0x08000000\n ldr w2, =0x00020001\n str w2, [x3, #0xf00]",
+        "acknowledge": "ldr x1, =0x08010000\n ldr w9, [x1, #0xc]",
+        "end": "ldr x1, =0x08010000\n str w9, [x1, #0x10]",
+    },
+    "gicv3": {
+        "begin": """
+            ldr x3, =0x08000000
+            mov w2, #0x12
+            str w2, [x3]            // GICD_CTLR: ARE, EnableGrp1
+            mrs x4, mpidr_el1
+            and x4, x4, #0xff
+            ldr x3, =0x080a0000
+            add x3, x3, x4, lsl #17
+            str wzr, [x3, #0x14]    // GICR_WAKER
+            add x3, x3, #0x10, lsl #12
+            mov w2, #-1
+            str w2, [x3, #0x80]     // GICR_IGROUPR0
+            str w2, [x3, #0x100]    // GICR_ISENABLER0
+            mov x2, #0xf0
+            msr s3_0_c4_c6_0, x2    // ICC_PMR_EL1
+            mov x2, #1
+            msr s3_0_c12_c12_7, x2  // ICC_IGRPEN1_EL1
+        """,
+        "send": "ldr x2, =0x01000002\n msr s3_0_c12_c11_5, x2",
+        "acknowledge": "mrs x9, s3_0_c12_c12_0",
+        "end": "msr s3_0_c12_c12_1, x9",
+    },
+}
+every_controller = pytest.mark.parametrize("controller", CONTROLLERS)
+BEGIN = f"ldr x0, ={VECTORS:#x}\n msr vbar_el1, x0\n ldr x20, ={DATA:#x}\n"
+# Set the virtual timer to X5 ticks from now.
+SET_TIMER = (
+    "mrs x6, cntvct_el0\n add x6, x6, x5\n msr cntv_cval_el0, x6\n mov x6, #1\n msr cntv_ctl_el0, x6\n"
+)
+DONE = "dsb sy\n msr daifset, #2\n b .\n"
+
+
+def fill(text: str, controller: str) -> str:
+    """Put the controller's words in the place of their names."""
+    for name, words in WORDS[controller].items():
+        text = text.replace(f"<{name}>", words)
+    return text
+
+
+def freely(text: str, controller: str = "gicv2", *, cpus: int = 1, handler: str = "eret") -> Machine:
+    """Return a machine with a board whose CPUs run ``text``; ``handler`` is at the vector of IRQs."""
+    body = f"{BEGIN}{text}\n .balign 4096\n .skip 0x280\n {handler}\n"
+    machine = make(fill(body, controller), cpus=cpus, scheduler="timed", record=False)
+    board = Board(machine, controller)
+    run_freely(machine, board.timer, lambda cpu, va: None)
+    for cpu in range(cpus):
+        machine.power_on(cpu, CODE, 0)
+    return machine
+
+
+def word(machine: Machine, number: int) -> int:
+    """Return u64 ``number`` of the data."""
+    return machine.memory.read(DATA + 8 * number, 8)
+
+
+COUNT_IRQ = "<acknowledge>\n ldr x7, [x20]\n add x7, x7, #1\n str x7, [x20]\n str x9, [x20, #8]\n"
+TIMER_IRQ = f"{COUNT_IRQ} msr cntv_ctl_el0, xzr\n <end>\n eret"
+
+
+@every_controller
+def test_a_timer_wakes_a_cpu_from_wfi_and_time_jumps(controller: str) -> None:
+    """Arm DDI 0487, D1.6 (Wait for Interrupt); INTID 27 is the virtual timer."""
+    text = f"<begin>\n mov x5, #62500\n {SET_TIMER} msr daifclr, #2\n wfi\n {DONE}"
+    machine = freely(text, controller, handler=TIMER_IRQ)
+    machine.run()
+    assert (word(machine, 0), word(machine, 1) & 0x3FF) == (1, 27)
+    assert 1_000_000 <= machine.now < 1_010_000
+    assert machine.actors[0].pe.counters.instructions < 200
+    assert machine.free is not None
+    assert 990_000 < machine.free.asleep_ns[0] <= 1_000_000
+    assert machine.outcome(0).end is End.SELF_BRANCH
+
+
+@every_controller
+def test_a_masked_interrupt_wakes_and_is_taken_behind_the_unmasking_instruction(controller: str) -> None:
+    """D1.6: WFI completes whether PSTATE.I is set or not."""
+    text = f"""<begin>
+        mov x5, #625
+        {SET_TIMER}
+        wfi
+        mov x8, #1
+        str x8, [x20, #16]
+        msr daifclr, #2
+        mov x8, #2
+        str x8, [x20, #16]
+        {DONE}"""
+    handler = f"ldr x8, [x20, #16]\n str x8, [x20, #24]\n mrs x8, elr_el1\n str x8, [x20, #32]\n {TIMER_IRQ}"
+    machine = freely(text, controller, handler=handler)
+    machine.run()
+    assert [word(machine, at) for at in (0, 2, 3)] == [1, 2, 1]
+    unmask = machine.memory.read_bytes(word(machine, 4) - 4, 4)
+    assert int.from_bytes(unmask, "little") == 0xD503_42FF  # msr daifclr, #2
+
+
+@every_controller
+def test_an_sgi_wakes_the_cpu_that_it_is_for(controller: str) -> None:
+    """IHI 0048B 4.3.15, IHI 0069 12.2.20; the other one's time is the sender's, or later."""
+    text = (
+        f"""
+        <begin>
+        mrs x4, mpidr_el1
+        ands x4, x4, #0xff
+        b.eq 1f
+        msr daifclr, #2
+2:      wfi
+        ldr x8, [x20]
+        cbz x8, 2b
+        {DONE}
+1:      mov x8, #15000
+3:      subs x8, x8, #1
+        b.ne 3b
+        <send>
+        {DONE}""".replace("1f", "one")
+        .replace("1:", "one:")
+        .replace("2b", "two")
+        .replace("2:", "two:")
+    )
+    text = text.replace("3b", "three").replace("3:", "three:")
+    machine = freely(text, controller, cpus=2, handler=f"{COUNT_IRQ} <end>\n eret")
+    machine.run()
+    assert (word(machine, 0), word(machine, 1) & 0x3FF) == (1, 1)
+    assert 30_000 <= machine.actors[1].time < 30_500
+    assert machine.actors[1].pe.counters.instructions < 200
+    assert machine.devices.controller is not None
+    assert [machine.devices.controller.acknowledged(cpu) for cpu in (0, 1)] == [(0, 0), (1, 0)]
+
+
+def test_all_asleep_without_a_timer_ends_the_run() -> None:
+    machine = freely("wfi\n b .")
+    machine.run()
+    assert (machine.actors[0].state, machine.stopped) == (State.IDLE, "")
+
+
+def test_a_loop_that_yields_lets_time_pass_up_to_what_it_waits_for() -> None:
+    """A wait of 10 ms for the counter takes some hundred turns, and is not a tenth too long."""
+    text = f"""
+        mrs x1, cntvct_el0
+        ldr x2, =625000
+        add x1, x1, x2
+again:  yield
+        mrs x3, cntvct_el0
+        cmp x3, x1
+        b.lo again
+        {DONE}"""
+    machine = freely(text)
+    machine.run()
+    assert 10_000_000 <= machine.now < 11_500_000
+    assert machine.actors[0].pe.counters.instructions < 2_000
+
+
+def test_a_loop_that_stores_to_a_device_does_not_wait() -> None:
+    """A yield after each character costs no time."""
+    text = f"""
+        ldr x1, =0x09000000
+        mov x2, #500
+again:  mov w3, #0x41
+        strb w3, [x1]
+        yield
+        subs x2, x2, #1
+        b.ne again
+        {DONE}"""
+    machine = freely(text)
+    machine.run()
+    assert machine.now < 10_000
+
+
+def test_the_counter_never_goes_back_between_cpus() -> None:
+    """Each CPU adds up how often it has seen less than the greatest count that either has stored."""
+    text = f"""
+        mov x9, #2000
+again:  ldr x1, [x20]
+        mrs x2, cntvct_el0
+        cmp x2, x1
+        b.hs fine
+        mov x3, #1
+        str x3, [x20, #8]
+fine:   str x2, [x20]
+        subs x9, x9, #1
+        b.ne again
+        {DONE}"""
+    machine = freely(text, cpus=2)
+    machine.free.turn = 137  # type: ignore[union-attr]
+    machine.run()
+    assert (word(machine, 1), word(machine, 0) > 0) == (0, True)
+
+
+def test_a_branch_to_itself_with_interrupts_masked_is_an_end_and_else_a_sleep() -> None:
+    machine = freely("b .")
+    machine.run()
+    assert machine.outcome(0).end is End.SELF_BRANCH
+    machine = freely("msr daifclr, #2\n b .")
+    machine.run()
+    assert machine.actors[0].state is State.IDLE
+
+
+def in_pieces(engine: Engine, size: int) -> Callable[[PE, int], EngineStop]:
+    """Return run() of ``engine`` in pieces of so many instructions."""
+    run = engine.run
+
+    def pieces(pe: PE, instructions_max: int) -> EngineStop:
+        end = pe.counters.instructions + instructions_max
+        while (left := end - pe.counters.instructions) > 0:
+            before = pe.counters.instructions
+            stop = run(pe, min(size, left))
+            if not isinstance(stop, StepLimit) or pe.counters.instructions - before < min(size, left):
+                return stop
+        return STEP_LIMIT
+
+    return pieces
+
+
+WORK = f"""
+        <begin>
+        mrs x4, mpidr_el1
+        and x4, x4, #0xff
+        add x20, x20, x4, lsl #5
+        mov x10, #40
+        mov x11, #0
+again:  mov x5, #63
+        {SET_TIMER}
+        add x11, x11, x10, lsl #3
+        wfe
+        str x11, [x20, #16]
+        wfi
+        msr daifclr, #2
+        yield
+        msr daifset, #2
+        subs x10, x10, #1
+        b.ne again
+        str x11, [x20, #24]
+        {DONE}"""
+
+
+@every_controller
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_pieces_of_any_size_do_the_same_as_full_speed(controller: str, size: int) -> None:
+    """Memory, registers, counters and times are equal: no piece loses or repeats an instruction."""
+    ends = []
+    for pieces in (False, True):
+        machine = freely(WORK, controller, cpus=2, handler=TIMER_IRQ)
+        if pieces:
+            machine.engine.run = in_pieces(machine.engine, size)  # type: ignore[method-assign]
+        machine.run()
+        data = machine.memory.read_bytes(DATA, 64)
+        ends.append(
+            (data, [(a.time, a.pe.counters.instructions, bytes(a.pe.general(0, 31))) for a in machine.actors])
+        )
+    assert ends[0] == ends[1]
+    assert (word(machine, 0), word(machine, 4)) == (40, 40)
