@@ -57,6 +57,11 @@ class Case:
     device: str = ""  # NAME@PA,...: devices besides RAM
     asserts: str = ""  # properties, joined by ";" (emu.properties.language)
     primary_max: int = 0  # instructions of a kernel's primary to its take-over; 0: the default bound
+    depth: str = ""  # "": as the subject has it, fragment or secondaries; whole: the kernel boots by itself
+    gic: str = ""  # of depth=whole, as the next ones: the interrupt controller; "": gicv3
+    ram: int = 0  # MiB; 0: what the CPUs need
+    initrd: str = ""  # path of an initramfs
+    until: str = ""  # where the boot ends: a symbol, panic, poweroff, or text of a line; "": all CPUs are up
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -21,6 +21,7 @@ from emu.cli.recording import loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.host.build import Boot
+from emu.host.effects import WHOLE
 from emu.report.outcome import as_json
 from emu.rules import judge
 
@@ -52,7 +53,13 @@ def command(
     timed = ftrace is not None or perfetto is not None
     if verbose and (as_object or reports.ktap):
         click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
-    boot = loaded(boot_cpu_first(make_case(**options)), record=timed or trace_path is not None)
+    case = make_case(**options)
+    if case.depth == WHOLE:
+        _check_whole(trace_path, timed, verbose, reports)
+        from emu.cli.whole import boot_whole
+
+        return boot_whole(case, as_object=as_object)
+    boot = loaded(boot_cpu_first(case), record=timed or trace_path is not None)
     machine = boot.machine
     if timed:
         machine.record_times()
@@ -78,6 +85,18 @@ def command(
     if verdict.findings:
         return 1
     return 125 if machine.stopped else 0
+
+
+def _check_whole(trace_path: Path | None, timed: bool, verbose: bool, reports: Reports) -> None:
+    # What a boot at the whole depth does not make.
+    for option, asked in (
+        ("--trace", trace_path is not None),
+        ("--ftrace or --perfetto", timed),
+        ("--verbose", verbose),
+        ("--ktap or --junit", reports.ktap or reports.junit is not None),
+    ):
+        if asked:
+            raise InvalidCase(f"{option}: not at depth {WHOLE}, where nothing is recorded")
 
 
 def _suite(boot: Boot, verdict: Verdict) -> Suite:

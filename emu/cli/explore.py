@@ -55,7 +55,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
 @case_options
 @click.option("--max-schedules", type=int, help="End after so many. [default: 1,000,000]")
 @click.option("--preemptions", type=int, help="At most so many changes from a CPU that could go on.")
-@click.option("--depth", type=int, help="Steps of one schedule. [default: 100,000]")
+@click.option("--steps-max", type=int, help="Steps of one schedule. [default: 100,000]")
 @click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
 @click.option("--spurious", is_flag=True, help="WFE may end without an event (counts for --early).")
 @click.option(
@@ -81,7 +81,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
 def command(
     max_schedules: int | None,
     preemptions: int | None,
-    depth: int | None,
+    steps_max: int | None,
     early: int,
     spurious: bool,
     failures: int,
@@ -103,7 +103,7 @@ def command(
     for name, value, least in (
         ("max-schedules", max_schedules, 1),
         ("preemptions", preemptions, 0),
-        ("depth", depth, 1),
+        ("steps-max", steps_max, 1),
         ("early", early, 0),
     ):
         if value is not None and value < least:
@@ -114,11 +114,13 @@ def command(
     if resume is not None:
         _check_alone(resume)
     case = Case.parse(saved.case) if saved else make_case(**options)
-    asked = {name for name, value in (("schedules", max_schedules), ("depth", depth)) if value is not None}
+    asked = {
+        name for name, value in (("schedules", max_schedules), ("depth", steps_max)) if value is not None
+    }
     bounds = Bounds(
         schedules=DEFAULT_SCHEDULES if max_schedules is None else max_schedules,
         preemptions=preemptions,
-        depth=DEFAULT_DEPTH if depth is None else depth,
+        depth=DEFAULT_DEPTH if steps_max is None else steps_max,
         early=early,
         spurious=spurious,
         failures=failures,
@@ -266,7 +268,9 @@ def _print(
     for line in summary(result, text):
         click.echo(line)
     if result.undecided and result.bounds_hit & {"schedules", "depth"}:
-        click.echo("undecided: --max-schedules and --depth raise the bounds, --preemptions makes it smaller")
+        click.echo(
+            "undecided: --max-schedules and --steps-max raise the bounds, --preemptions makes it smaller"
+        )
     kind, rest = scheduler_kind(case.scheduler)
     if kind.odds is not None:
         click.echo(kind.odds(rest, result.actors, result.count.schedules, result.count.depth))

@@ -135,7 +135,7 @@ def case_options(function: F) -> F:
         _names_option(
             "--scheduler",
             "emu.schedulers:SCHEDULERS",
-            "NAMES. [default: round-robin; of a parallel run with --force, boot-first]",
+            "NAMES. [default: round-robin; of a parallel run with --force boot-first, at depth whole timed]",
             metavar="NAME[:SEED]",
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
@@ -148,7 +148,7 @@ def case_options(function: F) -> F:
         click.option(
             "--instructions-max",
             type=int,
-            help="End the run after so many instructions. [default: 500,000,000]",
+            help="End the run after so many instructions. [default: 500,000,000; at depth whole 20 billion]",
         ),
         click.option(
             "--primary-max",
@@ -156,6 +156,20 @@ def case_options(function: F) -> F:
             help="Instructions of a kernel's primary until the host takes over. [default: 500,000,000]",
         ),
         click.option("--system-map", metavar="FILE", help="Symbols of a kernel."),
+        click.option("--depth", help="whole: the kernel boots by itself, on interrupts and timers."),
+        _names_option(
+            "--gic",
+            "emu.devices.controllers:CONTROLLERS",
+            "Interrupt controller at depth whole: NAMES. [default: gicv3]",
+        ),
+        click.option("--ram", type=int, metavar="MIB", help="Memory at depth whole. [default: by CPUs]"),
+        click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
+        click.option(
+            "--until",
+            metavar="WHERE",
+            help="End of a boot at depth whole: a symbol, panic, poweroff, or text of a line of the log. "
+            "[default: all CPUs are up]",
+        ),
         _names_option(
             "--design",
             "emu.designs:DESIGNS",

@@ -24,7 +24,7 @@ from emu.host.choices import (
     resolve_case,
 )
 from emu.host.cpuhp import Core, SyncState
-from emu.host.effects import notes
+from emu.host.effects import WHOLE, notes
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
 from emu.host.guest import Guest, note_expectations
@@ -103,6 +103,8 @@ def build_config(config: BootConfig) -> Boot:
 
     :raises EmuError: the subject cannot be loaded, or it cannot do what the case asks for
     """
+    if config.case.depth == WHOLE:
+        raise InvalidCase(f"depth={WHOLE}: emu boot alone runs that")
     first = load(config)
     if not first.has_kernel:
         return _build_program(config, cast("LoadedProgram", first))

@@ -19,7 +19,7 @@ from emu.designs import DESIGNS
 from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
-from emu.host.effects import REFUSED_LATER, check_effects, check_method
+from emu.host.effects import REFUSED_LATER, WHOLE, check_effects, check_method
 from emu.host.enable_method import METHOD_KINDS, METHODS, EnableMethod
 from emu.host.faults import Fault, FaultedSubject, check_faults, faults_before_load, parse_faults
 from emu.host.firmware import resolve_defaults
@@ -154,6 +154,7 @@ def _check_values(case: Case) -> MemoryModel:
         "event_register": (0, 1),
         "latency": tuple(PROFILES),
         "grain": tuple(grain.value for grain in Grain),
+        "depth": ("", WHOLE),
     }
     for name, allowed in choices.items():
         value = getattr(case, name)

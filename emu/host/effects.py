@@ -41,8 +41,10 @@ ALWAYS = frozenset(
         "design",
         "device",
         "asserts",
+        "depth",
     }
 )
+WHOLE = "whole"  # the depth at which a kernel boots by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class Row:
     field: str
     acts: str
     nothing: Callable[[BootConfig], str]
+
+
+def _not_whole(config: BootConfig) -> str:
+    return "" if config.case.depth == WHOLE else f"--depth {WHOLE} alone has that"
 
 
 def _is_fragment(case: Case) -> bool:
@@ -98,6 +104,10 @@ REFUSED = (
         "the symbols of a kernel",
         lambda config: f"{config.case.subject} is no kernel" if _is_fragment(config.case) else "",
     ),
+    Row("gic", "the interrupt controller", _not_whole),
+    Row("ram", "the size of memory", _not_whole),
+    Row("initrd", "what the kernel unpacks", _not_whole),
+    Row("until", "where a kernel's own boot ends", _not_whole),
 )
 # Of the subject once it is loaded.
 REFUSED_LATER = (

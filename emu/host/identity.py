@@ -23,6 +23,7 @@ _FILES: Mapping[str, Callable[[Case], str]] = {
     "subject": lambda case: "" if case.subject in DESIGNS else case.subject,
     "topology": lambda case: "" if is_preset(case.topology) else case.topology,
     "system_map": lambda case: case.system_map,
+    "initrd": lambda case: case.initrd,
     "kexec": lambda case: _unless_design(parse_kexec(case.kexec).subject) if case.kexec else "",
 }
 
@@ -59,6 +60,7 @@ def identity_of(case: Case, subjects: Mapping[str, str]) -> str:
     digests = {
         "topology": lambda: _digest(*topology_files(Path(case.topology))),
         "system_map": lambda: _digest(Path(case.system_map)),
+        "initrd": lambda: _digest(Path(case.initrd)),
     }
     return "-".join(subjects[field] if field in subjects else digests[field]() for field in roles(case))
 

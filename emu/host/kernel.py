@@ -39,7 +39,7 @@ _TABLES = ("__mpidr_to_cpuid_table", "__cpu_logical_map")
 _ALIGN = 2 << 20
 _FREE = 192 << 20  # what the kernel has for itself besides its image
 _PER_CPU = 512 << 10  # and per CPU: per-CPU area, vmemmap
-_BOOTARGS = "nokaslr"
+BOOTARGS = "nokaslr"  # symbols are where the image has them
 # What the A72 model lacks and a kernel with another granule needs; the engine translates them all
 # (Arm DDI 0487, ID_AA64MMFR0_EL1: TGran16 0b0001, TGran64 0b0000 are "supported").
 _GRANULE = {
@@ -70,16 +70,8 @@ class LoadedKernel:
 
     def id_registers(self, core: Core) -> Mapping[sysreg.Encoding, int]:
         """What a CPU says so that this kernel boots on it. At EL2 it has a GICv3, as servers have."""
-        field, supported = _GRANULE[self.image.page_size]
-        own = core.id_register_or_default(sysreg.ID_AA64MMFR0_EL1)
-        mmfr0 = sysreg.set_field(own, field, supported)
-        overrides = {sysreg.DCZID_EL0: _NO_DC_ZVA}
-        if mmfr0 != own:
-            overrides[sysreg.ID_AA64MMFR0_EL1] = mmfr0
-        if self.config.case.el == 2:
-            pfr0 = core.id_register_or_default(sysreg.ID_AA64PFR0_EL1)
-            overrides[sysreg.ID_AA64PFR0_EL1] = sysreg.set_field(pfr0, sysreg.PFR0_GIC, 1)
-        return overrides
+        with_gicv3 = self.config.case.el == 2
+        return {sysreg.DCZID_EL0: _NO_DC_ZVA} | id_registers_for(self.image, core, gicv3=with_gicv3)
 
     def place(self, machine: Machine, *, counted: bool = False) -> Guest:
         """Hand over what firmware says, let CPU 0 boot the kernel, and make the idle tasks.
@@ -97,7 +89,7 @@ class LoadedKernel:
         topology = place_mailboxes(
             self.config.topology, {hwid: release(cpu) for cpu, hwid in enumerate(logical.hwids)}
         )
-        bootargs = f"{_BOOTARGS} {self.config.case.append}".strip()
+        bootargs = f"{BOOTARGS} {self.config.case.append}".strip()
         hand_over(memory, topology, place, bootargs)
         boot = machine.actors[0].pe
         boot_primary(machine, boot, image, place.dtb_pa, self.config.case.primary_max, counted=counted)
@@ -133,6 +125,21 @@ class LoadedKernel:
             scanned_table=scanned_table,
             built=built,
         )
+
+
+def id_registers_for(image: KernelImage, core: Core, *, gicv3: bool) -> dict[sysreg.Encoding, int]:
+    """Return the ID registers (u64) that a CPU must have otherwise than its core for this kernel to boot.
+
+    :param gicv3: it has the system registers of a GICv3
+    """
+    field, supported = _GRANULE[image.page_size]
+    own = core.id_register_or_default(sysreg.ID_AA64MMFR0_EL1)
+    mmfr0 = sysreg.set_field(own, field, supported)
+    overrides = {sysreg.ID_AA64MMFR0_EL1: mmfr0} if mmfr0 != own else {}
+    if gicv3:
+        pfr0 = core.id_register_or_default(sysreg.ID_AA64PFR0_EL1)
+        overrides[sysreg.ID_AA64PFR0_EL1] = sysreg.set_field(pfr0, sysreg.PFR0_GIC, 1)
+    return overrides
 
 
 def load_kernel_of(config: BootConfig) -> LoadedKernel:

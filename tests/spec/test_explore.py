@@ -196,7 +196,7 @@ def test_bounds_that_cut_are_named() -> None:
     for option, value, named in (
         ("--max-schedules", "3", "3 schedules"),
         ("--preemptions", "0", "0 preemptions"),
-        ("--depth", "50", "50 steps"),
+        ("--steps-max", "50", "50 steps"),
     ):
         found = json.loads(emu("explore", *RACY, "--all", option, value, "--json").stdout)
         assert named in found["incomplete"], (option, found["incomplete"])
@@ -205,7 +205,7 @@ def test_bounds_that_cut_are_named() -> None:
 def test_a_bound_that_nobody_asked_for_leaves_it_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bound passes when it is asked for."""
     order = ["mainline", "--cpus", "3", "--enable-method", "spin-table", "--memory", "caches"]
-    for name, option in (("schedules", "--max-schedules"), ("depth", "--depth")):
+    for name, option in (("schedules", "--max-schedules"), ("depth", "--steps-max")):
         passed = json.loads(emu("explore", *order, option, "20", "--json", status=0).stdout)
         assert (passed["verdict"], passed["complete"]) == ("pass", False)
         with monkeypatch.context() as patch:
@@ -214,7 +214,7 @@ def test_a_bound_that_nobody_asked_for_leaves_it_undecided(monkeypatch: pytest.M
             assert undecided["verdict"] == "undecided"
             assert undecided["incomplete"] == passed["incomplete"]
             assert "# SKIP undecided: 20 " in emu("explore", *order, "--ktap", status=125).stdout
-            assert "--max-schedules and --depth raise" in emu("explore", *order, status=125).stdout
+            assert "--max-schedules and --steps-max raise" in emu("explore", *order, status=125).stdout
 
 
 @pytest.mark.parametrize(

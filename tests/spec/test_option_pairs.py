@@ -59,7 +59,7 @@ OWN: Mapping[str, Mapping[str, Sequence[str]]] = {
     "explore": {
         "FORM": ("", "--json", "--ktap"),
         "--preemptions": ("", "1"),
-        "--depth": ("200",),
+        "--steps-max": ("200",),
         "--max-schedules": ("2",),
         "--early": ("", "1"),
         "--all": ("", "yes"),

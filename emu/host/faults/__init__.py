@@ -112,6 +112,16 @@ class Fault:
     of_lines: ClassVar[bool] = False  # it shows where the memory model has lines, and nowhere else
     of_second_start: ClassVar[bool] = False  # it shows when the CPU is started again
 
+    @property
+    def is_of_hardware(self) -> bool:
+        """Whether it is in firmware or in the CPU, and not in what the host plays of a kernel."""
+        own, base = type(self), Fault
+        return (
+            own.cpu_on is not base.cpu_on
+            or own.id_registers is not base.id_registers
+            or own.is_e2h_res1 is not base.is_e2h_res1
+        )
+
     def cannot_be(self, cpus: int) -> str:
         """Why a machine with ``cpus`` CPUs cannot have the fault; "" when it can."""
         return ""

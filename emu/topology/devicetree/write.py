@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from emu.arch.flat_tree import NAME_MAX, Writer, texts, u32, u64
 from emu.errors import InvalidCase
@@ -33,6 +34,13 @@ _COMPATIBLE = {
 _COMPATIBLE_MODEL = "arm,armv8"
 
 
+class Node(NamedTuple):
+    """A node of the root with no children: its name with the unit address, its properties in order."""
+
+    name: str
+    properties: Mapping[str, bytes]
+
+
 def write_devicetree(
     topology: Topology,
     *,
@@ -41,6 +49,8 @@ def write_devicetree(
     bootargs: str = "nokaslr",
     reserved: Sequence[tuple[int, int]] = (),
     chosen: Mapping[str, bytes] = _NO_MORE,
+    nodes: Sequence[Node] = (),
+    interrupt_parent: int = 0,
 ) -> bytes:
     """Return a flattened device tree (version 17) of ``topology``, bad entries included.
 
@@ -52,12 +62,16 @@ def write_devicetree(
     :param bootargs: the kernel command line, ASCII
     :param reserved: (PA, bytes) ranges inside DRAM that the kernel maps but never hands out (no "no-map")
     :param chosen: further properties of /chosen; values as :func:`u32` and :func:`u64` return them
+    :param nodes: further nodes of the root, devices
+    :param interrupt_parent: phandle of the interrupt controller among them; 0: there is none
     :raises InvalidCase: a value breaks its rule, or the blob exceeds 2 MiB
     """
     _check_memory(dram_base, dram_size, reserved)
     tree = _begin_tree()
     tree.prop("compatible", texts("linux,dummy-virt"))
     tree.prop("model", texts("emu"))
+    if interrupt_parent:
+        tree.prop("interrupt-parent", u32(interrupt_parent))
     _add_chosen(tree, bootargs, chosen)
     tree.begin(f"memory@{dram_base:x}")
     tree.prop("device_type", texts("memory"))
@@ -69,6 +83,11 @@ def write_devicetree(
         tree.begin("psci")
         tree.prop("compatible", texts("arm,psci-1.0", "arm,psci-0.2"))
         tree.prop("method", texts(topology.conduit or "smc"))
+        tree.end()
+    for node in nodes:
+        tree.begin(node.name)
+        for name, value in node.properties.items():
+            tree.prop(name, value)
         tree.end()
     _add_cpus(tree, topology)
     tree.end()

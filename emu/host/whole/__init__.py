@@ -1,0 +1,1 @@
+"""The whole depth: a kernel that boots by itself, on emulated interrupts and timers."""

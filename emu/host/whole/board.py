@@ -1,0 +1,150 @@
+"""The board of the whole depth: where devices are, and how they are wired, as on QEMU's ``virt``.
+
+:source: QEMU 7.2 hw/arm/virt.c (memory map, interrupt map); Linux v6.12 Documentation/devicetree/bindings:
+    interrupt-controller/arm,gic.yaml, arm,gic-v3.yaml, timer/arm,arch_timer.yaml, serial/pl011.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emu.arch.flat_tree import texts, u32, u64
+from emu.devices.controllers import CONTROLLERS
+from emu.devices.pl011 import Pl011
+from emu.devices.protocol import Console, CpuTimer, SystemRegisters
+from emu.devices.timer import HYP_PHYSICAL, HYP_VIRTUAL, PHYSICAL, VIRTUAL, GenericTimer
+from emu.machine import Machine
+from emu.topology.devicetree.write import Node
+
+UART_PA = 0x0900_0000
+_UART_SIZE = 0x1000
+_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE = 0x0800_0000, 0x1_0000
+_CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE = 0x0801_0000, 0x1_0000
+# Below RAM, where 123 CPUs have room, or above all of it.
+_REDISTRIBUTORS_PA, _REDISTRIBUTORS_MAX, _REDISTRIBUTORS_HIGH_PA = 0x080A_0000, 123, 0x40_0000_0000
+_REDISTRIBUTOR_SIZE = 0x2_0000  # of each CPU
+_UART_INTID = 32 + 1
+# INTIDs of the timers' lines.
+_TIMER_INTIDS = {PHYSICAL: 30, VIRTUAL: 27, HYP_PHYSICAL: 26, HYP_VIRTUAL: 28}
+_SPI, _PPI, _LEVEL = 0, 1, 4
+_GIC_HANDLE, _CLOCK_HANDLE = 0x8001, 0x8000
+_SECURE_PPI = 13
+_UART_HZ = 24_000_000
+
+
+class Board:
+    """The devices of one machine.
+
+    :ivar controller: the name of its interrupt controller
+    :ivar on_line: takes each line that the UART prints
+    """
+
+    def __init__(self, machine: Machine, controller: str) -> None:
+        self.controller = controller
+        self._cpus = len(machine.actors)
+        self.on_line: Console | None = None
+        self.timer: CpuTimer = self._build(machine)
+
+    def _build(self, machine: Machine) -> CpuTimer:
+        bus = machine.devices
+        kind = CONTROLLERS[self.controller]
+        made = kind.controller(bus.controller_board())
+        bus.controller = made
+        for name, device in made.regions().items():
+            base, size = self._region(name)
+            bus.add(range(base, base + size), device)
+        if isinstance(made, SystemRegisters):
+            bus.add_registers(made)
+        timer = GenericTimer(bus.board(0, _TIMER_INTIDS))
+        bus.add_registers(timer)
+        uart = replace(bus.board(UART_PA, {0: _UART_INTID}), console=self._print)
+        bus.add(range(UART_PA, UART_PA + _UART_SIZE), Pl011(uart))
+        return timer
+
+    def _print(self, line: str) -> None:
+        if self.on_line is not None:
+            self.on_line(line)
+
+    def _region(self, name: str) -> tuple[int, int]:
+        # PA and size of a region of the controller.
+        if name == "distributor":
+            return _DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE
+        if name == "cpu-interface":
+            return _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE
+        assert name == "redistributors", name
+        high = self._cpus > _REDISTRIBUTORS_MAX
+        return _REDISTRIBUTORS_HIGH_PA if high else _REDISTRIBUTORS_PA, self._cpus * _REDISTRIBUTOR_SIZE
+
+    # -- for the device tree ----------------------------------------------------------------------
+
+    @property
+    def interrupt_parent(self) -> int:
+        """Phandle of the interrupt controller."""
+        return _GIC_HANDLE
+
+    @property
+    def stdout_path(self) -> str:
+        """Path of the UART."""
+        return f"/pl011@{UART_PA:x}"
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes of the devices."""
+        return (self._controller_node(), self._timer_node(), _clock_node(), _uart_node())
+
+    def _controller_node(self) -> Node:
+        is_v3 = self.controller == "gicv3"
+        second = self._region("redistributors" if is_v3 else "cpu-interface")
+        return Node(
+            f"intc@{_DISTRIBUTOR_PA:x}",
+            {
+                "compatible": texts("arm,gic-v3" if is_v3 else "arm,cortex-a15-gic"),
+                "#interrupt-cells": u32(3),
+                "interrupt-controller": b"",
+                "reg": u64(_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE, *second),
+                "phandle": u32(_GIC_HANDLE),
+            },
+        )
+
+    def _timer_node(self) -> Node:
+        # Secure physical, physical, virtual, hypervisor's. Of a GICv2 bits 15:8 say which CPUs have the PPI.
+        mask = ((1 << self._cpus) - 1 & 0xFF) << 8 if self.controller == "gicv2" else 0
+        ppis = (_SECURE_PPI, *(_TIMER_INTIDS[line] - 16 for line in (PHYSICAL, VIRTUAL, HYP_PHYSICAL)))
+        return Node(
+            "timer",
+            {
+                "compatible": texts("arm,armv8-timer"),
+                "interrupts": b"".join(_cells(_PPI, ppi, mask | _LEVEL) for ppi in ppis),
+                "always-on": b"",
+            },
+        )
+
+
+def _cells(*values: int) -> bytes:
+    return b"".join(u32(value) for value in values)
+
+
+def _clock_node() -> Node:
+    return Node(
+        "apb-pclk",
+        {
+            "compatible": texts("fixed-clock"),
+            "#clock-cells": u32(0),
+            "clock-frequency": u32(_UART_HZ),
+            "clock-output-names": texts("clk24mhz"),
+            "phandle": u32(_CLOCK_HANDLE),
+        },
+    )
+
+
+def _uart_node() -> Node:
+    return Node(
+        f"pl011@{UART_PA:x}",
+        {
+            "compatible": texts("arm,pl011", "arm,primecell"),
+            "reg": u64(UART_PA, _UART_SIZE),
+            "interrupts": _cells(_SPI, _UART_INTID - 32, _LEVEL),
+            "clock-names": texts("uartclk", "apb_pclk"),
+            "clocks": _cells(_CLOCK_HANDLE, _CLOCK_HANDLE),
+        },
+    )

@@ -1,0 +1,207 @@
+"""A kernel that boots by itself: from a case of the whole depth to a machine, its log and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from emu.arch.boot import DRAM_BASE
+from emu.arch.flat_tree import texts, u64
+from emu.case import Case
+from emu.errors import InvalidCase, InvalidSubject
+from emu.host.choices import BootConfig, parse_case
+from emu.host.identity import check_identity, identity_of
+from emu.host.kernel import BOOTARGS, id_registers_for
+from emu.host.platform import make_machine
+from emu.host.whole.board import Board
+from emu.host.whole.choices import check_whole, controller_of, instructions_of, ram_of, scheduler_of
+from emu.host.whole.ending import How, Until, parse_until
+from emu.host.whole.printk_ring import printk_lines
+from emu.machine import Machine
+from emu.machine.free_turns import run_freely
+from emu.memory import Memory
+from emu.subject.kernel import KernelImage, load_kernel
+from emu.subject.kernel_files import is_kernel
+from emu.topology.devicetree.write import write_devicetree
+
+_ALIGN = 2 << 20
+_INITRD_FROM_DTB = 4 << 20
+# Bytes for the kernel's random number generator, the same for every run.
+_SEED = bytes(range(64))
+_PANIC = "panic"
+_RESET_AT_PANIC = "panic=-1"
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of the console: the CPU that has sent its end, simulated ns, the text."""
+
+    cpu: int
+    time: int
+    text: str
+
+
+@dataclass(slots=True)
+class WholeBoot:
+    """A machine with a kernel about to run its first instruction.
+
+    :ivar case: with its identity
+    :ivar lines: of the console, so far
+    :ivar on_line: is called with each line
+    :ivar panicked: the CPU that called panic(), -1: none has
+    """
+
+    case: Case
+    config: BootConfig
+    machine: Machine
+    image: KernelImage
+    board: Board
+    until: Until
+    lines: list[Line] = field(default_factory=list)
+    on_line: Callable[[Line], None] | None = None
+    panicked: int = -1
+    reached: bool = False
+
+    def print(self, text: str) -> None:
+        """Take a line of the console."""
+        machine = self.machine
+        cpu = max(machine.current, 0)
+        line = Line(cpu, machine.time_of(cpu), text)
+        self.lines.append(line)
+        if self.on_line is not None:
+            self.on_line(line)
+        if self.until.line and self.until.line in text:
+            self._end()
+
+    def read_log(self) -> None:
+        """Where no console has printed anything, take the lines from the kernel's printk ring."""
+        if self.lines:
+            return
+        for cpu, time, text in printk_lines(self.machine.memory, self.image, self.machine.actors[0].pe):
+            line = Line(cpu, time, text)
+            self.lines.append(line)
+            if self.on_line is not None:
+                self.on_line(line)
+
+    def _end(self) -> None:
+        self.reached = True
+        self.machine.stopped = "it has come to where it was to end"
+        self.machine.engine.free.stop_behind()
+
+    def stop_at(self, cpu: int, va: int) -> None:
+        """Take notice that ``cpu`` is at a function that the run stops at."""
+        if va == self.until.symbol:
+            self._end()
+        else:
+            self.panicked = cpu
+            if self.until.panic:
+                self._end()
+
+    def run(self) -> How:
+        """Run to the end.
+
+        :raises KeyboardInterrupt: the machine can be looked at
+        """
+        self.machine.run()
+        return self.how
+
+    @property
+    def how(self) -> How:
+        """How the run has ended."""
+        machine, firmware = self.machine, self.machine.power.shutdown
+        if self.reached or (firmware and self.until.poweroff):
+            return How.REACHED
+        if self.panicked >= 0:
+            return How.PANIC
+        if firmware:
+            return How.SHUTDOWN
+        if not machine.stopped:
+            return How.STUCK
+        return How.BOUND if machine.instructions_left <= 0 else How.UNMODELLED
+
+
+def build_whole(case: Case) -> WholeBoot:
+    """Return the machine of a case whose depth is whole.
+
+    :raises EmuError: the case breaks a rule, or its kernel cannot be loaded
+    """
+    config = parse_case(replace(case, scheduler=scheduler_of(case)))
+    check_whole(config)
+    if not is_kernel(Path(case.subject)):
+        raise InvalidSubject(f"{case.subject}: no arm64 kernel; at depth {case.depth} one boots by itself")
+    image = load_kernel(Path(case.subject), system_map=Path(case.system_map) if case.system_map else None)
+    until = parse_until(case.until, image.subject.symbols)
+    initrd = _read_initrd(case)
+    identity = identity_of(case, {"subject": image.subject.identity})
+    check_identity(case, identity)
+    case = replace(case, identity=identity)
+    memory = Memory(DRAM_BASE, ram_of(case, len(config.topology.cpus)))
+    logical = config.logical(len(config.topology.cpus))
+    config = replace(config, case=replace(case, instructions_max=instructions_of(case)))
+    gicv3 = controller_of(case) == "gicv3"
+    machine, _ = make_machine(
+        config, logical, memory, lambda core: id_registers_for(image, core, gicv3=gicv3)
+    )
+    machine.trace.case = case.text()
+    board = Board(machine, controller_of(case))
+    boot = WholeBoot(case, config, machine, image, board, until)
+    board.on_line = boot.print
+    _begin(boot, _place(boot, memory, initrd))
+    return boot
+
+
+def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
+    # Write the image, the initrd and the device tree to memory; return the PA of the tree.
+    image, case = boot.image, boot.case
+    for segment in image.subject.segments:
+        memory.write_bytes(segment.pa, segment.data)
+    dtb_pa = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
+    chosen = {"stdout-path": texts(boot.board.stdout_path), "rng-seed": _SEED}
+    if case.initrd:
+        chosen |= _place_initrd(memory, case, initrd, dtb_pa + _INITRD_FROM_DTB)
+    dtb = write_devicetree(
+        boot.config.topology,
+        dram_base=memory.base,
+        dram_size=memory.size,
+        bootargs=_bootargs(case),
+        chosen=chosen,
+        nodes=boot.board.nodes(),
+        interrupt_parent=boot.board.interrupt_parent,
+    )
+    memory.write_bytes(dtb_pa, dtb)
+    return dtb_pa
+
+
+def _read_initrd(case: Case) -> bytes:
+    try:
+        return Path(case.initrd).read_bytes() if case.initrd else b""
+    except OSError as error:
+        raise InvalidCase(f"initrd={case.initrd}: {error.strerror}") from None
+
+
+def _place_initrd(memory: Memory, case: Case, data: bytes, pa: int) -> dict[str, bytes]:
+    if not memory.contains(pa, len(data) or 1):
+        raise InvalidCase(f"initrd={case.initrd}: {len(data)} bytes do not fit into memory (--ram)")
+    memory.write_bytes(pa, data)
+    return {"linux,initrd-start": u64(pa), "linux,initrd-end": u64(pa + len(data))}
+
+
+def _bootargs(case: Case) -> str:
+    # A panic resets the board at once, unless the user says otherwise: it would look for help for ever.
+    words = case.append.split()
+    panics = any(word.startswith("panic=") for word in words)
+    return " ".join([BOOTARGS, *([] if panics else [_RESET_AT_PANIC]), *words])
+
+
+def _begin(boot: WholeBoot, dtb_pa: int) -> None:
+    # Let CPU 0 stand at the first byte of the image, as booting.rst has it.
+    machine, symbols = boot.machine, boot.image.subject.symbols
+    run_freely(machine, boot.board.timer, boot.stop_at)
+    machine.power.enter(0, boot.image.entry_pa, dtb_pa)
+    pe = machine.actors[0].pe
+    for number in (1, 2, 3):
+        pe.x[number] = 0
+    for va in (boot.until.symbol, symbols.address(_PANIC)):
+        if va:
+            machine.engine.break_at(va)

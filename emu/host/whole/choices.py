@@ -1,0 +1,94 @@
+"""The choices of a case at the whole depth: what it has, and what is refused there."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from emu.case import Case
+from emu.devices.controllers import CONTROLLERS
+from emu.errors import InvalidCase
+from emu.host.choices import BootConfig
+from emu.host.effects import WHOLE
+from emu.registry import not_one_of
+
+INSTRUCTIONS_MAX = 20_000_000_000  # of all CPUs together, unless the case has another bound
+RAM_MAX = 64 << 10  # MiB
+_RAM_LEAST = 64  # MiB
+# MiB of a kernel of Debian's, and of each CPU beyond the first ones.
+_RAM, _RAM_CPU, _RAM_CPUS = 256, 4, 8
+_ALIGN = 16
+_DEFAULT_GIC, _DEFAULT_SCHEDULER = "gicv3", "timed"
+
+# Why a field that other depths have changes nothing here.
+_ITS_OWN = "the kernel itself does that at this depth"
+_NO_HOST = "no Python host plays the kernel at this depth"
+_REFUSED = {
+    "nr_cpus": "a kernel has its own NR_CPUS (--append nr_cpus= bounds what it uses)",
+    "bringup": _ITS_OWN,
+    "base": _NO_HOST,
+    "cycle": f"{_ITS_OWN}; an init can, through /sys/devices/system/cpu",
+    "hotplug": _ITS_OWN,
+    "kexec": "not at this depth",
+    "design": _NO_HOST,
+    "force": "nothing here would be refused",
+    "grain": "CPUs run freely at this depth",
+    "memory": "memory is coherent at this depth",
+    "granule": "memory is coherent at this depth",
+    "event_register": "a WFE never sleeps long at this depth",
+    "primary_max": "the primary boots to the end; --instructions-max bounds it",
+    "device": "the board has its devices: interrupt controller, timers and a PL011",
+    "asserts": "properties are not judged at this depth",
+    "enable_method": "PSCI starts the CPUs at this depth",
+}
+
+
+def check_whole(config: BootConfig) -> None:
+    """Check the choices of a case whose depth is whole.
+
+    :raises InvalidCase: one of them has no place there
+    """
+    case = config.case
+    defaults = {field.name: field.default for field in fields(Case)}
+    for name, why in _REFUSED.items():
+        value = getattr(case, name)
+        if value != defaults[name] and not (name == "enable_method" and value == "psci"):
+            raise InvalidCase(f"depth={WHOLE}: {name.replace('_', '-')}={value}: {why}")
+    if config.topology.firmware != "devicetree":
+        raise InvalidCase(f"depth={WHOLE}: firmware={config.topology.firmware}: a device tree is what it has")
+    for cpu in config.topology.cpus:
+        if cpu.enable_method not in ("psci", ""):
+            raise InvalidCase(f"depth={WHOLE}: enable-method={cpu.enable_method}: PSCI starts the CPUs there")
+    name = controller_of(case)
+    kind = CONTROLLERS.get(name)
+    if kind is None:
+        raise InvalidCase(f"gic={case.gic}: {not_one_of(name, CONTROLLERS)}")
+    count = len(config.topology.cpus)
+    if count > kind.cpus_max:
+        raise InvalidCase(f"gic={name}: it has room for {kind.cpus_max} CPUs, and there are {count}")
+    if case.ram and not _RAM_LEAST <= case.ram <= RAM_MAX:
+        raise InvalidCase(f"ram={case.ram}: MiB, {_RAM_LEAST} to {RAM_MAX}")
+    if any(not fault.is_of_hardware for found in config.faults.values() for fault in found):
+        why = "faults of firmware and of CPUs alone; no host plays the kernel"
+        raise InvalidCase(f"depth={WHOLE}: fault={case.fault}: {why}")
+
+
+def controller_of(case: Case) -> str:
+    """Return the name of the interrupt controller."""
+    return case.gic or _DEFAULT_GIC
+
+
+def ram_of(case: Case, cpus: int) -> int:
+    """Return the size of memory in bytes, for so many CPUs."""
+    mib = case.ram or _RAM + _RAM_CPU * max(cpus - _RAM_CPUS, 0)
+    return (mib + _ALIGN - 1) // _ALIGN * _ALIGN << 20
+
+
+def scheduler_of(case: Case) -> str:
+    """Return the scheduler: the earliest CPU first, unless the case has another one."""
+    return _DEFAULT_SCHEDULER if case.scheduler == Case(case.subject).scheduler else case.scheduler
+
+
+def instructions_of(case: Case) -> int:
+    """Return the bound of instructions."""
+    default = Case(case.subject).instructions_max
+    return INSTRUCTIONS_MAX if case.instructions_max == default else case.instructions_max

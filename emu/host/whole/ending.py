@@ -1,0 +1,65 @@
+"""Where a boot of the whole depth ends, and how it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from emu.errors import InvalidCase
+from emu.registry import nearest
+from emu.subject.symbols import Symbols
+
+PANIC, POWEROFF = "panic", "poweroff"
+# What smp_init() calls behind its "Brought up" line (Linux v6.12 kernel/smp.c), and that line.
+_BROUGHT_UP, _BROUGHT_UP_LINE = "smp_cpus_done", "smp: Brought up "
+
+
+class How(Enum):
+    """How a run has ended."""
+
+    REACHED = "reached"  # where it was to end
+    PANIC = "panic"  # the kernel panicked, and nobody asked for that
+    SHUTDOWN = "shutdown"  # firmware switched the system off, or reset it, before that
+    STUCK = "stuck"  # every CPU sleeps or has ended, and no timer is set
+    BOUND = "bound"  # of instructions
+    UNMODELLED = "unmodelled"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Where a boot is to end; one of these.
+
+    :ivar text: as the user says it
+    :ivar symbol: VA of the function, 0: none
+    :ivar line: text that a line of the log has; "": none
+    """
+
+    text: str
+    symbol: int = 0
+    line: str = ""
+    panic: bool = False
+    poweroff: bool = False
+
+
+def parse_until(text: str, symbols: Symbols) -> Until:
+    """Return what ``text`` says: ``panic``, ``poweroff``, a symbol, or text of a line of the log.
+
+    :raises InvalidCase: one word that is like a symbol's name and is none
+    """
+    if not text:
+        va = symbols.address(_BROUGHT_UP)
+        return Until(_BROUGHT_UP_LINE.strip(), symbol=va or 0, line="" if va else _BROUGHT_UP_LINE)
+    if text == PANIC:
+        return Until(text, panic=True)
+    if text == POWEROFF:
+        return Until(text, poweroff=True)
+    va = symbols.address(text)
+    if va is not None:
+        return Until(text, symbol=va)
+    if "_" in text and text.isidentifier():
+        near = nearest(text, (name for name, _ in symbols))
+        raise InvalidCase(
+            f"until={text}: no symbol of the kernel" + (f"; did you mean {near}?" if near else "")
+        )
+    return Until(text, line=text)

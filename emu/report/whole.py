@@ -1,0 +1,156 @@
+"""Reports of a kernel that boots by itself: its own log, the table of CPUs, how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from emu.arch.mpidr import hwid
+from emu.host.whole.boot import WholeBoot
+from emu.host.whole.ending import How
+from emu.machine.actor import State
+from emu.report.words import wrap
+
+_WIDTH = 80
+_WORDS = {
+    How.REACHED: "it came to {until!r}",
+    How.PANIC: "CPU{panicked} panicked before it came to {until!r}",
+    How.SHUTDOWN: "firmware was called to end it ({shutdown}) before it came to {until!r}",
+    How.STUCK: "every CPU sleeps or has ended and no timer is set; it never comes to {until!r}",
+    How.BOUND: "{stopped}; it had not come to {until!r}",
+    How.UNMODELLED: "{stopped}",
+    How.INTERRUPTED: "interrupted",
+}
+_VERDICTS = {
+    How.REACHED: "pass",
+    How.PANIC: "fail",
+    How.SHUTDOWN: "fail",
+    How.STUCK: "fail",
+    How.BOUND: "undecided",
+    How.UNMODELLED: "untestable",
+    How.INTERRUPTED: "undecided",
+}
+_STATES = {
+    State.OFF: "off",
+    State.RUNNABLE: "running",
+    State.IDLE: "WFI",
+    State.WAITING: "WFE",
+    State.ENDED: "ended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCpu:
+    """One CPU: instructions retired, its time and what of it was WFI (ns), SGIs and other IRQs taken."""
+
+    cpu: int
+    hwid: int
+    state: str
+    at: str
+    instructions: int
+    time: int
+    asleep: int
+    sgis: int
+    irqs: int
+
+
+def verdict_of(how: How) -> str:
+    """Return pass, fail or undecided."""
+    return _VERDICTS[how]
+
+
+def how_words(boot: WholeBoot, how: How) -> str:
+    """Return in words how the run has ended."""
+    machine = boot.machine
+    return _WORDS[how].format(
+        until=boot.until.text,
+        panicked=boot.panicked,
+        shutdown=machine.power.shutdown,
+        stopped=machine.stopped,
+    )
+
+
+def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
+    """Return the CPUs by number."""
+    machine, symbols = boot.machine, boot.image.subject.symbols
+    free, controller = machine.free, machine.devices.controller
+    assert free is not None
+    assert controller is not None
+    found = []
+    for cpu, actor in enumerate(machine.actors):
+        sgis, irqs = controller.acknowledged(cpu)
+        pe = actor.pe
+        has_run = bool(pe.counters.instructions)
+        found.append(
+            WholeCpu(
+                cpu,
+                hwid(pe.mpidr),
+                _STATES.get(actor.state, actor.state.value),
+                symbols.describe_pc(pe.pc, boot.image.subject.va_offset) if has_run else "",
+                pe.counters.instructions,
+                actor.time,
+                free.asleep_ns[cpu],
+                sgis,
+                irqs,
+            )
+        )
+    return found
+
+
+def print_whole(console: Console, boot: WholeBoot, how: How) -> None:
+    """Print the table of CPUs and how the run has ended; the log was printed as it came."""
+    cpus = whole_cpus(boot)
+    console.print()
+    table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
+    for name in ("CPU", "hwid", "state", "at", "instr", "WFI ms", "IPIs", "IRQs"):
+        left = name in ("hwid", "state", "at")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "at", overflow="fold")
+    for cpu in cpus:
+        table.add_row(
+            str(cpu.cpu),
+            f"{cpu.hwid:#x}",
+            cpu.state,
+            cpu.at or "-",
+            f"{cpu.instructions:,}",
+            f"{cpu.asleep / 1e6:.3f}",
+            str(cpu.sgis),
+            str(cpu.irqs),
+        )
+    console.print(table)
+    console.print()
+    verdict = verdict_of(how)
+    total = sum(cpu.instructions for cpu in cpus)
+    seconds = max(cpu.time for cpu in cpus) / 1e9
+    said = f"{verdict}: {how_words(boot, how)}; {total:,} instructions, {seconds:.6f} s simulated"
+    for line in wrap(said, "  "):
+        console.print(Text(line, style="green" if verdict == "pass" else "bold red"))
+    console.print(f"case: {boot.case.text()}")
+
+
+def whole_json(boot: WholeBoot, how: How) -> dict[str, Any]:
+    """Return the run as docs/formats.md has it."""
+    return {
+        "case": boot.case.text(),
+        "verdict": verdict_of(how),
+        "ended": how.value,
+        "why": how_words(boot, how),
+        "cpus": [
+            {
+                "cpu": cpu.cpu,
+                "hwid": cpu.hwid,
+                "state": cpu.state,
+                "at": cpu.at,
+                "instructions": cpu.instructions,
+                "ns": cpu.time,
+                "wfi_ns": cpu.asleep,
+                "sgis": cpu.sgis,
+                "irqs": cpu.irqs,
+            }
+            for cpu in whole_cpus(boot)
+        ],
+        "log": [{"cpu": line.cpu, "ns": line.time, "text": line.text} for line in boot.lines],
+    }

@@ -1,0 +1,157 @@
+"""``emu boot --depth whole``: a kernel boots by itself, deterministically, and its end has a status."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from programs import run_emu
+
+from emu.case import Case
+from emu.errors import InvalidCase
+from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.ending import How
+
+Kernel = Callable[[str], Path]
+CONSOLE = "earlycon keep_bootcon"
+
+
+def build(kernel: Path, cpus: int, **values: object) -> WholeBoot:
+    """Return a boot of ``kernel`` on so many CPUs."""
+    return build_whole(Case(str(kernel), topology=f"flat:{cpus}", depth="whole", **values))  # type: ignore[arg-type]
+
+
+def log(boot: WholeBoot) -> str:
+    """Return the lines of its log."""
+    boot.read_log()
+    return "\n".join(line.text for line in boot.lines)
+
+
+@pytest.mark.parametrize("gic", ["gicv2", "gicv3"])
+@pytest.mark.parametrize("el", [1, 2])
+def test_a_small_kernel_brings_its_cpus_up_by_itself(gic: str, el: int, real_kernel: Kernel) -> None:
+    """Linux v6.12 kernel/smp.c, smp_init(); the log of a kernel without a console is in its ring."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 4, gic=gic, el=el)
+    assert boot.run() is How.REACHED
+    lines = log(boot)
+    assert "smp: Brought up 1 node, 4 CPUs" in lines
+    assert lines.count("Booted secondary processor") == 3
+    assert ("GICv3: CPU3: found redistributor 3" in lines) == (gic == "gicv3")
+    counts = [actor.pe.counters.instructions for actor in boot.machine.actors]
+    assert 5_000_000 < counts[0] < 8_000_000
+    assert all(50_000 < count < 120_000 for count in counts[1:])
+
+
+@pytest.mark.parametrize(
+    "variable", ["EMU_KERNEL_612", "EMU_KERNEL_61", "EMU_KERNEL_16K", "EMU_KERNEL_NEWEST"]
+)
+def test_a_kernel_of_debians_brings_its_cpus_up_on_its_console(variable: str, real_kernel: Kernel) -> None:
+    boot = build(real_kernel(variable), 3, append=CONSOLE)
+    assert boot.run() is How.REACHED
+    assert boot.lines[-1].text.endswith("smp: Brought up 1 node, 3 CPUs")
+    assert [line.time for line in boot.lines] == sorted(line.time for line in boot.lines)
+
+
+def test_two_runs_give_the_same_log_times_and_memory(real_kernel: Kernel) -> None:
+    ends = []
+    for _ in range(2):
+        boot = build(real_kernel("EMU_KERNEL_SMALL"), 5, until="cpu_startup_entry")
+        boot.run()
+        ram = hashlib.sha256(boot.machine.memory.view).hexdigest()
+        ends.append((log(boot), ram, [actor.time for actor in boot.machine.actors]))
+    assert ends[0] == ends[1]
+
+
+def test_another_order_of_cpus_gives_another_run_with_the_same_end(real_kernel: Kernel) -> None:
+    boots = [build(real_kernel("EMU_KERNEL_SMALL"), 4, scheduler=f"random:{seed}") for seed in (1, 2)]
+    assert [boot.run() for boot in boots] == [How.REACHED] * 2
+    assert all("Brought up 1 node, 4 CPUs" in log(boot) for boot in boots)
+    assert boots[0].machine.actors[0].time != boots[1].machine.actors[0].time
+
+
+def test_a_panic_ends_in_a_reset_and_is_a_finding(real_kernel: Kernel) -> None:
+    """Without a root file system: mount_root_generic()."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 2, until="what no kernel says")
+    assert boot.run() is How.PANIC
+    assert "Kernel panic - not syncing" in log(boot)
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 2, until="panic")
+    assert boot.run() is How.REACHED
+
+
+def test_a_cpu_that_never_starts_is_told_by_the_kernel_itself(real_kernel: Kernel) -> None:
+    """Linux v6.12 arch/arm64/kernel/smp.c, __cpu_up(): five seconds; the others come up."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 4, fault="2:never-starts")
+    assert boot.run() is How.REACHED
+    lines = log(boot)
+    assert "CPU2: failed to come online" in lines
+    assert "smp: Brought up 1 node, 3 CPUs" in lines
+    assert boot.machine.actors[0].time > 5_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {"until": "smp_cpus_don_e"},
+            "until=smp_cpus_don_e: no symbol of the kernel; did you mean smp_cpus_done?",
+        ),
+        ({"gic": "gicv4"}, "gic=gicv4: not one of gicv2, gicv3; did you mean gicv"),
+        ({"gic": "gicv2", "topology": "flat:9"}, "gic=gicv2: it has room for 8 CPUs, and there are 9"),
+        ({"ram": 1}, "ram=1: MiB, 64 to"),
+        ({"initrd": "/nowhere/at/all"}, "initrd=/nowhere/at/all: No such file"),
+        ({"cycle": 1}, "depth=whole: cycle=1: the kernel itself does that at this depth"),
+        ({"fault": "1:kill-me"}, "faults of firmware and of CPUs alone"),
+        ({"enable_method": "spin-table"}, "PSCI starts the CPUs"),
+        ({"firmware": "acpi"}, "a device tree is what it has"),
+        ({"memory": "caches"}, "memory is coherent at this depth"),
+    ],
+)
+def test_what_has_no_place_at_this_depth_is_refused(
+    values: dict[str, object], says: str, real_kernel: Kernel
+) -> None:
+    case = {"topology": "flat:2", "depth": "whole", **values}
+    with pytest.raises(InvalidCase) as caught:
+        build_whole(Case(str(real_kernel("EMU_KERNEL_SMALL")), **case))  # type: ignore[arg-type]
+    assert says in str(caught.value)
+
+
+def test_options_of_this_depth_are_refused_at_the_others() -> None:
+    done = run_emu("boot", "v3", "--initrd", "x")
+    assert (done.returncode, done.stderr) == (2, "emu: initrd=x: --depth whole alone has that\n")
+    done = run_emu("trace", "v3", "--depth", "whole", "-o", "/dev/null")
+    assert (done.returncode, "emu boot alone runs that" in done.stderr) == (2, True)
+
+
+def test_the_command_prints_the_log_a_table_and_the_end(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("boot", kernel, "--depth", "whole", "--cpus", "2")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert "Booting Linux on physical CPU" in lines[0]
+    assert lines[-2].startswith("pass: it came to 'smp: Brought up'; ")
+    assert lines[-1].startswith("case: ")
+    assert (
+        sum(line.startswith(("   0  0x0    running   smp_cpus_done", "   1  0x1    WFI ")) for line in lines)
+        == 2
+    )
+
+
+def test_the_json_of_a_case_is_its_run(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("boot", kernel, "--depth", "whole", "--cpus", "2", "--json")
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["ended"], len(found["cpus"])) == ("pass", "reached", 2)
+    assert found["cpus"][1]["sgis"] >= 1
+    assert any("Brought up 1 node, 2 CPUs" in line["text"] for line in found["log"])
+    again = run_emu("boot", "--case", found["case"], "--json")
+    assert again.stdout == done.stdout
+
+
+def test_a_bound_that_is_hit_is_undecided_and_says_how_to_raise_it(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("boot", kernel, "--depth", "whole", "--cpus", "2", "--instructions-max", "1000000")
+    assert done.returncode == 125
+    assert "undecided: limit of 1000000 instructions (--instructions-max)" in done.stdout
