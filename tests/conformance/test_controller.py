@@ -386,6 +386,23 @@ def test_changes_of_irq_are_signalled_once(name: str) -> None:
 
 
 @every_controller
+def test_what_a_cpu_has_acknowledged_is_counted_and_kept(name: str) -> None:
+    """SGIs, and others; a spurious acknowledge is none."""
+    driver = Driver(name, 2)
+    for sgi in (1, 15):
+        driver.send(0, sgi, 1)
+        driver.end(1, driver.acknowledge(1))
+    driver.set_line(PPI, 1, True)
+    assert (driver.acknowledge(1), driver.acknowledge(1), driver.acknowledge(0)) == (PPI, SPURIOUS, SPURIOUS)
+    assert [driver.controller.acknowledged(cpu) for cpu in range(2)] == [(0, 0), (2, 1)]
+    state = driver.state()
+    driver.end(1, PPI)
+    driver.acknowledge(1)
+    driver.set_state(state)
+    assert driver.controller.acknowledged(1) == (2, 1)
+
+
+@every_controller
 def test_it_has_as_many_cpus_as_it_says(name: str) -> None:
     cpus = CONTROLLERS[name].cpus_max
     driver = Driver(name, cpus)

@@ -87,6 +87,12 @@ _FILES: dict[str, dict[str, tuple[str, *tuple[tuple[str, str], ...]]]] = {
     "device": {
         "emu/devices/added_here.py": ("emu/devices/pl011.py", ('NAME = "pl011"', f'NAME = "{_NAME}"'))
     },
+    "controller": {
+        "emu/devices/controllers/added_here.py": (
+            "emu/devices/controllers/gicv2.py",
+            ('NAME = "gicv2"', f'NAME = "{_NAME}"'),
+        )
+    },
     "assembler": {
         "emu/subject/assemblers/added_here.py": (
             "emu/subject/assemblers/gnu.py",
