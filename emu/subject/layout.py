@@ -43,6 +43,7 @@ def kernel_layout(
     :raises Untestable: neither shows all fields
     :raises InvalidSubject: broken BTF
     """
+    # Linux 3305e7f74a14 ("arm64: smp: remove stack from secondary_data"), first in v5.14
     if setup.loaded and setup.task_field:
         raise Untestable(
             f"{name}: struct secondary_data has a stack before the task; Linux 5.14 is the oldest that boots"

@@ -233,8 +233,9 @@ _GIC = [
     _gic("ICC_SRE_EL1", sysreg.ICC_SRE_EL1, 1, 0x7),
     _gic("ICC_SRE_EL2", sysreg.ICC_SRE_EL2, 2, 0xF),
     _gic("ICH_HCR_EL2", sysreg.ICH_HCR_EL2, 2, 0),
-    # 5 bits of priority and of preemption, INTIDs of 16 bits, nV4, TDS, 4 list registers
-    _gic("ICH_VTR_EL2", sysreg.ICH_VTR_EL2, 2, 0x9018_0003, read_only=True),
+    # Of every core as QEMU 7.2 has it with a GICv3 (hw/intc/arm_gicv3_cpuif.c, ich_vtr_read()): 5 bits of
+    # priority and of preemption, INTIDs of 24 bits, A3V, nV4, TDS, 4 list registers.
+    _gic("ICH_VTR_EL2", sysreg.ICH_VTR_EL2, 2, 0x90B8_0003, read_only=True),
 ]
 
 

@@ -1,0 +1,159 @@
+"""Loops of every kind, in every command that runs guest code: each ends by itself, and is told.
+
+No limit is asked for: what a command comes to with its own limits is the subject. Such a loop, run to the
+limit of 500,000,000 instructions, would take hours in most cells.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from programs import run_emu
+
+_HEAD = "/* {name} - a loop\n *\n * start: {who} main\n */\n"
+_WORDS = "\n        .balign 64\nword:   .quad 0\n        .balign 64\nother:  .quad 0\n"
+_VBAR = "main:   adr x9, vectors\n        msr vbar_el1, x9\n        isb\n"
+_VECTORS = "\n .balign 2048\nvectors: .fill 128, 4, 0xd503201f\n {}\n .balign 2048\n nop\n"
+_TWO = """main:   adr x0, word
+        adr x1, other
+        mrs x2, mpidr_el1
+        tbz x2, #0, 1f
+        mov x3, x0
+        mov x0, x1
+        mov x1, x3
+1:      mov x4, #1
+"""
+
+
+def _handled(code: str, handler: str) -> str:
+    return _VBAR + code + "\n        b ." + _VECTORS.format(handler)
+
+
+FAILS, CUT = 1, 125  # a finding; it cannot be tested within the limit
+# By name: the program, and the status of what judges it.
+KINDS: dict[str, tuple[str, int]] = {
+    "exception-at-one-pc": (_handled("mov x1, #8\nfaults: ldr x1, [x1]", "mov x1, #8\n eret"), FAILS),
+    "vector-that-faults-without-a-stack": (
+        _handled("mov x0, #0x20\n mov sp, x0\n brk #1", "sub sp, sp, #32\n str x0, [sp]"),
+        FAILS,
+    ),
+    "trap-that-returns-to-itself": (_handled("faults: .word 0", "eret"), FAILS),
+    "svc-that-returns-to-itself": (
+        _handled("faults: svc #0", "mrs x1, elr_el1\n sub x1, x1, #4\n msr elr_el1, x1\n eret"),
+        FAILS,
+    ),
+    "spin-on-a-register": ("main: mov x1, #0\nspin: cmp x1, #1\n b.ne spin\n b .", FAILS),
+    "spin-on-memory": ("main: adr x0, word\nspin: ldr x1, [x0]\n cbz x1, spin\n b .", FAILS),
+    "store-of-the-same-value": ("main: adr x0, word\nspin: str x1, [x0]\n b spin", FAILS),
+    "store-of-two-values-in-turn": (
+        "main: adr x0, word\nspin: ldr x1, [x0]\n eor x1, x1, #1\n str x1, [x0]\n b spin",
+        FAILS,
+    ),
+    "wake-up-calls-to-itself": ("main: sev\n wfe\n b main", FAILS),
+    "questions-to-firmware": (
+        "main: movz x0, #0xc400, lsl #16\n movk x0, #4\n mov x1, #1\n mov x2, #0\n smc #0\n"
+        " cbnz x0, main\n b .",
+        FAILS,
+    ),
+    "two-that-answer-each-other": (
+        _TWO + "spin: ldr x5, [x1]\n add x5, x5, #1\n and x5, x5, #3\n str x5, [x0]\n b spin",
+        FAILS,
+    ),
+    "two-that-wait-for-each-other": (
+        _TWO + "spin: eor x4, x4, #1\n str x4, [x0]\n ldr x5, [x1]\n cmp x5, #2\n b.ne spin\n b .",
+        FAILS,
+    ),
+    "count-to-2^40": ("main: movz x2, #0x100, lsl #32\nspin: subs x2, x2, #1\n b.ne spin\n b .", CUT),
+    "count-in-memory": (
+        "main: adr x0, word\nspin: ldr x1, [x0]\n add x1, x1, #1\n str x1, [x0]\n b spin",
+        CUT,
+    ),
+    "poll-with-a-long-time-out": (
+        "main: adr x0, word\n mov x2, #-1\nspin: ldr x1, [x0]\n cbnz x1, out\n subs x2, x2, #1\n b.ne spin\n"
+        "out: b .",
+        CUT,
+    ),
+}
+# Their livelock is one of the whole state graph: its schedule leads to where it begins.
+CYCLES = {
+    "store-of-the-same-value",
+    "store-of-two-values-in-turn",
+    "wake-up-calls-to-itself",
+    "questions-to-firmware",
+    "two-that-answer-each-other",
+    "two-that-wait-for-each-other",
+}
+# In a WFE that nobody ends a CPU is asleep, which is how a program may end.
+ASLEEP = "main: adr x0, word\nspin: wfe\n ldr x1, [x0]\n cbz x1, spin\n b ."
+INSTRUCTIONS_MAX = 1 << 19  # of both CPUs together
+
+
+def _written(folder: Path, name: str, code: str) -> str:
+    path = folder / "loop.S"
+    who = "cpu*" if name.startswith("two-") else "boot"
+    lines = re.sub(r"^(?=[a-z])(?!\w+:)", "        ", code, flags=re.MULTILINE)
+    path.write_text(_HEAD.format(name=name, who=who) + lines + _WORDS)
+    return str(path)
+
+
+@pytest.mark.parametrize("grain", ["free", "operation", "instruction"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_boot_ends_and_tells_of_the_loop(name: str, grain: str, tmp_path: Path) -> None:
+    code, status = KINDS[name]
+    done = run_emu("boot", _written(tmp_path, name, code), "--cpus", "2", "--grain", grain, "--json")
+    assert done.returncode == status, done.stdout + done.stderr
+    data = json.loads(done.stdout)
+    assert sum(cpu["instructions"] for cpu in data["cpus"]) <= INSTRUCTIONS_MAX
+    if status == FAILS:
+        assert {finding["rule"] for finding in data["findings"]} <= {"stuck", "misuse", "arrival"}
+        assert data["findings"]
+    else:
+        assert "--instructions-max" in data["stopped"]
+        assert "CPU0's loop takes more" in data["stopped"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_trace_of_each_instruction_ends(name: str, tmp_path: Path) -> None:
+    code, status = KINDS[name]
+    subject = _written(tmp_path, name, code)
+    done = run_emu("trace", subject, "--cpus", "2", "-o", str(tmp_path / "t.trace"))
+    assert done.returncode == (125 if status == CUT else 0), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_session_that_goes_on_ends(name: str, tmp_path: Path) -> None:
+    """As gdb's "continue" does, which has the same session."""
+    code, status = KINDS[name]
+    script = tmp_path / "script"
+    script.write_text("continue\n" * 8)
+    done = run_emu("step", _written(tmp_path, name, code), "--cpus", "2", "--script", str(script))
+    assert done.returncode == status, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "count-in-memory"])
+def test_an_exploration_ends_and_its_finding_has_a_story(name: str, tmp_path: Path) -> None:
+    code, status = KINDS[name]
+    done = run_emu("explore", _written(tmp_path, name, code), "--cpus", "2", "--json", "--depth", "3000")
+    if name == "poll-with-a-long-time-out":
+        status = 0  # within the depth that was asked for
+    assert done.returncode == status, done.stdout + done.stderr
+    if status == FAILS and name not in CYCLES:
+        case = json.loads(done.stdout)["findings"][0]["case"]
+        assert run_emu("replay", case).returncode == FAILS
+
+
+@pytest.mark.parametrize("options", [("boot",), ("explore",), ("trace", "-o", "t")], ids=lambda each: each[0])
+def test_a_sleep_that_nobody_ends_is_an_end(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_emu(*options, _written(tmp_path, "asleep", ASLEEP), "--cpus", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_two_runs_of_one_loop_are_the_same(tmp_path: Path) -> None:
+    subject = _written(tmp_path, "two-x", KINDS["two-that-answer-each-other"][0])
+    assert run_emu("diff", subject, subject, "--cpus", "2").returncode == 0
