@@ -18,7 +18,7 @@ from dataclasses import replace
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, own_register
 from emu.cpu.sysregs.row import Row, Trap, Writer
 
 _SOURCE = "Arm DDI 0487, D24.3"
@@ -83,7 +83,7 @@ def _catch_control(pe: PE) -> int:
 
 
 def _write_catch_control(pe: PE, _: Interconnect, value: int) -> None:
-    version = (pe.core.id_register(sysreg.ID_AA64DFR0_EL1) or 0) & 15
+    version = (own_register(pe, sysreg.ID_AA64DFR0_EL1) or 0) & 15
     bits = _CATCH << 8 | _CATCH if version >= _DEBUG_V8_2 else _CATCH
     if _is_locked(pe):
         pe.set_system_register(sysreg.OSECCR_EL1, value & bits)
