@@ -164,7 +164,7 @@ def test_twice_the_same() -> None:
     assert second.stdout == first.stdout
 
 
-@pytest.mark.parametrize("form", [(), ("--json",), ("--junit", "-")])
+@pytest.mark.parametrize("form", [(), ("--json",), ("--ktap",)])
 def test_the_same_with_any_number_of_processes(form: tuple[str, ...]) -> None:
     """Counts, findings, stories, cases."""
     asked = ("explore", "mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--all", *form)

@@ -266,8 +266,8 @@ def test_the_function_tells_a_story_of_what_it_finds_and_passes_the_twin() -> No
     number = [finding.rule for finding in done.findings].index("property")
     lines = story_of(done, number).splitlines()
     assert lines[-1] == f"case: {done.confirmed(number).found.case}"
-    with pytest.raises(InvalidCase, match="finding 2: there are 2, from 0 on"):
-        story_of(done, 2)
+    with pytest.raises(InvalidCase, match="finding 3: there are 3, from 0 on"):
+        story_of(done, 3)
     assert any("does not hold at the end: finally [x] == 2" in line for line in lines)
     assert any("store x <- 0x1" in line for line in lines)
     explore([ADD_ALONE, ADD_ALONE], {"x": 0}, ["finally [x] == 2"]).assert_pass()
