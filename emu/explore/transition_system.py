@@ -217,8 +217,8 @@ class TransitionSystem:
             action = local.action
             if local.state in (State.WAITING, State.IDLE) or isinstance(action.operation, WaitForEvent):
                 return None
-            if local.state is not State.RUNNABLE:  # a PE comes to its end and does nothing more
-                return looked if is_task else None
+            if local.state is not State.RUNNABLE:  # a PE that has not looked comes to its end as it is
+                return looked if is_task else looked or None
             if not action.only_looks and not (action.is_simple and not action.writes):
                 return looked
             if action.accesses and not looked:
