@@ -21,6 +21,7 @@ from typing import Any
 
 import keystone
 
+CPU_SECONDS_MAX = 2  # it can hang; usual is 0.1 s
 ADDRESS_SPACE_BYTES_MAX = 1 << 30  # ".zero 1 << 40" must end this process, not the machine
 
 # In front of the addresses, behind the code. Numbers go in hex: Keystone may take decimal digits for hex.
@@ -96,6 +97,7 @@ def main() -> None:
     """Read one job from stdin and write its answer as the last line of stdout."""
     with suppress(ValueError, OSError):  # macOS does not limit it
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES_MAX, ADDRESS_SPACE_BYTES_MAX))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS_MAX, CPU_SECONDS_MAX + 1))
     job = json.load(sys.stdin)
     answer = {"assemble": assemble, "check": check}[job["job"]](job)
     sys.stdout.write(json.dumps(answer) + "\n")

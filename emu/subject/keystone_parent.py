@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,9 @@ from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
 from emu.subject.later_instructions import later_word
 
-CHILD_SECONDS_MAX = 2  # Keystone can hang; usual time is 0.1 s; no result depends on this number
+CHILD_SECONDS_MAX = (
+    30  # should it hang and use no CPU time, which its process limits; no result depends on it
+)
 
 # Without site, which takes a third of the time of a start: PYTHONPATH has all folders that this process has.
 _CHILD = (sys.executable, "-S", "-P", str(Path(__file__).with_name("keystone_child.py")))
@@ -79,6 +82,17 @@ def _known(text: str) -> str:
     return text if word is None else f".word {word:#x}"
 
 
+def _answer_in(printed: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    # The answer, if the child came so far, however it ended behind it; and what it printed before.
+    if not printed or not printed[-1].startswith("{"):
+        return None, printed
+    try:
+        answer: dict[str, Any] = json.loads(printed[-1])
+    except ValueError:  # cut off
+        return None, printed[:-1]
+    return answer, printed[:-1]
+
+
 class _Keystone:
     """Runs the child process for one text, and finds the line of an error."""
 
@@ -116,11 +130,12 @@ class _Keystone:
         except subprocess.TimeoutExpired as expired:
             printed = expired.stdout or b""  # bytes even with text=True
             lines = (printed if isinstance(printed, str) else printed.decode()).splitlines()
-            return None, lines, f"Keystone gave no answer within {CHILD_SECONDS_MAX} s"
-        printed_lines = done.stdout.splitlines()
-        if done.returncode == 0 and printed_lines:
-            answer: dict[str, Any] = json.loads(printed_lines.pop())
+            return *_answer_in(lines), f"Keystone gave no answer within {CHILD_SECONDS_MAX} s"
+        answer, printed_lines = _answer_in(done.stdout.splitlines())
+        if answer is not None:
             return answer, printed_lines, ""
+        if done.returncode == -signal.SIGXCPU:
+            return None, printed_lines, "Keystone gave no answer in two seconds of CPU time"
         said = [line for line in done.stderr.splitlines() if line.strip()]
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         return None, printed_lines, f"{said[-1].strip() if said else 'crash'} (Keystone ended with {how})"

@@ -121,7 +121,8 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["bot"], 2, "No such command 'bot'"),
+        (["bot"], 2, "bot: not one of boot, diff"),
+        (["bot"], 2, "did you mean boot?"),
         (["boot", "--colour"], 2, "No such option '--colour'"),
         (["boot", "v4"], 2, "v4: no such file, and no design: not one of "),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,25 @@ def test_keystone_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(keystone_parent, "CHILD_SECONDS_MAX", 0.001)
     with pytest.raises(AssemblyError, match=r"user\.S:1: .*Keystone gave no answer"):
         load_source(source(tmp_path, "nop\n"), nr_cpus=8)
+
+
+@pytest.mark.parametrize("how", ["crash", "hang"])
+def test_an_answer_of_keystone_counts_however_its_process_ends(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came to the end of its work, and to no line in particular."""
+    run = subprocess.run
+
+    def ends(*words: Any, **options: Any) -> Any:
+        done = run(*words, **{**options, "timeout": 60})
+        if how == "crash":
+            return subprocess.CompletedProcess(done.args, -6, done.stdout, "")
+        raise subprocess.TimeoutExpired(done.args, 2, output=done.stdout.encode())
+
+    monkeypatch.setattr(keystone_parent.subprocess, "run", ends)
+    assert load_source(source(tmp_path, "l: nop\n b l\n"), nr_cpus=8).symbols.address("l")
+    with pytest.raises(AssemblyError, match=r"user\.S:2: keystone: b nowhere: symbol nowhere is not defined"):
+        load_source(source(tmp_path, "nop\n b nowhere\n"), nr_cpus=8)
 
 
 @pytest.mark.parametrize("junk", ["'", "\x7f", "  ]", "=", "%0"])
