@@ -25,9 +25,8 @@ from emu.subject.assembly_source import Statement
 from emu.subject.assembly_text import Flat
 from emu.subject.later_instructions import later_word
 
-CHILD_SECONDS_MAX = (
-    30  # should it hang and use no CPU time, which its process limits; no result depends on it
-)
+# Its process limits its CPU time; this is for one that hangs and uses none. No result depends on it.
+CHILD_SECONDS_MAX = 30
 
 # Without site, which takes a third of the time of a start: PYTHONPATH has all folders that this process has.
 _CHILD = (sys.executable, "-S", "-P", str(Path(__file__).with_name("keystone_child.py")))
