@@ -103,6 +103,7 @@ def test_exception_catch_control_is_there_under_the_os_lock_alone() -> None:
 
 def test_power_request_holds_one_bit_and_nobody_may_debug_from_outside() -> None:
     assert accesses((sysreg.DBGPRCR_EL1, ALL), (sysreg.DBGPRCR_EL1, None)) == [1]
+    assert accesses((sysreg.OSDLR_EL1, ALL), (sysreg.OSDLR_EL1, None)) == [1]
     assert accesses(((2, 0, 7, 14, 6), None)) == [0xAA]
 
 

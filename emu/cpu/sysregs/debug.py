@@ -137,14 +137,7 @@ def _kept(name: str, encoding: Encoding, bits: int, traps: tuple[Trap, ...] = _T
 ROWS = [
     Row("MDSCR_EL1", _MDSCR, write=_write_mdscr, traps=_TDA, source=_SOURCE),
     Row("OSLSR_EL1", sysreg.OSLSR_EL1, write_el=None, traps=_TDOSA, source=_SOURCE),
-    Row(
-        "OSDLR_EL1",
-        (2, 0, 1, 3, 4),
-        read=lambda pe, _: 0,
-        value=lambda pe: 0,
-        traps=_TDOSA,
-        source=_SOURCE,
-    ),
+    _kept("OSDLR_EL1", sysreg.OSDLR_EL1, 1, _TDOSA),  # DLK: each of these cores has FEAT_DoubleLock
     _row(
         "MDCCSR_EL0",
         (2, 3, 0, 1, 0),

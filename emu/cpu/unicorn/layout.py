@@ -58,6 +58,7 @@ KEPT: dict[Encoding, int] = {
     sysreg.OSECCR_EL1: IWMMXT + 16,
     sysreg.DBGPRCR_EL1: IWMMXT + 24,
     sysreg.DBGCLAIMCLR_EL1: IWMMXT + 32,
+    sysreg.OSDLR_EL1: IWMMXT + 40,
 }
 # QEMU's ARMISARegisters behind the state, of the engine and no PE: what it translates by; of each an u64.
 FEATURES: dict[Encoding, int] = {
