@@ -34,6 +34,7 @@ from emu.explore.outcomes import find_outcomes
 from emu.explore.resume import Saved, read_resume, write_resume
 from emu.explore.search import Bounds, Count
 from emu.host.build import Boot
+from emu.host.effects import WHOLE
 from emu.host.properties import outcomes_of
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.outcome_set import outcomes_json, outcomes_lines
@@ -75,6 +76,14 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), help="Processes that shorten findings. [default: one a CPU]"
 )
+@click.option(
+    "--from", "start", metavar="SYMBOL", help="Where schedules begin, at depth whole. [default: smp_init]"
+)
+@click.option(
+    "--latency-max",
+    type=click.IntRange(0, 4_000_000_000),
+    help="Firmware starts a CPU after so many ns at most, at depth whole. [default: 500,000]",
+)
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -90,6 +99,8 @@ def command(
     resume: Path | None,
     outcomes: str | None,
     jobs: int | None,
+    start: str | None,
+    latency_max: int | None,
     html: Path | None,
     as_object: bool,
     reports: Reports,
@@ -98,7 +109,7 @@ def command(
     """Try every order in which the CPUs of SUBJECT can do what others see.
 
     With --memory caches, all that the caches may do besides. With --scheduler random or pct, so many random
-    schedules instead.
+    schedules instead. With --depth whole, schedules of a kernel that boots by itself.
     """
     for name, value, least in (
         ("max-schedules", max_schedules, 1),
@@ -114,6 +125,12 @@ def command(
     if resume is not None:
         _check_alone(resume)
     case = Case.parse(saved.case) if saved else make_case(**options)
+    if case.depth == WHOLE:
+        from emu.cli.whole import explore_command
+
+        return explore_command(case, max_schedules, start, latency_max, everything, jobs, as_object=as_object)
+    if of_whole := given("start", "latency_max"):
+        raise InvalidCase(f"{spelt(of_whole[0])}: --depth {WHOLE} alone has that")
     asked = {
         name for name, value in (("schedules", max_schedules), ("depth", steps_max)) if value is not None
     }

@@ -163,6 +163,9 @@ def case_options(function: F) -> F:
             "Interrupt controller at depth whole: NAMES. [default: gicv3]",
         ),
         click.option("--ram", type=int, metavar="MIB", help="Memory at depth whole. [default: by CPUs]"),
+        click.option(
+            "--turn", type=int, help="Instructions of a turn of a CPU at depth whole. [default: 20,000]"
+        ),
         click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
         click.option(
             "--until",

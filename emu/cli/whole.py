@@ -1,20 +1,45 @@
-"""``emu boot --depth whole``: the kernel boots by itself; its log comes as it prints it."""
+"""``emu boot`` and ``emu explore`` with ``--depth whole``: the kernel boots by itself."""
 
 from __future__ import annotations
 
 import json
+import os
 
 import click
 
 from emu.case import Case
+from emu.cli.asked import given, spelt
+from emu.cli.options import asked_to_stop
 from emu.cli.progress import progress
+from emu.errors import InvalidCase
 from emu.host.whole.boot import Line, WholeBoot, build_whole
 from emu.host.whole.ending import How
 from emu.report.text import make_console
-from emu.report.whole import print_whole, verdict_of, whole_json
+from emu.report.whole import (
+    exploration_json,
+    print_exploration,
+    print_whole,
+    verdict_of,
+    whole_json,
+)
+from emu.rules import judge
 
 _STATUS = {"pass": 0, "fail": 1, "undecided": 125, "untestable": 125}
 _INTERRUPTED = 130
+# Options of explore that say how orders of operations are searched.
+_OF_OPERATIONS = (
+    "preemptions",
+    "steps_max",
+    "early",
+    "spurious",
+    "failures",
+    "no_reduction",
+    "resume",
+    "outcomes",
+    "html",
+    "ktap",
+    "junit",
+)
 
 
 def boot_whole(case: Case, *, as_object: bool) -> int:
@@ -25,11 +50,55 @@ def boot_whole(case: Case, *, as_object: bool) -> int:
         boot.on_line = _print_line
     how = _run(boot)
     boot.read_log()
+    boot.finish()
+    verdict = judge(boot.machine.trace)
     if as_object:
-        click.echo(json.dumps(whole_json(boot, how)))
+        click.echo(json.dumps(whole_json(boot, how, verdict)))
     else:
-        print_whole(make_console(), boot, how)
-    return _INTERRUPTED if how is How.INTERRUPTED else _STATUS[verdict_of(how)]
+        print_whole(make_console(), boot, how, verdict)
+    return _INTERRUPTED if how is How.INTERRUPTED else _STATUS[verdict_of(how, verdict)]
+
+
+def explore_command(
+    case: Case,
+    schedules: int | None,
+    start: str | None,
+    latency_max: int | None,
+    everything: bool,
+    jobs: int | None,
+    *,
+    as_object: bool,
+) -> int:
+    """Run schedules of the case, print what they came to, and return the exit status."""
+    if asked := given(*_OF_OPERATIONS):
+        why = "schedules are runs there, not orders of operations"
+        raise InvalidCase(f"{spelt(asked[0])}: not at depth {case.depth}: {why}")
+    from emu.explore.whole import LATENCY_MAX, SCHEDULES, START, explore_whole
+
+    with asked_to_stop() as stop, progress(lambda: f"{done[-1]} schedules"):
+        done = [0]
+
+        def tell(runs: int) -> bool:
+            done.append(runs)
+            return stop()
+
+        found = explore_whole(
+            case,
+            start=start or START,
+            schedules=SCHEDULES if schedules is None else schedules,
+            latency_max=LATENCY_MAX if latency_max is None else latency_max,
+            everything=everything,
+            jobs=jobs or os.cpu_count() or 1,
+            tell=tell,
+        )
+        interrupted = stop()
+    if as_object:
+        click.echo(json.dumps(exploration_json(found)))
+    else:
+        print_exploration(make_console(), found)
+    if interrupted:
+        return _INTERRUPTED
+    return 1 if found.failing else 125 if found.undecided else 0
 
 
 def _print_line(line: Line) -> None:

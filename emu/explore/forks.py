@@ -18,15 +18,21 @@ R = TypeVar("R")
 
 
 def in_forks(
-    make: Callable[[T], R], items: Sequence[T], jobs: int, stop: Callable[[], bool] = lambda: False
+    make: Callable[[T], R],
+    items: Sequence[T],
+    jobs: int,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    changes: bool = False,
 ) -> Iterator[R]:
     """Yield ``make`` of each item, in order; what it returns or raises is pickled. One item needs no copy.
 
     :param jobs: processes at a time, at least 1
     :param stop: once it says so none is begun; those that have begun come to their end
+    :param changes: ``make`` changes this process, so that one item needs a copy too
     :raises Exception: what ``make`` has raised
     """
-    if len(items) == 1 and not stop():
+    if len(items) == 1 and not changes and not stop():
         yield make(items[0])
         return
     context = get_context("fork")

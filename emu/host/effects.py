@@ -106,6 +106,7 @@ REFUSED = (
     ),
     Row("gic", "the interrupt controller", _not_whole),
     Row("ram", "the size of memory", _not_whole),
+    Row("turn", "how long CPUs run in turn", _not_whole),
     Row("initrd", "what the kernel unpacks", _not_whole),
     Row("until", "where a kernel's own boot ends", _not_whole),
 )

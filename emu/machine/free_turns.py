@@ -17,6 +17,7 @@ from emu.devices.protocol import CpuTimer
 from emu.machine.actor import Actor, State
 from emu.operation import Kind
 from emu.outcome import End, Outcome
+from emu.schedulers import Scheduler
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -57,6 +58,15 @@ class FreeTurns:
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, int] = {}  # by CPU: an IRQ that was asserted in its future, at ns
         self.turn = TURN
+
+    def use(self, scheduler: Scheduler, turn: int = 0) -> None:
+        """Let ``scheduler`` pick from now on, for turns of so many instructions; 0: TURN."""
+        machine = self._machine
+        machine.scheduler = scheduler
+        attach = getattr(scheduler, "attach", None)
+        if attach:
+            attach(lambda cpu: machine.actors[cpu].time)
+        self.turn = turn or TURN
 
     def count(self, time: int) -> int:
         """Return the system counter (ticks of 62.5 MHz) for a CPU at ``time`` (ns); it never goes back."""

@@ -10,10 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from emu.arch.mpidr import hwid
+from emu.explore.whole import WholeExploration
+from emu.finding import Finding, Verdict
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.ending import How
 from emu.machine.actor import State
-from emu.report.words import wrap
+from emu.report.json_form import finding_json
+from emu.report.words import Namer, finding_words, fix_words, wrap
 
 _WIDTH = 80
 _WORDS = {
@@ -58,9 +61,9 @@ class WholeCpu:
     irqs: int
 
 
-def verdict_of(how: How) -> str:
-    """Return pass, fail or undecided."""
-    return _VERDICTS[how]
+def verdict_of(how: How, verdict: Verdict) -> str:
+    """Return pass, fail, undecided or untestable."""
+    return "fail" if verdict.findings else _VERDICTS[how]
 
 
 def how_words(boot: WholeBoot, how: How) -> str:
@@ -101,8 +104,8 @@ def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
     return found
 
 
-def print_whole(console: Console, boot: WholeBoot, how: How) -> None:
-    """Print the table of CPUs and how the run has ended; the log was printed as it came."""
+def print_whole(console: Console, boot: WholeBoot, how: How, verdict: Verdict) -> None:
+    """Print the table of CPUs, the findings and how the run has ended; the log was printed as it came."""
     cpus = whole_cpus(boot)
     console.print()
     table = Table(box=None, pad_edge=False, width=_WIDTH, header_style="bold")
@@ -122,20 +125,75 @@ def print_whole(console: Console, boot: WholeBoot, how: How) -> None:
         )
     console.print(table)
     console.print()
-    verdict = verdict_of(how)
+    for finding in verdict.findings:
+        for line in finding_lines(finding, boot.name):
+            console.print(Text(line, style="red"))
+    word = verdict_of(how, verdict)
     total = sum(cpu.instructions for cpu in cpus)
     seconds = max(cpu.time for cpu in cpus) / 1e9
-    said = f"{verdict}: {how_words(boot, how)}; {total:,} instructions, {seconds:.6f} s simulated"
+    said = f"{word}: {how_words(boot, how)}; {total:,} instructions, {seconds:.6f} s simulated"
     for line in wrap(said, "  "):
-        console.print(Text(line, style="green" if verdict == "pass" else "bold red"))
+        console.print(Text(line, style="green" if word == "pass" else "bold red"))
     console.print(f"case: {boot.case.text()}")
 
 
-def whole_json(boot: WholeBoot, how: How) -> dict[str, Any]:
+def print_exploration(console: Console, found: WholeExploration) -> None:
+    """Print what schedules came to: each one that shows something with its case, and how many there were."""
+    failing = found.failing
+    for number, run in failing:
+        console.print(
+            f"schedule {number}: {run.how.value}, {run.instructions:,} instructions from {found.start}"
+        )
+        for finding in run.findings:
+            for line in finding_lines(finding, run.name):
+                console.print(Text(line, style="red"))
+        console.print(f"case: {run.case.text()}")
+    if failing:
+        console.print()
+    word = "fail" if failing else "undecided" if found.undecided else "pass"
+    said = f"{word}: {found.runs:,} schedules from {found.start}, {len(failing)} with findings"
+    if found.undecided:
+        said += f", {found.undecided} that came to a bound or to what is not modelled"
+    for line in wrap(f"{said}; {found.instructions:,} instructions", "  "):
+        console.print(Text(line, style="green" if word == "pass" else "bold red"))
+    console.print("covered: these schedules; other orders, and stores that others see late, are not")
+    console.print(f"case: {found.case.text()}")
+
+
+def exploration_json(found: WholeExploration) -> dict[str, Any]:
+    """Return an exploration as docs/formats.md has it."""
+    return {
+        "case": found.case.text(),
+        "from": found.start,
+        "schedules": found.runs,
+        "undecided": found.undecided,
+        "instructions": found.instructions,
+        "failing": [
+            {
+                "schedule": number,
+                "ended": run.how.value,
+                "case": run.case.text(),
+                "findings": [finding_json(each, run.case.text()) for each in run.findings],
+            }
+            for number, run in found.failing
+        ],
+    }
+
+
+def finding_lines(finding: Finding, name: Namer) -> list[str]:
+    """Return a finding in words, with the names of addresses, and what would keep it from happening."""
+    words = finding_words(finding, name)
+    lines = wrap(f"finding ({finding.rule}): {words}", "  ")
+    fix = fix_words(finding)
+    return lines + (wrap(f"fix: {fix}", "  ") if fix else [])
+
+
+def whole_json(boot: WholeBoot, how: How, verdict: Verdict) -> dict[str, Any]:
     """Return the run as docs/formats.md has it."""
     return {
         "case": boot.case.text(),
-        "verdict": verdict_of(how),
+        "verdict": verdict_of(how, verdict),
+        "findings": [finding_json(finding, boot.case.text()) for finding in verdict.findings],
         "ended": how.value,
         "why": how_words(boot, how),
         "cpus": [

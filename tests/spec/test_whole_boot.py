@@ -12,8 +12,12 @@ from programs import run_emu
 
 from emu.case import Case
 from emu.errors import InvalidCase
+from emu.explore.whole import checkpoint, explore_whole, run_from, vary
 from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.ending import How
+from emu.operation import Expect, Kind
+from emu.outcome import ONLINE
+from emu.rules import judge
 
 Kernel = Callable[[str], Path]
 CONSOLE = "earlycon keep_bootcon"
@@ -155,3 +159,88 @@ def test_a_bound_that_is_hit_is_undecided_and_says_how_to_raise_it(real_kernel: 
     done = run_emu("boot", kernel, "--depth", "whole", "--cpus", "2", "--instructions-max", "1000000")
     assert done.returncode == 125
     assert "undecided: limit of 1000000 instructions (--instructions-max)" in done.stdout
+
+
+# -- arrivals --------------------------------------------------------------------------------------
+
+
+def test_each_cpu_arrives_with_what_the_kernel_has_prepared_for_it(real_kernel: Kernel) -> None:
+    """Linux v6.12 kernel/smpboot.c, idle_threads; nothing is found, and each arrival was looked at."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 4)
+    boot.run()
+    boot.finish()
+    trace = boot.machine.trace
+    assert judge(trace).findings == ()
+    landed = [record.actor for record in trace if record.kind is Kind.LAND]
+    assert sorted(landed) == [1, 2, 3]
+    tasks = {record.actor for record in trace if record.kind is Kind.EXPECT and record.size == Expect.TASK}
+    assert tasks == {1, 2, 3}
+    assert [boot.machine.outcome(cpu) for cpu in range(4)] == [ONLINE] * 4
+
+
+def test_a_cpu_that_arrives_with_anothers_stack_is_found(real_kernel: Kernel) -> None:
+    """The bug is planted where CPU2 comes to C: it has the stack pointer of CPU1."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 3)
+    stacks: list[int] = []
+    land = boot.arrivals.land
+
+    def planted(cpu: int) -> None:
+        pe = boot.machine.actors[cpu].pe
+        stacks.append(pe.x[31])
+        pe.x[31] = stacks[0]
+        land(cpu)
+        pe.x[31] = stacks[-1]
+
+    boot.arrivals.land = planted  # type: ignore[method-assign]
+    boot.run()
+    boot.finish()
+    found = {(finding.what, finding.cpus) for finding in judge(boot.machine.trace).findings}
+    assert found == {("shared-stack", (1, 2)), ("outside-stack", (2,))}
+
+
+# -- schedules -------------------------------------------------------------------------------------
+
+
+def test_schedules_from_smp_init_find_nothing_in_a_sound_kernel(real_kernel: Kernel) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:4", depth="whole")
+    found = explore_whole(case, schedules=12)
+    assert (found.runs, found.failing, found.undecided) == (12, [], 0)
+    assert 100_000 < found.instructions // found.runs < 2_000_000
+
+
+def test_the_result_is_the_same_whatever_the_number_of_processes(real_kernel: Kernel) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole")
+    found = [explore_whole(case, schedules=6, jobs=jobs, latency_max=900_000) for jobs in (1, 3)]
+    assert [(each.runs, each.instructions) for each in found] == [(6, found[0].instructions)] * 2
+
+
+def test_a_schedule_is_a_case_that_does_the_same_from_the_beginning(real_kernel: Kernel) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:4", depth="whole", scheduler="random:3")
+    for number in (0, 1, 2):
+        varied = vary(case, number, 400_000)
+        boot = checkpoint(case, "smp_init")
+        run_from(boot, varied)
+        whole = build_whole(varied)
+        whole.run()
+        assert [(a.time, a.pe.counters.instructions) for a in boot.machine.actors] == [
+            (a.time, a.pe.counters.instructions) for a in whole.machine.actors
+        ]
+        assert bytes(boot.machine.memory.view) == bytes(whole.machine.memory.view)
+
+
+def test_options_of_schedules_are_refused_where_they_have_no_place(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("explore", kernel, "--depth", "whole", "--cpus", "2", "--early", "1")
+    assert (done.returncode, "--early: not at depth whole" in done.stderr) == (2, True)
+    done = run_emu("explore", "v3", "--from", "smp_init")
+    assert (done.returncode, done.stderr) == (2, "emu: --from: --depth whole alone has that\n")
+    done = run_emu("explore", kernel, "--depth", "whole", "--cpus", "2", "--from", "nowhere")
+    assert (done.returncode, "from=nowhere: no symbol of the kernel" in done.stderr) == (2, True)
+
+
+def test_the_command_prints_how_many_schedules_there_were_and_what_they_cover(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("explore", kernel, "--depth", "whole", "--cpus", "2", "--max-schedules", "3")
+    assert done.returncode == 0
+    assert done.stdout.startswith("pass: 3 schedules from smp_init, 0 with findings; ")
+    assert "covered: these schedules; " in done.stdout

@@ -11,9 +11,12 @@ from emu.arch.flat_tree import texts, u64
 from emu.case import Case
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.choices import BootConfig, parse_case
+from emu.host.faults import CpuOn, Fault
 from emu.host.identity import check_identity, identity_of
 from emu.host.kernel import BOOTARGS, id_registers_for
 from emu.host.platform import make_machine
+from emu.host.psci import Psci
+from emu.host.whole.arrivals import Arrivals
 from emu.host.whole.board import Board
 from emu.host.whole.choices import check_whole, controller_of, instructions_of, ram_of, scheduler_of
 from emu.host.whole.ending import How, Until, parse_until
@@ -21,6 +24,7 @@ from emu.host.whole.printk_ring import printk_lines
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
 from emu.memory import Memory
+from emu.outcome import ONLINE
 from emu.subject.kernel import KernelImage, load_kernel
 from emu.subject.kernel_files import is_kernel
 from emu.topology.devicetree.write import write_devicetree
@@ -30,6 +34,7 @@ _INITRD_FROM_DTB = 4 << 20
 # Bytes for the kernel's random number generator, the same for every run.
 _SEED = bytes(range(64))
 _PANIC = "panic"
+_KERNEL_WAITS = 1_000_000_000  # ns, for a CPU that it has kicked, at least (Linux v6.12 kernel/cpu.c, smp.c)
 _RESET_AT_PANIC = "panic=-1"
 
 
@@ -58,6 +63,8 @@ class WholeBoot:
     image: KernelImage
     board: Board
     until: Until
+    arrivals: Arrivals
+    firmware: Psci
     lines: list[Line] = field(default_factory=list)
     on_line: Callable[[Line], None] | None = None
     panicked: int = -1
@@ -91,12 +98,19 @@ class WholeBoot:
 
     def stop_at(self, cpu: int, va: int) -> None:
         """Take notice that ``cpu`` is at a function that the run stops at."""
-        if va == self.until.symbol:
-            self._end()
-        else:
+        if va == self.arrivals.landing:
+            self.arrivals.land(cpu)
+        elif va == self.arrivals.take_over_at:
+            self.arrivals.take_over(cpu, self._excused())
+        elif va == self.panic_at:
             self.panicked = cpu
-            if self.until.panic:
-                self._end()
+        if va == self.until.symbol or (self.until.panic and self.panicked >= 0):
+            self._end()
+
+    def _excused(self) -> set[int]:
+        # The CPUs that need not come, by what firmware does to them.
+        faults = self.firmware.faults
+        return {cpu for cpu, found in faults.items() if any(_excuses(fault) for fault in found)}
 
     def run(self) -> How:
         """Run to the end.
@@ -105,6 +119,24 @@ class WholeBoot:
         """
         self.machine.run()
         return self.how
+
+    def name(self, va: int) -> str:
+        """Return the name of what is at an address of code or data, VA or PA."""
+        subject = self.image.subject
+        return subject.symbols.describe_pc(va, subject.va_offset)
+
+    def finish(self) -> None:
+        """Put into the trace how every CPU ends; a run in which all are to be up is not cut off."""
+        for cpu in self.arrivals.online():
+            self.machine.actors[cpu].outcome = ONLINE
+        if self.reached and self.until.is_brought_up:
+            self.machine.stopped = ""
+        self.machine.finish()
+
+    @property
+    def panic_at(self) -> int:
+        """VA of panic(), 0: it is not known."""
+        return self.image.subject.symbols.address(_PANIC) or 0
 
     @property
     def how(self) -> How:
@@ -119,6 +151,13 @@ class WholeBoot:
         if not machine.stopped:
             return How.STUCK
         return How.BOUND if machine.instructions_left <= 0 else How.UNMODELLED
+
+
+def _excuses(fault: Fault) -> bool:
+    # A start that is late by less than the kernel waits is none that need not come.
+    request = CpuOn(0, 0, {}, 1, after_off=False, call=0)
+    fault.cpu_on(request)
+    return request.result is not None or request.starts != 1 or request.delay_ns > _KERNEL_WAITS
 
 
 def build_whole(case: Case) -> WholeBoot:
@@ -140,12 +179,12 @@ def build_whole(case: Case) -> WholeBoot:
     logical = config.logical(len(config.topology.cpus))
     config = replace(config, case=replace(case, instructions_max=instructions_of(case)))
     gicv3 = controller_of(case) == "gicv3"
-    machine, _ = make_machine(
+    machine, psci = make_machine(
         config, logical, memory, lambda core: id_registers_for(image, core, gicv3=gicv3)
     )
     machine.trace.case = case.text()
     board = Board(machine, controller_of(case))
-    boot = WholeBoot(case, config, machine, image, board, until)
+    boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
     board.on_line = boot.print
     _begin(boot, _place(boot, memory, initrd))
     return boot
@@ -196,12 +235,13 @@ def _bootargs(case: Case) -> str:
 
 def _begin(boot: WholeBoot, dtb_pa: int) -> None:
     # Let CPU 0 stand at the first byte of the image, as booting.rst has it.
-    machine, symbols = boot.machine, boot.image.subject.symbols
-    run_freely(machine, boot.board.timer, boot.stop_at)
+    machine = boot.machine
+    free = run_freely(machine, boot.board.timer, boot.stop_at)
     machine.power.enter(0, boot.image.entry_pa, dtb_pa)
     pe = machine.actors[0].pe
     for number in (1, 2, 3):
         pe.x[number] = 0
-    for va in (boot.until.symbol, symbols.address(_PANIC)):
-        if va:
-            machine.engine.break_at(va)
+    free.turn = boot.case.turn or free.turn
+    arrivals = boot.arrivals
+    for va in sorted({boot.until.symbol, boot.panic_at, arrivals.landing, arrivals.take_over_at} - {0}):
+        machine.engine.break_at(va)

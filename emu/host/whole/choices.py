@@ -13,6 +13,7 @@ from emu.registry import not_one_of
 
 INSTRUCTIONS_MAX = 20_000_000_000  # of all CPUs together, unless the case has another bound
 RAM_MAX = 64 << 10  # MiB
+TURN_MAX = 10_000_000
 _RAM_LEAST = 64  # MiB
 # MiB of a kernel of Debian's, and of each CPU beyond the first ones.
 _RAM, _RAM_CPU, _RAM_CPUS = 256, 4, 8
@@ -67,6 +68,8 @@ def check_whole(config: BootConfig) -> None:
         raise InvalidCase(f"gic={name}: it has room for {kind.cpus_max} CPUs, and there are {count}")
     if case.ram and not _RAM_LEAST <= case.ram <= RAM_MAX:
         raise InvalidCase(f"ram={case.ram}: MiB, {_RAM_LEAST} to {RAM_MAX}")
+    if case.turn and not 1 <= case.turn <= TURN_MAX:
+        raise InvalidCase(f"turn={case.turn}: instructions, 1 to {TURN_MAX:,}")
     if any(not fault.is_of_hardware for found in config.faults.values() for fault in found):
         why = "faults of firmware and of CPUs alone; no host plays the kernel"
         raise InvalidCase(f"depth={WHOLE}: fault={case.fault}: {why}")

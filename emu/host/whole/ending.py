@@ -33,6 +33,7 @@ class Until:
     :ivar text: as the user says it
     :ivar symbol: VA of the function, 0: none
     :ivar line: text that a line of the log has; "": none
+    :ivar is_brought_up: it is where the kernel says that all CPUs are up
     """
 
     text: str
@@ -40,6 +41,7 @@ class Until:
     line: str = ""
     panic: bool = False
     poweroff: bool = False
+    is_brought_up: bool = False
 
 
 def parse_until(text: str, symbols: Symbols) -> Until:
@@ -49,7 +51,9 @@ def parse_until(text: str, symbols: Symbols) -> Until:
     """
     if not text:
         va = symbols.address(_BROUGHT_UP)
-        return Until(_BROUGHT_UP_LINE.strip(), symbol=va or 0, line="" if va else _BROUGHT_UP_LINE)
+        return Until(
+            _BROUGHT_UP_LINE.strip(), symbol=va or 0, line="" if va else _BROUGHT_UP_LINE, is_brought_up=True
+        )
     if text == PANIC:
         return Until(text, panic=True)
     if text == POWEROFF:

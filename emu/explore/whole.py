@@ -1,0 +1,214 @@
+"""Schedules of a kernel that boots by itself: one run for each, from a checkpoint that all share.
+
+The kernel boots once to where the schedules begin. Each schedule is a fork of this process there: the other
+order of CPUs, the length of their turns, and how long firmware takes to start each CPU, drawn from the number
+of the schedule. It is told as a case, which runs from the beginning; a finding counts when that run shows it
+too. Until the secondaries are there, one CPU runs, and none of the three changes anything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from emu.case import Case
+from emu.errors import InvalidCase
+from emu.explore.forks import in_forks
+from emu.finding import Finding
+from emu.host.faults import parse_faults
+from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.choices import scheduler_of
+from emu.host.whole.ending import How, Until
+from emu.rules import judge
+from emu.schedulers import make_scheduler, scheduler_kind
+
+SCHEDULES = 1000
+LATENCY_MAX = 500_000  # ns that firmware takes to start a CPU, at most
+START = "smp_init"
+_TURNS = (500, 2_000, 10_000, 20_000, 50_000)
+_FAILED = (How.PANIC, How.SHUTDOWN, How.STUCK)
+
+
+def _no_name(va: int) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """What one schedule came to.
+
+    :ivar case: runs it again, from the beginning
+    :ivar instructions: of all CPUs, from the checkpoint on
+    :ivar name: gives the name of an address; nothing, where it was run in another process
+    """
+
+    case: Case
+    how: How
+    findings: tuple[Finding, ...]
+    instructions: int
+    name: Callable[[int], str] = _no_name
+
+    @property
+    def fails(self) -> bool:
+        """Whether it shows something: a rule's finding, or an end that no boot should have."""
+        return bool(self.findings) or self.how in _FAILED
+
+
+@dataclass(slots=True)
+class WholeExploration:
+    """What schedules came to.
+
+    :ivar runs: how many were run
+    :ivar failing: those that show something, by number, as their cases show it when they run alone
+    :ivar undecided: how many came to a bound, or to what is not modelled
+    """
+
+    case: Case
+    start: str
+    runs: int = 0
+    instructions: int = 0
+    undecided: int = 0
+    failing: list[tuple[int, WholeRun]] = field(default_factory=list)
+
+
+def explore_whole(
+    case: Case,
+    *,
+    start: str = START,
+    schedules: int = SCHEDULES,
+    latency_max: int = LATENCY_MAX,
+    everything: bool = False,
+    jobs: int = 1,
+    tell: Callable[[int], bool] = lambda done: False,
+) -> WholeExploration:
+    """Run so many schedules of ``case`` from where a CPU first gets to ``start``.
+
+    :param latency_max: ns, of the start of each CPU
+    :param everything: go on behind the first schedule that shows something
+    :param jobs: processes at a time; the result is the same whatever it is
+    :param tell: is called with the number of schedules that are done; True: end
+    :raises InvalidCase: there is no such symbol, or the boot does not come to it
+    """
+    boot = checkpoint(case, start)
+    done = WholeExploration(boot.case, start)
+    cases = (vary(boot.case, number, latency_max) for number in range(schedules))
+    stops = False
+
+    def run(varied: Case) -> WholeRun:
+        return run_from(boot, varied)
+
+    while not stops and (some := list(islice(cases, 8 * jobs))):
+        for varied, found in zip(some, in_forks(run, some, jobs, changes=True), strict=True):
+            done.runs += 1
+            done.instructions += found.instructions
+            done.undecided += found.how in (How.BOUND, How.UNMODELLED)
+            if found.fails:
+                done.failing.append((done.runs - 1, confirm(shorten(boot, varied, found))))
+                if not everything:
+                    return done
+        stops = tell(done.runs)
+    return done
+
+
+def checkpoint(case: Case, start: str) -> WholeBoot:
+    """Return the boot of ``case`` at the first instruction of ``start``, as a CPU first gets to it.
+
+    :raises InvalidCase: there is no such symbol, or the boot does not come to it
+    """
+    boot = build_whole(case)
+    va = boot.image.subject.symbols.address(start)
+    if va is None:
+        raise InvalidCase(f"from={start}: no symbol of the kernel")
+    end, boot.until = boot.until, Until(start, symbol=va)
+    boot.machine.engine.break_at(va)
+    how = boot.run()
+    if how is not How.REACHED:
+        raise InvalidCase(f"from={start}: the boot does not come to it: {how.value}")
+    boot.until, boot.reached, boot.machine.stopped = end, False, ""
+    return boot
+
+
+def vary(case: Case, number: int, latency_max: int) -> Case:
+    """Return the case of schedule ``number``: 0 is the case itself.
+
+    A case that has a scheduler with a seed keeps it, with a seed for each schedule.
+    """
+    if not number:
+        return case
+    draw = random.Random(number)
+    cpus = _cpus(case)
+    late = [f"{cpu}:late:{1 + int(draw.random() * latency_max)}" for cpu in range(1, cpus) if latency_max]
+    turn = _TURNS[int(draw.random() * len(_TURNS))]
+    kind, rest = scheduler_kind(case.scheduler)
+    scheduler = kind.walk(rest)(number) if kind.walk is not None else case.scheduler
+    fault = ",".join(filter(None, (case.fault, *late)))
+    return replace(case, scheduler=scheduler, fault=fault, turn=case.turn or turn)
+
+
+def _cpus(case: Case) -> int:
+    from emu.topology.read import read_topology
+
+    return len(read_topology(case.topology, case.boot_cpu).cpus)
+
+
+def run_from(boot: WholeBoot, case: Case) -> WholeRun:
+    """Run ``boot``, which is at the checkpoint, to its end as ``case`` has it."""
+    machine = boot.machine
+    before = sum(actor.pe.counters.instructions for actor in machine.actors)
+    boot.case = case
+    boot.firmware.faults = parse_faults(case.fault, len(machine.actors))
+    assert machine.free is not None
+    machine.free.use(make_scheduler(scheduler_of(case)), case.turn)
+    boot.on_line = None
+    how = boot.run()
+    boot.finish()
+    after = sum(actor.pe.counters.instructions for actor in machine.actors)
+    return WholeRun(case, how, judge(machine.trace).findings, after - before)
+
+
+def shorten(boot: WholeBoot, case: Case, found: WholeRun) -> WholeRun:
+    """Return a schedule with as few delays as show what ``found`` shows: each is left out in turn."""
+    wanted = _shown(found)
+
+    def shows(run: WholeRun) -> bool:
+        return bool(wanted & _shown(run))
+
+    for smaller in _smaller(case):
+        (run,) = in_forks(lambda each: run_from(boot, each), [smaller(found.case)], 1, changes=True)
+        if shows(run):
+            found = run
+    return found
+
+
+def _shown(run: WholeRun) -> set[object]:
+    # What a run shows: faults of rules, or else its end.
+    shown: set[object] = {(each.rule, each.what) for each in run.findings}
+    return shown or {run.how}
+
+
+def _smaller(case: Case) -> Iterator[Callable[[Case], Case]]:
+    # Ways to make a case simpler, each applied to what the ones before have left.
+    yield lambda last: replace(last, turn=0)
+    yield lambda last: replace(last, scheduler=Case(last.subject).scheduler)
+    for word in case.fault.split(","):
+
+        def without(last: Case, word: str = word) -> Case:
+            return replace(last, fault=",".join(each for each in last.fault.split(",") if each != word))
+
+        yield without
+
+
+def confirm(found: WholeRun) -> WholeRun:
+    """Run the case of a schedule from the beginning; it must come to the same."""
+    boot = build_whole(found.case)
+    how = boot.run()
+    boot.finish()
+    again = WholeRun(boot.case, how, judge(boot.machine.trace).findings, found.instructions, boot.name)
+    same = [(each.rule, each.what, each.cpus, each.data) for each in again.findings]
+    assert (how, same) == (
+        found.how,
+        [(each.rule, each.what, each.cpus, each.data) for each in found.findings],
+    ), f"{found.case.text()}: the run from the beginning does not show what the schedule did"
+    return again
