@@ -11,7 +11,7 @@ from emu.registry import discover, not_one_of
 
 BESIDES = ("protocol", "controllers", "timer")
 DEVICES = discover(__name__, DeviceKind)
-_PLACE = re.compile(r"([^@,]+)@(0x[0-9a-fA-F]+|\d+)")
+_PLACE = re.compile(r"([^@,]+)@(0x[0-9a-fA-F]{1,20}|\d{1,20})")
 _PA_MAX = 1 << 40
 _PAGE = 4096
 

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<string>\"[^\"]*\")|(?P<number>-?(?:0[xX][0-9a-fA-F]+|0b[01]+|\d+))"
     r"|(?P<name>[A-Za-z_.$][\w.$]*)|(?P<sign>/\\|\\/|=>|~exists\b|[][()=:;~*&+,|!<>{}@#-]))"
 )
+_DIGITS_MAX = 100  # a 64-bit number has as many at most, in binary
 _NUMBER = re.compile(r"(-?)(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)")
 REGISTER = re.compile(r"([XW])(\d{1,2}|ZR)$", re.IGNORECASE)
 
@@ -103,6 +104,8 @@ class Tokens:
         match = _NUMBER.fullmatch(self.next)
         if match is None:
             return None
+        if len(match[2]) > _DIGITS_MAX:
+            self.fail(f"a number of at most {_DIGITS_MAX} digits")
         self._at += 1
         value = int(match[2], 0 if match[2][:2].lower() in ("0x", "0b") else 10)  # 010 is ten
         return -value if match[1] else value

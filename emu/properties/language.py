@@ -28,9 +28,10 @@ _TOKEN = re.compile(
     r"|(?P<sign>&&|\|\||==|!=|<=|>=|<<|>>|[][()@:!~<>|^&+*?-]))"
 )
 _REGISTER = re.compile(r"(?:([xw])(\d{1,2})|sp)$", re.IGNORECASE)
-_CPU = re.compile(r"cpu(\d+)?$", re.IGNORECASE)
+_CPU = re.compile(r"cpu(\d{1,10})?$", re.IGNORECASE)
 _SIZES = (1, 2, 4, 8)
 _DEEP = 64
+_DIGITS_MAX = 40  # more than of any u64
 _HERE = Cpus("here")
 
 
@@ -158,6 +159,8 @@ class _Parser:
         if not self._is("number"):
             self._expected(what)
         text = self._take()
+        if len(text) > _DIGITS_MAX:
+            self._refuse(f"a number of {len(text)} digits has more than 64 bits")
         value = int(text, 16 if text[:2] in ("0x", "0X") else 10)
         if value >> 64:
             self._refuse(f"{value:#x} has more than 64 bits")

@@ -20,9 +20,9 @@ SEEDED = FAIR = False
 OF_OPERATIONS = True
 _LETTERS = {"t": "timeout", "s": "wake", "n": "fail", "q": "delay", "p": "start"}
 _KINDS = {kind: letter for letter, kind in _LETTERS.items()}
-_RUN = re.compile(r"(\d+)(?:x(\d+))?")
-_PART = re.compile(r"h(\d+)\.(\d{1,2})")
-_OTHER = re.compile(r"([tsnqp])(\d+)|([wdfm])([0-9a-f]+)")
+_RUN = re.compile(r"(\d{1,20})(?:x(\d{1,20}))?")
+_PART = re.compile(r"h(\d{1,20})\.(\d{1,2})")
+_OTHER = re.compile(r"([tsnqp])(\d{1,20})|([wdfm])([0-9a-f]{1,20})")
 _REPEAT_MAX = 1 << 24
 
 

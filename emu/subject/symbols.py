@@ -13,6 +13,10 @@ _MODULE = re.compile(rb"[ \t]+\[[!-~]+\]$", re.M)  # /proc/kallsyms: the name's 
 _NAME = 20  # where the name starts, counted from the newline before the line
 
 
+def _name(text: bytes) -> str:
+    return text.decode(errors="backslashreplace")
+
+
 class Symbols:
     """Names and virtual addresses (u64), sorted by address.
 
@@ -108,7 +112,7 @@ class Symbols:
         while line and self._va_after(before := self._text.rindex(b"\n", 0, line)) == nearest:
             line = before
         end = self._text.index(b"\n", line + 1)
-        return self._text[line + _NAME : end].decode(), va - nearest
+        return _name(self._text[line + _NAME : end]), va - nearest
 
     def after(self, va: int) -> int | None:
         """Return the lowest symbol address above ``va``, or None: the bound of an object without a size."""
@@ -135,7 +139,7 @@ class Symbols:
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         for line in self._text[1:-1].split(b"\n") if self else ():
-            yield line[_NAME - 1 :].decode(), int(line[:16], 16)
+            yield _name(line[_NAME - 1 :]), int(line[:16], 16)
 
     def __bool__(self) -> bool:
         return len(self._text) > 1

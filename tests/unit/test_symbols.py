@@ -122,3 +122,10 @@ def test_parse_names_the_line_that_is_cut_off() -> None:
 def test_parse_accepts_crlf_and_the_module_names_of_proc_kallsyms() -> None:
     text = b"0000000000001000 T foo\r\n0000000000002000 t bar\t[ext4]\r\n"
     assert dict(Symbols.parse(text, "map")) == {"foo": 0x1000, "bar": 0x2000}
+
+
+def test_a_name_that_is_no_text_is_shown_by_its_bytes() -> None:
+    """As in a symbol table of a damaged vmlinux."""
+    symbols = Symbols(b"ffff800080000000 T _text\nffff800080000100 T a\x80b\n")
+    assert list(symbols)[1] == ("a\\x80b", 0xFFFF_8000_8000_0100)
+    assert symbols.describe(0xFFFF_8000_8000_0104) == "a\\x80b+0x4"

@@ -175,7 +175,7 @@ class FaultKind:
 
 
 FAULTS = discover(__name__, FaultKind)
-_SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z0-9-]+)(?::(\d+))?")
+_SPEC = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?:([a-z0-9-]+)(?::(\d{1,20}))?")
 
 
 def _spelt(cpu: int, fault: Fault) -> str:

@@ -25,7 +25,7 @@ ACTIONS = {
     "allow": False,
     "deny": False,
 }
-_SPEC = re.compile(r"(\d+)(?:-(\d+))?:([a-z]+)")
+_SPEC = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?:([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
