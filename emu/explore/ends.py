@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from emu.explore.explorer import LEARNING, ROUNDS_MAX, Explorer
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.search import Bounds, Count, NoJudge, Search
+from emu.explore.judge import NoJudge
+from emu.explore.search import Bounds, Count, Search
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.watch import word_of
 

@@ -18,10 +18,11 @@ from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Transition
-from emu.explore.livelock import components, find_livelock
+from emu.explore.judge import NoJudge
+from emu.explore.livelock import components, cpus_of_loop, find_livelock
 from emu.explore.reduction import EnabledSet
 from emu.explore.resume import Saved
-from emu.explore.search import Bounds, Count, NoJudge, SavedFrame, Search
+from emu.explore.search import Bounds, Count, SavedFrame, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.watch import Watch
@@ -245,10 +246,13 @@ class Explorer:
             search.cut.add("livelocks in so many states")  # they would take gigabytes
             search.bounds_hit.add("livelocks")
             return
+        learned = self.stepper.grew or search.system.footprints.changed
         livelock = find_livelock(search)
-        if livelock is not None:
-            done = follow(search.system, livelock.way)
-            search.found |= collector.cycle(search.system, done.states[-1], done.path, livelock.cpus)
+        if livelock is not None and not livelock.once_round:
+            assert learned, "an edge of the state graph leads nowhere"
+        elif livelock is not None:
+            done = follow(search.system, livelock.picks)
+            search.found |= collector.cycle(search.system, done, livelock.cpus)
             rewind(search.system, done)
 
     # -- some of it -------------------------------------------------------------------------------
@@ -413,6 +417,13 @@ class Explorer:
 
         done = follow(system, picks, strict=strict, to_the_end=to_the_end, see=see)
         last = done.states[-1]
+        if until not in collector.found and (cpus := cpus_of_loop(system, done)):
+            collector.cycle(system, done, cpus)
+        elif strict and until not in collector.found and done.loop_at >= 0:
+            rewind(system, done)
+            raise ReplayDiverged(
+                "schedule: loop: the picks behind it do not lead back to where it stands, or not all go round"
+            )
         for cpu in range(len(last.locals)):
             system.look_round(last, cpu)  # a loop that another process has known may not be known here
         if until not in collector.found and not EnabledSet(system, last, 0, False).enabled:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emu.explore.follow import Followed
 from emu.explore.global_state import GlobalState, Transition
+from emu.explore.judge import Judge
 from emu.explore.local_state import Action, LocalState
 from emu.explore.reduction import EnabledSet
-from emu.explore.search import Count, Judge
+from emu.explore.search import Count
 from emu.explore.transition_system import TransitionSystem
 from emu.finding import Finding
 from emu.machine.actor import State
@@ -91,14 +93,13 @@ class FindingCollector(Judge):
             marks += watch.broken_at_end(system, state)
         return self._look(system, state, path, marks, tail=tail)
 
-    def cycle(
-        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
-    ) -> bool:
-        """A livelock."""
+    def cycle(self, system: TransitionSystem, done: Followed, cpus: list[int]) -> bool:
+        """A livelock: these CPUs have gone round in the loop of the schedule."""
+        state = done.states[-1]
         marks = [_mark(Kind.LIVELOCK, state.locals[cpu], 0) for cpu in cpus]
         if (watch := system.stepper.watch) is not None:
             marks += watch.never_seen(state)
-        return self._look(system, state, path, marks, alone=True)
+        return self._look(system, state, done.path, marks, alone=True, picks=done.picks())
 
     def _look(
         self,
@@ -108,6 +109,7 @@ class FindingCollector(Judge):
         marks: list[Mark],
         alone: bool = False,
         tail: Sequence[Transition] = (),
+        picks: tuple[Pick, ...] | None = None,
     ) -> bool:
         # Left out: what has nothing to look at, or, with `alone`, every rule that reads none of the marks.
         without = SEES.keys() - {OF_MARKS[mark[0]] for mark in marks} if alone else _ELSEWHERE
@@ -120,7 +122,7 @@ class FindingCollector(Judge):
         for finding in verdict.findings:
             key = finding.key
             if key not in self.found:
-                picks = tuple(transition.pick for transition in path)
+                picks = picks or tuple(transition.pick for transition in path)
                 self.found[key] = Found(finding, picks, tuple(marks), tuple(tail), self.count.schedules)
                 new = True
         return new and not self.everything

@@ -17,7 +17,7 @@ from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
-from emu.schedulers import Pick, part_of
+from emu.schedulers import LOOP, Pick, part_of
 
 _OF_CPUS = ("run", "timeout", "wake", "fail", "delay")
 _TRIALS_MAX = 400
@@ -31,15 +31,22 @@ def is_of_cpu(pick: Pick) -> bool:
 
 @dataclass(slots=True)
 class Followed:
-    """A schedule that was taken: its steps, and the state after each; the first state comes before them."""
+    """A schedule that was taken: its steps, and the state after each; the first state comes before them.
+
+    :ivar loop_at: how many steps come before its loop; -1: it has none
+    """
 
     path: list[Transition]
     states: list[GlobalState]
     undo: list[Undo]
+    loop_at: int = -1
 
     def picks(self) -> tuple[Pick, ...]:
         """Return the picks that were taken."""
-        return tuple(transition.pick for transition in self.path)
+        taken = [transition.pick for transition in self.path]
+        if self.loop_at >= 0:
+            taken.insert(self.loop_at, LOOP)
+        return tuple(taken)
 
 
 def step_of(system: TransitionSystem, state: GlobalState, pick: Pick) -> Callable[[], Stepped] | None:
@@ -94,7 +101,7 @@ def follow(
 
     :param strict: a pick that cannot be taken is an error; else it is left out
     :param to_the_end: after them the CPU that ran last goes on, then the lowest one, until none can; or all
-        go round
+        go round. A schedule with a loop has its end with it
     :raises ReplayDiverged: a pick cannot be taken
     """
     state = system.first()
@@ -109,6 +116,9 @@ def follow(
         return see(state, done.path)
 
     for number, pick in enumerate(picks):
+        if pick == LOOP:
+            done.loop_at = len(done.path)
+            continue
         step = step_of(system, state, pick)
         if step is None:
             if strict:
@@ -120,7 +130,7 @@ def follow(
             return done
     last = done.path[-1].pick.number if done.path and done.path[-1].pick.kind == "run" else 0
     tried: dict[GlobalState, int] = {}  # the CPUs that have gone on from there, as bits
-    while to_the_end and len(done.path) < _STEPS_MAX:
+    while to_the_end and done.loop_at < 0 and len(done.path) < _STEPS_MAX:
         moves = EnabledSet(system, state, 0, False)
         if not moves.enabled:
             break

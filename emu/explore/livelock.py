@@ -6,42 +6,124 @@ do by themselves is no move. Found in the strongly connected components of what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from emu.explore.cells import Undo
+from emu.explore.follow import Followed, follow, is_of_cpu, rewind
+from emu.explore.reduction import EnabledSet
 from emu.explore.search import Search
-from emu.schedulers import Pick
+from emu.explore.transition_system import TransitionSystem
+from emu.schedulers import LOOP, Pick
 
-# By state: (state, actor) that it leads to.
-Graph = Mapping[int, Sequence[tuple[int, int]]]
+_Edge = tuple[int, int]  # the state that it leads to, the actor
+Graph = Mapping[int, Sequence[_Edge]]  # by state
 
 
 @dataclass(frozen=True, slots=True)
 class Livelock:
-    """The CPUs that may go round, and the way to where they begin to."""
+    """The CPUs that go round, the way to where they begin to, and the picks of one fair round.
+
+    There may be no picks in a round of an exploration that has learned something: the next one tells.
+    """
 
     cpus: list[int]
     way: tuple[Pick, ...]
+    once_round: tuple[Pick, ...]
+
+    @property
+    def picks(self) -> tuple[Pick, ...]:
+        """The schedule that shows it."""
+        return (*self.way, LOOP, *self.once_round)
 
 
 def find_livelock(search: Search) -> Livelock | None:
-    """Return a livelock that ``search`` has gone through, or None."""
+    """Return a livelock that ``search``, which is over, has gone through, or None."""
     if not search.entries:
         return None
-    graph: dict[int, list[tuple[int, int]]] = {}
+    graph: dict[int, list[_Edge]] = {}
     for edge in search.edges:
         graph.setdefault(edge >> 38, []).append((edge >> 12 & 0x3FF_FFFF, edge & 0xFFF))
     for members in components(graph):
         inside = set(members)
-        ran = {actor for state in members for target, actor in graph[state] if target in inside}
+        within = {state: [edge for edge in graph[state] if edge[0] in inside] for state in members}
+        ran = {actor for edges in within.values() for _, actor in edges}
         cpus = sorted(actor for actor in ran if actor < search.system.stepper.cpus)
         can = search.system.all_cpus
         for state in members:
             can &= search.enabled[state]
         entry = next((state for state in members if state in search.entries), None)
         if cpus and entry is not None and not can & ~sum(1 << cpu for cpu in cpus):
-            return Livelock(cpus, search.entries[entry])
+            way = search.entries[entry]
+            return Livelock(cpus, way, _picks(search, way, _fair_round(search, within, entry, cpus)))
     return None
+
+
+def _fair_round(search: Search, graph: Graph, entry: int, cpus: Sequence[int]) -> list[_Edge]:
+    # Edges from `entry` back to it, on which each of `cpus` moves, and each other CPU cannot move somewhere.
+    found: list[_Edge] = []
+    for cpu in range(search.system.stepper.cpus):
+
+        def is_fair(edge: _Edge, cpu: int = cpu) -> bool:
+            state, actor = edge
+            return actor == cpu if cpu in cpus else not search.enabled[state] >> cpu & 1
+
+        if not any(map(is_fair, [*found, (entry, -1)])):
+            found += _way(graph, found[-1][0] if found else entry, is_fair)
+    if found[-1][0] != entry:
+        found += _way(graph, found[-1][0], lambda edge: edge[0] == entry)
+    return found
+
+
+def _way(graph: Graph, state: int, is_goal: Callable[[_Edge], bool]) -> list[_Edge]:
+    # The shortest way from `state` whose last edge is a goal.
+    before: dict[int, tuple[int, _Edge]] = {}
+    work = deque([state])
+    while True:
+        at = work.popleft()
+        for edge in graph[at]:
+            if is_goal(edge):
+                found = [edge]
+                while at != state:
+                    at, edge = before[at]
+                    found.append(edge)
+                return found[::-1]
+            if edge[0] != state and edge[0] not in before:
+                before[edge[0]] = at, edge
+                work.append(edge[0])
+
+
+def _picks(search: Search, way: Sequence[Pick], edges: Sequence[_Edge]) -> tuple[Pick, ...]:
+    # What the edges are made of; memory is at the start before and after.
+    done = follow(search.system, way)
+    states, state = search.known_states(), done.states[-1]
+    undone: list[Undo] = []
+    picks: list[Pick] = []
+    for number, actor in edges:
+        taken = search.go_along(state, actor, states[number])
+        if taken is None:
+            picks = []
+            break
+        undone += taken[0]
+        picks += taken[1]
+        state = states[number]
+    for undo in reversed(undone):
+        search.system.undo(undo)
+    rewind(search.system, done)
+    return tuple(picks)
+
+
+def cpus_of_loop(system: TransitionSystem, done: Followed) -> list[int]:
+    """Return the CPUs that go round where the schedule has a loop; nothing: it is none, or not a fair one."""
+    if done.loop_at < 0 or done.states[done.loop_at] != done.states[-1]:
+        return []
+    loop = [transition.pick for transition in done.path[done.loop_at :]]
+    cpus = sorted({pick.number for pick in loop if is_of_cpu(pick)})
+    can = system.all_cpus & ~sum(1 << cpu for cpu in cpus)
+    for state in done.states[done.loop_at :]:
+        can &= EnabledSet(system, state, 0, False).enabled
+    return [] if can else cpus
 
 
 def components(graph: Graph) -> Iterator[list[int]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, cast
 
 from emu.errors import ReplayDiverged
 from emu.explore.cells import Undo
 from emu.explore.follow import is_of_cpu, step_of
 from emu.explore.global_state import GlobalState, Transition
+from emu.explore.judge import Judge
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
 from emu.explore.transition_system import TransitionSystem
@@ -66,46 +67,6 @@ class Count:
     states: int = 0
     rounds: int = 0
     depth: int = 0
-
-
-class Judge(Protocol):
-    """Looks at states; each method says whether the search is to stop."""
-
-    def state(
-        self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
-    ) -> bool:
-        """Look at a state that was not known."""
-        ...
-
-    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
-        """Look at an end: a state in which no actor can run."""
-        ...
-
-    def cycle(
-        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
-    ) -> bool:
-        """Look at a state from which these CPUs may go round for ever."""
-        ...
-
-
-class NoJudge(Judge):
-    """Finds nothing."""
-
-    def state(
-        self, system: TransitionSystem, state: GlobalState, moves: EnabledSet, path: list[Transition]
-    ) -> bool:
-        """Go on."""
-        return False
-
-    def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
-        """Go on."""
-        return False
-
-    def cycle(
-        self, system: TransitionSystem, state: GlobalState, path: list[Transition], cpus: list[int]
-    ) -> bool:
-        """Go on."""
-        return False
 
 
 @dataclass(slots=True)
@@ -284,15 +245,48 @@ class Search:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
                 self.bounds_hit.add("preemptions")
                 return
-        state = take(self.system, frame.state, way.moves, self.path)
-        undo: Undo = []
-        if way.step is not None:
-            state, undo, transition = way.step(state)
-            if frame.moves.is_early(actor, transition.pick):
-                state = state._replace(early=state.early + 1)
-            self.path.append(transition)
+        state, undo = self._advance(frame.state, frame.moves, actor, way)
         last = actor if actor < frame.moves.cpus else frame.last
-        self._enter(state, sleep, [undo], last, preemptions, actor, len(way.moves) + (way.step is not None))
+        self._enter(state, sleep, undo, last, preemptions, actor, len(way.moves) + (way.step is not None))
+
+    def _advance(
+        self, state: GlobalState, moves: EnabledSet, actor: int, way: Way
+    ) -> tuple[GlobalState, list[Undo]]:
+        state = take(self.system, state, way.moves, self.path)
+        if way.step is None:
+            return state, []
+        state, undo, transition = way.step(state)
+        if moves.is_early(actor, transition.pick):
+            state = state._replace(early=state.early + 1)
+        self.path.append(transition)
+        return state, [undo]
+
+    def go_along(
+        self, state: GlobalState, actor: int, target: GlobalState
+    ) -> tuple[list[Undo], tuple[Pick, ...]] | None:
+        """Take an edge of the state graph again, when the search is over.
+
+        :return: what puts memory back, and the picks that lead to ``target``; None: a round that has learned
+            something cannot take all of them again
+        """
+        moves = self._moves(state)
+        before = range(-1, moves.cpus) if actor >= moves.cpus else (actor,)
+        for way in moves.ways(actor):
+            for last in before:
+                self.path = []
+                reached, changed = self._advance(state, moves, actor, way)
+                if self._reduces:
+                    reached, _, _ = self._go_on(reached, 0, changed, last)
+                if reached == target:
+                    return changed, tuple(transition.pick for transition in self.path)
+                for each in reversed(changed):
+                    self.system.undo(each)
+        return None
+
+    def known_states(self) -> list[GlobalState]:
+        """Return the states that are nodes of the graph, by number."""
+        plain = self.bounds.preemptions is None
+        return [cast("GlobalState", key if plain else cast("Any", key)[0]) for key in self._known]
 
     def _enter(
         self,

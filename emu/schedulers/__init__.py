@@ -26,13 +26,14 @@ class Pick(NamedTuple):
     effect later; ``part0``, ``part1``: it makes that part of its next instruction alone, and another is left
     (:mod:`emu.semantics.parts`); ``start``: a start that firmware delayed takes effect; ``w``, ``d``, ``f``,
     ``m``: the caches write back, drop or fill a line, or maintenance of it takes effect
-    (:class:`emu.models.caches.Choice`).
+    (:class:`emu.models.caches.Choice`). ``LOOP`` is no step: the picks behind it lead back to the state here.
     """
 
     kind: str
     number: int
 
 
+LOOP = Pick("loop", 0)
 PART = "part"  # what the kinds of picks of one part begin with
 
 

@@ -4,7 +4,8 @@
 poll of CPU 0 times out), ``s1`` (the WFE of CPU 1 ends without an event), ``n1`` (the store-exclusive of CPU
 1 fails by itself), ``q1`` (the cache maintenance that CPU 1 issues takes effect later), ``h1.0`` (CPU 1 makes
 part 0 of its pair alone), ``p1`` (a delayed start of CPU 1 takes effect), ``w40203000``, ``d...``, ``f...``,
-``m...`` (the caches write back, drop or fill the line at that PA, or maintenance of it takes effect).
+``m...`` (the caches write back, drop or fill the line at that PA, or maintenance of it takes effect). Behind
+``loop`` are the picks of a livelock, once round.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from emu.schedulers import PART, Pick, part_of
+from emu.schedulers import LOOP, PART, Pick, part_of
 
 NAME = "replay"
 SEEDED = FAIR = False
@@ -45,10 +46,15 @@ def parse_picks(text: str) -> list[Pick]:
             picks.append(Pick(kind, int(match[2]) if match[1] else int(match[4], 16)))
         elif match := _PART.fullmatch(word):
             picks.append(Pick(f"{PART}{int(match[2])}", int(match[1])))
+        elif word == LOOP.kind and LOOP not in picks:
+            picks.append(LOOP)
         else:
             raise ValueError(
                 f"{word}: none of CPU, CPUxCOUNT, tCPU, sCPU, nCPU, qCPU, hCPU.PART, pCPU, wPA, dPA, fPA, mPA"
+                ", loop (once)"
             )
+    if picks and picks[-1] == LOOP:
+        raise ValueError("loop: no picks behind it lead back to where it stands")
     return picks
 
 
@@ -61,6 +67,8 @@ def picks_text(picks: Iterable[Pick]) -> str:
             words.append(f"{number}x{count}" if count > 1 else f"{number}")
         elif (part := part_of(kind)) >= 0:
             words += [f"h{number}.{part}"] * count
+        elif kind == LOOP.kind:
+            words.append(kind)
         else:
             letter = _KINDS.get(kind)
             words += [f"{letter}{number}" if letter else f"{kind}{number:x}"] * count
@@ -71,7 +79,7 @@ class Replay:
     """Follows a recorded schedule."""
 
     def __init__(self, text: str = "") -> None:
-        self._picks = parse_picks(text)
+        self._picks = [pick for pick in parse_picks(text) if pick != LOOP]
         self._at = 0
 
     def next_pick(self) -> Pick | None:
