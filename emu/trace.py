@@ -26,7 +26,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -384,10 +384,14 @@ def _boots(records: bytearray) -> list[range]:
 
 def _numbered(records: bytes, number: int) -> Iterator[tuple[int, Row]]:
     # The rows without those of WAKE; `number` is that of the first record.
-    for part in _NO_WAKES.finditer(records[:: _RECORD.size]):
-        first, last = part.span()
-        rows = memoryview(records)[first * _RECORD.size : last * _RECORD.size]
-        yield from enumerate(_RECORD.iter_unpack(rows), number + first)
+    view = memoryview(records)
+
+    def rows(first: int, last: int) -> Iterator[tuple[int, Row]]:
+        part = view[first * _RECORD.size : last * _RECORD.size]
+        return enumerate(_RECORD.iter_unpack(part), number + first)
+
+    parts = _NO_WAKES.finditer(records[:: _RECORD.size])
+    return chain.from_iterable(rows(*part.span()) for part in parts)
 
 
 def read_trace(path: Path) -> Trace:

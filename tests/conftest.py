@@ -24,6 +24,7 @@ _HOW = {
     "EMU_KERNEL_SMALL": "a tree of Linux 6.12, tinyconfig with SMP and KALLSYMS: tools/fetch-kernels small",
     "EMU_KERNEL_NO_HOTPLUG": "that tree without CPU hotplug: .ci/small-kernel CACHE no-hotplug HOTPLUG_CPU=n",
     "EMU_KERNEL_SPLIT": "that tree with split startup: .ci/small-kernel CACHE split.diff",
+    "EMU_KERNEL_NAIVE": "as EMU_KERNEL_SPLIT, of a split.diff that selects HOTPLUG_PARALLEL",
     "EMU_KERNEL_RFC": "that tree with the RFC's parallel look-up: .ci/small-kernel CACHE rfc.diff",
 }
 

@@ -148,7 +148,7 @@ def case_options(function: F) -> F:
         click.option(
             "--instructions-max",
             type=int,
-            help="End the run after so many instructions. [default: 500,000,000; at depth whole 20 billion]",
+            help="End the run after so many instructions. [default: 500,000,000; at depth whole 5 billion]",
         ),
         click.option(
             "--primary-max",

@@ -28,11 +28,7 @@ SCHEDULES = 1000
 LATENCY_MAX = 500_000  # ns that firmware takes to start a CPU, at most
 START = "smp_init"
 _TURNS = (500, 2_000, 10_000, 20_000, 50_000)
-_FAILED = (How.PANIC, How.SHUTDOWN, How.STUCK)
-
-
-def _no_name(va: int) -> str:
-    return ""
+_FAILED = (How.FOUND, How.PANIC, How.SHUTDOWN, How.STUCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +37,14 @@ class WholeRun:
 
     :ivar case: runs it again, from the beginning
     :ivar instructions: of all CPUs, from the checkpoint on
-    :ivar name: gives the name of an address; nothing, where it was run in another process
+    :ivar boot: the run, where it was one of this process
     """
 
     case: Case
     how: How
     findings: tuple[Finding, ...]
     instructions: int
-    name: Callable[[int], str] = _no_name
+    boot: WholeBoot | None = None
 
     @property
     def fails(self) -> bool:
@@ -205,7 +201,7 @@ def confirm(found: WholeRun) -> WholeRun:
     boot = build_whole(found.case)
     how = boot.run()
     boot.finish()
-    again = WholeRun(boot.case, how, judge(boot.machine.trace).findings, found.instructions, boot.name)
+    again = WholeRun(boot.case, how, judge(boot.machine.trace).findings, found.instructions, boot)
     same = [(each.rule, each.what, each.cpus, each.data) for each in again.findings]
     assert (how, same) == (
         found.how,

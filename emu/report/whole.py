@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from emu.arch.mpidr import hwid
+from emu.arch.psci import Function
 from emu.explore.whole import WholeExploration
 from emu.finding import Finding, Verdict
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.ending import How
 from emu.machine.actor import State
+from emu.operation import Kind, Register
 from emu.report.json_form import finding_json
 from emu.report.words import Namer, finding_words, fix_words, wrap
 
 _WIDTH = 80
+_SMC64 = 1 << 30  # of a function ID
 _WORDS = {
     How.REACHED: "it came to {until!r}",
+    How.FOUND: "two CPUs came to C on one stack; it ends there, before {until!r}",
     How.PANIC: "CPU{panicked} panicked before it came to {until!r}",
     How.SHUTDOWN: "firmware was called to end it ({shutdown}) before it came to {until!r}",
     How.STUCK: "every CPU sleeps or has ended and no timer is set; it never comes to {until!r}",
@@ -30,6 +35,7 @@ _WORDS = {
 }
 _VERDICTS = {
     How.REACHED: "pass",
+    How.FOUND: "fail",
     How.PANIC: "fail",
     How.SHUTDOWN: "fail",
     How.STUCK: "fail",
@@ -144,8 +150,11 @@ def print_exploration(console: Console, found: WholeExploration) -> None:
         console.print(
             f"schedule {number}: {run.how.value}, {run.instructions:,} instructions from {found.start}"
         )
+        assert run.boot is not None, "a schedule that shows something was run from the beginning"
+        for line in story_lines(run.boot, run.findings):
+            console.print(line)
         for finding in run.findings:
-            for line in finding_lines(finding, run.name):
+            for line in finding_lines(finding, run.boot.name):
                 console.print(Text(line, style="red"))
         console.print(f"case: {run.case.text()}")
     if failing:
@@ -178,6 +187,32 @@ def exploration_json(found: WholeExploration) -> dict[str, Any]:
             for number, run in found.failing
         ],
     }
+
+
+def story_lines(boot: WholeBoot, findings: Sequence[Finding]) -> list[str]:
+    """Return what firmware and the kernel did with the CPUs of the findings from smp_init() on."""
+    cpus = {cpu for finding in findings for cpu in finding.cpus}
+    trace, began = boot.machine.trace, False
+    hwids = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(boot.machine.actors)}
+    found: list[tuple[int, str]] = []
+    tasks: set[int] = set()
+    for number, (kind, _size, actor, pc, pa, value) in trace.numbered():
+        said = ""
+        began = began or kind == Kind.TAKE_OVER
+        if kind == Kind.CALL and value & ~_SMC64 == Function.CPU_ON32 and hwids.get(pa) in cpus:
+            said = f"calls CPU_ON for CPU{hwids[pa]}, in {boot.name(pc)}"
+        elif kind == Kind.POWER_ON and actor in cpus:
+            said = f"starts at {boot.name(pc)}"
+        elif kind == Kind.LAND and actor in cpus:
+            tasks.add(actor)
+            said = f"is at {boot.name(pc)}"
+        elif kind == Kind.REGISTER and pa == Register.SP_EL0 and actor in tasks:
+            time, said_before = found[-1]
+            found[-1] = time, f"{said_before}, with the task {value:#x}"
+            tasks.remove(actor)
+        if began and said:
+            found.append((trace.times[number], f"CPU{actor:<3} {said}"))
+    return [f"{time / 1e6:10.6f} ms  {said}" for time, said in sorted(found)]
 
 
 def finding_lines(finding: Finding, name: Namer) -> list[str]:

@@ -184,12 +184,13 @@ def test_a_cpu_that_arrives_with_anothers_stack_is_found(real_kernel: Kernel) ->
     stacks: list[int] = []
     land = boot.arrivals.land
 
-    def planted(cpu: int) -> None:
+    def planted(cpu: int) -> bool:
         pe = boot.machine.actors[cpu].pe
         stacks.append(pe.x[31])
         pe.x[31] = stacks[0]
         land(cpu)
         pe.x[31] = stacks[-1]
+        return True
 
     boot.arrivals.land = planted  # type: ignore[method-assign]
     boot.run()
@@ -244,3 +245,34 @@ def test_the_command_prints_how_many_schedules_there_were_and_what_they_cover(re
     assert done.returncode == 0
     assert done.stdout.startswith("pass: 3 schedules from smp_init, 0 with findings; ")
     assert "covered: these schedules; " in done.stdout
+
+
+def test_a_parallel_kernel_with_one_secondary_data_is_found(real_kernel: Kernel) -> None:
+    """Within a few schedules, told with one delay, and shown again by the case that is told."""
+    kernel = str(real_kernel("EMU_KERNEL_NAIVE"))
+    done = run_emu("explore", kernel, "--depth", "whole", "--cpus", "4", "--max-schedules", "100")
+    assert done.returncode == 1
+    (told,) = (line for line in done.stdout.splitlines() if "found, " in line)
+    assert int(told.split()[1].rstrip(":")) < 20
+    assert "took the stack pointer 0x" in done.stdout.replace("\n  ", " ")
+    assert done.stdout.count("calls CPU_ON for CPU") >= 2
+    case = next(line.removeprefix("case: ") for line in done.stdout.splitlines() if line.startswith("case: "))
+    assert case.count(":late:") == 1
+    again = run_emu("boot", "--case", case)
+    assert again.returncode == 1
+    assert "fail: two CPUs came to C on one stack" in again.stdout
+    assert (
+        run_emu("boot", kernel, "--depth", "whole", "--cpus", "4").returncode == 0
+    )  # the order of every day
+
+
+def test_a_secondary_with_hwid_0_is_parked_by_the_rfcs_look_up(real_kernel: Kernel, tmp_path: Path) -> None:
+    """It comes to __secondary_too_slow(): its kernel goes on without it, and says so ten seconds later."""
+    kernel, topology = str(real_kernel("EMU_KERNEL_RFC")), tmp_path / "cpus.json"
+    topology.write_text(json.dumps({"cpus": [{"hwid": hwid} for hwid in ("0x1", "0x0", "0x2")]}))
+    done = run_emu("boot", kernel, "--depth", "whole", "--topology", str(topology))
+    assert done.returncode == 1
+    text = done.stdout.replace("\n  ", " ")
+    assert "CPU1 never came to secondary_start_kernel" in text
+    assert "__secondary_too_slow" in text
+    assert "Brought up 1 node, 2 CPUs" in text

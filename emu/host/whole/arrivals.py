@@ -27,6 +27,7 @@ class Arrivals:
         self.take_over_at = symbols.address(TAKE_OVER) or 0
         self._idle, self._offsets = symbols.address(_IDLE), symbols.address(_OFFSETS)
         self._vectors = symbols.address(_VECTORS)
+        self._stacks: dict[int, int] = {}  # SP by CPU, as it came
 
     def take_over(self, cpu: int, excused: Collection[int]) -> None:
         """The boot CPU begins to bring the others up, all but those that firmware keeps from coming.
@@ -40,13 +41,18 @@ class Arrivals:
             what = Expect.FAULTY if number in excused else Expect.SECONDARY
             machine.recorder.expect(number, what, 1)
 
-    def land(self, cpu: int) -> None:
-        """``cpu`` has come to secondary_start_kernel()."""
+    def land(self, cpu: int) -> bool:
+        """``cpu`` has come to secondary_start_kernel(); tell whether it can go on.
+
+        It cannot on a stack that another CPU is on: what comes of that shows nothing more.
+        """
         machine = self._machine
         actor = machine.actors[cpu]
         actor.landings += 1
         self._expect(cpu)
         machine.recorder.land(cpu, actor.pe, actor.pe.pc, actor.landings, actor.pe.entry_el)
+        self._stacks[cpu] = actor.pe.sp
+        return list(self._stacks.values()).count(actor.pe.sp) == 1
 
     def online(self) -> list[int]:
         """Return the CPUs in cpu_online_mask; where it is not known, those that have come."""

@@ -69,6 +69,7 @@ class WholeBoot:
     on_line: Callable[[Line], None] | None = None
     panicked: int = -1
     reached: bool = False
+    is_shared: bool = False  # two CPUs have come with one stack
 
     def print(self, text: str) -> None:
         """Take a line of the console."""
@@ -93,13 +94,18 @@ class WholeBoot:
 
     def _end(self) -> None:
         self.reached = True
-        self.machine.stopped = "it has come to where it was to end"
+        self._stop("it has come to where it was to end")
+
+    def _stop(self, why: str) -> None:
+        self.machine.stopped = why
         self.machine.engine.free.stop_behind()
 
     def stop_at(self, cpu: int, va: int) -> None:
         """Take notice that ``cpu`` is at a function that the run stops at."""
         if va == self.arrivals.landing:
-            self.arrivals.land(cpu)
+            if not self.arrivals.land(cpu):
+                self.is_shared = True
+                self._stop("two CPUs on one stack")
         elif va == self.arrivals.take_over_at:
             self.arrivals.take_over(cpu, self._excused())
         elif va == self.panic_at:
@@ -144,6 +150,8 @@ class WholeBoot:
         machine, firmware = self.machine, self.machine.power.shutdown
         if self.reached or (firmware and self.until.poweroff):
             return How.REACHED
+        if self.is_shared:
+            return How.FOUND
         if self.panicked >= 0:
             return How.PANIC
         if firmware:
@@ -183,6 +191,7 @@ def build_whole(case: Case) -> WholeBoot:
         config, logical, memory, lambda core: id_registers_for(image, core, gicv3=gicv3)
     )
     machine.trace.case = case.text()
+    machine.record_times()
     board = Board(machine, controller_of(case))
     boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
     board.on_line = boot.print

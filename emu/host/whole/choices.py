@@ -11,7 +11,7 @@ from emu.host.choices import BootConfig
 from emu.host.effects import WHOLE
 from emu.registry import not_one_of
 
-INSTRUCTIONS_MAX = 20_000_000_000  # of all CPUs together, unless the case has another bound
+INSTRUCTIONS_MAX = 5_000_000_000  # of all CPUs together, unless the case has another bound
 RAM_MAX = 64 << 10  # MiB
 TURN_MAX = 10_000_000
 _RAM_LEAST = 64  # MiB

@@ -18,6 +18,7 @@ class How(Enum):
     """How a run has ended."""
 
     REACHED = "reached"  # where it was to end
+    FOUND = "found"  # two CPUs are on one stack
     PANIC = "panic"  # the kernel panicked, and nobody asked for that
     SHUTDOWN = "shutdown"  # firmware switched the system off, or reset it, before that
     STUCK = "stuck"  # every CPU sleeps or has ended, and no timer is set
