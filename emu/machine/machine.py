@@ -228,7 +228,8 @@ class Machine:
             if choose < 0:
                 return True
         else:
-            self.spins.let_on(any_runnable=bool(self.queue.runnable))
+            if self.spins.aside:
+                self.spins.let_on(any_runnable=bool(self.queue.runnable))
             if self.clock.timers and not self.stopped:
                 self._expire_timers()
         runnable = self.queue.runnable
@@ -248,9 +249,11 @@ class Machine:
         else:
             self.pc_before = actor.pe.pc
             self.guest_code.run(cpu, actor)
-            goes_on = actor.state is State.RUNNABLE and actor.task is None and not actor.made
-            if self.free is None and pick is None and goes_on:
-                self.spins.look(cpu, actor)
+            counted = actor.pe.counters.instructions
+            if (counted >= actor.look_at or actor.repeats >= actor.repeats_max) and self.free is None:
+                goes_on = actor.state is State.RUNNABLE and actor.task is None and not actor.made
+                if pick is None and goes_on:
+                    self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next one.
             goes_on = actor.task is None and actor.state is State.RUNNABLE
@@ -271,7 +274,7 @@ class Machine:
     @property
     def picks_in_turn(self) -> bool:
         """Whether the next pick is the runnable CPU behind :attr:`current`, and nothing comes before it."""
-        return self._in_turn and self._next_boot is None and not self.stopped and not self.spins.any_put_aside
+        return self._in_turn and self._next_boot is None and not self.stopped and not self.spins.aside
 
     def _expire_timers(self) -> None:
         self.clock.count_pick()

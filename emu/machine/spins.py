@@ -58,6 +58,7 @@ class _Aside(NamedTuple):
 class Spins:
     """The PEs of ``machine`` that go round.
 
+    :ivar aside: those that were put aside, by CPU
     :ivar looks_for_them: whether they are put aside
     :ivar are_livelocks: one that nobody ends is a finding, not an outcome alone: no host waits for it
     :ivar looks_ahead: a PE is run ahead just now: nothing of it is recorded
@@ -65,7 +66,7 @@ class Spins:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._aside: dict[int, _Aside] = {}  # by CPU
+        self.aside: dict[int, _Aside] = {}
         self._released: dict[int, int] = {}  # by CPU, how often, because another one has changed something
         self._picks = 0
         self._told: set[tuple[int, int]] = set()  # CPU and VA of exception loops
@@ -98,7 +99,7 @@ class Spins:
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
         seen = {(pa, size): self._see(pa, size) for pa, size in places}
         heard = machine.power.knowledge() if outside.asks else None
-        self._aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, group, loop.counts)
+        self.aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, group, loop.counts)
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
             actor.spins = outcome, loop.raised.preferred_return
@@ -112,7 +113,7 @@ class Spins:
     def _look_together(self, cpu: int) -> bool:
         # Whether all PEs that could go on, that of `cpu` among them, go round together, and are put aside.
         machine = self._machine
-        group = tuple(sorted({cpu, *machine.queue.runnable, *self._aside}))
+        group = tuple(sorted({cpu, *machine.queue.runnable, *self.aside}))
         if len(group) > _TOGETHER_MAX or any(machine.actors[each].task is not None for each in group):
             return False
         for each in group:
@@ -218,11 +219,6 @@ class Spins:
         data = self._machine.memory.read_bytes(pa, size)
         return data if model is None else data + model.unit(pa)
 
-    @property
-    def any_put_aside(self) -> bool:
-        """Whether there is one."""
-        return bool(self._aside)
-
     def count_picks(self, picks: int) -> None:
         """So many picks were made with nobody put aside."""
         self._picks += picks
@@ -230,20 +226,20 @@ class Spins:
     def let_on(self, *, any_runnable: bool) -> None:
         """Let those go on that would see something new; when nobody can, and one counts, the run is over."""
         self._picks += 1
-        if not self._aside or (any_runnable and self._picks % _ROUND):
+        if not self.aside or (any_runnable and self._picks % _ROUND):
             return
-        for cpu, aside in list(self._aside.items()):
-            if cpu in self._aside and self._has_news(cpu, aside):
+        for cpu, aside in list(self.aside.items()):
+            if cpu in self.aside and self._has_news(cpu, aside):
                 self._released[cpu] = self._released.get(cpu, 0) + 1
                 self.release(cpu)
-        if any_runnable or self._machine.queue.runnable or not self._aside:
+        if any_runnable or self._machine.queue.runnable or not self.aside:
             return
-        if not self._stands() and not self._look_together(next(iter(self._aside))):
-            for cpu in list(self._aside):
+        if not self._stands() and not self._look_together(next(iter(self.aside))):
+            for cpu in list(self.aside):
                 self.release(cpu)
                 self._look_later(self._machine.actors[cpu])
-        elif any(aside.counts for aside in self._aside.values()):
-            cpu = next(cpu for cpu, aside in self._aside.items() if aside.counts)
+        elif any(aside.counts for aside in self.aside.values()):
+            cpu = next(cpu for cpu, aside in self.aside.items() if aside.counts)
             self._machine.count(0, f": CPU{cpu}'s loop takes more")
 
     def _has_news(self, cpu: int, aside: _Aside) -> bool:
@@ -258,14 +254,14 @@ class Spins:
         # Whether none that is put aside looks at what another one, which does not go round with it, changes.
         return not any(
             other not in aside.group and aside.sees(theirs)
-            for aside in self._aside.values()
-            for other, theirs in self._aside.items()
+            for aside in self.aside.values()
+            for other, theirs in self.aside.items()
             if theirs.stored
         )
 
     def release(self, cpu: int) -> None:
         """Let ``cpu``, if it was put aside, and those that went round with it go on."""
-        aside = self._aside.pop(cpu, None)
+        aside = self.aside.pop(cpu, None)
         if aside is None:
             return
         machine = self._machine
@@ -281,8 +277,8 @@ class Spins:
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""
-        self._aside = {
+        self.aside = {
             new[cpu]: aside._replace(group=tuple(new[each] for each in aside.group))
-            for cpu, aside in self._aside.items()
+            for cpu, aside in self.aside.items()
         }
         self._released = {new[cpu]: count for cpu, count in self._released.items()}
