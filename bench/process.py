@@ -86,12 +86,12 @@ def run_emu(status: int, *arguments: str) -> Finished:
     return run_python("-m", "emu", *arguments, status=status)
 
 
-def run_boot(subject: str, cpus: int) -> Finished:
-    """Run ``emu boot SUBJECT --cpus CPUS --json`` and check that every CPU came online.
+def run_boot(subject: str, cpus: int, *options: str) -> Finished:
+    """Run ``emu boot SUBJECT --cpus CPUS --json`` with more options; check that every CPU came online.
 
     :raises Broken: it did not, or the verdict is another than pass
     """
-    done = run_emu(0, "boot", subject, "--cpus", str(cpus), "--json")
+    done = run_emu(0, "boot", subject, "--cpus", str(cpus), *options, "--json")
     answer = json.loads(done.stdout)
     online = sum(cpu["outcome"] == "online" for cpu in answer["cpus"])
     if online != cpus or answer["verdict"] != "pass":

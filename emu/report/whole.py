@@ -19,7 +19,7 @@ from emu.host.whole.ending import How
 from emu.machine.actor import State
 from emu.operation import Kind, Register
 from emu.report.json_form import finding_json
-from emu.report.words import Namer, finding_words, fix_words, wrap
+from emu.report.words import Namer, finding_words, fix_words, outcome_words, wrap
 
 _WIDTH = 80
 _SMC64 = 1 << 30  # of a function ID
@@ -235,6 +235,7 @@ def whole_json(boot: WholeBoot, how: How, verdict: Verdict) -> dict[str, Any]:
             {
                 "cpu": cpu.cpu,
                 "hwid": cpu.hwid,
+                "outcome": outcome_words(boot.machine.outcome(cpu.cpu)),
                 "state": cpu.state,
                 "at": cpu.at,
                 "instructions": cpu.instructions,
