@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -110,7 +111,7 @@ def _boot(image: str, cpus: int, accelerator: str, wall_seconds_max: float) -> f
 
     def expire() -> None:
         late.set()
-        child.kill()
+        os.kill(child.pid, signal.SIGKILL)
 
     timer = threading.Timer(wall_seconds_max, expire)
     timer.start()
@@ -123,7 +124,7 @@ def _boot(image: str, cpus: int, accelerator: str, wall_seconds_max: float) -> f
             last = line.strip() or last
     finally:
         timer.cancel()
-        child.kill()
+        os.kill(child.pid, signal.SIGKILL)  # not child.kill(), which reaps one that has ended
         _, wait_status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(wait_status)
         if child.stdout is not None:
