@@ -21,6 +21,7 @@ from emu.rules import judge
 
 Kernel = Callable[[str], Path]
 CONSOLE = "earlycon keep_bootcon"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def build(kernel: Path, cpus: int, **values: object) -> WholeBoot:
@@ -276,3 +277,38 @@ def test_a_secondary_with_hwid_0_is_parked_by_the_rfcs_look_up(real_kernel: Kern
     assert "CPU1 never came to secondary_start_kernel" in text
     assert "__secondary_too_slow" in text
     assert "Brought up 1 node, 2 CPUs" in text
+
+
+# -- user space ------------------------------------------------------------------------------------
+
+
+def test_an_init_of_our_own_takes_a_cpu_down_and_up_through_sysfs(real_kernel: Kernel) -> None:
+    """CPU_OFF and CPU_ON by the kernel's own hotplug; then it powers off. No rule finds anything."""
+    boot = build(
+        real_kernel("EMU_KERNEL_612"),
+        2,
+        initrd=str(EXAMPLES / "init.S"),
+        until="poweroff",
+        append="cryptomgr.notests",
+    )
+    assert boot.run() is How.REACHED
+    text = log(boot)
+    assert "psci: CPU1 killed (polled 0 ms)" in text
+    assert text.count("CPU1: Booted secondary processor") == 2
+    assert boot.lines[-2].text == "init: CPU1 has come and gone."
+    boot.finish()
+    assert judge(boot.machine.trace).findings == ()
+    kinds = [r.kind for r in boot.machine.trace if r.actor == 1 and r.kind in (Kind.POWER_ON, Kind.POWER_OFF)]
+    assert kinds == [Kind.POWER_ON, Kind.POWER_OFF, Kind.POWER_ON]
+
+
+def test_an_init_that_cannot_be_assembled_is_an_error_of_its_line(
+    real_kernel: Kernel, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.S"
+    bad.write_text("_start:\n        nonsense x0\n")
+    done = run_emu(
+        "boot", str(real_kernel("EMU_KERNEL_SMALL")), "--depth", "whole", "--cpus", "2", "--initrd", str(bad)
+    )
+    assert done.returncode == 2
+    assert f"{bad}:2" in done.stderr

@@ -20,6 +20,7 @@ from emu.host.whole.arrivals import Arrivals
 from emu.host.whole.board import Board
 from emu.host.whole.choices import check_whole, controller_of, instructions_of, ram_of, scheduler_of
 from emu.host.whole.ending import How, Until, parse_until
+from emu.host.whole.initramfs import read_initrd
 from emu.host.whole.printk_ring import printk_lines
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
@@ -179,7 +180,7 @@ def build_whole(case: Case) -> WholeBoot:
         raise InvalidSubject(f"{case.subject}: no arm64 kernel; at depth {case.depth} one boots by itself")
     image = load_kernel(Path(case.subject), system_map=Path(case.system_map) if case.system_map else None)
     until = parse_until(case.until, image.subject.symbols)
-    initrd = _read_initrd(case)
+    initrd = read_initrd(case.initrd) if case.initrd else b""
     identity = identity_of(case, {"subject": image.subject.identity})
     check_identity(case, identity)
     case = replace(case, identity=identity)
@@ -219,13 +220,6 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
     )
     memory.write_bytes(dtb_pa, dtb)
     return dtb_pa
-
-
-def _read_initrd(case: Case) -> bytes:
-    try:
-        return Path(case.initrd).read_bytes() if case.initrd else b""
-    except OSError as error:
-        raise InvalidCase(f"initrd={case.initrd}: {error.strerror}") from None
 
 
 def _place_initrd(memory: Memory, case: Case, data: bytes, pa: int) -> dict[str, bytes]:
