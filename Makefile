@@ -10,6 +10,9 @@ DEV    := $(VENV)/.installed-dev
 WORKERS ?= 2
 RULES  := pyproject.toml $(wildcard setup.py)
 
+# Modules are compiled once, also where the environment says otherwise: tests start some hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup boot test lint bench clean
 
 setup: $(DEV)
