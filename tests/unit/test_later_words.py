@@ -17,6 +17,7 @@ from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, EngineStop, Raised, S
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import wfe_trap_el
+from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
 
 B_SELF, NOP = 0x1400_0000, 0xD503_201F
@@ -154,6 +155,26 @@ def test_hints_of_pointer_authentication_are_nops_without_it(core: str) -> None:
     pe.x[30] = 1 << 50
     assert engine.step(pe) is STEP_LIMIT
     assert pe.x[30] == 1 << 50
+
+
+@pytest.mark.parametrize(("core", "stops"), [("neoverse-n1", 0), ("max", 3)])
+def test_the_host_looks_at_a_hint_only_where_it_may_be_more(
+    core: str, stops: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel begins each function with PACIASP: where that is a NOP, it costs what a NOP does."""
+    engine, _, pe = made(core, PACIASP, PACIASP, PACIASP)
+    seen: list[int] = []
+    observe = Words.observe
+
+    def observed(words: Words, va: int, word: int) -> bool:
+        if word == PACIASP:
+            seen.append(va)
+        return observe(words, va, word)
+
+    monkeypatch.setattr(Words, "observe", observed)
+    assert engine.run(pe, 3) is STEP_LIMIT
+    assert pe.pc == CODE + 12
+    assert len(seen) == stops
 
 
 # -- branch targets -------------------------------------------------------------------------------

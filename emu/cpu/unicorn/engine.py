@@ -56,10 +56,11 @@ class UnicornEngine:
         self._interconnect = interconnect
         self._observing = Observing(interconnect)
         self._steps: StepCopies | None = None
-        later = any(core.features for core in cores)
-        self._handle = Handle(memory, beyond_v8_0=later)
+        features = frozenset(feature for core in cores for feature in core.features)
+        self._handle = Handle(memory, beyond_v8_0=bool(features))
         self._address = self._handle.address
         self._code = CodeMap(memory, self._handle.fetch_pa)
+        self._code.features = features
         self._pending = Pending()
         self._contexts = Contexts(self._handle, memory, self._code)
         self._live = self._contexts.live

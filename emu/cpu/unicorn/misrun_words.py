@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # PACIxSP, PACIxZ, PACIx1716: the register that they sign, and its key.
 _HINTS = {0xD503_211F: (17, 0), 0xD503_215F: (17, 1), 0xD503_231F: (30, 0), 0xD503_233F: (30, 0),
           0xD503_235F: (30, 1), 0xD503_237F: (30, 1)}  # fmt: skip
 
 
-def is_misrun(word: int) -> bool:
-    """Tell whether the engine may run the word wrongly (:mod:`emu.cpu.unicorn.misrun`)."""
-    return is_min_max(word) or is_authenticated_load(word) or signed(word) is not None
+def is_misrun(word: int, features: Collection[str]) -> bool:
+    """Tell whether the engine may run the word wrongly (:mod:`emu.cpu.unicorn.misrun`).
+
+    :param features: what some PE has; a word of another feature does nothing, or is UNDEFINED
+    """
+    if is_min_max(word):
+        return "FEAT_LSE" in features
+    return "FEAT_PAuth" in features and (is_authenticated_load(word) or signed(word) is not None)
 
 
 def is_min_max(word: int) -> bool:

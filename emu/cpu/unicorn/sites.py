@@ -74,6 +74,7 @@ class CodeMap:
         self.gated: frozenset[Encoding] = (
             frozenset()
         )  # registers that some PEs lack, though the engine has them
+        self.features: frozenset[str] = frozenset()  # beyond Armv8.0, that some PE has
         self.sites: dict[int, int] = {}  # VA to class
         self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
         self.stale = True  # the regime may be another than the one that was entered
@@ -221,7 +222,7 @@ class CodeMap:
         if kind in self.wanted or a64.uses_fp(word) or (self.maintenance and kind is Kind.CACHE):
             return True
         if kind not in (Other.MRS, Other.MSR):
-            return bool(self.gated) and is_misrun(word)
+            return is_misrun(word, self.features)
         encoding = a64.system_register(word)
         if encoding in self.gated:
             return True
