@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -117,12 +118,7 @@ def test_a_planted_bug_is_found_and_told(tmp_path: Path) -> None:
     assert f"  case: {subject} nr-cpus=2 map=-,0x0 mpidr=0x80000000" in lines
     assert lines[-1].startswith(f"fail: {subject}, ")
     assert units(tmp_path / "c") == list(range(10))
-    again = subprocess.run(
-        [sys.executable, "-m", "emu", "lookup", "--case", lines[-3].removeprefix("  case: ")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = run_emu("lookup", "--case", lines[-3].removeprefix("  case: "))
     assert again.returncode == 1
     assert "finding (answer): finds nothing; CPU 1 is in the map" in again.stdout
 
@@ -471,6 +467,15 @@ def test_a_worker_far_away_needs_none_of_our_files(tmp_path: Path) -> None:
     ]
 
 
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a campaign that has done its opening, and goes on."""
+    folder = tmp_path_factory.mktemp("campaign")
+    options = ("--dir", folder / "c", "--cases", "64", "--unit-cases", "64", "-j", "1")
+    assert emu_fuzz(plant(folder), *options).returncode == 0
+    return folder / "c" / FILE
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -483,13 +488,12 @@ def test_a_worker_far_away_needs_none_of_our_files(tmp_path: Path) -> None:
         "update setting set name = 'seeds' where name = 'seed'",
     ],
 )
-def test_settings_that_are_damaged_end_in_one_line(change: str, tmp_path: Path) -> None:
-    folder = tmp_path / "c"
-    assert emu_fuzz("v3", "--dir", folder, "--cases", "64", "--unit-cases", "64", "-j", "1").returncode == 0
-    with sqlite3.connect(folder / FILE) as db:
-        db.execute(change)
+def test_settings_that_are_damaged_end_in_one_line(change: str, campaign: Path, tmp_path: Path) -> None:
+    shutil.copy(campaign, tmp_path)
+    with sqlite3.connect(tmp_path / FILE) as db:
+        assert db.execute(change).rowcount == 1
     db.close()
-    done = emu_fuzz("--dir", folder, "--cases", "64", "-j", "1")
+    done = emu_fuzz("--dir", tmp_path, "--cases", "64", "-j", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("emu: ")
     assert len(done.stderr.splitlines()) == 1

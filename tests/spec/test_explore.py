@@ -295,18 +295,18 @@ KILLED = """
 import os, signal, sys
 from emu.cli import explore, main
 from emu.explore import search
-search.KEEP_EVERY = 100
+search.KEEP_EVERY = 20
 write = explore.write_resume
 def killed(path, saved):
     write(path, saved)
-    if saved.count.schedules >= 300:
+    if saved.count.schedules >= 40:
         os.kill(os.getpid(), signal.SIGKILL)
 explore.write_resume = killed
 main(sys.argv[1:])
 """
-WITH_CACHES = ("v2", "--cpus", "3", "--memory", "caches", "--enable-method", "spin-table", "--all")
-WITH_CACHES = (*WITH_CACHES, "--fault", "2:no-clean")
-FORCED = ("mainline", "--cpus", "4", "--bringup", "parallel", "--force", "--all")
+WITH_CACHES = ("v2", "--cpus", "2", "--memory", "caches", "--enable-method", "spin-table", "--all")
+WITH_CACHES = (*WITH_CACHES, "--fault", "1:no-clean")
+FORCED = ("mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--all")
 
 
 @pytest.mark.parametrize("words", [WITH_CACHES, FORCED], ids=["caches", "all"])
@@ -318,8 +318,9 @@ def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["emu-explore.json"]
-    again = run_emu("explore", "--resume", "emu-explore.json", "--json", cwd=tmp_path)
-    whole = run_emu("explore", *words, "--json", cwd=tmp_path)
+    again = run_emu("explore", "--resume", "emu-explore.json", "--json", "-j", "1", cwd=tmp_path)
+    whole = run_emu("explore", *words, "--json", "-j", "1", cwd=tmp_path)
+    assert json.loads(whole.stdout)["schedules"] > 50, "it was killed on the way"
     second, first = json.loads(again.stdout), json.loads(whole.stdout)
     assert (again.returncode, second["verdict"]) == (whole.returncode, first["verdict"])
     assert _kinds(second) == _kinds(first)
@@ -332,7 +333,7 @@ def _kinds(result: dict[str, Any]) -> set[tuple[str, str, tuple[int, ...]]]:
 def test_the_file_to_go_on_from_is_gone_when_the_search_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "KEEP_EVERY", 50)
+    monkeypatch.setattr(search_module, "KEEP_EVERY", 20)
     done = run_emu("explore", *FORCED, cwd=tmp_path)
     assert done.returncode == 1
     assert list(tmp_path.iterdir()) == []
@@ -341,7 +342,7 @@ def test_the_file_to_go_on_from_is_gone_when_the_search_is_over(
 def test_where_it_stands_cannot_be_written_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "KEEP_EVERY", 50)
+    monkeypatch.setattr(search_module, "KEEP_EVERY", 20)
     (tmp_path / "emu-explore.json").mkdir()
     done = run_emu("explore", *FORCED, cwd=tmp_path)
     assert done.returncode == 1
