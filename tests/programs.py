@@ -84,3 +84,13 @@ def _plain_environment() -> Iterator[None]:
         yield
     finally:
         os.environ.update(ignored)
+
+
+# In the place of my_scan: of examples/my_boot.S: a loop of which nobody can prove that it goes round, for
+# 2^64 - 1 rounds (xorshift).
+FOREVER = """forever:
+        eor x5, x5, x5, lsl #13
+        eor x5, x5, x5, lsr #7
+        eor x5, x5, x5, lsl #17
+        b forever
+my_scan:"""

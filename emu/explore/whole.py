@@ -17,12 +17,12 @@ from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.forks import in_forks
 from emu.finding import Finding
-from emu.host.faults import parse_faults
+from emu.host.choices import parse_case
 from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How, Until
 from emu.rules import judge
-from emu.schedulers import make_scheduler, scheduler_kind
+from emu.schedulers import scheduler_kind
 
 SCHEDULES = 1000
 LATENCY_MAX = 500_000  # ns that firmware takes to start a CPU, at most
@@ -154,9 +154,10 @@ def run_from(boot: WholeBoot, case: Case) -> WholeRun:
     machine = boot.machine
     before = sum(actor.pe.counters.instructions for actor in machine.actors)
     boot.case = case
-    boot.firmware.faults = parse_faults(case.fault, len(machine.actors))
+    config = parse_case(replace(case, scheduler=scheduler_of(case)))
+    boot.firmware.faults = config.faults
     assert machine.free is not None
-    machine.free.use(make_scheduler(scheduler_of(case)), case.turn)
+    machine.free.use(config.scheduler, case.turn)
     boot.on_line = None
     how = boot.run()
     boot.finish()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from programs import run_program
+from programs import FOREVER, run_program
 
 from emu.trace import read_trace
 
@@ -151,7 +151,7 @@ def test_an_interrupt_or_the_end_of_its_parent_stops_a_run(ends: signal.Signals,
     """The first as on a terminal, to all of its processes; the second to the one that was started."""
     mine = (Path(__file__).parents[2] / "examples" / "my_boot.S").read_text()
     path = tmp_path / "spin.S"
-    path.write_text(mine.replace("my_scan:", "forever: add x5, x5, #1\n b forever\nmy_scan:"))
+    path.write_text(mine.replace("my_scan:", FOREVER))
     command = [sys.executable, "-m", "emu", "step", str(path), "--cpus", "2", "--script", "-"]
     with subprocess.Popen(
         command,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import FOREVER
 
 from emu.case import Case
 from emu.debug.remote import Debugger
@@ -77,7 +78,7 @@ def test_registers_that_changed_are_named_after_a_step_and_after_a_way_back(debu
 def test_a_long_run_is_interrupted(tmp_path: Path) -> None:
     """Nothing ends this run but the interrupt: the limit is far off."""
     path = tmp_path / "spin.S"
-    path.write_text(_MINE.read_text().replace("my_scan:", "forever: add x5, x5, #1\n b forever\nmy_scan:"))
+    path.write_text(_MINE.read_text().replace("my_scan:", FOREVER))
     debugger = Debugger(Case(str(path), topology="flat:2", grain="instruction"))
     try:
         ask(debugger, "until forever")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from programs import FOREVER
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -224,7 +225,7 @@ def test_registers_and_data_that_changed_stand_out() -> None:
 @pytest.mark.parametrize("key", ["escape", "ctrl+c"])
 def test_a_long_run_does_not_freeze_the_screen_and_stops_at_a_key(key: str, tmp_path: Path) -> None:
     path = tmp_path / "spin.S"
-    path.write_text(_MINE.read_text().replace("my_scan:", "forever: add x5, x5, #1\n b forever\nmy_scan:"))
+    path.write_text(_MINE.read_text().replace("my_scan:", FOREVER))
 
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
         await pilot.press("c")
