@@ -21,7 +21,7 @@ from bench.gdb import gdb_raw, gdb_stepi
 from bench.lookups import lookup_256, lookup_command, lookup_shapes
 from bench.measured import Outcome, write_document, write_readme
 from bench.process import KERNEL_VARIABLE
-from bench.qemu import qemu_612_8, qemu_612_128, whole_612_8, whole_612_128
+from bench.qemu import qemu_612_8, qemu_612_128, whole_612_8
 from bench.rates import instruction_grain, operation_grain
 from bench.result import HEADER, Absent, Benchmark, Broken, Result, Skipped
 from bench.starts import cold_start
@@ -47,7 +47,6 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     qemu_612_8,
     whole_612_8,
     qemu_612_128,
-    whole_612_128,
 )
 _ROUNDS, _ROUNDS_QUICK = 5, 3
 _EPILOG = f"{KERNEL_VARIABLE} names the 6.12 Image (tools/fetch-kernels gets one). An unmet goal is status 0."

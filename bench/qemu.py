@@ -50,12 +50,6 @@ def whole_612_8(rounds: int, quick: bool) -> Figures:
     yield from _against_qemu("whole_612_8", 8, 1 if quick else rounds, 1 / 1.3, _WHOLE)
 
 
-@benchmark(covers="128 CPUs: " + _COVERS_WHOLE, peer=_PEER)
-def whole_612_128(rounds: int, quick: bool) -> Figures:
-    """Debian's 6.12 boots by itself with 128 CPUs, against QEMU."""
-    yield from _against_qemu("whole_612_128", 128, 1 if quick else min(rounds, 3), 8, _WHOLE)
-
-
 def version() -> str:
     """Return what QEMU says of itself.
 
