@@ -266,7 +266,10 @@ class Poll(NamedTuple):
 
     def pause(self, waited_ns: int) -> int:
         """Return the ns to the next look."""
-        return next(pause for after, pause in reversed(self.pauses) if waited_ns >= after)
+        for after, pause in reversed(self.pauses):
+            if waited_ns >= after:
+                return pause
+        raise AssertionError("the first pause is from the beginning")
 
 
 class Store(NamedTuple):

@@ -163,15 +163,18 @@ def function_name(task: HostTask | None) -> str:
 
 
 def _innermost(task: HostTask | None) -> GeneratorType[Any, Any, Any]:
-    # The generator that `task` has come to by `yield from`.
-    inner: object = task
+    # The generator that `task` has come to by `yield from`. Asked for each operation, and isinstance() of
+    # Filtered, an abstract base class, takes as long as all the rest of it.
+    inner: Any = task
     while True:
-        if isinstance(inner, Filtered):
+        if inner.__class__ is Filtered:
             inner = inner.task
-        assert isinstance(inner, GeneratorType)
-        if not isinstance(inner.gi_yieldfrom, GeneratorType | Filtered):
-            return inner
-        inner = inner.gi_yieldfrom
+        assert inner.__class__ is GeneratorType
+        deeper = inner.gi_yieldfrom
+        if deeper.__class__ is not GeneratorType and deeper.__class__ is not Filtered:
+            found: GeneratorType[Any, Any, Any] = inner
+            return found
+        inner = deeper
 
 
 @cache
