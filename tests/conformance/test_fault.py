@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -111,6 +112,23 @@ def test_that_a_fault_is_told_of_is_not_what_happens(name: str, monkeypatch: pyt
     assert happened(boot(name)) == sound("v3", "")
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What several tests ask of one run."""
+
+    trace_bytes: bytes
+    outcomes: list[str]
+    messages: list[str]
+    lines: list[str]
+
+
+@cache
+def kept(name: str) -> Kept:
+    """Of a boot with it where it matters."""
+    done = boot_where_it_matters(name)
+    return Kept(done.trace_bytes, done.outcomes, done.messages, done.lines)
+
+
 def boot_where_it_matters(name: str) -> Run:
     """Boot with it where it makes a difference: elsewhere it is refused."""
     for design, rest in WHERE[:-1]:
@@ -123,12 +141,12 @@ def boot_where_it_matters(name: str) -> Run:
 
 @every_fault
 def test_it_gives_the_same_twice(name: str) -> None:
-    assert boot_where_it_matters(name).trace_bytes == boot_where_it_matters(name).trace_bytes
+    assert boot_where_it_matters(name).trace_bytes == kept(name).trace_bytes
 
 
 @every_fault
 def test_other_cpus_come_up_unless_the_kernel_says_why_not(name: str) -> None:
-    done = boot_where_it_matters(name)
+    done = kept(name)
     panicked = any("Kernel panic" in line for line in done.lines)
     told = panicked or bool(done.messages)
     assert told or [done.outcomes[cpu] for cpu in (0, 1, 3)] == ["online"] * 3

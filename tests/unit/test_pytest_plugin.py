@@ -207,7 +207,7 @@ def test_a_property_of_a_lookup_is_a_test_with_hypothesis(pytester: pytest.Pytes
         """
         from emu.pytest_plugin import Lookup
         from emu.topology.generate import hwid_tables, mpidrs
-        from hypothesis import given, settings, strategies as st
+        from hypothesis import Phase, given, settings, strategies as st
 
         LOOKUP, WRONG = Lookup("mine.S"), Lookup("wrong.S")
 
@@ -216,7 +216,7 @@ def test_a_property_of_a_lookup_is_a_test_with_hypothesis(pytester: pytest.Pytes
         def test_right(table, data):
             LOOKUP.ask(table, data.draw(mpidrs(table)))
 
-        @settings(max_examples=100, database=None, deadline=None, derandomize=True)
+        @settings(max_examples=100, database=None, deadline=None, derandomize=True, phases=[Phase.generate])
         @given(hwid_tables(max_size=16), st.data())
         def test_wrong(table, data):
             WRONG.ask(table, data.draw(mpidrs(table)))
