@@ -12,7 +12,7 @@ Source: Arm DDI 0487, C4.1 (encodings), C1.2.4 (conditions).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from struct import unpack
 from typing import NamedTuple
 
@@ -62,12 +62,75 @@ class _NoProof(Exception):
     pass
 
 
+class Wait(NamedTuple):
+    """Where a loop is whose end the counter decides, in the last round that goes on.
+
+    :ivar pc: VA
+    :ivar registers: X0..X30 and SP there, u64 each
+    :ivar ticks: of the counter, from where the steps begin
+    :ivar ends: it does not go on further than was asked about
+    """
+
+    pc: int
+    registers: tuple[int, ...]
+    ticks: int
+    ends: bool
+
+
 def goes_on(steps: Sequence[Step], instructions: int) -> Sequence[Step]:
     """Return a round of a loop that ``steps`` end in and that goes on for so many instructions.
 
     :param steps: one after the other, the last rounds of the loop among them
     :return: () when there is no proof
     """
+    for before, now, after in _last_rounds(steps):
+        if _holds(before, now, after, instructions // len(now) + 1):
+            return now
+    return ()
+
+
+def wait_for_counter(steps: Sequence[Step], ticks_max: int) -> Wait | None:
+    """Return how far a loop goes on that ``steps`` end in and that reads the counter, once for each tick.
+
+    :param steps: one after the other, without an access to memory
+    :return: None: it is no such loop, or there is no proof
+    """
+    for before, now, after in _last_rounds(steps):
+        reads = sum(map(_reads_counter, now))
+        if not reads or not _holds(before, now, after, 1):
+            continue
+        least, behind = 1, ticks_max // reads + 1
+        ends = not _holds(before, now, after, behind)
+        while behind - least > 1:
+            middle = (least + behind) // 2
+            if _holds(before, now, after, middle):
+                least = middle
+            else:
+                behind = middle
+        begin = unpack("<32Q", now[0].registers)
+        slopes = (b - a for a, b in zip(unpack("<32Q", before[0].registers), begin, strict=True))
+        registers = tuple(x + slope * least & 2**64 - 1 for x, slope in zip(begin, slopes, strict=True))
+        first = next(number for number, step in enumerate(steps) if step is now[0])
+        ticks = sum(map(_reads_counter, steps[:first])) + reads * least
+        return Wait(now[0].pc, registers, ticks, ends)
+    return None
+
+
+def _holds(before: Sequence[Step], now: Sequence[Step], after: Step, rounds: int) -> bool:
+    try:
+        _Round(before, now, after, rounds).prove()
+    except _NoProof:
+        return False
+    return True
+
+
+def _reads_counter(step: Step) -> bool:
+    # MRS of CNTPCT_EL0 or CNTVCT_EL0.
+    return step.word & 0xFFFF_FF80 == 0xD53B_E000 and step.word >> 5 & 3 in (1, 2)
+
+
+def _last_rounds(steps: Sequence[Step]) -> Iterator[tuple[Sequence[Step], Sequence[Step], Step]]:
+    # Two rounds of a loop that `steps` end in, one after the other, and the instruction behind them.
     tried: set[int] = set()
     last: dict[int, int] = {}
     for end in range(len(steps) - 1, -1, -1):
@@ -81,14 +144,8 @@ def goes_on(steps: Sequence[Step], instructions: int) -> Sequence[Step]:
         if _reads_flags_first(now):
             continue  # another instruction of the loop is a better beginning
         tried.add(length)
-        if not _same_path(before, now):
-            continue
-        try:
-            _Round(before, now, steps[later], instructions // length + 1).prove()
-        except _NoProof:
-            continue
-        return now
-    return ()
+        if _same_path(before, now):
+            yield before, now, steps[later]
 
 
 def _same_path(one: Sequence[Step], other: Sequence[Step]) -> bool:
@@ -178,6 +235,8 @@ class _Round:
         group = word >> 25 & 15  # Arm DDI 0487, C4.1: op0
         if group & 0b0101 == 0b0100:
             self._access(number, step)
+        elif _reads_counter(step):
+            self._counter(number, step, following)
         elif group & 0b1110 == 0b1010:
             self._branch(step)
         elif group & 0b1110 == 0b1000:
@@ -186,6 +245,15 @@ class _Round:
             self._register(step, following)
         else:
             raise _NoProof
+
+    def _counter(self, number: int, step: Step, following: Step) -> None:
+        # What it was in this round and in the one before.
+        rd = step.word & 31
+        if rd == _ZR:
+            return
+        then = self._before[number + 1] if number + 1 < len(self._before) else self._now[0]
+        a, b = (int.from_bytes(each.registers[8 * rd : 8 * rd + 8], "little") for each in (then, following))
+        self._write(rd, self._line(b, _signed(b - a & 2**64 - 1, 64), 64))
 
     def _immediate(self, step: Step, following: Step) -> None:
         word = step.word

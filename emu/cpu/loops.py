@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
+from emu.cpu.counting import Wait
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
@@ -18,21 +19,25 @@ class Loop(NamedTuple):
     :ivar first, last: lowest and highest VA of its instructions
     :ivar raised: an exception that it takes on the way, or None
     :ivar counts: it comes to other states, but goes round for as many instructions as were asked about
+    :ivar wait: the counter decides when it ends
     """
 
     first: int
     last: int
     raised: Raised | None
     counts: bool = False
+    wait: Wait | None = None
 
 
 class LookAhead(Interconnect, Protocol):
     """What is outside of a PE that is run ahead: it notices what the PE would change for others.
 
     :ivar acts: whether the PE has done what others can see, or has looked at what changes by itself
+    :ivar ticks_max: ticks that it may wait for the counter, which goes on with each read; 0: a read is an act
     """
 
     acts: bool
+    ticks_max: int
 
     def call(self, pe: PE, conduit: str) -> int | None:
         """Return the answer (u64) to a firmware call that changes nothing, else None."""

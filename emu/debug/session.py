@@ -16,8 +16,10 @@ from emu.debug.stop_checker import StopChecker
 from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
 from emu.host.build import Boot
-from emu.machine.actor import Grain
+from emu.machine.actor import Grain, end_pc
 from emu.operation import OPERATIONS
+from emu.outcome import End
+from emu.report.words import outcome_words
 
 CHECKPOINT_STEPS = 4096
 NEAR_STEPS = 256  # a checkpoint is made this far before the position that a travel goes to
@@ -161,7 +163,7 @@ class Session(DebugTarget):
         while self.position < position:
             choose = settings.forced.pop(self.position, -1)
             if not self._one(choose):
-                return SessionStop("end", machine.current, machine.stopped or "nobody can go on")
+                return SessionStop("end", machine.current, self._why_over())
         return SessionStop("goal", machine.current)
 
     def _run(self, done: Callable[[int], bool], cpu: int) -> SessionStop:
@@ -179,7 +181,7 @@ class Session(DebugTarget):
                 choose = cpu
             if not self._one(choose):
                 self.ended = True
-                return SessionStop("end", max(machine.current, 0), machine.stopped or "nobody can go on")
+                return SessionStop("end", max(machine.current, 0), self._why_over())
             ran = machine.current
             stop = self._checker.check(settings, ran)
             if stop is not None:
@@ -193,6 +195,16 @@ class Session(DebugTarget):
                 unpolled = 0
                 if self.interrupted():
                     return SessionStop("interrupt", ran, "interrupted")
+
+    def _why_over(self) -> str:
+        # Why no step is left: of CPUs that go round for ever, how and where.
+        machine = self.machine
+        rounds = [
+            f"CPU{cpu} {outcome_words(outcome)}, at {self.places.describe(end_pc(actor))}"
+            for cpu, actor in enumerate(machine.actors)
+            if (outcome := machine.outcome(cpu)).end in (End.SPINS, End.EXCEPTION_LOOP)
+        ]
+        return machine.stopped or ": ".join(["nobody can go on", *(["; ".join(rounds)] if rounds else [])])
 
     def _one(self, choose: int) -> bool:
         # Make one step and log it; False when no CPU can.

@@ -17,12 +17,13 @@ from emu.explore.coverage import Coverage, coverage_of
 from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
+from emu.explore.frames import SavedFrame
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import NoJudge
 from emu.explore.livelock import components, cpus_of_loop, find_livelock
 from emu.explore.reduction import EnabledSet
 from emu.explore.resume import Saved
-from emu.explore.search import Bounds, Count, SavedFrame, Search
+from emu.explore.search import Bounds, Count, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.watch import Watch
@@ -249,7 +250,9 @@ class Explorer:
         learned = self.stepper.grew or search.system.footprints.changed
         livelock = find_livelock(search)
         if livelock is not None and not livelock.once_round:
-            assert learned, "an edge of the state graph leads nowhere"
+            if not learned:
+                search.cut.add("a livelock whose round cannot be told")
+                search.bounds_hit.add("livelocks")
         elif livelock is not None:
             done = follow(search.system, livelock.picks)
             search.found |= collector.cycle(search.system, done, livelock.cpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emu.errors import Untestable
 from emu.explore.follow import Followed
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import Judge
@@ -87,6 +88,8 @@ class FindingCollector(Judge):
     def end(self, system: TransitionSystem, state: GlobalState, path: list[Transition]) -> bool:
         """Let every rule look at the run that ends here."""
         rounds = [system.look_round(state, cpu) for cpu in range(len(state.locals))]
+        for each in rounds:
+            _check_time(each)
         tail = [transition for each in rounds for transition in each]
         marks = end_marks(system, state)
         if (watch := system.stepper.watch) is not None:
@@ -96,6 +99,7 @@ class FindingCollector(Judge):
     def cycle(self, system: TransitionSystem, done: Followed, cpus: list[int]) -> bool:
         """A livelock: these CPUs have gone round in the loop of the schedule."""
         state = done.states[-1]
+        _check_time(done.path[done.loop_at :])
         marks = [_mark(Kind.LIVELOCK, state.locals[cpu], 0) for cpu in cpus]
         if (watch := system.stepper.watch) is not None:
             marks += watch.never_seen(state)
@@ -126,6 +130,16 @@ class FindingCollector(Judge):
                 self.found[key] = Found(finding, picks, tuple(marks), tuple(tail), self.count.schedules)
                 new = True
         return new and not self.everything
+
+
+def _check_time(loop: Sequence[Transition]) -> None:
+    # A CPU that goes round and reads the counter may come out of it: its time does not pass here.
+    for cpu, edge in (each for transition in loop for each in transition.edges):
+        if edge.reads_time:
+            raise Untestable(
+                f"CPU{cpu} goes round and reads the counter at PC {edge.local.at:#x}; no time passes while "
+                "orders are tried"
+            )
 
 
 def end_marks(system: TransitionSystem, state: GlobalState) -> list[Mark]:

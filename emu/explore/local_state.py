@@ -78,6 +78,7 @@ class Edge(NamedTuple):
     local: LocalState
     records: bytes
     defers: bool = False  # some records are about log lines that come out later
+    reads_time: bool = False  # the step reads the counter, which stands where each step begins
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from emu.errors import InvalidCase
-from emu.explore.search import Bounds, Count, SavedFrame
+from emu.explore.frames import SavedFrame
+from emu.explore.search import Bounds, Count
 from emu.schedulers import Pick
 from emu.schedulers.replay import parse_picks, picks_text
 

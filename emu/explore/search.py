@@ -14,6 +14,7 @@ from typing import Any, cast
 from emu.errors import ReplayDiverged
 from emu.explore.cells import Undo
 from emu.explore.follow import is_of_cpu, step_of
+from emu.explore.frames import Frame, SavedFrame, check_fits
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import Judge
 from emu.explore.local_state import LocalState
@@ -25,6 +26,8 @@ from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
+_LOOK_EVERY = 1 << 8  # steps of a path: whether a CPU counts further than a path may be deep
+_PER_STEP = 64  # instructions of such a loop, at most, for each step
 KEEP_EVERY = 10_000  # schedules
 
 
@@ -70,48 +73,6 @@ class Count:
 
 
 @dataclass(slots=True)
-class Frame:
-    """A state on the path: what is still to be tried in it, and how to leave it."""
-
-    state: GlobalState
-    moves: EnabledSet
-    chosen: int
-    todo: list[tuple[int, Way]]
-    sleep: int
-    undo: list[Undo]
-    steps: int  # of the path that led from the frame before to here
-    preemptions: int = 0
-    last: int = -1
-    done: int = 0
-    number: int = -1  # of the state, when it is known
-
-
-def check_fits(saved: SavedFrame, moves: EnabledSet) -> None:
-    """Compare a saved frame with the state that its picks lead to.
-
-    :raises ReplayDiverged: it has an actor that cannot go on there, or none that there is
-    """
-    for actor in saved.todo:
-        if actor >= moves.actors or (actor < moves.cpus and not moves.everybody >> actor & 1):
-            raise ReplayDiverged(f"resume: todo={actor}: no actor that can go on there")
-    if (saved.sleep | saved.done) >> moves.actors:
-        raise ReplayDiverged(
-            f"resume: sleep={saved.sleep:#x}, done={saved.done:#x}: there are {moves.actors} actors"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SavedFrame:
-    """A frame as a file has it: the picks from the frame before, the actors to try, two sets of bits."""
-
-    picks: tuple[Pick, ...]
-    todo: tuple[int, ...]
-    sleep: int
-    done: int
-    preemptions: int
-
-
-@dataclass(slots=True)
 class Search:
     """One round over one transition system."""
 
@@ -137,6 +98,7 @@ class Search:
     _known: dict[object, int] = field(default_factory=dict)  # state to number
     _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
+    _gets_on: set[tuple[int, int]] = field(default_factory=set)  # CPU and VA from where it does not count on
 
     def __post_init__(self) -> None:
         self.unit_moves = UnitMoves(self.system)
@@ -276,7 +238,7 @@ class Search:
                 self.path = []
                 reached, changed = self._advance(state, moves, actor, way)
                 if self._reduces:
-                    reached, _, _ = self._go_on(reached, 0, changed, last)
+                    reached, *_ = self._go_on(reached, 0, changed, last)
                 if reached == target:
                     return changed, tuple(transition.pick for transition in self.path)
                 for each in reversed(changed):
@@ -300,10 +262,10 @@ class Search:
     ) -> None:
         # A state is reached, `steps` behind the one before: take steps that no other actor can observe, then
         # see what there is to try.
-        bounds, count = self.bounds, self.count
+        bounds, count, counts = self.bounds, self.count, 0
         self._counted(steps)
         if self._reduces:
-            state, more, blocked = self._go_on(state, sleep, undo, last)
+            state, more, blocked, counts = self._go_on(state, sleep, undo, last)
             steps += more
             if blocked:
                 count.asleep += 1
@@ -326,6 +288,10 @@ class Search:
             chosen = moves.persistent(last)
         else:
             chosen = moves.everybody
+        if len(self.path) // _LOOK_EVERY != (len(self.path) - steps) // _LOOK_EVERY:
+            counts |= self._counts_on(state, last)
+        if counts:
+            chosen = moves.everybody & ~counts  # others go on from here
         tried = chosen
         if bounds.remember:
             if number < 0:
@@ -371,6 +337,17 @@ class Search:
             Frame(state, moves, chosen, todo, sleep, undo, steps, preemptions, last, number=number)
         )
 
+    def _counts_on(self, state: GlobalState, cpu: int) -> int:
+        # The bit of a CPU that counts further than a path may be deep when it goes on.
+        if cpu < 0 or (cpu, state.locals[cpu].at) in self._gets_on:
+            return 0
+        if not self.system.counts_on(state, cpu, _PER_STEP * self.bounds.depth):
+            self._gets_on.add((cpu, state.locals[cpu].at))
+            return 0
+        self.cut.add(f"{self.bounds.depth} steps, in a loop of CPU{cpu} that counts")
+        self.bounds_hit.add("depth")
+        return 1 << cpu
+
     def _at_rest(self, frame: Frame) -> bool:
         # Judge what units may make of a state in which no CPU moves, when all that comes behind it is done:
         # what a CPU has seen is a better story than what it has missed.
@@ -389,10 +366,12 @@ class Search:
 
     def _go_on(
         self, state: GlobalState, sleep: int, undo: list[Undo], last: int
-    ) -> tuple[GlobalState, int, bool]:
-        # A step whose footprint meets no future of another actor needs no state of its own.
+    ) -> tuple[GlobalState, int, bool, int]:
+        # A step whose footprint meets no future of another actor needs no state of its own. Also: whether the
+        # actor of the next one sleeps, and the bit of one that counts further than a path may be deep.
         system, steps, path = self.system, 0, self.path
         seen: set[LocalState] = set()
+        counts = 0
         while len(path) <= self.bounds.depth:
             cpu = self._alone(state, last)
             if cpu < 0:
@@ -402,14 +381,16 @@ class Search:
                 break  # it may go round: states tell
             seen.add(local)
             if sleep >> cpu & 1:
-                return state, steps, True
+                return state, steps, True, 0
             state, changed, transition = system.step(state, cpu)
             undo.append(changed)
             path.append(transition)
             steps += 1
             last = cpu
+            if not len(path) % _LOOK_EVERY and (counts := self._counts_on(state, cpu)):
+                break
         self._counted(steps)
-        return state, steps, False
+        return state, steps, False, counts
 
     def _alone(self, state: GlobalState, last: int) -> int:
         # A CPU whose next step meets nothing that others may do from here on, the last one first; -1: none.

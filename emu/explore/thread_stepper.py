@@ -201,6 +201,19 @@ class ThreadStepper:
                 found = local.edges[observation] = self._run(local, observation)
         return found
 
+    def counts_on(
+        self, local: LocalState, instructions: int, lend: Callable[[LocalState], dict[int, int]]
+    ) -> bool:
+        """Tell whether it is proved that a PE counts for so many instructions from ``local`` on.
+
+        :param lend: as of :meth:`edge`
+        """
+        with self._lent(local, lend(local)):
+            self._put(local, None)
+            counts = self.machine.spins.counts_on(local.cpu, instructions)
+            self._leave(local.cpu)
+        return counts
+
     @contextmanager
     def _lent(self, local: LocalState, lent: dict[int, int]) -> Iterator[None]:
         memory, engine = self.machine.memory, self.machine.engine
@@ -243,7 +256,7 @@ class ThreadStepper:
             self._wake(cpu)
         else:
             machine.parts.alone = part
-            machine.step(cpu)
+            self._step(local)
         after = actor_state(machine, cpu)
         if after.outcome is not None and after.outcome.end is End.UNMODELLED:
             raise Untestable(machine.stopped)
@@ -261,9 +274,26 @@ class ThreadStepper:
         target, records = self._local(cpu, history, suspended), machine.trace.take()
         self._count_silent(local, target, machine.actors[cpu].pe.counters.instructions - retired)
         defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
-        edge = Edge(target, records, defers)
+        edge = Edge(target, records, defers, machine.clock.counter_reads > 0)
         self._leave(cpu)
         return edge
+
+    def _step(self, local: LocalState) -> None:
+        # Run a step; a wait for the counter is no step of its own, for time begins anew with each.
+        machine, counters = self.machine, self.machine.actors[local.cpu].pe.counters
+        while True:
+            reads, retired = machine.clock.counter_reads, counters.instructions
+            machine.step(local.cpu)
+            silent = counters.instructions - retired >= INVISIBLE_MAX
+            if not silent or machine.clock.counter_reads == reads:
+                return
+            machine.stopped = ""  # an exploration has limits of its own
+            if not machine.spins.pass_time(local.cpu):
+                raise Untestable(
+                    f"CPU{local.cpu} waits for the counter, which an exploration does not follow"
+                )
+            if machine.stopped:
+                raise Untestable(machine.stopped)
 
     def _count_silent(self, local: LocalState, target: LocalState, instructions: int) -> None:
         # What goes on without an operation comes to a state that nobody has seen, again and again.

@@ -232,6 +232,13 @@ class TransitionSystem:
             local = self._edge(state, local, self._observation(state, cpu, action)).local
         return looked
 
+    def counts_on(self, state: GlobalState, cpu: int, instructions: int) -> bool:
+        """Tell whether it is proved that a CPU, which goes on alone, counts for so many instructions."""
+        local = state.locals[cpu]
+        if local.history is not None or local.state is not State.RUNNABLE or local.made:
+            return False
+        return self.stepper.counts_on(local, instructions, partial(self._lend, state))
+
     # -- steps ------------------------------------------------------------------------------------
 
     def _edge(self, state: GlobalState, local: LocalState, observation: object) -> Edge:

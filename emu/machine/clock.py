@@ -10,6 +10,7 @@ from typing import NamedTuple
 # instructions and operations.
 SPIN_PICKS = 1 << 16
 SPIN_INSTRUCTIONS = 1 << 22
+TICK = 16  # ns of the counter
 
 
 class Timer(NamedTuple):
@@ -96,7 +97,15 @@ class Clock:
     def read_counter(self) -> int:
         """Return CNTVCT_EL0: simulated time at 62.5 MHz; each look is a tick later: delay loops end."""
         self.counter_reads += 1
-        return self.now * 625 // 10_000 + self.counter_reads
+        return self.counter()
+
+    def counter(self, reads: int = 0) -> int:
+        """Return what the counter is after so many more reads at this time."""
+        return self.now * 625 // 10_000 + self.counter_reads + reads
+
+    def pass_ticks(self, ticks: int) -> None:
+        """Let the time of so many ticks of the counter pass."""
+        self.reach(self.now + ticks * TICK)
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""

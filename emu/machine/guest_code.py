@@ -52,9 +52,7 @@ class GuestCode:
         if trace.steps is not None and (stop.__class__ is not StepLimit or machine.instructions_left <= 0):
             engine.take_state(pe)
             trace.stopped()
-        spent = machine.latency.of(pe.counters)
-        actor.time += spent - actor.spent
-        actor.spent = spent
+        self.spend_time(actor)
         if stop.__class__ is not StepLimit:
             machine.exits.handle(cpu, actor, stop)
             if actor.state is State.WAITING:
@@ -69,11 +67,15 @@ class GuestCode:
         if not 0 < first < instructions or not machine.spins.looks_for_them:
             return machine.engine.run(pe, instructions)
         stop = machine.engine.run(pe, first)
-        if stop.__class__ is StepLimit:
-            machine.spins.look(cpu, actor)
-            if actor.state is State.RUNNABLE:
-                return machine.engine.run(pe, instructions - first)
+        if stop.__class__ is StepLimit and machine.spins.look(cpu, actor):
+            return machine.engine.run(pe, instructions - first)
         return stop
+
+    def spend_time(self, actor: Actor) -> None:
+        """Let the time of ``actor`` be what its PE's counters say."""
+        spent = self._machine.latency.of(actor.pe.counters)
+        actor.time += spent - actor.spent
+        actor.spent = spent
 
     def run_alone(self, cpu: int, exits: Iterable[int], instructions: int = UNLIMITED) -> int:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
@@ -92,9 +94,7 @@ class GuestCode:
         before = actor.pe.counters.instructions
         stop = engine.run(actor.pe, max(1, min(instructions, machine.instructions_left)))
         retired = actor.pe.counters.instructions - before
-        spent = machine.latency.of(actor.pe.counters)
-        actor.time += spent - actor.spent
-        actor.spent = spent
+        self.spend_time(actor)
         machine.clock.reach(actor.time)
         for va in places:
             engine.unbreak(va)

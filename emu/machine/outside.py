@@ -21,28 +21,34 @@ class Outside(LocalInterconnect):
     :ivar overwritten: PA and bytes of what its stores have changed, in order
     :ivar changed: by PA, the bytes that they have changed as they are now
     :ivar looks: PA and bytes of the words that it has loaded
+    :ivar first_look: PA of the first of them, by CPU
     :ivar asks: whether the PE has asked firmware something
+    :ivar ticks: reads of the counter
     """
 
-    def __init__(self, machine: Machine, *, stores_act: bool = False) -> None:
+    def __init__(self, machine: Machine, *, stores_act: bool = False, ticks_max: int = 0) -> None:
         super().__init__()
+        self.ticks_max, self.ticks = ticks_max, 0
         self._stores_act = stores_act or machine.model is not None
         self.acts = self.asks = False
         self.overwritten: list[tuple[int, bytes]] = []
         self.changed: dict[int, int] = {}
         self.looks: dict[tuple[int, int], None] = {}
+        self.first_look: dict[int, int] = {}
         self._machine = machine
         self.system = machine.interconnect.system._replace(monitors=())
 
     def state(self) -> Hashable:
         """Return the shared state, that of the memory model, and what stores have changed."""
         model = self._machine.model
-        return self.system, None if model is None else model.state(), frozenset(self.changed.items())
+        state = None if model is None else model.state()
+        return self.system, state, frozenset(self.changed.items()), self.ticks
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Notice what loads look at, and stores that change something."""
         if kind in LOADS:
             self.looks[pa, size] = None
+            self.first_look.setdefault(pe.index, pa)
         elif kind in STORES:
             memory = self._machine.memory
             before = memory.read_bytes(pa, min(size, memory.base + memory.size - pa))
@@ -104,6 +110,7 @@ class Outside(LocalInterconnect):
         self.acts = True
 
     def counter(self, pe: PE) -> int:
-        """Time goes on."""
-        self.acts = True
-        return 0
+        """Time goes on, as the machine's would with each read."""
+        self.acts |= not self.ticks_max
+        self.ticks += 1
+        return self._machine.clock.counter(self.ticks)

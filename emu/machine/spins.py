@@ -17,6 +17,7 @@ from emu.cpu.loops import Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
 from emu.machine.actor import LOOK_AFTER, Actor, Grain, State
+from emu.machine.clock import TICK
 from emu.machine.outside import Outside
 from emu.operation import Kind
 from emu.outcome import End, Outcome
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AHEAD_MAX = 1 << 14  # instructions that a look goes ahead: one at a time
+_SHORT = 1 << 10  # likewise, of a look that others follow
+_WAIT = 1000  # ns that a PE may wait for the counter, for each instruction of the run's limit
 _EC_WFX = 0x01
 _PAGE = 4096
 _ROUND = 64  # picks between two looks at what has changed
@@ -74,19 +77,27 @@ class Spins:
         self.looks_for_them = True
         self.looks_ahead = self.are_livelocks = False
 
-    def look(self, cpu: int, actor: Actor) -> None:
-        """The PE of ``cpu`` has run for a grain and can go on: put it aside if it goes round."""
+    def look(self, cpu: int, actor: Actor) -> bool:
+        """The PE of ``cpu`` has run for a grain and can go on: put it aside if it goes round.
+
+        :return: whether it can go on at once
+        """
         done = actor.pe.counters.instructions
         if not self.looks_for_them or (done < actor.look_at and actor.repeats < actor.repeats_max):
-            return
+            return True
         if self._released.get(cpu, 0) >= _RELEASES and self._look_together(cpu):
-            return
+            return False
         outside = Outside(self._machine)
         loop = self._run_ahead(actor, outside, max(self._machine.instructions_left, 1))
-        if loop is None:
-            self._look_later(actor)
-        elif not self._tell(cpu, loop, outside):
-            self._put_aside(cpu, loop, outside, (cpu,))
+        if loop is not None:
+            if not self._tell(cpu, loop, outside):
+                self._put_aside(cpu, loop, outside, (cpu,))
+            return False
+        if outside.ticks and self.pass_time(cpu):
+            actor.look_at = done + LOOK_AFTER
+            return False  # others have that time too
+        self._look_later(actor)
+        return True
 
     def _look_later(self, actor: Actor) -> None:
         done = actor.pe.counters.instructions
@@ -106,8 +117,7 @@ class Spins:
         elif loop.counts:
             actor.spins = Outcome(End.RUNNING), loop.first
         else:
-            first_pa = next(iter(outside.looks), (0, 0))[0]
-            actor.spins = Outcome(End.SPINS, number=first_pa), loop.first
+            actor.spins = Outcome(End.SPINS, number=outside.first_look.get(cpu, 0)), loop.first
         machine.queue.set(cpu, State.SPINNING)
 
     def _look_together(self, cpu: int) -> bool:
@@ -143,9 +153,45 @@ class Spins:
             machine.engine.unobserve()
 
     def counts_on(self, cpu: int, instructions: int) -> bool:
-        """Tell whether it is proved that the PE of ``cpu`` counts for so many instructions from here on."""
-        loop = self._run_ahead(self._machine.actors[cpu], Outside(self._machine), instructions)
+        """Tell whether it is proved that the PE of ``cpu`` counts for so many instructions from here on.
+
+        A look that goes a short way ahead is enough: others follow.
+        """
+        loop = self._run_ahead(self._machine.actors[cpu], Outside(self._machine), instructions, _SHORT)
         return loop is not None and loop.counts
+
+    def pass_time(self, cpu: int) -> bool:
+        """Let the time pass for which the PE of ``cpu`` does nothing but wait for the counter.
+
+        It stands at the last round of its loop that goes on; a wait that takes too long ends the run.
+
+        :return: whether it was such a wait
+        """
+        machine = self._machine
+        actor = machine.actors[cpu]
+        if machine.free is not None or machine.recorder.trace.steps is not None:
+            return False
+        machine.guest_code.spend_time(actor)
+        machine.clock.reach(actor.time)
+        longest = machine.instructions_max * _WAIT
+        outside = Outside(machine, ticks_max=max(1, longest // TICK))
+        # MODEL: the rounds of such a wait are not counted as instructions
+        loop = self._run_ahead(actor, outside, 1, _SHORT)
+        if loop is None or loop.wait is None:
+            return False
+        pe, wait = actor.pe, loop.wait
+        if not wait.ends:
+            machine.stopped = (
+                f"limit of {longest / 10**9:g} s of simulated time: CPU{cpu} waits longer for the counter; a "
+                "microsecond for each of --instructions-max"
+            )
+            return True
+        machine.clock.pass_ticks(wait.ticks)
+        actor.time = max(actor.time, machine.clock.now)
+        pe.pc = wait.pc
+        for number, value in enumerate(wait.registers):
+            pe.x[number] = value
+        return True
 
     @staticmethod
     def _code_of(pe: PE, loop: Loop) -> list[tuple[int, int]]:
@@ -190,9 +236,11 @@ class Spins:
         # Whether the exception is that of the vector's first instruction, which has an outcome of its own.
         return raised.preferred_return == self._machine.actors[cpu].pe.vector(raised)
 
-    def _run_ahead(self, actor: Actor, outside: Outside, goes_on_for: int = 0) -> Loop | None:
+    def _run_ahead(
+        self, actor: Actor, outside: Outside, goes_on_for: int = 0, limit: int = AHEAD_MAX
+    ) -> Loop | None:
         engine = self._machine.engine
-        loops = self._ahead(outside, lambda: engine.run_ahead([actor.pe], outside, AHEAD_MAX, goes_on_for))
+        loops = self._ahead(outside, lambda: engine.run_ahead([actor.pe], outside, limit, goes_on_for))
         return None if loops is None else loops[0]
 
     def _ahead(self, outside: Outside, run: Callable[[], T | None]) -> T | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,20 +122,49 @@ def test_a_session_that_goes_on_ends(name: str, tmp_path: Path) -> None:
     code, status = KINDS[name]
     script = tmp_path / "script"
     script.write_text("continue\n" * 8)
-    done = run_emu("step", _written(tmp_path, name, code), "--cpus", "2", "--script", str(script))
+    words = ["step", _written(tmp_path, name, code), "--cpus", "2", "--script", str(script)]
+    done = subprocess.run([sys.executable, "-m", "emu", *words], capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
+    end = next(line for line in done.stdout.splitlines() if line.startswith("the end: "))
+    told = r"CPU0 (spins|takes an exception) for ever.*, at \w" if status == FAILS else "CPU0's loop"
+    assert re.search(told, end), end
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "count-in-memory"])
+@pytest.mark.parametrize("name", KINDS)
 def test_an_exploration_ends_and_its_finding_has_a_story(name: str, tmp_path: Path) -> None:
     code, status = KINDS[name]
-    done = run_emu("explore", _written(tmp_path, name, code), "--cpus", "2", "--json", "--steps-max", "3000")
-    if name == "poll-with-a-long-time-out":
-        status = 0  # within the depth that was asked for
+    done = run_emu("explore", _written(tmp_path, name, code), "--cpus", "2", "--json")
     assert done.returncode == status, done.stdout + done.stderr
     if status == FAILS:
         case = json.loads(done.stdout)["findings"][0]["case"]
         assert run_emu("replay", case).returncode == FAILS
+
+
+POLL = """main: mrs x3, mpidr_el1
+ adr x0, word
+ tbnz x3, #0, store
+ movz x2, #0x100, lsl #32
+spin: ldr x1, [x0]
+ cbnz x1, out
+ subs x2, x2, #1
+ b.ne spin
+out: b .
+store: mov x1, #{value}
+ str x1, [x0]
+ b ."""
+SCHEDULES_MAX = 1000
+
+
+@pytest.mark.parametrize(("value", "status"), [(1, FAILS), (0, CUT)], ids=["seen", "twin"])
+def test_what_others_do_while_a_poll_counts_is_explored(value: int, status: int, tmp_path: Path) -> None:
+    """Its path ends where it is proved that it counts further than any path goes, and others go on there."""
+    subject = _written(tmp_path, "two-poll", POLL.format(value=value))
+    asked = ("--cpus", "2", "--json", "--all", "--assert", "unreachable out")
+    done = run_emu("explore", subject, *asked)
+    assert done.returncode == status, done.stdout + done.stderr
+    data = json.loads(done.stdout)
+    assert data["schedules"] <= SCHEDULES_MAX
+    assert any("in a loop of CPU0 that counts" in why for why in data["incomplete"])
 
 
 @pytest.mark.parametrize("options", [("boot",), ("explore",), ("trace", "-o", "t")], ids=lambda each: each[0])

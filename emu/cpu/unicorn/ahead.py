@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from emu.arch import a64
 from emu.arch.a64 import Other
-from emu.cpu.counting import Access, Step, goes_on
+from emu.cpu.counting import Access, Step, goes_on, wait_for_counter
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached, Waiting
@@ -95,11 +95,19 @@ class _Steps:
         self._accesses.clear()
 
     def loop(self) -> Loop | None:
+        if self._outside.ticks_max:
+            return self._wait()
         found = goes_on(self._steps, self._instructions)
         if not found or self._with_model and any(step.accesses for step in found):
             return None  # a memory model has a say in what loads find
         pcs = [step.pc for step in found]
         return Loop(min(pcs), max(pcs), None, counts=True)
+
+    def _wait(self) -> Loop | None:
+        if any(step.accesses for step in self._steps):
+            return None  # others may have a say in it
+        wait = wait_for_counter(self._steps, self._outside.ticks_max)
+        return wait and Loop(wait.pc, wait.pc, None, wait=wait)
 
 
 def run_ahead(
