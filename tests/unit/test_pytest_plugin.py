@@ -330,6 +330,7 @@ def test_what_the_documentation_shows_runs(pytester: pytest.Pytester) -> None:
         shorter = shorter.replace("cases=10_000, max_cpus=16", "cases=100, max_cpus=3")
         shorter = shorter.replace("cases=1_000, nr_cpus=[1, 256]", "cases=100, nr_cpus=[1, 16]")
         shorter = shorter.replace("deadline=None", "deadline=None, max_examples=20")
+        shorter = shorter.replace("max_size=64", "max_size=6")
         (pytester.path / f"test_block_{number}.py").write_text(shorter)
     tests = sum(len(re.findall(r"^def test_", block, re.M)) for block in blocks)
     done = pytester.runpytest_inprocess()
