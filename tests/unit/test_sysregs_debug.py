@@ -165,3 +165,23 @@ def test_encodings_that_the_engine_has_and_no_pe_are_undefined(core: Core, is_wr
         bare.words(word(encoding, is_write=is_write))
         engine.reset(pe, 2, CODE, 0)
         assert engine.step(pe) == Raised(1 << 25, None, 2, CODE), sysreg.name(encoding)
+
+
+@pytest.mark.parametrize("is_write", [False, True])
+@pytest.mark.parametrize("encoding", [sysreg.OSDLR_EL1, sysreg.DBGPRCR_EL1, CLAIM_SET])
+@pytest.mark.parametrize("el", [0, 1])
+def test_what_is_undefined_at_el0_is_not_trapped_there(el: int, encoding: Encoding, is_write: bool) -> None:
+    """MDCR_EL2.TDE traps what EL1 may do alone. QEMU 7.2 does the same."""
+    bare, pe = at(el, word(encoding, is_write=is_write))
+    pe.set_system_register(sysreg.MDCR_EL2, 1 << 8)
+    stop = bare.engine.step(pe)
+    assert isinstance(stop, Raised)
+    assert (stop.syndrome >> 26, stop.target_el) == ((0x18, 2) if el else (0, 1))
+
+
+def test_a_write_of_what_is_read_only_is_not_trapped() -> None:
+    bare, pe = at(1, word((2, 0, 7, 14, 6), is_write=True))  # DBGAUTHSTATUS_EL1
+    pe.set_system_register(sysreg.MDCR_EL2, 1 << 8)
+    stop = bare.engine.step(pe)
+    assert isinstance(stop, Raised)
+    assert stop.syndrome >> 26 == 0

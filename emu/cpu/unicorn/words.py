@@ -171,7 +171,11 @@ class Words:
         row = TABLE.get(a64.system_register(word))
         if row is None or not row.by_host:
             return False
-        return bool(sysregs.trap_el(row, pe, is_write=not word >> 21 & 1))
+        is_write = not word >> 21 & 1
+        lowest = row.write_el if is_write else row.read_el
+        if lowest is None or pe.el < lowest:
+            return False  # UNDEFINED, which comes first
+        return bool(sysregs.trap_el(row, pe, is_write=is_write))
 
     def _redirect(self, pe: UnicornPE, va: int, word: int, target: Encoding) -> None:
         # An MRS or MSR of another register than its encoding says: done here, and passed over.
