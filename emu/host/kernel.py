@@ -23,6 +23,7 @@ from emu.errors import Untestable
 from emu.host.built import built_kernel
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
+from emu.host.faults import check_setup
 from emu.host.firmware import place_mailboxes
 from emu.host.firmware_tables import DTB_SIZE, TABLES_SIZE, DramLayout, hand_over
 from emu.host.guest import Guest, IdleTask
@@ -78,9 +79,11 @@ class LoadedKernel:
 
         :param counted: count the primary's instructions
         :raises NeedsCount: not ``counted``, and the primary takes long; the machine is not what it was
+        :raises InvalidCase: a fault that cannot be one of a kernel
         :raises Untestable: the primary does not come to the take-over
         """
         memory, subject, logical, place = machine.memory, self.subject, self.logical, self.around
+        check_setup(self.config.faults, subject.name)
         image, layout, cpus = self.image, self.image.layout, len(self.logical.cpus)
         stride = _stride(layout)
         data = HostData(place.host_pa)

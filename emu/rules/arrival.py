@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from emu.finding import PC, VA, Finding, Value, Word, each_once
 from emu.operation import Expect, Kind, Register, Report, Wanted
-from emu.outcome import OFF, End, Outcome
+from emu.outcome import End, Outcome
 from emu.trace import Row, Trace
 
 NAME = "arrival"
@@ -168,7 +168,9 @@ def _judge(boot: _Boot) -> Iterator[Finding]:
     yield from _shared(boot)
     for cpu in sorted(boot.cpus):
         seen = boot.cpus[cpu]
-        never_kicked = boot.panic and seen.outcome == OFF
+        # The boot CPU goes from one to the next; in a spin table the others sleep from the start.
+        waits = seen.outcome is not None and seen.outcome.end in (End.OFF, End.ASLEEP_WFE)
+        never_kicked = boot.panic and waits and not seen.landings
         if boot.cut_off or never_kicked or seen.expect.get(Expect.FAULTY):
             seen.awaited = False  # of a faulty CPU the telemetry rule tells what became
         yield from _of_one(boot, cpu, seen)

@@ -21,6 +21,7 @@ Kernel = Callable[[str], Path]
         ("EMU_KERNEL_SMALL", "fault=1:no-52bit-va", "it runs with 48-bit VAs, and asks no secondary for 52"),
         ("EMU_KERNEL_SMALL", "fault=1:no-clean memory=caches", "its own code cleans what it writes"),
         ("EMU_KERNEL_SMALL", "fault=1:no-match", "no CPU of it looks itself up by its MPIDR"),
+        ("EMU_KERNEL_SMALL", "fault=1:setup-refused", r"its primary runs its own smp_cpu_setup\(\)"),
         ("EMU_KERNEL_SPLIT", "bringup=serial", r"has no __cpu_up\(\) \(HOTPLUG_SPLIT_STARTUP\); --force"),
         ("EMU_KERNEL_NO_HOTPLUG", "fault=1:kill-me", "without CONFIG_HOTPLUG_CPU, nobody writes CPU_KILL_ME"),
         ("EMU_KERNEL_NO_HOTPLUG", "cycle=1", "is built without CONFIG_HOTPLUG_CPU: no CPU goes down"),

@@ -289,3 +289,10 @@ def test_v2_asks_the_boot_cpus_enable_method(tmp_path) -> None:
 def test_ranges_and_several_faults_add_up() -> None:
     done = run("v3 fault=2-3:never-starts,5:no-granule")
     assert [cpu for cpu, outcome in enumerate(done.outcomes) if outcome != "online"] == [2, 3, 5]
+
+
+@pytest.mark.parametrize("method", ["psci", "spin-table"])
+def test_cpus_that_a_panic_has_left_where_they_wait_are_no_finding(method: str) -> None:
+    """Linux v6.12 arch/arm64/kernel/smp.c, __cpu_up(): CPU_PANIC_KERNEL, before the next CPU is kicked."""
+    done = run(f"v3 topology=flat:3 enable-method={method} bringup=serial fault=1:panic")
+    assert done.messages == []

@@ -230,6 +230,21 @@ def faults_before_load(faults: Mapping[int, Sequence[Fault]], *, lines: bool, ag
                 raise InvalidCase(f"{_spelt(cpu, fault)}: no CPU is started a second time (--cycle 1)")
 
 
+def check_setup(faults: Mapping[int, Sequence[Fault]], name: str) -> None:
+    """Refuse a fault of smp_cpu_setup() on a kernel, whose primary runs its own.
+
+    :param name: of the kernel
+    :raises InvalidCase: there is one
+    """
+    for cpu, found in sorted(faults.items()):
+        for fault in found:
+            if fault.refused():
+                raise InvalidCase(
+                    f"{_spelt(cpu, fault)}: {name}: its primary runs its own smp_cpu_setup(), which "
+                    "no firmware here makes fail"
+                )
+
+
 def check_faults(faults: Mapping[int, Sequence[Fault]], subject_of: Callable[[int], FaultedSubject]) -> None:
     """Refuse a fault that makes no difference.
 
