@@ -58,7 +58,6 @@ def _qemu(kernel: Path, machine: str, cpus: int, append: str) -> str:
         ("EMU_KERNEL_612", "gicv2", 1),
         ("EMU_KERNEL_612", "gicv3", 1),
         ("EMU_KERNEL_612", "gicv3", 2),
-        ("EMU_KERNEL_61", "gicv3", 1),
         ("EMU_KERNEL_NEWEST", "gicv3", 1),
     ],
 )
