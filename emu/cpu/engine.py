@@ -39,7 +39,7 @@ class InParts(Protocol):
 
 
 class FreeRunning(Protocol):
-    """PEs at full speed, with interrupts, nothing observed: between :meth:`begin` and :meth:`end`.
+    """PEs at full speed, with interrupts, nothing observed: from :meth:`begin` on.
 
     :meth:`Engine.run` then stops behind WFE and YIELD too, whatever the event register says, and at a branch
     to itself; all three are :class:`emu.cpu.stops.Waiting` for an event.
@@ -47,9 +47,6 @@ class FreeRunning(Protocol):
 
     def begin(self) -> None:
         """Run freely from now on."""
-
-    def end(self) -> None:
-        """Run as before :meth:`begin`."""
 
     def set_irq(self, pe: PE, high: bool) -> None:
         """Assert or deassert IRQ of ``pe``, which takes it when PSTATE.I is clear."""

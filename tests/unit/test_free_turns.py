@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from bare_machine import CODE, DATA, make
 
+from emu.arch import sysreg
 from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, StepLimit
@@ -288,3 +289,27 @@ def test_pieces_of_any_size_do_the_same_as_full_speed(controller: str, size: int
         )
     assert ends[0] == ends[1]
     assert (word(machine, 0), word(machine, 4)) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "is_undefined"),
+    [
+        ("msr s3_4_c12_c9_5, x0", True),  # ICC_SRE_EL2, from EL1
+        ("mrs x0, s3_4_c12_c9_5", True),
+        ("msr s3_0_c12_c12_5, x0", False),  # ICC_SRE_EL1
+        ("mrs x0, s3_0_c4_c6_0", False),  # ICC_PMR_EL1, which the controller owns
+        ("mrs x0, s3_0_c15_c15_7", True),  # of no table and no device
+    ],
+)
+def test_a_register_of_el2_is_undefined_at_el1_and_a_device_s_is_not(
+    instruction: str, is_undefined: bool
+) -> None:
+    """The handler of synchronous exceptions, which branches to itself, is at VBAR_EL1 + 0x200."""
+    text = f"{instruction}\n mov x9, #1\n str x9, [x20]\n {DONE}\n .balign 4096\n .skip 0x200\n b ."
+    machine = make(BEGIN + text, scheduler="timed", record=False)
+    machine.actors[0].pe.override(sysreg.ID_AA64PFR0_EL1, 1 << 24 | 0x2222)
+    run_freely(machine, Board(machine, "gicv3").timer, lambda cpu, va: None)
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    assert word(machine, 0) == (not is_undefined)
+    assert (machine.actors[0].pe.pc == VECTORS + 0x200) is is_undefined

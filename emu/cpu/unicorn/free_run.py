@@ -12,6 +12,7 @@ and illegal exception returns are not checked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import c_int, c_uint32, c_uint64
 from typing import Any
 
@@ -24,7 +25,6 @@ from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
-    EXECUTE,
     HOOK_BLOCK,
     HOOK_INSTRUCTION,
     HOOK_NEW_BLOCK,
@@ -41,7 +41,7 @@ from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
-from emu.memory import Memory
+from emu.memory import PAGE_SIZE, Memory
 from emu.operation import Kind
 
 _WFI = 0xD503_207F
@@ -57,7 +57,7 @@ _ENTRY_MAX = 64  # words of the first block of a run that are looked at: no bloc
 class FreeRunner:
     """Runs the PEs of ``contexts`` freely (:class:`emu.cpu.engine.FreeRunning`).
 
-    :ivar is_on: between :meth:`begin` and :meth:`end`
+    :ivar is_on: since :meth:`begin`
     """
 
     def __init__(
@@ -82,8 +82,6 @@ class FreeRunner:
         self._looked: dict[int, bytes] = {}  # code that a run began at, by VA
         # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
         self._found: list[tuple[int, int, int, int, int]] = []
-        self._base: list[Any] = []
-        self._new_block = NEW_BLOCK_CALLBACK(self._on_new_block)
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
         self._read = REGISTER_CALLBACK(self._on_read)
         self._write = REGISTER_CALLBACK(self._on_write)
@@ -98,21 +96,7 @@ class FreeRunner:
         self._others.suspend()
         self._contexts.code.unobserve()
         self.is_on = True
-        self._base.append(self._handle.hook(HOOK_NEW_BLOCK, self._new_block))
-        for site, kind in list(self._hooks):
-            self._hooks[site, kind] = self._hook(site, kind)
-        self._contexts.forget_code()
-
-    def end(self) -> None:
-        """Run as before :meth:`begin`."""
-        for handle in (*self._base, *self._hooks.values()):
-            self._handle.unhook(handle)
-        self._base.clear()
-        self._hooks.clear()
-        self._yields.clear()
-        self._looked.clear()
-        self.is_on = False
-        self._others.resume()
+        self._handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
         self._contexts.forget_code()
 
     def set_irq(self, pe: PE, high: bool) -> None:
@@ -156,7 +140,6 @@ class FreeRunner:
                     return misaligned(pe, at)
                 self._look_at_entry(at)
                 pending.exception = None
-                pending.stop = pending.undo = pending.emulate = None
                 self._yielded = self._ends = False
                 self._reached = -1
                 error = emu_start(handle, at, not at, 0, limit)
@@ -198,21 +181,22 @@ class FreeRunner:
         self._contexts.load(pe)
         return self._word(self._live.pc.value) == B_SELF
 
+    def _code_pa(self, va: int, size: int) -> int | None:
+        # The PA that `size` bytes of one page are fetched from; None: they are not, or not from RAM.
+        pa = self._handle.fetch_pa(va)
+        return pa if pa is not None and self._memory.contains(pa, size) else None
+
     def _word(self, va: int) -> int | None:
-        pa = self._handle.translate(va, EXECUTE)
-        if pa is None or not self._memory.contains(pa, 4):
-            return None
-        return self._words[pa - self._memory.base >> 2]
+        pa = self._code_pa(va, 4)
+        return None if pa is None else self._words[pa - self._memory.base >> 2]
 
     # -- sites ------------------------------------------------------------------------------------
 
     def _look_at_entry(self, va: int) -> None:
         # The engine does not announce the first block of a run. Code may have changed since the last time.
-        pa = self._handle.translate(va, EXECUTE)
+        size = min(4 * _ENTRY_MAX, PAGE_SIZE - va % PAGE_SIZE)
+        pa = self._code_pa(va, size)
         if pa is None:
-            return
-        size = min(4 * _ENTRY_MAX, 4096 - (va & 0xFFF))
-        if not self._memory.contains(pa, size):
             return
         code = self._memory.read_bytes(pa, size)
         if self._looked.get(va) != code:
@@ -224,8 +208,8 @@ class FreeRunner:
     def _on_new_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
         try:
             va, size = block[0].pc, block[0].size
-            pa = self._handle.translate(va, EXECUTE)
-            if pa is not None and size and self._memory.contains(pa, size):
+            pa = self._code_pa(va, size)
+            if pa is not None and size:
                 self._look(va, pa, size)
                 if self._found:
                     self._handle.stop()
@@ -292,37 +276,49 @@ class FreeRunner:
             self._handle.stop()
 
     def _on_read(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
+        return self._instead(Other.MRS, self._load_register)
+
+    def _on_write(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
+        return self._instead(Other.MSR, self._store_register)
+
+    def _instead(self, kind: Other, do: Callable[[UnicornPE, int], bool]) -> int:
+        # Do the instruction in place of the engine; 0: the engine does it, or raises what is due.
         try:
             pe, word = self._contexts.loaded, self._word(self._live.pc.value)
             assert pe is not None
             assert word is not None
-            if a64.classify(word) != Other.MRS:
-                return 0
-            value = sysregs.read(pe, a64.system_register(word), self._observing.to)
-            if value is None:
-                return 0
-            if word & 31 != 31:
-                self._live.x[word & 31] = value
+            return int(a64.classify(word) is kind and do(pe, word))
         except BaseException as error:
             self._pending.error = error
             self.stop_behind()
         return 1
 
-    def _on_write(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
-        try:
-            pe, word = self._contexts.loaded, self._word(self._live.pc.value)
-            assert pe is not None
-            assert word is not None
-            row = TABLE.get(a64.system_register(word))
-            if row is None or row.write is None or row.write_el is None or pe.el < row.write_el:
-                return 0
-            if sysregs.traps(row, pe, row.encoding, is_write=True):
-                return 0
-            row.write(pe, self._observing.to, operand(pe.x, word & 31))
-        except BaseException as error:
-            self._pending.error = error
-            self.stop_behind()
-        return 1
+    # -- system registers -------------------------------------------------------------------------
+
+    def _load_register(self, pe: UnicornPE, word: int) -> bool:
+        # MRS of a register that is not left to the engine; False: it is, or the access raises something.
+        encoding, outside = a64.system_register(word), self._observing.to
+        value = sysregs.read(pe, encoding, outside)
+        if value is None and encoding not in TABLE:
+            value = outside.read_register(pe, encoding)
+        if value is None:
+            return False
+        if word & 31 != 31:
+            self._live.x[word & 31] = value
+        return True
+
+    def _store_register(self, pe: UnicornPE, word: int) -> bool:
+        # MSR, likewise.
+        encoding, outside = a64.system_register(word), self._observing.to
+        row, value = TABLE.get(encoding), operand(pe.x, word & 31)
+        if row is None:
+            return outside.write_register(pe, encoding, value)
+        if row.write is None or row.write_el is None or pe.el < row.write_el:
+            return False
+        if sysregs.traps(row, pe, encoding, is_write=True):
+            return False
+        row.write(pe, outside, value)
+        return True
 
     def _do_register(self, pe: UnicornPE) -> bool:
         # Do an MRS or MSR that the engine calls UNDEFINED, of a register that the table or a device has.
@@ -332,21 +328,10 @@ class FreeRunner:
             return False
         va = self._live.pc.value
         word = self._word(va)
-        if word is None or a64.classify(word) not in _REGISTERS:
+        kind = None if word is None else a64.classify(word)
+        if word is None or kind not in _REGISTERS:
             return False
-        encoding, outside = a64.system_register(word), self._observing.to
-        row = TABLE.get(encoding)
-        if word >> 21 & 1:
-            found = sysregs.read(pe, encoding, outside) if row else outside.read_register(pe, encoding)
-            if found is None:
-                return False
-            if word & 31 != 31:
-                self._live.x[word & 31] = found
-        else:
-            value = operand(pe.x, word & 31)
-            if row is not None and row.write is not None:
-                row.write(pe, outside, value)
-            elif not outside.write_register(pe, encoding, value):
-                return False
+        if not (self._load_register if kind is Other.MRS else self._store_register)(pe, word):
+            return False
         self._live.pc.value = va + 4
         return True

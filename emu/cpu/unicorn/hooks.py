@@ -59,8 +59,7 @@ class Hooks:
         handle = contexts.handle
         handle.hook(HOOK_EXCEPTION, EXCEPTION_CALLBACK(self._on_exception))
         handle.hook(HOOK_FAULT, FAULT_CALLBACK(self._on_fault))
-        self._on_new_block_callback = NEW_BLOCK_CALLBACK(self._on_new_block)
-        self._new_blocks = handle.hook(HOOK_NEW_BLOCK, self._on_new_block_callback)
+        self._new_blocks = handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
         self._on_site_callback = CODE_CALLBACK(self._on_site)
 
     # -- accesses ---------------------------------------------------------------------------------
@@ -87,16 +86,10 @@ class Hooks:
             self._steps = None
 
     def suspend(self) -> None:
-        """Delete all hooks but those of exceptions; translations must be forgotten after it."""
+        """Delete all hooks but those of exceptions, for good; translations must be forgotten after it."""
         self.unobserve()
         for handle in (self._new_blocks, *self._sites.values()):
             self._handle.unhook(handle)
-
-    def resume(self) -> None:
-        """Put the hooks back that :meth:`suspend` has deleted and that are there always, and breakpoints."""
-        self._new_blocks = self._handle.hook(HOOK_NEW_BLOCK, self._on_new_block_callback)
-        for va in self._sites:
-            self._sites[va] = self._handle.hook(HOOK_CODE, self._on_site_callback, va, va)
 
     # -- instructions -----------------------------------------------------------------------------
 
