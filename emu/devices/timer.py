@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from emu.arch.counter import count_at, ns_of
 from emu.arch.sysreg import Encoding
 from emu.devices.protocol import Board
 
-FREQUENCY_HZ = 62_500_000  # CNTFRQ_EL0
-NS_PER_TICK = 1_000_000_000 // FREQUENCY_HZ
 PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL = range(4)  # lines
 
 _NS_MAX = 1 << 63  # simulated time ends there, after 292 years: what is later never happens
@@ -28,16 +27,6 @@ _REGISTERS: dict[Encoding, tuple[int, int]] = {
     for line, (op1, crm) in enumerate(((3, 2), (3, 3), (4, 2), (4, 3)))  # CNTP, CNTV, CNTHP, CNTHV
     for op2 in (_TVAL, _CTL, _CVAL)
 }
-
-
-def count_at(now: int) -> int:
-    """Return the physical count, CNTPCT_EL0, at a time in ns."""
-    return now // NS_PER_TICK
-
-
-def ns_of(count: int) -> int:
-    """Return the first time in ns at which the physical count is ``count``."""
-    return count * NS_PER_TICK
 
 
 def next_event(control: int, offset: int, now: int) -> int | None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from emu.arch.counter import count_at, ns_of
+
 # What busy actors do before a delayed one gets a turn although its time has not come: picks, and
 # instructions and operations.
 SPIN_PICKS = 1 << 16
 SPIN_INSTRUCTIONS = 1 << 22
-TICK = 16  # ns of the counter
 
 
 class Timer(NamedTuple):
@@ -101,11 +102,11 @@ class Clock:
 
     def counter(self, reads: int = 0) -> int:
         """Return what the counter is after so many more reads at this time."""
-        return self.now * 625 // 10_000 + self.counter_reads + reads
+        return count_at(self.now) + self.counter_reads + reads
 
     def pass_ticks(self, ticks: int) -> None:
         """Let the time of so many ticks of the counter pass."""
-        self.reach(self.now + ticks * TICK)
+        self.reach(self.now + ns_of(ticks))
 
     def renumber(self, new: Mapping[int, int]) -> None:
         """Follow CPUs that change their numbers: ``new`` has the number by the old one."""

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.arch.counter import count_at
 from emu.cpu.stops import Reached, StepLimit, Waiting
 from emu.devices.protocol import CpuTimer
 from emu.machine.actor import Actor, State
 from emu.operation import Kind
 from emu.outcome import End, Outcome
-from emu.schedulers import Scheduler
+from emu.schedulers import Scheduler, attach
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -63,14 +64,12 @@ class FreeTurns:
         """Let ``scheduler`` pick from now on, for turns of so many instructions; 0: TURN."""
         machine = self._machine
         machine.scheduler = scheduler
-        attach = getattr(scheduler, "attach", None)
-        if attach:
-            attach(lambda cpu: machine.actors[cpu].time)
+        attach(scheduler, lambda cpu: machine.actors[cpu].time)
         self.turn = turn or TURN
 
     def count(self, time: int) -> int:
         """Return the system counter (ticks of 62.5 MHz) for a CPU at ``time`` (ns); it never goes back."""
-        self._count = max(self._count, time * 625 // 10_000)
+        self._count = max(self._count, count_at(time))
         return self._count
 
     def run(self, cpu: int, actor: Actor) -> None:
@@ -81,9 +80,7 @@ class FreeTurns:
         before = pe.counters.instructions
         stop = machine.engine.run(pe, max(1, min(room, machine.instructions_left)))
         machine.clock.begun += pe.counters.instructions - before
-        spent = machine.latency.of(pe.counters)
-        actor.time += spent - actor.spent
-        actor.spent = spent
+        machine.guest_code.spend_time(actor)
         match stop:
             case StepLimit():
                 pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emu.arch import sysreg
 from emu.arch.dataflow import DataFlow
@@ -18,7 +18,6 @@ from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
 from emu.machine.device_bus import DeviceBus
 from emu.machine.exits import Exits
-from emu.machine.free_turns import FreeTurns
 from emu.machine.guest_code import GuestCode
 from emu.machine.host_memory import HostMemory
 from emu.machine.host_tasks import HostTasks
@@ -38,8 +37,11 @@ from emu.memory import Memory
 from emu.models.protocol import MachineMemory, MemoryModel, Note
 from emu.operation import Kind, Reported
 from emu.outcome import Outcome
-from emu.schedulers import Scheduler, Steering
+from emu.schedulers import Scheduler, Steering, attach
 from emu.trace import Trace
+
+if TYPE_CHECKING:
+    from emu.machine.free_turns import FreeTurns
 
 
 class Watch(Protocol):
@@ -81,9 +83,7 @@ class Machine:
         self.interconnect = MachineInterconnect(self)
         self.engine = make_engine(memory, self.interconnect)
         self.scheduler = scheduler
-        attach = getattr(scheduler, "attach", None)
-        if attach:
-            attach(lambda cpu: self.actors[cpu].time)
+        attach(scheduler, lambda cpu: self.actors[cpu].time)
         self._in_turn = getattr(scheduler, "in_turn", False)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)

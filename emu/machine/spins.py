@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from emu.arch.counter import TICK
 from emu.constraints import EXCEPTION_LOOP
 from emu.cpu.loops import Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import Raised
 from emu.machine.actor import LOOK_AFTER, Actor, Grain, State
-from emu.machine.clock import TICK
 from emu.machine.outside import Outside
 from emu.operation import Kind
 from emu.outcome import End, Outcome

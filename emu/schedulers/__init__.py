@@ -18,6 +18,13 @@ class Scheduler(Protocol):
         ...
 
 
+def attach(scheduler: Scheduler, time_of: Callable[[int], int]) -> None:
+    """Give a scheduler that goes by time the clocks of the machine that it is for: ns by actor index."""
+    take = getattr(scheduler, "attach", None)
+    if take is not None:
+        take(time_of)
+
+
 class Pick(NamedTuple):
     """One step of a schedule: what happens, and to which CPU or line (PA).
 

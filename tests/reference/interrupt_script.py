@@ -17,10 +17,11 @@ from typing import Any
 from reference.qemu import PROGRAM
 from reference.world import assemble
 
+from emu.arch.counter import ns_of
 from emu.arch.sysreg import Encoding
 from emu.devices.controllers import CONTROLLERS
 from emu.devices.protocol import NO_CPU, Board
-from emu.devices.timer import GenericTimer, ns_of
+from emu.devices.timer import GenericTimer
 
 RAM_BASE, RAM_SIZE = 0x4000_0000, 32 << 20
 _CODE, _INDEX, _SCRIPT = 0x4100_0000, 0x4110_0000, 0x4111_0000

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu.arch.counter import FREQUENCY_HZ, count_at, ns_of
 from emu.arch.sysreg import Encoding
 from emu.devices.protocol import Board
 from emu.devices.timer import (
-    FREQUENCY_HZ,
     HYP_PHYSICAL,
     HYP_VIRTUAL,
     PHYSICAL,
     VIRTUAL,
     GenericTimer,
-    count_at,
     next_event,
-    ns_of,
 )
 
 U64 = 2**64 - 1

@@ -6,6 +6,7 @@ Registers that are not in here are the engine's alone: their accesses are neithe
 from __future__ import annotations
 
 from emu.arch import sysreg
+from emu.arch.counter import FREQUENCY_HZ
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
@@ -176,7 +177,7 @@ def _timer(name: str, encoding: Encoding, *traps: Trap, level: int = 0, feature:
 
 _REGISTERS_OF_TIMER = tuple(enumerate(("TVAL", "CTL", "CVAL")))
 _TIMER = [
-    Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, 62_500_000, 0, 3, source=_COUNTER),
+    Row("CNTFRQ_EL0", sysreg.CNTFRQ_EL0, FREQUENCY_HZ, 0, 3, source=_COUNTER),
     # EL0PCTEN and EL0VCTEN of CNTKCTL_EL1, EL1PCTEN of CNTHCTL_EL2
     _count(
         "CNTPCT_EL0",
