@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bare_pe import assemble
-from exploring import Code, Program, X, code_of, explorer_of, machine_of
+from exploring import Code, Program, X, code_of, explorer_of, machine_of, task
 from naive import LINE_PAS, LOADS, PA_OF, TIMED_OUT, Naive, Thread
 from naive_drawn import draw
 from naive_text import results_of, text_of
@@ -28,13 +28,11 @@ from emu.operation import (
     Load,
     LoadUntil,
     Operation,
-    Park,
     Poll,
     SendEvent,
     Store,
     WaitForEvent,
 )
-from emu.outcome import ended
 from emu.rules import judge
 from emu.schedulers import Pick
 from emu.schedulers.replay import picks_text
@@ -58,15 +56,7 @@ def programs_of(threads: list[Thread]) -> list[Program]:
 
 
 def _task(thread: Thread, entries: list[int]) -> Callable[[], HostTask]:
-    operations = [_operation(operation, entries) for operation in thread.operations]
-
-    def program() -> HostTask:
-        for operation in operations:  # noqa: UP028 - an iterator cannot be sent values
-            yield operation
-        yield Park(ended("done"))
-        return None
-
-    return program
+    return task(*(_operation(operation, entries) for operation in thread.operations))
 
 
 def _operation(operation: tuple[Any, ...], entries: list[int]) -> Operation:

@@ -18,6 +18,7 @@ from emu.errors import InvalidCase
 from emu.explore.forks import in_forks
 from emu.finding import Finding
 from emu.host.choices import parse_case
+from emu.host.effects import default_of
 from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How, Until
@@ -89,7 +90,8 @@ def explore_whole(
     """
     boot = checkpoint(case, start)
     done = WholeExploration(boot.case, start)
-    cases = (vary(boot.case, number, latency_max) for number in range(schedules))
+    cpus = len(boot.machine.actors)
+    cases = (vary(boot.case, cpus, number, latency_max) for number in range(schedules))
     stops = False
 
     def run(varied: Case) -> WholeRun:
@@ -126,27 +128,20 @@ def checkpoint(case: Case, start: str) -> WholeBoot:
     return boot
 
 
-def vary(case: Case, number: int, latency_max: int) -> Case:
-    """Return the case of schedule ``number``: 0 is the case itself.
+def vary(case: Case, cpus: int, number: int, latency_max: int) -> Case:
+    """Return the case of schedule ``number``, of so many CPUs: 0 is the case itself.
 
     A case that has a scheduler with a seed keeps it, with a seed for each schedule.
     """
     if not number:
         return case
     draw = random.Random(number)
-    cpus = _cpus(case)
     late = [f"{cpu}:late:{1 + int(draw.random() * latency_max)}" for cpu in range(1, cpus) if latency_max]
     turn = _TURNS[int(draw.random() * len(_TURNS))]
     kind, rest = scheduler_kind(case.scheduler)
     scheduler = kind.walk(rest)(number) if kind.walk is not None else case.scheduler
     fault = ",".join(filter(None, (case.fault, *late)))
     return replace(case, scheduler=scheduler, fault=fault, turn=case.turn or turn)
-
-
-def _cpus(case: Case) -> int:
-    from emu.topology.read import read_topology
-
-    return len(read_topology(case.topology, case.boot_cpu).cpus)
 
 
 def run_from(boot: WholeBoot, case: Case) -> WholeRun:
@@ -188,7 +183,7 @@ def _shown(run: WholeRun) -> set[object]:
 def _smaller(case: Case) -> Iterator[Callable[[Case], Case]]:
     # Ways to make a case simpler, each applied to what the ones before have left.
     yield lambda last: replace(last, turn=0)
-    yield lambda last: replace(last, scheduler=Case(last.subject).scheduler)
+    yield lambda last: replace(last, scheduler=str(default_of("scheduler")))
     for word in case.fault.split(","):
 
         def without(last: Case, word: str = word) -> Case:
@@ -203,9 +198,11 @@ def confirm(found: WholeRun) -> WholeRun:
     how = boot.run()
     boot.finish()
     again = WholeRun(boot.case, how, judge(boot.machine.trace).findings, found.instructions, boot)
-    same = [(each.rule, each.what, each.cpus, each.data) for each in again.findings]
-    assert (how, same) == (
-        found.how,
-        [(each.rule, each.what, each.cpus, each.data) for each in found.findings],
-    ), f"{found.case.text()}: the run from the beginning does not show what the schedule did"
+    said = f"{found.case.text()}: the run from the beginning does not show what the schedule did"
+    assert (how, _facts(again)) == (found.how, _facts(found)), said
     return again
+
+
+def _facts(run: WholeRun) -> list[tuple[object, ...]]:
+    # The findings but for the places of their records.
+    return [(each.rule, each.what, each.cpus, each.data) for each in run.findings]

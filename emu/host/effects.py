@@ -137,7 +137,7 @@ def check_effects(config: BootConfig, rows: Sequence[Row] = REFUSED) -> None:
     case = config.case
     for row in rows:
         value = getattr(case, row.field)
-        if value != _default(row.field) and (why := row.nothing(config)):
+        if value != default_of(row.field) and (why := row.nothing(config)):
             raise InvalidCase(f"{row.field.replace('_', '-')}={value}: {why}")
 
 
@@ -195,9 +195,13 @@ def _append_notes(config: BootConfig, guest: Guest) -> list[str]:
 
 def _asks(case: Case, automatic: Case, name: str) -> bool:
     # Whether a field asks for something else than what the run would have by itself.
-    return getattr(case, name) not in (_default(name), getattr(automatic, name) if name in _AUTOMATIC else "")
+    return getattr(case, name) not in (
+        default_of(name),
+        getattr(automatic, name) if name in _AUTOMATIC else "",
+    )
 
 
-def _default(name: str) -> object:
+def default_of(name: str) -> object:
+    """Return what a field of a case is when nobody says it."""
     (field,) = (field for field in fields(Case) if field.name == name)
     return field.default

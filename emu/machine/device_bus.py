@@ -34,19 +34,19 @@ class DeviceBus:
 
         :param wires: the INTID of each line that goes to the controller
         """
-        machine = self._machine
-        signal: Signal = partial(self._signal, base_pa, wires or {})
-        hwids = tuple(hwid(actor.pe.mpidr) for actor in machine.actors)
-        return Board(machine.log, signal, hwids, self._counter_offset)
+        return self._board(partial(self._signal, base_pa, wires or {}))
 
     def _counter_offset(self, cpu: int) -> int:
         return self._machine.actors[cpu].pe.sysreg(CNTVOFF_EL2)
 
     def controller_board(self) -> Board:
         """Return what the interrupt controller is connected to: line 0 of a CPU is its IRQ."""
+        return self._board(self._irq)
+
+    def _board(self, signal: Signal) -> Board:
         machine = self._machine
         hwids = tuple(hwid(actor.pe.mpidr) for actor in machine.actors)
-        return Board(machine.log, self._irq, hwids)
+        return Board(machine.log, signal, hwids, self._counter_offset)
 
     def _irq(self, line: int, cpu: int, high: bool) -> None:
         if self._machine.free is not None:

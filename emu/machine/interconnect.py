@@ -57,12 +57,10 @@ class MachineInterconnect(LocalInterconnect):
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ask the memory model for what the access finds."""
         machine = self._machine
-        word = machine.engine.word(va)
-        assert machine.model is not None
-        assert word is not None, "it is being executed"
-        cacheable = access_is_cacheable(pe, word, va, machine.memory)
+        word, cacheable = access_at(machine, pe, va)
         if not cacheable and a64.needs_monitor(word):
             self.tell_uncached(pe.index, va, pa)
+        assert machine.model is not None
         machine.model.access(pe.index, pa, size, cacheable, is_store)
 
     def tell_uncached(self, cpu: int, va: int, pa: int) -> None:
@@ -152,3 +150,10 @@ class MachineInterconnect(LocalInterconnect):
             asleep=put(system.asleep, cpu, asleep),
             idle=put(system.idle, cpu, idle),
         )
+
+
+def access_at(machine: Machine, pe: PE, va: int) -> tuple[int, bool]:
+    """Return the word (u32) at ``va``, which ``pe`` executes, and whether what it accesses is cacheable."""
+    word = machine.engine.word(va)
+    assert word is not None, "it is being executed"
+    return word, access_is_cacheable(pe, word, va, machine.memory)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from emu.cpu.attributes import access_is_cacheable
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
+from emu.machine.interconnect import access_at
 from emu.operation import LOADS, STORES, Kind
 
 if TYPE_CHECKING:
@@ -66,10 +66,8 @@ class Outside(LocalInterconnect):
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Let the memory model show what the access finds."""
         machine = self._machine
-        word = machine.engine.word(va)
+        _, cacheable = access_at(machine, pe, va)
         assert machine.model is not None
-        assert word is not None, "it is being executed"
-        cacheable = access_is_cacheable(pe, word, va, machine.memory)
         machine.model.access(pe.index, pa, size, cacheable, is_store)
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +12,6 @@ from rich.text import Text
 
 from emu.arch.mpidr import hwid
 from emu.arch.psci import Function
-from emu.explore.whole import WholeExploration
 from emu.finding import Finding, Verdict
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.ending import How
@@ -20,6 +19,9 @@ from emu.machine.actor import State
 from emu.operation import Kind, Register
 from emu.report.json_form import finding_json
 from emu.report.words import Namer, finding_words, fix_words, outcome_words, wrap
+
+if TYPE_CHECKING:
+    from emu.explore.whole import WholeExploration
 
 _WIDTH = 80
 _SMC64 = 1 << 30  # of a function ID
@@ -85,7 +87,7 @@ def how_words(boot: WholeBoot, how: How) -> str:
 
 def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
     """Return the CPUs by number."""
-    machine, symbols = boot.machine, boot.image.subject.symbols
+    machine = boot.machine
     free, controller = machine.free, machine.devices.controller
     assert free is not None
     assert controller is not None
@@ -99,7 +101,7 @@ def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
                 cpu,
                 hwid(pe.mpidr),
                 _STATES.get(actor.state, actor.state.value),
-                symbols.describe_pc(pe.pc, boot.image.subject.va_offset) if has_run else "",
+                boot.name(pe.pc) if has_run else "",
                 pe.counters.instructions,
                 actor.time,
                 free.asleep_ns[cpu],

@@ -219,7 +219,7 @@ def test_the_result_is_the_same_whatever_the_number_of_processes(real_kernel: Ke
 def test_a_schedule_is_a_case_that_does_the_same_from_the_beginning(real_kernel: Kernel) -> None:
     case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:4", depth="whole", scheduler="random:3")
     for number in (0, 1, 2):
-        varied = vary(case, number, 400_000)
+        varied = vary(case, 4, number, 400_000)
         boot = checkpoint(case, "smp_init")
         run_from(boot, varied)
         whole = build_whole(varied)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from emu.host.whole.kernel_memory import KernelMemory
 from emu.machine import Machine
 from emu.operation import Expect
 from emu.subject.kernel import KernelImage
@@ -27,6 +28,8 @@ class Arrivals:
         self.take_over_at = symbols.address(TAKE_OVER) or 0
         self._idle, self._offsets = symbols.address(_IDLE), symbols.address(_OFFSETS)
         self._vectors = symbols.address(_VECTORS)
+        # By the boot CPU's tables: what is looked at is kernel memory, the same for all.
+        self._memory = KernelMemory(machine.memory, machine.actors[0].pe)
         self._stacks: dict[int, int] = {}  # SP by CPU, as it came
 
     def take_over(self, cpu: int, excused: Collection[int]) -> None:
@@ -58,7 +61,11 @@ class Arrivals:
         """Return the CPUs in cpu_online_mask; where it is not known, those that have come."""
         actors = self._machine.actors
         mask = self._image.subject.symbols.address(_ONLINE)
-        words = [] if mask is None else [self._u64(mask + 8 * at) for at in range((len(actors) + 63) // 64)]
+        words = (
+            []
+            if mask is None
+            else [self._memory.u64(mask + 8 * at) for at in range((len(actors) + 63) // 64)]
+        )
         if not words or None in words:
             return [cpu for cpu, actor in enumerate(actors) if actor.landings]
         bits = sum((word or 0) << 64 * at for at, word in enumerate(words))
@@ -71,19 +78,13 @@ class Arrivals:
             recorder.expect(cpu, Expect.VECTORS, self._vectors)
         if self._offsets is None:
             return
-        offset = self._u64(self._offsets + 8 * cpu)
+        offset = self._memory.u64(self._offsets + 8 * cpu)
         if offset is None:
             return
         recorder.expect(cpu, Expect.PER_CPU_OFFSET, offset)
-        task = self._u64(self._idle + offset & 2**64 - 1) if self._idle is not None else None
-        stack = self._u64(task + layout.task_stack) if task else None
+        task = self._memory.u64(self._idle + offset & 2**64 - 1) if self._idle is not None else None
+        stack = self._memory.u64(task + layout.task_stack) if task else None
         if task and stack:
             recorder.expect(cpu, Expect.TASK, task)
             recorder.expect(cpu, Expect.STACK_LOW, stack)
             recorder.expect(cpu, Expect.STACK_HIGH, stack + layout.thread_size)
-
-    def _u64(self, va: int) -> int | None:
-        # Through the boot CPU's tables: what is looked at is kernel memory, the same for all.
-        memory = self._machine.memory
-        pa = self._machine.actors[0].pe.translate(va)
-        return memory.read(pa, 8) if pa is not None and memory.contains(pa, 8) else None

@@ -76,10 +76,7 @@ class WholeBoot:
         """Take a line of the console."""
         machine = self.machine
         cpu = max(machine.current, 0)
-        line = Line(cpu, machine.time_of(cpu), text)
-        self.lines.append(line)
-        if self.on_line is not None:
-            self.on_line(line)
+        self._take(Line(cpu, machine.time_of(cpu), text))
         if self.until.line and self.until.line in text:
             self._end()
 
@@ -88,10 +85,12 @@ class WholeBoot:
         if self.lines:
             return
         for cpu, time, text in printk_lines(self.machine.memory, self.image, self.machine.actors[0].pe):
-            line = Line(cpu, time, text)
-            self.lines.append(line)
-            if self.on_line is not None:
-                self.on_line(line)
+            self._take(Line(cpu, time, text))
+
+    def _take(self, line: Line) -> None:
+        self.lines.append(line)
+        if self.on_line is not None:
+            self.on_line(line)
 
     def _end(self) -> None:
         self.reached = True

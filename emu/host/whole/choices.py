@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from emu.case import Case
 from emu.devices.controllers import CONTROLLERS
 from emu.errors import InvalidCase
 from emu.host.choices import BootConfig
-from emu.host.effects import WHOLE
+from emu.host.effects import WHOLE, default_of
 from emu.registry import not_one_of
 
 INSTRUCTIONS_MAX = 5_000_000_000  # of all CPUs together, unless the case has another bound
@@ -49,10 +47,9 @@ def check_whole(config: BootConfig) -> None:
     :raises InvalidCase: one of them has no place there
     """
     case = config.case
-    defaults = {field.name: field.default for field in fields(Case)}
     for name, why in _REFUSED.items():
         value = getattr(case, name)
-        if value != defaults[name] and not (name == "enable_method" and value == "psci"):
+        if value != default_of(name) and not (name == "enable_method" and value == "psci"):
             raise InvalidCase(f"depth={WHOLE}: {name.replace('_', '-')}={value}: {why}")
     if config.topology.firmware != "devicetree":
         raise InvalidCase(f"depth={WHOLE}: firmware={config.topology.firmware}: a device tree is what it has")
@@ -88,10 +85,10 @@ def ram_of(case: Case, cpus: int) -> int:
 
 def scheduler_of(case: Case) -> str:
     """Return the scheduler: the earliest CPU first, unless the case has another one."""
-    return _DEFAULT_SCHEDULER if case.scheduler == Case(case.subject).scheduler else case.scheduler
+    return _DEFAULT_SCHEDULER if case.scheduler == default_of("scheduler") else case.scheduler
 
 
 def instructions_of(case: Case) -> int:
     """Return the bound of instructions."""
-    default = Case(case.subject).instructions_max
-    return INSTRUCTIONS_MAX if case.instructions_max == default else case.instructions_max
+    is_default = case.instructions_max == default_of("instructions_max")
+    return INSTRUCTIONS_MAX if is_default else case.instructions_max

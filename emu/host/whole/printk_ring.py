@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emu.cpu.pe import PE
+from emu.host.whole.kernel_memory import KernelMemory
 from emu.memory import Memory
 from emu.subject.kernel import KernelImage
 
@@ -25,37 +26,20 @@ def printk_lines(memory: Memory, image: KernelImage, pe: PE) -> Iterator[tuple[i
 
     Nothing where the kernel has no ring of this layout.
     """
-    ring = _Ring(memory, image, pe)
-    address = image.subject.symbols.address("prb")
-    base = ring.u64(address) if address is not None else None
-    if base is None:
-        return
-    yield from ring.lines(base)
+    kernel, address = KernelMemory(memory, pe), image.subject.symbols.address("prb")
+    base = kernel.u64(address) if address is not None else None
+    if base is not None:
+        yield from _Ring(kernel).lines(base)
 
 
 class _Ring:
-    # Reads through the page tables of `pe`; what is not mapped reads as None.
+    # What is not mapped reads as None.
 
-    def __init__(self, memory: Memory, image: KernelImage, pe: PE) -> None:
-        self._memory, self._pe = memory, pe
-
-    def _bytes(self, va: int, size: int) -> bytes | None:
-        found = b""
-        while size:
-            part = min(size, 4096 - (va & 0xFFF))
-            pa = self._pe.translate(va)
-            if pa is None or not self._memory.contains(pa, part):
-                return None
-            found += self._memory.read_bytes(pa, part)
-            va, size = va + part, size - part
-        return found
-
-    def u64(self, va: int) -> int | None:
-        data = self._bytes(va, 8)
-        return None if data is None else int.from_bytes(data, "little")
+    def __init__(self, memory: KernelMemory) -> None:
+        self._read = memory.read
 
     def lines(self, base: int) -> Iterator[tuple[int, int, str]]:
-        head = self._bytes(base, 96)
+        head = self._read(base, 96)
         if head is None:
             return
         words = [int.from_bytes(head[at : at + 8], "little") for at in range(0, 96, 8)]
@@ -72,7 +56,7 @@ class _Ring:
                 yield found
 
     def _record(self, desc_va: int, info_va: int, data: int, size_bits: int) -> tuple[int, int, str] | None:
-        desc, info = self._bytes(desc_va, _DESC_BYTES), self._bytes(info_va, _INFO_BYTES)
+        desc, info = self._read(desc_va, _DESC_BYTES), self._read(info_va, _INFO_BYTES)
         if desc is None or info is None:
             return None
         state, begin, end = (int.from_bytes(desc[at : at + 8], "little") for at in (0, 8, 16))
@@ -82,7 +66,7 @@ class _Ring:
         caller = int.from_bytes(info[20:24], "little")
         size = 1 << size_bits
         wraps = begin >> size_bits != end - 1 >> size_bits
-        text = self._bytes(data + (0 if wraps else begin % size) + 8, length)
+        text = self._read(data + (0 if wraps else begin % size) + 8, length)
         if text is None:
             return None
         cpu = caller & ~_CALLER_CPU if caller & _CALLER_CPU else 0
