@@ -67,7 +67,7 @@ def machine_of(
         lambda memory, interconnect: make_engine(memory, interconnect, [core_of(midr)]),
         grain=Grain.OPERATION,
         record=True,
-        instructions_max=1_000_000,
+        instructions_max=20_000,
     )
     granule = options.pop("granule", 0)
     if granule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from emu.explore.ends import EndState, find_ends
 from emu.explore.local_state import LocalState
 from emu.explore.registers import Registers
 from emu.explore.search import Bounds
-from emu.finding import Finding
 from emu.machine.actor import HostTask
 from emu.operation import (
     DSB_SY,
@@ -33,7 +32,7 @@ from emu.operation import (
     Store,
     WaitForEvent,
 )
-from emu.rules import judge
+from emu.rules import identity, judge
 from emu.schedulers import Pick
 from emu.schedulers.replay import picks_text
 
@@ -152,8 +151,7 @@ def _told(seed: int, threads: list[Thread], found: list[str]) -> str:
 def missed_findings(seed: int, *, caches: bool, schedules: int = 40) -> str:
     """Let the machine take drawn schedules of a seed's programs; "" when all that rules find was explored.
 
-    What is found is who is worst off, by which rule, at which address: of the others that take part a search
-    that joins states need not find each.
+    What is found is told apart as an exploration tells its findings apart.
     """
     threads, choice = draw(seed, caches=caches, tasks=True), random.Random(seed)
     if caches:
@@ -162,16 +160,16 @@ def missed_findings(seed: int, *, caches: bool, schedules: int = 40) -> str:
     explorer = explorer_of(programs, cached=caches, conduit="smc")
     result = explorer.search(Bounds(failures=1), everything=True)
     assert result.complete, result.incomplete
-    known = {_key(found.finding) for found in result.findings}
-    missed: dict[tuple[Any, ...], str] = {}
+    known = {identity(found.finding) for found in result.findings}
+    missed: dict[Hashable, str] = {}
     for _ in range(schedules):
         text = picks_text(_picks(threads, naive.walk(choice)))
         machine = machine_of(programs, scheduler=f"replay:{text}", conduit="smc", granule=64 if caches else 0)
         machine.run()
         machine.finish()
         for finding in judge(machine.trace).findings:
-            if finding.rule in RULES and _key(finding) not in known:
-                missed.setdefault(_key(finding), text)
+            if finding.rule in RULES and identity(finding) not in known:
+                missed.setdefault(identity(finding), text)
     return _told(seed, threads, [f"not found: {key}: {text}" for key, text in missed.items()])
 
 
@@ -197,7 +195,3 @@ def _picks(threads: list[Thread], walk: Iterable[tuple[str, int]]) -> Iterator[P
                 to_come.discard(at)
                 yield Pick("run", at)
             yield Pick(kind, at)
-
-
-def _key(finding: Finding) -> tuple[Any, ...]:
-    return finding.rule, finding.cpus[0], *map(hex, finding.addresses)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 from emu.case import Case
 from emu.errors import InvalidCase, ReplayDiverged
@@ -33,6 +34,7 @@ from emu.machine.actor import Grain, HostTask
 from emu.machine.firmware import Firmware
 from emu.models import memory_model
 from emu.operation import Barrier, Invisible, WaitForEvent, WaitForInterrupt
+from emu.rules import identity
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
 
@@ -41,6 +43,7 @@ LEARNING = "it was still learning"
 NO_END = "no schedule came to an end"
 _EDGES_MAX = 3_000_000  # of the state graph that is looked through for cycles
 _IDLE = (WaitForEvent, WaitForInterrupt, Barrier, Invisible)  # a loop of these and looks ends or sleeps
+_KEY = attrgetter("key")  # of a finding
 _FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
 
@@ -200,7 +203,8 @@ class Explorer:
         for picks in saved.found:
             done, shown = self.replay(system, picks, to_the_end=True)
             rewind(system, done)
-            found |= shown
+            for each in shown.values():
+                found.setdefault(identity(each.finding), each)
         return found
 
     def _units(self, pas: Iterable[int]) -> tuple[int, ...]:
@@ -389,7 +393,7 @@ class Explorer:
         self, system: TransitionSystem, most: int, key: Hashable
     ) -> tuple[Pick, ...] | None:
         # A schedule with so few changes of a CPU that could go on, if a short search shows one.
-        collector = FindingCollector(self.case, everything=True)
+        collector = FindingCollector(self.case, everything=True, same=_KEY)
         search = Search(system, Bounds(schedules=_FEWER_MAX, preemptions=most, early=1), collector)
         search.run()
         return collector.found[key].picks if key in collector.found else None
@@ -408,7 +412,7 @@ class Explorer:
         :param until: stop where this shows, or at the end
         :raises ReplayDiverged: ``strict``, and a pick cannot be taken
         """
-        collector = FindingCollector(self.case, everything=True)
+        collector = FindingCollector(self.case, everything=True, same=_KEY)
 
         def see(state: GlobalState, path: list[Transition]) -> bool:
             moves = EnabledSet(system, state, 0, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emu.errors import Untestable
@@ -17,7 +17,7 @@ from emu.finding import Finding
 from emu.machine.actor import State
 from emu.models.protocol import Note
 from emu.operation import LOADS, Kind
-from emu.rules import OF_MARKS, SEES, judge
+from emu.rules import OF_MARKS, SEES, identity, judge
 from emu.schedulers import Pick
 from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
 from emu.trace import Trace
@@ -46,14 +46,16 @@ _OF_MODEL = frozenset(name for name, sees in SEES.items() if sees == "model")
 
 @dataclass(slots=True)
 class FindingCollector(Judge):
-    """Keeps each finding once, by its key.
+    """Keeps each finding once.
 
     :ivar case: the text of the case, without a schedule
     :ivar everything: go on after the first
+    :ivar same: equal for findings that are one: of all orders their identity, of a single one their key
     """
 
     case: str
     everything: bool = False
+    same: Callable[[Finding], Hashable] = identity
     found: dict[Hashable, Found] = field(default_factory=dict)
     count: Count = field(default_factory=Count)  # the search's
 
@@ -124,10 +126,10 @@ class FindingCollector(Judge):
         verdict = judge(make_trace(system, state, [*path, *tail], self.case, marks), without)
         new = False
         for finding in verdict.findings:
-            key = finding.key
-            if key not in self.found:
+            same = self.same(finding)
+            if same not in self.found:
                 picks = picks or tuple(transition.pick for transition in path)
-                self.found[key] = Found(finding, picks, tuple(marks), tuple(tail), self.count.schedules)
+                self.found[same] = Found(finding, picks, tuple(marks), tuple(tail), self.count.schedules)
                 new = True
         return new and not self.everything
 

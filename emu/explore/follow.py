@@ -14,7 +14,7 @@ from emu.explore import variants
 from emu.explore.cells import Undo
 from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.reduction import EnabledSet
-from emu.explore.transition_system import TransitionSystem
+from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import LOOP, Pick, part_of
@@ -130,12 +130,16 @@ def follow(
             return done
     last = done.path[-1].pick.number if done.path and done.path[-1].pick.kind == "run" else 0
     tried: dict[GlobalState, int] = {}  # the CPUs that have gone on from there, as bits
+    counting = since = 0  # CPUs that count further than this goes, as bits, until others have moved; when
     while to_the_end and done.loop_at < 0 and len(done.path) < _STEPS_MAX:
         moves = EnabledSet(system, state, 0, False)
         if not moves.enabled:
             break
         taken = tried.setdefault(state, 0)
         can = moves.enabled & ~taken  # who has gone on from here before goes round
+        if can and not can & ~counting and len(done.path) > since:
+            counting = 0
+        can &= ~counting
         if not can:
             break
         if last >= moves.actors or not can >> last & 1:
@@ -143,6 +147,9 @@ def follow(
         tried[state] = taken | 1 << last
         if take(moves.options(last)[-1]):
             break
+        counts = not len(done.path) % LOOK_EVERY and last < len(state.locals)
+        if counts and system.counts_on(state, last, _STEPS_MAX):
+            counting, since = counting | 1 << last, len(done.path)
     return done
 
 

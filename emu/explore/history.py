@@ -9,16 +9,16 @@ since, and whether an update was lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from emu.arch.dataflow import DataFlow
 from emu.explore.global_state import GlobalState
 from emu.explore.local_state import NO_UPDATES, LocalState, Updates
 from emu.models.protocol import Note
-from emu.operation import Access, Kind, Load, MemoryAccess, Store
+from emu.operation import Access, AtomicUpdate, Kind, Load, LoadUntil, MemoryAccess, Poll, Store
 
 Word = tuple[int, int]  # PA, bytes
-_PLAIN = (Load, Store, MemoryAccess)
+_PLAIN = (Load, LoadUntil, Poll, Store, MemoryAccess)
 _LOST = 2  # fields of what is remembered of a store that was lost
 _HOST = 1  # what stands for the value of a host task's load; any set of registers does for that of a PE
 
@@ -60,7 +60,7 @@ class UpdateHistory:
                 word = (access.pa, access.size)
                 if access.is_store:
                     stores.setdefault(word, []).append(local)
-                elif plain:
+                if plain and not access.is_store or isinstance(local.action.operation, AtomicUpdate):
                     loads.setdefault((local.cpu, word), []).append(local)
         for (cpu, word), where in loads.items():
             others = [local for local in stores.get(word, ()) if local.cpu != cpu]
@@ -117,7 +117,7 @@ class UpdateHistory:
         # The local states in which registers may hold what was loaded, and the stores of what is made of it.
         held: dict[LocalState, int] = {}
         losing: set[LocalState] = set()
-        work = [(load, edge.local, self._loaded(load)) for load in loads for edge in load.edges.values()]
+        work = [(load, local, self._loaded(load)) for load in loads for local in _behind_load(load)]
         near = {load.action.where for load in loads}
         while work:
             before, local, registers = work.pop()
@@ -126,7 +126,8 @@ class UpdateHistory:
                 continue
             held[local] = registers = registers | held.get(local, 0)
             if access := _access_to(local, word):
-                if access.is_store and self._stores(local, registers, near):
+                updates = isinstance(local.action.operation, AtomicUpdate)
+                if access.is_store and not updates and self._stores(local, registers, near):
                     losing.add(local)
                 continue
             after = self._after(local, registers)
@@ -152,6 +153,14 @@ class UpdateHistory:
         if isinstance(pc, int):
             return bool(held & self._flow.stored(pc))
         return any(isinstance(other, str) for other in near)
+
+
+def _behind_load(load: LocalState) -> Iterator[LocalState]:
+    # Where a load leads; an update that finds another value than it expects is one too.
+    operation = load.action.operation
+    for observed, edge in load.edges.items():
+        if not isinstance(operation, AtomicUpdate) or operation.expected not in (None, observed):
+            yield edge.local
 
 
 def _access_to(local: LocalState, word: Word) -> Access | None:

@@ -19,15 +19,13 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import Judge
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
-from emu.explore.transition_system import TransitionSystem
+from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
 from emu.explore.variants import may_fail
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
-_LOOK_EVERY = 1 << 8  # steps of a path: whether a CPU counts further than a path may be deep
-_PER_STEP = 64  # instructions of such a loop, at most, for each step
 KEEP_EVERY = 10_000  # schedules
 
 
@@ -288,7 +286,7 @@ class Search:
             chosen = moves.persistent(last)
         else:
             chosen = moves.everybody
-        if len(self.path) // _LOOK_EVERY != (len(self.path) - steps) // _LOOK_EVERY:
+        if len(self.path) // LOOK_EVERY != (len(self.path) - steps) // LOOK_EVERY:
             counts |= self._counts_on(state, last)
         if counts:
             chosen = moves.everybody & ~counts  # others go on from here
@@ -341,7 +339,7 @@ class Search:
         # The bit of a CPU that counts further than a path may be deep when it goes on.
         if cpu < 0 or (cpu, state.locals[cpu].at) in self._gets_on:
             return 0
-        if not self.system.counts_on(state, cpu, _PER_STEP * self.bounds.depth):
+        if not self.system.counts_on(state, cpu, self.bounds.depth):
             self._gets_on.add((cpu, state.locals[cpu].at))
             return 0
         self.cut.add(f"{self.bounds.depth} steps, in a loop of CPU{cpu} that counts")
@@ -387,7 +385,7 @@ class Search:
             path.append(transition)
             steps += 1
             last = cpu
-            if not len(path) % _LOOK_EVERY and (counts := self._counts_on(state, cpu)):
+            if not len(path) % LOOK_EVERY and (counts := self._counts_on(state, cpu)):
                 break
         self._counted(steps)
         return state, steps, False, counts

@@ -43,6 +43,8 @@ _WAITS = (
     LoadUntil,
     Poll,
 )  # a tuple, because this room asks at every step, and `A | B` is made anew each time
+LOOK_EVERY = 1 << 8  # steps of a path: whether a CPU counts further than a path may be deep
+_PER_STEP = 64  # instructions of such a loop, at most, for each step
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
 
 
@@ -232,12 +234,12 @@ class TransitionSystem:
             local = self._edge(state, local, self._observation(state, cpu, action)).local
         return looked
 
-    def counts_on(self, state: GlobalState, cpu: int, instructions: int) -> bool:
-        """Tell whether it is proved that a CPU, which goes on alone, counts for so many instructions."""
+    def counts_on(self, state: GlobalState, cpu: int, steps: int) -> bool:
+        """Tell whether it is proved that a CPU, which goes on alone, counts for more than so many steps."""
         local = state.locals[cpu]
         if local.history is not None or local.state is not State.RUNNABLE or local.made:
             return False
-        return self.stepper.counts_on(local, instructions, partial(self._lend, state))
+        return self.stepper.counts_on(local, _PER_STEP * steps, partial(self._lend, state))
 
     # -- steps ------------------------------------------------------------------------------------
 

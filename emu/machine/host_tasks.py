@@ -178,12 +178,13 @@ class HostTasks:
         return None
 
     def _update(self, cpu: int, actor: Actor, operation: AtomicUpdate) -> int:
-        # Load, apply the transition, store.
+        # Load, apply the transition, store. One that finds another value than it expects is a load alone.
         old = self._memory.read(operation.pa, operation.size)
         effect = perform(self._machine.interconnect.system, cpu, operation, (old,))
         for access in effect.stores:
             self._memory.write(actor, access)
-        self._record(Kind.ATOMIC, cpu, actor, operation.pa, operation.new, operation.size)
+        kind, value = (Kind.ATOMIC, operation.new) if effect.stores else (Kind.LOAD, old)
+        self._record(kind, cpu, actor, operation.pa, value, operation.size)
         return old
 
     def _signal(self, cpu: int, actor: Actor, operation: SendEvent | SendInterrupt) -> None:

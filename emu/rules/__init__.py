@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from emu.finding import Finding, Verdict
@@ -23,6 +23,8 @@ class Rule:
     :ivar sees: what a trace must have beside events, one of SEEN: ``operations``, the records that a memory
         ``model`` makes, ``hotplug``, ``kexec``, the ``states`` of an exploration, or a user's ``properties``
     :ivar marks: kinds of records that an exploration ends a trace with for this rule
+    :ivar identity: names in the data of its findings: those that agree in them are one to an exploration,
+        which does not go through every order that would tell other values; none: all data and CPUs count
     """
 
     name: str
@@ -32,6 +34,7 @@ class Rule:
     fix: Mapping[str, str] = field(default_factory=dict)
     sees: str = "events"
     marks: frozenset[Kind] = frozenset()
+    identity: tuple[str, ...] = ()
 
 
 BESIDES = ("bytes_stored",)
@@ -41,6 +44,14 @@ OF_MARKS = {kind: name for name, rule in RULES.items() for kind in rule.marks}
 SEES = {name: rule.sees for name, rule in RULES.items()}
 WORDS = {name: rule.words for name, rule in RULES.items()}
 FIXES = {name: rule.fix for name, rule in RULES.items()}
+
+
+def identity(finding: Finding) -> Hashable:
+    """Return what an exploration tells one finding from another by, whatever order has shown it first."""
+    names = RULES[finding.rule].identity
+    if not names:
+        return finding.key
+    return (finding.rule, finding.boot, *(finding[name] for name in names))
 
 
 def judge(trace: Trace, without: Collection[str] = ()) -> Verdict:

@@ -12,6 +12,7 @@ WORDS = {
     "lost": "CPU{cpu} stored {value} to {pa} at {at}, made of {old}: the {lost} that CPU{writer} stored at "
     "{stored_at} in between is lost"
 }
+IDENTITY = ("cpu", "pa")
 FIX = {"lost": "an atomic read-modify-write, or a lock"}
 _NEAR_LINES = 3  # of a host task, between a load and the store that belongs to it
 

@@ -10,6 +10,7 @@ from emu.trace import Trace
 NAME = "lost-write"
 SEES = "model"
 WORDS = {"lost": "CPU{cpu} stored {value} at {at} into the u64 at {pa}, and it is lost"}
+IDENTITY = ("value", "pa")
 FIX = {
     "lost": "give what CPU{cpu} stores at {pa:#x} a writeback granule of its own, or clean and invalidate "
     "the line before it is stored to with other memory attributes"

@@ -19,6 +19,7 @@ WORDS = {
     "stored-by-another": _READ + "was stored by CPU{writer} at {stored_at}",
     "newer-value": _READ + "was there",
 }
+IDENTITY = ("cpu", "pa", "got", "newer")
 FIX = {
     "stored-by-another": "CPU{writer} cleans the line of {pa:#x} to the PoC (DC CVAC or DC CIVAC, then DSB) "
     "behind its store at {stored_at}, before it tells CPU{cpu}; or, if it is CPU{writer} whose caches are "

@@ -97,10 +97,7 @@ WAITING = st.one_of(
 
 
 def found_by(explorer: Explorer, rules: Sequence[str], **bounds: Any) -> set[object]:
-    """The findings of these rules, and what the actors of every end have seen.
-
-    Who is told to have stored a value is left out: of two that have stored the same, the one that was tried.
-    """
+    """The findings of these rules, and what the actors of every end have seen."""
     ends = set(explore(explorer, **bounds)[1].seen)
     while True:
         explorer.stepper.grew = False
@@ -108,10 +105,7 @@ def found_by(explorer: Explorer, rules: Sequence[str], **bounds: Any) -> set[obj
         Search(system, Bounds(**bounds), collector).run()
         if not explorer.stepper.grew and not system.footprints.changed:
             break
-    found = [each.finding for each in collector.found.values() if each.finding.rule in rules]
-    kept = {"stale": ("cpu", "pa", "got", "newer"), "lost-write": ("pa", "value")}
-    told = {(each.rule, *(str(each[name]) for name in kept.get(each.rule, ()))) for each in found}
-    return ends | told | {each.key for each in found if each.rule not in kept}
+    return ends | {same for same, each in collector.found.items() if each.finding.rule in rules}
 
 
 @SLOW

@@ -30,6 +30,12 @@ def test_what_rules_find_in_drawn_schedules_on_the_machine_is_explored(caches: b
     assert "".join(missed_findings(seed, caches=caches, schedules=6) for seed in range(16)) == ""
 
 
+@pytest.mark.parametrize("seed", [499, 583])
+def test_an_update_that_stores_nothing_and_a_wait_are_loads(seed: int) -> None:
+    """A compare-and-exchange that finds another value; a word that is waited for and then stored to."""
+    assert missed_findings(seed, caches=False, schedules=10) == ""
+
+
 def test_an_order_that_a_rule_needs_and_nobody_tries_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EnabledSet, "commute", lambda *_: True)
     assert any("lost-update" in missed_findings(seed, caches=False, schedules=10) for seed in range(10))

@@ -295,39 +295,44 @@ KILLED = """
 import os, signal, sys
 from emu.cli import explore, main
 from emu.explore import search
-search.KEEP_EVERY = 20
+search.KEEP_EVERY = 10
 write = explore.write_resume
 def killed(path, saved):
     write(path, saved)
-    if saved.count.schedules >= 40:
+    if saved.count.schedules >= int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
 explore.write_resume = killed
-main(sys.argv[1:])
+main(sys.argv[2:])
 """
 WITH_CACHES = ("v2", "--cpus", "2", "--memory", "caches", "--enable-method", "spin-table", "--all")
 WITH_CACHES = (*WITH_CACHES, "--fault", "1:no-clean")
 FORCED = ("mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--all")
 
 
-@pytest.mark.parametrize("words", [WITH_CACHES, FORCED], ids=["caches", "all"])
+@pytest.mark.parametrize(
+    ("words", "kill_at"),
+    [(WITH_CACHES, 40), (FORCED, 30), (FORCED, 60)],
+    ids=["caches", "all-early", "all-late"],
+)
 def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
-    words: tuple[str, ...], tmp_path: Path
+    words: tuple[str, ...], kill_at: int, tmp_path: Path
 ) -> None:
     """The file is written at every so many schedules; what was found before is told again."""
-    command = [sys.executable, "-c", KILLED, "explore", *words]
+    command = [sys.executable, "-c", KILLED, str(kill_at), "explore", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["emu-explore.json"]
     again = run_emu("explore", "--resume", "emu-explore.json", "--json", "-j", "1", cwd=tmp_path)
     whole = run_emu("explore", *words, "--json", "-j", "1", cwd=tmp_path)
-    assert json.loads(whole.stdout)["schedules"] > 50, "it was killed on the way"
+    assert json.loads(whole.stdout)["schedules"] > kill_at, "it was killed on the way"
     second, first = json.loads(again.stdout), json.loads(whole.stdout)
     assert (again.returncode, second["verdict"]) == (whole.returncode, first["verdict"])
     assert _kinds(second) == _kinds(first)
 
 
-def _kinds(result: dict[str, Any]) -> set[tuple[str, str, tuple[int, ...]]]:
-    return {(found["rule"], found["what"], tuple(found["cpus"])) for found in result["findings"]}
+def _kinds(result: dict[str, Any]) -> list[tuple[str, str, int]]:
+    # Who has lost an update is one thing; whose store it was may be told otherwise.
+    return sorted((found["rule"], found["what"], found["cpus"][0]) for found in result["findings"])
 
 
 def test_the_file_to_go_on_from_is_gone_when_the_search_is_over(

@@ -13,7 +13,7 @@ from emu.cpu.loops import Loop
 from emu.machine import Machine
 
 FAR = 1 << 30  # instructions
-SEEDS = 1000
+SEEDS = 300
 
 
 def loop_of(machine: Machine, instructions: int) -> Loop | None:
