@@ -269,6 +269,27 @@ def test_the_second_half_of_a_pair_that_nobody_answers_tells_its_own_va(grain: s
 
 @every_grain
 @pytest.mark.parametrize(
+    ("descriptor", "status"),
+    [
+        (DATA | 1 << 40 | PAGE, 0x03),  # address size, level 3: before any attribute counts
+        (0x900_0000 | PAGE | 1 << 2, ALIGNMENT),  # Device memory, before anybody answers
+        (0x900_0000 | PAGE, 0x10),  # nobody answers
+    ],
+)
+def test_dc_zva_takes_the_fault_that_comes_first(descriptor: int, status: int, grain: str) -> None:
+    """Arm DDI 0487, D8.14.5: those of the translation, alignment by memory type, external aborts."""
+    bare = Bare()
+    pe = mapped(bare, descriptor, ips=2)
+    bare.load("dc zva, x20\n b .")
+    bare.engine.forget_code()
+    pe.x[20] = DATA + 72
+    stop = bare.go(pe, grain)
+    raised = stop.raised if isinstance(stop, ConstraintViolation) else stop
+    assert raised == Raised(ABORT | 1 << 6 | status, DATA + 64, 1, CODE)
+
+
+@every_grain
+@pytest.mark.parametrize(
     ("text", "far"), [("ldr x1, [x20]", 1), ("ldp x1, x2, [x20]", 1), ("ldr x1, [x20, #1]!", 2)]
 )
 def test_a_handler_can_take_an_alignment_fault_and_go_on(text: str, far: int, grain: str) -> None:

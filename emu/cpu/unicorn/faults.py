@@ -115,9 +115,17 @@ def external_abort(
         assert word is not None, "it was executed"
         far = va_of(pe, word, pe.pc, fault_pa, is_store=is_store)
     contexts.handle.flush_tlb()
-    syndrome = abort_syndrome(EXTERNAL_ABORT, is_store=is_store, is_fetch=error in FETCHES)
-    syndrome, target = _classified(pe, far, syndrome, default_target_el(pe), memory)
-    return Raised(syndrome, far, target, pe.pc)
+    return abort_behind(pe, far, memory, is_store=is_store, is_fetch=error in FETCHES)
+
+
+def abort_behind(pe: PE, va: int, memory: Memory, *, is_store: bool, is_fetch: bool = False) -> Raised:
+    """Return the abort of an access to ``va``, which the engine translates, but not to memory.
+
+    :return: an external abort, or what our own walk of the tables finds before it
+    """
+    syndrome = abort_syndrome(EXTERNAL_ABORT, is_store=is_store, is_fetch=is_fetch)
+    syndrome, target = _classified(pe, va, syndrome, default_target_el(pe), memory)
+    return Raised(syndrome, va, target, pe.pc)
 
 
 def _classified(pe: PE, va: int, syndrome: int, target: int, memory: Memory) -> tuple[int, int]:

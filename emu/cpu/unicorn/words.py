@@ -27,6 +27,7 @@ from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.accesses import misaligned_quad
 from emu.cpu.unicorn.binding import WRITE
 from emu.cpu.unicorn.contexts import Contexts
+from emu.cpu.unicorn.faults import abort_behind
 from emu.cpu.unicorn.misrun import MISRUN, Misrun
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
@@ -309,12 +310,15 @@ class Words:
         target = operand(pe.x, word & 31) & -64
         pa = self._handle.translate(target, WRITE)
         assert pa is not None, "asked by _zero_faults()"
+        abort = abort_behind(pe, target, self._memory, is_store=True)
+        if abort.syndrome & 0x3F != EXTERNAL_ABORT:
+            return abort  # of the translation, so before any of the attributes
         if is_device(attribute(pe, target, self._memory.u64)):
             syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=True)
             raised = Raised(syndrome, target, default_target_el(pe), va)
             return ConstraintViolation(constraints.ZERO_DEVICE.name, va, pa, raised)
         if not self._memory.contains(pa, 64):
-            return Raised(abort_syndrome(EXTERNAL_ABORT, is_store=True), target, 1, va)
+            return abort
         if observing.access:
             observing.access(pe, va, pa, 64, True)
         self._memory.write_bytes(pa, bytes(64))
