@@ -120,7 +120,8 @@ _MAINTENANCE = ("dc civac, {}", "dc cvac, {}", "dc ivac, {}", "dc cvau, {}", "dc
 def maintain(draw: Draw, address: int, *, mmu: bool) -> list[str]:
     a = draw.register()
     # DC ZVA on Device memory is an alignment fault that QEMU 7.2 does not have.
-    text = draw.choice([each for each in _MAINTENANCE if mmu or "zva" not in each])
+    zeroes = mmu and address & -0x1000 != special("device")
+    text = draw.choice([each for each in _MAINTENANCE if zeroes or "zva" not in each])
     if "tlbi" in text and "v" in text:
         address >>= 12
     return [load(a, 2 if "sw" in text else address), text.format(a)]

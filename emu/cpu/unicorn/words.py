@@ -307,15 +307,16 @@ class Words:
     def _zero(self, pe: PE, va: int, word: int) -> EngineStop | None:
         # DC ZVA: 64 bytes at the VA's line become zero (Cortex-A72: DCZID_EL0.BS = 4).
         observing = self._observing
-        target = operand(pe.x, word & 31) & -64
+        given = operand(pe.x, word & 31)  # FAR has it as it is
+        target = given & -64
         pa = self._handle.translate(target, WRITE)
         assert pa is not None, "asked by _zero_faults()"
-        abort = abort_behind(pe, target, self._memory, is_store=True)
+        abort = abort_behind(pe, given, self._memory, is_store=True)
         if abort.syndrome & 0x3F != EXTERNAL_ABORT:
             return abort  # of the translation, so before any of the attributes
         if is_device(attribute(pe, target, self._memory.u64)):
             syndrome = abort_syndrome(ALIGNMENT_FAULT, is_store=True)
-            raised = Raised(syndrome, target, default_target_el(pe), va)
+            raised = Raised(syndrome, given, default_target_el(pe), va)
             return ConstraintViolation(constraints.ZERO_DEVICE.name, va, pa, raised)
         if not self._memory.contains(pa, 64):
             return abort
