@@ -162,7 +162,7 @@ def write_document(
 
 
 def write_readme() -> None:
-    """Make the table of README.md anew from docs/measured.md."""
+    """Make the table of README.md again from docs/measured.md."""
     README.write_text(readme(README.read_text(), readme_table(DOCUMENT.read_text())))
 
 

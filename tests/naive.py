@@ -117,7 +117,7 @@ class Naive:
         self.states = 0
 
     def outcomes(self) -> set[tuple[Any, ...]]:
-        """Return what there is at the ends: by thread its results, or None when it has not come to its end.
+        """Return what the ends show: by thread its results, or None when it has not come to its end.
 
         Without caches the words too.
         """

@@ -5,7 +5,7 @@
  * out:      none
  * clobbers: none
  * memory:   none
- * state:    EL1, MMU on; the stack of whoever took the exception
+ * state:    EL1, MMU on; the stack of the CPU that took the exception
  * exits:    parks at the entry that was taken, for ever
  * model:    the PC names the exception: el1h_64_sync and so on; ESR_EL1, ELR_EL1 and FAR_EL1 stay as taken
  * source:   original; compare Linux v6.12 arch/arm64/kernel/entry.S, vectors

@@ -55,7 +55,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--generation", type=click.IntRange(1), help=f"Units that know the same. [default: {GENERATION}]"
 )
-@click.option("--restart", is_flag=True, help="Begin anew; what was found is asked again first.")
+@click.option("--restart", is_flag=True, help="Begin again; what was found is asked again first.")
 @click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler, or local[:N].")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end.")
 def command(

@@ -15,7 +15,7 @@ FIRST_SECONDS, NEXT_SECONDS = 1.0, 0.5
 
 @contextmanager
 def progress(words: Callable[[], str]) -> Iterator[None]:
-    """While the body runs, show ``words()``, after a second and then anew; the line is gone at the end.
+    """While the body runs, show ``words()``, after a second and then repeatedly; the line is gone at the end.
 
     Nothing of it is shown, and nothing is asked, when standard error is no terminal.
 

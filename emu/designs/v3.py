@@ -1,7 +1,7 @@
 """The v2 scan moved in front of the MMU switch, so that a failing CPU can say who it is.
 
-``secondary_startup`` scans ``__cpu_logical_map`` with the MMU off: whoever writes the map cleans it to the
-PoC. The early status is a word per CPU, never cleared. Source: the v3 series of 24 June 2026.
+``secondary_startup`` scans ``__cpu_logical_map`` with the MMU off: the CPU that writes the map cleans it to
+the PoC. The early status is a word per CPU, never cleared. Source: the v3 series of 24 June 2026.
 """
 
 from __future__ import annotations

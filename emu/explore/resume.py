@@ -51,7 +51,7 @@ class Saved:
 
 
 def write_resume(path: Path, saved: Saved) -> None:
-    """Write what :func:`read_resume` reads: whole, or the file stays as it was.
+    """Write what :func:`read_resume` reads: whole, or the file does not change.
 
     :raises InvalidCase: the file cannot be written
     """

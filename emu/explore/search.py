@@ -259,7 +259,7 @@ class Search:
         steps: int,
     ) -> None:
         # A state is reached, `steps` behind the one before: take steps that no other actor can observe, then
-        # see what there is to try.
+        # see what is left to try.
         bounds, count, counts = self.bounds, self.count, 0
         self._counted(steps)
         if self._reduces:

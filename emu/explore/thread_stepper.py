@@ -279,7 +279,7 @@ class ThreadStepper:
         return edge
 
     def _step(self, local: LocalState) -> None:
-        # Run a step; a wait for the counter is no step of its own, for time begins anew with each.
+        # Run a step; a wait for the counter is no step of its own, for time starts again with each.
         machine, counters = self.machine, self.machine.actors[local.cpu].pe.counters
         while True:
             reads, retired = machine.clock.counter_reads, counters.instructions

@@ -42,7 +42,7 @@ from emu.semantics.transition import is_over, perform, value_of
 _WAITS = (
     LoadUntil,
     Poll,
-)  # a tuple, because this room asks at every step, and `A | B` is made anew each time
+)  # a tuple, because this room asks at every step, and `A | B` is a new object each time
 LOOK_EVERY = 1 << 8  # steps of a path: whether a CPU counts further than a path may be deep
 _PER_STEP = 64  # instructions of such a loop, at most, for each step
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
@@ -72,7 +72,7 @@ class TransitionSystem:
         self.all_cpus = (1 << len(stepper.start)) - 1
 
     def first(self) -> GlobalState:
-        """Return the state at the beginning; memory must be as it was then."""
+        """Return the state at the beginning; memory must have its content of then."""
         assert not self.cells.stored, "steps were not undone"
         start = self.stepper.start
         system = SystemState(
@@ -366,7 +366,7 @@ class TransitionSystem:
         return self._edge(state, state.locals[cpu], None).local
 
     def undo(self, undo: Undo) -> None:
-        """Restore memory as it was before a step."""
+        """Restore memory to its content before a step."""
         self.cells.undo(undo)
 
     # -- what happens without an operation --------------------------------------------------------

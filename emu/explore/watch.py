@@ -63,7 +63,7 @@ class Watch:
 
     @staticmethod
     def _stays(local: LocalState) -> bool:
-        # Whether a host task goes on where its CPU has landed; registers are as they were then.
+        # Whether a host task goes on where its CPU has landed; registers still have their values of then.
         after = [edge.local for edge in local.edges.values()]
         is_task = local.history is not None and bool(after)
         return is_task and all(each.history is not None and pc_of(each) == pc_of(local) for each in after)

@@ -177,6 +177,6 @@ def check_same(old: Mapping[str, str], new: Mapping[str, str], where: str) -> No
         if old.get(name) != new.get(name):
             what = "the code" if name == "code" else name
             raise EmuError(
-                f"{where}: {what} is not what this campaign began with; --restart begins anew and keeps "
+                f"{where}: {what} is not what this campaign began with; --restart begins again and keeps "
                 "its findings as questions"
             )

@@ -1,7 +1,7 @@
 """What the primary of a kernel leaves in the caches: the lines that it has stored to and not cleaned.
 
 The primary runs at full speed, where no access is told. So memory is kept as it is when the caches go on,
-each line that is cleaned after that is kept anew, and what differs at the take-over is dirty.
+each line that is cleaned after that is recorded again, and what differs at the take-over is dirty.
 
 MODEL: the primary's caches hold every line, and write none back by themselves; DC IVAC cleans as well; stores
 that go past the caches while they are on, and maintenance by set and way, are not looked at.

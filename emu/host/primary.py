@@ -22,7 +22,7 @@ TAKE_OVER_AFTER = "smp_prepare_boot_cpu"
 PRIMARY_MAX = 500_000_000  # instructions; Debian's 6.12 takes 17 million for 8 CPUs, 250 million for 4,096
 # Of the host, for a run that is not counted, up to its next stop; and more for each CPU.
 _UNCOUNTED_SECONDS, _UNCOUNTED_SECONDS_CPU = 1.0, 0.004
-_COUNTED_FIRST = 1 << 16  # instructions before the first look of a counted run; then twice as many each time
+_COUNTED_FIRST = 1 << 22  # instructions before the first look of a counted run; then twice as many each time
 _EXCEPTIONS_MAX = 1000  # a healthy primary takes a handful
 _COUNTER_READS_MAX = 50_000  # ticks; a healthy primary does not wait for time to pass
 _CALLS_MAX = 2000  # of firmware; a healthy primary makes a dozen

@@ -59,7 +59,7 @@ class Outside(LocalInterconnect):
                 self.changed.update(enumerate(data, pa))
 
     def undo(self) -> None:
-        """Let memory be as it was before the stores."""
+        """Restore memory to its content before the stores."""
         for pa, data in reversed(self.overwritten):
             self._machine.memory.write_bytes(pa, data)
 

@@ -96,7 +96,7 @@ class ExploredMemory(Protocol):
         ...
 
     def describe(self, before: Hashable, after: Hashable, unit: int) -> str:
-        """Return what a unit has become, in a few words for people; nothing when it is as it was."""
+        """Return what a unit has become, in a few words for people; nothing when it has not changed."""
         ...
 
 
@@ -128,7 +128,7 @@ class MachineMemory(Protocol):
         ...
 
     def unit(self, pa: int) -> bytes:
-        """Return what there is of the unit of ``pa`` besides memory: other bytes, other loads may differ."""
+        """Return the copies of the unit of ``pa`` other than memory: other bytes, other loads may differ."""
         ...
 
     def elapse(self) -> None:

@@ -87,7 +87,7 @@ def test_lookup_has_the_three_labels_of_its_contract(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FRAGMENTS, ids=name_of)
 def test_fragment_has_no_numeric_label(path: Path) -> None:
-    """Every place where somebody may want to stop has a name."""
+    """Every place where a user may want to stop has a name."""
     assert not re.search(r"^\s*\d+:", path.read_text(), re.MULTILINE)
 
 

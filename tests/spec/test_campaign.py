@@ -183,7 +183,7 @@ def test_a_time_ends_it(tmp_path: Path) -> None:
     assert units(tmp_path / "c") == numbers
 
 
-# -- the same whoever works -------------------------------------------------------------------------
+# -- the same whichever process works ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bugs", [(_OFF_BY_ONE, _RARE), (_RARE,)])

@@ -1,4 +1,4 @@
-"""gdb-multiarch against ``emu gdb``: what somebody who debugs the boot path does."""
+"""gdb-multiarch against ``emu gdb``: what a user who debugs the boot path does."""
 
 from __future__ import annotations
 

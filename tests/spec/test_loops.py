@@ -98,7 +98,7 @@ def test_an_exploration_does_not_pass_what_never_ends_and_its_story_ends(
     path = subject(tmp_path, text, "on")
     explorer, boot = explore_case(Case.parse(f"{path} topology=flat:3 instructions-max={BOUND}"))
     result = explorer.search(Bounds(depth=1000, schedules=1000))
-    if not result.findings:  # a livelock in which somebody stores: no proof that there is none
+    if not result.findings:  # a livelock in which a CPU stores: no proof that there is none
         assert (end, result.incomplete) == (End.SPINS, ["no schedule came to an end"])
         return
     confirmed = confirm_shortest(explorer, boot, result.findings[0])

@@ -65,7 +65,7 @@ def test_what_never_comes_to_the_take_over_is_told(small: Path, tmp_path: Path, 
     assert raised.value.exit_status == 125
 
 
-def test_a_spin_is_noticed_without_a_bound_that_somebody_asked_for(small: Path, tmp_path: Path) -> None:
+def test_a_spin_is_noticed_without_a_bound_that_was_asked_for(small: Path, tmp_path: Path) -> None:
     with pytest.raises(Untestable, match="it goes round with no effect"):
         build(Case.parse(planted(small, tmp_path, "l: ldr x1, [x0]\n cbz xzr, l")))
 

@@ -277,7 +277,7 @@ def forget(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
-def test_a_fragment_that_has_changed_is_assembled_anew(
+def test_a_fragment_that_has_changed_is_assembled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process keeps of a design is kept by its text, includes too, and by its constants."""

@@ -91,7 +91,7 @@ def test_recording_changes_nothing_and_counts_all(case: Case) -> None:
     mine = [r for r in boot.machine.trace if r.kind is not Kind.INSTRUCTIONS]
     assert mine == list(plain.machine.trace)
     if "kexec" in case.text():
-        return  # its second boot counts anew
+        return  # its second boot counts from 0
     found = steps_of(boot.machine.trace)
     for cpu, actor in enumerate(boot.machine.actors):
         unretired = sum(

@@ -132,7 +132,7 @@ def test_a_name_of_no_model_is_refused() -> None:
 def test_tables_filled_for_a_map_agree_with_the_map(
     model: str, data: st.DataObject, table: tuple[int, ...], holes: set[int]
 ) -> None:
-    """Whatever distinct valid hwids there are, wherever the holes, whoever asks."""
+    """Whatever distinct valid hwids there are, wherever the holes, whichever CPU asks."""
     logical_map = tuple(None if cpu in holes else value for cpu, value in enumerate(table))
     asked = data.draw(st.lists(mpidrs(table), min_size=1, max_size=4))
     try:

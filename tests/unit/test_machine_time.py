@@ -114,7 +114,7 @@ def test_a_timer_of_a_cpu_that_is_off_by_then_wakes_nobody() -> None:
 
 @every_grain
 def test_power_on_resets_and_starts_a_cpu(grain: Grain) -> None:
-    """x0 is the context ID; a second time begins anew."""
+    """x0 is the context ID; a second time begins again."""
     machine = make("add x1, x0, #1\n b .", cpus=2, grain=grain)
     for context in (10, 20):
         machine.power_on(1, CODE, context)

@@ -75,7 +75,7 @@ def test_stale_look_counts_when_it_was_the_last() -> None:
     assert messages(stale, store, early, look, again) == []
 
 
-def test_a_stale_look_names_who_stored_the_newer_value_whoever_stored_last() -> None:
+def test_a_stale_look_names_who_stored_the_newer_value_whichever_store_was_last() -> None:
     """One stores in the caches, the other past them: what a look missed is only one of them."""
     cached = (Kind.STORE, 0, 8, 0x1000, PA, 7)
     past = (Kind.STORE, 2, 8, 0x2000, PA, 5)

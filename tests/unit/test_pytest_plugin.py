@@ -1,4 +1,4 @@
-"""The pytest plugin, as a tree of somebody else uses it."""
+"""The pytest plugin, as the tree of another project uses it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs import run_program
 
 import emu
 
-# What is imported first inside of a pytester run is dropped behind it, and imported anew by the next: there
+# What is imported first inside of a pytester run is dropped behind it, and imported again by the next: there
 # would be two copies of one class, and isinstance() would not know its own. So all is there before.
 for _module in pkgutil.walk_packages(emu.__path__, "emu."):
     if not _module.name.endswith(("__main__", "keystone_child")):

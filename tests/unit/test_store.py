@@ -149,7 +149,7 @@ def test_a_unit_is_kept_whole_or_not_at_all(store: CampaignStore) -> None:
     assert (store.done(), store.findings()) == (set(), [])
 
 
-def test_what_was_found_is_kept_as_questions_when_it_begins_anew(store: CampaignStore) -> None:
+def test_what_was_found_is_kept_as_questions_when_it_begins_again(store: CampaignStore) -> None:
     store.begin({"seed": "1"})
     for result in results():
         if result.number not in store.done():

@@ -69,7 +69,7 @@ def _data(context: Context, text: str) -> list[str]:
     return [f"{datum.name:<{width}} {datum.value:#x}  {datum.meaning}".rstrip() for datum in found]
 
 
-@TABLE.command("findings", "", "let the rules judge what there is, as if the run ended here")
+@TABLE.command("findings", "", "let the rules judge the run so far, as if it ended here")
 def _findings(context: Context, text: str) -> list[str]:
     check_no_more(text)
     found = context.view.findings().findings

@@ -60,7 +60,7 @@ def _toggle(context: Context, text: str) -> list[str]:
 
 
 @TABLE.command(
-    "watch w", "DATA [write|read|access|change] [size N] [cpu N]", "stop when it is touched, by anybody"
+    "watch w", "DATA [write|read|access|change] [size N] [cpu N]", "stop when any CPU or host task touches it"
 )
 def _watch(context: Context, text: str) -> list[str]:
     text, cpu = split_cpu(context, text)

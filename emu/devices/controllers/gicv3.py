@@ -113,7 +113,7 @@ class GicV3(Interrupts):
 
 
 class _Redistributors:
-    # Two frames of each CPU; whoever accesses them.
+    # Two frames of each CPU, for accesses by any CPU.
 
     def __init__(self, gic: GicV3) -> None:
         self._gic = gic

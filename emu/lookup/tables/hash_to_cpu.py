@@ -1,9 +1,9 @@
 """Entry h is the logical number of the CPU whose MPIDR has the hash h; see ``mpidr-hash``.
 
 Distinct hwids have distinct hashes. The first ``1 << bits`` entries are the buckets of that hash; buckets of
-no CPU, and the entries behind, are unused, all ones unless said. The count is what there is room for: a map
-whose hash has more buckets does not fit, and its cases are left out. Unless said it is 4 for each CPU: beyond
-that the kernel warns of a "Large number of MPIDR hash buckets". Source: Linux v6.12
+no CPU, and the entries behind, are unused, all ones unless said. The count is the number of entries that fit:
+a map whose hash has more buckets does not fit, and its cases are left out. Unless said it is 4 for each CPU:
+beyond that the kernel warns of a "Large number of MPIDR hash buckets". Source: Linux v6.12
 arch/arm64/kernel/setup.c, smp_build_mpidr_hash().
 """
 

@@ -5,7 +5,7 @@ past it to memory (the Point of Coherency). Source: Arm DDI 0487, B2.9 (mismatch
 D7.5.9 (cache maintenance by address); what a model may do at any time: D7.5.1.
 
 Maintenance may take effect as late as at the next DSB of its CPU, or DMB of loads and stores, or before its
-CPU's next cacheable access to the line (D7.5.11); it has when time passes that somebody waits for.
+CPU's next cacheable access to the line (D7.5.11); it has when time passes that an actor waits for.
 
 MODEL: a DMB ends maintenance as a DSB does, where it only orders it; operations of several CPUs on one line
 take effect in the order in which they were issued; every cacheable access allocates; DC IVAC drops a dirty

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 // Planted: binary search that loads 16 bits of a logical number of 32, as if the table began with its upper
 // half
-// Smallest: whoever is found has 0; CPU 1 alone
+// Smallest: a CPU that is found has 0; CPU 1 alone
 #include "macros.inc"
 
 find:

@@ -11,7 +11,7 @@
  * source:   original
  */
 // Planted: takes its entry out of the table, so that nobody else finds it
-// Smallest: somebody has to be found
+// Smallest: a CPU has to be found
 #include "macros.inc"
 
 empties_the_entry:

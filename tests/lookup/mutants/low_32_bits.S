@@ -11,7 +11,7 @@
  * source:   original
  */
 // Planted: 32 bits are compared
-// Smallest: somebody who differs from the only CPU in Aff3 finds that one
+// Smallest: a CPU that differs from the only CPU in Aff3 finds that one
 #include "macros.inc"
 
 low_32_bits:

@@ -11,7 +11,7 @@
  * source:   original
  */
 // Planted: adds a register that nothing has set to the index
-// Smallest: whoever is found at all
+// Smallest: a CPU that is found at all
 #include "macros.inc"
 
 stale_scratch:

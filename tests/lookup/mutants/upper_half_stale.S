@@ -11,7 +11,7 @@
  * source:   original
  */
 // Planted: the low half of x19 alone is written
-// Smallest: whoever is found at all has the upper half of before
+// Smallest: a CPU that is found at all has the upper half of before
 #include "macros.inc"
 
 upper_half_stale:

@@ -11,7 +11,7 @@
  * source:   original
  */
 // Planted: the index is left in x4
-// Smallest: whoever is found at all has what was in x19 before
+// Smallest: a CPU that is found at all has what was in x19 before
 #include "macros.inc"
 
 wrong_register:
