@@ -14,8 +14,9 @@ This is how an arm64 kernel finds the RSDP. To boot one from ACPI:
    the device tree unless bootargs has ``acpi=on`` or ``acpi=force``; memory nodes it forgets in any case.
 6. A kernel without the symbols ``acpi_boot_table_init`` and ``efi_init`` finds no memory and panics.
 
-Sources: UEFI 2.10, 4.2 (EFI table header), 4.3 (system table), 4.6 (configuration table), 7.2.3 (memory map),
-2.3.6 (AArch64); Linux v6.12 drivers/firmware/efi/fdtparams.c, efi-init.c; Documentation/arch/arm/uefi.rst.
+Sources: UEFI 2.10, 4.2 (EFI table header), 4.3 (system table), 4.6 (configuration table,
+EFI_RT_PROPERTIES_TABLE), 7.2.3 (memory map), 2.3.6 (AArch64); Linux v6.12
+drivers/firmware/efi/fdtparams.c, efi-init.c; Documentation/arch/arm/uefi.rst.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ GRANULE = 64 << 10  # ranges of one type are whole pages of every kernel (UEFI 2
 EFI_SIZE = 4 * PAGE  # bytes to keep for what write_efi() gives
 RANGES_MAX = 256
 ACPI_20_TABLE_GUID = uuid.UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")
+RT_PROPERTIES_TABLE_GUID = uuid.UUID("eb66918a-7eef-402a-842e-931d21c38ae9")
 _SIGNATURE = int.from_bytes(b"IBI SYST", "little")
 _REVISION = 2 << 16 | 100  # 2.10
 _WB = 1 << 3  # EFI_MEMORY_WB
@@ -43,7 +45,10 @@ _VENDOR = "emu"
 _SYSTEM_TABLE = struct.Struct("<QIIIIQIIQQQQQQQQQQ")
 _DESCRIPTOR = struct.Struct("<IIQQQQ")
 _DESCRIPTOR_VERSION = 1
-_MAP_AT, _CONFIGURATION_AT, _VENDOR_AT = 512, 128, 256
+_TABLES = 2  # of the configuration table
+_RT_PROPERTIES = struct.Struct("<HHI")
+_RT_PROPERTIES_VERSION = 1
+_MAP_AT, _CONFIGURATION_AT, _RT_PROPERTIES_AT, _VENDOR_AT = 512, 128, 192, 256
 
 
 class MemoryType(IntEnum):
@@ -118,7 +123,7 @@ def _check_range(name: str, base_pa: int, size: int) -> None:
 def write_efi(base_pa: int, *, rsdp_pa: int, ranges: Sequence[MemoryRange]) -> Efi:
     """Return the system table, the configuration table with the RSDP, and the memory map.
 
-    There are no runtime services, which a kernel may find out for itself.
+    There are no runtime services, and a table that says so: without it a kernel calls them.
 
     :param base_pa: 4 KiB aligned; EFI_SIZE bytes from there must be of type ACPI_RECLAIM
     :param rsdp_pa: PA of the RSDP, in memory of type ACPI_RECLAIM
@@ -134,8 +139,10 @@ def write_efi(base_pa: int, *, rsdp_pa: int, ranges: Sequence[MemoryRange]) -> E
             raise InvalidCase(f"{name}={pa:#x}: its {size} bytes must be in a range that the kernel keeps")
     data = bytearray(_MAP_AT)
     data[: _SYSTEM_TABLE.size] = _system_table(base_pa)
-    configuration = ACPI_20_TABLE_GUID.bytes_le + struct.pack("<Q", rsdp_pa)
+    tables = ((ACPI_20_TABLE_GUID, rsdp_pa), (RT_PROPERTIES_TABLE_GUID, base_pa + _RT_PROPERTIES_AT))
+    configuration = b"".join(guid.bytes_le + struct.pack("<Q", pa) for guid, pa in tables)
     data[_CONFIGURATION_AT : _CONFIGURATION_AT + len(configuration)] = configuration
+    _RT_PROPERTIES.pack_into(data, _RT_PROPERTIES_AT, _RT_PROPERTIES_VERSION, _RT_PROPERTIES.size, 0)
     vendor = _VENDOR.encode("utf-16-le") + bytes(2)
     data[_VENDOR_AT : _VENDOR_AT + len(vendor)] = vendor
     for each in ranges:
@@ -166,7 +173,7 @@ def _system_table(base_pa: int) -> bytes:
         header = (_SIGNATURE, _REVISION, _SYSTEM_TABLE.size, crc, 0)
         pointers = (0,) * 8
         return _SYSTEM_TABLE.pack(
-            *header, base_pa + _VENDOR_AT, 1, 0, *pointers, 1, base_pa + _CONFIGURATION_AT
+            *header, base_pa + _VENDOR_AT, 1, 0, *pointers, _TABLES, base_pa + _CONFIGURATION_AT
         )
 
     return packed(zlib.crc32(packed(0)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from emu.arch.boot import DRAM_BASE
 from emu.case import Case
@@ -12,6 +14,7 @@ from emu.host import efi
 from emu.host.firmware import resolve_defaults
 from emu.memory import Memory
 from emu.topology import Topology
+from emu.topology.acpi.devices import AcpiDevices
 from emu.topology.acpi.write import write_acpi
 from emu.topology.devicetree.write import write_devicetree, write_stub_devicetree
 
@@ -50,27 +53,41 @@ def hand_over(memory: Memory, topology: Topology, place: DramLayout, bootargs: s
             reserved=((place.host_pa, place.host_size),),
         )
     else:
-        dtb = _write_acpi(memory, topology, place, bootargs)
+        kept = ((place.host_pa, place.host_size),)
+        dtb = hand_over_acpi(memory, topology, (place.tables_pa, TABLES_SIZE), bootargs, kept=kept)
     assert len(dtb) <= DTB_SIZE, f"a device tree of {len(dtb)} bytes"
     memory.write_bytes(place.dtb_pa, dtb)
 
 
-def _write_acpi(memory: Memory, topology: Topology, place: DramLayout, bootargs: str) -> bytes:
-    # Write ACPI tables and the EFI tables that point to them; return a stub tree that points to the EFI
-    # tables.
-    tables = write_acpi(topology, place.tables_pa)
-    efi_pa = (place.tables_pa + len(tables.data) + efi.PAGE - 1) & -efi.PAGE
-    assert efi_pa + efi.EFI_SIZE <= place.tables_pa + TABLES_SIZE, "tables beyond their place"
-    ranges = efi.memory_map(
-        dram=(memory.base, memory.size),
-        kept=((place.tables_pa, TABLES_SIZE), (place.host_pa, place.host_size)),
-    )
+def hand_over_acpi(
+    memory: Memory,
+    topology: Topology,
+    place: tuple[int, int],
+    bootargs: str,
+    *,
+    kept: Sequence[tuple[int, int]] = (),
+    chosen: Mapping[str, bytes] = MappingProxyType({}),
+    devices: AcpiDevices | None = None,
+) -> bytes:
+    """Write ACPI tables and the EFI tables that point to them; return a stub tree that points to those.
+
+    :param place: PA and bytes for the tables, multiples of 64 KiB
+    :param kept: (PA, bytes) of what else the kernel maps and never hands out
+    :param chosen: further properties of /chosen
+    :param devices: those of the board
+    :raises InvalidCase: the topology or the command line does not fit
+    """
+    pa, size = place
+    tables = write_acpi(topology, pa, devices=devices)
+    efi_pa = (pa + len(tables.data) + efi.PAGE - 1) & -efi.PAGE
+    assert efi_pa + efi.EFI_SIZE <= pa + size, "tables beyond their place"
+    ranges = efi.memory_map(dram=(memory.base, memory.size), kept=(place, *kept))
     found = efi.write_efi(efi_pa, rsdp_pa=tables.rsdp_pa, ranges=ranges)
-    memory.write_bytes(place.tables_pa, tables.data)
+    memory.write_bytes(pa, tables.data)
     memory.write_bytes(efi_pa, found.data)
     if not any(word.startswith("acpi=") for word in bootargs.split()):
         bootargs += " acpi=force"
-    return write_stub_devicetree(bootargs=bootargs, chosen=found.chosen)
+    return write_stub_devicetree(bootargs=bootargs, chosen={**found.chosen, **chosen})
 
 
 def write_tables(topology: Topology, folder: Path) -> None:

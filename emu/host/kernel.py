@@ -145,6 +145,15 @@ def id_registers_for(image: KernelImage, core: Core, *, gicv3: bool) -> dict[sys
     return overrides
 
 
+def check_firmware(config: BootConfig, image: KernelImage) -> None:
+    """Check that a kernel can be told of its CPUs as the case has it.
+
+    :raises Untestable: it cannot
+    """
+    if config.topology.firmware == "acpi" and image.subject.symbols.address("acpi_boot_table_init") is None:
+        raise Untestable(f"{config.case.subject}: firmware=acpi: the kernel is built without CONFIG_ACPI")
+
+
 def load_kernel_of(config: BootConfig) -> LoadedKernel:
     """Return the kernel of the case.
 
@@ -154,8 +163,7 @@ def load_kernel_of(config: BootConfig) -> LoadedKernel:
     case = config.case
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
-    if config.topology.firmware == "acpi" and image.subject.symbols.address("acpi_boot_table_init") is None:
-        raise Untestable(f"{case.subject}: firmware=acpi: the kernel is built without CONFIG_ACPI")
+    check_firmware(config, image)
     logical = config.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
     around = _around(image, count_cores(config.topology))
     return LoadedKernel(config, image.subject, logical, image, around)

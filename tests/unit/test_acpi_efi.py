@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import uuid
 import zlib
 
 import pytest
@@ -53,8 +54,12 @@ def test_the_properties_of_chosen_lead_to_the_rsdp_and_the_map() -> None:
     assert efi.data[40:104] == bytes(64)  # no consoles, runtime or boot services
     count, tables = struct.unpack_from("<QQ", efi.data, 104)
     guid, rsdp = struct.unpack_from("<16sQ", efi.data, tables - _EFI_PA)
-    assert (count, rsdp) == (1, 0x4800_0000)
+    assert (count, rsdp) == (2, 0x4800_0000)
     assert guid.hex() == "71e86888f1e4d311bc220080c73c8881"
+    guid, properties = struct.unpack_from("<16sQ", efi.data, tables - _EFI_PA + 24)
+    assert uuid.UUID(bytes_le=guid) == uuid.UUID("eb66918a-7eef-402a-842e-931d21c38ae9")
+    # Version, length, and no runtime service that is supported.
+    assert struct.unpack_from("<HHI", efi.data, properties - _EFI_PA) == (1, 8, 0)
     descriptors = list(struct.iter_unpack("<IIQQQQ", efi.data[512 : 512 + 120]))
     assert descriptors == [(each.type, 0, each.base_pa, 0, each.size // 4096, 8) for each in ranges]
 

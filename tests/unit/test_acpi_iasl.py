@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from emu.topology import Cpu, Topology
+from emu.topology.acpi.devices import AcpiDevices
 from emu.topology.acpi.pptt import ID_VALID, IS_THREAD, LEAF, PHYSICAL_PACKAGE
 from emu.topology.acpi.read import read_acpi
 from emu.topology.acpi.rsdp import write_rsdp
@@ -59,9 +60,14 @@ def _compile(directory: Path, name: str, text: str) -> None:
     (directory / f"{name}.dsl").unlink()
 
 
-@pytest.mark.parametrize("signature", ["APIC", "DSDT", "FACP", "PPTT", "XSDT"])
+GICV3 = AcpiDevices(3, 0x800_0000, 0, (0x80A_0000, 1 << 20), (29, 30, 27, 26, 28), (0x900_0000, 33))
+GICV2 = AcpiDevices(2, 0x800_0000, 0x801_0000, (0, 0), (29, 30, 27, 26, 28), (0x900_0000, 33))
+
+
+@pytest.mark.parametrize("signature", ["APIC", "DSDT", "FACP", "PPTT", "XSDT", "GTDT", "SPCR"])
 def test_iasl_compiles_its_disassembly_to_the_same_bytes(tmp_path: Path, signature: str) -> None:
-    table = write_acpi(_TOPOLOGY, 0x4800_0000).tables[signature]
+    devices = GICV3 if signature in ("GTDT", "SPCR") else None
+    table = write_acpi(_TOPOLOGY, 0x4800_0000, devices=devices).tables[signature]
     (tmp_path / "table.dat").write_bytes(table)
     _iasl(tmp_path, "-d", "table.dat")
     if "terminates early" in (tmp_path / "table.dsl").read_text():
@@ -98,6 +104,31 @@ def test_iasl_sees_the_cpus_of_the_dsdt(tmp_path: Path) -> None:
         300 * number for number in range(16)
     ]
     assert text.count("Name (_STA, Zero)") == 1
+
+
+def _disassembled(directory: Path, signature: str, devices: AcpiDevices) -> str:
+    (directory / "table.dat").write_bytes(write_acpi(_TOPOLOGY, 0, devices=devices).tables[signature])
+    _iasl(directory, "-d", "table.dat")
+    return re.sub(r" +", " ", (directory / "table.dsl").read_text())
+
+
+@pytest.mark.parametrize(
+    ("signature", "devices", "told"),
+    [
+        ("APIC", GICV3, ["Generic Interrupt Redistributor", "Length : 00100000", "Version : 03"]),
+        ("APIC", GICV2, ["Base Address : 0000000008010000", "Version : 02"]),
+        ("GTDT", GICV3, ["Secure EL1 Interrupt : 0000001D", "Non-Secure EL1 Interrupt : 0000001E"]),
+        ("GTDT", GICV3, ["Virtual Timer Interrupt : 0000001B", "Non-Secure EL2 Interrupt : 0000001A"]),
+        ("GTDT", GICV3, ["Virtual EL2 Timer GSIV : 0000001C", "Always On : 1"]),
+        ("SPCR", GICV3, ["Interface Type : 03", "Address : 0000000009000000", "Interrupt : 00000021"]),
+        ("DSDT", GICV3, ['Name (_HID, "ARMH0011")', "0x09000000, // Address Base", "0x00000021,"]),
+    ],
+)
+def test_iasl_sees_the_devices_of_a_board(
+    tmp_path: Path, signature: str, devices: AcpiDevices, told: list[str]
+) -> None:
+    text = _disassembled(tmp_path, signature, devices)
+    assert [each for each in told if each not in text] == [], text
 
 
 def _template(directory: Path, signature: str) -> list[str]:

@@ -15,6 +15,7 @@ from emu.devices.pl011 import Pl011
 from emu.devices.protocol import Console, CpuTimer, SystemRegisters
 from emu.devices.timer import HYP_PHYSICAL, HYP_VIRTUAL, PHYSICAL, VIRTUAL, GenericTimer
 from emu.machine import Machine
+from emu.topology.acpi.devices import AcpiDevices
 from emu.topology.devicetree.write import Node
 
 UART_PA = 0x0900_0000
@@ -91,6 +92,19 @@ class Board:
     def nodes(self) -> Sequence[Node]:
         """Return the nodes of the devices."""
         return (self._controller_node(), self._timer_node(), _clock_node(), _uart_node())
+
+    def acpi_devices(self) -> AcpiDevices:
+        """Return what ACPI tables say of the devices."""
+        is_v3 = self.controller == "gicv3"
+        redistributors = self._region("redistributors") if is_v3 else (0, 0)
+        interface = 0 if is_v3 else _CPU_INTERFACE_PA
+        lines = (PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL)
+        physical, virtual, hyp, hyp_virtual = (_TIMER_INTIDS[line] for line in lines)
+        timers = (_SECURE_PPI + 16, physical, virtual, hyp, hyp_virtual)
+        version = 3 if is_v3 else 2
+        return AcpiDevices(
+            version, _DISTRIBUTOR_PA, interface, redistributors, timers, (UART_PA, _UART_INTID)
+        )
 
     def _controller_node(self) -> Node:
         is_v3 = self.controller == "gicv3"

@@ -12,8 +12,9 @@ from emu.case import Case
 from emu.errors import InvalidCase, InvalidSubject
 from emu.host.choices import BootConfig, parse_case
 from emu.host.faults import CpuOn, Fault
+from emu.host.firmware_tables import DTB_SIZE, hand_over_acpi
 from emu.host.identity import check_identity, identity_of
-from emu.host.kernel import BOOTARGS, id_registers_for
+from emu.host.kernel import BOOTARGS, check_firmware, id_registers_for
 from emu.host.platform import make_machine
 from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
@@ -35,6 +36,7 @@ _INITRD_FROM_DTB = 4 << 20
 # Bytes for the kernel's random number generator, the same for every run.
 _SEED = bytes(range(64))
 _PANIC = "panic"
+_STDOUT = "stdout-path"  # of a device tree; ACPI has the SPCR
 _KERNEL_WAITS = 1_000_000_000  # ns, for a CPU that it has kicked, at least (Linux v6.12 kernel/cpu.c, smp.c)
 _RESET_AT_PANIC = "panic=-1"
 
@@ -178,6 +180,7 @@ def build_whole(case: Case) -> WholeBoot:
     if not is_kernel(Path(case.subject)):
         raise InvalidSubject(f"{case.subject}: no arm64 kernel; at depth {case.depth} one boots by itself")
     image = load_kernel(Path(case.subject), system_map=Path(case.system_map) if case.system_map else None)
+    check_firmware(config, image)
     until = parse_until(case.until, image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
     identity = identity_of(case, {"subject": image.subject.identity})
@@ -205,18 +208,29 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
     for segment in image.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     dtb_pa = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
-    chosen = {"stdout-path": texts(boot.board.stdout_path), "rng-seed": _SEED}
+    chosen = {_STDOUT: texts(boot.board.stdout_path), "rng-seed": _SEED}
     if case.initrd:
         chosen |= _place_initrd(memory, case, initrd, dtb_pa + _INITRD_FROM_DTB)
-    dtb = write_devicetree(
-        boot.config.topology,
-        dram_base=memory.base,
-        dram_size=memory.size,
-        bootargs=_bootargs(case),
-        chosen=chosen,
-        nodes=boot.board.nodes(),
-        interrupt_parent=boot.board.interrupt_parent,
-    )
+    topology, board = boot.config.topology, boot.board
+    if topology.firmware == "acpi":
+        dtb = hand_over_acpi(
+            memory,
+            topology,
+            (dtb_pa + DTB_SIZE, _INITRD_FROM_DTB - DTB_SIZE),
+            _bootargs(case),
+            chosen={name: value for name, value in chosen.items() if name != _STDOUT},
+            devices=board.acpi_devices(),
+        )
+    else:
+        dtb = write_devicetree(
+            topology,
+            dram_base=memory.base,
+            dram_size=memory.size,
+            bootargs=_bootargs(case),
+            chosen=chosen,
+            nodes=board.nodes(),
+            interrupt_parent=board.interrupt_parent,
+        )
     memory.write_bytes(dtb_pa, dtb)
     return dtb_pa
 

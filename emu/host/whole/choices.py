@@ -51,8 +51,6 @@ def check_whole(config: BootConfig) -> None:
         value = getattr(case, name)
         if value != default_of(name) and not (name == "enable_method" and value == "psci"):
             raise InvalidCase(f"depth={WHOLE}: {name.replace('_', '-')}={value}: {why}")
-    if config.topology.firmware != "devicetree":
-        raise InvalidCase(f"depth={WHOLE}: firmware={config.topology.firmware}: a device tree is what it has")
     for cpu in config.topology.cpus:
         if cpu.enable_method not in ("psci", ""):
             raise InvalidCase(f"depth={WHOLE}: enable-method={cpu.enable_method}: PSCI starts the CPUs there")

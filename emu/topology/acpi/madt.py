@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from emu.errors import InvalidCase
 from emu.topology import check_count
+from emu.topology.acpi.devices import AcpiDevices
 from emu.topology.acpi.table import check_table, make_table, structures
 
 SIGNATURE = "APIC"
@@ -48,23 +49,28 @@ class Gicc(NamedTuple):
     mpidr: int
 
 
-def write_madt(cpus: Sequence[Gicc], gicc_size: int = 80) -> bytes:
-    """Return a MADT with these GICCs in this order, one GICv3 distributor and one redistributor region.
+def write_madt(cpus: Sequence[Gicc], gicc_size: int = 80, devices: AcpiDevices | None = None) -> bytes:
+    """Return a MADT with these GICCs in this order, a distributor and, of a GICv3, a redistributor region.
 
     :param gicc_size: bytes of each GICC, one of GICC_SIZES
+    :param devices: where the GIC is; None: a GICv3 at the addresses of QEMU's virt machine
     :raises InvalidCase: another size
     """
     if gicc_size not in GICC_SIZES:
         raise InvalidCase(
             f"gicc_size={gicc_size}: a GICC is written with 76 (ACPI 5.1) or 80 bytes (ACPI 6.3)"
         )
+    version, distributor, interface, redistributors = (
+        devices[:4] if devices else (3, _GICD_PA, 0, (_GICR_PA, _GICR_STRIDE * len(cpus)))
+    )
     parts = [struct.pack("<II", 0, 0)]
     for cpu in cpus:
         parking = (cpu.flags, cpu.parking_version, 0, cpu.parked_address)
-        fields = (_GICC, gicc_size, 0, cpu.interface, cpu.uid, *parking, 0, 0, 0, 0, 0, cpu.mpidr)
+        fields = (_GICC, gicc_size, 0, cpu.interface, cpu.uid, *parking, interface, 0, 0, 0, 0, cpu.mpidr)
         parts.append(_GICC_FIELDS.pack(*fields) + bytes(gicc_size - _GICC_FIELDS.size))
-    parts.append(_GICD_FIELDS.pack(_GICD, _GICD_FIELDS.size, 0, 0, _GICD_PA, 0, 3))
-    parts.append(_GICR_FIELDS.pack(_GICR, _GICR_FIELDS.size, 0, _GICR_PA, _GICR_STRIDE * len(cpus)))
+    parts.append(_GICD_FIELDS.pack(_GICD, _GICD_FIELDS.size, 0, 0, distributor, 0, version))
+    if redistributors[1]:
+        parts.append(_GICR_FIELDS.pack(_GICR, _GICR_FIELDS.size, 0, *redistributors))
     return make_table(SIGNATURE, _REVISION[gicc_size], b"".join(parts))
 
 

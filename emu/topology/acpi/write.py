@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emu.errors import InvalidCase
 from emu.topology import Cpu, Topology
 from emu.topology.acpi import dsdt, fadt, madt, pptt
+from emu.topology.acpi.devices import GTDT, SPCR, AcpiDevices, write_gtdt, write_spcr
 from emu.topology.acpi.madt import ENABLED, ONLINE_CAPABLE, Gicc
 from emu.topology.acpi.pptt import CpuPosition
 from emu.topology.acpi.rsdp import RSDP_SIZE, write_rsdp, write_xsdt
@@ -32,8 +33,10 @@ class AcpiTables:
     tables: Mapping[str, bytes]
 
 
-def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> AcpiTables:
-    """Return RSDP, XSDT, FADT, MADT, DSDT and, when the topology tells cores apart, PPTT.
+def write_acpi(
+    topology: Topology, base_pa: int, *, gicc_size: int = 80, devices: AcpiDevices | None = None
+) -> AcpiTables:
+    """Return RSDP, XSDT, FADT, MADT, DSDT, PPTT when the topology tells cores apart, GTDT and SPCR.
 
     The CPUs are in the order of ``topology.cpus``; a boot CPU that is not among them is not listed. The FADT
     declares PSCI for the whole machine: when a CPU has psci, or when no CPU has a method but there is a
@@ -42,6 +45,7 @@ def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> Acpi
 
     :param base_pa: u64, 64-byte aligned
     :param gicc_size: bytes of a GICC: 80, or 76 as in ACPI 5.1
+    :param devices: those of the board; None: no GTDT, no SPCR, and a GICv3 that nothing answers for
     :raises InvalidCase: a value that no table can hold
     """
     if not 0 <= base_pa < 1 << 52 or base_pa % _ALIGN:
@@ -56,14 +60,17 @@ def write_acpi(topology: Topology, base_pa: int, *, gicc_size: int = 80) -> Acpi
     psci = "psci" in methods or (methods == {""} and bool(topology.conduit))
     place = _Placer(base_pa)
     place.skip(RSDP_SIZE)
-    devices = [(_uid(cpu, index), _status(cpu)) for index, cpu in enumerate(topology.cpus)]
-    dsdt_pa = place.add(dsdt.SIGNATURE, dsdt.write_dsdt(devices))
+    cpus = [(_uid(cpu, index), _status(cpu)) for index, cpu in enumerate(topology.cpus)]
+    dsdt_pa = place.add(dsdt.SIGNATURE, dsdt.write_dsdt(cpus, devices.uart if devices else None))
     hvc = topology.conduit == "hvc"
     listed = [place.add(fadt.SIGNATURE, fadt.write_fadt(psci=psci, hvc=hvc, dsdt_pa=dsdt_pa))]
     giccs = [_gicc(cpu, index) for index, cpu in enumerate(topology.cpus)]
-    listed.append(place.add(madt.SIGNATURE, madt.write_madt(giccs, gicc_size)))
+    listed.append(place.add(madt.SIGNATURE, madt.write_madt(giccs, gicc_size, devices)))
     if topology.describes_cores:
         listed.append(place.add(pptt.SIGNATURE, pptt.write_pptt(_places(topology))))
+    if devices:
+        listed.append(place.add(GTDT, write_gtdt(devices.timers)))
+        listed.append(place.add(SPCR, write_spcr(devices.uart)))
     xsdt_pa = place.add("XSDT", write_xsdt(listed))
     return AcpiTables(place.data(write_rsdp(xsdt_pa)), base_pa, base_pa, place.tables)
 
