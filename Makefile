@@ -13,7 +13,7 @@ RULES  := pyproject.toml $(wildcard setup.py)
 # Modules are compiled once, also where the environment says otherwise: tests start some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup boot test lint bench clean
+.PHONY: setup boot test test-all lint bench clean
 
 setup: $(DEV)
 
@@ -31,8 +31,14 @@ $(DEV): $(USE)
 boot: $(USE)
 	@$(BIN)/emu boot
 
+TEST   := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# All but the deep ones (tests/deep.py), within five minutes on two cores.
 test: $(DEV)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	@$(TEST) -m "not deep" $(PYTEST_ARGS)
+
+test-all: $(DEV)
+	@$(TEST) $(PYTEST_ARGS)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deep import is_deep
 from hypothesis import HealthCheck, settings
 
 # What a test says does not depend on how busy the machine is.
@@ -74,6 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--skips-are-failures"):
         config.pluginmanager.register(_SkipsAreFailures(), "skips-are-failures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the deep tests."""
+    for item in items:
+        if is_deep(item.nodeid):
+            item.add_marker(pytest.mark.deep)
 
 
 def pytest_collection_finish() -> None:

@@ -148,10 +148,10 @@ def test_cpus_that_go_round_together_are_the_end_of_the_run(body: str, grain: Gr
 
 @every_grain
 def test_a_cpu_that_changes_what_another_one_waits_for_is_let_on(grain: Grain) -> None:
-    """CPU0 counts a word up for ever; CPU1 waits until it is a hundred thousand, and then stops it."""
+    """CPU0 counts a word up for ever; CPU1 waits until it is 12,000, and then stops it."""
     machine = make("l: ldr x1, [x0]\n add x1, x1, #1\n str x1, [x0]\n b l", cpus=2, grain=grain, record=False)
     there = CODE + 0x400
-    waits = "movz x3, #1, lsl #16\nm: ldr x1, [x0]\n cmp x1, x3\n b.lo m\n b ."
+    waits = "mov x3, #12000\nm: ldr x1, [x0]\n cmp x1, x3\n b.lo m\n b ."
     machine.memory.write_bytes(there, assemble(waits, there))
     machine.power_on(0, CODE, DATA)
     machine.power_on(1, there, DATA)

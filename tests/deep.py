@@ -1,0 +1,35 @@
+"""The tests that ``make test`` leaves to ``make test-all``, which CI runs: the deep ones.
+
+They hold what other tests hold too, against a reference that takes long, on more kernels and cores, or with
+more processes, kills and seeds. pytest by itself runs them all; ``-m "not deep"`` leaves these out.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Parts of the ids of tests.
+DEEP = (
+    r"^tests/reference/(?!test_identification)",  # drawn programs, devices, logs and lockstep against QEMU
+    r"^tests/spec/test_arm64_host\.py",  # an emulated host
+    r"EMU_KERNEL_(61|16K|618)\b|kernel-(61|16k|618)\b",  # other kernels than the newest and 6.12
+    r"^tests/repo/test_(one_file|ci_page|bench|skips_are_failures|deep)\.py",  # copies of the tree
+    r"^tests/spec/test_(bisect|campaign)\.py::test_(every_commit|git_bisect|ten_kills|two_workers|in_parts)",
+    r"^tests/spec/test_campaign\.py::test_(a_worker|what_has_changed|an_interrupt|one_worker|a_unit_does)",
+    r"^tests/spec/test_explore\.py::test_(the_same_with_any|a_killed|interrupted|twice_the_same)",
+    r"^tests/spec/test_whole_boot\.py::test_(an_init|a_schedule_is|schedules_from|a_kernel_of_debians|another_o)",
+    r"^tests/spec/test_(kexec|real_kernels)\.py::.*-[2-9]\]",  # at EL2
+    r"^tests/spec/test_nothing_runs_for_ever\.py::test_(two_runs|what_others_do)",
+    r"^tests/spec/test_(primary_lines|logical_maps|acpi_kernels|newer_kernels|replay_of_a_livelock)\.py",
+    r"^tests/property/test_(generate|acpi_fuzz|devicetree_fuzz)\.py",
+    r"^tests/lookup/test_(zoo|paths|contract_lies)\.py",
+    r"^tests/unit/test_(counting\.py::.*drawn_loops|spins\.py::.*is_let_on\[)",
+    r"^tests/unit/test_pytest_plugin\.py::test_what_the_documentation_shows",
+    r"^tests/conformance/test_assembler\.py::.*\[gnu\]",
+)
+_DEEP = re.compile("|".join(DEEP))
+
+
+def is_deep(nodeid: str) -> bool:
+    """Tell whether the test with this id is a deep one."""
+    return bool(_DEEP.search(nodeid))
