@@ -61,6 +61,7 @@ class Case:
     gic: str = ""  # of depth=whole, as the next ones: the interrupt controller; "": gicv3
     ram: int = 0  # MiB; 0: what the CPUs need
     initrd: str = ""  # path of an initramfs
+    input: str = ""  # path of what the console receives
     turn: int = 0  # instructions that a CPU runs before another may go; 0: 20,000
     until: str = ""  # where the boot ends: a symbol, panic, poweroff, or text of a line; "": all CPUs are up
 

@@ -167,6 +167,7 @@ def case_options(function: F) -> F:
             "--turn", type=int, help="Instructions of a turn of a CPU at depth whole. [default: 20,000]"
         ),
         click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
+        click.option("--input", metavar="FILE", help="What the console receives at depth whole."),
         click.option(
             "--until",
             metavar="WHERE",

@@ -24,6 +24,7 @@ _FILES: Mapping[str, Callable[[Case], str]] = {
     "topology": lambda case: "" if is_preset(case.topology) else case.topology,
     "system_map": lambda case: case.system_map,
     "initrd": lambda case: case.initrd,
+    "input": lambda case: case.input,
     "kexec": lambda case: _unless_design(parse_kexec(case.kexec).subject) if case.kexec else "",
 }
 
@@ -61,6 +62,7 @@ def identity_of(case: Case, subjects: Mapping[str, str]) -> str:
         "topology": lambda: _digest(*topology_files(Path(case.topology))),
         "system_map": lambda: _digest(Path(case.system_map)),
         "initrd": lambda: _digest(Path(case.initrd)),
+        "input": lambda: _digest(Path(case.input)),
     }
     return "-".join(subjects[field] if field in subjects else digests[field]() for field in roles(case))
 

@@ -126,6 +126,7 @@ def test_a_cpu_that_never_starts_is_told_by_the_kernel_itself(real_kernel: Kerne
         ({"gic": "gicv2", "topology": "flat:9"}, "gic=gicv2: it has room for 8 CPUs, and there are 9"),
         ({"ram": 1}, "ram=1: MiB, 64 to"),
         ({"initrd": "/nowhere/at/all"}, "initrd=/nowhere/at/all: No such file"),
+        ({"input": "/nowhere/at/all"}, "input=/nowhere/at/all: No such file"),
         ({"cycle": 1}, "depth=whole: cycle=1: the kernel itself does that at this depth"),
         ({"fault": "1:kill-me"}, "faults of firmware and of CPUs alone"),
         ({"enable_method": "spin-table"}, "PSCI starts the CPUs"),
@@ -318,6 +319,24 @@ def test_an_init_of_our_own_takes_a_cpu_down_and_up_through_sysfs(real_kernel: K
     assert judge(boot.machine.trace).findings == ()
     kinds = [r.kind for r in boot.machine.trace if r.actor == 1 and r.kind in (Kind.POWER_ON, Kind.POWER_OFF)]
     assert kinds == [Kind.POWER_ON, Kind.POWER_OFF, Kind.POWER_ON]
+
+
+def test_an_init_reads_what_the_console_receives(real_kernel: Kernel, tmp_path: Path) -> None:
+    """The kernel's driver takes it by interrupts, and its line discipline echoes it."""
+    lines = tmp_path / "lines"
+    lines.write_text("hello there\noff\n")
+    boot = build(
+        real_kernel("EMU_KERNEL_612"),
+        1,
+        initrd=str(EXAMPLES / "echo.S"),
+        input=str(lines),
+        until="poweroff",
+        append="cryptomgr.notests",
+    )
+    assert boot.run() is How.REACHED
+    printed = [line.text for line in boot.lines]
+    assert [text for text in printed if text.startswith("init: ")] == ["init: hello there", "init: off"]
+    assert "hello there" in printed
 
 
 def test_an_init_that_cannot_be_assembled_is_an_error_of_its_line(

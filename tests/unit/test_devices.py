@@ -74,6 +74,33 @@ def test_the_interrupt_is_high_while_a_raw_one_is_unmasked() -> None:
     assert (device.load(0, RIS, 4, 0), levels[1:]) == (0, [(0, NO_CPU, False)])
 
 
+def test_characters_come_in_while_a_receive_interrupt_is_enabled() -> None:
+    """Arm DDI 0183, 3.3.1, 3.3.3, 3.3.10: UARTDR, UARTFR.RXFE, RXINTR, RTINTR; a driver drains the FIFO."""
+    levels: list[bool] = []
+    device = Pl011(Board(signal=lambda _line, _cpu, high: levels.append(high), receives=b"ab"))
+    device.store(0, CR, 4, 0x301, 0)
+    assert (device.load(0, FR, 4, 0), device.load(0, DR, 4, 0), device.load(0, RIS, 4, 0)) == (0x90, 0, 0)
+    device.store(0, IMSC, 4, 0x50, 0)
+    assert (device.load(0, FR, 4, 0), device.load(0, MIS, 4, 0), levels) == (0x80, 0x50, [True])
+    device.store(0, ICR, 4, 0x50, 0)
+    assert device.load(0, RIS, 4, 0) == 0x50, "there are characters yet"
+    assert device.load(0, DR, 4, 0) == ord("a")
+    device.store(0, IMSC, 4, 0, 0)
+    assert (device.load(0, FR, 4, 0), levels) == (0x90, [True, False])
+    device.store(0, IMSC, 4, 0x10, 0)
+    assert (device.load(0, DR, 1, 0), device.load(0, FR, 4, 0)) == (ord("b"), 0x90)
+    assert levels == [True, False, True, False]
+    again = Pl011(Board(receives=b"ab"))
+    again.set_state(device.state())
+    assert again.load(0, FR, 4, 0) == 0x90, "both were read"
+
+
+def test_a_uart_that_is_off_receives_nothing() -> None:
+    device = Pl011(Board(receives=b"a"))
+    device.store(0, IMSC, 4, 0x50, 0)
+    assert (device.load(0, FR, 4, 0), device.load(0, RIS, 4, 0)) == (0x90, 0)
+
+
 def test_what_a_uart_remembers_can_be_put_back() -> None:
     device, printed = uart()
     for character in b"one":

@@ -37,12 +37,15 @@ _UART_HZ = 24_000_000
 class Board:
     """The devices of one machine.
 
+    ``receives`` comes in at the UART.
+
     :ivar controller: the name of its interrupt controller
     :ivar on_line: takes each line that the UART prints
     """
 
-    def __init__(self, machine: Machine, controller: str) -> None:
+    def __init__(self, machine: Machine, controller: str, receives: bytes) -> None:
         self.controller = controller
+        self._receives = receives
         self._cpus = len(machine.actors)
         self.on_line: Console | None = None
         self.timer: CpuTimer = self._build(machine)
@@ -59,7 +62,7 @@ class Board:
             bus.add_registers(made)
         timer = GenericTimer(bus.board(0, _TIMER_INTIDS))
         bus.add_registers(timer)
-        uart = replace(bus.board(UART_PA, {0: _UART_INTID}), console=self._print)
+        uart = replace(bus.board(UART_PA, {0: _UART_INTID}), console=self._print, receives=self._receives)
         bus.add(range(UART_PA, UART_PA + _UART_SIZE), Pl011(uart))
         return timer
 

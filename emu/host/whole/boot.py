@@ -183,6 +183,7 @@ def build_whole(case: Case) -> WholeBoot:
     check_firmware(config, image)
     until = parse_until(case.until, image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
+    received = _read_input(case)
     identity = identity_of(case, {"subject": image.subject.identity})
     check_identity(case, identity)
     case = replace(case, identity=identity)
@@ -195,11 +196,18 @@ def build_whole(case: Case) -> WholeBoot:
     )
     machine.trace.case = case.text()
     machine.record_times()
-    board = Board(machine, controller_of(case))
+    board = Board(machine, controller_of(case), received)
     boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
     board.on_line = boot.print
     _begin(boot, _place(boot, memory, initrd))
     return boot
+
+
+def _read_input(case: Case) -> bytes:
+    try:
+        return Path(case.input).read_bytes() if case.input else b""
+    except OSError as error:
+        raise InvalidCase(f"input={case.input}: {error.strerror}") from None
 
 
 def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
