@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from emu.host.build import Boot
 from emu.host.effects import WHOLE
 from emu.report.outcome import as_json
 from emu.rules import judge
+from emu.subject.kernel_files import is_flat
 
 if TYPE_CHECKING:
     from emu.report.property import Suite
@@ -47,13 +49,15 @@ def command(
 ) -> int:
     """Bring all CPUs of SUBJECT up and check what each one has when it arrives.
 
-    SUBJECT is a design (see --design), a .S or .o file, or a kernel: Image (raw or compressed), vmlinux, or
-    a build directory.  [default: v3]
+    SUBJECT is a design (see --design), a .S or .o file, a kernel: Image (raw or compressed), vmlinux, or a
+    build directory, or a .flat image, which boots by itself.  [default: v3]
     """
     timed = ftrace is not None or perfetto is not None
     if verbose and (as_object or reports.ktap):
         click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
     case = make_case(**options)
+    if not case.depth and is_flat(Path(case.subject)):
+        case = replace(case, depth=WHOLE)
     if case.depth == WHOLE:
         _check_whole(trace_path, timed, verbose, reports)
         from emu.cli.whole import boot_whole

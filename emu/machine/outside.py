@@ -51,6 +51,8 @@ class Outside(LocalInterconnect):
             self.first_look.setdefault(pe.index, pa)
         elif kind in STORES:
             memory = self._machine.memory
+            if not memory.contains(pa, 1):
+                return  # a device's: device_store() is next
             before = memory.read_bytes(pa, min(size, memory.base + memory.size - pa))
             data = value.to_bytes(size, "little") if size <= 8 else b""
             if before != data:

@@ -27,6 +27,8 @@ _WIDTH = 80
 _SMC64 = 1 << 30  # of a function ID
 _WORDS = {
     How.REACHED: "it came to {until!r}",
+    How.FAILED: "it says that it has failed, with exit code {exit_code}",
+    How.SKIPPED: "it says that it has skipped all, with exit code {exit_code}",
     How.FOUND: "two CPUs came to C on one stack; it ends there, before {until!r}",
     How.PANIC: "CPU{panicked} panicked before it came to {until!r}",
     How.SHUTDOWN: "firmware was called to end it ({shutdown}) before it came to {until!r}",
@@ -37,6 +39,8 @@ _WORDS = {
 }
 _VERDICTS = {
     How.REACHED: "pass",
+    How.FAILED: "fail",
+    How.SKIPPED: "untestable",
     How.FOUND: "fail",
     How.PANIC: "fail",
     How.SHUTDOWN: "fail",
@@ -80,6 +84,7 @@ def how_words(boot: WholeBoot, how: How) -> str:
     return _WORDS[how].format(
         until=boot.until.text,
         panicked=boot.panicked,
+        exit_code=boot.exit_code,
         shutdown=machine.power.shutdown,
         stopped=machine.stopped,
     )

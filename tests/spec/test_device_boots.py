@@ -36,3 +36,13 @@ def test_a_device_that_cannot_be_is_one_line(command: str, arguments: list[str],
     done = run_emu(command, "v3", "--cpus", "2", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert says in done.stderr
+
+
+def test_a_loop_that_stores_to_a_device_ends_at_its_bound(tmp_path: Path) -> None:
+    """A look ahead of it comes to the store, which has no memory that could be restored."""
+    path = tmp_path / "prints.S"
+    loop = "main: movz x1, #0x900, lsl #16\n mov w2, #10\nloop: str w2, [x1]\n b loop\n"
+    path.write_text(f"/* prints - a loop that prints for ever\n *\n * start: boot main\n */\n{loop}")
+    done = run_emu("boot", path, "--cpus", "1", *DEVICE, "--instructions-max", "100000")
+    assert (done.returncode, done.stderr) == (125, "")
+    assert "limit of 100000 instructions" in done.stdout

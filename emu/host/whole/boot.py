@@ -20,15 +20,16 @@ from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
 from emu.host.whole.board import Board
 from emu.host.whole.choices import check_whole, controller_of, instructions_of, ram_of, scheduler_of
-from emu.host.whole.ending import How, Until, parse_until
+from emu.host.whole.ending import POWEROFF, How, Until, exit_code, how_of_exit, parse_until
 from emu.host.whole.initramfs import read_initrd
 from emu.host.whole.printk_ring import printk_lines
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
 from emu.memory import Memory
 from emu.outcome import ONLINE
+from emu.subject.flat import load_flat
 from emu.subject.kernel import KernelImage, load_kernel
-from emu.subject.kernel_files import is_kernel
+from emu.subject.kernel_files import is_flat, is_kernel
 from emu.topology.devicetree.write import write_devicetree
 
 _ALIGN = 2 << 20
@@ -72,6 +73,7 @@ class WholeBoot:
     on_line: Callable[[Line], None] | None = None
     panicked: int = -1
     reached: bool = False
+    exit_code: int = 0  # that a flat image has told
     is_shared: bool = False  # two CPUs have come with one stack
 
     def print(self, text: str) -> None:
@@ -79,6 +81,8 @@ class WholeBoot:
         machine = self.machine
         cpu = max(machine.current, 0)
         self._take(Line(cpu, machine.time_of(cpu), text))
+        if not self.image.banner:
+            self.exit_code = exit_code(text) or self.exit_code
         if self.until.line and self.until.line in text:
             self._end()
 
@@ -151,7 +155,7 @@ class WholeBoot:
         """How the run has ended."""
         machine, firmware = self.machine, self.machine.power.shutdown
         if self.reached or (firmware and self.until.poweroff):
-            return How.REACHED
+            return how_of_exit(self.exit_code)
         if self.is_shared:
             return How.FOUND
         if self.panicked >= 0:
@@ -177,11 +181,9 @@ def build_whole(case: Case) -> WholeBoot:
     """
     config = parse_case(replace(case, scheduler=scheduler_of(case)))
     check_whole(config)
-    if not is_kernel(Path(case.subject)):
-        raise InvalidSubject(f"{case.subject}: no arm64 kernel; at depth {case.depth} one boots by itself")
-    image = load_kernel(Path(case.subject), system_map=Path(case.system_map) if case.system_map else None)
+    image = _load(case)
     check_firmware(config, image)
-    until = parse_until(case.until, image.subject.symbols)
+    until = parse_until(case.until or ("" if image.banner else POWEROFF), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
     received = _read_input(case)
     identity = identity_of(case, {"subject": image.subject.identity})
@@ -201,6 +203,21 @@ def build_whole(case: Case) -> WholeBoot:
     board.on_line = boot.print
     _begin(boot, _place(boot, memory, initrd))
     return boot
+
+
+def _load(case: Case) -> KernelImage:
+    path = Path(case.subject)
+    if is_flat(path):
+        if case.system_map:
+            raise InvalidCase(
+                f"system-map={case.system_map}: {case.subject} is a flat image, which has no symbols"
+            )
+        return load_flat(path)
+    if not is_kernel(path):
+        raise InvalidSubject(
+            f"{case.subject}: no arm64 kernel and no flat image; at depth {case.depth} one boots by itself"
+        )
+    return load_kernel(path, system_map=Path(case.system_map) if case.system_map else None)
 
 
 def _read_input(case: Case) -> bytes:
@@ -225,7 +242,7 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
             memory,
             topology,
             (dtb_pa + DTB_SIZE, _INITRD_FROM_DTB - DTB_SIZE),
-            _bootargs(case),
+            _bootargs(boot),
             chosen={name: value for name, value in chosen.items() if name != _STDOUT},
             devices=board.acpi_devices(),
         )
@@ -234,7 +251,7 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
             topology,
             dram_base=memory.base,
             dram_size=memory.size,
-            bootargs=_bootargs(case),
+            bootargs=_bootargs(boot),
             chosen=chosen,
             nodes=board.nodes(),
             interrupt_parent=board.interrupt_parent,
@@ -250,8 +267,12 @@ def _place_initrd(memory: Memory, case: Case, data: bytes, pa: int) -> dict[str,
     return {"linux,initrd-start": u64(pa), "linux,initrd-end": u64(pa + len(data))}
 
 
-def _bootargs(case: Case) -> str:
-    # A panic resets the board at once, unless the user says otherwise: it would look for help for ever.
+def _bootargs(boot: WholeBoot) -> str:
+    # Those of a flat image are its own. A kernel that panics resets the board at once, unless the user says
+    # otherwise: it would look for help for ever.
+    case = boot.case
+    if not boot.image.banner:
+        return case.append
     words = case.append.split()
     panics = any(word.startswith("panic=") for word in words)
     return " ".join([BOOTARGS, *([] if panics else [_RESET_AT_PANIC]), *words])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,6 +13,9 @@ from emu.subject.symbols import Symbols
 PANIC, POWEROFF = "panic", "poweroff"
 # What smp_init() calls behind its "Brought up" line (Linux v6.12 kernel/smp.c), and that line.
 _BROUGHT_UP, _BROUGHT_UP_LINE = "smp_cpus_done", "smp: Brought up "
+# How a program of kvm-unit-tests ends (lib/arm/io.c, exit()); its code is 77 when it has skipped all.
+_EXIT = re.compile(r"EXIT: STATUS=(\d{1,3})")
+_SKIPPED = 77
 
 
 class How(Enum):
@@ -20,6 +24,8 @@ class How(Enum):
     REACHED = "reached"  # where it was to end
     FOUND = "found"  # two CPUs are on one stack
     PANIC = "panic"  # the kernel panicked, and nobody asked for that
+    FAILED = "failed"  # a program says itself that it has failed
+    SKIPPED = "skipped"  # a program says itself that it could not do what it is for
     SHUTDOWN = "shutdown"  # firmware switched the system off, or reset it, before that
     STUCK = "stuck"  # every CPU sleeps or has ended, and no timer is set
     BOUND = "bound"  # of instructions
@@ -43,6 +49,17 @@ class Until:
     panic: bool = False
     poweroff: bool = False
     is_brought_up: bool = False
+
+
+def exit_code(line: str) -> int | None:
+    """Return the exit code that a line tells, as kvm-unit-tests print it; None: it tells none."""
+    found = _EXIT.fullmatch(line)
+    return int(found[1]) >> 1 if found else None
+
+
+def how_of_exit(code: int) -> How:
+    """Return how a program has ended that exits with ``code``."""
+    return How.REACHED if not code else How.SKIPPED if code == _SKIPPED else How.FAILED
 
 
 def parse_until(text: str, symbols: Symbols) -> Until:
