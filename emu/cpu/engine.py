@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from emu.cpu.loops import LookAhead, Loop
 from emu.cpu.pe import PE
 from emu.cpu.stops import EngineStop
 from emu.instructions import InstructionRecorder
 from emu.memory import Memory
-from emu.operation import Access, Operation
+from emu.operation import Access, Kind, Operation
 
 UNLIMITED = 1 << 40  # instructions
 UNCOUNTED_SECONDS = 300
@@ -38,6 +38,20 @@ class InParts(Protocol):
         """
 
 
+class SeenAccess(NamedTuple):
+    """A load or store that :meth:`FreeRunning.watch` has seen: by which PE, at which PC (VA); what it moves.
+
+    A store-exclusive that fails and a compare-and-swap that finds another value store what was there.
+    """
+
+    pe: PE
+    kind: Kind
+    size: int
+    pc: int
+    pa: int
+    value: int
+
+
 class FreeRunning(Protocol):
     """PEs at full speed, with interrupts, nothing observed: from :meth:`begin` on.
 
@@ -53,6 +67,24 @@ class FreeRunning(Protocol):
 
     def stop_behind(self) -> None:
         """In a callback of the interconnect: end the run behind the instruction that it is about."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`stop_behind` has ended the last run."""
+
+    def pause_behind(self) -> None:
+        """In the callback of :meth:`watch`: as :meth:`stop_behind`, but as if the limit had come there."""
+
+    def halt_at(self, pas: Collection[int]) -> None:
+        """End each run before an instruction at one of these PAs, as if its limit had come; never before the
+        first one of the run. Places of before are forgotten.
+        """
+
+    def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:
+        """Call ``seen`` with each store to these PAs before it is made, and each load if ``loads``.
+
+        What was watched before is forgotten. Not seen: the second page of an access that crosses one.
+        """
 
     def at_self_branch(self, pe: PE) -> bool:
         """Tell whether ``pe`` stands at a branch to itself."""

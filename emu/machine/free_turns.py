@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.arch.counter import count_at
-from emu.cpu.stops import Reached, StepLimit, Waiting
+from emu.cpu.engine import UNLIMITED
+from emu.cpu.stops import STEP_LIMIT, Reached, StepLimit, Waiting
 from emu.devices.protocol import CpuTimer
 from emu.machine.actor import Actor, State
 from emu.operation import Kind
@@ -44,8 +45,13 @@ class _Wait:
 class FreeTurns:
     """Runs the CPUs of ``machine`` freely.
 
+    A turn may be run in pieces, which changes nothing: who debugs the CPUs lets :meth:`Machine.step` choose
+    :attr:`amid` while there is one.
+
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most
+    :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
+    :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
 
     def __init__(self, machine: Machine, timer: CpuTimer, at_breakpoint: Callable[[int, int], None]) -> None:
@@ -58,7 +64,9 @@ class FreeTurns:
         self._count = 0
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, int] = {}  # by CPU: an IRQ that was asserted in its future, at ns
-        self.turn = TURN
+        self.turn, self.piece = TURN, UNLIMITED
+        self.amid = -1
+        self._left = 0  # instructions of the turn of `amid`, at most
 
     def use(self, scheduler: Scheduler, turn: int = 0) -> None:
         """Let ``scheduler`` pick from now on, for turns of so many instructions; 0: TURN."""
@@ -66,6 +74,7 @@ class FreeTurns:
         machine.scheduler = scheduler
         attach(scheduler, lambda cpu: machine.actors[cpu].time)
         self.turn = turn or TURN
+        self.amid = -1
 
     def count(self, time: int) -> int:
         """Return the system counter (ticks of 62.5 MHz) for a CPU at ``time`` (ns); it never goes back."""
@@ -73,13 +82,18 @@ class FreeTurns:
         return self._count
 
     def run(self, cpu: int, actor: Actor) -> None:
-        """Let ``cpu`` have a turn."""
+        """Let ``cpu`` have a turn, or the next piece of it."""
         machine, pe = self._machine, actor.pe
-        deadline = self._deadline(cpu, actor.time)
-        room = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
+        if cpu != self.amid:
+            deadline = self._deadline(cpu, actor.time)
+            self._left = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
         before = pe.counters.instructions
-        stop = machine.engine.run(pe, max(1, min(room, machine.instructions_left)))
-        machine.clock.begun += pe.counters.instructions - before
+        stop = machine.engine.run(pe, max(1, min(self._left, self.piece, machine.instructions_left)))
+        done = pe.counters.instructions - before
+        self._left -= done
+        goes_on = stop is STEP_LIMIT and self._left > 0 and not machine.engine.free.ended
+        self.amid = cpu if goes_on else -1
+        machine.clock.begun += done
         machine.guest_code.spend_time(actor)
         match stop:
             case StepLimit():

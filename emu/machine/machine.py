@@ -277,6 +277,8 @@ class Machine:
         return self._in_turn and self._next_boot is None and not self.stopped and not self.spins.aside
 
     def _expire_timers(self) -> None:
+        if self.free is not None and self.free.amid >= 0:
+            return  # they are looked at between turns
         self.clock.count_pick()
         while (timer := self.clock.expired(bool(self.queue.runnable))) is not None:
             if timer.action:

@@ -12,12 +12,13 @@ and illegal exception returns are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from ctypes import c_int, c_uint32, c_uint64
 from typing import Any
 
 from emu.arch import a64
 from emu.arch.a64 import B_SELF, Other
+from emu.cpu.engine import SeenAccess
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
@@ -37,6 +38,7 @@ from emu.cpu.unicorn.binding import (
 )
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
+from emu.cpu.unicorn.free_stops import FreeStops
 from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
@@ -47,7 +49,7 @@ from emu.operation import Kind
 _WFI = 0xD503_207F
 _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itself
 _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
-_YIELD = -1  # kind of a site: a block that ends with one
+_YIELD, _HALT = -1, -2  # kinds of a site: a block that ends with a yield, one with a place to halt at
 _REGISTERS = (Other.MRS, Other.MSR)
 _INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
@@ -83,11 +85,16 @@ class FreeRunner:
         # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
         self._found: list[tuple[int, int, int, int, int]] = []
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
+        self._on_halt_callback = CODE_CALLBACK(self._on_halt)
+        self._stops = FreeStops(contexts, memory, pending)
         self._read = REGISTER_CALLBACK(self._on_read)
         self._write = REGISTER_CALLBACK(self._on_write)
         self._breaks: dict[int, Any] = {}
-        self._yielded = self._ends = False
+        self._ends = False
         self._reached = -1
+        self._begun_at = -1  # VA that the run has begun at, as long as nothing is retired
+        # What has lowered the limit, and the VA that the run is to end at then; None: nothing has.
+        self._aim: tuple[int, int] | None = None
 
     # -- mode -------------------------------------------------------------------------------------
 
@@ -107,8 +114,18 @@ class FreeRunner:
 
     def stop_behind(self) -> None:
         """End the run behind the instruction whose hook calls this."""
-        self._limit.value = self._counter.value
+        self.pause_behind()
         self._ends = True
+
+    def pause_behind(self) -> None:
+        """End the run behind the instruction whose hook calls this, as if its limit had come."""
+        self._limit.value = self._counter.value
+        self._aim = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`stop_behind` has ended the last run."""
+        return self._ends
 
     # -- breakpoints ------------------------------------------------------------------------------
 
@@ -124,6 +141,15 @@ class FreeRunner:
             self._handle.unhook(self._breaks.pop(va))
             self._contexts.forget_code()
 
+    def halt_at(self, pas: Collection[int]) -> None:
+        """End each run before an instruction at one of these PAs, as if its limit had come."""
+        self._stops.use_halts(pas)
+        self._looked.clear()
+
+    def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:
+        """Call ``seen`` with each store, or load too, to these PAs, before it is made."""
+        self._stops.watch(pas, loads, seen)
+
     # -- running ----------------------------------------------------------------------------------
 
     def run(self, limit: int) -> EngineStop:
@@ -133,6 +159,7 @@ class FreeRunner:
         pending, counters = self._pending, pe.counters
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
         self._request.value = _INTERRUPT_HARD if pe.irq else 0
+        self._begun_at = pc.value
         try:
             while True:
                 at = pc.value
@@ -140,20 +167,25 @@ class FreeRunner:
                     return misaligned(pe, at)
                 self._look_at_entry(at)
                 pending.exception = None
-                self._yielded = self._ends = False
+                self._ends = False
                 self._reached = -1
+                self._aim = None
                 error = emu_start(handle, at, not at, 0, limit)
                 begun, most = counter.value, self._limit.value
                 counter.value = 0
                 retired = min(begun, most)
+                if retired:
+                    self._begun_at = pe.reached = -1
                 counters.instructions += retired
                 limit -= retired
                 if pending.error is not None:
                     failure, pending.error = pending.error, None
                     raise failure
+                at_limit = begun > most
                 if self._found:
                     self._install()
-                    if pending.exception is None and not error and limit > 0:
+                    at_limit = begun >= most  # the new block has stopped it there, before it was noticed
+                    if pending.exception is None and not error and not at_limit:
                         continue
                 if pending.exception is not None:
                     if self._do_register(pe):
@@ -169,10 +201,14 @@ class FreeRunner:
                 if self._reached >= 0:
                     pe.reached = self._reached
                     return Reached(self._reached)
-                if self._yielded and begun > most:
-                    return _YIELDED
+                if self._aim is not None and at_limit:
+                    kind, va = self._aim
+                    if pc.value == va:
+                        return _YIELDED if kind == _YIELD else STEP_LIMIT
+                    if limit > 0:
+                        continue  # an interrupt has led elsewhere
                 # A WFI ends the run before its limit.
-                return _IN_WFI if begun <= most and self._word(pc.value - 4) == _WFI else STEP_LIMIT
+                return _IN_WFI if not at_limit and self._word(pc.value - 4) == _WFI else STEP_LIMIT
         finally:
             self._request.value = 0
 
@@ -219,20 +255,24 @@ class FreeRunner:
 
     def _look(self, va: int, pa: int, size: int) -> None:
         # Look at a block, or at a straight line that a run begins with.
-        first = pa - self._memory.base >> 2
+        first, line = pa - self._memory.base >> 2, size
         for at, word in enumerate(self._words[first : first + size // 4]):
             if word in _YIELDS:
                 if self._yields.get(va) != at + 1:
                     self._found.append((va, _YIELD, at + 1, va, size))
-                return
+                line = 4 * at + 4
+                break
             if word >> 24 != _SYSTEM:
                 if a64.is_branch(word):
-                    return
+                    line = 4 * at + 4
+                    break
             else:
                 kind = a64.classify(word)
                 site = va + 4 * at
                 if kind in _REGISTERS and (site, kind) not in self._hooks and self._is_ours(kind, word):
                     self._found.append((site, kind, 0, va, size))
+        if self._stops.halts and self._stops.note_block(va, pa, line):
+            self._found.append((va, _HALT, 0, va, size))
 
     def _is_ours(self, kind: int, word: int) -> bool:
         # Whether an access to a system register is not left to the engine.
@@ -254,8 +294,9 @@ class FreeRunner:
         self._found.clear()
 
     def _hook(self, site: int, kind: int) -> Any:
-        if kind == _YIELD:
-            return self._handle.hook(HOOK_BLOCK, self._on_yield_callback, site, site)
+        if kind in (_YIELD, _HALT):
+            found = self._on_yield_callback if kind == _YIELD else self._on_halt_callback
+            return self._handle.hook(HOOK_BLOCK, found, site, site)
         callback, which = (self._read, MRS) if kind == Other.MRS else (self._write, MSR)
         return self._handle.hook(HOOK_INSTRUCTION, callback, site, site, c_int(which))
 
@@ -265,9 +306,20 @@ class FreeRunner:
         # A block begins that ends with one of them.
         count = self._yields[va]
         ends_at = self._counter.value + count
-        if ends_at <= self._limit.value and self._word(va + 4 * count - 4) in _YIELDS:
+        last = va + 4 * count - 4
+        word = self._word(last)
+        if ends_at <= self._limit.value and word in _YIELDS:
             self._limit.value = ends_at
-            self._yielded = True
+            self._aim = _YIELD, last if word == B_SELF else last + 4
+
+    def _on_halt(self, _uc: int, va: int, _size: int, _data: int) -> None:
+        # A block begins that has a place to halt at.
+        begun = self._counter.value
+        for count in self._stops.after(va, begins=not begun and va == self._begun_at):
+            if begun + count < self._limit.value:
+                self._limit.value = begun + count
+                self._aim = _HALT, va + 4 * count
+            return
 
     def _on_break(self, _uc: int, va: int, _size: int, _data: int) -> None:
         loaded = self._contexts.loaded

@@ -1,0 +1,80 @@
+"""A kernel that boots by itself, run in pieces: what may look at it between them changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from emu.case import Case
+from emu.cpu.engine import SeenAccess
+from emu.host.whole.boot import WholeBoot, build_whole
+from emu.machine.free_turns import FreeTurns
+from emu.operation import Kind
+
+Kernel = Callable[[str], Path]
+
+
+def build(kernel: Path, cpus: int = 3) -> tuple[WholeBoot, FreeTurns]:
+    """Return a boot of ``kernel``, and what gives its CPUs their turns."""
+    boot = build_whole(Case(str(kernel), topology=f"flat:{cpus}", depth="whole"))
+    assert boot.machine.free is not None
+    return boot, boot.machine.free
+
+
+def state(boot: WholeBoot) -> tuple[object, ...]:
+    """Return what a run has come to: memory, and the time, instructions and PC of each CPU."""
+    machine = boot.machine
+    cpus = [(actor.time, actor.pe.counters.instructions, actor.pe.pc) for actor in machine.actors]
+    return hashlib.sha256(machine.memory.view).hexdigest(), machine.clock.begun, *cpus
+
+
+def test_pieces_of_any_length_come_to_the_same(real_kernel: Kernel) -> None:
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    whole, _ = build(kernel)
+    whole.run()
+    boot, free = build(kernel)
+    lengths = random.Random(1)
+    while boot.machine.step(free.amid):
+        single = 5_990_000 < boot.machine.clock.begun < 6_040_000  # as secondaries come up
+        free.piece = 1 if single else lengths.randint(1, 4000)
+    assert state(boot) == state(whole)
+
+
+def test_halts_and_watches_see_each_pass_and_change_nothing(real_kernel: Kernel) -> None:
+    """In the middle of a block as at its beginning; a halt is seen once for each time a CPU gets there."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    whole, _ = build(kernel)
+    whole.run()
+    boot, free = build(kernel)
+    subject, machine = boot.image.subject, boot.machine
+    names = [("secondary_start_kernel", 0), ("secondary_start_kernel", 8), ("smp_init", 12)]
+    places = {subject.pa(name) + offset: (name, offset) for name, offset in names}
+    online = subject.pa("__cpu_online_mask")
+    stored: list[SeenAccess] = []
+
+    def seen(access: SeenAccess) -> None:
+        assert machine.memory.read(online, 8) != access.value  # it is not made yet
+        stored.append(access)
+        machine.engine.free.pause_behind()
+
+    machine.engine.free.halt_at(places)
+    machine.engine.free.watch([range(online, online + 8)], loads=False, seen=seen)
+    halts: Counter[tuple[tuple[str, int], int]] = Counter()
+    while machine.step(free.amid):
+        cpu, known = machine.current, len(stored)
+        pa = machine.actors[cpu].pe.translate(machine.actors[cpu].pe.pc)
+        if pa in places:
+            halts[places[pa], cpu] += 1
+        if known and stored[-1].pe.index == cpu and known == len(stored):
+            assert machine.memory.read(online, 8) >= stored[-1].value  # it is made when the piece ends
+    each = [(name, cpu) for name in names[:2] for cpu in (1, 2)]
+    assert halts == Counter([(names[2], 0), *each])
+    assert [(access.kind, access.pe.index, access.value) for access in stored] == [
+        (Kind.STORE, 0, 1),
+        (Kind.STORE, 1, 3),
+        (Kind.STORE, 2, 7),
+    ]
+    assert state(boot) == state(whole)
