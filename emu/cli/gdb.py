@@ -12,19 +12,20 @@ from typing import Any
 
 import click
 
-from emu.cli.options import Output, case_options, make_case, say_notes, stepped
+from emu.cli.options import Output, case_options, make_case, say_notes, start_option, stepped
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
-from emu.debug.session import Session
+from emu.debug.opening import session_of, target_of
 from emu.errors import InvalidCase
-from emu.host.build import build
+from emu.host.build import Boot
 
 _PATH = Output()
 
 
 @click.command("gdb")
 @case_options
+@start_option
 @click.option("--port", type=int, default=1234, show_default=True, help="TCP port; 0: any that is free.")
 @click.option("--listen", "address", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--symbols", type=_PATH, metavar="FILE", help="Write the symbols for gdb there, and keep them.")
@@ -33,6 +34,7 @@ _PATH = Output()
 )
 @click.option("--print-script", is_flag=True, help="Print the script for gdb, and end. Needs --symbols.")
 def command(
+    start: str,
     port: int,
     address: str,
     symbols: Path | None,
@@ -49,8 +51,10 @@ def command(
         raise InvalidCase("--print-script: needs --symbols FILE, which the script loads")
     if print_script and script_path is not None:
         raise InvalidCase(f"--print-script and --script {script_path}: give one of them")
-    boot = say_notes(build(stepped(make_case(**options))))
-    subject = boot.guest.subject
+    target = target_of(stepped(make_case(**options)), start)
+    if isinstance(target, Boot):
+        say_notes(target)
+    subject = target.guest.subject
     with ExitStack() as stack:
         if symbols is None or script_path is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emu-gdb-")))
@@ -70,7 +74,7 @@ def command(
 
         def debugger(checkpoints: Checkpoints) -> int:
             try:
-                Server(Session(boot, checkpoints), listener, checkpoints.lifeline).run()
+                Server(session_of(target, checkpoints), listener, checkpoints.lifeline).run()
             except KeyboardInterrupt:
                 click.echo("emu: interrupted", err=True)
                 return 130

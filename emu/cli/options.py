@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from emu.case import Case
 from emu.cli.asked import given
 from emu.errors import InvalidCase, Untestable
+from emu.host.effects import WHOLE
 from emu.registry import not_one_of
 from emu.topology import check_count
 
@@ -244,6 +245,13 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 BOOT_FIRST = "boot-first"
+start_option = click.option(
+    "--from",
+    "start",
+    metavar="SYMBOL",
+    default="",
+    help="Where it begins, at depth whole. [default: power-on]",
+)
 
 
 def say_notes(boot: Boot) -> Boot:
@@ -273,6 +281,8 @@ def stepped(case: Case) -> Case:
 
     :raises InvalidCase: another grain was asked for
     """
+    if case.depth == WHOLE:
+        return case
     if given("grain") and case.grain != "instruction":
         raise InvalidCase(f"--grain {case.grain}: a debugger goes by instructions; leave it out")
     return replace(case, grain="instruction")

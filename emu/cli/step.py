@@ -12,35 +12,38 @@ from typing import Any
 import click
 
 from emu.case import Case
-from emu.cli.options import case_options, make_case, say_notes, stepped
+from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
+from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
+from emu.debug.opening import session_of, target_of
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
 from emu.errors import EmuError, InvalidCase
-from emu.host.build import build
-from emu.report.outcome import verdict_name
+from emu.host.build import Boot
 from emu.report.words import finding_words, wrap
 
 
 @click.command("step")
 @case_options
+@start_option
 @click.option(
     "--script", metavar="FILE", help="Run the commands in FILE (- is standard input) and print what they say."
 )
-def command(script: str | None, **options: Any) -> int:
+def command(script: str | None, start: str, **options: Any) -> int:
     """Step the boot of SUBJECT, one instruction, operation or loop at a time, forwards and backwards.
 
     On a terminal it is a screen; with --script it is plain text. "help" lists the commands.
     """
     case = stepped(make_case(**options))
     if script is not None:
-        return run_script(case, read_script(script), "standard input" if script == "-" else script)
+        name = "standard input" if script == "-" else script
+        return run_script(case, read_script(script), name, start)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidCase("step: not a terminal; give --script FILE, or --script - for standard input")
     from emu.debug.tui import run
 
-    return run(case)
+    return run(case, start)
 
 
 def read_script(name: str) -> list[str]:
@@ -56,12 +59,14 @@ def read_script(name: str) -> list[str]:
     return text.splitlines()
 
 
-def run_script(case: Case, lines: list[str], name: str) -> int:
+def run_script(case: Case, lines: list[str], name: str, start: str = "") -> int:
     """Run a script on the boot of a case; return the exit status.
 
     :param name: how messages call the script
+    :param start: at the whole depth: where it begins
     """
-    return with_checkpoints(lambda checkpoints: _StepScript(lines, name).debug(case, checkpoints), _flush)
+    script = _StepScript(lines, name)
+    return with_checkpoints(lambda checkpoints: script.debug(case, start, checkpoints), _flush)
 
 
 def _flush() -> None:
@@ -78,10 +83,13 @@ class _StepScript:
         self.next = 0
         self.interrupted = False
 
-    def debug(self, case: Case, checkpoints: Checkpoints) -> int:
+    def debug(self, case: Case, start: str, checkpoints: Checkpoints) -> int:
         """Run all of it, in this process and in those that take over."""
         try:
-            session = Session(say_notes(build(case)), checkpoints)
+            target = target_of(case, start)
+            if isinstance(target, Boot):
+                say_notes(target)
+            session = session_of(target, checkpoints)
         except EmuError as error:
             click.echo(f"emu: {error}", err=True)
             return error.exit_status
@@ -143,12 +151,11 @@ def _verdict(session: Session, commands: Commands) -> int:
     # A run that has come to its end is judged as that of emu boot; one in its midst is not.
     if not session.ended:
         return 0
-    boot, verdict = session.boot, commands.view.findings()
+    verdict = commands.view.findings()
     for found in verdict.findings:
         click.echo("\n".join(wrap(f"finding ({found.rule}): {finding_words(found)}", "  ")))
     count = len(verdict.findings)
-    click.echo(f"{verdict_name(boot, verdict)}: {count} finding{'' if count == 1 else 's'}")
-    click.echo(f"case: {boot.case.text()}")
-    if verdict.findings:
-        return 1
-    return 125 if boot.machine.stopped else 0
+    name = session.verdict_name(verdict)
+    click.echo(f"{name}: {count} finding{'' if count == 1 else 's'}")
+    click.echo(f"case: {session.boot.case.text()}")
+    return STATUS[name]

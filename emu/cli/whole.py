@@ -24,7 +24,7 @@ from emu.report.whole import (
 )
 from emu.rules import judge
 
-_STATUS = {"pass": 0, "fail": 1, "undecided": 125, "untestable": 125}
+STATUS = {"pass": 0, "fail": 1, "undecided": 125, "untestable": 125}
 _INTERRUPTED = 130
 # Options of explore that say how orders of operations are searched.
 _OF_OPERATIONS = (
@@ -56,7 +56,7 @@ def boot_whole(case: Case, *, as_object: bool) -> int:
         click.echo(json.dumps(whole_json(boot, how, verdict)))
     else:
         print_whole(make_console(), boot, how, verdict)
-    return _INTERRUPTED if how is How.INTERRUPTED else _STATUS[verdict_of(how, verdict)]
+    return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
 
 def explore_command(

@@ -76,8 +76,8 @@ class FreeRunning(Protocol):
         """In the callback of :meth:`watch`: as :meth:`stop_behind`, but as if the limit had come there."""
 
     def halt_at(self, pas: Collection[int]) -> None:
-        """End each run before an instruction at one of these PAs, as if its limit had come; never before the
-        first one of the run. Places of before are forgotten.
+        """End each run before an instruction at one of these PAs, as if its limit had come; not before the
+        one that the last run of the PE has ended at. Places of before are forgotten.
         """
 
     def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:

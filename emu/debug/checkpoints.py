@@ -22,8 +22,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from emu.errors import EmuError
+
 _LENGTH = struct.Struct("<I")
 _DIE = b"\0\0\0\0"
+_QUESTION = b"?"  # no pickle begins so
 _DIED = 70  # exit status when the debugger ended without reporting one (EX_SOFTWARE)
 RECENT = 8  # newest checkpoints, which are all kept; older ones are thinned out
 KEPT_MAX = 24
@@ -60,6 +63,7 @@ class Checkpoints:
         self._news = news
         self._flush = flush  # buffered output must be written before a fork, or it is written twice
         self._saved: list[_Saved] = []
+        self.answer: Callable[[Any], Any] = lambda question: None  # what a copy says when it is asked
 
     @property
     def lifeline(self) -> int:
@@ -105,6 +109,23 @@ class Checkpoints:
         self._flush()
         os._exit(0)
 
+    def ask(self, position: int, question: Any) -> Any:
+        """Return what a copy of the checkpoint at ``position`` answers (:attr:`answer`); all is pickled.
+
+        :raises EmuError: it has ended without an answer
+        """
+        saved = next(saved for saved in self._saved if saved.position == position)
+        data = _QUESTION + pickle.dumps(question)
+        read, write = os.pipe()
+        with os.fdopen(read, "rb") as answer:
+            socket.send_fds(saved.control, [_LENGTH.pack(len(data))], [write])
+            os.close(write)
+            saved.control.sendall(data)
+            found = answer.read()
+        if not found:
+            raise EmuError(f"the checkpoint at {position} has not answered")
+        return pickle.loads(found)
+
     def close(self) -> None:
         """End all checkpoints."""
         for saved in self._saved:
@@ -140,6 +161,12 @@ class Checkpoints:
             if len(head) < _LENGTH.size or head == _DIE:
                 os._exit(0)
             data = _receive(control, _LENGTH.unpack(head)[0])
+            if data.startswith(_QUESTION):
+                if not os.fork():
+                    self._answer(data.removeprefix(_QUESTION), fds[0])
+                for fd in fds:
+                    os.close(fd)
+                continue
             ours, theirs = socket.socketpair()
             if os.fork():
                 ours.close()
@@ -156,6 +183,15 @@ class Checkpoints:
             _report(self._news, os.getpid())
             target, payload = pickle.loads(data)
             raise Travelled(position, target, payload, fds)
+
+    def _answer(self, data: bytes, fd: int) -> NoReturn:
+        # The body of a copy that is asked.
+        try:
+            self._saved.clear()  # they are not its own
+            with os.fdopen(fd, "wb") as out:
+                out.write(pickle.dumps(self.answer(pickle.loads(data))))
+        finally:
+            _end(-1, 0, lambda: None)
 
 
 def with_checkpoints(debugger: Callable[[Checkpoints], int], flush: Callable[[], None] = lambda: None) -> int:

@@ -11,8 +11,8 @@ import re
 from emu.arch import a64
 from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
 from emu.debug.bootdata import BootWord, words
+from emu.debug.debugged import Code, Debugged
 from emu.errors import InvalidCase
-from emu.host.build import Boot
 from emu.host.guest import Guest
 
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
@@ -30,21 +30,24 @@ _LOOP_MAX = 4096  # bytes that a loop may span
 class Places:
     """Names of one boot's subject."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Debugged) -> None:
         self._boot = boot
         self._memory = boot.machine.memory
         self._words: list[BootWord] = []
-        self._words_of: Guest | None = None
+        self._words_of: Code | None = None
 
     @property
-    def _guest(self) -> Guest:
+    def _guest(self) -> Code:
         return self._boot.guest  # kexec replaces it
 
     @property
     def words(self) -> list[BootWord]:
         """The words that the boot path shares."""
         if self._words_of is not self._guest:
-            self._words, self._words_of = words(self._guest), self._guest
+            guest = self._guest
+            # A kernel that boots by itself shares them with nobody.
+            self._words = words(guest) if isinstance(guest, Guest) else []
+            self._words_of = guest
         return self._words
 
     def pa(self, pc: int) -> int:

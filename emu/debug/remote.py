@@ -3,11 +3,11 @@
 A screen must not fork itself, so the machine and its checkpoints live in a child process. The socket survives
 travels: the checkpoint that takes over has inherited it.
 
-First comes ``{"case": TEXT}``; the answer is ``{"ready": TEXT, "commands": [...]}`` or ``{"failed": TEXT,
-"status": N}``. Then each ``{"run": COMMAND, "before": N, "after": N, "operations": N}`` is answered by
-``{"lines": [...], "error": TEXT or null, "stop": {...}, "changed": [...], "view": {...}}``, the view being
-:meth:`emu.debug.view.View.snapshot`. Anything that comes while a command runs interrupts it; a line without
-``run`` does nothing more. The end of the stream ends the debugger.
+First comes ``{"case": TEXT, "from": SYMBOL}``; the answer is ``{"ready": TEXT, "commands": [...]}`` or
+``{"failed": TEXT, "status": N}``. Then each ``{"run": COMMAND, "before": N, "after": N, "operations": N}``
+is answered by ``{"lines": [...], "error": TEXT or null, "stop": {...}, "changed": [...], "view": {...}}``,
+the view being :meth:`emu.debug.view.View.snapshot`. Anything that comes while a command runs interrupts it; a
+line without ``run`` does nothing more. The end of the stream ends the debugger.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from typing import Any
 from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
-from emu.debug.session import Session
+from emu.debug.opening import session_of, target_of
 from emu.debug.stops import SessionStop
 from emu.errors import EmuError
-from emu.host.build import build
 
 _CHUNK = 1 << 16
 
@@ -74,7 +73,7 @@ class _Wire:
 class Debugger:
     """The screen's side: starts the process, sends it requests, and can interrupt it."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, start: str = "") -> None:
         ours, theirs = socket.socketpair()
         self._wire = _Wire(ours)
         with theirs:
@@ -87,7 +86,7 @@ class Debugger:
                 start_new_session=True,  # an interrupt on the terminal is for the screen to deal with
             )
         self.commands: list[str] = []
-        answer = self._ask({"case": case.text()})
+        answer = self._ask({"case": case.text(), "from": start})
         if "failed" in answer:
             self.close()
             error = EmuError(answer["failed"])
@@ -133,7 +132,8 @@ class _Worker:
         """Answer until the other side goes, in this process and in those that take over."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            session = Session(build(Case.parse(self.wire.receive()["case"])), checkpoints)
+            asked = self.wire.receive()
+            session = session_of(target_of(Case.parse(asked["case"]), asked["from"]), checkpoints)
         except EmuError as error:
             self.wire.send({"failed": str(error), "status": error.exit_status})
             return error.exit_status

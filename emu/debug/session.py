@@ -10,15 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from emu.debug.checkpoints import Checkpoints
+from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
 from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
-from emu.host.build import Boot
+from emu.finding import Verdict
 from emu.machine.actor import Grain, end_pc
 from emu.operation import OPERATIONS
 from emu.outcome import End
+from emu.report.json_form import verdict_word
 from emu.report.words import outcome_words
 
 CHECKPOINT_STEPS = 4096
@@ -30,23 +32,29 @@ _POLL_STEPS = 1024  # between two polls of Session.interrupted
 class Session(DebugTarget):
     """Debugs one boot.
 
+    :ivar near: a checkpoint is made so many steps before the position that a travel goes to
     :ivar interrupted: polled while the session runs; True stops it
     :ivar ended: no CPU can go on, or the run has stopped
     """
 
-    def __init__(self, boot: Boot, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(self, boot: Debugged, checkpoints: Checkpoints | None = None) -> None:
         """Set the machine up to step one instruction at a time; without checkpoints it cannot go back."""
         super().__init__(boot)
         self.settings = DebugSettings()
-        self.log = StepLog(boot.machine)
+        self.log = self._prepare()
         self.ended = False
+        self.near = NEAR_STEPS
         self.interrupted: Callable[[], bool] = lambda: False
         self._checkpoints = checkpoints
         self._checker = StopChecker(self, self.log)
-        machine = boot.machine
+
+    def _prepare(self) -> StepLog:
+        # Let the machine go by instructions, and keep what it does.
+        machine = self.machine
         machine.grain = Grain.INSTRUCTION
         machine.recorder.recording = True
         machine.observe()
+        return StepLog(machine)
 
     def begin(self) -> None:
         """Make the checkpoint of the start. From here on every step may raise ``Travelled``.
@@ -59,6 +67,10 @@ class Session(DebugTarget):
     def position(self) -> int:
         """The number of steps made."""
         return self.log.position
+
+    def verdict_name(self, verdict: Verdict) -> str:
+        """Return what the run that has ended is called: pass, fail, undecided or untestable."""
+        return verdict_word(verdict.findings, stopped=bool(self.machine.stopped))
 
     # -- breakpoints ------------------------------------------------------------------------------
 
@@ -233,6 +245,12 @@ class Session(DebugTarget):
                 moved = True
         return moved
 
+    def check_operations(self) -> None:
+        """See that the session knows of operations, beside instructions.
+
+        :raises InvalidCase: it does not
+        """
+
     # -- backwards --------------------------------------------------------------------------------
 
     @property
@@ -262,8 +280,8 @@ class Session(DebugTarget):
         settings, payload = packed
         self.settings = settings
         self.ended = False
-        if target - self.position > 2 * NEAR_STEPS:  # another step back is likely
-            self.run_to(target - NEAR_STEPS)
+        if target - self.position > 2 * self.near:  # another step back is likely
+            self.run_to(target - self.near)
             self._save()
         self.run_to(target)
         self._edit_again()

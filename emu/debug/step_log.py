@@ -70,6 +70,16 @@ class StepLog:
         end = self._rows[position + 1] if position + 1 < len(self._rows) else len(self._machine.trace)
         return range(self._rows[position], end)
 
+    def records_of(self, position: int) -> list[Record]:
+        """Return the trace records that step ``position`` added."""
+        return [self.row(index) for index in self.rows_of(position)]
+
+    def records_back(self) -> Iterator[tuple[int, Record]]:
+        """Yield (position, record) of each trace record, the last first."""
+        for position in range(self.position - 1, -1, -1):
+            for index in reversed(self.rows_of(position)):
+                yield position, self.row(index)
+
     def stepped(self, position: int) -> tuple[int, int]:
         """Return (CPU, PC) of step ``position``, which is below :attr:`position`; PC 0: of a host task."""
         return self._cpus[position] & _CPU_MASK, self._pcs[position]
@@ -88,9 +98,15 @@ class StepLog:
                 return bisect_right(self._rows, index) - 1, self.row(index)
         return None
 
-    def last_of(self, cpu: int) -> int | None:
-        """Return the position before the last step of ``cpu``, or None when it has made none."""
-        return next((position for position, other, _pc in self.steps_back() if other == cpu), None)
+    def back(self, cpu: int, count: int) -> tuple[int, int]:
+        """Return the position before the last ``count`` steps of ``cpu`` (-1: none), and how many lack."""
+        found = -1
+        for position, other, _pc in self.steps_back():
+            if other == cpu:
+                found, count = position, count - 1
+                if not count:
+                    break
+        return found, count
 
     def steps_back(self) -> Iterator[tuple[int, int, int]]:
         """Yield (position, CPU, PC) of each step, the last first; PC 0: of a host task."""

@@ -22,33 +22,34 @@ class StopChecker:
     def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return what stops the session after the last step, which ``cpu`` made, or None."""
         if settings.watchpoints or settings.events or settings.breakpoints:
-            stop = self._check_records(settings, self._log.last_rows())
+            stop = self.check_records(settings, self._log.last_rows())
             if stop is not None:
                 return stop
         if settings.breakpoints:
             actor = self._target.machine.actors[cpu]
             if actor.task is None and actor.state is State.RUNNABLE:
-                return self._at_breakpoint(settings, cpu)
+                return self.at_breakpoint(settings, cpu)
         return None
 
-    def _check_records(self, settings: DebugSettings, rows: range) -> SessionStop | None:
-        # Watchpoints and events among these trace records, and breakpoints at the entry of a CPU switched on.
+    def check_records(self, settings: DebugSettings, rows: range) -> SessionStop | None:
+        """Return the stop for a watchpoint or event among these trace records, or at the entry of a CPU."""
         trace = self._target.machine.trace
         found: SessionStop | None = None
         for index in rows:
             kind, size, actor, pc, pa, value = trace.row(index)
             if kind in STORES or kind in LOADS:
-                found = found or self._watched(settings, kind, size, actor, pa)
+                found = found or self.watched(settings, kind, size, actor, pa)
             elif kind == Kind.POWER_ON and settings.breakpoints and found is None:
-                found = self._at_breakpoint(settings, actor)
+                found = self.at_breakpoint(settings, actor)
             if kind in settings.events and found is None and (value or kind != Kind.WFE):
                 what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
                 found = SessionStop("event", actor, f"{_WORDS[Kind(kind)]}: {what}")
         return found
 
-    def _watched(
+    def watched(
         self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int
     ) -> SessionStop | None:
+        """Return the stop behind an access by ``actor``, if a watchpoint is for it."""
         for watch in settings.watchpoints.values():
             if not (pa < watch.pa + watch.size and watch.pa < pa + size):
                 continue
@@ -65,8 +66,9 @@ class StopChecker:
                 return SessionStop("watchpoint", actor, watch.text, watch.number, pa)
         return None
 
-    def _at_breakpoint(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
-        pa = self._target.places.pa(self._target.pe(cpu).pc)
+    def at_breakpoint(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
+        """Return the stop before the instruction that ``cpu`` is at, if a breakpoint is for it."""
+        pa = self._target.code_pa(cpu)
         for made in list(settings.breakpoints.values()):
             if made.pa != pa or made.cpu not in (-1, cpu):
                 continue

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from emu.arch.mpidr import hwid
 from emu.cpu.pe import PE
+from emu.debug.debugged import Debugged
 from emu.debug.expressions import evaluate
 from emu.debug.places import Places
-from emu.host.build import Boot
 from emu.machine.actor import State
+from emu.operation import Kind
 
 
 class DebugTarget:
     """The machine of one boot."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Debugged) -> None:
         self.boot = boot
         self.machine = boot.machine
         self.places = Places(boot)
@@ -52,6 +53,16 @@ class DebugTarget:
         if not pe.mmu_on:
             return address if self.machine.memory.contains(address, 1) else None
         return pe.translate(address)
+
+    def code_pa(self, cpu: int) -> int:
+        """Return the PA of the instruction that ``cpu`` is at."""
+        return self.places.pa(self.pe(cpu).pc)
+
+    def dmesg(self) -> list[str]:
+        """Return the kernel's log, with time stamps."""
+        trace = self.machine.trace
+        rows = [(pa, value) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
+        return [f"[{ns // 10**9:5}.{ns % 10**9 // 1000:06}] {trace.strings[value]}" for ns, value in rows]
 
     def evaluate(self, text: str, cpu: int) -> int:
         """Return the value of an expression (:mod:`emu.debug.expressions`) on ``cpu``.

@@ -236,10 +236,9 @@ class View:
 
     def _records_back(self) -> Iterator[tuple[int, Record]]:
         session = self.session
-        for position in range(session.position - 1, -1, -1):
-            for index in reversed(session.log.rows_of(position)):
-                if Kind(session.machine.trace.row(index)[0]) in _SHOWN:
-                    yield position, session.log.row(index)
+        for position, record in session.log.records_back():
+            if record.kind in _SHOWN:
+                yield position, record
 
     def record(self, record: Record) -> str:
         """Return an operation or event as one line."""
@@ -294,9 +293,7 @@ class View:
 
     def dmesg(self) -> list[str]:
         """Return the kernel's log, with time stamps."""
-        trace = self.session.machine.trace
-        rows = [(pa, value) for kind, _s, _a, _pc, pa, value in trace.rows() if kind == Kind.LOG]
-        return [f"[{ns // 10**9:5}.{ns % 10**9 // 1000:06}] {trace.strings[value]}" for ns, value in rows]
+        return self.session.dmesg()
 
     def findings(self) -> Verdict:
         """Return what the rules find in the trace so far, as if the run ended here."""

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from emu.case import Case
-from emu.errors import InvalidCase
 from emu.explore.forks import in_forks
 from emu.finding import Finding
 from emu.host.choices import parse_case
 from emu.host.effects import default_of
-from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.boot import WholeBoot, build_whole, run_to
 from emu.host.whole.choices import scheduler_of
-from emu.host.whole.ending import How, Until
+from emu.host.whole.ending import How
 from emu.rules import judge
 from emu.schedulers import scheduler_kind
 
@@ -116,15 +115,7 @@ def checkpoint(case: Case, start: str) -> WholeBoot:
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
     boot = build_whole(case)
-    va = boot.image.subject.symbols.address(start)
-    if va is None:
-        raise InvalidCase(f"from={start}: no symbol of the kernel")
-    end, boot.until = boot.until, Until(start, symbol=va)
-    boot.machine.engine.break_at(va)
-    how = boot.run()
-    if how is not How.REACHED:
-        raise InvalidCase(f"from={start}: the boot does not come to it: {how.value}")
-    boot.until, boot.reached, boot.machine.stopped = end, False, ""
+    run_to(boot, start)
     return boot
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -322,3 +323,39 @@ def test_nothing_is_left_when_the_server_is_ended(tmp_path: Path) -> None:
         except OSError:
             return
     pytest.fail("something still listens")
+
+
+def test_a_kernel_that_boots_by_itself_has_a_thread_for_each_cpu(
+    tmp_path: Path, real_kernel: Callable[[str], Path]
+) -> None:
+    """At full speed to breakpoints and watchpoints on any CPU, forwards and backwards."""
+    image = real_kernel("EMU_KERNEL_SMALL")
+    with serving(tmp_path, str(image), "--depth", "whole", "--cpus", "3", "--from", "smp_init") as target:
+        said = target.gdb(
+            "break *secondary_start_kernel",
+            "continue",
+            "continue",
+            "info threads",
+            "backtrace",
+            "stepi",
+            r'printf "+%d\n", (long)$pc - (long)&secondary_start_kernel',
+            "reverse-stepi",
+            r'printf "+%d\n", (long)$pc - (long)&secondary_start_kernel',
+            "reverse-continue",
+            "thread",
+            "delete",
+            "watch *(unsigned long *)&__cpu_online_mask",
+            "continue",
+            "backtrace 3",
+            "monitor who-wrote __cpu_online_mask",
+            "kill",
+        )
+    assert "in smp_init ()" in said
+    assert re.search(r"\* 3 +Thread 3 \(CPU2 0x2 EL1 mmu-on runs\).* secondary_start_kernel \(\)", said)
+    assert re.search(r"  1 +Thread 1 \(CPU0 0x0 EL1 mmu-on wfi\).* cpu_do_idle \(\)", said)
+    assert re.search(r"#1 .*__secondary_switched", said)
+    assert re.findall(r"^\+(\d+)$", said, re.MULTILINE) == ["4", "0"]
+    assert "[Current thread is 2 (Thread 2)]" in said
+    assert "Old value = 1\nNew value = 3" in said
+    assert re.search(r"#0 .* set_cpu_online \(\)\n#1 .* secondary_start_kernel \(\)", said)
+    assert "CPU1 stored 0x3, before: " in said

@@ -93,6 +93,7 @@ class FreeRunner:
         self._ends = False
         self._reached = -1
         self._begun_at = -1  # VA that the run has begun at, as long as nothing is retired
+        self._left_at: dict[int, int] = {}  # by PE: VA that its last run has ended at
         # What has lowered the limit, and the VA that the run is to end at then; None: nothing has.
         self._aim: tuple[int, int] | None = None
 
@@ -159,7 +160,8 @@ class FreeRunner:
         pending, counters = self._pending, pe.counters
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
         self._request.value = _INTERRUPT_HARD if pe.irq else 0
-        self._begun_at = pc.value
+        # Where the last run has left it, it has halted already; not where it was switched on, or led, since.
+        self._begun_at = pc.value if self._left_at.get(pe.index) == pc.value else -1
         try:
             while True:
                 at = pc.value
@@ -211,6 +213,7 @@ class FreeRunner:
                 return _IN_WFI if not at_limit and self._word(pc.value - 4) == _WFI else STEP_LIMIT
         finally:
             self._request.value = 0
+            self._left_at[pe.index] = pc.value
 
     def at_self_branch(self, pe: PE) -> bool:
         """Tell whether ``pe`` stands at a branch to itself."""

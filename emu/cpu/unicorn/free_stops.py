@@ -1,4 +1,4 @@
-"""What ends a free run early without changing what comes of it: places to halt at, and memory that is watched.
+"""What ends a free run early without changing what comes of it: places to halt at, watched memory.
 
 Places are PAs, so an instruction is found at every VA that it is mapped at. A block hook on each block that
 has one lowers the limit of the run, as for WFE; memory hooks have a range of PAs and cost other accesses
@@ -61,7 +61,7 @@ class FreeStops:
     # -- watches ----------------------------------------------------------------------------------
 
     def watch(self, pas: Sequence[range], loads: bool, seen: Callable[[SeenAccess], None]) -> None:
-        """Call ``seen`` with each store, or load too, to these PAs, before it is made; none: watch nothing."""
+        """Call ``seen`` with each store, or load too, to these PAs, before it is made."""
         handle = self._contexts.handle
         for hook in self._hooks:
             handle.unhook(hook)

@@ -86,8 +86,7 @@ class Context:
         if session.position == 0:
             return []
         found = []
-        for index in session.log.rows_of(session.position - 1):
-            record = session.log.row(index)
+        for record in session.log.records_of(session.position - 1):
             if record.pa == stop.pa and record.kind in OPERATIONS and record.size:
                 found.append(f"  {self.view.record(record)}")
         return found[:1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number, place_of_pc, split_cpu
 from emu.debug.commands.context import CommandTable, Context
+from emu.debug.frames import backtrace
 from emu.debug.sources import read_source
 from emu.debug.view import flags
 from emu.errors import InvalidCase
 
 _SIZES = (1, 2, 4, 8)
 _LIST_LINES = 5
+_FRAMES_MAX = 64
 
 TABLE = CommandTable()
 
@@ -18,6 +20,13 @@ TABLE = CommandTable()
 def _where(context: Context, text: str) -> list[str]:
     check_no_more(text)
     return [*context.why(context.stop), context.where(context.cpu)]
+
+
+@TABLE.command("backtrace bt", "[N]", "the functions that the CPU is in, by its frame records; N at most")
+def _backtrace(context: Context, text: str) -> list[str]:
+    places = context.session.places
+    found = backtrace(context.session, context.cpu, parse_number(text, "N", _FRAMES_MAX, 1))
+    return [f"{at:<3} {va:#018x} {places.describe(va)}" for at, va in enumerate(found)]
 
 
 @TABLE.command("regs r", "[cpu N]", "registers; * is changed since the last stop")

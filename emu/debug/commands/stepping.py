@@ -71,12 +71,7 @@ def _goto(context: Context, text: str) -> list[str]:
 
 @TABLE.command("back b-", "[N]", "undo the CPU's last N steps, and all that came after them")
 def _back(context: Context, text: str) -> list[str]:
-    count, position = parse_number(text, "N", 1, 1), -1
-    for at, cpu, _pc in context.session.log.steps_back():
-        if cpu == context.cpu:
-            position, count = at, count - 1
-            if not count:
-                break
+    position, count = context.session.log.back(context.cpu, parse_number(text, "N", 1, 1))
     if position < 0:
         raise InvalidCase(f"CPU{context.cpu} has done nothing that could be undone")
     why = "as far back as it goes" if count else ""
@@ -86,6 +81,7 @@ def _back(context: Context, text: str) -> list[str]:
 @TABLE.command("back-op", "", "go back to before the CPU's last operation that others can see")
 def _back_op(context: Context, text: str) -> list[str]:
     check_no_more(text)
+    context.session.check_operations()
     log = context.session.log
     for position, cpu, _pc in log.steps_back():
         if cpu == context.cpu and any(log.row(i).kind in OPERATIONS for i in log.rows_of(position)):

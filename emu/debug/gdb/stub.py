@@ -254,8 +254,8 @@ class Stub:
                 stop = SessionStop("step", state.stepped)
                 state.stepped = -1
                 return self._stopped(stop)
-            position = session.log.last_of(cpu)
-            if position is None:
+            position, _ = session.log.back(cpu, 1)
+            if position < 0:
                 return self._stopped(SessionStop("start", cpu))
             raise TravelNeeded(position, ("stop", SessionStop("step", cpu)))
         if text == "c":

@@ -167,6 +167,22 @@ class WholeBoot:
         return How.BOUND if machine.instructions_left <= 0 else How.UNMODELLED
 
 
+def run_to(boot: WholeBoot, start: str) -> None:
+    """Run ``boot`` to the first instruction of ``start``, as a CPU first gets to it.
+
+    :raises InvalidCase: there is no such symbol, or the boot does not come to it
+    """
+    va = boot.image.subject.symbols.address(start)
+    if va is None:
+        raise InvalidCase(f"from={start}: no symbol of the kernel")
+    end, boot.until = boot.until, Until(start, symbol=va)
+    boot.machine.engine.break_at(va)
+    how = boot.run()
+    if how is not How.REACHED:
+        raise InvalidCase(f"from={start}: the boot does not come to it: {how.value}")
+    boot.until, boot.reached, boot.machine.stopped = end, False, ""
+
+
 def _excuses(fault: Fault) -> bool:
     # A start that is late by less than the kernel waits is none that need not come.
     request = CpuOn(0, 0, {}, 1, after_off=False, call=0)

@@ -1,0 +1,186 @@
+"""``emu step`` and ``emu gdb`` at the whole depth: forwards, backwards, and the same run as ``emu boot``."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Kernel = Callable[[str], Path]
+
+TRAVEL = """
+import hashlib, random, sys
+from emu.case import Case
+from emu.debug.checkpoints import Travelled, with_checkpoints
+from emu.debug.opening import session_of, target_of
+from emu.debug.view import View
+from emu.host.whole.boot import build_whole
+
+CASE = Case(sys.argv[1], topology="flat:3", depth="whole")
+
+def state(machine):
+    pes, times = [actor.pe for actor in machine.actors], [actor.time for actor in machine.actors]
+    cpus = [(pe.counters.instructions, pe.pc, list(pe.x)) for pe in pes], times
+    return hashlib.sha256(machine.memory.view).hexdigest(), cpus
+
+def debugger(checkpoints):
+    session = session_of(target_of(CASE), checkpoints)
+    travelled, seen, jumps, draw = None, {}, 0, random.Random(4)
+    def note():
+        found = state(session.machine)
+        assert seen.setdefault(session.position, found) == found, f"#{session.position} differs"
+    while True:
+        try:
+            if travelled is None:
+                session.begin()
+            else:
+                seen, jumps, draw = session.arrive(travelled.target, travelled.payload)
+                assert session.position == travelled.target
+                note()
+            while jumps < 12:
+                jumps += 1
+                target = draw.choice((draw.randrange(6_150_000), draw.randrange(5_800_000, 6_150_000)))
+                if target < session.position:
+                    session.go_back(target, (seen, jumps, draw))
+                session.run_to(target)
+                note()
+                session.step(session.machine.current)
+                note()
+            session.go_on()
+            break
+        except Travelled as back:
+            travelled = back
+    assert session.ended
+    whole = build_whole(CASE)
+    whole.run()
+    assert state(session.machine) == state(whole.machine)
+    print(len(seen), "positions")
+    return 0
+
+sys.exit(with_checkpoints(debugger, sys.stdout.flush))
+"""
+
+
+def run(kernel: Path | str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a script on a kernel, from standard input; its commands are separated by semicolons."""
+    command = [sys.executable, "-m", "emu", "step", str(kernel), *options, "--script", "-"]
+    lines = script.replace("; ", "\n")
+    return subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+
+
+def step(kernel: Path, script: str, *options: str, cpus: int = 3, status: int = 0) -> str:
+    """Return what a script says."""
+    done = run(kernel, script, "--depth", "whole", "--cpus", str(cpus), *options)
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def said(text: str, command: str, nth: int = 0) -> list[str]:
+    """Return the lines that a command printed, the ``nth`` time that it was given."""
+    parts = [part.splitlines() for part in text.split("(emu) ")[1:]]
+    return [part[1:] for part in parts if part[0] == command][nth]
+
+
+def test_what_is_gone_back_to_is_what_was_there_and_the_end_is_that_of_a_boot(real_kernel: Kernel) -> None:
+    """Memory and registers of all CPUs, at positions drawn forwards and backwards."""
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = subprocess.run([sys.executable, "-c", TRAVEL, kernel], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) >= 12
+
+
+def test_a_breakpoint_stops_each_cpu_that_gets_there_backwards_too(real_kernel: Kernel) -> None:
+    text = step(
+        real_kernel("EMU_KERNEL_SMALL"),
+        "break secondary_entry; break secondary_start_kernel+8; continue; continue; continue; continue; "
+        "continue; rcontinue; rcontinue; rcontinue; rcontinue; rcontinue; delete 1; delete 2; "
+        "break secondary_start_kernel cpu 2; continue; backtrace",
+    )
+    places = [(place, cpu) for cpu in (1, 2) for place in ("secondary_entry", "secondary_start_kernel+8")]
+    stops = [said(text, "continue", at) for at in range(4)]
+    assert [stop[0].split(": ")[1] for stop in stops] == [f"{place}, CPU{cpu}" for place, cpu in places]
+    assert said(text, "continue", 4)[0] == "the end: it has come to 'smp: Brought up'"
+    back = [said(text, "rcontinue", at) for at in range(5)]
+    assert back[:4] == stops[::-1]
+    assert back[4][0] == "the start of the session"
+    (line,) = said(text, "continue", 5)[1:]
+    assert re.match(r"#\d+ CPU2 EL1 MMU on  secondary_start_kernel", line)
+    frames = said(text, "backtrace")
+    assert frames[0].endswith("secondary_start_kernel")
+    assert "__secondary_switched" in frames[1]
+
+
+def test_who_wrote_a_word_last_and_before_that(real_kernel: Kernel) -> None:
+    """Linux v6.12 kernel/cpu.c, set_cpu_online(): each CPU sets its own bit as it comes up."""
+    text = step(
+        real_kernel("EMU_KERNEL_SMALL"),
+        "continue; who-wrote __cpu_online_mask 4; watch __cpu_online_mask; rcontinue; step; "
+        "x __cpu_online_mask; back; x __cpu_online_mask",
+    )
+    lines = said(text, "who-wrote __cpu_online_mask 4")
+    stores = [line.split(" ", 3)[3] for line in lines if " stored " in line]
+    assert stores == [
+        "CPU2 stored 0x7, before: 0x3",
+        "CPU1 stored 0x3, before: 0x1",
+        "CPU0 stored 0x1, before: as at the start",
+    ]
+    assert all("set_cpu_online+0x" in line for line in lines if line.startswith("    at "))
+    position = lines[1].split()[0]
+    assert said(text, "rcontinue")[1].startswith(f"{position} CPU2 ")
+    assert [said(text, "x __cpu_online_mask", at)[0].split(": ")[1] for at in (0, 1)] == [
+        "0x0000000000000007",
+        "0x0000000000000003",
+    ]
+
+
+def test_steps_of_one_cpu_while_the_others_stand_or_go_on(real_kernel: Kernel) -> None:
+    text = step(
+        real_kernel("EMU_KERNEL_SMALL"),
+        "break secondary_start_kernel cpu 1; continue; delete 1; others stand; step 5; where; back 5; where; "
+        "goto 5900000; cpu 1; step; cpu 0; step 3",
+    )
+    first = int(said(text, "continue")[1].split()[0][1:])
+    assert said(text, "where")[0].startswith(f"#{first + 5} CPU1 ")
+    assert said(text, "where", 1)[0].startswith(f"#{first} CPU1 EL1 MMU on  secondary_start_kernel:")
+    assert said(text, "step 3")[-1].startswith("#59000")
+
+
+def test_it_begins_where_from_says(real_kernel: Kernel) -> None:
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    text = step(kernel, "where; step; rcontinue; goto 0", "--from", "smp_init", cpus=2)
+    (line,) = said(text, "where")
+    assert re.match(r"#5\d{6} CPU0 EL1 MMU on  smp_init:", line)
+    assert said(text, "rcontinue")[1] == said(text, "goto 0")[-1] == line
+    done = run(kernel, "where", "--depth", "whole", "--from", "nowhere")
+    assert (done.returncode, done.stderr) == (2, "emu: from=nowhere: no symbol of the kernel\n")
+    done = run("v3", "where", "--from", "smp_init")
+    assert (done.returncode, done.stderr) == (2, "emu: --from: --depth whole alone has that\n")
+
+
+def test_operations_are_not_kept_and_are_refused(real_kernel: Kernel) -> None:
+    for command in ("op", "back-op"):
+        done = run(real_kernel("EMU_KERNEL_SMALL"), command, "--depth", "whole")
+        assert done.returncode == 2
+        assert "operations are not kept at depth whole" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "says", "status"),
+    [
+        ("tbreak panic; continue; where; backtrace 4", "panic", 0),
+        ("break kernel_init; continue; finish; dmesg", "Kernel panic", 1),
+        ("watch __cpu_online_mask change; continue; continue; info breakpoints", "(2 hits)", 0),
+        ("events power-on; continue; cpus", "* 1   0x1          runs", 0),
+        ("break set_cpu_online cpu 1; continue; finish; where", "secondary_start_kernel+", 0),
+    ],
+)
+def test_commands_of_every_depth_work_here_too(
+    script: str, says: str, status: int, real_kernel: Kernel
+) -> None:
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    text = step(kernel, script, "--until", "what no kernel says", cpus=2, status=status)
+    assert says in text.rpartition("(emu) ")[2]
