@@ -100,7 +100,7 @@ class Checkpoints:
     def travel(self, target: int, payload: Any, fds: Sequence[int] = ()) -> NoReturn:
         """Restore the nearest checkpoint at or before ``target``, and end this process."""
         best = max((saved for saved in self._saved if saved.position <= target), key=lambda s: s.position)
-        data = pickle.dumps((target, payload))
+        data = pickle.dumps((target, payload, self.positions))
         for saved in self._saved:
             if saved.position > best.position:
                 _tell(saved.control, _DIE)
@@ -179,9 +179,11 @@ class Checkpoints:
             control.close()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._saved.append(_Saved(position, ours))
             _report(self._news, os.getpid())
-            target, payload = pickle.loads(data)
+            target, payload, kept = pickle.loads(data)
+            # Others of before may have been thinned out since.
+            self._saved = [saved for saved in self._saved if saved.position in kept]
+            self._saved.append(_Saved(position, ours))
             raise Travelled(position, target, payload, fds)
 
     def _answer(self, data: bytes, fd: int) -> NoReturn:

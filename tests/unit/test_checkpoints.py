@@ -10,6 +10,7 @@ import pytest
 from travelling import watch
 
 from emu.debug.checkpoints import KEPT_MAX, RECENT, Checkpoints, Travelled, with_checkpoints
+from emu.errors import EmuError
 
 
 def counter() -> Generator[int, None, None]:
@@ -88,6 +89,52 @@ def test_old_checkpoints_thin_out_and_recent_ones_stay() -> None:
     assert len(positions) == KEPT_MAX
     assert positions[0] == 0
     assert positions[-RECENT:] == list(range(1000 - 10 * RECENT, 1000, 10))
+
+
+def test_a_checkpoint_that_takes_over_knows_which_others_are_gone() -> None:
+    """Those that were thinned out after it was made; it must neither go there nor write to them."""
+
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        try:
+            for position in range(3 * KEPT_MAX):
+                checkpoints.save(position)
+            kept = [position for position in checkpoints.positions if position <= 3 * KEPT_MAX - RECENT]
+            checkpoints.travel(3 * KEPT_MAX - RECENT, kept)
+        except Travelled as back:
+            if back.payload != "second":
+                tell(checkpoints.positions == back.payload)
+                gone = max(set(range(back.position)) - set(back.payload))
+                for position in range(back.position + 1, back.position + 2 * KEPT_MAX):
+                    checkpoints.save(position)
+                checkpoints.travel(gone, "second")
+            tell(back.position in range(back.target))
+
+    assert watch(debugger) == [True, True]
+
+
+def test_a_checkpoint_answers_from_a_copy_of_itself() -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        numbers = counter()
+        checkpoints.answer = lambda question: (question, next(numbers))
+        for position in range(4):
+            checkpoints.save(position)
+            next(numbers)
+        asked = [checkpoints.ask(position, "?") for position in (2, 0, 2)]
+        tell([*asked, next(numbers), checkpoints.positions])
+
+    assert watch(debugger) == [[["?", 2], ["?", 0], ["?", 2], 4, [0, 1, 2, 3]]]
+
+
+def test_a_checkpoint_that_fails_to_answer_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        checkpoints.answer = lambda question: 1 // question
+        checkpoints.save(0)
+        with pytest.raises(EmuError, match="the checkpoint at 0 has not answered"):
+            checkpoints.ask(0, 0)
+        tell(checkpoints.ask(0, 1))
+
+    assert watch(debugger) == [1]
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_a_debugger_that_fails_ends_with_a_status_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
