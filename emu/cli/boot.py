@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 @report_options
 @click.option("--trace", "trace_path", type=Output(), metavar="FILE", help="Write the trace.")
 @timeline_options
+@click.option(
+    "--from",
+    "start",
+    metavar="SYMBOL",
+    default="",
+    help="At depth whole, go on from where a boot was kept as a CPU first got there, and keep one.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
 def command(
     as_object: bool,
@@ -44,6 +51,7 @@ def command(
     ftrace: Path | None,
     perfetto: Path | None,
     verbose: bool,
+    start: str,
     reports: Reports,
     **options: Any,
 ) -> int:
@@ -62,7 +70,9 @@ def command(
         _check_whole(trace_path, timed, verbose, reports)
         from emu.cli.whole import boot_whole
 
-        return boot_whole(case, as_object=as_object)
+        return boot_whole(case, start, as_object=as_object)
+    if start:
+        raise InvalidCase(f"--from: --depth {WHOLE} alone has that")
     boot = loaded(boot_cpu_first(case), record=timed or trace_path is not None)
     machine = boot.machine
     if timed:

@@ -14,6 +14,7 @@ from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.host.whole.boot import Line, WholeBoot, build_whole
 from emu.host.whole.ending import How
+from emu.host.whole.kept import boot_at
 from emu.report.text import make_console
 from emu.report.whole import (
     exploration_json,
@@ -42,11 +43,16 @@ _OF_OPERATIONS = (
 )
 
 
-def boot_whole(case: Case, *, as_object: bool) -> int:
-    """Run the case, print its log and how it ended, and return the exit status."""
+def boot_whole(case: Case, start: str = "", *, as_object: bool) -> int:
+    """Run the case, print its log and how it ended, and return the exit status.
+
+    :param start: where a kept boot goes on, or one is kept
+    """
     with progress(lambda: f"loading {case.subject}"):
-        boot = build_whole(case)
+        boot = boot_at(case, start) if start else build_whole(case)
     if not as_object:
+        for line in boot.lines:
+            _print_line(line)
         boot.on_line = _print_line
     how = _run(boot)
     boot.read_log()

@@ -6,10 +6,11 @@ from emu.case import Case
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.session import Session
 from emu.debug.whole.session import WholeSession
-from emu.debug.whole.target import WholeTarget, check_no_start, go_to_start
+from emu.debug.whole.target import WholeTarget, check_no_start
 from emu.host.build import Boot, build
 from emu.host.effects import WHOLE
 from emu.host.whole.boot import build_whole
+from emu.host.whole.kept import boot_at
 
 Target = Boot | WholeTarget
 
@@ -23,9 +24,7 @@ def target_of(case: Case, start: str = "") -> Target:
     if case.depth != WHOLE:
         check_no_start(start)
         return build(case)
-    whole = build_whole(case)
-    go_to_start(whole, start)
-    return WholeTarget(whole)
+    return WholeTarget(boot_at(case, start) if start else build_whole(case))
 
 
 def session_of(target: Target, checkpoints: Checkpoints | None = None) -> Session:

@@ -18,9 +18,10 @@ from emu.explore.forks import in_forks
 from emu.finding import Finding
 from emu.host.choices import parse_case
 from emu.host.effects import default_of
-from emu.host.whole.boot import WholeBoot, build_whole, run_to
+from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How
+from emu.host.whole.kept import boot_at
 from emu.rules import judge
 from emu.schedulers import scheduler_kind
 
@@ -114,9 +115,7 @@ def checkpoint(case: Case, start: str) -> WholeBoot:
 
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
-    boot = build_whole(case)
-    run_to(boot, start)
-    return boot
+    return boot_at(case, start)
 
 
 def vary(case: Case, cpus: int, number: int, latency_max: int) -> Case:

@@ -45,8 +45,7 @@ class _Wait:
 class FreeTurns:
     """Runs the CPUs of ``machine`` freely.
 
-    A turn may be run in pieces, which changes nothing: who debugs the CPUs lets :meth:`Machine.step` choose
-    :attr:`amid` while there is one.
+    A turn may be run in pieces, which changes nothing: :meth:`Machine.step` goes on with :attr:`amid`.
 
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most

@@ -235,6 +235,8 @@ class Machine:
         runnable = self.queue.runnable
         if not runnable or self.stopped:
             return False
+        if choose < 0 and self.free is not None:
+            choose = self.free.amid  # the turn goes on
         if choose >= 0:
             cpu = choose
             self.spins.release(cpu)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "constraints errors seed registry outcome version",
+        "cache constraints errors seed registry outcome version",
         "operation",
         "arch",
         "case instructions memory finding properties schedulers",

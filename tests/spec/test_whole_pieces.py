@@ -37,7 +37,7 @@ def test_pieces_of_any_length_come_to_the_same(real_kernel: Kernel) -> None:
     whole.run()
     boot, free = build(kernel)
     lengths = random.Random(1)
-    while boot.machine.step(free.amid):
+    while boot.machine.step():
         single = 5_990_000 < boot.machine.clock.begun < 6_040_000  # as secondaries come up
         free.piece = 1 if single else lengths.randint(1, 4000)
     assert state(boot) == state(whole)
@@ -63,7 +63,7 @@ def test_halts_and_watches_see_each_pass_and_change_nothing(real_kernel: Kernel)
     machine.engine.free.halt_at(places)
     machine.engine.free.watch([range(online, online + 8)], loads=False, seen=seen)
     halts: Counter[tuple[tuple[str, int], int]] = Counter()
-    while machine.step(free.amid):
+    while machine.step():
         cpu, known = machine.current, len(stored)
         pa = machine.actors[cpu].pe.translate(machine.actors[cpu].pe.pc)
         if pa in places:

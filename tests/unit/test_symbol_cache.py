@@ -10,9 +10,10 @@ import pytest
 from make_kallsyms import LAYOUTS, functions
 from make_kernel import BASE_VA
 
+from emu.cache import cache_dir
 from emu.errors import EmuError, InvalidSubject
 from emu.subject import kernel, symbol_cache
-from emu.subject.symbol_cache import cache_dir, cached_symbols, keep_symbols
+from emu.subject.symbol_cache import cached_symbols, keep_symbols
 from emu.subject.symbols import Symbols
 
 _TABLE = Symbols(b"0000000000001000 T _text\n0000000000002000 T _end\n")
@@ -66,7 +67,7 @@ def test_the_cache_is_under_an_absolute_cache_home(
     """XDG Base Directory Specification: a relative $XDG_CACHE_HOME is ignored."""
     monkeypatch.setenv("XDG_CACHE_HOME", value)
     monkeypatch.setenv("HOME", home)
-    assert cache_dir() == (Path(folder) / "emu" / "symbols" if folder else None)
+    assert cache_dir("symbols") == (Path(folder) / "emu" / "symbols" if folder else None)
 
 
 def test_a_table_that_was_not_believed_is_not_kept(

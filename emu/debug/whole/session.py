@@ -199,7 +199,7 @@ class WholeSession(Session):
         if edits:
             self._edit_again()
             due = min([due, *(at - position for at in edits if at > position)])
-        choose = self.settings.forced.pop(position, free.amid)
+        choose = self.settings.forced.pop(position, -1)
         if choose >= 0 and not machine.is_runnable(choose):
             choose = -1
         free.piece = max(min(instructions, due), 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.host.guest import IdleTask
-from emu.host.whole.boot import WholeBoot, run_to
+from emu.host.whole.boot import WholeBoot
 from emu.machine import Machine
 from emu.subject import Subject
 
@@ -46,15 +46,6 @@ class WholeTarget:
     def case(self) -> Case:
         """The case, with its identity."""
         return self.whole.case
-
-
-def go_to_start(whole: WholeBoot, start: str) -> None:
-    """Run ``whole`` to where a CPU first gets to ``start``.
-
-    :raises InvalidCase: there is no such symbol, or the boot does not come to it
-    """
-    if start:
-        run_to(whole, start)
 
 
 def check_no_start(start: str) -> None:

@@ -25,7 +25,8 @@ from emu.host.whole.initramfs import read_initrd
 from emu.host.whole.printk_ring import printk_lines
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
-from emu.memory import Memory
+from emu.machine.signals import interrupts_kept
+from emu.memory import PAGE_SIZE, Memory
 from emu.outcome import ONLINE
 from emu.subject.flat import load_flat
 from emu.subject.kernel import KernelImage, load_kernel
@@ -58,6 +59,7 @@ class WholeBoot:
     :ivar case: with its identity
     :ivar lines: of the console, so far
     :ivar on_line: is called with each line
+    :ivar placed_end: PA, page aligned, behind all that the host has put into memory
     :ivar panicked: the CPU that called panic(), -1: none has
     """
 
@@ -75,6 +77,7 @@ class WholeBoot:
     reached: bool = False
     exit_code: int = 0  # that a flat image has told
     is_shared: bool = False  # two CPUs have come with one stack
+    placed_end: int = 0
 
     def print(self, text: str) -> None:
         """Take a line of the console."""
@@ -168,19 +171,25 @@ class WholeBoot:
 
 
 def run_to(boot: WholeBoot, start: str) -> None:
-    """Run ``boot`` to the first instruction of ``start``, as a CPU first gets to it.
+    """Run ``boot`` to the first instruction of ``start``, as a CPU first gets to it. Nothing else changes.
 
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
-    va = boot.image.subject.symbols.address(start)
-    if va is None:
+    subject, machine = boot.image.subject, boot.machine
+    if subject.symbols.address(start) is None:
         raise InvalidCase(f"from={start}: no symbol of the kernel")
-    end, boot.until = boot.until, Until(start, symbol=va)
-    boot.machine.engine.break_at(va)
-    how = boot.run()
-    if how is not How.REACHED:
-        raise InvalidCase(f"from={start}: the boot does not come to it: {how.value}")
-    boot.until, boot.reached, boot.machine.stopped = end, False, ""
+    pa = subject.pa(start)
+    machine.engine.free.halt_at([pa])
+    with interrupts_kept() as kept:
+        while machine.step():
+            pe = machine.actors[machine.current].pe
+            if (pe.translate(pe.pc) if pe.mmu_on else pe.pc) == pa:
+                break
+            if kept:
+                raise KeyboardInterrupt
+        else:
+            raise InvalidCase(f"from={start}: the boot does not come to it: {boot.how.value}")
+    machine.engine.free.halt_at(())
 
 
 def _excuses(fault: Fault) -> bool:
@@ -273,6 +282,8 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
             interrupt_parent=board.interrupt_parent,
         )
     memory.write_bytes(dtb_pa, dtb)
+    end = max(dtb_pa + len(dtb), dtb_pa + _INITRD_FROM_DTB + len(initrd) if initrd else 0)
+    boot.placed_end = min((end + PAGE_SIZE - 1) & -PAGE_SIZE, memory.base + memory.size)
     return dtb_pa
 
 

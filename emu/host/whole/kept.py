@@ -1,0 +1,141 @@
+"""Boots that are kept at a place, on disk, so that the next command begins there.
+
+A file has what the run to there has changed: pages of memory, and the state of all objects of the boot
+(:mod:`emu.host.whole.graph`). Its name is a digest of all that the run depends on: the case with the identity
+of its files, the place, and emu itself. One that is damaged, or of something else, is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from emu.cache import cache_dir, keep
+from emu.case import Case
+from emu.host.choices import BootConfig
+from emu.host.whole.boot import WholeBoot, build_whole, run_to
+from emu.host.whole.graph import Graph
+from emu.memory import PAGE_SIZE, Memory
+from emu.subject.kernel import KernelImage
+from emu.topology import Topology
+from emu.version import VERSION
+
+FILES_MAX, BYTES_MAX = 16, 1 << 30
+_MAGIC = b"EMUKEPT1"
+_HEAD = struct.Struct("<8s32sQQ")  # magic, digest of what follows the head, bytes of the state, pages
+_DIGEST = 32
+_Bytes = bytes | memoryview
+
+
+def boot_at(case: Case, start: str) -> WholeBoot:
+    """Return the boot of ``case`` where a CPU first gets to ``start``: one that was kept, or a new one.
+
+    :raises InvalidCase: there is no such symbol, or the boot does not come to it
+    """
+    boot = build_whole(case)
+    folder = cache_dir("whole")
+    if folder is None:
+        run_to(boot, start)
+        return boot
+    kept = _Kept(boot)
+    file = folder / f"{_key(boot, start)}.boot"
+    if not kept.restore(file):
+        kept.remember()
+        run_to(boot, start)
+        kept.write(file)
+    return boot
+
+
+def _key(boot: WholeBoot, start: str) -> str:
+    parts = [boot.case.text(), start, VERSION, _sources(), sys.version]
+    return hashlib.sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()
+
+
+@cache
+def _sources() -> str:
+    # What tells this emu from another one of the same version: sizes and times of its modules.
+    root = Path(__file__).parents[2]
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        status = path.stat()
+        found.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+class _Kept:
+    # A boot as it was built: to be brought to a place that is kept, or kept when it has come there.
+
+    def __init__(self, boot: WholeBoot) -> None:
+        self._boot, machine = boot, boot.machine
+        self._memory = machine.memory
+        pes = tuple(actor.pe for actor in machine.actors)
+        leaves = (machine.engine, machine.trace.flow, KernelImage, BootConfig, Topology, Case, Memory)
+        self._graph = Graph(boot, pes, leaves)
+        self._before = b""
+
+    def remember(self) -> None:
+        # Behind what the host has placed there is nothing yet.
+        self._before = bytes(self._memory.view[: self._boot.placed_end - self._memory.base])
+
+    def write(self, file: Path) -> None:
+        """Keep the boot as it is now; one that has what no other process can have is not kept."""
+        try:
+            state = self._graph.dump()
+        except (pickle.PicklingError, TypeError, AttributeError):
+            return
+        numbers = array("Q", self._changed())
+        parts: list[_Bytes] = [state, self._graph.shape.encode(), numbers.tobytes()]
+        parts += [self._page(number) for number in numbers]
+        head = _HEAD.pack(_MAGIC, _digest(parts), len(state), len(numbers))
+        keep(file, [head, *parts], files_max=FILES_MAX, bytes_max=BYTES_MAX)
+
+    def restore(self, file: Path) -> bool:
+        """Bring the boot to where the one was that is kept; tell whether there is one."""
+        try:
+            data = memoryview(file.read_bytes())
+        except OSError:
+            return False
+        if len(data) < _HEAD.size:
+            return False
+        magic, digest, size, count = _HEAD.unpack_from(data)
+        if magic != _MAGIC or digest != _digest([data[_HEAD.size :]]):
+            return False
+        state, rest = data[_HEAD.size :][:size], data[_HEAD.size + size :]
+        pages_at = len(rest) - count * PAGE_SIZE
+        shape, numbers = (
+            rest[: pages_at - 8 * count],
+            array("Q", bytes(rest[pages_at - 8 * count : pages_at])),
+        )
+        if shape != self._graph.shape.encode():
+            return False
+        self._graph.load(bytes(state))
+        for at, number in enumerate(numbers):
+            self._page(number)[:] = rest[pages_at + at * PAGE_SIZE :][:PAGE_SIZE]
+        self._boot.machine.engine.forget_code()
+        with contextlib.suppress(OSError):
+            file.touch()  # it is the last to go
+        return True
+
+    def _page(self, number: int) -> memoryview:
+        return self._memory.view[number * PAGE_SIZE : (number + 1) * PAGE_SIZE]
+
+    def _changed(self) -> Iterator[int]:
+        before, empty = memoryview(self._before), bytes(PAGE_SIZE)
+        for number in range(self._memory.size // PAGE_SIZE):
+            was = before[number * PAGE_SIZE : (number + 1) * PAGE_SIZE] or empty
+            if self._page(number) != was:
+                yield number
+
+
+def _digest(parts: Iterable[_Bytes]) -> bytes:
+    found = hashlib.blake2b(digest_size=_DIGEST)
+    for part in parts:
+        found.update(part)
+    return found.digest()
