@@ -12,30 +12,32 @@ from emu.subject import Subject
 
 
 class Code(Protocol):
-    """The code that CPUs run.
-
-    ``idle`` has the idle task of each CPU, as far as the host knows them; ``pa_of`` turns a kernel VA into a
-    PA.
-    """
+    """The code that CPUs run."""
 
     @property
-    def subject(self) -> Subject: ...
+    def subject(self) -> Subject:
+        """What was loaded: symbols, lines, segments."""
 
     @property
-    def idle(self) -> Sequence[IdleTask]: ...
+    def idle(self) -> Sequence[IdleTask]:
+        """The idle task of each CPU, as far as the host knows them."""
 
     @property
-    def pa_of(self) -> Callable[[int], int]: ...
+    def pa_of(self) -> Callable[[int], int]:
+        """Turns a kernel VA into a PA."""
 
 
 class Debugged(Protocol):
     """One boot; kexec replaces its ``guest``."""
 
     @property
-    def case(self) -> Case: ...
+    def case(self) -> Case:
+        """The case, with its identity."""
 
     @property
-    def machine(self) -> Machine: ...
+    def machine(self) -> Machine:
+        """The machine that runs it."""
 
     @property
-    def guest(self) -> Code: ...
+    def guest(self) -> Code:
+        """The code that its CPUs run."""
