@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     default="",
     help="At depth whole, go on from where a boot was kept as a CPU first got there, and keep one.",
 )
+@click.option("--races", is_flag=True, help="At depth whole, tell data races, from --from (smp_init) on.")
+@click.option(
+    "--known-race",
+    multiple=True,
+    metavar="SYMBOL",
+    help="With --races: races of this code or data are known.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
 def command(
     as_object: bool,
@@ -52,6 +59,8 @@ def command(
     perfetto: Path | None,
     verbose: bool,
     start: str,
+    races: bool,
+    known_race: tuple[str, ...],
     reports: Reports,
     **options: Any,
 ) -> int:
@@ -68,9 +77,15 @@ def command(
         case = replace(case, depth=WHOLE)
     if case.depth == WHOLE:
         _check_whole(trace_path, timed, verbose, reports)
-        from emu.cli.whole import boot_whole
+        from emu.cli.whole import boot_whole, races_whole
 
+        if races:
+            return races_whole(case, start, known_race, as_object=as_object)
+        if known_race:
+            raise InvalidCase("--known-race: --races alone has that")
         return boot_whole(case, start, as_object=as_object)
+    if races or known_race:
+        raise InvalidCase(f"--races: --depth {WHOLE} alone has that")
     if start:
         raise InvalidCase(f"--from: --depth {WHOLE} alone has that")
     boot = loaded(boot_cpu_first(case), record=timed or trace_path is not None)

@@ -15,6 +15,7 @@ from emu.errors import InvalidCase
 from emu.host.whole.boot import Line, WholeBoot, build_whole
 from emu.host.whole.ending import How
 from emu.host.whole.kept import boot_at
+from emu.report.races import race_lines, races_json
 from emu.report.text import make_console
 from emu.report.whole import (
     exploration_json,
@@ -63,6 +64,29 @@ def boot_whole(case: Case, start: str = "", *, as_object: bool) -> int:
     else:
         print_whole(make_console(), boot, how, verdict)
     return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
+
+
+def races_whole(case: Case, start: str, known: tuple[str, ...], *, as_object: bool) -> int:
+    """Run the case from ``start`` on, print the races of its accesses, and return the exit status."""
+    from emu.explore.whole import START
+    from emu.explore.whole_races import run_for_races
+
+    with progress(lambda: f"loading {case.subject}"):
+        boot = boot_at(case, start or START)
+    try:
+        with progress(lambda: f"{boot.machine.now / 1e9:.3f} s simulated, every access kept"):
+            found = run_for_races(boot, known)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    boot.finish()
+    verdict = judge(boot.machine.trace)
+    if as_object:
+        click.echo(json.dumps(whole_json(boot, found.how, verdict) | races_json(boot, found)))
+    else:
+        print_whole(make_console(), boot, found.how, verdict)
+        for line in race_lines(boot, found):
+            click.echo(line)
+    return STATUS["fail" if found.races else verdict_of(found.how, verdict)]
 
 
 def explore_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -36,6 +37,9 @@ class InParts(Protocol):
 
         :param values: what the accesses have loaded (unsigned), in order; of a store anything
         """
+
+
+ROW_SIZE, ROW_CPU = 8, 16  # bits of the first number of a row: Kind, size, CPU
 
 
 class SeenAccess(NamedTuple):
@@ -84,6 +88,14 @@ class FreeRunning(Protocol):
         """Call ``seen`` with each store to these PAs before it is made, and each load if ``loads``.
 
         What was watched before is forgotten. Not seen: the second page of an access that crosses one.
+        """
+
+    def record(self, rows: array[int]) -> None:
+        """From now on append three u64 for each access and barrier: its head, its PC (VA), and its PA.
+
+        The head is its :class:`Kind`, LOAD, STORE or BARRIER, with bytes << ROW_SIZE and CPU << ROW_CPU. A
+        barrier (DSB, DMB) is told when its block begins, with the VA of the block for a PA. As for
+        :meth:`watch`, a store-exclusive that fails may be told.
         """
 
     def at_self_branch(self, pe: PE) -> bool:

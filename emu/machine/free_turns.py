@@ -50,6 +50,7 @@ class FreeTurns:
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
+    :ivar interrupts: is called with a CPU and the other one that it interrupts
     :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
 
@@ -64,6 +65,7 @@ class FreeTurns:
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, int] = {}  # by CPU: an IRQ that was asserted in its future, at ns
         self.turn, self.piece = TURN, UNLIMITED
+        self.interrupts: Callable[[int, int], None] | None = None
         self.amid = -1
         self._left = 0  # instructions of the turn of `amid`, at most
 
@@ -185,6 +187,8 @@ class FreeTurns:
         actor = machine.actors[cpu]
         now = self._alarm_at if self._alarm_at >= 0 else machine.time_of(max(machine.current, 0))
         self._coming.pop(cpu, None)
+        if high and self.interrupts is not None and cpu != machine.current >= 0 > self._alarm_at:
+            self.interrupts(machine.current, cpu)
         if high and cpu != machine.current and actor.state is State.RUNNABLE and now > actor.time:
             self._coming[cpu] = now  # it is behind, and must not see the future
             return

@@ -12,6 +12,7 @@ and illegal exception returns are not checked.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Sequence
 from ctypes import c_int, c_uint32, c_uint64
 from typing import Any
@@ -38,6 +39,7 @@ from emu.cpu.unicorn.binding import (
 )
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
+from emu.cpu.unicorn.free_record import FreeRecord
 from emu.cpu.unicorn.free_stops import FreeStops
 from emu.cpu.unicorn.hooks import Hooks
 from emu.cpu.unicorn.observing import Observing
@@ -49,7 +51,8 @@ from emu.operation import Kind
 _WFI = 0xD503_207F
 _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itself
 _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
-_YIELD, _HALT = -1, -2  # kinds of a site: a block that ends with a yield, one with a place to halt at
+# Kinds of a site: a block that ends with a yield, one with a place to halt at, one with barriers.
+_YIELD, _HALT, _BARRIERS = -1, -2, -3
 _REGISTERS = (Other.MRS, Other.MSR)
 _INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
@@ -87,6 +90,8 @@ class FreeRunner:
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
         self._on_halt_callback = CODE_CALLBACK(self._on_halt)
         self._stops = FreeStops(contexts, memory, pending)
+        self._recorded = FreeRecord(contexts, memory, pending)
+        self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
         self._read = REGISTER_CALLBACK(self._on_read)
         self._write = REGISTER_CALLBACK(self._on_write)
         self._breaks: dict[int, Any] = {}
@@ -150,6 +155,11 @@ class FreeRunner:
     def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:
         """Call ``seen`` with each store, or load too, to these PAs, before it is made."""
         self._stops.watch(pas, loads, seen)
+
+    def record(self, rows: array[int]) -> None:
+        """From now on append a row of three u64 for each access and barrier."""
+        self._looked.clear()
+        self._recorded.begin(rows)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -276,6 +286,8 @@ class FreeRunner:
                     self._found.append((site, kind, 0, va, size))
         if self._stops.halts and self._stops.note_block(va, pa, line):
             self._found.append((va, _HALT, 0, va, size))
+        if self._recorded.note_block(va, self._words[first : first + line // 4]):
+            self._found.append((va, _BARRIERS, 0, va, size))
 
     def _is_ours(self, kind: int, word: int) -> bool:
         # Whether an access to a system register is not left to the engine.
@@ -297,9 +309,13 @@ class FreeRunner:
         self._found.clear()
 
     def _hook(self, site: int, kind: int) -> Any:
-        if kind in (_YIELD, _HALT):
-            found = self._on_yield_callback if kind == _YIELD else self._on_halt_callback
-            return self._handle.hook(HOOK_BLOCK, found, site, site)
+        of_block = {
+            _YIELD: self._on_yield_callback,
+            _HALT: self._on_halt_callback,
+            _BARRIERS: self._on_barriers_callback,
+        }
+        if kind in of_block:
+            return self._handle.hook(HOOK_BLOCK, of_block[kind], site, site)
         callback, which = (self._read, MRS) if kind == Other.MRS else (self._write, MSR)
         return self._handle.hook(HOOK_INSTRUCTION, callback, site, site, c_int(which))
 

@@ -1,0 +1,165 @@
+"""Races of CPUs that run freely: planted, and their repaired twins."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from bare_machine import CODE, DATA, make
+
+from emu.cpu.engine import ROW_CPU, ROW_SIZE
+from emu.explore.races import Race, order_of, races
+from emu.machine import Machine
+from emu.machine.free_turns import run_freely
+from emu.operation import Kind
+
+# CPU0 fills a word and says so; CPU1 waits for that and reads it.
+PROGRAM = """
+    ldr x0, ={data:#x}
+    add x10, x0, #64
+    mov x2, #1
+    mrs x1, mpidr_el1
+    tst x1, #0xff
+    b.ne look
+    str x2, [x0]
+    {say}
+    b .
+look:
+    {look}
+    cbz x3, look
+    {then}
+    ldr x4, [x0]
+    b .
+"""
+PLAIN = ("str x2, [x10]", "ldr x3, [x10]", "nop")
+SAID = "str x2, [x10]"
+
+
+class _NoTimer:
+    # A board without a timer.
+    def tick(self, cpu: int, now: int) -> int | None:
+        """Return that nothing happens."""
+        return None
+
+
+def run(say: str, look: str, then: str, *, turn: int = 5) -> list[Race]:
+    """Return the races of two CPUs that run the program."""
+    text = PROGRAM.format(data=DATA, say=say, look=look, then=then)
+    machine = make(text, cpus=2, scheduler="timed", record=False)
+    free = run_freely(machine, _NoTimer(), lambda cpu, va: None)  # type: ignore[arg-type]
+    free.turn = turn
+    rows: array[int] = array("Q")
+    machine.engine.free.record(rows)
+    for cpu in (0, 1):
+        machine.power_on(cpu, CODE, 0)
+    machine.run()
+    assert machine.actors[1].pe.x[4] == 1
+    return races(rows, 2, lambda va: word(machine, va))
+
+
+def word(machine: Machine, va: int) -> int:
+    """Return the instruction at an address."""
+    return machine.memory.read(va, 4)
+
+
+def sides(found: list[Race]) -> list[tuple[int, int, bool, int, bool]]:
+    """Return PA less that of the data, and CPU and direction of both sides."""
+    return [
+        (race.pa - DATA, race.first.cpu, race.first.is_store, race.second.cpu, race.second.is_store)
+        for race in found
+    ]
+
+
+@pytest.mark.parametrize("turn", [1, 3, 5, 1000])
+def test_a_plain_hand_over_races_on_the_flag_and_on_the_data(turn: int) -> None:
+    found = sides(run(*PLAIN, turn=turn))
+    assert (64, 0, True, 1, False) in found
+    assert (0, 0, True, 1, False) in found
+
+
+@pytest.mark.parametrize(
+    ("say", "look", "then"),
+    [
+        ("stlr x2, [x10]", "ldar x3, [x10]", "nop"),
+        ("stlr x2, [x10]", "ldr x3, [x10]", "nop"),  # what a dependency orders
+        ("again: ldaxr x6, [x10]\n stlxr w7, x2, [x10]\n cbnz w7, again", "ldaxr x3, [x10]", "clrex"),
+    ],
+)
+def test_its_repaired_twin_has_none(say: str, look: str, then: str) -> None:
+    """Arm DDI 0487, B2.3: a load-acquire that reads from a store-release is ordered behind it."""
+    assert run(say, look, then) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "races_on_data"),
+    [
+        ("dmb ishst", "dmb ishld", False),
+        ("dmb ish", "dmb ish", False),
+        ("dsb sy", "dsb sy", False),
+        ("dmb ishld", "dmb ishld", True),  # orders no stores
+        ("dmb ishst", "dmb ishst", True),  # orders no loads
+        ("dmb ishst", "nop", True),
+        ("nop", "dmb ishld", True),
+    ],
+)
+def test_barriers_order_data_by_a_flag(before: str, after: str, races_on_data: bool) -> None:
+    """The flag itself is a plain word on both sides, and is told."""
+    found = sides(run(f"{before}\n {SAID}", "ldr x3, [x10]", after))
+    assert ((0, 0, True, 1, False) in found) == races_on_data
+    assert (64, 0, True, 1, False) in found
+
+
+def test_a_barrier_in_the_middle_of_a_block_orders_what_is_behind_it() -> None:
+    """The data is stored behind it: the flag does not say so."""
+    found = sides(run("dmb ishst\n str x2, [x10]\n str x2, [x0]", "ldr x3, [x10]", "dmb ishld"))
+    assert (0, 0, True, 1, False) in found
+
+
+def rows_of(*steps: tuple[int, Kind, int, int]) -> array[int]:
+    """Return rows of (CPU, kind, PC, PA or CPU); accesses are of 8 bytes."""
+    rows: array[int] = array("Q")
+    for cpu, kind, pc, pa in steps:
+        rows.extend((int(kind) | 8 << ROW_SIZE | cpu << ROW_CPU, pc, pa))
+    return rows
+
+
+@pytest.mark.parametrize("kind", [Kind.SEND_INTERRUPT, Kind.POWER_ON, Kind.POWER_OFF])
+def test_interrupts_and_power_order_two_cpus(kind: Kind) -> None:
+    store, load = (0, Kind.STORE, 0x100, 0x1000), (1, Kind.LOAD, 0x200, 0x1000)
+    assert races(rows_of(store, (0, kind, 0, 1), load), 2, lambda va: 0) == []
+    assert len(races(rows_of(store, load, (0, kind, 0, 1)), 2, lambda va: 0)) == 1
+    assert len(races(rows_of((0, kind, 0, 1), store, load), 2, lambda va: 0)) == 1
+    assert races(rows_of((0, Kind.LOAD, 0x100, 0x1000), load), 2, lambda va: 0) == []  # no store
+
+
+def test_bytes_beside_each_other_do_not_race() -> None:
+    rows: array[int] = array("Q")
+    for cpu, pa in ((0, 0x1000), (1, 0x1004), (0, 0x100C), (1, 0x100E)):
+        rows.extend((int(Kind.STORE) | 2 << ROW_SIZE | cpu << ROW_CPU, 0x100 + cpu, pa))
+    assert races(rows, 2, lambda va: 0) == []
+    rows.extend((int(Kind.LOAD) | 16 << ROW_SIZE, 0x300, 0x1000))
+    assert [(race.pa, race.second.pc) for race in races(rows, 2, lambda va: 0)] == [(0x1004, 0x300)]
+
+
+@pytest.mark.parametrize(
+    ("text", "acquires", "releases", "marked"),
+    [
+        ("ldr x1, [x2]", False, False, False),
+        ("stp x1, x3, [x2]", False, False, False),
+        ("ldxr x1, [x2]", False, False, True),
+        ("ldaxr x1, [x2]", True, False, True),
+        ("stxr w3, x1, [x2]", False, False, True),
+        ("stlxr w3, x1, [x2]", False, True, True),
+        ("ldar x1, [x2]", True, False, True),
+        ("stlr x1, [x2]", False, True, True),
+        (".word 0xc8e1fc43", True, True, True),  # casal x1, x3, [x2]
+        (".word 0xc8a17c43", False, False, True),  # cas x1, x3, [x2]
+        (".word 0xf8e10043", True, True, True),  # ldaddal x1, x3, [x2]
+        (".word 0xf8610043", False, True, True),  # ldaddl x1, x3, [x2]
+        (".word 0xf8bfc041", True, False, True),  # ldapr x1, [x2]
+    ],
+)
+def test_what_an_instruction_orders(text: str, acquires: bool, releases: bool, marked: bool) -> None:
+    machine = make(f"{text}\n b .", cpus=1, record=False)
+    order = order_of(word(machine, CODE))
+    assert (order.acquires, order.releases, order.is_marked) == (acquires, releases, marked)
