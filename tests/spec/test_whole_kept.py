@@ -63,6 +63,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("EMU_KERNEL_SMALL", "bringup_cpu", {"fault": "1:late:300000,2:never-starts"}),
         ("EMU_KERNEL_SMALL", "secondary_start_kernel", {"scheduler": "random:3", "fault": "2:late:300000"}),
         ("EMU_KERNEL_612", "smp_init", {"append": "earlycon"}),
+        ("EMU_KERNEL_612", "smp_init", {"firmware": "acpi"}),
     ],
 )
 def test_what_goes_on_from_a_kept_boot_comes_to_the_same(

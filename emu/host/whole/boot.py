@@ -282,7 +282,7 @@ def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
             interrupt_parent=board.interrupt_parent,
         )
     memory.write_bytes(dtb_pa, dtb)
-    end = max(dtb_pa + len(dtb), dtb_pa + _INITRD_FROM_DTB + len(initrd) if initrd else 0)
+    end = dtb_pa + _INITRD_FROM_DTB + len(initrd)
     boot.placed_end = min((end + PAGE_SIZE - 1) & -PAGE_SIZE, memory.base + memory.size)
     return dtb_pa
 
