@@ -24,6 +24,7 @@ from emu.operation import Kind
 _LOAD, _STORE, _BARRIER = int(Kind.LOAD), int(Kind.STORE), int(Kind.BARRIER)
 _INTERRUPT, _START, _STOP = int(Kind.SEND_INTERRUPT), int(Kind.POWER_ON), int(Kind.POWER_OFF)
 _GRANULE = 3  # bytes of a granule, as a shift
+_LAST = (1 << _GRANULE) - 1
 _Clock = tuple[int, ...]
 
 
@@ -94,48 +95,54 @@ def races(rows: array[int], cpus: int, word_of: Callable[[int], int]) -> list[Ra
     """
     shared, marked = _shared(rows, word_of)
     detector = _Detector(cpus, word_of)
-    for at in range(0, len(rows), 3):
-        head, pc, pa = rows[at], rows[at + 1], rows[at + 2]
+    held = detector.held
+    for head, pc, pa in _in_threes(rows):
         kind, cpu = head & 0xFF, head >> ROW_CPU
         if kind == _BARRIER:
             detector.hold(cpu, pc, pa)
             continue
-        detector.settle(cpu, pc)
-        if kind in (_LOAD, _STORE):
-            for granule, mask in _granules(pa, head >> ROW_SIZE & 0xFF):
-                if granule in shared:
-                    detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
-        else:
+        if held[cpu]:
+            detector.settle(cpu, pc)
+        if kind not in (_LOAD, _STORE):
             detector.tell(kind, cpu, pa)
+            continue
+        size = head >> ROW_SIZE & 0xFF
+        if (pa & _LAST) + size <= _LAST + 1 and pa >> _GRANULE not in shared:
+            continue  # most of them
+        for granule, mask in _granules(pa, size):
+            if granule in shared:
+                detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
     return list(detector.found.values())
 
 
-def _granules(pa: int, size: int) -> Iterator[tuple[int, int]]:
+def _in_threes(rows: array[int]) -> Iterator[tuple[int, int, int]]:
+    return zip(rows[0::3], rows[1::3], rows[2::3], strict=True)
+
+
+def _granules(pa: int, size: int) -> tuple[tuple[int, int], ...]:
     # Number and mask of bytes of each granule of an access.
     mask = (1 << size) - 1 << (pa & (1 << _GRANULE) - 1)
-    number = pa >> _GRANULE
-    while mask:
-        if mask & 0xFF:
-            yield number, mask & 0xFF
-        mask >>= 8
-        number += 1
+    first = pa >> _GRANULE
+    parts = (mask.bit_length() + 7) >> 3
+    return tuple((first + at, part) for at in range(parts) if (part := mask >> 8 * at & 0xFF))
 
 
 def _shared(rows: array[int], word_of: Callable[[int], int]) -> tuple[set[int], set[int]]:
     # Granules that several CPUs touch and one stores to; and those that CPUs agree by.
+    agreeing = {pc for pc in set(rows[1::3]) if order_of(word_of(pc)).is_marked}
     by: dict[int, int] = {}
     stored: set[int] = set()
     marked: set[int] = set()
-    for at in range(0, len(rows), 3):
-        head = rows[at]
+    for head, pc, pa in _in_threes(rows):
         kind = head & 0xFF
         if kind not in (_LOAD, _STORE):
             continue
-        for granule, _ in _granules(rows[at + 2], head >> ROW_SIZE & 0xFF):
+        first, last = pa >> _GRANULE, pa + (head >> ROW_SIZE & 0xFF) - 1 >> _GRANULE
+        for granule in (first,) if first == last else range(first, last + 1):
             by[granule] = by.get(granule, 0) | 1 << (head >> ROW_CPU)
             if kind == _STORE:
                 stored.add(granule)
-            if order_of(word_of(rows[at + 1])).is_marked:
+            if pc in agreeing:
                 marked.add(granule)
     return {granule for granule in stored if by[granule] & by[granule] - 1}, marked
 
@@ -147,7 +154,7 @@ class _Detector:
         self._fences: list[_Clock | None] = [None] * cpus  # at the last barrier that orders stores
         self._pending: list[_Clock | None] = [None] * cpus  # what a barrier that orders loads will add
         # Barriers of the block that a CPU is in, which are ahead: VA, and that of the block.
-        self._held: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
+        self.held: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
         self._granules: dict[int, _Granule] = {}
         self.found: dict[tuple[int, int], Race] = {}
 
@@ -155,14 +162,14 @@ class _Detector:
 
     def hold(self, cpu: int, va: int, block: int) -> None:
         """``cpu`` begins a block with a barrier at ``va``."""
-        held = self._held[cpu]
+        held = self.held[cpu]
         if held and (held[-1][1] != block or va <= held[-1][0]):
             self.settle(cpu, 0)
         held.append((va, block))
 
     def settle(self, cpu: int, pc: int) -> None:
         """``cpu`` is at ``pc`` (0: outside of its block): barriers before that have been done."""
-        held = self._held[cpu]
+        held = self.held[cpu]
         while held and not held[0][1] <= pc < held[0][0]:
             self._do_barrier(cpu, a64.ordered_by(self._word_of(held.pop(0)[0])))
 
