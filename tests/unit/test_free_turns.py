@@ -83,7 +83,7 @@ def freely(text: str, controller: str = "gicv2", *, cpus: int = 1, handler: str 
     """Return a machine with a board whose CPUs run ``text``; ``handler`` is at the vector of IRQs."""
     body = f"{BEGIN}{text}\n .balign 4096\n .skip 0x280\n {handler}\n"
     machine = make(fill(body, controller), cpus=cpus, scheduler="timed", record=False)
-    board = Board(machine, controller)
+    board = Board(machine, controller, b"")
     run_freely(machine, board.timer, lambda cpu, va: None)
     for cpu in range(cpus):
         machine.power_on(cpu, CODE, 0)
@@ -308,7 +308,7 @@ def test_a_register_of_el2_is_undefined_at_el1_and_a_device_s_is_not(
     text = f"{instruction}\n mov x9, #1\n str x9, [x20]\n {DONE}\n .balign 4096\n .skip 0x200\n b ."
     machine = make(BEGIN + text, scheduler="timed", record=False)
     machine.actors[0].pe.override(sysreg.ID_AA64PFR0_EL1, 1 << 24 | 0x2222)
-    run_freely(machine, Board(machine, "gicv3").timer, lambda cpu, va: None)
+    run_freely(machine, Board(machine, "gicv3", b"").timer, lambda cpu, va: None)
     machine.power_on(0, CODE, 0)
     machine.run()
     assert word(machine, 0) == (not is_undefined)
