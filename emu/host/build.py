@@ -12,6 +12,7 @@ from emu.arch.dataflow import DataFlow
 from emu.case import Case
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidSubject
+from emu.host.boot_cpu import BootCpu
 from emu.host.bringup import STRATEGIES
 from emu.host.choices import (
     NO_HOTPLUG,
@@ -272,7 +273,10 @@ def _start(
         smp.reboot = Kexec(
             kexec, machine, firmware, guest, core, method, secondary, force=bool(case.force), start=start
         ).reboot
-    machine.start_task(0, boot_cpu(smp, core))
+    if guest.boot_cpu_ready:
+        machine.start_task(0, boot_cpu(smp, core))
+    else:
+        BootCpu(machine, guest.subject).go_on()
     return boot
 
 
@@ -321,6 +325,8 @@ def _disabled(guest: Guest) -> set[int]:
 
 
 def _wanted(config: BootConfig, guest: Guest, disabled: Collection[int]) -> list[int]:
-    # The secondaries that the boot is to bring up.
+    # The secondaries that the boot is to bring up; CPU 0 itself, where it has not come so far.
+    if not guest.boot_cpu_ready:
+        return [0]
     enabled = [cpu for cpu in sorted(guest.logical.possible)[1:] if cpu not in disabled]
     return enabled[: max(_maxcpus(config, guest) - 1, 0)]

@@ -26,11 +26,11 @@ from emu.case import Case
 from emu.cpu.cores import Core
 from emu.designs import Design, get
 from emu.errors import Untestable
+from emu.host.boot_cpu import BootCpu
 from emu.host.choices import BootConfig
 from emu.host.data import HostData
 from emu.host.guest import Guest, IdleTask
 from emu.host.logical_map import LogicalMap
-from emu.host.platform import call
 from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.memory import Memory
@@ -88,7 +88,7 @@ class LoadedFragment:
         memory.write_bytes(_DATA_PA, bytes(HostData.size(cpus)))
         _map_everything(memory, subject)
         idle = _make_tasks(memory, subject, cpus)
-        guest = Guest(
+        return Guest(
             subject=subject,
             design=self.design,
             logical=self.logical,
@@ -98,9 +98,8 @@ class LoadedFragment:
             tsk_ti_cpu=TSK_TI_CPU,
             page_size=4096,
             scanned_table=self.design.lookup_table,
+            boot_cpu_ready=_start_boot_cpu(machine, subject),
         )
-        _start_boot_cpu(machine, subject)
-        return guest
 
 
 def load_fragment(config: BootConfig) -> LoadedFragment:
@@ -181,22 +180,13 @@ def _make_tasks(memory: Memory, subject: Subject, cpus: int) -> list[IdleTask]:
     return idle
 
 
-def _start_boot_cpu(machine: Machine, subject: Subject) -> None:
-    # CPU 0 went through the same set-up code: that is what the secondaries are compared with.
-    engine, pe = machine.engine, machine.actors[0].pe
-    memory = machine.memory
-    engine.reset(pe, machine.entry_el, subject.pa("init_kernel_el"), 0)
-    mode = call(engine, pe, subject.pa("init_kernel_el"), return_at=DRAM_BASE)
-    sctlr = call(engine, pe, subject.pa("__cpu_setup"), return_at=DRAM_BASE)
-    call(
-        engine,
-        pe,
-        subject.pa("__enable_mmu"),
-        sctlr,
-        subject.pa("swapper_pg_dir"),
-        subject.pa("idmap_pg_dir"),
-        return_at=DRAM_BASE,
-    )
+def _start_boot_cpu(machine: Machine, subject: Subject) -> bool:
+    # CPU 0 goes through the same set-up code: that is what the secondaries are compared with. Tell whether it
+    # comes out of that.
+    pe, memory = machine.actors[0].pe, machine.memory
+    mode = BootCpu(machine, subject).set_up()
+    if mode is None:
+        return False
     word = 4 if mode & 0xF == 2 else 0  # set_cpu_boot_mode_flag: [1] holds an EL2 boot, [0] an EL1 boot
     memory.write(subject.pa("__boot_cpu_mode") + word, 4, mode)
     memory.write(
@@ -205,3 +195,4 @@ def _start_boot_cpu(machine: Machine, subject: Subject) -> None:
     idle_pa = _TASKS_PA
     pe.x[31] = memory.read(idle_pa + TSK_STACK, 8) + THREAD_SIZE
     pe.reset_counters()
+    return True

@@ -33,7 +33,7 @@ class Guest:
 
     ``pa_of`` turns a kernel VA into a PA; ``data`` are the C-side variables that the host plays;
     ``tsk_ti_cpu`` is the offset of the u32 thread_info.cpu in task_struct, ``page_size`` the granule in
-    bytes; ``logical`` says which CPU has which number.
+    bytes; ``logical`` says which CPU has which number; ``boot_cpu_ready``: CPU 0 has come to the take-over.
     """
 
     subject: Subject
@@ -47,6 +47,7 @@ class Guest:
     scanned_table: str | None = None  # u64[] that secondaries look themselves up in
     entry_symbol: str = "secondary_entry"
     built: Built = Built()
+    boot_cpu_ready: bool = True
 
     @property
     def hwids(self) -> tuple[int, ...]:
@@ -118,7 +119,8 @@ def note_expectations(
         if what is Expect.EARLY_STATUS:
             machine.engine.watch_stores(range(low, high))
     watch_slots(machine, guest)
-    recorder.take_over(machine.actors[0].pe, machine.entry_el)
+    if guest.boot_cpu_ready:
+        recorder.take_over(machine.actors[0].pe, machine.entry_el)
 
 
 def note_table(machine: Machine, guest: Guest) -> None:

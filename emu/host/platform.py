@@ -10,10 +10,7 @@ from emu.arch import sysreg
 from emu.arch.boot import DRAM_BASE
 from emu.arch.mpidr import INVALID_HWID
 from emu.cpu.cores import Core, core_of
-from emu.cpu.engine import Engine
 from emu.cpu.factory import make_engine
-from emu.cpu.pe import PE
-from emu.cpu.stops import Reached
 from emu.errors import InvalidCase
 from emu.host.choices import BootConfig
 from emu.host.guest import Guest
@@ -23,8 +20,6 @@ from emu.machine import Machine
 from emu.memory import Memory
 from emu.subject import Subject
 from emu.topology import Cpu
-
-_CALL_MAX = 1_000_000
 
 
 class NeedsCount(Exception):  # noqa: N818 - no error: the caller begins again
@@ -145,19 +140,3 @@ def id_registers_of(
     for fault in config.faults.get(number, ()):
         registers |= fault.id_registers(cpu)
     return registers
-
-
-def call(engine: Engine, pe: PE, entry: int, *arguments: int, return_at: int) -> int:
-    """Run a routine on ``pe`` to its return, and return x0 (u64).
-
-    ``entry`` and ``return_at`` are addresses of the current regime; no code runs at ``return_at``.
-    """
-    for index, argument in enumerate(arguments):
-        pe.x[index] = argument
-    pe.x[30] = return_at
-    pe.pc = entry
-    engine.break_at(return_at)
-    stop = engine.run(pe, _CALL_MAX)
-    engine.unbreak(return_at)
-    assert isinstance(stop, Reached), f"{entry:#x} did not return: {stop}"
-    return pe.x[0]

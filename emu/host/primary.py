@@ -125,7 +125,7 @@ class _Primary:
 
     def _look(self) -> None:
         loop = self._machine.spins.loop_of(0, max(self._left, 1))
-        if loop is not None and not loop.counts:
+        if loop is not None and (loop.raised is not None or not loop.counts):
             what = "it goes round with no effect"
             if loop.raised is not None:
                 what = f"it takes an exception for ever, ESR {loop.raised.syndrome:#x}"

@@ -19,6 +19,7 @@ WORDS = {
     "shared-stack": "{cpus} took the stack pointer {value}: one of it for {count} CPUs",
     "never-came": "CPU{cpu} never came to secondary_start_kernel: {outcome}, {pc}",
     "never-came-nor-ended": "CPU{cpu} never came to secondary_start_kernel: no trace of it",
+    "boot-cpu": "CPU{cpu}, the boot CPU, does not come out of its own set-up code: {outcome}, {pc}",
     "not-again": "CPU{cpu} did not come again to secondary_start_kernel: {outcome}, {pc}",
     "not-again-nor-ended": "CPU{cpu} did not come again to secondary_start_kernel: no trace of it",
     "brk": "CPU{cpu} executes BRK #{number}, ESR {esr}, ELR {pc}",
@@ -189,6 +190,8 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
             yield boot.finding(f"{what}-nor-ended", (cpu,))
         else:
             pc, record = seen.ended
+            if cpu == 0 and not boot.boot_cpu:  # it is awaited only where the host cannot play it
+                what = "boot-cpu"
             yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": PC(pc)})
     for (at, esr), record in seen.brks.items():
         data: dict[str, Value] = {"number": Word(esr & 0xFFFF), "esr": Word(esr), "pc": PC(at)}
