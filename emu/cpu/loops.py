@@ -18,7 +18,8 @@ class Loop(NamedTuple):
 
     :ivar first, last: lowest and highest VA of its instructions
     :ivar raised: an exception that it takes on the way, or None
-    :ivar counts: it comes to other states, but goes round for as many instructions as were asked about
+    :ivar counts: it comes to other states, but goes round for as many instructions as were asked about; for
+        ever, if it takes an exception on the way
     :ivar wait: the counter decides when it ends
     """
 

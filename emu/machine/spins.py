@@ -44,6 +44,7 @@ class _Aside(NamedTuple):
     :ivar seen: PA and bytes of each word that its loop loads, and what was seen there
     :ivar stored: PAs of the bytes that it changes
     :ivar heard: what firmware answered by; None: it was not asked
+    :ivar event: whether its event register was set: then it goes round with that
     :ivar group: the CPUs that go round together
     :ivar counts: it would come out of its loop, but not within the run's limit
     """
@@ -51,6 +52,7 @@ class _Aside(NamedTuple):
     seen: dict[tuple[int, int], bytes]
     stored: frozenset[int]
     heard: Hashable
+    event: bool
     group: tuple[int, ...]
     counts: bool
 
@@ -110,7 +112,9 @@ class Spins:
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
         seen = {(pa, size): self._see(pa, size) for pa, size in places}
         heard = machine.power.knowledge() if outside.asks else None
-        self.aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, group, loop.counts)
+        event = has_event(machine.interconnect.system, cpu)
+        counts = loop.counts and loop.raised is None
+        self.aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, event, group, counts)
         if loop.raised is not None:
             outcome = Outcome(End.EXCEPTION_LOOP, number=loop.raised.syndrome)
             actor.spins = outcome, loop.raised.preferred_return
@@ -207,10 +211,12 @@ class Spins:
         count = self._exceptions[kind] = self._exceptions.get(kind, 0) + 1
         if count & count - 1:
             return  # it did not the last times
-        outside = Outside(self._machine, stores_act=True)
-        loop = self._run_ahead(actor, outside)
-        if loop is not None:
-            self._tell(cpu, loop, outside)
+        for goes_on_for, limit in ((1, _SHORT), (0, AHEAD_MAX)):  # with a proof that it counts in vain first
+            outside = Outside(self._machine, stores_act=True)
+            loop = self._run_ahead(actor, outside, goes_on_for, limit)
+            if loop is not None:
+                self._tell(cpu, loop, outside)
+                return
 
     def forget_exceptions(self) -> None:
         """Look at the next exception, and tell of it, as if it were the first one."""
@@ -293,7 +299,7 @@ class Spins:
     def _has_news(self, cpu: int, aside: _Aside) -> bool:
         machine = self._machine
         return (
-            has_event(machine.interconnect.system, cpu)
+            (has_event(machine.interconnect.system, cpu) and not aside.event)
             or any(self._see(pa, size) != data for (pa, size), data in aside.seen.items())
             or (aside.heard is not None and aside.heard != machine.power.knowledge())
         )

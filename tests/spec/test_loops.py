@@ -52,6 +52,8 @@ ENDLESS = {
     "l_1: wfe\n b l_1": End.ASLEEP_WFE,
     "l_1: yield\n b l_1": End.SPINS,
     "l_1: dsb sy\n isb\n b l_1": End.SPINS,
+    "l_1: sev\n b l_1": End.SPINS,
+    "sevl\n adr_l x1, my_words\nl_1: ldr x2, [x1]\n cbz x2, l_1": End.SPINS,
     "adr_l x1, my_words\nl_1: ldr x2, [x1]\n cbz x2, l_1": End.SPINS,
     # Each CPU waits for the other's word, and stores the same value to its own all the time.
     "adr_l x1, my_words\n add x2, x1, x19, lsl #3\nl_1: str xzr, [x2]\n ldr x3, [x1, #64]\n cbz x3, l_1": (
@@ -103,6 +105,50 @@ def test_an_exploration_does_not_pass_what_never_ends_and_its_story_ends(
         return
     confirmed = confirm_shortest(explorer, boot, result.findings[0])
     assert confirmed.found.finding.cpus
+
+
+_HANDLED = """adr x1, v_1
+        msr vbar_el1, x1
+        isb
+        adr_l x1, my_words
+        add x1, x1, x19, lsl #7
+        add x2, x1, #64
+        mov x3, #8
+        {code}
+        b v_2
+        .balign 2048
+v_1:    .zero 512
+        {handler}
+        eret
+v_2:"""
+_IN_MEMORY = "ldr x4, [x1]\n add x4, x4, #1\n str x4, [x1]"
+_ON_STACK = f"stp x4, x5, [x2, #-16]!\n {_IN_MEMORY}\n ldp x4, x5, [x2], #16"
+
+
+@pytest.mark.parametrize("handler", [_IN_MEMORY, _ON_STACK])
+@pytest.mark.parametrize("code", [".inst 0", "ldr x5, [x3]", "l_1: svc #0\n b l_1", "brk #3"])
+def test_an_exception_whose_handler_counts_in_memory_is_an_end(
+    code: str, handler: str, tmp_path: Path
+) -> None:
+    path = subject(tmp_path, _HANDLED.format(code=code, handler=handler), "on")
+    machine = build(Case.parse(f"{path} topology=flat:2")).machine
+    machine.run()
+    machine.finish()
+    assert (machine.stopped, machine.outcome(1).end) == ("", End.EXCEPTION_LOOP)
+    explorer, _ = explore_case(Case.parse(f"{path} topology=flat:2"))
+    assert explorer.search(Bounds()).incomplete
+
+
+@pytest.mark.parametrize("times", [3, 300, 5000])
+def test_an_exception_whose_handler_passes_over_it_some_time_is_none(times: int, tmp_path: Path) -> None:
+    handler = f"add x5, x5, #1\n mov x6, #{times}\n cmp x5, x6\n b.ne l_2\n mrs x6, elr_el1\n"
+    handler += "add x6, x6, #4\n msr elr_el1, x6\nl_2:"
+    path = subject(tmp_path, _HANDLED.format(code="mov x5, #0\n .inst 0", handler=handler), "on")
+    machine = build(Case.parse(f"{path} topology=flat:2")).machine
+    machine.run()
+    machine.finish()
+    assert machine.outcome(1).end is End.ONLINE
+    assert machine.actors[1].pe.counters.exceptions == times
 
 
 @pytest.mark.parametrize("text", GETS_SOMEWHERE.values(), ids=GETS_SOMEWHERE)

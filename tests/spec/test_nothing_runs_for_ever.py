@@ -47,6 +47,25 @@ KINDS: dict[str, tuple[str, int]] = {
         _handled("faults: svc #0", "mrs x1, elr_el1\n sub x1, x1, #4\n msr elr_el1, x1\n eret"),
         FAILS,
     ),
+    "trap-whose-handler-counts": (
+        _handled("mov x2, #0\nfaults: .word 0", "add x2, x2, #1\n eret"),
+        FAILS,
+    ),
+    "abort-whose-handler-counts-and-looks-at-the-syndrome": (
+        _handled(
+            "mov x1, #8\nfaults: ldr x3, [x1]",
+            "mrs x4, esr_el1\n lsr x4, x4, #26\n mrs x5, far_el1\n cmp x4, #0x15\n b.eq out\n"
+            " add x2, x2, #1\nout: eret",
+        ),
+        FAILS,
+    ),
+    "undefined-instructions-that-are-passed-over": (
+        _handled(
+            "faults: .word 0\n b faults",
+            "add x2, x2, #1\n mrs x3, elr_el1\n add x3, x3, #4\n msr elr_el1, x3\n eret",
+        ),
+        FAILS,
+    ),
     "spin-on-a-register": ("main: mov x1, #0\nspin: cmp x1, #1\n b.ne spin\n b .", FAILS),
     "spin-on-memory": ("main: adr x0, word\nspin: ldr x1, [x0]\n cbz x1, spin\n b .", FAILS),
     "store-of-the-same-value": ("main: adr x0, word\nspin: str x1, [x0]\n b spin", FAILS),
@@ -55,6 +74,12 @@ KINDS: dict[str, tuple[str, int]] = {
         FAILS,
     ),
     "wake-up-calls-to-itself": ("main: sev\n wfe\n b main", FAILS),
+    "wake-up-calls-to-nobody": ("main: sev\n b main", FAILS),
+    "spin-with-an-event": ("main: sevl\n adr x0, word\nspin: ldr x1, [x0]\n cbz x1, spin\n b .", FAILS),
+    "two-of-which-one-wakes-the-other": (
+        "main: mrs x2, mpidr_el1\n tbz x2, #0, 2f\n1: wfe\n b 1b\n2: sev\n b 2b",
+        FAILS,
+    ),
     "questions-to-firmware": (
         "main: movz x0, #0xc400, lsl #16\n movk x0, #4\n mov x1, #1\n mov x2, #0\n smc #0\n"
         " cbnz x0, main\n b .",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 
 from emu.arch import a64
 from emu.arch.a64 import Other
-from emu.cpu.counting import Access, Step, goes_on, wait_for_counter
+from emu.cpu.counting import goes_on, wait_for_counter
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
 from emu.cpu.pe import PE
+from emu.cpu.round_proof import Access, Step
 from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, EngineStop, Raised, Reached, Waiting
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.operation import LOADS, STORES, Kind
 
+_FOR_EVER = 1 << 60  # instructions: centuries
 _WORDS_THAT_ACT = (Other.ZERO, Kind.PARK)
 
 
@@ -88,7 +91,10 @@ class _Steps:
         self.pc, self._registers = self._pe.pc, self._pe.general(0, 32)
 
     def end(self, word: int | None, stop: EngineStop) -> None:
-        if word is None or stop is not STEP_LIMIT:
+        if isinstance(stop, Raised) and stop.target_el <= 2:
+            state = blake2b(self._pe.state_without_general()).digest()
+            self._steps.append(Step(self.pc, word or 0, self._registers, (), stop, state))
+        elif word is None or stop is not STEP_LIMIT:
             self._steps.clear()  # the proof knows nothing of what happened
         else:
             self._steps.append(Step(self.pc, word, self._registers, tuple(self._accesses)))
@@ -101,6 +107,9 @@ class _Steps:
         if not found or self._with_model and any(step.accesses for step in found):
             return None  # a memory model has a say in what loads find
         pcs = [step.pc for step in found]
+        raised = next((step.raised for step in found if step.raised), None)
+        if raised and goes_on(self._steps, _FOR_EVER):
+            return Loop(min(pcs), max(pcs), raised, counts=True)  # nothing that it counts ends it
         return Loop(min(pcs), max(pcs), None, counts=True)
 
     def _wait(self) -> Loop | None:
@@ -197,12 +206,12 @@ def _run(
         if steps is not None:
             steps.begin()
         stop = step(pe)
+        if isinstance(stop, ConstraintViolation):
+            stop = stop.raised
         if steps is not None:
             steps.end(next_word, stop)
         if kind is Other.ERET:
             tracker.returns()
-        if isinstance(stop, ConstraintViolation):
-            stop = stop.raised
         if isinstance(stop, Raised):
             if stop.target_el > 2:
                 return None

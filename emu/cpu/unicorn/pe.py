@@ -187,6 +187,11 @@ class UnicornPE:
         """Return everything that the engine keeps of the PE, for :meth:`set_state`."""
         return self._contexts.state_of(self)
 
+    def state_without_general(self) -> bytes:
+        """Return the same without X0..X30, SP and PC."""
+        state = self.state()
+        return state[: layout.XREGS] + state[layout.PC + 8 :]
+
     def set_state(self, state: bytes) -> None:
         """Restore what :meth:`state` returned; monitor and event register are not in it."""
         self._contexts.set_state(self, state)
