@@ -112,6 +112,7 @@ class Register(IntEnum):
     VMPIDR_EL2 = 23
     CLIDR_EL1 = 24  # these where a CPU of the machine has another one than its core
     CTR_EL0 = 25
+    MIDR_EL1 = 26  # where VPIDR_EL2 is another one
 
 
 class Expect(IntEnum):

@@ -26,6 +26,7 @@ _OF_SYSREGS = [
         Register.SP_EL0,
         Register.EL,
         Register.MPIDR_EL1,
+        Register.MIDR_EL1,
         Register.X19,
         *_OF_CACHES,
     )
@@ -42,6 +43,8 @@ def registers(pe: PE, entry_el: int) -> list[tuple[Register, int]]:
     kept: list[tuple[Register, int]] = [(r, _read(pe, encoding)) for r, encoding in _OF_EL1]
     if entry_el == 2:
         kept += [(r, pe.system_register(encoding)) for r, encoding in _OF_EL2]
+        if (Register.VPIDR_EL2, pe.midr) not in kept:
+            kept.append((Register.MIDR_EL1, pe.midr))
     kept += [(Register.SP, pe.sp), (Register.SP_EL0, pe.stack_pointer(0))]
     kept += [(Register.EL, pe.el), (Register.MPIDR_EL1, pe.mpidr), (Register.X19, pe.x[19])]
     return kept

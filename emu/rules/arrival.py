@@ -33,6 +33,7 @@ WORDS = {
     "wrong-el": "CPU{cpu} is at EL{got}, not EL{own}",
     "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
     "wrong-virtual-id": "CPU{cpu} has VMPIDR_EL2 {got}, which EL1 takes for its MPIDR; it is {own}",
+    "wrong-virtual-midr": "CPU{cpu} has VPIDR_EL2 {got}, which EL1 takes for its MIDR; it is {own}",
     "wrong-boot-mode": "__boot_cpu_mode is {{{first}, {second}}}, not {own} twice",
 }
 FIX = {
@@ -230,6 +231,9 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     mpidr, virtual = got[Register.MPIDR_EL1], got.get(Register.VMPIDR_EL2)
     if virtual is not None and virtual != mpidr:
         yield wrong("wrong-virtual-id", got=Word(virtual), own=Word(mpidr))
+    if Register.MIDR_EL1 in got:
+        midr, virtual = got[Register.MIDR_EL1], got[Register.VPIDR_EL2]
+        yield wrong("wrong-virtual-midr", got=Word(virtual), own=Word(midr))
     el = boot.boot_cpu.get(Register.EL, 1)  # 2 for a kernel that is a hypervisor's host (VHE)
     if got[Register.EL] != el:
         yield wrong("wrong-el", got=got[Register.EL], own=el)

@@ -17,19 +17,25 @@ from emu.cpu.traps import default_target_el
 
 _HCR_APK_API, _SCR_APK_API = 3 << 40, 3 << 16
 _EL1_IN_CNTHCTL = 10  # the bit of EL1PCTEN with E2H; without it is 0
-# Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: one that nobody sets shows.
+# Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: of CPU 0, and of the others. So one
+# that a CPU does not set shows, also where no CPU sets it.
 _UNKNOWN_AT_EL2 = (
-    (sysreg.CNTHCTL_EL2, 0),
-    (sysreg.CNTVOFF_EL2, 0x5AD0_0000_0000),
-    (sysreg.VTTBR_EL2, 0x5AD0_0000_0000),
-    (sysreg.HSTR_EL2, 0x5AD0),
+    (sysreg.CNTHCTL_EL2, 0, 1 << 2),
+    (sysreg.CNTVOFF_EL2, 0x5AD0_0000_0000, 0x5AD1_0000_0000),
+    (sysreg.VTTBR_EL2, 0x5AD0_0000_0000, 0x5AD1_0000_0000),
+    (sysreg.HSTR_EL2, 0x5AD0, 0x5AD1),
 )
+# Likewise, of which CPU 0 has what a reset of the cores gives: bits that do no harm on the way.
+_SCTLR_I, _CPTR_TTA, _HPMN_LOWEST = 1 << 12, 1 << 20, 1
+_MIDR_REVISION, _MPIDR_U = 1, 1 << 30
 
 
-def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
+def at_entry(el: int, core: Core, *, is_first: bool) -> Iterator[tuple[Encoding, int]]:
     """Yield system registers (u64) of a PE that is switched on at ``el`` (1 or 2), in the order of writing.
 
     That is each at its reset value, and what firmware sets before it enters that level: HCR_EL2.RW.
+
+    :param is_first: it is CPU 0
     """
     for row in TABLE.values():
         if row.reset is not None and core.has(row.feature) and row.encoding != sysreg.SCR_EL3:
@@ -37,14 +43,30 @@ def at_entry(el: int, core: Core) -> Iterator[tuple[Encoding, int]]:
     yield sysreg.PMCR_EL0, core.pmcr
     yield sysreg.MDCR_EL2, pmu.counters(core.pmcr)  # HPMN: all are EL1's
     if el == 2:  # firmware leaves them alone
-        yield from _UNKNOWN_AT_EL2
+        for encoding, of_first, of_others in _UNKNOWN_AT_EL2:
+            yield encoding, of_first if is_first else of_others
+        if not is_first:
+            yield sysreg.SCTLR_EL2, _reset(sysreg.SCTLR_EL2) | _SCTLR_I
+            yield sysreg.CPTR_EL2, _reset(sysreg.CPTR_EL2) | _CPTR_TTA
+            yield sysreg.MDCR_EL2, pmu.counters(core.pmcr) ^ _HPMN_LOWEST
     else:
         yield sysreg.CNTVOFF_EL2, 0
     with_pauth = core.has("FEAT_PAuth")
     yield sysreg.HCR_EL2, (sysreg.HCR_RW | (_HCR_APK_API if with_pauth else 0)) if el == 1 else 0
-    reset = TABLE[sysreg.SCR_EL3].reset
+    yield sysreg.SCR_EL3, _reset(sysreg.SCR_EL3) | (_SCR_APK_API if with_pauth else 0)
+
+
+def virtual_ids(el: int, mpidr: int, midr: int, *, is_first: bool) -> tuple[int, int]:
+    """Return VMPIDR_EL2 and VPIDR_EL2 (u64) of a PE that is switched on at ``el``: UNKNOWN at EL2."""
+    if el < 2 or is_first:
+        return mpidr, midr
+    return mpidr ^ _MPIDR_U, midr ^ _MIDR_REVISION
+
+
+def _reset(encoding: Encoding) -> int:
+    reset = TABLE[encoding].reset
     assert reset is not None
-    yield sysreg.SCR_EL3, reset | (_SCR_APK_API if with_pauth else 0)
+    return reset
 
 
 def has_feature(pe: PE, row: Row) -> bool:

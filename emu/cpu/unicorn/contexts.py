@@ -12,7 +12,7 @@ from emu.cpu.cores import DEFAULT, Core, core_of
 from emu.cpu.exception_return import IL
 from emu.cpu.pe import PE
 from emu.cpu.sysregs import vhe
-from emu.cpu.sysregs.access import at_entry
+from emu.cpu.sysregs.access import at_entry, virtual_ids
 from emu.cpu.sysregs.rows import GATED
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import X_REGISTERS, Handle, context_restore, context_save
@@ -45,7 +45,7 @@ class Contexts:
         self._regime = b""  # that the engine's TLB is for; nothing: for none that is known
         self._state_bits = 0  # PSTATE.EL and IL, in place, when the code map's space was entered
         self.live, self.counter = find_live(handle, memory)
-        self._resets: dict[tuple[int, str], c_void_p] = {}
+        self._resets: dict[tuple[int, str, bool], c_void_p] = {}
         self._core = None if handle.beyond_v8_0 else DEFAULT  # whose features the engine has now
         if handle.beyond_v8_0:
             code.watched_mrs.update(_ID_SPACE)
@@ -53,14 +53,14 @@ class Contexts:
 
     # -- PEs --------------------------------------------------------------------------------------
 
-    def _reset_of(self, el: int, core: Core) -> c_void_p:
-        # A context as it is when a PE of this core is switched on at this EL.
-        key = (el, core.name if self.handle.beyond_v8_0 else "")
+    def _reset_of(self, el: int, core: Core, *, is_first: bool) -> c_void_p:
+        # A context as it is when a PE of this core, CPU 0 or another one, is switched on at this EL.
+        key = (el, core.name if self.handle.beyond_v8_0 else "", is_first)
         found = self._resets.get(key)
         if found is None:
             self.unload()
             self._use_features(core)
-            found = self._resets[key] = self._make_reset(el, core)
+            found = self._resets[key] = self._make_reset(el, core, is_first=is_first)
         return found
 
     def _use_features(self, core: Core) -> None:
@@ -72,7 +72,7 @@ class Contexts:
             self.live.u64(offset).value = core.id_register_or_default(encoding)
         self.forget_code()
 
-    def _make_reset(self, el: int, core: Core) -> c_void_p:
+    def _make_reset(self, el: int, core: Core, *, is_first: bool) -> c_void_p:
         # MMU and caches off, interrupts masked.
         handle = self.handle
         for register in X_REGISTERS:
@@ -80,7 +80,9 @@ class Contexts:
         handle.write_pstate(0x3CD)
         for register in (regs.UC_ARM64_REG_SP_EL0, regs.UC_ARM64_REG_SP_EL1, regs.UC_ARM64_REG_SP_EL2):
             handle.write(register, 0)
-        for encoding, value in at_entry(el, core):  # the last write rebuilds QEMU's cached flags
+        for encoding, value in at_entry(
+            el, core, is_first=is_first
+        ):  # the last write rebuilds QEMU's cached flags
             handle.write_system(encoding, value)
         handle.write_pstate(_PSTATE_AT_RESET[el])
         handle.write(regs.UC_ARM64_REG_SP, 0)
@@ -90,9 +92,10 @@ class Contexts:
         """Return a PE at its reset state, to enter at EL ``el`` (1 or 2)."""
         handle = self.handle
         self.unload()
-        context_restore(handle.address, self._reset_of(el, core_of(midr)))
-        handle.write_system(sysreg.VMPIDR_EL2, mpidr)
-        handle.write_system(sysreg.VPIDR_EL2, midr)
+        context_restore(handle.address, self._reset_of(el, core_of(midr), is_first=not index))
+        virtual_mpidr, virtual_midr = virtual_ids(el, mpidr, midr, is_first=not index)
+        handle.write_system(sysreg.VMPIDR_EL2, virtual_mpidr)
+        handle.write_system(sysreg.VPIDR_EL2, virtual_midr)
         handle.write_system(sysreg.CONTEXTIDR_EL1, 0)
         context = handle.save_new()
         address = context.value
@@ -105,11 +108,13 @@ class Contexts:
     def reset(self, pe: UnicornPE, el: int, entry_pa: int, x0: int) -> None:
         """Switch ``pe`` on at ``entry_pa``. X1..X30 are unspecified and hold a pattern."""
         self.unload()
-        reset = self._reset_of(el, pe.core).value
+        is_first = not pe.index
+        reset = self._reset_of(el, pe.core, is_first=is_first).value
         assert reset is not None
         memmove(pe.saved_env.address, reset + layout.CONTEXT_HEADER, layout.CONTEXT_BYTES)
-        pe.saved_env.u64(layout.VMPIDR_EL2).value = pe.mpidr
-        pe.saved_env.u64(layout.VPIDR_EL2).value = pe.midr
+        virtual_mpidr, virtual_midr = virtual_ids(el, pe.mpidr, pe.midr, is_first=is_first)
+        pe.saved_env.u64(layout.VMPIDR_EL2).value = virtual_mpidr
+        pe.saved_env.u64(layout.VPIDR_EL2).value = virtual_midr
         if pe.e2h_res1:
             pe.saved_env.u64(layout.HCR_EL2).value |= sysreg.HCR_E2H
         pattern = 0xDEAD_0000_0000_0000 | pe.index << 16
