@@ -17,8 +17,8 @@ from emu.cpu.traps import default_target_el
 
 _HCR_APK_API, _SCR_APK_API = 3 << 40, 3 << 16
 _EL1_IN_CNTHCTL = 10  # the bit of EL1PCTEN with E2H; without it is 0
-# Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: of CPU 0, and of the others. So one
-# that a CPU does not set shows, also where no CPU sets it.
+# Registers whose value at reset is UNKNOWN, and that nothing but EL2 sets: of CPU 0, and of the others. So
+# one that a CPU does not set shows, also where no CPU sets it.
 _UNKNOWN_AT_EL2 = (
     (sysreg.CNTHCTL_EL2, 0, 1 << 2),
     (sysreg.CNTVOFF_EL2, 0x5AD0_0000_0000, 0x5AD1_0000_0000),
