@@ -141,14 +141,14 @@ def branches(draw: Draw) -> tuple[Setup, list[str]]:
     return setup, lines
 
 
-_ACCESSES = ("ldr {1}, [{0}]", "str {1}, [{0}]", "ldrb {2}, [{0}]", "strh {2}, [{0}]", "ldp {1}, {3}, [{0}]",
+ACCESSES = ("ldr {1}, [{0}]", "str {1}, [{0}]", "ldrb {2}, [{0}]", "strh {2}, [{0}]", "ldp {1}, {3}, [{0}]",
              "stp {1}, {3}, [{0}]", "ldr {1}, [{0}], #8", "str {1}, [{0}, #8]!", "ldxr {1}, [{0}]",
              "ldar {2}, [{0}]", "stlr {1}, [{0}]", "ldtr {1}, [{0}]", "sttr {2}, [{0}]", "ldrsw {1}, [{0}]",
              "ldrsh {2}, [{0}]", "dc zva, {0}", "dc civac, {0}", "ic ivau, {0}", "ldr q1, [{0}]",
              "prfm pldl1keep, [{0}]", "ldxp {1}, {3}, [{0}]")  # fmt: skip
 
 
-def accesses(draw: Draw, targets: list[int], forms: tuple[str, ...] = _ACCESSES) -> list[str]:
+def accesses(draw: Draw, targets: list[int], forms: tuple[str, ...] = ACCESSES) -> list[str]:
     """Return accesses of these forms, any without, to addresses in the pages at ``targets``."""
     lines = []
     for _ in range(draw.randint(1, 5)):
@@ -195,7 +195,7 @@ def aborts_address_size(draw: Draw) -> tuple[Setup, list[str]]:
         **({"tcr_el2": TCR_EL2 & ~(7 << 16) | draw.randrange(6) << 16} if setup.entry == 2 else {}),
     }
     targets = [special("address-size"), RESERVED_VA, special("address-size")] if setup.mmu else too_high(draw)
-    return Setup(setup.entry, setup.el, setup.mmu, registers), accesses(draw, targets, _ACCESSES[:9])
+    return Setup(setup.entry, setup.el, setup.mmu, registers), accesses(draw, targets, ACCESSES[:9])
 
 
 @kind("aborts-external")
@@ -203,20 +203,20 @@ def aborts_external(draw: Draw) -> tuple[Setup, list[str]]:
     """Accesses to a PA that is neither memory nor a device."""
     setup = level(draw)
     targets = [special("nobody")] if setup.mmu else [NOBODY_PA, NOBODY_PA + 0x1000]
-    return setup, accesses(draw, targets, _ACCESSES[:15])
+    return setup, accesses(draw, targets, ACCESSES[:15])
 
 
 @kind("aborts-walk")
 def aborts_walk(draw: Draw) -> tuple[Setup, list[str]]:
     """Table walks into a PA that is neither memory nor a device."""
-    return level(draw, mmu=True), accesses(draw, [NO_WALK_VA], _ACCESSES[:15])
+    return level(draw, mmu=True), accesses(draw, [NO_WALK_VA], ACCESSES[:15])
 
 
 @kind("aborts-stage2")
 def aborts_stage2(draw: Draw) -> tuple[Setup, list[str]]:
     """Accesses that stage 2 has fault, with and without stage 1."""
     pages = [special(each) for each in STAGE2_PAGES if each not in ("s2-nobody",)]
-    forms = _ACCESSES[:15]
+    forms = ACCESSES[:15]
     setup = Setup(2, draw.randrange(2), draw.random() < 0.6, {"hcr_el2": HCR_RW | 1})
     return setup, accesses(draw, [*pages, 0x8000_0000, 1 << 38, 1 << 39] if not setup.mmu else pages, forms)
 
@@ -225,7 +225,7 @@ def aborts_stage2(draw: Draw) -> tuple[Setup, list[str]]:
 def aborts_stage2_walk(draw: Draw) -> tuple[Setup, list[str]]:
     """Accesses and branches whose stage 1 tables stage 2 does not let be read."""
     setup = Setup(2, draw.randrange(2), True, {"hcr_el2": HCR_RW | 1})
-    lines = accesses(draw, list(STAGE2_WALK_VAS), _ACCESSES[:15])
+    lines = accesses(draw, list(STAGE2_WALK_VAS), ACCESSES[:15])
     return setup, [*lines, branch("x5", draw.choice(STAGE2_WALK_VAS) + 64, "br x5")]
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 from reference.drawn import Draw, kind, load
 from reference.granules import BLOCKS, FIRST_FAULT, SHIFT, T0SZ, TABLE_PA, TG0
 from reference.kinds_compute import level
-from reference.kinds_exceptions import accesses
+from reference.kinds_exceptions import ACCESSES, accesses
 from reference.setup import SCTLR_EL1, TCR_EL1, C, M, Setup
 from reference.world import DATA, DATA_SIZE, RAM_BASE
+
+_FORMS = tuple(form for form in ACCESSES if not form.startswith("dc zva"))
 
 
 @kind("granule-64k")
 def granule_64k(draw: Draw) -> tuple[Setup, list[str]]:
-    """Accesses at EL1 with a granule of 64 KiB: which level faults, and how."""
+    """Accesses at EL1 with a granule of 64 KiB: which level faults, and how.
+
+    No DC ZVA, for one of the blocks is where nobody answers: FAR_EL1 of its external abort is the address as
+    the register has it (DDI 0487, D24.2, FAR_EL1), and in QEMU 7.2 that of the first byte of the block.
+    """
     tcr = TCR_EL1 & ~(0x3F | 7 << 32) | T0SZ | TG0 << 14 | 1 << 23 | draw.choice((0, 2, 5)) << 32  # EPD1, IPS
     registers = {"tcr_el1": tcr, "ttbr0_el1": TABLE_PA, "sctlr_el1": SCTLR_EL1 | M | C}
     offset = DATA - RAM_BASE  # QEMU's device tree lies at the start of RAM
     targets = [FIRST_FAULT + (index << SHIFT) + offset for index in range(len(BLOCKS) + 1)]
     targets += [DATA + 0x100, 1 << 36, 1 << 42, 1 << 47]
-    return Setup(draw.choice((1, 2)), 1, True, registers), accesses(draw, targets)
+    return Setup(draw.choice((1, 2)), 1, True, registers), accesses(draw, targets, _FORMS)
 
 
 @kind("software-step")
