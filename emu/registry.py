@@ -145,8 +145,10 @@ def nearest(value: object, names: Iterable[object]) -> str | None:
 
 def not_one_of(value: object, names: Iterable[object]) -> str:
     """Return the words that refuse ``value``: what it could be, and the name that is nearest to it."""
-    listed = [str(name) for name in names]
+    listed = [text for name in names if (text := str(name))]
     near = nearest(value, listed)
+    if len(listed) == 1:
+        return f"not {listed[0]}, which is the only one"
     return f"not one of {', '.join(listed)}" + (f"; did you mean {near}?" if near else "")
 
 

@@ -124,6 +124,8 @@ def command(
     saved = read_resume(resume) if resume else None
     if resume is not None:
         _check_alone(resume)
+    if (depth := options.get("depth")) and depth.isdecimal():
+        raise InvalidCase(f"depth={depth}: not {WHOLE}; the bound of a path is --steps-max {depth}")
     case = Case.parse(saved.case) if saved else make_case(**options)
     if case.depth == WHOLE:
         from emu.cli.whole import explore_command

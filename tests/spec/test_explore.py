@@ -403,3 +403,13 @@ def test_many_cpus_that_do_not_meet_are_one_schedule() -> None:
 def test_own_text_is_explored() -> None:
     boot = Path(__file__).parents[2] / "examples" / "my_boot.S"
     assert explored(str(boot), "--cpus", "3", status=0)["complete"]
+
+
+def test_a_number_for_depth_is_sent_to_the_option_that_takes_one() -> None:
+    done = run_emu("explore", "v3", "--depth", "3000")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "emu: depth=3000: not whole; the bound of a path is --steps-max 3000\n",
+    )
+    boot = run_emu("boot", "v3", "--depth", "3000")
+    assert (boot.returncode, boot.stderr) == (2, "emu: depth=3000: not whole, which is the only one\n")
