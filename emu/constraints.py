@@ -36,6 +36,11 @@ UNALIGNED_ORDERED = Constraint(
     "unaligned load-acquire or store-release",
     "alignment fault, Arm DDI 0487 B2.5.2",
 )
+UNALIGNED_EXCLUSIVE = Constraint(
+    "unaligned-exclusive",
+    "unaligned exclusive or atomic access",
+    "alignment fault, Arm DDI 0487 B2.5.2",
+)
 UNALIGNED_CHECKED = Constraint(
     "unaligned-checked",
     "unaligned access with SCTLR_ELx.A set",
@@ -86,6 +91,7 @@ CONSTRAINTS = {
         UNALIGNED_MMU_OFF,
         UNALIGNED_DEVICE,
         UNALIGNED_ORDERED,
+        UNALIGNED_EXCLUSIVE,
         UNALIGNED_CHECKED,
         ZERO_DEVICE,
         SP_MISALIGNED,

@@ -103,15 +103,25 @@ def uses_fp(word: int) -> bool:
 
 def needs_monitor(word: int) -> bool:
     """Tell whether the word is a load-exclusive or an atomic instruction (FEAT_LSE): CAS, SWP, LDADD."""
-    if classify(word) is Kind.LOAD_EXCLUSIVE:
-        return True
+    return classify(word) is Kind.LOAD_EXCLUSIVE or is_atomic(word)
+
+
+def is_atomic(word: int) -> bool:
+    """Tell whether the word is an atomic instruction of FEAT_LSE: CAS, CASP, SWP, LDADD and its like."""
     compares = word & 0x3FA0_7C00 == 0x08A0_7C00 or word & 0xBFA0_7C00 == 0x0820_7C00  # CAS, CASP
-    return compares or word & 0x3B20_0C00 == 0x3820_0000
+    if compares or word & 0x3F20_8C00 == 0x3820_0000:
+        return True
+    return word & 0x3F20_FC00 == 0x3820_8000  # SWP; with bit 15 and another opc LDAPR and later ones
 
 
 def is_acquire_pc(word: int) -> bool:
     """Tell whether the word is an LDAPR (FEAT_LRCPC), LDAPUR or STLUR (FEAT_LRCPC2)."""
     return word & 0x3FFF_FC00 == 0x38BF_C000 or word & 0x3F20_0C00 == 0x1900_0000
+
+
+def structure_element(word: int) -> int:
+    """Return the bytes of an element that LD1 to LD4, or ST1 to ST4, of whole registers access; 0: others."""
+    return 1 << (word >> 10 & 3) if word & 0xBF20_0000 == 0x0C00_0000 else 0
 
 
 def is_quad_access(word: int) -> bool:

@@ -51,6 +51,20 @@ def is_cacheable(pe: PE, va: int, read: Read) -> bool:
     return value >> 4 not in (0, 4) and value & 15 != 4
 
 
+def has_global_monitor(pe: PE, va: int, read: Read) -> bool:
+    """Tell whether exclusive and atomic accesses of ``pe`` to ``va`` are sure to work now: Write-Back memory.
+
+    :source: Arm DDI 0487, B2.12.5
+    """
+    value = attribute(pe, va, read)
+    return _is_write_back(value >> 4) and _is_write_back(value & 15)
+
+
+def _is_write_back(half: int) -> bool:
+    # One half of MAIR's field: Write-Back non-transient, or transient with an allocation hint.
+    return half >> 2 == 0b11 or (half >> 2 == 0b01 and half & 3 != 0)
+
+
 def access_is_cacheable(pe: PE, word: int, pc: int, memory: Memory) -> bool:
     """Tell whether the load, store or DC ZVA ``word`` at ``pc`` (VA), next on ``pe``, is cacheable."""
     return is_cacheable(pe, access_address(pe, word, pc), memory.u64)

@@ -53,6 +53,9 @@ class Interconnect(Protocol):
     def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
         """Arm the monitor of ``pe``."""
 
+    def look_for_monitor(self, pe: PE, va: int, word: int, pa: int) -> None:
+        """Take notice of the atomic access ``word`` to ``pa``; load-exclusives come by another way."""
+
     def store_exclusive(self, pe: PE) -> int | None:
         """Clear the monitor of ``pe``, which is no event; the PA it was armed for, else the store fails."""
 
@@ -96,6 +99,9 @@ class LocalInterconnect:
         """Ignore it: memory is coherent."""
 
     def maintain_by_set_way(self, pe: PE, va: int, word: int, operand: int) -> None:
+        """Ignore it."""
+
+    def look_for_monitor(self, pe: PE, va: int, word: int, pa: int) -> None:
         """Ignore it."""
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from emu.arch import a64
+from emu.cpu.attributes import has_global_monitor
+from emu.cpu.faulting_address import access_address
 from emu.errors import Untestable
 from emu.explore.cells import split
 from emu.explore.local_state import Action
@@ -23,9 +25,11 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
     actor = machine.actors[cpu]
     if actor.task is None:
         action = _of_pe(machine, actor, attributes)
-        if not all(access.cacheable for access in action.accesses):
-            word = machine.engine.word(actor.pe.pc)
-            action.lacks_monitor = word is not None and a64.needs_monitor(word)
+        pe = actor.pe
+        word = machine.engine.word(pe.pc) if action.accesses else None
+        if word is not None and a64.needs_monitor(word):
+            at = access_address(pe, word, pe.pc)
+            action.lacks_monitor = not has_global_monitor(pe, at, machine.memory.u64)
         return action
     where, operation = location(actor.task), actor.pending
     if isinstance(operation, Copy | Reboot):

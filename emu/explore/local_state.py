@@ -25,7 +25,7 @@ class Action:
     :ivar where: VA of the instruction, or ``file:line`` of a host task
     :ivar accesses: what the operation loads and stores, in program order; ``loads``: those that give values
     :ivar only_looks: it loads and does nothing else, but for an exclusive monitor that it arms
-    :ivar lacks_monitor: it is exclusive or atomic, and not cacheable
+    :ivar lacks_monitor: it is exclusive or atomic, and its memory is not Normal Write-Back
     :ivar updates: it is an atomic of a PE, which stores what it makes of what it has loaded
     :ivar waits: it is a LoadUntil or a Poll, which is done only when its wait is over
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from emu.arch import a64, sysreg
+from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.constraints import (
     EXCLUSIVE_UNCACHED,
@@ -13,7 +13,8 @@ from emu.constraints import (
     SET_WAY_SHARED,
     Constraint,
 )
-from emu.cpu.attributes import access_is_cacheable
+from emu.cpu.attributes import access_is_cacheable, has_global_monitor
+from emu.cpu.faulting_address import access_address
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs import access
@@ -57,11 +58,22 @@ class MachineInterconnect(LocalInterconnect):
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ask the memory model for what the access finds."""
         machine = self._machine
-        word, cacheable = access_at(machine, pe, va)
-        if not cacheable and a64.needs_monitor(word):
-            self.tell_uncached(pe.index, va, pa)
+        _, cacheable = access_at(machine, pe, va)
         assert machine.model is not None
         machine.model.access(pe.index, pa, size, cacheable, is_store)
+
+    def load_exclusive(self, pe: PE, pa: int, size: int) -> None:
+        """Arm the monitor of ``pe``."""
+        word = self._machine.engine.word(pe.pc)
+        if word is not None:
+            self.look_for_monitor(pe, pe.pc, word, pa)
+        super().load_exclusive(pe, pa, size)
+
+    def look_for_monitor(self, pe: PE, va: int, word: int, pa: int) -> None:
+        """Tell of the exclusive or atomic access of ``word`` where there may be no monitor for it."""
+        told = (pe.index, va, EXCLUSIVE_UNCACHED.name) in self._told
+        if not told and not has_global_monitor(pe, access_address(pe, word, va), self._machine.memory.u64):
+            self.tell_uncached(pe.index, va, pa)
 
     def tell_uncached(self, cpu: int, va: int, pa: int) -> None:
         """Tell, once for each place, of an exclusive or atomic access that caches have no part in."""

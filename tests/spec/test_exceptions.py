@@ -7,7 +7,7 @@ from bare_pe import BASE, CODE, DATA, GRAINS, VECTORS, Bare
 
 from emu.arch import descriptors, sysreg
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, SelfBranch
+from emu.cpu.stops import STEP_LIMIT, Call, ConstraintViolation, Raised, Reached, SelfBranch
 from emu.operation import Kind
 
 every_grain = pytest.mark.parametrize("grain", GRAINS)
@@ -82,6 +82,8 @@ def start(
 
 def taken(bare: Bare, pe: PE, grain: str) -> Raised:
     stop = bare.go(pe, grain)
+    if isinstance(stop, ConstraintViolation):
+        stop = stop.raised
     assert isinstance(stop, Raised), stop
     pe.take(stop)
     return stop

@@ -128,6 +128,9 @@ def _alignment_check(
             return True
         if not pa & (size - 1):
             return False
+        element = a64.structure_element(word)  # of which the engine accesses several at once
+        if element and not pa & (element - 1):
+            return False
         broken = _rule_of_unaligned(pe, word, va, memory)
         if broken is None:
             return False

@@ -5,12 +5,13 @@ from __future__ import annotations
 from emu.arch import a64, sysreg
 from emu.arch.a64 import Other
 from emu.arch.operand import writes_back
+from emu.constraints import UNALIGNED_EXCLUSIVE, UNALIGNED_ORDERED
 from emu.cpu.cores import gicv3
 from emu.cpu.exceptions import ALIGNMENT_FAULT, EXTERNAL_ABORT, abort_syndrome
 from emu.cpu.faulting_address import va_of
 from emu.cpu.pe import PE
 from emu.cpu.stage2 import Stage2, is_on
-from emu.cpu.stops import Call, EngineStop, Raised, Unsupported
+from emu.cpu.stops import Call, ConstraintViolation, EngineStop, Raised, Unsupported
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.translation import Fault, FaultClass, walk
 from emu.cpu.traps import default_target_el
@@ -18,6 +19,7 @@ from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import EngineException
 from emu.memory import Memory
+from emu.operation import Kind
 
 _EC_ABORT_OR_PC = (0x20, 0x21, 0x22, 0x24, 0x25)
 _EC_PAUTH, _EC_BRANCH_TARGET = 0x09, 0x0D
@@ -68,7 +70,14 @@ def raised(contexts: Contexts, pe: UnicornPE, exception: EngineException, memory
     elif not syndrome:
         word = contexts.code.word(pc) or 0
         syndrome = _daif_trap(word) if pe.el == 0 and a64.is_msr_daif(word) else 1 << 25  # EC 0, IL
-    return Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
+    found = Raised(syndrome, far if ec in _EC_ABORT_OR_PC else None, target, pc)
+    if ec in (0x24, 0x25) and syndrome & 0x3F == ALIGNMENT_FAULT:
+        word = contexts.code.word(pc) or 0
+        pa = pe.translate(far, is_store=bool(syndrome >> 6 & 1))
+        exclusive = a64.classify(word) is Kind.STORE_EXCLUSIVE or a64.needs_monitor(word)
+        broken = UNALIGNED_EXCLUSIVE if exclusive else UNALIGNED_ORDERED
+        return ConstraintViolation(broken.name, pc, pa or 0, found)
+    return found
 
 
 def _is_misaligned_exclusive(word: int, va: int) -> bool:

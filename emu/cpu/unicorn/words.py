@@ -15,6 +15,7 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.attributes import attribute, is_device
 from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32, pstate_after
 from emu.cpu.exceptions import ALIGNMENT_FAULT, EXTERNAL_ABORT, abort_syndrome
+from emu.cpu.faulting_address import access_address
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import ConstraintViolation, EngineStop, Raised, SelfBranch, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
@@ -131,6 +132,10 @@ class Words:
         elif kind is Other.ZERO and self._zero_faults(pe, word):
             return False  # the engine raises what is due
         elif kind in (Other.ACCESS, Other.INVISIBLE):
+            if self._code.observing and a64.is_atomic(word) and pe.core.has("FEAT_LSE"):
+                pa = pe.translate(access_address(pe, word, va), is_store=True)
+                if pa is not None:
+                    interconnect.look_for_monitor(pe, va, word, pa)
             if self._code.gated and self._misrun.observe(pe, word):
                 self._pending.emulate = (va, word, MISRUN)
                 return True
