@@ -275,6 +275,14 @@ def test_count_is_exact_whatever_the_limit() -> None:
         assert pe.pc == CODE + 4 * (total % 4)
 
 
+@pytest.mark.parametrize("text", ["l: sev\n b l", "l: sevl\n wfe\n b l", "l: b l2\nl2: b l"])
+def test_an_uncounted_run_ends_when_its_time_is_over(text: str) -> None:
+    """Also one that goes on in the host all the time: a stop that comes between two entries is lost."""
+    bare = Bare(observe=False)
+    bare.load(text)
+    assert bare.engine.run_uncounted(bare.pe(), 0.02) is STEP_LIMIT
+
+
 def test_a_run_after_an_uncounted_one_is_counted() -> None:
     """Blocks made without the instruction counter must not be run with it."""
     bare = Bare(observe=False)

@@ -41,9 +41,10 @@ from emu.operation import Access, Invisible, Operation
 _STOP_AGAIN_SECONDS = 0.005
 
 
-def _stop_after(handle: Handle, seconds: float, ended: Event) -> None:
+def _stop_after(handle: Handle, seconds: float, ended: Event, over: Event) -> None:
     # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
     while not ended.wait(seconds):
+        over.set()
         handle.stop()
         seconds = _STOP_AGAIN_SECONDS
 
@@ -202,11 +203,11 @@ class UnicornEngine:
         self._recount = True
         counters = pe.counters.instructions
         # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
-        ended = Event()
-        watchdog = Thread(target=_stop_after, args=(self._handle, seconds, ended), daemon=True)
+        ended, over = Event(), Event()
+        watchdog = Thread(target=_stop_after, args=(self._handle, seconds, ended, over), daemon=True)
         watchdog.start()
         try:
-            stop = self._run(UNLIMITED)
+            stop = self._run(UNLIMITED, over)
         finally:
             ended.set()
             watchdog.join()
@@ -297,9 +298,9 @@ class UnicornEngine:
         assert loaded is not None
         return run_to_wait(loaded, self._observing, self.word, self.step, outside, instructions_max)
 
-    def _run(self, limit: int) -> EngineStop:
+    def _run(self, limit: int, over: Event | None = None) -> EngineStop:
         # Of the PE that is loaded. Enter the engine as often as emulated instructions and new sites make it
-        # return.
+        # return; a run without a count may be `over` between two of them.
         contexts, code, pending = self._contexts, self._code, self._pending
         pe = contexts.loaded
         assert pe is not None
@@ -357,7 +358,7 @@ class UnicornEngine:
                 if pending.undo is not None:
                     self._undo(*pending.undo)
                 return pending.stop
-            if limit <= 0 or not (self._counted or progress):
+            if limit <= 0 or not (self._counted or progress) or (over is not None and over.is_set()):
                 return STEP_LIMIT
             pending.resume_at = -1
 
