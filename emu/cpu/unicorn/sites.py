@@ -23,10 +23,10 @@ _PAGE = 4096
 _SPACES_MAX = 256
 
 # Sites even while nothing is observed: what the engine would run wrongly, and what changes a translation.
-_MISRUN: frozenset[Class] = frozenset({Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.FP})
+_MISRUN: frozenset[Class] = frozenset({Kind.WFE, Kind.WFI, Kind.SEV, Kind.SEVL, Kind.PARK, Other.FP})
 _TRANSLATION: frozenset[Class] = frozenset({Kind.TLB, Other.ERET})
 _LOCAL: frozenset[Class] = frozenset(
-    {Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, Other.CLREX, Kind.SEVL, Other.ZERO, Kind.CACHE}
+    {Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE, Other.CLREX, Other.ZERO, Kind.CACHE}
 )
 _TOLD: frozenset[Class] = frozenset({Kind.BARRIER, Kind.YIELD})  # of interest to a recorder alone
 _UNOBSERVED = _MISRUN | _TRANSLATION
