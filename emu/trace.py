@@ -20,37 +20,33 @@ written whole and flushed, so a recording that is cut off is readable up to its 
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from emu.arch.dataflow import DataFlow
 from emu.errors import EmuError, InvalidSubject
-from emu.finding import PC, Source
 from emu.instructions import InstructionRecorder, InstructionRow, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
+from emu.records import HOST_PC as HOST_PC
+from emu.records import LOT, RECORD, Lots, Records, Wakes
+from emu.records import Row as Row
 
 MAGIC = b"EMUTRACE"
 VERSION = 1
 VERSION_INSTRUCTIONS = 2
-_RECORD = struct.Struct("<BBHQQQ")
 _CHUNK = struct.Struct("<BI")
 _CODE = struct.Struct("<QI")
 _SYMBOLS = struct.Struct("<QQQQ")
-_NO_WAKES = re.compile(b"[^" + re.escape(bytes([Kind.WAKE])) + b"]+", re.DOTALL)  # of kinds
 _CHUNK_RECORDS = 1 << 15
-HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
-_HOST_PC_SPAN = 1 << 32
 _HEADER_SIZE = 14
 _RECORDS_BYTES_MAX = 1 << 32  # of one chunk, unpacked
-Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of a record
 _KINDS, _REGISTERS = frozenset(Kind), frozenset(Register)
 _OF_SIZE = {Kind.EXPECT: frozenset(Expect), Kind.OUTCOME: frozenset(End), Kind.REPORT: frozenset(Report)}
 # value: its number
@@ -68,90 +64,6 @@ class SymbolTable:
     end: int
     linear_offset: int
     text: bytes
-
-
-class StringTable:
-    """The strings of a trace by number, and what records name by them: places of host tasks, outcomes."""
-
-    def __init__(self) -> None:
-        self.strings: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def string(self, text: str) -> int:
-        """Return the number of ``text``, adding it when it is new."""
-        number = self._numbers.get(text)
-        if number is None:
-            number = self._numbers[text] = len(self.strings)
-            self.strings.append(text)
-        return number
-
-    def text_of(self, record: Record) -> str:
-        """Return the string that the record's value numbers."""
-        return self.strings[record.value]
-
-    def outcome(self, end: int, name: int, number: int) -> Outcome:
-        """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
-        return Outcome(End(end), self.strings[name], number)
-
-    def place(self, pc: int) -> PC | Source:
-        """Return the place of an operation whose record has ``pc``."""
-        location = self.location(pc)
-        return PC(pc) if location is None else Source(location)
-
-    def host_pc(self, where: str) -> int:
-        """Return the pc of an operation that a host task does at ``file:line``."""
-        return HOST_PC + self.string(where)
-
-    def location(self, pc: int) -> str | None:
-        """Return ``file:line`` when ``pc`` is that of a host task, else None."""
-        number = pc - HOST_PC
-        return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
-
-
-class Records(StringTable):
-    """The records of one run, to be read in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._records = bytearray()
-
-    def __len__(self) -> int:
-        return len(self._records) // _RECORD.size
-
-    def __iter__(self) -> Iterator[Record]:
-        for kind, size, actor, pc, pa, value in _RECORD.iter_unpack(bytes(self._records)):
-            yield Record(Kind(kind), actor, size, pc, pa, value)
-
-    def row(self, index: int) -> Row:
-        """Return (kind, size, actor, pc, pa, value) of record ``index``."""
-        return _RECORD.unpack_from(self._records, index * _RECORD.size)
-
-    def rows(self) -> Iterator[Row]:
-        """Yield (kind, size, actor, pc, pa, value) without making objects."""
-        return _RECORD.iter_unpack(bytes(self._records))
-
-    @staticmethod
-    def rows_of(records: bytes) -> Iterator[Row]:
-        """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
-        return _RECORD.iter_unpack(records)
-
-    def boots(self) -> list[Iterator[Row]]:
-        """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
-        return [_RECORD.iter_unpack(self._slice(span)) for span in _boots(self._records)]
-
-    def numbered(self) -> Iterator[tuple[int, Row]]:
-        """Yield every row but those of WAKE, with the index of its record.
-
-        Each SEV has a WAKE for every CPU that slept, which is most of a trace of many CPUs in a holding pen.
-        """
-        return _numbered(bytes(self._records), 0)
-
-    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
-        """Return the rows of each boot as :meth:`numbered` does all."""
-        return [_numbered(self._slice(span), span.start) for span in _boots(self._records)]
-
-    def _slice(self, span: range) -> bytes:
-        return bytes(self._records[span.start * _RECORD.size : span.stop * _RECORD.size])
 
 
 class Trace(Records):
@@ -175,6 +87,7 @@ class Trace(Records):
     def attach(self, sink: BinaryIO) -> None:
         """Write the records so far to ``sink``, and from now on each further chunk."""
         assert self._sink is None, "one sink"
+        self._write_out()
         self._sink = sink
         text = self.case.encode(errors="backslashreplace")
         version = VERSION if self.steps is None else VERSION_INSTRUCTIONS
@@ -185,24 +98,42 @@ class Trace(Records):
         """Append one record: size in bytes, pc a VA, pa a PA, value a u64."""
         if self.steps is not None:
             self._account(0)
-        self._records += _RECORD.pack(kind, size, actor, pc, pa, value)
+        self._records += RECORD.pack(kind, size, actor, pc, pa, value)
         if self._clock is not None:
             self._stamp(actor)
-        if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * _RECORD.size:
+        if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * RECORD.size:
             self.flush()
 
     def add_events(self, kind: Kind, places: Iterable[tuple[int, int]]) -> None:
         """Append a record for each (actor, pc), with nothing else in it."""
         if self.steps is None and self._clock is None and self._sink is None:
-            pack = _RECORD.pack
+            pack = RECORD.pack
             self._records += b"".join([pack(kind, 0, actor, pc, 0, 0) for actor, pc in places])
             return
         for actor, pc in places:
             self.add(kind, actor, 0, pc, 0, 0)
 
+    @property
+    def keeps_wakes(self) -> bool:
+        """Whether :meth:`add_wakes` may keep a crowd as one: nobody asks for the time or place of each."""
+        return self.steps is None and self._clock is None and self._sink is None
+
+    def add_wakes(self, places: Sequence[tuple[int, int]], crowds: Sequence[tuple[int, int]]) -> None:
+        """Append a WAKE of each CPU, ascending.
+
+        :param places: CPU and pc
+        :param crowds: pc, and the CPUs there as a set
+        """
+        wakes = Wakes(tuple(places), tuple(each for each in crowds if each[1]))
+        if wakes.crowds and self.keeps_wakes:
+            self._lots.add(len(self._records) // RECORD.size, wakes)
+            self._records += LOT
+        else:
+            self.add_events(Kind.WAKE, wakes.in_order())
+
     def add_registers(self, actor: int, pc: int, registers: Iterable[tuple[int, int]]) -> None:
         """Append a REGISTER record for each (:class:`emu.operation.Register`, value)."""
-        pack = _RECORD.pack
+        pack = RECORD.pack
         self._records += b"".join([pack(Kind.REGISTER, 8, actor, pc, r, value) for r, value in registers])
 
     def add_outcome(self, cpu: int, pc: int, outcome: Outcome) -> None:
@@ -212,24 +143,26 @@ class Trace(Records):
     def record_instructions(self, steps: InstructionRecorder) -> None:
         """Record every instruction of ``steps``; call this before :meth:`attach`."""
         assert self._sink is None, "the header says whether there are instructions"
+        self._write_out()
         self.steps = steps
         steps.flush = self.flush
 
     def record_times(self, clock: Callable[[int], int]) -> None:
         """Record the time of each record in ``times``: ``clock`` returns the simulated time of a CPU (ns)."""
+        self._write_out()
         self._clock = clock
 
     def _stamp(self, actor: int) -> None:
         # Give the records that have no time yet the current time.
         assert self._clock is not None
-        missing = len(self._records) // _RECORD.size - len(self.times)
+        missing = len(self._records) // RECORD.size - len(self.times)
         self.times.extend([self._clock(actor)] * missing)
 
     def copy(self) -> Trace:
         """Return a trace with the same records and strings, without a file or instructions."""
         other = Trace(self.case)
         other.strings, other._numbers = list(self.strings), dict(self._numbers)
-        other._records, other.flow = bytearray(self._records), self.flow
+        other._records, other._lots, other.flow = bytearray(self._records), self._lots.copy(), self.flow
         return other
 
     def sibling(self, case: str) -> Trace:
@@ -241,8 +174,8 @@ class Trace(Records):
     def take(self) -> bytes:
         """Remove every record and return them in the format of a file; strings stay."""
         assert self._sink is None, "a file would miss them"
-        taken = bytes(self._records)
-        self._records.clear()
+        taken = self._whole()
+        self._records, self._lots = bytearray(), Lots()
         return taken
 
     def put(self, records: bytes) -> None:
@@ -265,9 +198,9 @@ class Trace(Records):
         assert steps is not None
         count = steps.account()
         if count > states:
-            self._records += _RECORD.pack(Kind.INSTRUCTIONS, 0, steps.running, 0, 0, count - states)
+            self._records += RECORD.pack(Kind.INSTRUCTIONS, 0, steps.running, 0, 0, count - states)
         if states and count:
-            self._records += _RECORD.pack(Kind.INSTRUCTIONS, 1, steps.running, 0, 0, 1)
+            self._records += RECORD.pack(Kind.INSTRUCTIONS, 1, steps.running, 0, 0, 1)
 
     def _pack(self) -> None:
         # What the recorder has, as chunks.
@@ -372,28 +305,6 @@ class Trace(Records):
             raise EmuError(f"{name}: {error.strerror}") from None
 
 
-def _boots(records: bytearray) -> list[range]:
-    # The numbers of the records of each boot.
-    kinds, found, start = bytes(records[:: _RECORD.size]), [], 0
-    while start >= 0:
-        end = kinds.find(Kind.SHUTDOWN, start)
-        found.append(range(start, end if end >= 0 else len(kinds)))
-        start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
-    return found
-
-
-def _numbered(records: bytes, number: int) -> Iterator[tuple[int, Row]]:
-    # The rows without those of WAKE; `number` is that of the first record.
-    view = memoryview(records)
-
-    def rows(first: int, last: int) -> Iterator[tuple[int, Row]]:
-        part = view[first * _RECORD.size : last * _RECORD.size]
-        return enumerate(_RECORD.iter_unpack(part), number + first)
-
-    parts = _NO_WAKES.finditer(records[:: _RECORD.size])
-    return chain.from_iterable(rows(*part.span()) for part in parts)
-
-
 def read_trace(path: Path) -> Trace:
     """Read a trace file; of one that was cut off, the complete chunks.
 
@@ -455,9 +366,9 @@ def _unpack(chunk: bytes, strings: int) -> bytes:
     # The records of a chunk, each one fit to be used; ValueError says what is wrong.
     stream = zlib.decompressobj()
     records = stream.decompress(chunk, _RECORDS_BYTES_MAX)
-    if not stream.eof or stream.unused_data or len(records) % _RECORD.size:
-        raise ValueError(f"{len(records)} bytes: not whole records of {_RECORD.size}")
-    for kind, size, _actor, _pc, pa, value in _RECORD.iter_unpack(records):
+    if not stream.eof or stream.unused_data or len(records) % RECORD.size:
+        raise ValueError(f"{len(records)} bytes: not whole records of {RECORD.size}")
+    for kind, size, _actor, _pc, pa, value in RECORD.iter_unpack(records):
         if kind not in _KINDS:
             raise ValueError(f"kind {kind}: this emu does not know it")
         if kind in _WITH_STRING and value >= strings:

@@ -64,6 +64,7 @@ class Machine:
     :ivar pc_before: VA of the step that was done last; 0: a host task did it
     :ivar watch: what looks at it after each step
     :ivar stopped: why run() ended early
+    :ivar takes_turns: the scheduler always picks the runnable CPU behind the one that ran last
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Machine:
         self.engine = make_engine(memory, self.interconnect)
         self.scheduler = scheduler
         attach(scheduler, lambda cpu: self.actors[cpu].time)
-        self._in_turn = getattr(scheduler, "in_turn", False)
+        self.takes_turns = getattr(scheduler, "in_turn", False)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)
         trace.flow = DataFlow(lambda va: memory.read(va, 4) if memory.contains(va, 4) else None)
@@ -276,7 +277,7 @@ class Machine:
     @property
     def picks_in_turn(self) -> bool:
         """Whether the next pick is the runnable CPU behind :attr:`current`, and nothing comes before it."""
-        return self._in_turn and self._next_boot is None and not self.stopped and not self.spins.aside
+        return self.takes_turns and self._next_boot is None and not self.stopped and not self.spins.aside
 
     def _expire_timers(self) -> None:
         if self.free is not None and self.free.amid >= 0:

@@ -8,7 +8,7 @@ counters and registers do not show yet is put into the PE when it runs again, or
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,12 +19,15 @@ from emu.cpu.engine import UNLIMITED
 from emu.cpu.pe import PE, Counters
 from emu.machine.actor import Actor, Grain
 from emu.machine.outside import Outside
+from emu.machine.pens import Pen, Words
 from emu.operation import Kind
+from emu.semantics.state import members
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
 _ROUND_MAX = 32  # instructions
+_CROWD = 4  # so often a wait was seen, and those who wait alike are kept as one
 _HCR_VM = 1
 _LOOKS_AT_NOTHING_ELSE = frozenset({Kind.LOAD, Kind.BARRIER, Kind.WFE})
 
@@ -50,11 +53,12 @@ class Nap:
     :ivar guards: number of a load, mask, what the masked word is compared to, and whether it waits when equal
     :ivar pc: VA behind its WFE
     :ivar left: rounds that may be made here: in the next one the engine looks at where it is
+    :ivar pen: the crowd that it is one of, or None; what that has made is not in the following
     :ivar rounds: those that were made here, and are not in its counters
     :ivar seen: the words of the last of them
     """
 
-    __slots__ = ("guards", "left", "of", "pc", "rounds", "seen")
+    __slots__ = ("guards", "left", "of", "pc", "pen", "rounds", "seen")
 
     def __init__(self, of: Round, pe: PE, left: int) -> None:
         self.pc = pe.pc
@@ -65,7 +69,8 @@ class Nap:
             (compare.load, 2 ** (8 * compare.size) - 1, compare.other(pe.x), equal)
             for compare, equal in of.guards
         )
-        self.seen: tuple[int, ...] = ()
+        self.seen: Words = ()
+        self.pen: Pen | None = None
 
     def put(self, pe: PE) -> None:
         """Let ``pe`` be as it is after the last round."""
@@ -94,6 +99,9 @@ class Naps:
         self._others: set[int] = set()  # VAs behind a WFE whose round is not understood
         self._count = 0
         self._looks = False
+        self._pens: dict[tuple[Round, int], Pen] = {}
+        self._alike: dict[tuple[Round, int], int] = {}  # how often a CPU has come to wait so
+        self._in_pens = False  # whether CPUs that wait alike are kept as a crowd
         self.allowed = True
 
     @contextmanager
@@ -108,16 +116,19 @@ class Naps:
             and machine.trace.steps is None
             and machine.watch is None
         )
+        # Others than those that take turns look at single CPUs.
+        self._in_pens = self._looks and machine.takes_turns and machine.trace.keeps_wakes
         try:
             yield
         finally:
-            self._looks = False
+            self._looks = self._in_pens = False
             for actor in machine.actors:
                 self.forget(actor)
 
     def forget(self, actor: Actor) -> None:
         """The PE of ``actor`` runs, is reset or is looked at: let it be as it is after its last round."""
         if actor.nap is not None:
+            self._leave(actor, actor.nap)
             actor.nap.put(actor.pe)
             actor.spent = self._machine.latency.of(actor.pe.counters)
             actor.nap = None
@@ -145,6 +156,47 @@ class Naps:
             before_look = actor.look_at - pe.counters.instructions - 1
             actor.nap = Nap(found, pe, before_look // len(code) if before_look >= 0 else UNLIMITED)
             self._count += 1
+            if self._in_pens:
+                self._join(actor, actor.nap)
+
+    def _join(self, actor: Actor, nap: Nap) -> None:
+        # It sleeps: let it wait with those that wait alike, if there are some.
+        key = nap.of, nap.pc
+        pen = self._pens.get(key)
+        if pen is None:
+            alike = self._alike[key] = self._alike.get(key, 0) + 1
+            if alike < _CROWD:
+                return
+            cost = self._machine.latency.of(_counters(nap.of))
+            pen = self._pens[key] = Pen(nap.of, nap.pc, cost)
+        pen.join(actor.pe.index, nap)
+        nap.pen = pen
+
+    @staticmethod
+    def _leave(actor: Actor, nap: Nap) -> None:
+        if nap.pen is not None:
+            nap.pen.leave(actor.pe.index, actor, nap)
+            nap.pen = None
+
+    def wake(self, woken: int) -> list[Pen]:
+        """The WFE of ``woken``, a set, completes now; return the pens in which all are woken."""
+        found = []
+        for pen in self._pens.values():
+            for cpu in pen.up[:]:
+                self._let_leave(cpu)
+            if pen.bits & ~woken:
+                for cpu in members(pen.bits & woken):
+                    self._let_leave(cpu)
+            elif pen.bits:
+                for cpu in pen.wake(self._machine.now):
+                    self._let_leave(cpu)
+                found.append(pen)
+        return found
+
+    def _let_leave(self, cpu: int) -> None:
+        actor = self._machine.actors[cpu]
+        assert actor.nap is not None, "it is in a pen"
+        self._leave(actor, actor.nap)
 
     def _stops_in(self, va: int) -> bool:
         landings = self._machine.landings
@@ -157,7 +209,7 @@ class Naps:
         if not self._count or len(runnable) < 2 or not machine.picks_in_turn:
             return False
         at = bisect_right(runnable, machine.current)
-        cpus = runnable[at:] if at < len(runnable) else runnable
+        cpus = runnable[at:] if at < len(runnable) else runnable[:]
         if machine.actors[cpus[0]].nap is None or not clock.is_quiet_for(len(cpus), len(cpus) * _ROUND_MAX):
             return False
         done = self.rest(cpus)
@@ -174,48 +226,80 @@ class Naps:
     def rest(self, cpus: Sequence[int]) -> int:
         """Let ``cpus``, which wake one after the other, look and wait again; return how many of them do.
 
-        :param cpus: ascending; all can run
+        :param cpus: neighbours in the run queue
         """
-        machine = self._machine
-        actors, clock, happened = machine.actors, machine.clock, machine.interconnect.system.events
-        latest, left, current = clock.now, machine.instructions_left, None
+        machine, clock = self._machine, self._machine.clock
         deadline = clock.timers[0].deadline if clock.timers else -1
-        words: tuple[int, ...] | None = None
-        done = begun = instructions = cost = 0
-        for cpu in cpus:
-            actor = actors[cpu]
+        happened = machine.interconnect.system.events
+        words: Words | None = None
+        current: Round | None = None
+        done = 0
+        while done < len(cpus):
+            actor = machine.actors[cpus[done]]
             nap = actor.nap
-            if nap is None or actor.task is not None or (happened and happened >> cpu & 1):
+            if nap is None or actor.task is not None or (happened and happened >> cpus[done] & 1):
                 break
             if nap.of is not current:
                 current = nap.of
                 words = self._words(current)
-                instructions = len(current.code)
-                cost = machine.latency.of(_counters(current))
-            if words is None or begun + instructions >= left or nap.rounds >= nap.left:
+            room = (machine.instructions_left - 1) // len(current.code)
+            if words is None or room <= 0:
                 break
-            for load, mask, other, equal in nap.guards:
-                if (words[load] & mask == other) is not equal:
+            before = clock.now
+            if nap.pen is None:
+                alone = self._rest_alone(cpus[done], actor, nap, words)
+                if not alone:
                     break
+                done += 1
             else:
-                nap.seen = words
-            if nap.seen is not words:
-                break
-            nap.rounds += 1
-            begun += instructions
-            actor.time += cost
-            done += 1
-            if actor.time > latest:
-                latest = actor.time
-                if 0 <= deadline <= latest:
+                crowd = cpus[done:] if done else cpus
+                rested = self._rest_pen(nap.pen, crowd, words, room, happened, deadline)
+                if not rested:
                     break
-        if done:
-            clock.reach(latest)
-            clock.begun += begun
-            machine.queue.wait_again(cpus[:done])
+                done += rested
+            if clock.now > before and 0 <= deadline <= clock.now:
+                break
         return done
 
-    def _words(self, each: Round) -> tuple[int, ...] | None:
+    def _rest_alone(self, cpu: int, actor: Actor, nap: Nap, words: Words) -> bool:
+        # Whether it waits again when it finds these words.
+        if nap.rounds >= nap.left:
+            return False
+        for load, mask, other, equal in nap.guards:
+            if (words[load] & mask == other) is not equal:
+                return False
+        machine = self._machine
+        nap.seen = words
+        nap.rounds += 1
+        actor.time += machine.latency.of(_counters(nap.of))
+        machine.clock.reach(actor.time)
+        machine.clock.begun += len(nap.of.code)
+        machine.queue.wait_again(cpu)
+        if self._in_pens:
+            self._join(actor, nap)
+        return True
+
+    def _rest_pen(
+        self, pen: Pen, cpus: Sequence[int], words: Words, room: int, happened: int, deadline: int
+    ) -> int:
+        # How many of `cpus`, the first of whom is up in the pen, wait again at once.
+        clock = self._machine.clock
+        count = min(pen.first_of(cpus), room)
+        time = pen.time_after
+        if time > clock.now and 0 <= deadline <= time:
+            count = 1
+        leaving = (pen.who_leaves(words) | happened) >> cpus[0]
+        if leaving:
+            count = min(count, bisect_left(cpus, cpus[0] + (leaving & -leaving).bit_length() - 1))
+        if count:
+            rested = cpus[:count]
+            self._machine.queue.sleep_again(rested, pen.looked(rested, words))
+            self._machine.actors[rested[-1]].time = time
+            clock.reach(time)
+            clock.begun += count * len(pen.of.code)
+        return count
+
+    def _words(self, each: Round) -> Words | None:
         # What the loads find now; None: the code is not what it was.
         memory = self._machine.memory
         if any(memory.read(va, 4) != word for va, word in each.code):

@@ -47,15 +47,20 @@ class RunQueue:
         self.runnable.extend(cpus)
         self.runnable.sort()
 
-    def wait_again(self, cpus: Sequence[int]) -> None:
-        """Let ``cpus``, neighbours among the runnable, wait for an event: none of them has one."""
+    def wake_crowd(self, cpus: Sequence[int]) -> None:
+        """Let ``cpus``, which keep their state for another, be among the runnable."""
+        self.runnable.extend(cpus)
+        self.runnable.sort()
+
+    def wait_again(self, cpu: int) -> None:
+        """Let ``cpu``, which can run, wait for an event: it has none."""
+        self.actors[cpu].state = State.WAITING
+        self.sleep_again((cpu,), 1 << cpu)
+
+    def sleep_again(self, cpus: Sequence[int], bits: int) -> None:
+        """Let ``cpus``, neighbours among the runnable, and as a set ``bits``, be so no more, and sleep."""
         first = bisect_left(self.runnable, cpus[0])
         del self.runnable[first : first + len(cpus)]
-        for cpu in cpus:
-            self.actors[cpu].state = State.WAITING
-        bits = (1 << len(cpus)) - 1 << cpus[0]
-        if bits.bit_length() - 1 != cpus[-1]:  # there are others between them
-            bits = sum(1 << cpu for cpu in cpus)
         self._interconnect.system = events.fall_asleep(self._interconnect.system, bits)
 
     def spin(self, cpu: int, pa: int) -> None:

@@ -23,7 +23,11 @@ class Waking:
         """Complete the WFE of every CPU that sleeps with its event register set."""
         machine, interconnect = self._machine, self._machine.interconnect
         woken = events.woken(interconnect.system)
+        crowds = [(pen.pc, pen.bits, pen.cpus) for pen in machine.naps.wake(woken)]
         interconnect.system = events.wake_all(interconnect.system, woken)
+        for _, bits, crowd in crowds:
+            machine.queue.wake_crowd(crowd)
+            woken &= ~bits
         cpus = members(woken)
         machine.queue.wake_all(cpus)
         now, actors, trace = machine.now, machine.actors, machine.recorder.trace
@@ -34,10 +38,11 @@ class Waking:
                 actor.time = now
             guests.append((cpu, actor.pe.pc if actor.nap is None else actor.nap.pc))
             if actor.task is not None:
-                trace.add_events(Kind.WAKE, guests)
+                trace.add_wakes(guests, [(pc, bits & (1 << cpu) - 1) for pc, bits, _ in crowds])
+                crowds = [(pc, bits >> cpu << cpu, crowd) for pc, bits, crowd in crowds]
                 guests.clear()
                 self._advance(cpu, actor)
-        trace.add_events(Kind.WAKE, guests)
+        trace.add_wakes(guests, [(pc, bits) for pc, bits, _ in crowds])
 
     def wake_asleep(self, cpu: int) -> None:
         """Complete the WFE of ``cpu``: an event does it, or nothing; an event is consumed."""

@@ -15,7 +15,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "operation",
         "arch",
         "case instructions memory finding properties schedulers",
-        "semantics",
+        "records semantics",
         "cpu",
         "trace",
         "devices models subject topology",

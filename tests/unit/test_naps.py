@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,8 +13,8 @@ from bare_pe import CODE, DATA, assemble
 
 from emu.arch.rounds import Look, understand
 from emu.machine import Machine
-from emu.machine.actor import LOOK_AFTER, HostTask
-from emu.operation import Copy, Delay, Park, SendEvent, Store
+from emu.machine.actor import LOOK_AFTER, Actor, HostTask, State
+from emu.operation import Copy, Delay, Park, SendEvent, Store, WaitForEvent
 from emu.outcome import ended
 
 CPUS = 6
@@ -244,3 +246,121 @@ def test_a_round_that_stores_is_looked_at_without_effect(store: str) -> None:
     machine.run()
     twin.run()
     assert machine.memory.read_bytes(DATA, 64) == twin.memory.read_bytes(DATA, 64)
+
+
+# -- crowds -----------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, *, allowed: bool, watched: bool = False) -> tuple[Machine, int]:
+    """Return a machine after a drawn run of CPUs in two pens, and the most that ever waited as one."""
+    random = Random(seed)
+    cpus = random.randint(8, 40)
+    second = PEN.replace("[x0]", "[x0, #8]").replace("l", "m").replace("out", "over").replace("mdr", "ldr")
+    text = f"and x2, x1, #0xff\n tbnz x1, #8, second\n {PEN}{END}\nsecond: {second}{END}"
+    machine = make(text, cpus=cpus, record=False, instructions_max=random.choice([500, 5000, 10**6]))
+    machine.memory.write_bytes(DATA, bytes(64))
+    machine.naps.allowed = allowed
+    if watched:
+        machine.record_times()
+    hosts = {0, *random.sample(range(1, cpus), 2)}
+    for cpu in range(cpus):
+        if cpu not in hosts:
+            machine.power_on(cpu, CODE, DATA)
+            machine.actors[cpu].pe.x[1] = cpu | random.choice([0, 0, 0, 256])
+            if random.random() < 0.1:
+                machine.actors[cpu].look_at = random.randint(20, 200)
+    for cpu in sorted(hosts):
+        machine.start_task(cpu, _drawn_host(Random(seed * 100 + cpu), cpus))
+    largest = 0
+    rest = machine.naps.rest
+
+    def counted(some: Sequence[int]) -> int:
+        nonlocal largest
+        done = rest(some)
+        largest = max(largest, done)
+        return done
+
+    machine.naps.rest = counted  # type: ignore[method-assign]
+    machine.run()
+    return machine, largest
+
+
+def _drawn_host(random: Random, cpus: int) -> HostTask:
+    yield Delay(random.randint(500, 3000))
+    for _ in range(60):
+        if random.random() < 0.5:
+            yield Store(DATA + 8 * random.randrange(2), random.choice([random.randrange(cpus), 2**63]), 8)
+        if random.random() < 0.8:
+            yield SendEvent()
+        match random.randrange(4):
+            case 0:
+                yield Delay(random.choice([1, 100, 5000]))
+            case 1:
+                yield WaitForEvent()
+    yield Park(ended("done"))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_drawn_run_is_the_same_with_and_without(seed: int) -> None:
+    crowd, _ = drawn(seed, allowed=True)
+    single, _ = drawn(seed, allowed=False)
+    assert everything(crowd) == everything(single)
+    trace, other = crowd.trace, single.trace
+    assert len(trace) == len(other)
+    assert [trace.row(number) for number in range(len(trace))] == list(other.rows())
+    assert list(trace.numbered()) == list(other.numbered())
+    assert [list(rows) for rows in trace.boots()] == [list(rows) for rows in other.boots()]
+    assert list(trace.copy().rows()) == list(other.rows())
+
+
+def test_drawn_runs_have_crowds() -> None:
+    assert sum(drawn(seed, allowed=True)[1] >= 4 for seed in range(30)) > 20
+    assert sum(bool(drawn(seed, allowed=True)[0].trace.has_lots) for seed in range(30)) > 20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_times_of_records_are_the_same_with_and_without(seed: int) -> None:
+    crowd, single = (drawn(seed, allowed=allowed, watched=True)[0] for allowed in (True, False))
+    assert crowd.trace.times == single.trace.times
+    assert everything(crowd) == everything(single)
+
+
+def test_a_file_has_every_wake_of_a_crowd() -> None:
+    crowd, single = (drawn(3, allowed=allowed)[0] for allowed in (True, False))
+    files = []
+    for machine in (crowd, single):
+        sink = BytesIO()
+        machine.trace.attach(sink)
+        files.append(sink.getvalue())
+    assert files[0] == files[1]
+
+
+def test_records_that_are_taken_have_every_wake_of_a_crowd() -> None:
+    crowd, single = (drawn(3, allowed=allowed)[0] for allowed in (True, False))
+    assert crowd.trace.has_lots
+    assert crowd.trace.take() == single.trace.take()
+    assert len(crowd.trace) == 0
+
+
+@pytest.mark.parametrize("cpus", [64, 128])
+def test_what_a_pen_costs_grows_with_its_cpus_alone(cpus: int) -> None:
+    """Each SEV wakes all of them; only the one that leaves is run."""
+    machine = make(f"and x2, x1, #0xff\n {PEN}{END}", cpus=cpus, record=False)
+    machine.memory.write_bytes(DATA, bytes(64))
+    for cpu in range(1, cpus):
+        machine.power_on(cpu, CODE, DATA)
+        machine.actors[cpu].pe.x[1] = cpu
+    calls = 0
+    run = machine.guest_code.run
+
+    def counted(cpu: int, actor: Actor) -> None:
+        nonlocal calls
+        calls += 1
+        run(cpu, actor)
+
+    machine.guest_code.run = counted  # type: ignore[method-assign]
+    machine.start_task(0, releaser(range(1, cpus)))
+    machine.run()
+    assert all(actor.state is State.ENDED for actor in machine.actors)
+    assert calls <= 3 * cpus
+    assert machine.trace.has_lots

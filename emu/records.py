@@ -1,0 +1,228 @@
+"""The records of a trace in memory: rows of 28 bytes, numbered, and the strings that they name.
+
+Each SEV wakes every CPU in a holding pen. Written out, that is the square of the number of CPUs, so the WAKE
+records of a crowd may be kept as one, a lot. Who reads does not see that.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from emu.finding import PC, Source
+from emu.operation import Kind, Record
+from emu.outcome import End, Outcome
+
+RECORD = struct.Struct("<BBHQQQ")
+LOT = RECORD.pack(Kind.WAKE, 0, 0, 0, 0, 0)  # stands for a lot of them, in memory alone
+HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
+_HOST_PC_SPAN = 1 << 32
+_NO_WAKES = re.compile(b"[^" + re.escape(bytes([Kind.WAKE])) + b"]+", re.DOTALL)  # of kinds
+Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of a record
+
+
+class Wakes(NamedTuple):
+    """CPUs that wake: each of ``places`` with its pc (a VA), and by pc sets of CPUs, as bits."""
+
+    places: tuple[tuple[int, int], ...]
+    crowds: tuple[tuple[int, int], ...]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.places) + sum(bits.bit_count() for _, bits in self.crowds)
+
+    def in_order(self) -> list[tuple[int, int]]:
+        """Return CPU and pc of each, ascending."""
+        crowds = (
+            [(cpu, pc) for cpu, digit in enumerate(bin(bits)[:1:-1]) if digit == "1"]
+            for pc, bits in self.crowds
+        )
+        return sorted(chain(self.places, *crowds))
+
+
+class Lots:
+    """The lots of one trace, and how records are counted that has them as one each.
+
+    A record has an index, among those that are kept, and a number, among all.
+    """
+
+    def __init__(self) -> None:
+        self._indices: list[int] = []
+        self._behind: list[int] = []  # number of the record behind the lot
+        self._wakes: list[Wakes] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._indices)
+
+    def add(self, index: int, wakes: Wakes) -> None:
+        """The record at ``index`` is the last one, and stands for ``wakes``."""
+        self._behind.append(self.number(index) + wakes.total)
+        self._indices.append(index)
+        self._wakes.append(wakes)
+
+    def number(self, index: int) -> int:
+        """Return the number of the record at ``index``; of a lot, that of its first."""
+        before = bisect_left(self._indices, index)
+        return self._behind[before - 1] + index - self._indices[before - 1] - 1 if before else index
+
+    def find(self, number: int) -> tuple[int, tuple[int, int] | None]:
+        """Return the index of record ``number``, and CPU and pc where it is one of a lot."""
+        low, high = 0, number
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.number(middle) <= number:
+                low = middle
+            else:
+                high = middle - 1
+        at = bisect_left(self._indices, low)
+        if at == len(self._indices) or self._indices[at] != low:
+            return low, None
+        return low, self._wakes[at].in_order()[number - self.number(low)]
+
+    def within(self, span: range) -> list[tuple[int, Wakes]]:
+        """Return index and CPUs of each lot whose index is in ``span``."""
+        first, last = bisect_left(self._indices, span.start), bisect_left(self._indices, span.stop)
+        return list(zip(self._indices[first:last], self._wakes[first:last], strict=True))
+
+    def copy(self) -> Lots:
+        """Return the same lots, to be added to."""
+        other = Lots()
+        other._indices, other._behind = list(self._indices), list(self._behind)
+        other._wakes = list(self._wakes)
+        return other
+
+
+class StringTable:
+    """The strings of a trace by number, and what records name by them: places of host tasks, outcomes."""
+
+    def __init__(self) -> None:
+        self.strings: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def string(self, text: str) -> int:
+        """Return the number of ``text``, adding it when it is new."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = len(self.strings)
+            self.strings.append(text)
+        return number
+
+    def text_of(self, record: Record) -> str:
+        """Return the string that the record's value numbers."""
+        return self.strings[record.value]
+
+    def outcome(self, end: int, name: int, number: int) -> Outcome:
+        """Return the outcome in an OUTCOME record, of its ``size``, ``value`` and ``pa``."""
+        return Outcome(End(end), self.strings[name], number)
+
+    def place(self, pc: int) -> PC | Source:
+        """Return the place of an operation whose record has ``pc``."""
+        location = self.location(pc)
+        return PC(pc) if location is None else Source(location)
+
+    def host_pc(self, where: str) -> int:
+        """Return the pc of an operation that a host task does at ``file:line``."""
+        return HOST_PC + self.string(where)
+
+    def location(self, pc: int) -> str | None:
+        """Return ``file:line`` when ``pc`` is that of a host task, else None."""
+        number = pc - HOST_PC
+        return self.strings[number] if 0 <= number < min(_HOST_PC_SPAN, len(self.strings)) else None
+
+
+class Records(StringTable):
+    """The records of one run, to be read in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = bytearray()
+        self._lots = Lots()
+
+    def __len__(self) -> int:
+        return self._lots.number(len(self._records) // RECORD.size)
+
+    @property
+    def has_lots(self) -> bool:
+        """Whether WAKE records of many CPUs are kept as one."""
+        return bool(self._lots)
+
+    def __iter__(self) -> Iterator[Record]:
+        for kind, size, actor, pc, pa, value in self.rows():
+            yield Record(Kind(kind), actor, size, pc, pa, value)
+
+    def row(self, number: int) -> Row:
+        """Return (kind, size, actor, pc, pa, value) of record ``number``."""
+        if self._lots:
+            number, place = self._lots.find(number)
+            if place is not None:
+                return (Kind.WAKE, 0, *place, 0, 0)
+        return RECORD.unpack_from(self._records, number * RECORD.size)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield (kind, size, actor, pc, pa, value) without making objects."""
+        return RECORD.iter_unpack(self._whole())
+
+    @staticmethod
+    def rows_of(records: bytes) -> Iterator[Row]:
+        """Yield (kind, size, actor, pc, pa, value) of records that :meth:`take` gave."""
+        return RECORD.iter_unpack(records)
+
+    def boots(self) -> list[Iterator[Row]]:
+        """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
+        return [RECORD.iter_unpack(self._whole(span)) for span in _boots(self._records)]
+
+    def numbered(self) -> Iterator[tuple[int, Row]]:
+        """Yield every row but those of WAKE, with the number of its record.
+
+        Each SEV has a WAKE for every CPU that slept, which is most of a trace of many CPUs in a holding pen.
+        """
+        return self._numbered(range(len(self._records) // RECORD.size))
+
+    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
+        """Return the rows of each boot as :meth:`numbered` does all."""
+        return [self._numbered(span) for span in _boots(self._records)]
+
+    def _numbered(self, span: range) -> Iterator[tuple[int, Row]]:
+        records = self._slice(span)
+        view = memoryview(records)
+
+        def rows(first: int, last: int) -> Iterator[tuple[int, Row]]:
+            part = view[first * RECORD.size : last * RECORD.size]
+            return enumerate(RECORD.iter_unpack(part), self._lots.number(span.start + first))
+
+        parts = _NO_WAKES.finditer(records[:: RECORD.size])
+        return chain.from_iterable(rows(*part.span()) for part in parts)
+
+    def _slice(self, span: range) -> bytes:
+        return bytes(self._records[span.start * RECORD.size : span.stop * RECORD.size])
+
+    def _whole(self, span: range | None = None) -> bytes:
+        # The records with these indices, each one of a lot by itself.
+        if span is None:
+            span = range(len(self._records) // RECORD.size)
+        parts, at = [], span.start
+        for index, wakes in self._lots.within(span):
+            parts.append(self._slice(range(at, index)))
+            parts += [RECORD.pack(Kind.WAKE, 0, cpu, pc, 0, 0) for cpu, pc in wakes.in_order()]
+            at = index + 1
+        parts.append(self._slice(range(at, span.stop)))
+        return b"".join(parts)
+
+    def _write_out(self) -> None:
+        # Keep each record by itself.
+        self._records, self._lots = bytearray(self._whole()), Lots()
+
+
+def _boots(records: bytearray) -> list[range]:
+    # The numbers of the records of each boot.
+    kinds, found, start = bytes(records[:: RECORD.size]), [], 0
+    while start >= 0:
+        end = kinds.find(Kind.SHUTDOWN, start)
+        found.append(range(start, end if end >= 0 else len(kinds)))
+        start = kinds.find(Kind.REENTRY, end) if end >= 0 else -1
+    return found
