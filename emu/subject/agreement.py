@@ -20,6 +20,7 @@ _LOOKED_AT = 8192  # instructions; one of twenty is a call
 _CALLS_ASTRAY = 0.02
 _CALLS_MIN = 50
 _POINTERS_MIN = 50
+_VA, _NAME = 16, 19  # of a row: digits of the VA; where the name begins
 
 
 def link_address(symbols: Symbols, header: ImageHeader, source: str) -> int:
@@ -56,6 +57,30 @@ def check_agreement(
     _check_formed(symbols, image, base_va, source, name)
     _check_calls(symbols, image, base_va, source, name)
     _check_pointers(image, base_va, header, source, name)
+
+
+def check_names(symbols: Symbols, own: Symbols, source: str, name: str) -> None:
+    """Refuse a table that has a symbol elsewhere than the kernel's own kallsyms, ``own``, which are believed.
+
+    :param source: where the table is from, in messages
+    :param name: the image's name in messages
+    :raises InvalidSubject: it has
+    """
+    rows = set(symbols.text.split(b"\n"))
+    astray = {row[_NAME:]: row for row in own.text.split(b"\n") if row not in rows}
+    if not astray:
+        return
+    # The letter of a symbol may differ, and a name may be that of several.
+    theirs: dict[bytes, set[bytes]] = {}
+    for row in rows:
+        if row[_NAME:] in astray:
+            theirs.setdefault(row[_NAME:], set()).add(row[:_VA])
+    for row in own.text.split(b"\n"):
+        found = theirs.get(row[_NAME:])
+        if row and found and row[:_VA] not in found:
+            symbol, va = row[_NAME:].decode(errors="backslashreplace"), int(min(found), 16)
+            where = f"kallsyms in {name} have it at {int(row[:_VA], 16):#x}"
+            raise InvalidSubject(f"{source}: {symbol}={va:#x}: {where}; {_CURE}")
 
 
 def _check_bounds(

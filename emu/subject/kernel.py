@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
-from emu.errors import InvalidCase, InvalidSubject
+from emu.errors import InvalidCase, InvalidSubject, Untestable
 from emu.subject import NO_LINES, Segment, Subject
-from emu.subject.agreement import check_agreement, link_address
+from emu.subject.agreement import check_agreement, check_names, link_address
 from emu.subject.elf import Elf
-from emu.subject.image import parse_header
+from emu.subject.image import ImageHeader, parse_header
 from emu.subject.kallsyms import read_kallsyms
 from emu.subject.kernel_files import KernelFiles, find_files, is_kernel
 from emu.subject.layout import KernelLayout, kernel_layout
@@ -80,13 +80,14 @@ def load_kernel(
     banner = _banner(image, name)
     sha256 = hashlib.sha256(image).hexdigest()
     source, given, elf = _symbols(files, elf)
-    checked = None if given else cached_symbols(sha256)
-    symbols = given or checked or Symbols(read_kallsyms(image, name))
+    own = None if given and source == name else _own_symbols(image, sha256, name, header, given is None)
+    symbols = given or own
+    assert symbols is not None, "there are some, or it says that there are none"
     base_va = link_address(symbols, header, source)
-    if not checked:
-        check_agreement(symbols, image, base_va, header, source, name)
-    if not given and not checked:
-        keep_symbols(sha256, symbols)
+    if given:
+        check_agreement(given, image, base_va, header, source, name)
+    if given and own:
+        check_names(given, own, source, name)
     functions = BootFunctions(image, base_va, symbols)
     symbols = symbols.with_data(functions.recovered())
     load_pa = load_base + header.text_offset
@@ -115,11 +116,31 @@ def _symbols(files: KernelFiles, elf: Elf | None) -> tuple[str, Symbols | None, 
     # Return (source, symbols, the ELF when one was read); None: the files have none, the image has to tell.
     # A vmlinux may have hundreds of MiB: read it once.
     if files.system_map:
-        return str(files.system_map), Symbols.parse(read_file(files.system_map), str(files.system_map)), elf
+        source = str(files.system_map)
+        symbols = Symbols.parse(read_file(files.system_map), source)
+        if not symbols:
+            raise InvalidSubject(f"{source}: no symbols in it")
+        return source, symbols, elf
     if elf is None and files.vmlinux:
         elf = Elf(read_file(files.vmlinux), str(files.vmlinux))
     text = elf.system_map() if elf else b""
     return (elf.name, Symbols(text), elf) if elf and text else (str(files.image), None, elf)
+
+
+def _own_symbols(image: bytes, sha256: str, name: str, header: ImageHeader, required: bool) -> Symbols | None:
+    # Those of its kallsyms, once they were checked; None: it has none that are believed, and need not.
+    kept = cached_symbols(sha256)
+    if kept:
+        return kept
+    try:
+        found = Symbols(read_kallsyms(image, name))
+        check_agreement(found, image, link_address(found, header, name), header, name, name)
+    except (InvalidSubject, Untestable):
+        if required:
+            raise
+        return None
+    keep_symbols(sha256, found)
+    return found
 
 
 def _lines(vmlinux: Path | None, va_offset: int) -> Lines:

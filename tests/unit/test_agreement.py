@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from make_kallsyms import POINTERS_AT, TEXT_AT, functions
 from make_kernel import BASE_VA, refusal
 
 from emu.errors import InvalidSubject
-from emu.subject.agreement import check_agreement, link_address
+from emu.subject.agreement import check_agreement, check_names, link_address
 from emu.subject.image import parse_header
 from emu.subject.kernel import load_kernel
 from emu.subject.symbols import Symbols
@@ -96,3 +97,41 @@ def test_the_table_of_a_neighbour_of_a_real_kernel_is_refused(
     path.write_text("\n".join(moved) + "\n")
     with pytest.raises(InvalidSubject, match=r"System\.map: .*; another build; give --system-map FILE$"):
         load_kernel(tree, system_map=path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["secondary_entry", "secondary_start_kernel", "__early_cpu_boot_status", "vectors"],
+)
+def test_one_symbol_elsewhere_than_in_the_kernels_own_table_is_refused(
+    real_kernel: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    """No branch and no boot code tells of it; the CPU that took it there was told as the kernel's fault."""
+    tree = real_kernel("EMU_KERNEL_SMALL")
+    text = (tree / "System.map").read_text()
+    path = tmp_path / "System.map"
+    (va,) = re.findall(rf"^(\w+) \w {name}$", text, re.M)
+    path.write_text(re.sub(rf"^\w+( \w {name})$", f"{int(va, 16) + 16:016x}\\1", text, flags=re.M))
+    refused = rf"System\.map: {name}=0x\w+: kallsyms in .* have it at 0x{va}; "
+    with pytest.raises(InvalidSubject, match=refused):
+        load_kernel(tree / "arch/arm64/boot/Image", system_map=path)
+    path.write_text(text.replace(f" {name}\n", f" {name}_of_old\n"))
+    load_kernel(tree / "arch/arm64/boot/Image", system_map=path)
+
+
+def test_a_name_may_be_that_of_several_symbols() -> None:
+    own = Symbols(b"ffff800080000000 t one\nffff800080000010 T two\nffff800080000020 t one\n")
+    theirs = Symbols(b"ffff800080000000 T one\nffff800080000010 T two\nffff800080000018 t one\n")
+    check_names(theirs, Symbols(own.text[: own.text.rindex(b"ffff")]), "map", "Image")
+    assert refusal(lambda: check_names(theirs, own, "map", "Image"), InvalidSubject) == (
+        "map: one=0xffff800080000000: kallsyms in Image have it at 0xffff800080000020; "
+        "another build; give --system-map FILE"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\n"])
+def test_an_empty_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "Image").write_bytes(_IMAGE)
+    (tmp_path / "m").write_text(text)
+    with pytest.raises(InvalidSubject, match="m: no symbols in it$"):
+        load_kernel(tmp_path / "Image", system_map=tmp_path / "m")
