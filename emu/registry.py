@@ -136,10 +136,12 @@ def _exports(module: ModuleType, kind: Any) -> dict[str, Any]:
 
 
 def nearest(value: object, names: Iterable[object]) -> str | None:
-    """Return the name that ``value`` was probably meant to be, if any is like it."""
+    """Return the name that ``value`` was probably meant to be, if any is like it, or begins like it."""
     import difflib  # for refusals alone: it takes a while
 
-    like = difflib.get_close_matches(str(value), [str(name) for name in names], n=1, cutoff=0.6)
+    listed = [str(name) for name in names]
+    begun = [name for name in listed if len(str(value)) > 1 and name.startswith(str(value))]
+    like = begun if len(begun) == 1 else difflib.get_close_matches(str(value), listed, n=1, cutoff=0.6)
     return like[0] if like else None
 
 

@@ -45,7 +45,7 @@ class _Lazy(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from emu.registry import not_one_of  # for refusals alone
 
-            raise click.UsageError(f"{args[0]}: {not_one_of(args[0], _COMMANDS)}", ctx)
+            raise click.UsageError(f"{args[0]}: {not_one_of(args[0], (*_COMMANDS, '--help'))}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from emu.cli.asked import given, spelt
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
-from emu.registry import not_one_of
+from emu.registry import nearest, not_one_of
 from emu.subject.fragment import is_source, load_file
 
 if TYPE_CHECKING:
@@ -181,7 +182,15 @@ def _contract(path: Path) -> tuple[Contract | None, list[str]]:
 def _kernel(subject: str, system_map: Path | None) -> tuple[dict[str, Any], Subject]:
     from emu.subject.kernel import is_kernel, load_kernel
 
-    check_exists(subject)
+    try:
+        check_exists(subject)
+    except InvalidSubject as error:
+        from emu.topology.presets import PRESETS
+
+        near = None if os.path.lexists(subject) else nearest(subject.partition(":")[0], PRESETS)
+        raise InvalidSubject(
+            f"{error}" + (f"; and no topology; did you mean {near}?" if near else "")
+        ) from None
     path = Path(subject)
     if not is_kernel(path):
         raise InvalidSubject(f"{subject}: no arm64 kernel, and no design: {not_one_of(subject, DESIGNS)}")

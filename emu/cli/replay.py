@@ -9,6 +9,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import Output
+from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm
 from emu.explore.explorer import explore_case
@@ -42,6 +43,8 @@ def command(case: str, html: Path | None, as_object: bool) -> int:
     path = Path(case)
     text = _read(path) if " " not in case and path.is_file() else case
     parsed = Case.parse(text.removeprefix("case: "))
+    if parsed.subject not in DESIGNS:
+        check_exists(parsed.subject)
     name, _, rest = parsed.scheduler.partition(":")
     if name != "replay":
         raise InvalidCase(f"scheduler={parsed.scheduler}: no recorded schedule; emu boot --case runs it")

@@ -31,7 +31,8 @@ def resolve_defaults(case: Case, topology: Topology) -> Topology:
         ("cpu", case.cpu, CORES),
     ):
         if value and value not in allowed:
-            raise InvalidCase(f"{what}={value}: {not_one_of(value, allowed)}")
+            count = f"; did you mean --cpus {value}?" if what == "cpu" and value.isdecimal() else ""
+            raise InvalidCase(f"{what}={value}: {not_one_of(value, allowed)}{count}")
     firmware = _firmware(case, topology)
     described = [name for name, kind in METHOD_KINDS.items() if firmware in kind.firmwares]
     if case.enable_method and case.enable_method not in described:

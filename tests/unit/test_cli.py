@@ -123,6 +123,14 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
     [
         (["bot"], 2, "bot: not one of boot, diff"),
         (["bot"], 2, "did you mean boot?"),
+        (["help"], 2, "did you mean --help?"),
+        (["boot", "--grain", "op"], 2, "did you mean operation?"),
+        (["boot", "--cpu", "4"], 2, "cpu=4: not one of cortex-a53, "),
+        (["boot", "--cpu", "4"], 2, "; did you mean --cpus 4?"),
+        (["info", "flatt:4"], 2, "; and no topology; did you mean flat?"),
+        (["info", "v33"], 2, "; did you mean v3?"),
+        (["replay", "/nonexistent/case"], 2, "/nonexistent/case: no such file"),
+        (["replay", "nosuch scheduler=replay:0x3"], 2, "nosuch: no such file, and no design"),
         (["boot", "--colour"], 2, "No such option '--colour'"),
         (["boot", "v4"], 2, "v4: no such file, and no design: not one of "),
         (

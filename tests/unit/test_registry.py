@@ -123,6 +123,8 @@ def test_file_whose_name_is_no_name_of_a_choice_is_refused(package: Path) -> Non
     [
         ("cohrent", "not one of coherent, caches; did you mean coherent?"),
         ("cashes", "not one of coherent, caches; did you mean caches?"),
+        ("coh", "not one of coherent, caches; did you mean coherent?"),
+        ("c", "not one of coherent, caches"),
         ("x", "not one of coherent, caches"),
         ("", "not one of coherent, caches"),
     ],
