@@ -6,12 +6,12 @@ off, planted at secondary_entry, and a clean of it behind smp_init_cpus(). The t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bare_pe import assemble
+from patching import NOP, Kernel
 
 from emu.case import Case
 from emu.explore.explorer import explore_case
@@ -21,40 +21,7 @@ from emu.rules import judge
 
 TABLE, ENTRIES = "__mpidr_to_cpuid_table", 4
 ROOM = "__show_regs"  # a long function that nobody calls
-NOP = 0xD503201F
 CACHES = "bringup=parallel memory=caches"
-
-
-class Kernel:
-    """An Image to change, by symbol."""
-
-    def __init__(self, folder: Path) -> None:
-        self.map = folder / "System.map"
-        self.image = bytearray((folder / "arch/arm64/boot/Image").read_bytes())
-        self._symbols = {
-            name: int(va, 16) for va, name in re.findall(r"^(\w+) \w ([\w.$]+)$", self.map.read_text(), re.M)
-        }
-
-    def at(self, name: str) -> int:
-        """Return the offset in the Image."""
-        return self._symbols[name] - self._symbols["_text"]
-
-    def word(self, at: int) -> int:
-        return int.from_bytes(self.image[at : at + 4], "little")
-
-    def put(self, at: int, code: bytes) -> None:
-        self.image[at : at + len(code)] = code
-
-    def branch(self, at: int, to: int, link: bool = False) -> None:
-        word = (0x9400_0000 if link else 0x1400_0000) | (to - at) >> 2 & 0x3FF_FFFF
-        self.put(at, word.to_bytes(4, "little"))
-
-    def call_of(self, caller: str, callee: str) -> int:
-        """Return the offset of the BL."""
-        at, to = self.at(caller), self.at(callee)
-        while self.word(at) != (0x9400_0000 | (to - at) >> 2 & 0x3FF_FFFF):
-            at += 4
-        return at
 
 
 def address(register: str, value: int) -> str:
