@@ -40,7 +40,7 @@ class Kernel:
         return at
 
     def find(self, function: str, word: int, mask: int = 2**32 - 1) -> int:
-        """Return the offset of the first instruction of ``function`` with the bits of ``word`` in ``mask``."""
+        """Return the offset of the first instruction of ``function`` that is ``word`` in ``mask``."""
         start = self.at(function)
         for at in range(start, start + 0x400, 4):
             if self.word(at) & mask == word & mask:

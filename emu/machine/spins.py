@@ -154,7 +154,7 @@ class Spins:
         try:
             return self._run_ahead(machine.actors[cpu], Outside(machine), instructions)
         finally:
-            machine.engine.unobserve()
+            machine.engine.unobserve(maintenance=machine.interconnect.primary is not None)
 
     def counts_on(self, cpu: int, instructions: int) -> bool:
         """Tell whether it is proved that the PE of ``cpu`` counts for so many instructions from here on.

@@ -69,11 +69,14 @@ def rfc(real_kernel: Callable[[str], Path]) -> Path:
     return real_kernel("EMU_KERNEL_RFC")
 
 
+@pytest.mark.parametrize("counted", ["", " primary-max=100000000"])
 @pytest.mark.parametrize("cleans", [True, False])
 def test_a_table_that_is_not_cleaned_is_stale_to_a_scan_with_the_mmu_off(
-    rfc: Path, tmp_path: Path, cleans: bool
+    rfc: Path, tmp_path: Path, cleans: bool, counted: str
 ) -> None:
-    boot = build(Case.parse(f"{planted(rfc, tmp_path, cleans=cleans)} topology=flat:3 {CACHES}"))
+    """A primary that takes long is counted and looked at: what it cleans after a look is clean too."""
+    case = f"{planted(rfc, tmp_path, cleans=cleans)} topology=flat:3 {CACHES}{counted}"
+    boot = build(Case.parse(case))
     boot.machine.run()
     boot.machine.finish()
     rules = {finding.rule for finding in judge(boot.machine.trace).findings}
