@@ -25,11 +25,9 @@ class KernelKick(Kick):
         symbols = guest.subject.symbols
         self._kick_va = guest.subject.va(KICK)
         self._cleanup_va = symbols.address(CLEANUP)
-        printk, panic = symbols.address("_printk"), symbols.address("panic")
+        printk = symbols.address("_printk")
         if printk is not None:
             machine.landings.intercept(printk, lambda cpu: self._printk(machine, cpu))
-        if panic is not None:
-            machine.landings.intercept(panic, lambda cpu: self._panic(machine, cpu))
 
     def kick_ap_alive(self, cpu: int) -> Generator[Operation, Any, int]:
         """Let the kernel write its boot data and start the CPU."""
@@ -48,14 +46,22 @@ class KernelKick(Kick):
         line = printk_message(machine, self.guest, cpu)
         machine.log(line, report_of(line))
 
-    def _panic(self, machine: Machine, cpu: int) -> None:
-        message = printk_message(machine, self.guest, cpu)
-        machine.log(f"Kernel panic - not syncing: {message}", report_of_panic(message))
-        machine.end(cpu, Outcome(End.PANIC))
+
+def _panic(machine: Machine, guest: Guest, cpu: int) -> None:
+    message = printk_message(machine, guest, cpu)
+    machine.log(f"Kernel panic - not syncing: {message}", report_of_panic(message))
+    machine.end(cpu, Outcome(End.PANIC))
 
 
 def make_kick(machine: Machine, guest: Guest, core: Core, method: EnableMethod) -> Kick:
-    """Return the kick of this guest: the kernel's own functions where it has them, else the host's."""
-    if machine.landings.return_va and guest.subject.symbols.address(KICK) is not None:
+    """Return the kick of this guest: the kernel's own functions where it has them, else the host's.
+
+    A CPU of a kernel that comes to panic() ends there: what follows is a delay without end.
+    """
+    symbols = guest.subject.symbols
+    panic = symbols.address("panic") if machine.landings.return_va else None
+    if panic is not None:
+        machine.landings.intercept(panic, lambda cpu: _panic(machine, guest, cpu))
+    if machine.landings.return_va and symbols.address(KICK) is not None:
         return KernelKick(machine, guest, core, method)
     return Kick(guest, core, method)

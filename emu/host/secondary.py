@@ -29,7 +29,7 @@ from emu.operation import (
     Reported,
     Store,
 )
-from emu.outcome import ONLINE, End, Outcome
+from emu.outcome import ONLINE, End, Outcome, ended
 
 Task = Generator[Operation, Any, None]
 
@@ -69,7 +69,14 @@ class Secondary:
         """secondary_start_kernel() on the PE of ``cpu``. Who it is, it learns from its task alone."""
         guest, data = self._guest, self._guest.data
         pe = self._machine.actors[cpu].pe
-        me = yield Load(guest.pa_of(pe.stack_pointer(0)) + guest.tsk_ti_cpu, 4)
+        number_pa = guest.pa_of(pe.stack_pointer(0)) + guest.tsk_ti_cpu
+        if not self._machine.memory.contains(number_pa, 4):  # an abort that its handler takes again
+            yield Park(ended("has no task"))
+            return None
+        me = yield Load(number_pa, 4)
+        if me >= len(guest.hwids):
+            yield Park(ended("has the task of no CPU"))
+            return None
         for part in ORDERS[self._base]:
             if part == "rcu":
                 yield Store(data.rcu(me), 1, 4)

@@ -107,7 +107,7 @@ def load_kernel(
         flags=header.flags,
         image_size=header.image_size,
         entry_pa=load_pa,
-        layout=kernel_layout(image, base_va, symbols, functions.setup("__secondary_switched"), elf, name),
+        layout=kernel_layout(image, base_va, symbols, functions.task_layout(), elf, name),
         banner=banner,
     )
 

@@ -38,7 +38,7 @@ def kernel_layout(
     """Return the layout from the kernel's BTF, else from its boot code.
 
     :param image: the raw Image; its first byte is at VA base_va
-    :param setup: the ``init_cpu_task`` of ``__secondary_switched``
+    :param setup: what ``init_cpu_task`` shows
     :param elf: the vmlinux, when one was read
     :raises Untestable: neither shows all fields
     :raises InvalidSubject: broken BTF
@@ -75,14 +75,15 @@ def layout_from_btf(btf: Btf, thread_size: int) -> KernelLayout:
 def layout_from_code(setup: TaskSetup, task_size: int | None, thread_size: int, name: str) -> KernelLayout:
     """Return the layout that the boot code shows.
 
-    ``status`` is written by C code only; it follows ``task`` in every kernel (arch/arm64/include/asm/smp.h).
+    ``status`` is written by C code only; it follows ``task`` in every kernel, which is the first member where
+    the code does not show it (arch/arm64/include/asm/smp.h).
 
     :param task_size: bytes, from the symbol table
     :raises Untestable: the code does not show a field
     """
-    if setup.task_stack is None or setup.task_cpu is None or not setup.loaded or task_size is None:
+    if setup.task_stack is None or setup.task_cpu is None or task_size is None:
         rule = "build with CONFIG_DEBUG_INFO_BTF=y"
-        raise Untestable(f"{name}: no BTF, and __secondary_switched does not show struct task_struct; {rule}")
+        raise Untestable(f"{name}: no BTF, and __primary_switched does not show struct task_struct; {rule}")
     return KernelLayout(
         task_size=task_size,
         task_stack=setup.task_stack,
@@ -115,7 +116,7 @@ def _thread_size(symbols: Symbols, setup: TaskSetup, name: str) -> int:
             return high - low
     if setup.thread_size:
         return setup.thread_size
-    raise Untestable(f"{name}: THREAD_SIZE: neither __start_init_stack nor __secondary_switched shows it")
+    raise Untestable(f"{name}: THREAD_SIZE: neither __start_init_stack nor __primary_switched shows it")
 
 
 def _task_size(symbols: Symbols, elf: Elf | None) -> int | None:

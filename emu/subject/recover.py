@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emu.subject.bootcode import CODE_MAX, TaskSetup, cleared_address, formed_addresses, task_setup
 from emu.subject.symbols import Symbols
 
@@ -29,6 +31,19 @@ class BootFunctions:
         """Return the facts of ``function``'s ``init_cpu_task``; all None when there is no such function."""
         code, va = self._code(function)
         return task_setup(code, va)
+
+    def task_layout(self) -> TaskSetup:
+        """Return the facts of struct task_struct, and where a secondary's task is from.
+
+        Those of the primary count where they differ: it has come to the take-over by them.
+        """
+        secondary, primary = self.setup("__secondary_switched"), self.setup("__primary_switched")
+        return replace(
+            secondary,
+            task_stack=primary.task_stack or secondary.task_stack,
+            task_cpu=primary.task_cpu or secondary.task_cpu,
+            thread_size=primary.thread_size or secondary.thread_size,
+        )
 
     def formed(self) -> dict[str, int]:
         """Return name -> VA of the data symbols whose addresses the boot code forms."""

@@ -272,12 +272,12 @@ def test_a_load_base_off_2_mib_is_refused(boot: Path) -> None:
 def test_no_layout_is_untestable(tree: Path) -> None:
     (tree / "arch/arm64/boot/Image").write_bytes(make_kernel.image(code=[0xD4210000]))
     _refused(
-        Untestable, r"Image: THREAD_SIZE: neither __start_init_stack nor __secondary_switched shows it", tree
+        Untestable, r"Image: THREAD_SIZE: neither __start_init_stack nor __primary_switched shows it", tree
     )
     stack = {"__start_init_stack": BASE_VA, "__end_init_stack": BASE_VA + 0x4000}
     (tree / "System.map").write_bytes(system_map(SYMBOLS | stack))
     _refused(
-        Untestable, r"no BTF, and __secondary_switched does not show struct task_struct; build with", tree
+        Untestable, r"no BTF, and __primary_switched does not show struct task_struct; build with", tree
     )
 
 
