@@ -276,9 +276,7 @@ def test_no_layout_is_untestable(tree: Path) -> None:
     )
     stack = {"__start_init_stack": BASE_VA, "__end_init_stack": BASE_VA + 0x4000}
     (tree / "System.map").write_bytes(system_map(SYMBOLS | stack))
-    _refused(
-        Untestable, r"no BTF, and __primary_switched does not show struct task_struct; build with", tree
-    )
+    _refused(Untestable, r"no BTF, and __primary_switched does not show struct task_struct; build with", tree)
 
 
 def test_a_kernel_whose_boot_data_has_a_stack_is_refused_with_the_oldest_that_boots(boot: Path) -> None:
