@@ -352,3 +352,32 @@ def test_512_pes_run_the_same_code() -> None:
         active = [pe for pe in active if bare.engine.run_operation(pe) is STEP_LIMIT]
     assert [bare.memory.read(DATA + 8 * pe.index, 8) for pe in pes] == [3] * 512
     assert {pe.counters.instructions for pe in pes} == {18}
+
+
+def test_the_state_of_a_pe_is_the_same_for_the_same_registers() -> None:
+    """QEMU keeps flags as the results that they are made of, and the exception that it raised last."""
+    states = set()
+    for x0 in (5, 0x9000_0005):
+        bare = Bare()
+        bare.load("cmp x0, #1\n mov x0, #0\n mrs x1, nzcv\n b .")
+        pe = bare.pe()
+        pe.x[0] = x0
+        bare.go(pe)
+        assert pe.x[1] == 1 << 29  # C alone
+        states.add(pe.state())
+    assert len(states) == 1
+
+
+def test_a_state_that_is_put_back_has_its_flags() -> None:
+    bare = Bare()
+    bare.load("subs x2, x0, #6\n mrs x1, nzcv\n b .")
+    for x0 in (5, 6, 7, 1 << 63):
+        pe = bare.pe()
+        pe.x[0] = x0
+        bare.go(pe)
+        flags = pe.x[1]
+        bare.load("mrs x3, nzcv\n b .", CODE + 0x100)
+        pe.set_state(pe.state())
+        pe.pc = CODE + 0x100
+        bare.go(pe)
+        assert pe.x[3] == flags

@@ -124,9 +124,15 @@ class Contexts:
         pe.entry_el = el
 
     def state_of(self, pe: UnicornPE) -> bytes:
-        """Return everything that the engine keeps of ``pe``."""
+        """Return everything that the engine keeps of ``pe``: the same bytes for the same registers."""
         self.unload()
-        memset(pe.saved_env.address + layout.CYCLES, 0, layout.CYCLES_SIZE)  # a reader has no use for them
+        env = pe.saved_env
+        memset(env.address + layout.CYCLES, 0, layout.CYCLES_SIZE)  # a reader has no use for them
+        memset(env.address + layout.SYNDROME, 0, layout.RAISED_SIZE)  # nor for what was handled long ago
+        # Flags are results that they can be told from; which results these were makes no difference.
+        for flag in (layout.NF, layout.VF):
+            env.u32(flag).value &= 1 << 31
+        env.u32(layout.ZF).value = int(env.u32(layout.ZF).value != 0)
         return bytes((c_char * layout.CONTEXT_BYTES).from_address(pe.saved_env.address))
 
     def set_state(self, pe: UnicornPE, state: bytes) -> None:

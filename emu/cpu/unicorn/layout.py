@@ -41,7 +41,7 @@ BUILDS = (
 
 # CPUARMState
 XREGS, PC, PSTATE = 64, 320, 328
-CF, NF, BTYPE, DAIF = 520, 528, 552, 560
+CF, VF, NF, ZF, BTYPE, DAIF = 520, 524, 528, 532, 552, 560  # Z is set when ZF is 0, N and V are bit 31
 SP_EL, SCTLR_EL, CPACR, CPTR_EL = 600, 672, 704, 712
 TTBR0_EL, TTBR1_EL, TCR_EL = 768, 800, 840
 HCR_EL2, SCR_EL3 = 952, 960
@@ -49,6 +49,7 @@ MAIR_EL, VBAR_EL, CONTEXTIDR_EL, TPIDR_EL = 1184, 1216, 1264, 1296
 CNTVOFF_EL2 = 1384
 CYCLES, CYCLES_SIZE = 2056, 16  # PMCCNTR_EL0 and its delta: the host's time at the last exception return
 VPIDR_EL2, VMPIDR_EL2, SYNDROME, FAULT_VA, TARGET_EL = 2824, 2832, 3024, 3032, 3040
+RAISED_SIZE = 20  # of SYNDROME and what follows: the last exception that QEMU has begun to raise
 EXCLUSIVE_ADDR, EXCLUSIVE_VALUE, EXCLUSIVE_HIGH = 12032, 12040, 12048
 # iWMMXt's registers, of XScale: no AArch64 PE has them, contexts keep them. Here is what the engine lacks.
 IWMMXT = 12056
