@@ -355,6 +355,8 @@ class ThreadStepper:
         actor = machine.actors[cpu]
         pe, interconnect = actor.pe, machine.interconnect
         task, pending = self._task(local.history)
+        if pending is None and local.state is State.RUNNABLE and not isinstance(operation, Invisible):
+            pending = operation  # the task was kept when it had fallen asleep in it
         suspended, _ = self._task(local.suspended)
         events = int(isinstance(operation, WaitForEvent) and observation is True) << cpu
         interrupts = int(isinstance(operation, WaitForInterrupt) and observation is True) << cpu

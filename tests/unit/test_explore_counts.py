@@ -11,7 +11,7 @@ from exploring import Ends, X, Y, explore, explorer_of, task
 
 from emu.explore.paths import count_paths
 from emu.explore.search import Bounds, Search
-from emu.machine.actor import HostTask
+from emu.machine.actor import HostTask, State
 from emu.operation import (
     Again,
     AtomicUpdate,
@@ -140,6 +140,15 @@ def test_spurious_wake_up_is_a_choice() -> None:
 
     assert states() == {"waiting"}
     assert states(early=1, spurious=True) == {"waiting", "ended"}
+
+
+def test_a_host_task_that_fell_asleep_can_have_an_event_instead() -> None:
+    """The generator of a task that sleeps has not moved on; who has an event in the same place gets it."""
+    stepper = explorer_of([task(WaitForEvent(), Store(X, 1))]).stepper
+    (first,) = stepper.start
+    asleep = stepper.edge(first, False, lambda _: {}).local
+    goes_on = stepper.edge(first, True, lambda _: {}).local
+    assert (asleep.state, goes_on.action.operation) == (State.WAITING, Store(X, 1))
 
 
 def test_event_register_at_reset_lets_the_first_wait_pass() -> None:
