@@ -10,7 +10,7 @@ from typing import Any
 from bare_pe import assemble
 from exploring import Code, Program, X, code_of, explorer_of, machine_of, task
 from naive import LINE_PAS, LOADS, PA_OF, TIMED_OUT, Naive, Thread
-from naive_drawn import draw
+from naive_drawn import draw, draw_waits
 from naive_text import results_of, text_of
 
 from emu.explore.ends import EndState, find_ends
@@ -126,6 +126,11 @@ def _given(thread: Thread, local: LocalState) -> tuple[int, ...] | None:
 def difference(seed: int, *, caches: bool, tasks: bool = False) -> str:
     """Compare both for the programs of a seed; "" where they agree, else the programs and what differs."""
     return difference_of(seed, draw(seed, caches=caches, tasks=tasks), caches=caches)
+
+
+def difference_of_waits(seed: int, *, caches: bool) -> str:
+    """As :func:`difference`, for programs that wait in WFE and send events."""
+    return difference_of(seed, draw_waits(seed, caches=caches), caches=caches)
 
 
 def difference_of(seed: int, threads: list[Thread], *, caches: bool) -> str:

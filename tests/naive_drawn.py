@@ -31,6 +31,35 @@ def draw(seed: int, *, caches: bool, tasks: bool = False) -> list[Thread]:
     return [_without_spins(thread, threads) for thread in threads]
 
 
+def draw_waits(seed: int, *, caches: bool = False) -> list[Thread]:
+    """Return two to four threads that wait in WFE for words, or store and send events, or forget to."""
+    choice = random.Random(f"waits {seed}")
+    count = choice.choice([2, 2, 3, 3, 4])
+    threads = []
+    for number in range(count):
+        is_task, pieces = choice.random() < 0.2, choice.randint(1, 2 + (count < 4))
+        drawn = [_piece(choice, number == 0, caches, is_task) for _ in range(pieces)]
+        operations = tuple(operation for piece in drawn for operation in piece)
+        mapped = caches and choice.random() < 0.5
+        threads.append(Thread(operations, mapped or is_task, is_task=is_task))
+    return [_without_spins(thread, threads) for thread in threads]
+
+
+def _piece(choice: random.Random, tells: bool, caches: bool, is_task: bool) -> list[Operation]:
+    word, value = choice.randrange(WORDS), choice.randint(0, 2)
+    clean: list[Operation] = [("dc", choice.choice(["cvac", "civac"]), word), ("dsb",)] if caches else []
+    tell: list[Operation] = [("st", word, value), *clean, ("sev",)]
+    if choice.random() < 0.15:
+        tell.remove(choice.choice(tell))
+    waits = "await" if is_task else "doze"
+    if choice.random() < (0.2 if tells else 0.6):
+        return [(waits, 0, word)]
+    drawn = choice.random()
+    if drawn < 0.7 or is_task:
+        return tell
+    return [_draw(choice, choice.choice(["ld", "st", "wfe", "sev", "sevl", "pen", "wait", "add"]))]
+
+
 _NAMES = ["ld", "ld", "ldp", "st", "st", "stp", "lx", "sx", "sx", "add", "await", "wait"]
 _NAMES += ["ldp", "stp", "lxp", "sxp", "sxp"]
 _NAMES += ["wfe", "sev", "sev", "sevl", "clrex", "dsb"]

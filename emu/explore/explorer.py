@@ -91,6 +91,7 @@ class Explorer:
         self._event_register = event_register
         self._granule = granule
         self._always: tuple[int, ...] = ()  # units of a schedule from elsewhere
+        self._tries: dict[object, int] = {}
         if firmware is not None:
             self._reset = firmware.state()
 
@@ -103,6 +104,8 @@ class Explorer:
             always=self._always,
             all_parts=not bounds.reduce,
         )
+        if bounds.finds_waits and not self._may_go_round():
+            footprints.find_waits(self.stepper, self._tries)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emu.explore.cells import CELL, parts_of
+from emu.explore.event_waits import EventWaits
 from emu.explore.history import UpdateHistory
 from emu.explore.local_state import NO_UPDATES, Action, LocalState
 from emu.explore.thread_stepper import ThreadStepper
@@ -96,6 +97,16 @@ class Footprints:
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
+        self.waits: EventWaits | None = None
+
+    def find_waits(self, stepper: ThreadStepper, tries: dict[object, int]) -> None:
+        """Take loops that wait for events for waits: their event registers meet only those who sleep."""
+        count = len(stepper.locals)
+        self.waits = EventWaits(stepper, tries, lambda pa: self.index_of(pa) is not None, self.history.words)
+        self.refresh(stepper.locals[count:])
+        for local in self.waits.locals():
+            local.reads &= ~self.event(local.cpu)
+            local.writes &= ~self.event(local.cpu)
 
     # -- bits -------------------------------------------------------------------------------------
 

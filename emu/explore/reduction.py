@@ -17,6 +17,7 @@ from functools import partial
 
 from emu.explore import variants
 from emu.explore.global_state import GlobalState, Stepped
+from emu.explore.standing import can_go, stands
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.unit_moves import Step, UnitMoves, Way
 from emu.machine.actor import State
@@ -34,10 +35,13 @@ def _always(_state: GlobalState) -> bool:
 class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move.
 
+    :ivar standing: CPUs that could look and sleep, and are taken for blocked
     :param unit_moves: moves of units are put off until an access needs them; None: units are actors
+    :param stand: take loops that wait for an event for waits
     """
 
     __slots__ = (
+        "_can",
         "_mixed",
         "_state",
         "_system",
@@ -48,6 +52,7 @@ class EnabledSet:
         "cpus",
         "enabled",
         "expired",
+        "standing",
         "unblocked",
         "units",
         "wakes",
@@ -60,8 +65,10 @@ class EnabledSet:
         early_max: int,
         spurious: bool,
         unit_moves: UnitMoves | None = None,
+        stand: bool = False,
     ) -> None:
         self._system = system
+        self._can = partial(can_go, system) if stand else system.can_step
         self._state = state
         self._waits: dict[int, int] = {}
         self._unit_moves = unit_moves
@@ -73,15 +80,18 @@ class EnabledSet:
         self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not units
         self.wakes = 0  # CPUs whose WFE may end without an event
+        self.standing = 0
         early = state.early < early_max
         polls = 0
         for cpu, local in enumerate(state.locals):
-            if system.can_step(state, cpu):
+            if self._can(state, cpu):
                 self.enabled |= 1 << cpu
             elif local.state is State.RUNNABLE and isinstance(local.action.operation, _TIMED):
                 polls |= 1 << cpu
             elif early and spurious and local.state is State.WAITING:
                 self.wakes |= 1 << cpu
+            elif stand and stands(system, state, cpu):
+                self.standing |= 1 << cpu
         if early or not self.enabled:
             # Time passes when no actor can run; a poll that gives up before that is a choice.
             self.enabled |= polls
@@ -92,7 +102,7 @@ class EnabledSet:
         self._unblocking: dict[int, list[Way]] = {}  # how, by CPU
         if self._mixed:
             for cpu, local in enumerate(state.locals):
-                if local.state is State.RUNNABLE and not system.can_step(state, cpu):
+                if local.state is State.RUNNABLE and not self._can(state, cpu):
                     self._unblocking[cpu] = self._ways_after_moves(cpu)
                     self.unblocked |= bool(self._unblocking[cpu]) << cpu
 
@@ -145,7 +155,7 @@ class EnabledSet:
         found: list[Way] = []
         if (self.enabled | self.wakes) >> actor & 1:
             state, units = self._state, self._touched(actor)
-            can: Callable[[GlobalState], bool] = partial(self._system.can_step, cpu=actor)
+            can: Callable[[GlobalState], bool] = partial(self._can, cpu=actor)
             if self.expired >> actor & 1:
                 can = self._is_blocked(actor)
             elif state.locals[actor].action.waits:
@@ -166,7 +176,7 @@ class EnabledSet:
             return []
         system, moves = self._system, self._unit_moves
         assert moves is not None
-        can = partial(system.can_step, cpu=actor)
+        can = partial(self._can, cpu=actor)
         return moves.ways(self._state, units, lambda state: system.step(state, actor), can)
 
     def _touched(self, actor: int) -> list[int]:
@@ -240,7 +250,11 @@ class EnabledSet:
     def _waits_for(self, actor: int) -> int:
         waits = self._waits.get(actor)
         if waits is None:
-            waits = self._waits[actor] = self._system.waits_for(self._state, actor)
+            if self.standing >> actor & 1:
+                waits = self._state.locals[actor].action.reads_over
+            else:
+                waits = self._system.waits_for(self._state, actor)
+            self._waits[actor] = waits
         return waits
 
     def persistent(self, first: int) -> int:

@@ -19,6 +19,7 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import Judge
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
+from emu.explore.standing import all_asleep, as_seen, can_go
 from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
 from emu.explore.variants import may_fail
@@ -54,6 +55,11 @@ class Bounds:
     reduce: bool = True
     sleep: bool = True
     remember: bool = True
+
+    @property
+    def finds_waits(self) -> bool:
+        """Whether loops may be taken for waits: nobody wakes or gives up without need, orders are reduced."""
+        return self.reduce and self.preemptions is None and not self.early and not self.spurious
 
 
 @dataclass(slots=True)
@@ -167,10 +173,11 @@ class Search:
 
     def _moves(self, state: GlobalState) -> EnabledSet:
         moves = self.unit_moves if self._puts_off else None
-        return EnabledSet(self.system, state, self.bounds.early, self.bounds.spurious, moves)
+        return EnabledSet(self.system, state, self.bounds.early, self.bounds.spurious, moves, self._reduces)
 
     def _key(self, state: GlobalState, last: int, preemptions: int) -> object:
         # What makes a state the same: with a bound of preemptions also what has been spent.
+        state = as_seen(self.system, state) if self._reduces else state
         return state if self.bounds.preemptions is None else (state, last, preemptions)
 
     @property
@@ -237,7 +244,8 @@ class Search:
                 reached, changed = self._advance(state, moves, actor, way)
                 if self._reduces:
                     reached, *_ = self._go_on(reached, 0, changed, last)
-                if reached == target:
+                    reached, _ = all_asleep(self.system, reached, self._moves(reached), changed, self.path)
+                if self._key(reached, last, 0) == target:
                     return changed, tuple(transition.pick for transition in self.path)
                 for each in reversed(changed):
                     self.system.undo(each)
@@ -271,6 +279,11 @@ class Search:
                 self._back(undo, steps)
                 return
         moves = self._moves(state)
+        if moves.standing:
+            state, more = all_asleep(self.system, state, moves, undo, self.path)
+            moves = self._moves(state) if more else moves
+            steps += more
+            self._counted(more)
         key = self._key(state, last, preemptions)
         number = self._known.get(key, -1)
         since = self._on_path.get(key)
@@ -402,13 +415,13 @@ class Search:
                     if other is not local and (writes & other.reads or reads & other.writes):
                         break
                 else:
-                    if system.can_step(state, last) and (
+                    if can_go(system, state, last) and (
                         action.is_simple or not may_fail(system, state, last)
                     ):
                         return last
         for cpu, local in enumerate(locals):
             action = local.action
-            if not action.writes and not action.reads and system.can_step(state, cpu):
+            if not action.writes and not action.reads and can_go(system, state, cpu):
                 return cpu
         return -1
 

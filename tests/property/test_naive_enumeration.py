@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from naive import Thread
-from naive_compare import difference, difference_of, missed_findings
+from naive_compare import difference, difference_of, difference_of_waits, missed_findings
 
+from emu.explore.event_waits import EventWaits
 from emu.explore.reduction import EnabledSet
 from emu.explore.unit_moves import UnitMoves
 
@@ -23,6 +24,29 @@ def test_an_exploration_comes_to_all_that_a_naive_enumeration_does(first: int, c
 def test_host_tasks_among_them_come_to_what_they_do_in_a_naive_enumeration(first: int, caches: bool) -> None:
     found = [difference(seed, caches=caches, tasks=True) for seed in range(first, first + 25)]
     assert "".join(found) == ""
+
+
+@kinds
+@pytest.mark.parametrize("first", range(0, 100, 50))
+def test_those_who_wait_for_events_come_to_what_they_do_in_a_naive_enumeration(
+    first: int, caches: bool
+) -> None:
+    assert "".join(difference_of_waits(seed, caches=caches) for seed in range(first, first + 50)) == ""
+
+
+def test_a_loop_that_is_a_wait_although_nobody_sends_an_event_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EventWaits, "_sends_event", lambda *_: True)
+    assert any("not explored" in difference_of_waits(seed, caches=False) for seed in range(60))
+
+
+def test_an_event_register_that_is_forgotten_although_it_matters_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loops_of = EventWaits._loops_of
+    monkeypatch.setattr(EventWaits, "_loops_of", lambda *arguments: loops_of(*arguments) or {})
+    assert any("not explored" in difference_of_waits(seed, caches=False) for seed in range(100, 110))
 
 
 @kinds

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from bare_pe import CODE
-from exploring import Ends, X, Y, explore, explorer_of, task
+from exploring import Ends, X, Y, Z, explore, explorer_of, task
 
 from emu.explore.paths import count_paths
 from emu.explore.search import Bounds, Search
@@ -149,6 +149,23 @@ def test_a_host_task_that_fell_asleep_can_have_an_event_instead() -> None:
     asleep = stepper.edge(first, False, lambda _: {}).local
     goes_on = stepper.edge(first, True, lambda _: {}).local
     assert (asleep.state, goes_on.action.operation) == (State.WAITING, Store(X, 1))
+
+
+def _pen(word: int) -> str:
+    return f"again: ldr x1, [x0, #{word - X}]\n cbnz x1, out\n wfe\n b again\nout: str x1, [x0, #8]\n b ."
+
+
+def test_those_who_wait_in_wfe_for_words_of_their_own_go_in_one_schedule() -> None:
+    words = (Y, Y + 8, Y + 16)
+    tell = task(*(operation for word in words for operation in (Store(word, 1), SendEvent())))
+    count, ends = explore(explorer_of([tell, *map(_pen, words)]), X + 8)
+    assert (count.schedules, {words for words, _ in ends.seen}) == (1, {(1,)})
+
+
+def test_one_who_waits_in_wfe_is_not_skipped_when_the_event_comes_too_early_or_not_at_all() -> None:
+    for tell in ((SendEvent(), Store(Y, 1)), (Store(Y, 1),), (Store(Y, 1), LoadUntil(Z), SendEvent())):
+        _, ends = explore(explorer_of([task(*tell), _pen(Y)]), X + 8)
+        assert {words for words, _ in ends.seen} == {(0,), (1,)}
 
 
 def test_event_register_at_reset_lets_the_first_wait_pass() -> None:

@@ -1,0 +1,60 @@
+"""CPUs that only look and sleep in a loop that is taken for a wait (:mod:`emu.explore.event_waits`).
+
+Such a CPU stands: a search does not let it go on until it comes to something new, or nobody else can run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.explore.cells import Undo
+from emu.explore.global_state import GlobalState, Stepped, Transition
+from emu.explore.transition_system import TransitionSystem
+from emu.machine.actor import State
+from emu.semantics.state import members
+
+if TYPE_CHECKING:
+    from emu.explore.reduction import EnabledSet
+
+
+def stands(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
+    """Tell whether an actor that can step would only look and sleep."""
+    waits, local = system.footprints.waits, state.locals[cpu]
+    if waits is None or local not in waits.staying:
+        return False
+    return waits.stays(local, system.observed(state, cpu))
+
+
+def can_go(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
+    """Tell whether an actor can step and comes to something new."""
+    return system.can_step(state, cpu) and not stands(system, state, cpu)
+
+
+def all_asleep(
+    system: TransitionSystem, state: GlobalState, moves: EnabledSet, undo: list[Undo], path: list[Transition]
+) -> tuple[GlobalState, int]:
+    """Let those who stand fall asleep, when nobody else can run: time passes then, or it is an end.
+
+    :return: the state then, and how many steps that takes
+    """
+    before = len(path)
+    if moves.enabled == moves.expired and not moves.unblocked:
+        for cpu in members(moves.standing):
+            while state.locals[cpu].state is State.RUNNABLE:
+                state = _take(system.step(state, cpu), undo, path)
+    return state, len(path) - before
+
+
+def _take(stepped: Stepped, undo: list[Undo], path: list[Transition]) -> GlobalState:
+    state, changed, transition = stepped
+    undo.append(changed)
+    path.append(transition)
+    return state
+
+
+def as_seen(system: TransitionSystem, state: GlobalState) -> GlobalState:
+    """Return the state without the event registers that nothing but such loops looks at."""
+    waits = system.footprints.waits
+    if waits is None or not state.system.events & waits.blind:
+        return state
+    return state._replace(system=state.system._replace(events=state.system.events & ~waits.blind))
