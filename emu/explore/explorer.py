@@ -340,7 +340,7 @@ class Explorer:
                 break
             if collector.state(system, state, moves, path):
                 break
-            can = moves.everybody
+            can = moves.everybody & ~moves.turning
             runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
             last = scheduler.pick(runnable, last)
             options = moves.options(last)

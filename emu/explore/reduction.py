@@ -17,7 +17,7 @@ from functools import partial
 
 from emu.explore import variants
 from emu.explore.global_state import GlobalState, Stepped
-from emu.explore.standing import can_go, stands
+from emu.explore.standing import can_go, stands, turns
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.unit_moves import Step, UnitMoves, Way
 from emu.machine.actor import State
@@ -35,6 +35,7 @@ def _always(_state: GlobalState) -> bool:
 class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move.
 
+    :ivar turning: CPUs that go round in a loop that looks more than once, and may stand at any of its looks
     :ivar standing: CPUs that could look and sleep, and are taken for blocked
     :param unit_moves: moves of units are put off until an access needs them; None: units are actors
     :param stand: take loops that wait for an event for waits
@@ -53,6 +54,7 @@ class EnabledSet:
         "enabled",
         "expired",
         "standing",
+        "turning",
         "unblocked",
         "units",
         "wakes",
@@ -80,7 +82,7 @@ class EnabledSet:
         self.expired = 0  # polls that may give up, delays that may end
         self.enabled = 0  # CPUs and delayed starts; not units
         self.wakes = 0  # CPUs whose WFE may end without an event
-        self.standing = 0
+        self.standing = self.turning = 0
         early = state.early < early_max
         polls = 0
         for cpu, local in enumerate(state.locals):
@@ -105,6 +107,18 @@ class EnabledSet:
                 if local.state is State.RUNNABLE and not self._can(state, cpu):
                     self._unblocking[cpu] = self._ways_after_moves(cpu)
                     self.unblocked |= bool(self._unblocking[cpu]) << cpu
+        self.turning = self._find_turning()
+
+    def _find_turning(self) -> int:
+        # Where one stands that goes round matters as long as somebody may change what it looks at.
+        if not self.enabled | self.wakes | self.unblocked:
+            return 0
+        system, state, found = self._system, self._state, 0
+        for cpu, local in enumerate(state.locals):
+            if local.is_target and local.state is State.RUNNABLE and not self.everybody >> cpu & 1:
+                is_timed = isinstance(local.action.operation, _TIMED)
+                found |= (not is_timed and turns(system, state, cpu)) << cpu
+        return found
 
     def options(self, actor: int) -> list[Option]:
         """Return the ways in which ``actor`` can move; the last one is that without a mishap."""
@@ -153,7 +167,7 @@ class EnabledSet:
         if moves is None or actor >= self.cpus:
             return [Way((), step) for step in self._steps(actor)]
         found: list[Way] = []
-        if (self.enabled | self.wakes) >> actor & 1:
+        if (self.enabled | self.wakes | self.turning) >> actor & 1:
             state, units = self._state, self._touched(actor)
             can: Callable[[GlobalState], bool] = partial(self._can, cpu=actor)
             if self.expired >> actor & 1:
@@ -193,7 +207,9 @@ class EnabledSet:
     @property
     def everybody(self) -> int:
         """The bits of all actors that can move, CPUs without need and units of memory among them."""
-        return self.enabled | self.wakes | self.unblocked | ((1 << self.units) - 1) << self.cpus
+        return (
+            self.enabled | self.wakes | self.unblocked | self.turning | ((1 << self.units) - 1) << self.cpus
+        )
 
     def bits(self, actor: int) -> tuple[int, int, int]:
         """Return what the next move of ``actor`` reads and writes, and of that what all do not store alike.

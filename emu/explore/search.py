@@ -281,8 +281,7 @@ class Search:
         moves = self._moves(state)
         if moves.standing:
             state, more = all_asleep(self.system, state, moves, undo, self.path)
-            moves = self._moves(state) if more else moves
-            steps += more
+            moves, steps = self._moves(state), steps + more
             self._counted(more)
         key = self._key(state, last, preemptions)
         number = self._known.get(key, -1)
@@ -443,9 +442,10 @@ class Search:
         return len(self._slept) - 1
 
     def _link(self, number: int, actor: int) -> None:
-        # An edge from the state that the path stood in before.
-        if self.frames and number >= 0 and self.frames[-1].number >= 0:
-            self.edges.append(self.frames[-1].number << 38 | number << 12 | actor)
+        # An edge from the state that the path stood in before; of one that turns, no move.
+        frame = self.frames[-1] if self.frames else None
+        if frame and number >= 0 and frame.number >= 0 and not frame.moves.turning >> actor & 1:
+            self.edges.append(frame.number << 38 | number << 12 | actor)
 
     def _cycle(self, number: int, since: int) -> None:
         # Back in a state of this path. What was left out there must not be left out for ever.

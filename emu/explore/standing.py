@@ -12,9 +12,28 @@ from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
 from emu.semantics.state import members
+from emu.semantics.transition import value_of
 
 if TYPE_CHECKING:
     from emu.explore.reduction import EnabledSet
+
+
+def turns(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
+    """Tell whether an actor goes round in a loop that looks more than once, and does nothing else.
+
+    What it has seen of one place may be older then than what it comes to see of another, so it matters where
+    it stands.
+    """
+    begin = local = state.locals[cpu]
+    if not system.spins(state, cpu):
+        return False
+    looks = len(begin.action.accesses)
+    while True:
+        seen = value_of(system.loaded(state, cpu, local.action)[0])
+        local = local.edges[seen].local
+        if local is begin:
+            return looks > 1
+        looks += len(local.action.accesses)
 
 
 def stands(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:

@@ -168,6 +168,15 @@ def test_one_who_waits_in_wfe_is_not_skipped_when_the_event_comes_too_early_or_n
         assert {words for words, _ in ends.seen} == {(0,), (1,)}
 
 
+def test_a_loop_over_two_words_may_see_one_as_it_was_and_the_other_as_it_is() -> None:
+    """It leaves when it looks at the first before both are stored to, and at the second behind that."""
+    loop = "mov x1, #0\n mov x2, #0\nagain: ldr x1, [x0]\n cbnz x1, again\n ldr x2, [x0, #256]\n"
+    programs = [task(Store(X, 1), Store(Y, 1)), f"{loop} cbz x2, again\n str x2, [x0, #8]\n b ."]
+    for reduce in (True, False):
+        _, ends = explore(explorer_of(programs), X + 8, reduce=reduce)
+        assert {words for words, _ in ends.seen} == {(0,), (1,)}
+
+
 def test_event_register_at_reset_lets_the_first_wait_pass() -> None:
     programs = ["wfe\n str x0, [x0]\n b .", task(Load(Y))]
     for event_register, stored in ((0, 0), (1, X)):
