@@ -153,12 +153,13 @@ def _told(seed: int, threads: list[Thread], found: list[str]) -> str:
 # -- findings ---------------------------------------------------------------------------------------
 
 
-def missed_findings(seed: int, *, caches: bool, schedules: int = 40) -> str:
+def missed_findings(seed: int, *, caches: bool, schedules: int = 40, waits: bool = False) -> str:
     """Let the machine take drawn schedules of a seed's programs; "" when all that rules find was explored.
 
     What is found is told apart as an exploration tells its findings apart.
     """
-    threads, choice = draw(seed, caches=caches, tasks=True), random.Random(seed)
+    drawn = draw_waits(seed, caches=caches) if waits else draw(seed, caches=caches, tasks=True)
+    threads, choice = drawn, random.Random(seed)
     if caches:
         threads = [_looking_once(thread) for thread in threads]
     naive, programs = Naive(threads, caches=caches), programs_of(threads)

@@ -34,10 +34,11 @@ def draw(seed: int, *, caches: bool, tasks: bool = False) -> list[Thread]:
 def draw_waits(seed: int, *, caches: bool = False) -> list[Thread]:
     """Return two to four threads that wait in WFE for words, or store and send events, or forget to."""
     choice = random.Random(f"waits {seed}")
-    count = choice.choice([2, 2, 3, 3, 4])
+    count = choice.choice([2, 2, 2, 3] if caches else [2, 2, 3, 3, 4])
+    longest = 4 - count if caches else 2 + (count < 4)
     threads = []
     for number in range(count):
-        is_task, pieces = choice.random() < 0.2, choice.randint(1, 2 + (count < 4))
+        is_task, pieces = choice.random() < 0.2, choice.randint(1, longest)
         drawn = [_piece(choice, number == 0, caches, is_task) for _ in range(pieces)]
         operations = tuple(operation for piece in drawn for operation in piece)
         mapped = caches and choice.random() < 0.5

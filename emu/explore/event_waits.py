@@ -20,6 +20,8 @@ from emu.machine.actor import State
 from emu.operation import (
     LOADS,
     Access,
+    Barrier,
+    CacheOp,
     Delay,
     FirmwareCall,
     GuestCall,
@@ -27,6 +29,7 @@ from emu.operation import (
     Kind,
     Load,
     MemoryAccess,
+    Operation,
     Park,
     SendEvent,
     SendEventLocal,
@@ -47,9 +50,10 @@ class EventWaits:
     """The loops of one round that are taken for waits.
 
     :ivar staying: by the local state of a look the values with which its CPU stays in its loop
+    :ivar untold: of these values those that may be stored without an event behind
     :ivar blind: the CPUs, as bits, whose event registers make no difference
     :param tries: by CPU and PC in how many rounds local states were made to find out; carried on
-    :param is_followed: tells whether the memory model has a unit at a PA
+    :param unit_of: returns the PAs of the memory model's unit that holds a PA, if there is one
     :param remembered: words (PA, bytes) about which more is remembered than what they hold
     """
 
@@ -57,13 +61,14 @@ class EventWaits:
         self,
         stepper: ThreadStepper,
         tries: dict[object, int],
-        is_followed: Callable[[int], bool],
+        unit_of: Callable[[int], range | None],
         remembered: Collection[_Word],
     ) -> None:
         self._stepper, self._tries = stepper, tries
         self._made: dict[object, None] = {}
-        self._is_followed, self._remembered = is_followed, remembered
+        self._unit_of, self._remembered = unit_of, remembered
         self.staying: dict[LocalState, frozenset[object]] = {}
+        self.untold: dict[LocalState, frozenset[object]] = {}
         self.blind = 0
         self._before: dict[LocalState, list[LocalState]] = {}
         for local in stepper.locals:
@@ -80,9 +85,13 @@ class EventWaits:
             tries[where] = tries.get(where, 0) + 1
 
     def locals(self) -> Iterator[LocalState]:
-        """Yield the local states of the blind CPUs in which these do not sleep."""
+        """Yield the local states of blind CPUs who do not sleep, and will not before all others do."""
+        may_sleep = {
+            look.cpu for look in self.staying if self._unit_of(look.action.accesses[0].pa) is not None
+        }
         for local in self._stepper.locals:
-            if self.blind >> local.cpu & 1 and local.state is not State.WAITING:
+            is_blind = self.blind >> local.cpu & 1 and local.cpu not in may_sleep
+            if is_blind and local.state is not State.WAITING:
                 yield local
 
     def stays(self, local: LocalState, value: object) -> bool:
@@ -123,33 +132,71 @@ class EventWaits:
 
     def _is_told(self, loop: _Loop) -> bool:
         # Whether an event follows whatever ends the loop.
-        word = (loop.access.pa, loop.access.size)
-        if word in self._remembered or self._is_followed(loop.access.pa):
+        if (loop.access.pa, loop.access.size) in self._remembered:
             return False
-        return all(
-            _has_value(local, access, loop) or self._sends_event(local)
-            for local in self._stepper.locals
-            if local.cpu != loop.cpu
-            for access in local.action.accesses
-            if access.is_store and _overlap(access, loop.access)
-        )
+        unit = self._unit_of(loop.access.pa)
+        if unit is not None and not self._shows(loop, unit):
+            return False
+        untold: set[object] = set()
+        for local in self._stepper.locals:
+            stores = [access for access in local.action.accesses if access.is_store]
+            met = [access for access in stores if _overlap(access, loop.access)]
+            if local.cpu == loop.cpu or not met or self._sends_event(local, unit):
+                continue
+            if not all(_has_value(local, access, loop) for access in met):
+                return False
+            untold.update(access.value for access in met)
+        self.untold.update(dict.fromkeys(loop.looks, frozenset(untold)))
+        return True
 
-    @staticmethod
-    def _sends_event(local: LocalState) -> bool:
-        # Whether its CPU sends an event behind its next step, whatever others do.
-        seen, work = {local}, [edge.local for edge in local.edges.values()]
+    def _shows(self, loop: _Loop, unit: range) -> bool:
+        # Whether the word, which is looked at past the memory model's unit, changes only with what is stored
+        # in the unit and shown by maintenance.
+        if loop.access.cacheable or any(pa in unit for pa in self._stepper.machine.memory.behind):
+            return False
+        for local in self._stepper.locals:
+            operation = local.action.operation
+            if isinstance(operation, CacheOp) and operation.pa in unit:
+                word = operation.word
+                if self._stepper.model.maintains(word) and not self._stepper.model.cleans(word):
+                    return False
+            for access in local.action.accesses:
+                if access.is_store and access.pa < unit.stop and unit.start < access.pa + access.size:
+                    own = local.cpu == loop.cpu and _overlap(access, loop.access)
+                    if own or not access.cacheable:
+                        return False
+        return True
+
+    def _sends_event(self, local: LocalState, unit: range | None) -> bool:
+        # Whether its CPU sends an event behind its next step, whatever others do; of a unit when it has shown
+        # what it has stored: 0 it has not, 1 it has begun to, 2 it has.
+        first = 0 if unit is not None else 2
+        work = [(edge.local, first) for edge in local.edges.values()]
+        seen = {(local, first)}
         if not work:
             return False
         while work:
-            after = work.pop()
-            if isinstance(after.action.operation, SendEvent) and after.state is State.RUNNABLE:
+            after, shown = work.pop()
+            operation = after.action.operation
+            if isinstance(operation, SendEvent) and after.state is State.RUNNABLE and shown > 1:
                 continue
-            may_wait = after.action.waits or isinstance(after.action.operation, _MAY_WAIT)
-            if after in seen or after.state is not State.RUNNABLE or may_wait or not after.edges:
+            may_wait = after.action.waits or isinstance(operation, _MAY_WAIT)
+            if (after, shown) in seen or after.state is not State.RUNNABLE or may_wait or not after.edges:
                 return False
-            seen.add(after)
-            work += [edge.local for edge in after.edges.values()]
+            seen.add((after, shown))
+            if unit is not None:
+                shown = self._shown_after(operation, unit, shown)
+            work += [(edge.local, shown) for edge in after.edges.values()]
         return True
+
+    def _shown_after(self, operation: Operation, unit: range, shown: int) -> int:
+        model = self._stepper.model
+        match operation:
+            case CacheOp(word, pa) if not shown and pa in unit and model.cleans(word):
+                return 1
+            case Barrier(word) if shown == 1 and model.completes(word):
+                return 2
+        return shown
 
 
 class _Loop:

@@ -102,11 +102,15 @@ class Footprints:
     def find_waits(self, stepper: ThreadStepper, tries: dict[object, int]) -> None:
         """Take loops that wait for events for waits: their event registers meet only those who sleep."""
         count = len(stepper.locals)
-        self.waits = EventWaits(stepper, tries, lambda pa: self.index_of(pa) is not None, self.history.words)
+        self.waits = EventWaits(stepper, tries, self._unit_at, self.history.words)
         self.refresh(stepper.locals[count:])
         for local in self.waits.locals():
             local.reads &= ~self.event(local.cpu)
             local.writes &= ~self.event(local.cpu)
+
+    def _unit_at(self, pa: int) -> range | None:
+        first = pa & -self.granule
+        return range(first, first + self.granule) if first in self.unit_index else None
 
     # -- bits -------------------------------------------------------------------------------------
 

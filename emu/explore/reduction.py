@@ -107,6 +107,10 @@ class EnabledSet:
                 if local.state is State.RUNNABLE and not self._can(state, cpu):
                     self._unblocking[cpu] = self._ways_after_moves(cpu)
                     self.unblocked |= bool(self._unblocking[cpu]) << cpu
+        if self.standing and self.unblocked and self.enabled == self.expired:
+            # Those who stand may sleep by then or not: they go on by themselves, and no time passes.
+            self.enabled = self.standing | self.enabled & ~self.expired
+            self.expired = self.standing = 0
         self.turning = self._find_turning()
 
     def _find_turning(self) -> int:

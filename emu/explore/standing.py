@@ -41,7 +41,11 @@ def stands(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
     waits, local = system.footprints.waits, state.locals[cpu]
     if waits is None or local not in waits.staying:
         return False
-    return waits.stays(local, system.observed(state, cpu))
+    if not local.action.followed:
+        return waits.stays(local, system.observed(state, cpu))
+    # A look that gives an old value matters when it is the last one: no event follows the new value.
+    values, _, notes = system.loaded(state, cpu, local.action)
+    return waits.stays(local, values[0]) and not any(note.value in waits.untold[local] for note in notes)
 
 
 def can_go(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
@@ -57,7 +61,7 @@ def all_asleep(
     :return: the state then, and how many steps that takes
     """
     before = len(path)
-    if moves.enabled == moves.expired and not moves.unblocked:
+    if moves.enabled == moves.expired:
         for cpu in members(moves.standing):
             while state.locals[cpu].state is State.RUNNABLE:
                 state = _take(system.step(state, cpu), undo, path)

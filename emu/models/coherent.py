@@ -25,6 +25,10 @@ class Coherent:
         """Return False: memory needs no maintenance."""
         return False
 
+    def cleans(self, word: int) -> bool:
+        """Return False."""
+        return False
+
     def completes(self, word: int) -> bool:
         """Return False: there is none."""
         return False

@@ -172,6 +172,10 @@ class MemoryModel(Protocol):
         """Tell whether a DC or IC instruction by VA does anything in this model."""
         ...
 
+    def cleans(self, word: int) -> bool:
+        """Tell whether maintenance shows what others have stored in the unit to who accesses past it."""
+        ...
+
     def completes(self, word: int) -> bool:
         """Tell whether a barrier instruction ends the maintenance of its CPU that is delayed."""
         ...

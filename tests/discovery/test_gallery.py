@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exploring import X, Y, explorer_of, task
@@ -15,6 +16,7 @@ from planting import plant
 
 from emu.case import Case
 from emu.explore.confirm import confirm_shortest
+from emu.explore.event_waits import EventWaits
 from emu.explore.explorer import ExplorationResult, Explorer, explore_case
 from emu.explore.search import Bounds
 from emu.operation import (
@@ -369,6 +371,28 @@ def test_two_that_always_give_way_go_round_for_ever() -> None:
     rude = POLITE.format(mine=8, theirs=0).replace("cbz x2, in", "b in")
     twin = searched(explorer_of([polite[0], rude]))
     assert (twin.complete, twin.findings) == (True, [])
+
+
+def test_one_who_is_never_let_out_of_the_pen_may_have_looked_before_the_last_clean() -> None:
+    """No event follows the word's last value, so whoever has looked then does not look again."""
+    explorer, _ = explore_case(Case.parse(f"v3 topology=flat:3 {SPIN} memory=caches append=maxcpus=2"))
+    result = explorer.search(Bounds(), everything=True)
+    assert rules(result) == {"stale"}
+    assert "0xffffffffffffffff was stored by CPU0" in finding_words(result.findings[0].finding)
+
+
+def test_a_stale_look_that_is_left_out_although_it_may_be_the_last_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find = EventWaits.__init__
+
+    def forget(waits: EventWaits, *arguments: Any) -> None:
+        find(waits, *arguments)
+        waits.untold = dict.fromkeys(waits.staying, frozenset())
+
+    monkeypatch.setattr(EventWaits, "__init__", forget)
+    explorer, _ = explore_case(Case.parse(f"v3 topology=flat:3 {SPIN} memory=caches append=maxcpus=2"))
+    assert rules(explorer.search(Bounds(), everything=True)) == set()
 
 
 def test_wait_that_nobody_ends_is_no_lost_wake_up() -> None:

@@ -49,6 +49,40 @@ def test_an_event_register_that_is_forgotten_although_it_matters_is_caught(
     assert any("not explored" in difference_of_waits(seed, caches=False) for seed in range(100, 110))
 
 
+def asleep_past_caches(*others: Thread) -> str:
+    """Compare for one PE with its MMU off that waits in WFE for what others store."""
+    return difference_of(0, [Thread((("doze", 0, 0),)), *others], caches=True)
+
+
+TOLD = (("st", 0, 1), ("dc", "cvac", 0), ("dsb",), ("sev",))
+FORGETFUL = [
+    [Thread((TOLD[0], *rest), mapped=True), Thread((("ld", 0, 0),))]
+    for rest in (TOLD[1:], TOLD[2:], (TOLD[1], TOLD[3]))
+]
+# A store past the caches, and one of another word with which the line is written back over it.
+OVER = [Thread((*TOLD, ("st", 1, 2)), mapped=True), Thread((("st", 0, 0), ("ld", 0, 0)))]
+
+
+@pytest.mark.parametrize("others", [*FORGETFUL, OVER], ids=["told", "no-clean", "no-dsb", "over"])
+def test_one_who_waits_past_the_caches_misses_what_nobody_cleans(others: list[Thread]) -> None:
+    assert asleep_past_caches(*others) == ""
+
+
+def test_an_event_that_comes_before_the_store_is_in_memory_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EventWaits, "_shown_after", lambda *_: 2)
+    assert all("not explored" in asleep_past_caches(*others) for others in FORGETFUL[1:])
+
+
+def test_a_word_that_changes_without_a_store_to_it_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EventWaits, "_shows", lambda *_: True)
+    assert "not explored" in asleep_past_caches(*OVER)
+
+
+@kinds
+def test_what_rules_find_in_programs_that_wait_for_events_is_explored(caches: bool) -> None:
+    assert "".join(missed_findings(seed, caches=caches, schedules=6, waits=True) for seed in range(12)) == ""
+
+
 @kinds
 def test_what_rules_find_in_drawn_schedules_on_the_machine_is_explored(caches: bool) -> None:
     assert "".join(missed_findings(seed, caches=caches, schedules=6) for seed in range(16)) == ""

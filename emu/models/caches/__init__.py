@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from emu.memory import Memory
 from emu.models.caches.explored import ExploredCaches, mixed_lines
-from emu.models.caches.lines import GRANULES, Choice, completes, is_by_va
+from emu.models.caches.lines import GRANULES, Choice, cleans, completes, is_by_va
 from emu.models.caches.machine import Domain
 from emu.models.protocol import ExploredMemory, MachineMemory, NoteSink
 from emu.operation import Kind, Operation
@@ -35,6 +35,10 @@ class Caches:
     def maintains(self, word: int) -> bool:
         """Tell whether the instruction acts on data, to the Point of Coherency."""
         return is_by_va(word)
+
+    def cleans(self, word: int) -> bool:
+        """Tell whether the instruction writes a dirty line back."""
+        return cleans(word)
 
     def completes(self, word: int) -> bool:
         """Tell whether the instruction is a DSB or DMB of loads and stores."""

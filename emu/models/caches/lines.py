@@ -210,6 +210,11 @@ def invalidates(word: object) -> bool:
     return isinstance(word, int) and _DC.get(_key(word)) is drop
 
 
+def cleans(word: int) -> bool:
+    """Tell whether a DC instruction by VA writes a dirty line back."""
+    return _DC.get(_key(word)) in (write_back, clean_and_invalidate)
+
+
 def maintain(line: Line, word: int) -> tuple[Line, int]:
     """Carry out a DC instruction by VA on the line; bits of the bytes that are lost."""
     operation = _DC[_key(word)]
