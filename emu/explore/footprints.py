@@ -14,6 +14,7 @@ from emu.explore.event_waits import EventWaits
 from emu.explore.history import UpdateHistory
 from emu.explore.local_state import NO_UPDATES, Action, LocalState
 from emu.explore.thread_stepper import ThreadStepper
+from emu.explore.unit_words import UnitWords
 from emu.machine.actor import State
 from emu.operation import (
     Access,
@@ -89,11 +90,18 @@ class Footprints:
         self.units = sorted({*found, *always, *(older & past)})
         self.unit_index = {pa: index for index, pa in enumerate(self.units)}
         self._unit_bits = [self._bit(pa, self.granule) for pa in self.units]
+        # Beside the bit of a unit: one that all meet but stores alike, and one for these.
+        self._other_bits = [self._bit(-2 - 2 * index, 1) for index in range(len(self.units))]
+        self._alike_bits = [self._bit(-1 - 2 * index, 1) for index in range(len(self.units))]
+        self._constant = sum(self._alike_bits)
         watched = self._watch.words() if self._watch is not None else ()
         # What a property sees changes with moves of units.
         self.watches_units = any(self.index_of(pa) is not None for word in watched for pa in word)
         self._delayed = self._find_delayed(stepper.locals) if self.units else {}
         self.history = UpdateHistory(stepper.locals, stepper.machine.trace.flow)
+        self._words = UnitWords(
+            stepper.locals, self.units, granule, stepper.machine.memory.behind, self.history.words
+        )
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -147,8 +155,12 @@ class Footprints:
         return self.firmware | self.event(cpu) | self.interrupt(cpu)
 
     def unit(self, index: int) -> int:
-        """The bit of a unit of the memory model."""
+        """The bit of a unit of the memory model, which loads of it read."""
         return self._unit_bits[index]
+
+    def all_of_unit(self, index: int) -> int:
+        """The bits that whatever changes a unit writes."""
+        return self._unit_bits[index] | self._other_bits[index] | self._alike_bits[index]
 
     def index_of(self, pa: int) -> int | None:
         """Return the number of the unit that holds ``pa``, or None."""
@@ -179,9 +191,9 @@ class Footprints:
         return found
 
     def _of(self, pa: int, size: int) -> int:
-        unit = pa & -self.granule
-        if unit in self.unit_index:
-            return self._bit(unit, self.granule)
+        index = self.index_of(pa)
+        if index is not None:
+            return self.all_of_unit(index)
         if granule_of(pa) in self.exclusive:
             return self._bit(granule_of(pa), GRANULE)
         return self._bit(pa, size)
@@ -225,6 +237,15 @@ class Footprints:
         meets_monitors = False
         for access in action.accesses:
             bit = self._of(access.pa, access.size)
+            if (index := self.index_of(access.pa)) is not None and not self._is_exclusive(access):
+                if self._words.is_idle(access) and not self._delayed.get(local, 0) & bit:
+                    continue
+                if self._words.is_alike(access) and not self._delayed.get(local, 0) & bit:
+                    reads |= self._other_bits[index]
+                    writes |= self._alike_bits[index]
+                    continue
+                if not access.is_store:
+                    bit &= ~self._other_bits[index]
             if access.is_store or arms:
                 writes |= bit
                 if granule_of(access.pa) in self.exclusive:
@@ -256,6 +277,9 @@ class Footprints:
         meeting = [number for number, part in action.apart if self._all_parts or _may_meet(locals, cpu, part)]
         return meeting if len(meeting) > 1 else []
 
+    def _is_exclusive(self, access: Access) -> bool:
+        return granule_of(access.pa) in self.exclusive
+
     @staticmethod
     def _disarms(local: LocalState) -> bool:
         # Whether the step is known to clear the actor's own monitor: CLREX, ERET, STXR, an exception.
@@ -285,8 +309,8 @@ class Footprints:
             case Poll() | Delay():
                 writes |= self.budget
                 if self._early:  # what is delayed takes effect
-                    for unit in self._unit_bits:
-                        writes |= unit
+                    for index in range(len(self.units)):
+                        writes |= self.all_of_unit(index)
             case CacheOp(word, pa) if self._maintains(word) and self.index_of(pa) is not None:
                 writes |= self._of(pa, 1)
             case Barrier() if self.completes(local):
@@ -309,7 +333,7 @@ class Footprints:
     def _note_values(self, action: Action) -> None:
         # Which locations are stored to, as a whole, with one value only; the others are told by `_constant`.
         for access in action.accesses:
-            if not access.is_store:
+            if not access.is_store or self.index_of(access.pa) is not None:
                 continue
             bit = self._of(access.pa, access.size)
             simple = isinstance(action.operation, _PLAIN) and self._is_word(access) and not access.plain

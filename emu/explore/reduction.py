@@ -206,7 +206,7 @@ class EnabledSet:
 
     def _units_in(self, bits: int) -> list[int]:
         footprints = self._system.footprints
-        return [unit for unit in range(len(self._system.model.units)) if bits & footprints.unit(unit)]
+        return [unit for unit in range(len(self._system.model.units)) if bits & footprints.all_of_unit(unit)]
 
     @property
     def everybody(self) -> int:
@@ -228,7 +228,7 @@ class EnabledSet:
             power = footprints.power(later.cpu)
             return 0, power, power
         if actor >= self.cpus:
-            unit = footprints.over(footprints.unit(actor - self.cpus))
+            unit = footprints.over(footprints.all_of_unit(actor - self.cpus))
             if footprints.watches_units:
                 unit |= footprints.properties
             return 0, unit, unit

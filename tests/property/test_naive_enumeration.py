@@ -9,6 +9,7 @@ from naive_compare import difference, difference_of, difference_of_waits, missed
 from emu.explore.event_waits import EventWaits
 from emu.explore.reduction import EnabledSet
 from emu.explore.unit_moves import UnitMoves
+from emu.explore.unit_words import UnitWords
 
 kinds = pytest.mark.parametrize("caches", [False, True], ids=["coherent", "caches"])
 
@@ -76,6 +77,31 @@ def test_an_event_that_comes_before_the_store_is_in_memory_is_caught(monkeypatch
 def test_a_word_that_changes_without_a_store_to_it_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventWaits, "_shows", lambda *_: True)
     assert "not explored" in asleep_past_caches(*OVER)
+
+
+def stores_and_looks(value: int) -> Thread:
+    return Thread((("st", 0, value), ("ld", 0, 0)), mapped=True)
+
+
+NEIGHBOUR = Thread((("ld", 0, 1), ("ld", 0, 0)))  # past the caches, of a word that nobody stores to too
+ALIKE, UNLIKE = [[stores_and_looks(1), stores_and_looks(value), NEIGHBOUR] for value in (1, 2)]
+
+
+@pytest.mark.parametrize("threads", [ALIKE, UNLIKE], ids=["alike", "unlike"])
+def test_stores_in_one_line_come_to_what_they_do_in_a_naive_enumeration(threads: list[Thread]) -> None:
+    assert difference_of(0, threads, caches=True) == ""
+
+
+def test_stores_of_two_values_that_are_swapped_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UnitWords, "is_alike", lambda _, access: access.is_store)
+    assert "not explored" in difference_of(0, [*UNLIKE[:2], Thread((("ld", 0, 1),))], caches=True)
+
+
+def test_a_look_past_the_caches_at_a_word_that_is_stored_to_is_no_idle_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(UnitWords, "is_idle", lambda _, access: not access.is_store and not access.cacheable)
+    assert "not explored" in difference_of(0, ALIKE, caches=True)
 
 
 @kinds
