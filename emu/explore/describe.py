@@ -26,7 +26,8 @@ def describe(machine: Machine, cpu: int, *, attributes: bool) -> Action:
     if actor.task is None:
         action = _of_pe(machine, actor, attributes)
         pe = actor.pe
-        word = machine.engine.word(pe.pc) if action.accesses else None
+        looks = attributes or machine.interconnect.looks_for_monitors
+        word = machine.engine.word(pe.pc) if looks and action.accesses else None
         if word is not None and a64.needs_monitor(word):
             at = access_address(pe, word, pe.pc)
             action.lacks_monitor = not has_global_monitor(pe, at, machine.memory.u64)

@@ -79,6 +79,7 @@ def _install(loaded: LoadedSubject, memory_size: int, *, counted: bool) -> tuple
     for segment in loaded.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     machine, psci = make_machine(loaded.config, loaded.logical, memory, loaded.id_registers)
+    machine.interconnect.looks_for_monitors = loaded.has_kernel
     return machine, psci, loaded.place(machine, counted=counted)
 
 

@@ -47,6 +47,7 @@ class MachineInterconnect(LocalInterconnect):
         super().__init__()
         self._machine = machine
         self.primary: Primary | None = None
+        self.looks_for_monitors = False  # even where the memory model does not look at attributes
         self._told: set[tuple[int, int, str]] = set()  # CPU, VA and constraint
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
@@ -71,6 +72,8 @@ class MachineInterconnect(LocalInterconnect):
 
     def look_for_monitor(self, pe: PE, va: int, word: int, pa: int) -> None:
         """Tell of the exclusive or atomic access of ``word`` where there may be no monitor for it."""
+        if self._machine.model is None and not self.looks_for_monitors:
+            return
         told = (pe.index, va, EXCLUSIVE_UNCACHED.name) in self._told
         if not told and not has_global_monitor(pe, access_address(pe, word, va), self._machine.memory.u64):
             self.tell_uncached(pe.index, va, pa)
