@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from emu.arch import sysreg
+from emu.arch import a64, sysreg
 from emu.arch.sysreg import Encoding
 from emu.constraints import (
     EXCLUSIVE_UNCACHED,
@@ -59,7 +59,9 @@ class MachineInterconnect(LocalInterconnect):
     def access(self, pe: PE, va: int, pa: int, size: int, is_store: bool) -> None:
         """Ask the memory model for what the access finds."""
         machine = self._machine
-        _, cacheable = access_at(machine, pe, va)
+        word, cacheable = access_at(machine, pe, va)
+        if a64.needs_monitor(word):
+            self.look_for_monitor(pe, va, word, pa)
         assert machine.model is not None
         machine.model.access(pe.index, pa, size, cacheable, is_store)
 
