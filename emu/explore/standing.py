@@ -80,4 +80,6 @@ def as_seen(system: TransitionSystem, state: GlobalState) -> GlobalState:
     waits = system.footprints.waits
     if waits is None or not state.system.events & waits.blind:
         return state
+    if system.footprints.units:
+        return state  # who stands may have to look, spend its event and look again: no cycle, it does so once
     return state._replace(system=state.system._replace(events=state.system.events & ~waits.blind))

@@ -381,6 +381,15 @@ def test_one_who_is_never_let_out_of_the_pen_may_have_looked_before_the_last_cle
     assert "0xffffffffffffffff was stored by CPU0" in finding_words(result.findings[0].finding)
 
 
+def test_an_event_that_is_spent_between_two_looks_is_no_livelock() -> None:
+    """A CPU in the pen looks, spends its event and looks again: once, for it has none then."""
+    explorer, _ = explore_case(Case.parse(f"v3 topology=flat:3 {SPIN} memory=caches fault=1:no-clean"))
+    result = explorer.search(Bounds(), everything=True)
+    told = sorted((found.finding.rule, found.finding.what) for found in result.findings)
+    arrivals, looks = ("arrival", "never-came"), ("stale", "stored-by-another")
+    assert told == [arrivals, arrivals, looks, looks, ("stuck", "sev-spent"), ("stuck", "sev-spent")]
+
+
 def test_a_stale_look_that_is_left_out_although_it_may_be_the_last_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
