@@ -18,6 +18,9 @@ DEEP = (
     r"^tests/spec/test_campaign\.py::test_(a_worker|what_has_changed|an_interrupt|one_worker|a_unit_does)",
     r"^tests/spec/test_explore\.py::test_(the_same_with_any|a_killed|interrupted|twice_the_same)",
     r"^tests/spec/test_whole_boot\.py::test_(an_init|a_schedule_is|schedules_from|a_kernel_of_debians|another_o)",
+    r"^tests/spec/test_whole_(kept|races)\.py",
+    r"^tests/spec/test_whole_and_host\.py::test_it_says_the_same_of_a_par",
+    r"^tests/spec/test_whole_boot\.py::test_(a_parallel_kernel|acpi_tables.*\[(gicv2|el2)\]|the_result_is_the_s)",
     r"^tests/spec/test_(kexec|real_kernels)\.py::.*-[2-9]\]",  # at EL2
     r"^tests/spec/test_nothing_runs_for_ever\.py::test_(two_runs|what_others_do)",
     r"^tests/spec/test_(primary_lines|logical_maps|acpi_kernels|newer_kernels|replay_of_a_livelock)\.py",

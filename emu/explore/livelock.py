@@ -14,6 +14,7 @@ from emu.explore.cells import Undo
 from emu.explore.follow import Followed, follow, is_of_cpu, rewind
 from emu.explore.reduction import EnabledSet
 from emu.explore.search import Search
+from emu.explore.standing import hides_events
 from emu.explore.transition_system import TransitionSystem
 from emu.schedulers import LOOP, Pick
 
@@ -56,7 +57,10 @@ def find_livelock(search: Search) -> Livelock | None:
         entry = next((state for state in members if state in search.entries), None)
         if cpus and entry is not None and not can & ~sum(1 << cpu for cpu in cpus):
             way = search.entries[entry]
-            return Livelock(cpus, way, _picks(search, way, _fair_round(search, within, entry, cpus)))
+            picks = _picks(search, way, _fair_round(search, within, entry, cpus))
+            if hides_events(search.system):
+                way = (*way, *picks)  # once round they are as each round leaves them
+            return Livelock(cpus, way, picks)
     return None
 
 

@@ -75,11 +75,18 @@ def _take(stepped: Stepped, undo: list[Undo], path: list[Transition]) -> GlobalS
     return state
 
 
+def hides_events(system: TransitionSystem) -> bool:
+    """Tell whether states that differ in event registers alone may be one: see :func:`as_seen`.
+
+    Not with units: there a CPU that stands may have to look, spend its event and look again, once.
+    """
+    waits = system.footprints.waits
+    return waits is not None and bool(waits.blind) and not system.footprints.units
+
+
 def as_seen(system: TransitionSystem, state: GlobalState) -> GlobalState:
     """Return the state without the event registers that nothing but such loops looks at."""
     waits = system.footprints.waits
-    if waits is None or not state.system.events & waits.blind:
+    if waits is None or not state.system.events & waits.blind or not hides_events(system):
         return state
-    if system.footprints.units:
-        return state  # who stands may have to look, spend its event and look again: no cycle, it does so once
     return state._replace(system=state.system._replace(events=state.system.events & ~waits.blind))

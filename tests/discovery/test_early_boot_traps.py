@@ -96,6 +96,7 @@ BOOTS: list[tuple[str, str, str, Sequence[str], str]] = [
         "spins",
     ),
     ("lock with the MMU off", _LOCK, _MMU_OFF, ("--memory", "caches"), "not Normal Write-Back"),
+    ("lock with the MMU off, coherent", _LOCK, _MMU_OFF, (), "not Normal Write-Back"),
 ]
 FINE: list[tuple[str, str, str, Sequence[str]]] = [
     ("legal return", RETURN.format(spsr=0x3C5), _MMU_OFF, ()),
@@ -107,7 +108,7 @@ FINE: list[tuple[str, str, str, Sequence[str]]] = [
         ("--grain", "operation"),
     ),
     ("lock with the MMU on", _LOCK, _MMU_ON, ("--memory", "caches")),
-    ("lock with the MMU off, coherent", _LOCK, _MMU_OFF, ()),
+    ("lock with the MMU on, coherent", _LOCK, _MMU_ON, ()),
 ]
 
 

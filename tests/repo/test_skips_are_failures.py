@@ -15,7 +15,8 @@ import pytest
 
 pytest_plugins = "pytester"
 
-_CONFTEST = Path(__file__).parents[1] / "conftest.py"
+_TESTS = Path(__file__).parents[1]
+_NEEDED = ("conftest.py", "deep.py")
 _FILES = {
     "passes": "def test_it(): pass",
     "skipped": "import pytest\n\n@pytest.mark.skip(reason='no kernel')\ndef test_it(): pass",
@@ -28,6 +29,11 @@ _OPTIONS = ("-q", "-p", "no:cacheprovider")
 _TWO_PROCESSES = ("--numprocesses", "2", "--dist", "worksteal")
 
 
+def _copy(folder: Path) -> None:
+    for name in _NEEDED:
+        shutil.copy(_TESTS / name, folder / name)
+
+
 def _named(lines: list[str]) -> list[str]:
     # The lines of the report that name tests of ours.
     return [line for line in lines if line.startswith("test_sample")]
@@ -35,7 +41,7 @@ def _named(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("kind", _FILES)
 def test_anything_but_a_pass_fails_the_run_and_is_named(kind: str, pytester: pytest.Pytester) -> None:
-    shutil.copy(_CONFTEST, pytester.path / "conftest.py")
+    _copy(pytester.path)
     pytester.makepyfile(test_sample=_FILES[kind], test_other="def test_other(): pass")
     done = pytester.runpytest_inprocess(*_OPTIONS, "--skips-are-failures")
     named = _named(done.outlines)
@@ -50,7 +56,7 @@ def test_anything_but_a_pass_fails_the_run_and_is_named(kind: str, pytester: pyt
 def test_reports_of_two_processes_are_told_alike(tmp_path: Path) -> None:
     """What is named decides on the status, so one run has all kinds."""
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    shutil.copy(_CONFTEST, tmp_path / "conftest.py")
+    _copy(tmp_path)
     (tmp_path / "test_other.py").write_text("def test_other(): pass")
     (tmp_path / "test_sample_passes.py").write_text(_FILES["passes"])
     passed = _run(tmp_path, "--skips-are-failures", *_TWO_PROCESSES)
@@ -74,6 +80,6 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_the_option_a_skip_is_a_skip(pytester: pytest.Pytester) -> None:
-    shutil.copy(_CONFTEST, pytester.path / "conftest.py")
+    _copy(pytester.path)
     pytester.makepyfile(test_sample=_FILES["skipped"] + "\n\ndef test_two(): pass")
     assert pytester.runpytest_inprocess(*_OPTIONS).ret == 0
