@@ -19,7 +19,11 @@ DEEP = (
     r"^tests/spec/test_explore\.py::test_(the_same_with_any|a_killed|interrupted|twice_the_same)",
     r"^tests/spec/test_whole_boot\.py::test_(an_init|a_schedule_is|schedules_from|a_kernel_of_debians|another_o)",
     r"^tests/spec/test_whole_(kept|races)\.py",
-    r"^tests/spec/test_whole_and_host\.py::test_it_says_the_same_of_a_par",
+    r"^tests/spec/test_(whole_and_host|patched_kernels|option_pairs|progress)\.py",
+    r"^tests/spec/test_loops\.py::test_(an_exploration_does|an_exception_whose|a_boot_notices)",
+    r"^tests/spec/test_(lookup_command\.py::test_published|litmus\.py::test_the_states_of_the_cat)",
+    r"^tests/spec/test_(vcpu_hotplug\.py::test_a_hundred|topologies\.py::test_first_and_last_of_4096)",
+    r"^tests/unit/test_naps\.py::test_a_drawn_run",
     r"^tests/spec/test_whole_boot\.py::test_(a_parallel_kernel|acpi_tables.*\[(gicv2|el2)\]|the_result_is_the_s)",
     r"^tests/spec/test_(kexec|real_kernels)\.py::.*-[2-9]\]",  # at EL2
     r"^tests/spec/test_nothing_runs_for_ever\.py::test_(two_runs|what_others_do)",

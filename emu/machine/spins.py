@@ -211,7 +211,7 @@ class Spins:
         count = self._exceptions[kind] = self._exceptions.get(kind, 0) + 1
         if count & count - 1:
             return  # it did not the last times
-        # With a proof that it counts in vain first; not where an interrupt may end it, which the proof knows not.
+        # First with a proof that it counts in vain, which knows no interrupts that may end it.
         proofs = ((0, AHEAD_MAX),) if self._machine.free is not None else ((1, _SHORT), (0, AHEAD_MAX))
         for goes_on_for, limit in proofs:
             outside = Outside(self._machine, stores_act=True)
