@@ -25,7 +25,7 @@ from emu.host.build import Boot
 from emu.host.effects import WHOLE
 from emu.report.outcome import as_json
 from emu.rules import judge
-from emu.subject.kernel_files import is_flat
+from emu.subject import is_flat
 
 if TYPE_CHECKING:
     from emu.report.property import Suite

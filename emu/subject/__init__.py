@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from emu.subject.lines import Lines
 from emu.subject.symbols import Symbols
 
 NO_LINES = Lines({})
+_FLAT = ".flat"
+
+
+def is_flat(path: Path) -> bool:
+    """Tell whether ``path`` is called a flat image (:mod:`emu.subject.flat`)."""
+    return path.suffix == _FLAT and path.is_file()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ class KernelImage:
     layout: KernelLayout
     banner: str
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is a flat image (:mod:`emu.subject.flat`): a program that is no Linux."""
+        return not self.banner
+
 
 def load_kernel(
     path: Path,

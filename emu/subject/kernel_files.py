@@ -12,7 +12,6 @@ from emu.subject.image import has_magic
 from emu.subject.unwrap import peek
 
 _IN_TREE = Path("arch/arm64/boot/Image")
-_FLAT = ".flat"
 _STUB_MAX = 4096  # bytes; Debian ships a System.map of one line
 _HEAD = 1 << 16
 
@@ -46,11 +45,6 @@ def is_kernel(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return has_magic(peek(head)) or (head[:2] == b"MZ" and head[4:8] == b"zimg") or is_fit(head)
-
-
-def is_flat(path: Path) -> bool:
-    """Tell whether ``path`` is called a flat image (:mod:`emu.subject.flat`)."""
-    return path.suffix == _FLAT and path.is_file()
 
 
 def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> KernelFiles:

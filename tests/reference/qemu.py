@@ -212,6 +212,22 @@ def missing() -> str:
     return "" if shutil.which(PROGRAM) else f"{PROGRAM} is missing: apt-get install qemu-system-arm"
 
 
+def console_of(kernel: Path, machine: str, cpus: int, append: str, seconds: float = 300) -> str:
+    """Return what ``-kernel`` prints on the machine "virt" until it ends.
+
+    :param machine: QEMU's words for it, ``virt,gic-version=3``
+    :raises subprocess.TimeoutExpired: it takes longer than so many seconds
+    """
+    command = [
+        *(PROGRAM, "-M", machine, "-cpu", "cortex-a72", "-smp", str(cpus), "-m", "256"),
+        *("-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-append", append),
+    ]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+    )
+    return done.stdout.decode(errors="replace")
+
+
 @contextmanager
 def started(*, cpu: str, el: int, gic: int = 2, ram_mib: int = 64) -> Iterator[Qemu]:
     """Start QEMU with one stopped CPU of the machine "virt" and end it afterwards.

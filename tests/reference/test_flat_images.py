@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from bare_pe import assemble
 from programs import run_emu, run_program
+from reference.qemu import missing
 
 ROOT = Path(__file__).parents[2]
 BASE = 0x4008_0000
-pytestmark = pytest.mark.skipif(
-    shutil.which("qemu-system-aarch64") is None,
-    reason="qemu-system-aarch64 is not installed (package qemu-system-arm)",
-)
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 # x20: whether it passes (Z), then the text that is printed, and SYSTEM_OFF.
 END = """

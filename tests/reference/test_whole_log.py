@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reference.qemu import console_of, missing
 
 from emu.case import Case
 from emu.host.whole.boot import build_whole
 from emu.host.whole.ending import How
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 _LAST = "smp: Brought up"
 _RUNS = 3  # of QEMU, at most
@@ -40,18 +41,6 @@ def _lines(log: str) -> list[str]:
     return [line for line in found[: last + 1] if line and not _OTHERWISE.search(line)]
 
 
-def _qemu(kernel: Path, machine: str, cpus: int, append: str) -> str:
-    qemu = shutil.which("qemu-system-aarch64")
-    if qemu is None:
-        pytest.skip("qemu-system-aarch64 is not installed (package qemu-system-arm)")
-    command = [
-        *(qemu, "-M", machine, "-cpu", "cortex-a72", "-smp", str(cpus), "-m", "256"),
-        *("-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-append", append),
-    ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False)
-    return done.stdout.decode(errors="replace")
-
-
 @pytest.mark.parametrize(
     ("variable", "gic", "el"),
     [
@@ -74,7 +63,7 @@ def test_the_log_is_qemus_up_to_brought_up(
     ours = _lines("\n".join(line.text for line in boot.lines))
     assert len(ours) > 60
     for _ in range(_RUNS):  # of which each has times of its own, and lines of two CPUs may change places
-        theirs = _lines(_qemu(kernel, machine, cpus, f"nokaslr panic=-1 {console}"))
+        theirs = _lines(console_of(kernel, machine, cpus, f"nokaslr panic=-1 {console}"))
         differing = list(difflib.unified_diff(theirs, ours, "QEMU", "emu", n=0, lineterm=""))
         if not differing:
             break

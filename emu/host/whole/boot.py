@@ -28,9 +28,10 @@ from emu.machine.free_turns import run_freely
 from emu.machine.signals import interrupts_kept
 from emu.memory import PAGE_SIZE, Memory
 from emu.outcome import ONLINE
+from emu.subject import is_flat
 from emu.subject.flat import load_flat
 from emu.subject.kernel import KernelImage, load_kernel
-from emu.subject.kernel_files import is_flat, is_kernel
+from emu.subject.kernel_files import is_kernel
 from emu.topology.devicetree.write import write_devicetree
 
 _ALIGN = 2 << 20
@@ -84,7 +85,7 @@ class WholeBoot:
         machine = self.machine
         cpu = max(machine.current, 0)
         self._take(Line(cpu, machine.time_of(cpu), text))
-        if not self.image.banner:
+        if self.image.is_flat:
             self.exit_code = exit_code(text) or self.exit_code
         if self.until.line and self.until.line in text:
             self._end()
@@ -208,7 +209,7 @@ def build_whole(case: Case) -> WholeBoot:
     check_whole(config)
     image = _load(case)
     check_firmware(config, image)
-    until = parse_until(case.until or ("" if image.banner else POWEROFF), image.subject.symbols)
+    until = parse_until(case.until or (POWEROFF if image.is_flat else ""), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
     received = _read_input(case)
     identity = identity_of(case, {"subject": image.subject.identity})
@@ -298,7 +299,7 @@ def _bootargs(boot: WholeBoot) -> str:
     # Those of a flat image are its own. A kernel that panics resets the board at once, unless the user says
     # otherwise: it would look for help for ever.
     case = boot.case
-    if not boot.image.banner:
+    if boot.image.is_flat:
         return case.append
     words = case.append.split()
     panics = any(word.startswith("panic=") for word in words)
