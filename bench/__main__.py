@@ -16,7 +16,7 @@ from typing import Any
 from bench.boots import cold_boot_612_8, per_secondary_612, rfc_4096
 from bench.compare import HEADER as COMPARE_HEADER
 from bench.compare import Compared, check_names, figures, note
-from bench.exploring import explore_rate, explore_reduction, explore_whole
+from bench.exploring import explore_rate, explore_reduction, explore_scale, explore_whole
 from bench.gdb import gdb_raw, gdb_stepi
 from bench.lookups import lookup_256, lookup_command, lookup_shapes
 from bench.measured import Outcome, write_document, write_readme
@@ -38,6 +38,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     explore_rate,
     explore_reduction,
     explore_whole,
+    explore_scale,
     lookup_256,
     lookup_shapes,
     lookup_command,

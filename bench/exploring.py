@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from bench.process import run_inside
+from bench.process import ROOT, run_inside
 from bench.result import Figures, Result, benchmark
 
-_RACY = "mainline topology=flat:4 bringup=parallel force=1"
+_FORCED = "mainline topology=flat:{} bringup=parallel force=1"
 _SPIN = (
     "spin, a model written by hand in which each of 5 secondaries does three accesses: 389,000 states in "
     "0.38 s; published, not run here"
 )
+_RACY = _FORCED.format(4)
+_PEN = "v3 topology=flat:{} enable-method=spin-table memory=caches"
+_LOCK = f"{ROOT / 'bench' / 'lock.S'} topology=flat:{{}}"
 # Case, seconds at most.
 _WHOLE = {
     "v3.3": ("v3 topology=flat:4", 30),
     "v3.4": ("v3 topology=flat:5", 300),
     "v3.63": ("v3 topology=flat:64", 300),
     "v3.2.caches": ("v3 topology=flat:3 memory=caches", 120),
-    "pen.2.caches": ("v3 topology=flat:3 enable-method=spin-table memory=caches", 120),
+    "pen.2.caches": (_PEN.format(3), 120),
+}
+_SCALE = {
+    "racy.2": (_FORCED.format(3), 60),
+    "racy.3": (_FORCED.format(4), 60),
+    "racy.4": (_FORCED.format(5), 60),
+    "pen.3.caches": (_PEN.format(4), 60),
+    "lock.2": (_LOCK.format(3), 10),
+    "lock.3": (_LOCK.format(4), 10),
 }
 
 
@@ -49,6 +60,21 @@ def explore_reduction(_rounds: int, _quick: bool) -> Figures:
         facts=run,
         note="all schedules are at least 10 to this power times those explored without known states",
     )
+
+
+@benchmark(
+    covers="complete explorations of programs that race, every end judged, by number of secondaries: "
+    "mainline with parallel kicks (racy), a pen with caches, and a lock that each takes with its MMU off and "
+    "on (bench/lock.S): the machine's part and every round, in CPU time, but not the start of the process",
+)
+def explore_scale(rounds: int, _quick: bool) -> Figures:
+    """Schedules against different ends."""
+    for name, (text, seconds) in _SCALE.items():
+        runs = [run_inside("explore", text) for _ in range(rounds)]
+        facts = {key: runs[0][key] for key in ("schedules", "ends", "states", "findings", "megabytes")}
+        note = f"{facts['schedules']:,} schedules to {facts['ends']:,} ends, {facts['megabytes']:.0f} MB"
+        samples = tuple(run["seconds"] for run in runs)
+        yield Result(f"explore_scale.{name}", "s", samples, at_most=seconds, facts=facts, note=note)
 
 
 @benchmark(

@@ -81,7 +81,7 @@ def explore(text: str) -> dict[str, Any]:
     result = explorer.search(Bounds(), everything=True)
     seconds = time.process_time() - start
     assert result.complete, result.incomplete
-    system = explorer.system()
+    system = explorer.system(Bounds(), joins_alike=True)
     search = Search(system, Bounds(), FindingCollector("", everything=True))
     start = time.process_time()
     search.run()
@@ -91,6 +91,7 @@ def explore(text: str) -> dict[str, Any]:
         "last_round": last,
         "operations": search.count.operations,
         "schedules": search.count.schedules,
+        "ends": search.count.complete,
         "states": search.count.states,
         "findings": len(result.findings),
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from emu.case import Case
 from emu.errors import InvalidCase, ReplayDiverged
+from emu.explore import alike
 from emu.explore.coverage import Coverage, coverage_of
 from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
@@ -21,7 +22,7 @@ from emu.explore.footprints import Footprints
 from emu.explore.frames import SavedFrame
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import NoJudge
-from emu.explore.livelock import components, cpus_of_loop, find_livelock
+from emu.explore.livelock import cpus_of_loop, find_livelock, may_go_round
 from emu.explore.reduction import EnabledSet
 from emu.explore.resume import Saved
 from emu.explore.search import Bounds, Count, Search
@@ -33,7 +34,6 @@ from emu.host.choices import parse_case
 from emu.machine.actor import Grain, HostTask
 from emu.machine.firmware import Firmware
 from emu.models import memory_model
-from emu.operation import Barrier, Invisible, WaitForEvent, WaitForInterrupt
 from emu.rules import identity
 from emu.schedulers import Pick, make_scheduler
 from emu.schedulers.replay import picks_text
@@ -42,7 +42,6 @@ ROUNDS_MAX = 100
 LEARNING = "it was still learning"
 NO_END = "no schedule came to an end"
 _EDGES_MAX = 3_000_000  # of the state graph that is looked through for cycles
-_IDLE = (WaitForEvent, WaitForInterrupt, Barrier, Invisible)  # a loop of these and looks ends or sleeps
 _KEY = attrgetter("key")  # of a finding
 _FEWER_MAX = 1000  # schedules with fewer preemptions that are tried for a finding
 Tell = Callable[[Count, int], bool]
@@ -95,8 +94,18 @@ class Explorer:
         if firmware is not None:
             self._reset = firmware.state()
 
-    def system(self, bounds: Bounds = Bounds(failures=0)) -> TransitionSystem:  # noqa: B008 - frozen
-        """Return the transition system of a new round, with all that is known of the actors."""
+    def system(
+        self,
+        bounds: Bounds = Bounds(failures=0),  # noqa: B008 - frozen
+        *,
+        joins_alike: bool = False,
+    ) -> TransitionSystem:
+        """Return the transition system of a new round, with all that is known of the actors.
+
+        :param joins_alike: take local states that do the same for one (:mod:`emu.explore.alike`)
+        """
+        goes_round = may_go_round(self.stepper.locals)
+        alike.forget(self.stepper.locals)
         footprints = Footprints(
             self.stepper,
             self._granule,
@@ -104,8 +113,11 @@ class Explorer:
             always=self._always,
             all_parts=not bounds.reduce,
         )
-        if bounds.finds_waits and not self._may_go_round():
+        if bounds.finds_waits and not goes_round:
             footprints.find_waits(self.stepper, self._tries)
+        waits = footprints.waits is not None and footprints.waits.staying
+        if joins_alike and bounds.reduce and not (goes_round or waits or self.stepper.watch):
+            alike.unite(self.stepper.locals, footprints.history, self.stepper.machine.trace.rows_of)
         if self._firmware is not None:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)
@@ -136,7 +148,7 @@ class Explorer:
         while True:
             rounds += 1
             self.stepper.grew = False
-            system = self.system(bounds)
+            system = self.system(bounds, joins_alike=True)
             collector = FindingCollector(self.case, everything)
             search = Search(system, bounds, collector, tell)
             if saved:
@@ -149,7 +161,7 @@ class Explorer:
             )
             search.run()
             learned = self.stepper.grew or system.footprints.changed
-            if learned or not self._may_go_round():
+            if learned or not may_go_round(self.stepper.locals):
                 self._look_for_livelock(search, collector)
             else:
                 learned = self._search_cycles(search, collector)
@@ -221,19 +233,6 @@ class Explorer:
         # Whether a finding of a round that has learned is one: no more lines are to be followed.
         now = Footprints(self.stepper, self._granule, always=self._always)
         return now.units == system.footprints.units and now.exclusive == system.footprints.exclusive
-
-    def _may_go_round(self) -> bool:
-        # Whether an actor may come back to where it was and do more than look and sleep on the way.
-        graph = {
-            local.number: [(edge.local.number, 0) for edge in local.edges.values()]
-            for local in self.stepper.locals
-        }
-        acts = {
-            local.number
-            for local in self.stepper.locals
-            if not local.action.only_looks and not isinstance(local.action.operation, _IDLE)
-        }
-        return any(not acts.isdisjoint(members) for members in components(graph))
 
     def _search_cycles(self, search: Search, collector: FindingCollector) -> bool:
         # Livelocks with the orders that sleep sets leave out; True when something new is learned.

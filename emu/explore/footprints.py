@@ -74,10 +74,12 @@ class Footprints:
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._regions: list[tuple[int, int]] = []
-        self._stored: dict[int, int | None] = {}  # bit to the value that is stored there
-        self._varied: set[int] = set()
-        self._constant = 0  # bits of the locations that have one
+        # By word the bit of each value that several store there; 0 of what else is stored.
+        self._values: dict[tuple[int, int], dict[int | None, int]] = {}
         self.changed = False  # something new overlaps something known
+        # The CPUs, as bits, that never wait for an event, as far as is known.
+        listen = {local.cpu for local in stepper.locals if _listens(local)}
+        self.deaf = sum(1 << cpu for cpu in range(self.cpus) if cpu not in listen)
         actions = [local.action for local in stepper.locals]
         for action in actions:
             if isinstance(action.operation, _EXCLUSIVES):
@@ -93,7 +95,7 @@ class Footprints:
         # Beside the bit of a unit: one that all meet but stores alike, and one for these.
         self._other_bits = [self._bit(-2 - 2 * index, 1) for index in range(len(self.units))]
         self._alike_bits = [self._bit(-1 - 2 * index, 1) for index in range(len(self.units))]
-        self._constant = sum(self._alike_bits)
+        self._alike = sum(self._alike_bits)
         watched = self._watch.words() if self._watch is not None else ()
         # What a property sees changes with moves of units.
         self.watches_units = any(self.index_of(pa) is not None for word in watched for pa in word)
@@ -102,6 +104,7 @@ class Footprints:
         self._words = UnitWords(
             stepper.locals, self.units, granule, stepper.machine.memory.behind, self.history.words
         )
+        self._find_values(stepper.locals)
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -138,8 +141,8 @@ class Footprints:
 
     @property
     def events(self) -> int:
-        """The bits of all event registers."""
-        return ((1 << self.cpus) - 1) << 2
+        """The bits of all event registers that somebody waits for."""
+        return ((1 << self.cpus) - 1 & ~self.deaf) << 2
 
     def interrupt(self, cpu: int) -> int:
         """The bit of the interrupt of ``cpu``."""
@@ -224,6 +227,7 @@ class Footprints:
 
     def prepare(self, local: LocalState) -> None:
         """Fill in the footprint of a local state's action; its future is as much, until more is known."""
+        self.changed |= bool(self.deaf >> local.cpu & 1) and _listens(local)
         for _, part in local.action.apart:
             self._prepare(local, part)
         self._prepare(local, local.action)
@@ -246,24 +250,24 @@ class Footprints:
                     continue
                 if not access.is_store:
                     bit &= ~self._other_bits[index]
-            if access.is_store or arms:
+            if access.is_store or (arms and index is not None):
                 writes |= bit
                 if granule_of(access.pa) in self.exclusive:
                     writes |= self.events
                     meets_monitors = True
             else:
+                meets_monitors |= arms
                 reads |= bit
                 writes |= bit & self._delayed.get(local, 0)  # maintenance of its own comes first
         if local.armed is not None and not arms and self._disarms(local):
-            writes |= self._of(granule_of(local.armed), GRANULE)  # a store there is an event no longer
+            reads |= self._of(granule_of(local.armed), GRANULE)  # a store there is an event no longer
             meets_monitors = True
         signal_reads, signal_writes = self._of_signals(local)
         reads, writes = reads | signal_reads, writes | signal_writes
         if self._watch is not None and self._watch.sees(local):
             action.seen = True
             writes |= self.properties
-        self._note_values(action)
-        action.reads, action.writes = reads, writes
+        action.reads, action.writes = reads, writes | self._note_values(action)
         action.followed = self._is_followed(action)
         action.cells = parts_of(action.accesses)
         plain = isinstance(action.operation, _PLAIN) and not meets_monitors and not action.updates
@@ -328,24 +332,44 @@ class Footprints:
     def _reach(self, action: Action) -> None:
         # What the action's bits overlap. Stores of one and the same value can be swapped.
         action.reads_over, action.writes_over = self.over(action.reads), self.over(action.writes)
-        action.clashes = self.over(action.writes & ~self._constant)
+        action.clashes = self.over(action.writes & ~(self._alike | action.swapped)) | action.differs
 
-    def _note_values(self, action: Action) -> None:
-        # Which locations are stored to, as a whole, with one value only; the others are told by `_constant`.
-        for access in action.accesses:
-            if not access.is_store or self.index_of(access.pa) is not None:
+    def _find_values(self, locals: Iterable[LocalState]) -> None:
+        # Which values several CPUs store to a word that is always stored to as a whole.
+        found: dict[tuple[int, int], dict[int, set[int]]] = {}
+        for local in locals:
+            for access in local.action.accesses:
+                if self._is_swappable(local.action, access):
+                    values = found.setdefault((access.pa, access.size), {})
+                    values.setdefault(access.value, set()).add(local.cpu)
+        made = 2 * len(self.units)
+        for word, values in found.items():
+            if not any(len(cpus) > 1 for cpus in values.values()):
                 continue
-            bit = self._of(access.pa, access.size)
-            simple = isinstance(action.operation, _PLAIN) and self._is_word(access) and not access.plain
-            simple = simple and not action.updates
-            known = self._stored.setdefault(bit, access.value if simple else None)
-            if known == access.value and simple and self.over(bit) == bit:
-                if bit not in self._varied:
-                    self._constant |= bit
-            else:
-                self._varied.add(bit)
-                self.changed |= bool(self._constant & self.over(bit))
-                self._constant &= ~self.over(bit)
+            bits = self._values[word] = {}
+            for value in (None, *values):
+                made += 1
+                bits[value] = self._bit(-made, 1)
+
+    def _is_swappable(self, action: Action, access: Access) -> bool:
+        simple = isinstance(action.operation, _PLAIN) and not access.plain and not action.updates
+        return access.is_store and simple and self._is_word(access)
+
+    def _note_values(self, action: Action) -> int:
+        # The bits of the values that the action stores; what of its bits two that store the same may swap.
+        action.swapped = action.differs = found = 0
+        for access in action.accesses:
+            bits = self._values.get((access.pa, access.size))
+            if bits is None or not access.is_store:
+                continue
+            word = self._of(access.pa, access.size)
+            known = self._is_swappable(action, access) and self.over(word) == word
+            own = bits.get(access.value if known else None, bits[None])
+            found |= own
+            if own != bits[None]:
+                action.swapped |= word | own
+                action.differs |= sum(bits.values()) & ~own
+        return found
 
     def _is_word(self, access: Access) -> bool:
         # Whether the access has a location of its own, about which nothing is remembered.
@@ -382,6 +406,10 @@ class Footprints:
                     local.reads, local.writes = reads, writes
                     changed = True
         self.changed = False
+
+
+def _listens(local: LocalState) -> bool:
+    return local.state is State.WAITING or isinstance(local.action.operation, WaitForEvent)
 
 
 def _may_meet(locals: Sequence[LocalState], cpu: int, action: Action) -> bool:

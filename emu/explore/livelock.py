@@ -7,18 +7,20 @@ do by themselves is no move. Found in the strongly connected components of what 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from emu.explore.cells import Undo
 from emu.explore.follow import Followed, follow, is_of_cpu, rewind
+from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
 from emu.explore.search import Search
-from emu.explore.standing import hides_events
 from emu.explore.transition_system import TransitionSystem
+from emu.operation import Barrier, Invisible, WaitForEvent, WaitForInterrupt
 from emu.schedulers import LOOP, Pick
 
 _Edge = tuple[int, int]  # the state that it leads to, the actor
+_IDLE = (WaitForEvent, WaitForInterrupt, Barrier, Invisible)  # a loop of these and looks ends or sleeps
 Graph = Mapping[int, Sequence[_Edge]]  # by state
 
 
@@ -37,6 +39,17 @@ class Livelock:
     def picks(self) -> tuple[Pick, ...]:
         """The schedule that shows it."""
         return (*self.way, LOOP, *self.once_round)
+
+
+def may_go_round(locals: Iterable[LocalState]) -> bool:
+    """Tell whether an actor may come back to where it was and do more than look and sleep on the way."""
+    graph: dict[int, list[_Edge]] = {}
+    acts = set()
+    for local in locals:
+        graph[local.number] = [(edge.reached.number, 0) for edge in local.edges.values()]
+        if not local.action.only_looks and not isinstance(local.action.operation, _IDLE):
+            acts.add(local.number)
+    return any(not acts.isdisjoint(members) for members in components(graph))
 
 
 def find_livelock(search: Search) -> Livelock | None:
@@ -58,8 +71,8 @@ def find_livelock(search: Search) -> Livelock | None:
         if cpus and entry is not None and not can & ~sum(1 << cpu for cpu in cpus):
             way = search.entries[entry]
             picks = _picks(search, way, _fair_round(search, within, entry, cpus))
-            if hides_events(search.system):
-                way = (*way, *picks)  # once round they are as each round leaves them
+            if picks and not _comes_back(search.system, way, picks):
+                way = (*way, *picks)  # once round, event registers are as each round leaves them
             return Livelock(cpus, way, picks)
     return None
 
@@ -116,6 +129,13 @@ def _picks(search: Search, way: Sequence[Pick], edges: Sequence[_Edge]) -> tuple
         search.system.undo(undo)
     rewind(search.system, done)
     return tuple(picks)
+
+
+def _comes_back(system: TransitionSystem, way: Sequence[Pick], once_round: Sequence[Pick]) -> bool:
+    # Whether a round leads to the very state that it began in, that which a search does not look at included.
+    done = follow(system, [*way, LOOP, *once_round])
+    rewind(system, done)
+    return done.states[done.loop_at] == done.states[-1]
 
 
 def cpus_of_loop(system: TransitionSystem, done: Followed) -> list[int]:

@@ -46,6 +46,8 @@ class Action:
     reads_over: int = 0
     writes_over: int = 0
     clashes: int = 0  # like writes_over, without what everybody stores the same value to
+    swapped: int = 0  # of writes: not in the way of a store of the same value
+    differs: int = 0  # stores of other values to the same words
     followed: bool = False  # it touches a unit of the memory model
     cells: Parts = ()
     seen: bool = False  # a property sees what the step changes
@@ -73,9 +75,13 @@ class OfPart:
 
 
 class Edge(NamedTuple):
-    """What an observation leads to: the next local state, and the trace records of the step."""
+    """What an observation leads to: the next local state, and the trace records of the step.
+
+    :ivar reached: the local state that it really leads to, of which ``local`` does the same
+    """
 
     local: LocalState
+    reached: LocalState
     records: bytes
     defers: bool = False  # some records are about log lines that come out later
     reads_time: bool = False  # the step reads the counter, which stands where each step begins

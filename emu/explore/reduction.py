@@ -17,7 +17,7 @@ from functools import partial
 
 from emu.explore import variants
 from emu.explore.global_state import GlobalState, Stepped
-from emu.explore.standing import can_go, stands, turns
+from emu.explore.standing import as_seen, can_go, stands, turns
 from emu.explore.transition_system import TransitionSystem
 from emu.explore.unit_moves import Step, UnitMoves, Way
 from emu.machine.actor import State
@@ -237,14 +237,39 @@ class EnabledSet:
             event = system.footprints.event(actor) | system.footprints.budget
             return 0, event, event
         action = local.action
+        if variants.is_doomed(system, state, actor):
+            return 0, 0, 0
         reads = action.reads_over
         if self.unblocked >> actor & 1:  # all that its loop looks at
             reads |= self._waits_for(actor)
         return reads, action.writes_over, action.clashes
 
     def commute(self, one: int, other: int) -> bool:
-        """Tell whether the next moves of two actors have the same effect in either order."""
-        return not self._meets(self.bits(one), *self.bits(other)[:2])
+        """Tell whether the next moves of two actors have the same effect in either order.
+
+        Memory has to be that of the state.
+        """
+        if not self._meets(self.bits(one), *self.bits(other)[:2]):
+            return True
+        if max(one, other) >= self.cpus or self.expired or self._state.later or self._system.model.units:
+            return False
+        after = self._after(one, other)
+        return after is not None and after == self._after(other, one)
+
+    def _after(self, first: int, second: int) -> GlobalState | None:
+        # The state after the next steps of two CPUs; None: they are more than steps.
+        system, undone, state = self._system, [], self._state
+        for cpu in (first, second):
+            action = state.locals[cpu].action
+            if not self._can(state, cpu) or action.seen or action.is_plain or self.has_parts(cpu):
+                break
+            if variants.may_fail(system, state, cpu):
+                break
+            state, undo, _ = system.step(state, cpu)
+            undone.append(undo)
+        for undo in reversed(undone):
+            system.undo(undo)
+        return as_seen(system, state) if len(undone) > 1 else None
 
     def _meets(self, bits: tuple[int, int, int], reads: int, writes: int) -> bool:
         # Whether the order of a move with these bits and of one that reads and writes such matters.
@@ -277,30 +302,31 @@ class EnabledSet:
             self._waits[actor] = waits
         return waits
 
-    def persistent(self, first: int) -> int:
-        """Return the bits of a persistent set, of as few actors that can move as was found.
+    def persistent(self, first: int, sleep: int = 0) -> int:
+        """Return the bits of a persistent set, with as few actors left to be tried as was found.
 
         :param first: the actor to begin with, so that who runs goes on
+        :param sleep: bits of actors whose moves have been tried elsewhere
         """
         all_of = self.everybody
         if self.expired and self.expired == self.enabled:
             return all_of  # time passes only while no actor can run
         futures = self._futures()
-        best, count = all_of, all_of.bit_count()
+        best, count = all_of, (all_of & ~sleep).bit_count()
         for seed in (first, *range(self.cpus)):
             if seed < 0 or not self.enabled >> seed & 1:
                 continue
-            found = self._closure(seed, futures, count) & all_of
-            moving = found.bit_count()
+            found = self._closure(seed, futures, count, sleep) & all_of
+            moving = (found & ~sleep).bit_count()
             if moving < count:
                 best, count = found, moving
-            if count == 1:
+            if count == 0 or count == 1 and not sleep:
                 break
         return best
 
-    def _closure(self, seed: int, futures: list[tuple[int, int, bool]], enough: int) -> int:
+    def _closure(self, seed: int, futures: list[tuple[int, int, bool]], enough: int, sleep: int) -> int:
         # The smallest stubborn set around `seed`; once `enough` of it can move it is no matter what it is.
-        found, work, moving = 1 << seed, [seed], 1
+        found, work, moving = 1 << seed, [seed], int(not sleep >> seed & 1)
         while work:
             actor = work.pop()
             can_move = futures[actor][2]
@@ -318,7 +344,7 @@ class EnabledSet:
                     continue
                 found |= 1 << other
                 work.append(other)
-                moving += can_too
+                moving += can_too and not sleep >> other & 1
                 if moving >= enough:
                     return self.everybody
         return found

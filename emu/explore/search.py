@@ -1,6 +1,8 @@
 """The search: depth first through the global states, with persistent sets, sleep sets and known states.
 
-A state that was seen before ends a path, unless actors slept there then that do not now (Godefroid, 1996,
+A state that was seen before ends a path. An actor that slept there has made its move in another state before
+which is done with, and so is all that comes behind that. Only a path that comes back to itself meets states
+that are not done with; from then on who slept in a known state and does not now is tried (Godefroid, 1996,
 chapter 6). Every bound that cuts something off is named in the result.
 """
 
@@ -22,7 +24,7 @@ from emu.explore.reduction import EnabledSet
 from emu.explore.standing import all_asleep, as_seen, can_go
 from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
-from emu.explore.variants import may_fail
+from emu.explore.variants import is_doomed, may_fail
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
@@ -102,6 +104,7 @@ class Search:
     _known: dict[object, int] = field(default_factory=dict)  # state to number
     _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
+    _turned_back: bool = False  # a path came back to a state of its own
     _gets_on: set[tuple[int, int]] = field(default_factory=set)  # CPU and VA from where it does not count on
 
     def __post_init__(self) -> None:
@@ -295,7 +298,7 @@ class Search:
         if ends and not moves.wakes and not moves.unblocked and not moves.blocked_on_units():
             chosen = 0
         elif self._reduces:
-            chosen = moves.persistent(last)
+            chosen = moves.persistent(last, 0 if self._turned_back else sleep)
         else:
             chosen = moves.everybody
         if len(self.path) // LOOK_EVERY != (len(self.path) - steps) // LOOK_EVERY:
@@ -312,7 +315,7 @@ class Search:
             else:
                 self._link(number, actor)
                 known = self._slept[number]
-                if not known & ~sleep:
+                if not (known & ~sleep and self._turned_back):
                     count.joined += 1
                     count.schedules += 1
                     self._back(undo, steps)
@@ -420,7 +423,8 @@ class Search:
                         return last
         for cpu, local in enumerate(locals):
             action = local.action
-            if not action.writes and not action.reads and can_go(system, state, cpu):
+            sees_nothing = not action.writes and not action.reads or is_doomed(system, state, cpu)
+            if sees_nothing and can_go(system, state, cpu):
                 return cpu
         return -1
 
@@ -449,6 +453,7 @@ class Search:
 
     def _cycle(self, number: int, since: int) -> None:
         # Back in a state of this path. What was left out there must not be left out for ever.
+        self._turned_back = True
         self.count.joined += 1
         self.count.schedules += 1
         if number >= 0 and len(self.entries) < _ENTRIES_MAX:

@@ -1,6 +1,7 @@
 """CPUs that only look and sleep in a loop that is taken for a wait (:mod:`emu.explore.event_waits`).
 
-Such a CPU stands: a search does not let it go on until it comes to something new, or nobody else can run.
+Or that only look by an exclusive load, which arms their monitor. Such a CPU stands: a search does not let it
+go on until it comes to something new, or nobody else can run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from emu.explore.cells import Undo
 from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.transition_system import TransitionSystem
 from emu.machine.actor import State
+from emu.operation import LoadExclusive
 from emu.semantics.state import members
 from emu.semantics.transition import value_of
 
@@ -37,7 +39,26 @@ def turns(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
 
 
 def stands(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
-    """Tell whether an actor that can step would only look and sleep."""
+    """Tell whether an actor that can step would only look and sleep, or only arm its monitor and go round."""
+    return _arms_alone(system, state, cpu) or _sleeps_again(system, state, cpu)
+
+
+def _arms_alone(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
+    # Whether an exclusive load leads to itself, with the monitor armed: whoever clears that sends an event,
+    # and the CPU waits for none.
+    local = state.locals[cpu]
+    action = local.action
+    if not isinstance(action.operation, LoadExclusive) or not system.footprints.deaf >> cpu & 1:
+        return False
+    if local.state is not State.RUNNABLE or action.followed or action.seen or action.apart or local.armed:
+        return False
+    seen = system.observed(state, cpu)
+    once = local.edges.get(seen)
+    again = once and once.local.edges.get(seen)
+    return bool(once and again and again.local is once.local and once.local.action.where == action.where)
+
+
+def _sleeps_again(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
     waits, local = system.footprints.waits, state.locals[cpu]
     if waits is None or local not in waits.staying:
         return False
@@ -63,7 +84,7 @@ def all_asleep(
     before = len(path)
     if moves.enabled == moves.expired:
         for cpu in members(moves.standing):
-            while state.locals[cpu].state is State.RUNNABLE:
+            while system.can_step(state, cpu):
                 state = _take(system.step(state, cpu), undo, path)
     return state, len(path) - before
 
@@ -75,18 +96,23 @@ def _take(stepped: Stepped, undo: list[Undo], path: list[Transition]) -> GlobalS
     return state
 
 
-def hides_events(system: TransitionSystem) -> bool:
-    """Tell whether states that differ in event registers alone may be one: see :func:`as_seen`.
+def hidden_events(system: TransitionSystem) -> int:
+    """Return the CPUs, as bits, whose event registers tell no states apart (:func:`as_seen`).
 
-    Not with units: there a CPU that stands may have to look, spend its event and look again, once.
+    Not those that stand in such loops with units: they may have to look, spend their event and look again.
     """
-    waits = system.footprints.waits
-    return waits is not None and bool(waits.blind) and not system.footprints.units
+    footprints = system.footprints
+    blind = 0 if footprints.waits is None or footprints.units else footprints.waits.blind
+    return footprints.deaf | blind
 
 
 def as_seen(system: TransitionSystem, state: GlobalState) -> GlobalState:
-    """Return the state without the event registers that nothing but such loops looks at."""
-    waits = system.footprints.waits
-    if waits is None or not state.system.events & waits.blind or not hides_events(system):
+    """Return the state without the event registers that only such loops look at, or nothing does."""
+    if not state.system.events:
         return state
-    return state._replace(system=state.system._replace(events=state.system.events & ~waits.blind))
+    hidden = state.system.events & hidden_events(system)
+    return (
+        state._replace(system=state.system._replace(events=state.system.events & ~hidden))
+        if hidden
+        else state
+    )

@@ -274,7 +274,7 @@ class ThreadStepper:
         target, records = self._local(cpu, history, suspended), machine.trace.take()
         self._count_silent(local, target, machine.actors[cpu].pe.counters.instructions - retired)
         defers = any(row[0] in _DEFERS for row in machine.trace.rows_of(records))
-        edge = Edge(target, records, defers, machine.clock.counter_reads > 0)
+        edge = Edge(target, target, records, defers, machine.clock.counter_reads > 0)
         self._leave(cpu)
         return edge
 

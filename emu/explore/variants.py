@@ -25,6 +25,14 @@ def may_fail(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
     )
 
 
+def is_doomed(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
+    """Tell whether it is one without a monitor: it fails whatever others do, and they see nothing of it."""
+    action = state.locals[cpu].action
+    if not isinstance(action.operation, StoreExclusive) or action.followed or action.seen or action.apart:
+        return False
+    return state.locals[cpu].state is State.RUNNABLE and monitors.armed(state.system, cpu) is None
+
+
 def fail(system: TransitionSystem, state: GlobalState, cpu: int) -> Stepped:
     """Let it fail."""
     cleared = state._replace(system=monitors.disarm(state.system, cpu), failed=state.failed + (1 << 4 * cpu))
