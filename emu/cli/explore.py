@@ -38,7 +38,6 @@ from emu.host.effects import WHOLE
 from emu.host.properties import outcomes_of
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.outcome_set import outcomes_json, outcomes_lines
-from emu.report.sequence import write_html
 from emu.report.story import Story, tell_story
 from emu.report.words import finding_words
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
@@ -159,6 +158,8 @@ def command(
         result, kept = _explore(explorer, case, bounds, everything, saved, tell)
     stories = _tell_stories(explorer, boot, result, jobs or os.cpu_count() or 1)
     if html is not None and stories:
+        from emu.report.sequence import write_html
+
         write_html(html, stories[0][1])
     told = [(found, story.lines()) for found, story in stories]
     result.findings = _with_cases(result.findings, [found for found, _ in told], boot)

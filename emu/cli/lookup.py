@@ -20,7 +20,8 @@ from emu.fuzz.spec import make_spec
 from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
-from emu.report.property import Suite, lookup_suite, question_suite, untestable_suite
+from emu.report.lookup_property import lookup_suite, question_suite
+from emu.report.property import Suite, untestable_suite
 
 
 @click.command("lookup")

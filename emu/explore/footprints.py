@@ -13,6 +13,7 @@ from emu.explore.cells import CELL, parts_of
 from emu.explore.event_waits import EventWaits
 from emu.explore.history import UpdateHistory
 from emu.explore.local_state import NO_UPDATES, Action, LocalState
+from emu.explore.stored_values import StoredValues
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.unit_words import UnitWords
 from emu.machine.actor import State
@@ -74,8 +75,6 @@ class Footprints:
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._regions: list[tuple[int, int]] = []
-        # By word the bit of each value that several store there; 0 of what else is stored.
-        self._values: dict[tuple[int, int], dict[int | None, int]] = {}
         self.changed = False  # something new overlaps something known
         # The CPUs, as bits, that never wait for an event, as far as is known.
         listen = {local.cpu for local in stepper.locals if _listens(local)}
@@ -104,7 +103,10 @@ class Footprints:
         self._words = UnitWords(
             stepper.locals, self.units, granule, stepper.machine.memory.behind, self.history.words
         )
-        self._find_values(stepper.locals)
+        values = -2 * len(self.units)
+        self._values = StoredValues(
+            stepper.locals, self._is_word, lambda number: self._bit(values - 1 - number, 1)
+        )
         for local in stepper.locals:
             self.prepare(local)
         self._futures(stepper)
@@ -267,7 +269,7 @@ class Footprints:
         if self._watch is not None and self._watch.sees(local):
             action.seen = True
             writes |= self.properties
-        action.reads, action.writes = reads, writes | self._note_values(action)
+        action.reads, action.writes = reads, writes | self._values.note(action, self._alone)
         action.followed = self._is_followed(action)
         action.cells = parts_of(action.accesses)
         plain = isinstance(action.operation, _PLAIN) and not meets_monitors and not action.updates
@@ -334,42 +336,10 @@ class Footprints:
         action.reads_over, action.writes_over = self.over(action.reads), self.over(action.writes)
         action.clashes = self.over(action.writes & ~(self._alike | action.swapped)) | action.differs
 
-    def _find_values(self, locals: Iterable[LocalState]) -> None:
-        # Which values several CPUs store to a word that is always stored to as a whole.
-        found: dict[tuple[int, int], dict[int, set[int]]] = {}
-        for local in locals:
-            for access in local.action.accesses:
-                if self._is_swappable(local.action, access):
-                    values = found.setdefault((access.pa, access.size), {})
-                    values.setdefault(access.value, set()).add(local.cpu)
-        made = 2 * len(self.units)
-        for word, values in found.items():
-            if not any(len(cpus) > 1 for cpus in values.values()):
-                continue
-            bits = self._values[word] = {}
-            for value in (None, *values):
-                made += 1
-                bits[value] = self._bit(-made, 1)
-
-    def _is_swappable(self, action: Action, access: Access) -> bool:
-        simple = isinstance(action.operation, _PLAIN) and not access.plain and not action.updates
-        return access.is_store and simple and self._is_word(access)
-
-    def _note_values(self, action: Action) -> int:
-        # The bits of the values that the action stores; what of its bits two that store the same may swap.
-        action.swapped = action.differs = found = 0
-        for access in action.accesses:
-            bits = self._values.get((access.pa, access.size))
-            if bits is None or not access.is_store:
-                continue
-            word = self._of(access.pa, access.size)
-            known = self._is_swappable(action, access) and self.over(word) == word
-            own = bits.get(access.value if known else None, bits[None])
-            found |= own
-            if own != bits[None]:
-                action.swapped |= word | own
-                action.differs |= sum(bits.values()) & ~own
-        return found
+    def _alone(self, access: Access) -> int:
+        # The bit of a location that nothing else overlaps; 0: something does.
+        bit = self._of(access.pa, access.size)
+        return bit if self.over(bit) == bit else 0
 
     def _is_word(self, access: Access) -> bool:
         # Whether the access has a location of its own, about which nothing is remembered.

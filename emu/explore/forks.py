@@ -9,9 +9,10 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,9 +33,13 @@ def in_forks(
     :param changes: ``make`` changes this process, so that one item needs a copy too
     :raises Exception: what ``make`` has raised
     """
+    if not items:
+        return
     if len(items) == 1 and not changes and not stop():
         yield make(items[0])
         return
+    from multiprocessing import get_context  # here, because it takes a while
+
     context = get_context("fork")
     begun: deque[Connection] = deque()
     left = deque(items)

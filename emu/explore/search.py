@@ -137,8 +137,7 @@ class Search:
         # Memory back to the start.
         self.stack = self.save()
         for frame in reversed(self.frames):
-            for undo in reversed(frame.undo):
-                self.system.undo(undo)
+            self._back(frame.undo, 0)
 
     def save(self) -> tuple[SavedFrame, ...]:
         """Return the stack of the search, for ``saved`` of another."""
@@ -209,8 +208,7 @@ class Search:
                 frame.done |= 1 << actor
         preemptions = frame.preemptions
         if actor < frame.moves.cpus:
-            preempted = frame.last not in (-1, actor) and frame.moves.enabled >> frame.last & 1
-            preemptions += bool(preempted)
+            preemptions += frame.last not in (-1, actor) and frame.moves.enabled >> frame.last & 1
             if self.bounds.preemptions is not None and preemptions > self.bounds.preemptions:
                 self.cut.add(f"{self.bounds.preemptions} preemptions")
                 self.bounds_hit.add("preemptions")
@@ -422,9 +420,8 @@ class Search:
                     ):
                         return last
         for cpu, local in enumerate(locals):
-            action = local.action
-            sees_nothing = not action.writes and not action.reads or is_doomed(system, state, cpu)
-            if sees_nothing and can_go(system, state, cpu):
+            touches = local.action.writes or local.action.reads
+            if (not touches or is_doomed(system, state, cpu)) and can_go(system, state, cpu):
                 return cpu
         return -1
 
