@@ -129,6 +129,6 @@ def _check_whole(trace_path: Path | None, timed: bool, verbose: bool, reports: R
 
 
 def _suite(boot: Boot, verdict: Verdict) -> Suite:
-    from emu.report.property import boot_suite
+    from emu.report.boot_property import boot_suite
 
     return boot_suite(boot, verdict)

@@ -12,7 +12,7 @@ from emu.explore.follow import rewind
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.transition_system import TransitionSystem
 from emu.host.build import Boot, build
-from emu.rules import OF_MARKS, judge
+from emu.rules import judge, rules_of_marks
 from emu.trace import Trace
 
 
@@ -58,5 +58,5 @@ def confirm(explorer: Explorer, found: Found) -> Confirmed:
     live.finish()
     shown = {finding.key for finding in judge(live.trace).findings}
     # What only the states of the system show leaves nothing on the machine but its schedule.
-    of_states = any(kind in OF_MARKS for kind, *_ in marks)
+    of_states = any(kind in rules_of_marks() for kind, *_ in marks)
     return Confirmed(found, system, trace, done.path, done.states, key in shown or of_states)

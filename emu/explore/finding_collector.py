@@ -17,7 +17,7 @@ from emu.finding import Finding
 from emu.machine.actor import State
 from emu.models.protocol import Note
 from emu.operation import LOADS, Kind
-from emu.rules import OF_MARKS, SEES, identity, judge
+from emu.rules import SEES, identity, judge, rules_of_marks
 from emu.schedulers import Pick
 from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
 from emu.trace import Trace
@@ -40,7 +40,7 @@ class Found:
 
 # An exploration ends with the boot.
 _ELSEWHERE = frozenset(name for name, sees in SEES.items() if sees in ("hotplug", "kexec"))
-_OF_MARKS = frozenset(OF_MARKS.values())
+_OF_MARKS = frozenset(rules_of_marks().values())
 _OF_MODEL = frozenset(name for name, sees in SEES.items() if sees == "model")
 
 
@@ -118,7 +118,7 @@ class FindingCollector(Judge):
         picks: tuple[Pick, ...] | None = None,
     ) -> bool:
         # Left out: what has nothing to look at, or, with `alone`, every rule that reads none of the marks.
-        without = SEES.keys() - {OF_MARKS[mark[0]] for mark in marks} if alone else _ELSEWHERE
+        without = SEES.keys() - {rules_of_marks()[mark[0]] for mark in marks} if alone else _ELSEWHERE
         if not marks:
             without |= _OF_MARKS
         if not system.footprints.units:

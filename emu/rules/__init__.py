@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from emu.finding import Finding, Verdict
 from emu.operation import Kind
-from emu.registry import discover
+from emu.registry import discover, part_of
 from emu.trace import Trace
 
 
@@ -40,10 +41,15 @@ class Rule:
 BESIDES = ("bytes_stored",)
 SEEN = ("events", "operations", "model", "hotplug", "kexec", "states", "properties")
 RULES = discover(__name__, Rule)
-OF_MARKS = {kind: name for name, rule in RULES.items() for kind in rule.marks}
-SEES = {name: rule.sees for name, rule in RULES.items()}
-WORDS = {name: rule.words for name, rule in RULES.items()}
-FIXES = {name: rule.fix for name, rule in RULES.items()}
+SEES = part_of(RULES, lambda rule: rule.sees)
+WORDS = part_of(RULES, lambda rule: rule.words)
+FIXES = part_of(RULES, lambda rule: rule.fix)
+
+
+@cache
+def rules_of_marks() -> dict[Kind, str]:
+    """Return the rule that each kind of mark is for."""
+    return {kind: name for name, rule in RULES.items() for kind in rule.marks}
 
 
 def identity(finding: Finding) -> Hashable:

@@ -16,8 +16,9 @@ from programs import run_emu
 from emu.case import Case
 from emu.host.build import build
 from emu.lookup.single import PROPERTIES
+from emu.report.boot_property import boot_suite
 from emu.report.ktap import ktap
-from emu.report.property import Group, Property, Result, Suite, boot_suite
+from emu.report.property import Group, Property, Result, Suite
 from emu.rules import RULES, SEES
 from emu.rules import judge as judge_boot
 
