@@ -21,6 +21,7 @@ from emu.machine.actor import Actor, Grain
 from emu.machine.outside import Outside
 from emu.machine.pens import Pen, Words
 from emu.operation import Kind
+from emu.semantics import events
 from emu.semantics.state import members
 
 if TYPE_CHECKING:
@@ -55,15 +56,16 @@ class Nap:
     :ivar left: rounds that may be made here: in the next one the engine looks at where it is
     :ivar pen: the crowd that it is one of, or None; what that has made is not in the following
     :ivar rounds: those that were made here, and are not in its counters
+    :ivar passed: those of them whose WFE found the event register set, and did not wait
     :ivar seen: the words of the last of them
     """
 
-    __slots__ = ("guards", "left", "of", "pc", "pen", "rounds", "seen")
+    __slots__ = ("guards", "left", "of", "passed", "pc", "pen", "rounds", "seen")
 
     def __init__(self, of: Round, pe: PE, left: int) -> None:
         self.pc = pe.pc
         self.left = left
-        self.rounds = 0
+        self.rounds = self.passed = 0
         self.of = of
         self.guards = tuple(
             (compare.load, 2 ** (8 * compare.size) - 1, compare.other(pe.x), equal)
@@ -79,7 +81,7 @@ class Nap:
         pe.counters.instructions += self.rounds * len(self.of.code)
         pe.counters.loads += self.rounds * len(self.of.looks)
         pe.counters.loads_mmu_off += self.rounds * len(self.of.looks)
-        pe.counters.wfe_sleeps += self.rounds
+        pe.counters.wfe_sleeps += self.rounds - self.passed
         for register, load in self.of.results:
             pe.x[register] = self.seen[load]
         compare = self.of.flags
@@ -210,7 +212,9 @@ class Naps:
             return False
         at = bisect_right(runnable, machine.current)
         cpus = runnable[at:] if at < len(runnable) else runnable[:]
-        if machine.actors[cpus[0]].nap is None or not clock.is_quiet_for(len(cpus), len(cpus) * _ROUND_MAX):
+        if machine.actors[cpus[0]].nap is None or not clock.is_quiet_for(
+            len(cpus), 2 * len(cpus) * _ROUND_MAX
+        ):
             return False
         done = self.rest(cpus)
         if not done:
@@ -237,17 +241,20 @@ class Naps:
         while done < len(cpus):
             actor = machine.actors[cpus[done]]
             nap = actor.nap
-            if nap is None or actor.task is not None or (happened and happened >> cpus[done] & 1):
+            if nap is None or actor.task is not None:
                 break
+            event = bool(happened) and bool(happened >> cpus[done] & 1)
+            if event:  # its first WFE does not wait: it is no longer as the others
+                self._leave(actor, nap)
             if nap.of is not current:
                 current = nap.of
                 words = self._words(current)
             room = (machine.instructions_left - 1) // len(current.code)
-            if words is None or room <= 0:
+            if words is None or room <= event:
                 break
             before = clock.now
             if nap.pen is None:
-                alone = self._rest_alone(cpus[done], actor, nap, words)
+                alone = self._rest_alone(cpus[done], actor, nap, words, event)
                 if not alone:
                     break
                 done += 1
@@ -261,19 +268,23 @@ class Naps:
                 break
         return done
 
-    def _rest_alone(self, cpu: int, actor: Actor, nap: Nap, words: Words) -> bool:
-        # Whether it waits again when it finds these words.
-        if nap.rounds >= nap.left:
+    def _rest_alone(self, cpu: int, actor: Actor, nap: Nap, words: Words, event: bool) -> bool:
+        # Whether it waits again when it finds these words; with an `event` behind the round after this one.
+        if nap.rounds + event >= nap.left:
             return False
         for load, mask, other, equal in nap.guards:
             if (words[load] & mask == other) is not equal:
                 return False
         machine = self._machine
         nap.seen = words
-        nap.rounds += 1
-        actor.time += machine.latency.of(_counters(nap.of))
+        if event:
+            system = machine.interconnect.system
+            machine.interconnect.system, _ = events.wait_for_event(system, cpu)
+            nap.passed += 1
+        nap.rounds += 1 + event
+        actor.time += (1 + event) * machine.latency.of(_counters(nap.of))
         machine.clock.reach(actor.time)
-        machine.clock.begun += len(nap.of.code)
+        machine.clock.begun += (1 + event) * len(nap.of.code)
         machine.queue.wait_again(cpu)
         if self._in_pens:
             self._join(actor, nap)

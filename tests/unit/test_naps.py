@@ -12,6 +12,7 @@ from bare_machine import make
 from bare_pe import CODE, DATA, assemble
 
 from emu.arch.rounds import Look, understand
+from emu.cpu.stops import EngineStop
 from emu.machine import Machine
 from emu.machine.actor import LOOK_AFTER, Actor, HostTask, State
 from emu.operation import Copy, Delay, Park, SendEvent, Store, WaitForEvent
@@ -364,3 +365,43 @@ def test_what_a_pen_costs_grows_with_its_cpus_alone(cpus: int) -> None:
     assert all(actor.state is State.ENDED for actor in machine.actors)
     assert calls <= 3 * cpus
     assert machine.trace.has_lots
+
+
+@pytest.mark.parametrize("cpus", [64, 128])
+def test_a_second_event_before_they_look_costs_no_run_of_the_engine(cpus: int) -> None:
+    """They find it set at their next WFE, go round once more, and wait: as in cpu_init() of many CPUs."""
+
+    def twice() -> HostTask:
+        for value in range(1, cpus):
+            yield Store(DATA, value, 8)
+            for _ in range(3):
+                yield SendEvent()
+            yield Delay(1000)
+        yield Park(ended("done"))
+
+    found = []
+    for allowed in (True, False):
+        machine = make(f"and x2, x1, #0xff\n {PEN}{END}", cpus=cpus, record=False)
+        machine.memory.write_bytes(DATA, bytes(64))
+        machine.naps.allowed = allowed
+        for cpu in range(1, cpus):
+            machine.power_on(cpu, CODE, DATA)
+            machine.actors[cpu].pe.x[1] = cpu
+        calls = _count_runs(machine)
+        machine.start_task(0, twice())
+        machine.run()
+        found.append(everything(machine))
+        assert (len(calls) <= 4 * cpus) is allowed
+    assert found[0] == found[1]
+
+
+def _count_runs(machine: Machine) -> list[int]:
+    calls: list[int] = []
+    run = machine.guest_code._run_slice
+
+    def counted(cpu: int, actor: Actor, instructions: int) -> EngineStop:
+        calls.append(cpu)
+        return run(cpu, actor, instructions)
+
+    machine.guest_code._run_slice = counted  # type: ignore[method-assign]
+    return calls
