@@ -9,10 +9,10 @@ from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
 from emu.host.kick import KICK, Kick
-from emu.host.printk import printk_message, report_of, report_of_panic
+from emu.host.oops import end_where_it_gives_up
+from emu.host.printk import printk_message, report_of
 from emu.machine import Machine
 from emu.operation import GuestCall, Operation, Store
-from emu.outcome import End, Outcome
 
 CLEANUP = "arch_cpuhp_cleanup_kick_cpu"
 
@@ -47,21 +47,9 @@ class KernelKick(Kick):
         machine.log(line, report_of(line))
 
 
-def _panic(machine: Machine, guest: Guest, cpu: int) -> None:
-    message = printk_message(machine, guest, cpu)
-    machine.log(f"Kernel panic - not syncing: {message}", report_of_panic(message))
-    machine.end(cpu, Outcome(End.PANIC))
-
-
 def make_kick(machine: Machine, guest: Guest, core: Core, method: EnableMethod) -> Kick:
-    """Return the kick of this guest: the kernel's own functions where it has them, else the host's.
-
-    A CPU of a kernel that comes to panic() ends there: what follows is a delay without end.
-    """
-    symbols = guest.subject.symbols
-    panic = symbols.address("panic") if machine.landings.return_va else None
-    if panic is not None:
-        machine.landings.intercept(panic, lambda cpu: _panic(machine, guest, cpu))
-    if machine.landings.return_va and symbols.address(KICK) is not None:
+    """Return the kick of this guest: the kernel's own functions where it has them, else the host's."""
+    end_where_it_gives_up(machine, guest)
+    if machine.landings.return_va and guest.subject.symbols.address(KICK) is not None:
         return KernelKick(machine, guest, core, method)
     return Kick(guest, core, method)

@@ -29,6 +29,10 @@ class DeviceBus:
         self.controller: InterruptController | None = None
         self._registers: dict[Encoding, SystemRegisters] = {}
 
+    def __bool__(self) -> bool:
+        """Tell whether there are devices with registers in memory."""
+        return bool(self._devices)
+
     def board(self, base_pa: int, wires: dict[int, int] | None = None) -> Board:
         """Return what the device at ``base_pa`` is connected to.
 

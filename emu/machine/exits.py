@@ -62,7 +62,8 @@ class Exits:
         machine, pe = self._machine, actor.pe
         if va in machine.landings.intercepts:
             machine.landings.intercepts[va](cpu)
-            pe.pc = pe.x[30]
+            if actor.outcome is None:
+                pe.pc = pe.x[30]
         elif va == machine.landings.return_va and actor.suspended is not None:
             actor.task, actor.suspended = actor.suspended, None
             machine.tasks.advance(cpu, actor, pe.x[0])

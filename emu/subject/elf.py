@@ -57,8 +57,9 @@ class Elf:
         if len(data) < 64 or data[:4] != b"\x7fELF":
             raise InvalidSubject(f"{name}: {data[:4]!r} in {len(data)} bytes: not an ELF file")
         if data[4] != 2 or data[5] != 1:
+            order = ": big-endian" if data[5] == 2 else ""
             raise InvalidSubject(
-                f"{name}: class {data[4]}, byte order {data[5]}: must be 64-bit little-endian (2, 1)"
+                f"{name}: class {data[4]}, byte order {data[5]}{order}: must be 64-bit little-endian (2, 1)"
             )
         kind, machine, _, _, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx = (
             struct.unpack_from(_HEADER, data, 16)

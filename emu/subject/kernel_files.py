@@ -14,6 +14,8 @@ from emu.subject.unwrap import peek
 _IN_TREE = Path("arch/arm64/boot/Image")
 _STUB_MAX = 4096  # bytes; Debian ships a System.map of one line
 _HEAD = 1 << 16
+_BIG_ENDIAN = b"\x7fELF\x02\x02"  # 64-bit, most significant byte first; then the machine is so too
+_AARCH64 = b"\x00\xb7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def is_kernel(path: Path) -> bool:
     """Tell whether ``load_kernel`` is the loader for ``path``, from its first 64 KiB; never raises.
 
     True for an arm64 Image (raw or packed), a FIT, an AArch64 ELF whose first segment is one, and a directory
-    that has a vmlinux or an Image at the kernel's usual path.
+    that has a vmlinux or an Image at the kernel's usual path. A big-endian ELF is one: the loader refuses it.
     """
     try:
         if path.is_dir():
@@ -44,6 +46,8 @@ def is_kernel(path: Path) -> bool:
                 head = file.read(_HEAD)
     except (OSError, ValueError):
         return False
+    if head[:6] == _BIG_ENDIAN and head[18:20] == _AARCH64:
+        return True
     return has_magic(peek(head)) or (head[:2] == b"MZ" and head[4:8] == b"zimg") or is_fit(head)
 
 

@@ -19,7 +19,7 @@ def test_each_kernel_has_a_name_a_status_and_options() -> None:
         assert status in ("0", "1", "2", "125")
         values = options[: options.index("--")] if "--" in options else options
         assert values
-        assert all(re.fullmatch(r"[A-Z0-9_]+=(y|n|\d+)", value) for value in values)
+        assert all(re.fullmatch(r"[A-Z0-9_]+=(y|n|-?\d+)", value) for value in values)
 
 
 def test_a_name_that_it_does_not_have_is_refused() -> None:

@@ -60,7 +60,25 @@ PATCHES = {
         2**32 - 1,
         NOP,
         (),
-        "never came to secondary_start_kernel: panic",
+        "CPU1 never came to secondary_start_kernel: panic, PC",
+    ),
+    "an undefined instruction": Patch(
+        SMALL,
+        "__secondary_switched",
+        0xB940_1043,
+        2**32 - 1,
+        0,
+        (),
+        "CPU1 never came to secondary_start_kernel: panic, PC",
+    ),
+    "BUG()": Patch(
+        SPLIT,
+        "__secondary_switched",
+        0xB940_1043,
+        2**32 - 1,
+        0xD421_0000,
+        (),
+        "CPU1 executes BRK #0x800, ESR 0xf2000800, ELR PC",
     ),
     "no __cpu_setup": Patch(
         SMALL, "secondary_startup", _BL, 0xFC00_0000, NOP, (), "has TCR_EL1 0x0; the boot CPU has 0x"
@@ -117,14 +135,7 @@ PATCHES = {
 }
 
 
-# Every order of what a kernel does from an exception to panic() is too much.
-LONG = "no look at the CPU's number"
-RUNS = [
-    (name, command)
-    for name in PATCHES
-    for command in ("boot", "explore")
-    if (name, command) != (LONG, "explore")
-]
+RUNS = [(name, command) for name in PATCHES for command in ("boot", "explore")]
 
 
 @pytest.mark.parametrize(("name", "command"), RUNS)
@@ -132,11 +143,36 @@ def test_one_wrong_instruction_is_found(
     real_kernel: Callable[[str], Path], tmp_path: Path, name: str, command: str
 ) -> None:
     patch = PATCHES[name]
-    kernel = Kernel(real_kernel(patch.kernel))
-    at = kernel.find(patch.function, patch.word, patch.mask)
-    kernel.put(at, patch.becomes.to_bytes(4, "little"))
-    done = run_emu(command, *kernel.write(tmp_path), "--cpus", "3", *patch.options)
+    files = _patched(real_kernel, tmp_path, name)
+    done = run_emu(command, *files, "--cpus", "3", *patch.options)
     text = " ".join(done.stdout.split())
     assert (done.returncode, done.stderr) == (int(bool(patch.says)), ""), done.stdout + done.stderr
     assert patch.says in text, done.stdout
     assert "finding (" in text or not patch.says
+
+
+def _patched(real_kernel: Callable[[str], Path], folder: Path, name: str) -> list[str]:
+    patch = PATCHES[name]
+    kernel = Kernel(real_kernel(patch.kernel))
+    kernel.put(kernel.find(patch.function, patch.word, patch.mask), patch.becomes.to_bytes(4, "little"))
+    return kernel.write(folder)
+
+
+def test_an_oops_is_told_by_where_the_exception_was_taken(
+    real_kernel: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Not by the panic() that it comes to; with a console the kernel prints it all, and comes to that."""
+    files = _patched(real_kernel, tmp_path, "an undefined instruction")
+    done = run_emu("boot", *files, "--cpus", "3")
+    assert "CPU1..CPU2: panic, at __secondary_switched+0x5c: udf #0\n" in done.stdout
+    assert "Internal error: Oops - Undefined instruction: 0000000002000000\n" in done.stdout
+    with_console = run_emu("boot", *files, "--cpus", "2", "--device", "pl011@0x9000000")
+    assert "Kernel panic - not syncing: Attempted to kill the idle task!\n" in with_console.stdout
+    assert "CPU1: panic, at make_task_dead+" in with_console.stdout
+    assert (done.returncode, with_console.returncode) == (1, 1)
+
+
+def test_every_order_of_cpus_that_all_oops_is_one(real_kernel: Callable[[str], Path], tmp_path: Path) -> None:
+    files = _patched(real_kernel, tmp_path, "no look at the CPU's number")
+    done = run_emu("explore", *files, "--cpus", "3", "--all")
+    assert "fail: complete, 2 findings\n1 schedule:" in done.stdout

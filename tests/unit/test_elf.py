@@ -93,7 +93,7 @@ def _patched(at: int, form: str, value: int) -> bytes:
         (b"", "b'' in 0 bytes: not an ELF file"),
         (b"\x7fELF" + bytes(59), "in 63 bytes: not an ELF file"),
         (_patched(4, "B", 1), r"class 1, byte order 1: must be 64-bit little-endian \(2, 1\)"),
-        (_patched(5, "B", 2), r"class 2, byte order 2: must be 64-bit little-endian \(2, 1\)"),
+        (_patched(5, "B", 2), r"class 2, byte order 2: big-endian: must be 64-bit little-endian \(2, 1\)"),
         (elf(image(), machine=62), r"ELF machine 62: must be AArch64 \(183\)"),
         (elf(image(), kind=1), r"ELF type 1: must be EXEC \(2\) or DYN \(3\)"),
         (_patched(54, "<H", 55), "ELF entry sizes 55, 64: must be 56, 64"),

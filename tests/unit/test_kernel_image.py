@@ -193,13 +193,21 @@ def test_is_kernel_tells_kernels_from_other_files(boot: Path, tree: Path, tmp_pa
     (boot / "object").write_bytes(make_kernel.elf(make_kernel.image(), kind=1))
     (boot / "empty").write_bytes(b"")
     os.mkfifo(boot / "fifo")
+    (boot / "big-endian").write_bytes(b"\x7fELF\x02\x02\x01" + bytes(9) + b"\x00\x02\x00\xb7" + bytes(100))
     kernels = [boot / "vmlinuz-1", boot / "Image.gz", boot / "vmlinuz.efi", tree, tree / "vmlinux"]
+    kernels.append(boot / "big-endian")  # that it is none which runs here the loader says
     others = [
         boot / name
         for name in ("program", "x86", "object", "empty", "fifo", "System.map-1", "missing", "a\0")
     ]
     assert [is_kernel(path) for path in kernels] == [True] * len(kernels)
     assert [is_kernel(path) for path in [*others, boot]] == [False] * (len(others) + 1)
+
+
+def test_a_big_endian_vmlinux_is_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(b"\x7fELF\x02\x02\x01" + bytes(9) + b"\x00\x02\x00\xb7" + bytes(100))
+    _refused(InvalidSubject, r"byte order 2: big-endian: must be 64-bit little-endian", path)
 
 
 def _refused(kind: type[EmuError], rule: str, path: Path, **arguments: Any) -> None:
