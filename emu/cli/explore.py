@@ -43,6 +43,7 @@ from emu.report.words import finding_words
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
 DEFAULT_SCHEDULES, DEFAULT_DEPTH = 1_000_000, 100_000
+DEFAULT_RANDOM = 1_000  # random schedules: all of them are taken when nothing is found
 _ALL_ORDERS = Case(DEFAULT_SUBJECT).scheduler
 _STORIES_MAX = 8  # findings that are made short and told; more are listed
 _CONSEQUENCES = ("arrival", "telemetry")  # what other findings come to in the end
@@ -53,7 +54,9 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
 
 @click.command("explore")
 @case_options
-@click.option("--max-schedules", type=int, help="End after so many. [default: 1,000,000]")
+@click.option(
+    "--max-schedules", type=int, help="End after so many. [default: 1,000,000; of random ones 1,000]"
+)
 @click.option("--preemptions", type=int, help="At most so many changes from a CPU that could go on.")
 @click.option("--steps-max", type=int, help="Steps of one schedule. [default: 100,000]")
 @click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
@@ -135,8 +138,10 @@ def command(
     asked = {
         name for name, value in (("schedules", max_schedules), ("depth", steps_max)) if value is not None
     }
+    walks = scheduler_kind(case.scheduler)[0].walk is not None
+    default = DEFAULT_RANDOM if walks else DEFAULT_SCHEDULES
     bounds = Bounds(
-        schedules=DEFAULT_SCHEDULES if max_schedules is None else max_schedules,
+        schedules=default if max_schedules is None else max_schedules,
         preemptions=preemptions,
         depth=DEFAULT_DEPTH if steps_max is None else steps_max,
         early=early,

@@ -187,6 +187,12 @@ def test_ktap_has_a_test_for_each_rule() -> None:
     assert re.search(r"ok \d+ stale # SKIP needs --memory caches", text)
 
 
+def test_random_schedules_are_a_thousand_unless_said() -> None:
+    """All of them are taken when nothing is found, so as many as the search may try is hours."""
+    done = emu("explore", "mainline", "--cpus", "2", "--scheduler", "random:1", status=0)
+    assert "pass: incomplete: 1000 random schedules, 0 findings" in done.stdout
+
+
 def test_random_schedules_and_pct_with_its_bound() -> None:
     found = explored(*RACY, "--scheduler", "random:1", "--max-schedules", "50", status=1)
     assert found["schedules"] <= 50
