@@ -19,7 +19,6 @@ from emu.explore.coverage import Coverage, coverage_of
 from emu.explore.finding_collector import FindingCollector, Found
 from emu.explore.follow import Followed, follow, minimise, preemptions, rewind
 from emu.explore.footprints import Footprints
-from emu.explore.frames import SavedFrame
 from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import NoJudge
 from emu.explore.livelock import cpus_of_loop, find_livelock, may_go_round
@@ -157,10 +156,10 @@ class Explorer:
             collector.count = search.count
             collector.found.update(before)
             search.keep = lambda search, found=collector.found: keep(  # type: ignore[misc]
-                self._saved(search, bounds, everything, found.values())
+                self._saved(search, bounds, everything, found.values(), self._learned(search))
             )
             search.run()
-            learned = self.stepper.grew or system.footprints.changed
+            learned = self._learned(search)
             if learned or not may_go_round(self.stepper.locals):
                 self._look_for_livelock(search, collector)
             else:
@@ -171,6 +170,9 @@ class Explorer:
                 if not self._holds(system):
                     saved = None  # its frames are those of other units
                 continue
+            if saved and (saved.learned or search.misfits) and not (search.stopped or enough):
+                saved = None  # what was tried before it was interrupted may not be all that there is
+                continue
             if found and learned and not self._holds(system):
                 found = []  # it may be due to a line that was not followed
             incomplete = [search.stopped] if search.stopped else []
@@ -179,31 +181,27 @@ class Explorer:
                 incomplete = ["stopped at the first finding"]
             elif learned:
                 incomplete.append(LEARNING)
-            if saved and saved.learned and not incomplete:
-                incomplete = ["it was still learning when it was interrupted"]
             if not (found or incomplete or search.count.complete):
                 incomplete.append(NO_END)  # there is a livelock that the reduction has hidden
             actors = self.stepper.cpus + len(system.footprints.units)
             hit = frozenset(
                 search.bounds_hit | (set() if search.stopped else {LEARNING, NO_END} & set(incomplete))
             )
-            where = self._saved(search, bounds, everything, found, search.stack, learned)
+            where = self._saved(search, bounds, everything, found, learned)
             covered = coverage_of(self.stepper, failures=bounds.failures, early=bounds.early)
             return ExplorationResult(
                 search.count, incomplete, found, actors, where, learned, hit, coverage=covered
             )
 
+    def _learned(self, search: Search) -> bool:
+        # Whether the round has come to something that it did not know when it began.
+        return self.stepper.grew or search.system.footprints.changed
+
     def _saved(
-        self,
-        search: Search,
-        bounds: Bounds,
-        everything: bool,
-        found: Iterable[Found],
-        stack: tuple[SavedFrame, ...] | None = None,
-        learned: bool = True,
+        self, search: Search, bounds: Bounds, everything: bool, found: Iterable[Found], learned: bool
     ) -> Saved:
-        # Where a search stands; one that goes on yet may always learn something.
-        frames = search.save() if stack is None else stack
+        # Where a search stands, or where it ended.
+        frames = search.stack or search.save()
         units = tuple(search.system.footprints.units)
         shown = tuple(dict.fromkeys(each.picks for each in found))
         return Saved(self.case, bounds, replace(search.count), frames, learned, units, everything, shown)

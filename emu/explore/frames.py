@@ -29,18 +29,24 @@ class Frame:
     number: int = -1  # of the state, when it is known
 
 
-def check_fits(saved: SavedFrame, moves: EnabledSet) -> None:
+def check_fits(saved: SavedFrame, moves: EnabledSet) -> bool:
     """Compare a saved frame with the state that its picks lead to.
 
+    :return: whether each actor that is to be tried can be: one may stand here that did not in the search,
+        which knew more of what others store
     :raises ReplayDiverged: it has an actor that cannot go on there, or none that there is
     """
+    fits = True
     for actor in saved.todo:
-        if actor >= moves.actors or (actor < moves.cpus and not moves.everybody >> actor & 1):
+        if actor < moves.cpus and moves.standing >> actor & 1:
+            fits = False
+        elif actor >= moves.actors or (actor < moves.cpus and not moves.everybody >> actor & 1):
             raise ReplayDiverged(f"resume: todo={actor}: no actor that can go on there")
     if (saved.sleep | saved.done) >> moves.actors:
         raise ReplayDiverged(
             f"resume: sleep={saved.sleep:#x}, done={saved.done:#x}: there are {moves.actors} actors"
         )
+    return fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
-KEEP_EVERY = 10_000  # schedules
+KEEP_EVERY = 1_000  # schedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class Search:
     bounds_hit: set[str] = field(default_factory=set)  # names of fields of Bounds
     stack: tuple[SavedFrame, ...] = ()  # where it ended
     saved: tuple[SavedFrame, ...] = ()  # where to begin, instead of at the beginning
+    misfits: bool = False  # not all that was to be tried there can be
     edges: array[int] = field(default_factory=lambda: array("Q"))  # of known states: from, to, actor
     enabled: list[int] = field(default_factory=list)  # by state: the CPUs that can move
     # Ways to states that a path came back to, by state.
@@ -164,8 +165,7 @@ class Search:
                 undo.append(changed)
                 self.path.append(transition)
                 last = pick.number if is_of_cpu(pick) else last
-            moves = self._moves(state)
-            check_fits(saved, moves)
+            self.misfits |= not check_fits(saved, moves := self._moves(state))
             todo = [(a, way) for a in saved.todo for way in moves.ways(a)]
             self._on_path[self._key(state, last, saved.preemptions)] = len(self.path)
             steps = len(saved.picks)

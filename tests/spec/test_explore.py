@@ -321,10 +321,13 @@ WITH_CACHES = (*WITH_CACHES, "--fault", "1:no-clean")
 FORCED = ("mainline", "--cpus", "3", "--bringup", "parallel", "--force", "--all")
 
 
+PENS = ("mainline", "--cpus", "4", "--memory", "caches", "--enable-method", "spin-table")
+
+
 @pytest.mark.parametrize(
     ("words", "kill_at"),
-    [(WITH_CACHES, 40), (FORCED, 30), (FORCED, 60)],
-    ids=["caches", "all-early", "all-late"],
+    [(WITH_CACHES, 40), (FORCED, 30), (FORCED, 60), (PENS, 100), (PENS, 200)],
+    ids=["caches", "all-early", "all-late", "pens-early", "pens-late"],
 )
 def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
     words: tuple[str, ...], kill_at: int, tmp_path: Path
@@ -340,6 +343,7 @@ def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
     second, first = json.loads(again.stdout), json.loads(whole.stdout)
     assert (again.returncode, second["verdict"]) == (whole.returncode, first["verdict"])
     assert _kinds(second) == _kinds(first)
+    assert second["complete"] == first["complete"] is True
 
 
 def _kinds(result: dict[str, Any]) -> list[tuple[str, str, int]]:
