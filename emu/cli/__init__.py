@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import signal
@@ -63,6 +64,13 @@ def cli() -> None:
     """Run the arm64 secondary-CPU boot path on emulated cores."""
 
 
+def _of_system(error: MemoryError | OSError) -> str:
+    # What the system refuses, in words; mmap() says so of memory by an OSError.
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return "out of memory: too little of it, or a limit (ulimit -v)"
+    return f"{error.filename or 'standard output'}: {error.strerror}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run ``emu``. Exit status: 0 holds, 1 a finding, 2 bad usage or input, 125 cannot be tested."""
     if hasattr(
@@ -83,10 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("emu: interrupted", err=True)
         status = 130
-    except MemoryError:
-        click.echo("emu: out of memory: too little of it, or a limit (ulimit -v)", err=True)
-        status = 2
-    except OSError as error:
-        click.echo(f"emu: {error.filename or 'standard output'}: {error.strerror}", err=True)
+    except (MemoryError, OSError) as error:
+        click.echo(f"emu: {_of_system(error)}", err=True)
         status = 2
     sys.exit(status or 0)

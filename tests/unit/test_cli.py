@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import pkgutil
@@ -258,6 +259,19 @@ def test_command_imports_nothing_that_it_does_not_use(arguments: list[str], need
     done = run_program(sys.executable, "-c", program)
     imported = set(done.stdout.splitlines()[-1].split())
     assert not imported & {*NEVER, *needless}
+
+
+def test_what_the_system_says_of_memory_is_not_said_of_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(emu.cli.cli, "main", refuse)
+    with pytest.raises(SystemExit) as ended:
+        emu.cli.main(["boot"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "emu: out of memory: too little of it, or a limit (ulimit -v)\n"
 
 
 def test_too_little_address_space_is_one_line_and_status_2() -> None:
