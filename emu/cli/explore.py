@@ -39,7 +39,7 @@ from emu.host.properties import outcomes_of
 from emu.report.exploring import as_json, counts_text, explore_suite, summary
 from emu.report.outcome_set import outcomes_json, outcomes_lines
 from emu.report.story import Story, tell_story
-from emu.report.words import finding_words
+from emu.report.words import finding_words, wrap
 from emu.schedulers import SCHEDULERS, Pick, scheduler_kind
 
 DEFAULT_SCHEDULES, DEFAULT_DEPTH = 1_000_000, 100_000
@@ -289,7 +289,8 @@ def _print(
     shown = {id(found) for found, _ in told}
     for found in result.findings:
         if id(found) not in shown:
-            click.echo(f"also ({found.finding.rule}): {finding_words(found.finding)}")
+            for line in wrap(f"also ({found.finding.rule}): {finding_words(found.finding)}", "  "):
+                click.echo(line)
     for line in summary(result, text):
         click.echo(line)
     if result.undecided and result.bounds_hit & {"schedules", "depth"}:
