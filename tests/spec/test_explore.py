@@ -326,7 +326,7 @@ PENS = ("mainline", "--cpus", "4", "--memory", "caches", "--enable-method", "spi
 
 @pytest.mark.parametrize(
     ("words", "kill_at"),
-    [(WITH_CACHES, 40), (FORCED, 30), (FORCED, 60), (PENS, 100), (PENS, 200)],
+    [(WITH_CACHES, 40), (FORCED, 20), (FORCED, 40), (PENS, 100), (PENS, 200)],
     ids=["caches", "all-early", "all-late", "pens-early", "pens-late"],
 )
 def test_a_killed_exploration_goes_on_and_finds_what_a_whole_one_finds(
