@@ -72,6 +72,9 @@ class Kind(IntEnum):
     INTERRUPT_LINE = 65  # value: a line of the device at PA pa; size: 1 when it has gone high
     SLOT = 66  # takes a slot behind the table of them; pa: its number, value: how many there are
     PROPERTY = 67  # value: index into the strings: a property that does not hold; pc: the label, or 0
+    FETCH = (
+        68  # executes the word (value) at pa, which was stored to in this run; size: CodeCaches of the CPU
+    )
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -80,6 +83,13 @@ OPERATIONS = frozenset(k for k in Kind if k < Kind.POWER_ON)
 # Of these, what stores and what loads; an atomic update does both.
 STORES = (Kind.STORE, Kind.STORE_EXCLUSIVE, Kind.ATOMIC)
 LOADS = (Kind.LOAD, Kind.LOAD_EXCLUSIVE, Kind.ATOMIC)
+
+
+class CodeCaches(IntFlag):
+    """What a CPU's CTR_EL0 says that code which was stored does without, before it is executed."""
+
+    NO_CLEAN = 1  # IDC: cleaning of the data cache
+    NO_INVALIDATE = 2  # DIC: invalidation of the instruction cache
 
 
 class Register(IntEnum):

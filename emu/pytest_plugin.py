@@ -139,13 +139,19 @@ class Booted:
     """A boot that has ended: the outcome of every CPU, the log, and memory."""
 
     def __init__(self, boot: Boot) -> None:
+        from emu.host.build import build_to_judge
         from emu.report.outcome import cpu_outcomes, dmesg
         from emu.report.words import outcome_words
         from emu.rules import judge
 
-        self.boot = boot
         boot.machine.run()
         boot.machine.finish()
+        again = build_to_judge(boot)
+        if again is not None:
+            boot = again
+            boot.machine.run()
+            boot.machine.finish()
+        self.boot = boot
         self.case: str = boot.case.text()
         self.verdict: Verdict = judge(boot.machine.trace)
         # By CPU; "online" is the good one.

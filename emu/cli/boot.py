@@ -21,7 +21,7 @@ from emu.cli.options import (
 from emu.cli.recording import loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
-from emu.host.build import Boot
+from emu.host.build import Boot, build_to_judge
 from emu.host.effects import WHOLE
 from emu.report.outcome import as_json
 from emu.rules import judge
@@ -99,6 +99,10 @@ def command(
             except OSError as error:
                 raise InvalidCase(f"{trace_path}: {error.strerror}") from None
         interrupted = run(boot)
+        again = None if interrupted else build_to_judge(boot)
+        if again is not None:
+            boot, machine = again, again.machine
+            interrupted = run(boot)
         write_timelines(boot, ftrace, perfetto)
     verdict = judge(machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):

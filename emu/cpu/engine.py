@@ -20,6 +20,20 @@ INVISIBLE_MAX = 1 << 16
 LINE_SHIFT = 6  # code is known by lines of 64 bytes: data beside it can be stored to at no cost
 
 
+class SeenCode(NamedTuple):
+    """What is known of the code in memory; the sets grow and shrink.
+
+    :ivar lines: PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from
+    :ivar executed: PA >> 2 of the words of every block that a PE began while accesses were observed
+    :ivar stored: PA >> 2 of every word that was stored to meanwhile; hosts add theirs. The interconnect is
+        told of a PE that executes one
+    """
+
+    lines: set[int]
+    executed: set[int]
+    stored: set[int]
+
+
 class InParts(Protocol):
     """Makes the accesses of the instruction at the PC one at a time, and then does the instruction."""
 
@@ -201,8 +215,8 @@ class Engine(Protocol):
         """Return the PA of ``va`` for the PE that runs, also in a callback; None when it is not mapped."""
 
     @property
-    def code_lines(self) -> set[int]:
-        """PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from."""
+    def code(self) -> SeenCode:
+        """What is known of the code in memory."""
 
     def is_code(self, pa: int, size: int) -> bool:
         """Tell whether a PE has, or may have, fetched from the lines (64 bytes) of these bytes."""

@@ -32,6 +32,9 @@ class Interconnect(Protocol):
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses or it are told."""
 
+    def fetch_stored(self, pe: PE, va: int, pa: int, word: int) -> None:
+        """Take notice of the instruction ``word``, which was stored, and which ``pe`` is about to execute."""
+
     def control_written(self, value: int) -> None:
         """Take notice of what SCTLR is about to be (u64); only if maintenance is told."""
 
@@ -106,6 +109,9 @@ class LocalInterconnect:
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""
+
+    def fetch_stored(self, pe: PE, va: int, pa: int, word: int) -> None:
+        """Ignore it."""
 
     def control_written(self, value: int) -> None:
         """Ignore it."""

@@ -287,6 +287,8 @@ class View:
                 return trace.strings[value]
             case Kind.SLOT:
                 return f"takes slot {record.pa:#x} of {value}"
+            case Kind.FETCH:
+                return "executes what was stored"
             case Kind.COPY:
                 return f"copies {value:#x} bytes to {record.pa:#x}"
         return _VERBS.get(kind, kind.name.lower().replace("_", " "))
@@ -394,4 +396,5 @@ _SHOWN = (OPERATIONS - {Kind.CALL_ARGS}) | {
     Kind.LOG,
     Kind.OUTCOME,
     Kind.COPY,
+    Kind.FETCH,
 }

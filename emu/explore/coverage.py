@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from emu.arch import a64
 from emu.explore.local_state import LocalState
 from emu.explore.thread_stepper import ThreadStepper
-from emu.operation import Barrier, Kind, Ordering
+from emu.operation import STORES, Barrier, Kind, Ordering
 
 # What is executed and not modelled, in the order of reports.
 SET_WAY = "cache maintenance by set and way"
@@ -48,18 +48,26 @@ def coverage_of(stepper: ThreadStepper, *, failures: int, early: int) -> Coverag
         PUBLICATION: set(),
     }
     shared = _shared(stepper.locals)
+    executed = stepper.machine.engine.code.executed
     for local in stepper.locals:
         for edge in local.edges.values():
-            for kind, _size, _cpu, pc, _pa, value in stepper.machine.trace.rows_of(edge.records):
+            for kind, size, _cpu, pc, pa, value in stepper.machine.trace.rows_of(edge.records):
                 if kind == Kind.TLB:
                     places[TLBS].add(pc)
                 elif kind == Kind.CACHE and a64.is_by_set_way(value):
                     places[SET_WAY].add(pc)
-                elif kind == Kind.CACHE and a64.is_instruction_cache(value):
+                elif _is_about_code(kind, pa, size, value, executed):
                     places[INSTRUCTION_CACHES].add(pc)
     places[PUBLICATION].update(_publications(stepper.locals, shared))
     counted = tuple((what, len(found)) for what, found in places.items() if found)
     return Coverage(stepper.model.name, stepper.cpus, failures, early, counted)
+
+
+def _is_about_code(kind: int, pa: int, size: int, value: int, executed: set[int]) -> bool:
+    # Whether it is maintenance of instruction caches, or a store to what is executed (words: PA >> 2).
+    if kind == Kind.CACHE:
+        return a64.is_instruction_cache(value)
+    return kind in STORES and not executed.isdisjoint(range(pa >> 2, pa + size + 3 >> 2))
 
 
 def _cells(pa: int, size: int) -> range:

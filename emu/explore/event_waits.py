@@ -101,7 +101,7 @@ class EventWaits:
 
     def _is_plain(self) -> bool:
         # Whether no CPU can be switched off or on behind another's back, and the code stays as it is.
-        code = self._stepper.machine.engine.code_lines
+        code = self._stepper.machine.engine.code.lines
         for local in self._stepper.locals:
             if isinstance(local.action.operation, FirmwareCall):
                 return False

@@ -223,7 +223,7 @@ class ThreadStepper:
                     lent[pa] = memory.read(pa, 8)
         before = {pa: memory.read(pa, 8) for pa in lent}
         changed = {pa >> LINE_SHIFT for pa, value in lent.items() if value != before[pa]}
-        is_code = not engine.code_lines.isdisjoint(changed)
+        is_code = not engine.code.lines.isdisjoint(changed)
         for pa, value in lent.items():
             memory.write(pa, 8, value)
         if is_code:
@@ -231,7 +231,7 @@ class ThreadStepper:
         try:
             yield
         finally:
-            is_code = is_code or not engine.code_lines.isdisjoint(pa >> LINE_SHIFT for pa in lent)
+            is_code = is_code or not engine.code.lines.isdisjoint(pa >> LINE_SHIFT for pa in lent)
             for pa, value in before.items():
                 memory.write(pa, 8, value)
             if is_code:

@@ -99,6 +99,16 @@ def build(case: Case, *, record: bool = False) -> Boot:
     return build_config(parse_case(case, record=record))
 
 
+def build_to_judge(done: Boot) -> Boot | None:
+    """Return the machine of a boot that has ended, about to record its operations.
+
+    None: the trace has all that rules need. They need operations once a CPU has executed what was stored.
+    """
+    recorder, interconnect = done.machine.recorder, done.machine.interconnect
+    needed = interconnect.executes_stored and not recorder.recording
+    return build(done.case, record=True) if needed else None
+
+
 def build_config(config: BootConfig) -> Boot:
     """Return the machine of a parsed case, its boot CPU about to bring the secondaries up.
 

@@ -30,6 +30,7 @@ from emu.host.smp_init_cpus import count_cores
 from emu.machine import Machine
 from emu.machine.actor import State
 from emu.memory import Memory
+from emu.operation import Kind
 from emu.subject import Subject
 from emu.subject.fragment import load_file
 from emu.topology import check_count
@@ -144,6 +145,7 @@ class LoadedProgram:
                     (sysreg.SCTLR_EL1, _SCTLR),
                 ):
                     pe.set_system_register(register, value)
+                machine.recorder.event(Kind.MMU, cpu, 0, _SCTLR)
         machine.spins.are_livelocks = True
         assert any(actor.state is not State.OFF for actor in machine.actors), "a header has a start"
 

@@ -19,7 +19,8 @@ class HostMemory:
         self._machine = machine
         self._memory = machine.memory
         self._recorder = machine.recorder
-        self._code_lines = machine.engine.code_lines
+        self._code_lines = machine.engine.code.lines
+        self._note_stored = machine.engine.code.stored.add
         self._spinning = machine.queue.spinning
 
     def load(
@@ -66,6 +67,9 @@ class HostMemory:
             model.settle()
         if machine.interconnect.monitors_armed:
             machine.interconnect.stored(actor.pe, pa, size)
+        self._note_stored(pa >> 2)
+        if size > 4:
+            self._note_stored((pa >> 2) + 1)
         if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
             machine.engine.forget_code()
         if pa in self._spinning:

@@ -19,7 +19,7 @@ from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.rows import TABLE
-from emu.operation import Kind
+from emu.operation import CodeCaches, Kind
 from emu.semantics import events
 from emu.semantics.state import put
 
@@ -41,7 +41,10 @@ class Primary(Protocol):
 
 
 class MachineInterconnect(LocalInterconnect):
-    """The interconnect of one machine."""
+    """The interconnect of one machine.
+
+    :ivar executes_stored: whether a PE has executed what was stored
+    """
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
@@ -49,6 +52,8 @@ class MachineInterconnect(LocalInterconnect):
         self.primary: Primary | None = None
         self.looks_for_monitors = False  # even where the memory model does not look at attributes
         self._told: set[tuple[int, int, str]] = set()  # CPU, VA and constraint
+        self._fetched: dict[tuple[int, int], int] = {}  # by CPU and PA, the stored word that was told last
+        self.executes_stored = False
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Put the operation into the trace."""
@@ -93,6 +98,17 @@ class MachineInterconnect(LocalInterconnect):
     def forget_told(self) -> None:
         """Tell of the next one as if it were the first one."""
         self._told.clear()
+        self._fetched.clear()
+
+    def fetch_stored(self, pe: PE, va: int, pa: int, word: int) -> None:
+        """Keep that ``pe`` executes what was stored: once for each word that it finds there."""
+        key = (pe.index, pa)
+        if self._fetched.get(key) != word:
+            self._fetched[key] = word
+            self.executes_stored = True
+            ctr = access.value(pe, TABLE[sysreg.CTR_EL0])
+            caches = CodeCaches.NO_CLEAN * (ctr >> 28 & 1) | CodeCaches.NO_INVALIDATE * (ctr >> 29 & 1)
+            self._machine.recorder.event(Kind.FETCH, pe.index, va, word, pa, caches)
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Let the memory model clean or invalidate the line of the VA ``operand``."""

@@ -370,6 +370,8 @@ class _Teller:
             return Item(place, text, (kind, text))
         if kind is Kind.SLOT:
             text = f"takes slot {record.pa:#x} of {record.value}"
+        elif kind is Kind.FETCH:
+            text = "executes what was stored"
         elif kind is Kind.EXCEPTION:
             text = f"exception to EL{record.size}, ESR {record.value:#x}, FAR {record.pa:#x}"
         elif kind is Kind.POWER_ON:

@@ -37,6 +37,7 @@ def access_hooks(
     sctlr = [live.u64(base_of + 8 * el) for el in (1, 1, 2, 3)]  # EL0 uses SCTLR_EL1
     code = contexts.code
     code_lines, exclusive = code.lines, pending.exclusive
+    note_stored = code.stored.add
     view, ram, load, store = memory.view, memory.base, Kind.LOAD, Kind.STORE
     load_x, store_x = Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE
     remembered = (live.u64(layout.EXCLUSIVE_VALUE), live.u64(layout.EXCLUSIVE_HIGH))
@@ -99,6 +100,10 @@ def access_hooks(
                 observing.access(pe, here, pa, size, True)
             if observing.to.monitors_armed:
                 observing.to.stored(pe, pa, size)
+            note_stored(pa >> 2)
+            if size > 4 or pa & 3:
+                note_stored(pa + size - 1 >> 2)
+                note_stored(pa + (size >> 1) >> 2)
             if pa >> LINE_SHIFT in code_lines or (
                 (pa & line_last) + size > line_last + 1 and pa + size - 1 >> LINE_SHIFT in code_lines
             ):

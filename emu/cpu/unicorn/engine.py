@@ -12,7 +12,7 @@ from ctypes import memmove
 from threading import Event, Thread
 
 from emu.cpu.cores import Core
-from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED
+from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED, SeenCode
 from emu.cpu.exception_return import ILLEGAL_STATE
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.loops import LookAhead, Loop
@@ -167,9 +167,9 @@ class UnicornEngine:
         return self._handle.translate(va)
 
     @property
-    def code_lines(self) -> set[int]:
-        """PA >> LINE_SHIFT of every line (64 bytes) that a PE has, or may have, fetched from."""
-        return self._code.lines
+    def code(self) -> SeenCode:
+        """What is known of the code in memory."""
+        return SeenCode(self._code.lines, self._code.executed, self._code.stored)
 
     def is_code(self, pa: int, size: int) -> bool:
         """Tell whether a PE has, or may have, fetched from the lines (64 bytes) of these bytes."""

@@ -211,12 +211,20 @@ class Hooks:
             if va in self._observing.indexed:
                 self._look_at_index(va)
             word = self._code.word(va)
+            if va in self._code.stored_sites:
+                self._look_at_fetch(va)
             if word is not None and self._words.observe(va, word):
                 pending.at_site = True
                 self._handle.stop()
         except BaseException as error:
             pending.error = error
             self._handle.stop()
+
+    def _look_at_fetch(self, va: int) -> None:
+        pe, pa, word = self._contexts.loaded, self._code.pa_if_stored(va), self._code.word(va)
+        if pa is not None and word is not None:
+            assert pe is not None
+            self._observing.to.fetch_stored(pe, va, pa, word)
 
     def _look_at_index(self, va: int) -> None:
         observing, pe = self._observing, self._contexts.loaded

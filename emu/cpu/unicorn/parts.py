@@ -79,6 +79,7 @@ class InParts:
         if record:
             record(pe, Kind.STORE, size, pe.pc, pa, access.value)
         self._memory.write(pa, size, access.value)
+        self._contexts.code.stored.update(range(pa >> 2, (pa + size + 3) >> 2))
         if self._contexts.code.holds(pa, size):
             self._contexts.forget_code()
             self._contexts.load(pe)

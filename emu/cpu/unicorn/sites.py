@@ -7,7 +7,7 @@ first translates it, so that all other code runs at full speed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from emu.arch import a64
 from emu.arch.a64 import Class, Other
@@ -77,6 +77,9 @@ class CodeMap:
         self.features: frozenset[str] = frozenset()  # beyond Armv8.0, that some PE has
         self.sites: dict[int, int] = {}  # VA to class
         self.lines: set[int] = set()  # PA >> LINE_SHIFT of the code that was looked at
+        self.stored: set[int] = set()  # PA >> 2 of what was stored to while accesses were observed
+        self.executed: set[int] = set()  # PA >> 2 of the words in blocks that were begun then
+        self.stored_sites: set[int] = set()  # VAs of sites that may be such words
         self.stale = True  # the regime may be another than the one that was entered
         self._spaces: dict[tuple[bytes, int], _Space] = {}
         self._use(_Space())
@@ -184,7 +187,26 @@ class CodeMap:
         for at, word in zip(addresses, self._words[first : first + len(addresses)], strict=True):
             if _INTERESTING[word >> 24] and at not in self.sites and self._is_site(word):
                 found.append((at, int(Other.FP if a64.uses_fp(word) else a64.classify(word))))
+        if not self.observing:
+            return found
+        cells = range(pa >> 2, pa + size >> 2)
+        self.executed.update(cells)
+        if not self.stored.isdisjoint(cells):
+            found += self._stored_in(zip(addresses, cells, strict=True), {at for at, _ in found})
         return found
+
+    def _stored_in(self, code: Iterable[tuple[int, int]], found: Collection[int]) -> list[tuple[int, int]]:
+        # Sites for the words of `code`, VA and PA >> 2, that were stored to.
+        stored = [at for at, cell in code if cell in self.stored]
+        self.stored_sites.update(stored)
+        return [(at, int(Other.INVISIBLE)) for at in stored if at not in self.sites and at not in found]
+
+    def pa_if_stored(self, va: int) -> int | None:
+        """Return the PA of the instruction at ``va`` if it was stored to, else None."""
+        if va not in self.stored_sites or self.word(va) is None:
+            return None
+        pa = self._pages[va >> 12] << 12 | va & 0xFFF
+        return pa if pa >> 2 in self.stored else None
 
     def entry_size(self, pc: int) -> int:
         """Return the bytes from ``pc`` to the end of its straight line: a branch or the end of the page."""

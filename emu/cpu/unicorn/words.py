@@ -328,6 +328,7 @@ class Words:
         if observing.access:
             observing.access(pe, va, pa, 64, True)
         self._memory.write_bytes(pa, bytes(64))
+        self._code.stored.update(range(pa >> 2, pa + 64 >> 2))
         pe.counters.stores += 1
         self._observing.to.stored(pe, pa, 64)
         if self._code.holds(pa, 64):
