@@ -13,12 +13,14 @@ class Constraint:
     :ivar words: what the guest does
     :ivar source: what hardware does then, and where that stands
     :ivar of_level: the record has a level of cache, from 1 on, in the place of a PA
+    :ivar nowhere: it is about no memory: the record has 0 there
     """
 
     name: str
     words: str
     source: str
     of_level: bool = False
+    nowhere: bool = False
 
 
 UNALIGNED_MMU_OFF = Constraint(
@@ -85,6 +87,26 @@ EXCEPTION_LOOP = Constraint(
     "an exception that is taken again and again, with nothing changed",
     "its handler returns to the instruction, or takes it itself",
 )
+_UNKNOWN = "it is UNKNOWN at reset, Arm DDI 0487 D24.2"
+# Of an exception return from EL1 and from EL2.
+UNSET_SPSR, UNSET_ELR = (
+    {
+        el: Constraint(
+            f"unset-{register}-el{el}",
+            f"exception return {how} {register.upper()}_EL{el}, which nothing has set since reset",
+            _UNKNOWN,
+            nowhere=True,
+        )
+        for el in (1, 2)
+    }
+    for register, how in (("spsr", "by"), ("elr", "to"))
+)
+UNSET_HCR = Constraint(
+    "unset-hcr",
+    "exception return from EL2 by HCR_EL2, which nothing has set since reset",
+    _UNKNOWN + "; RW says that EL1 is AArch64",
+    nowhere=True,
+)
 CONSTRAINTS = {
     constraint.name: constraint
     for constraint in (
@@ -100,6 +122,9 @@ CONSTRAINTS = {
         SET_WAY_SHARED,
         SET_WAY_CACHED,
         EXCEPTION_LOOP,
+        *UNSET_SPSR.values(),
+        *UNSET_ELR.values(),
+        UNSET_HCR,
     )
 }
 

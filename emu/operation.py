@@ -123,6 +123,20 @@ class Register(IntEnum):
     CLIDR_EL1 = 24  # these where a CPU of the machine has another one than its core
     CTR_EL0 = 25
     MIDR_EL1 = 26  # where VPIDR_EL2 is another one
+    WRITTEN_AT_EL2 = 27  # value: WrittenAtEl2
+
+
+class WrittenAtEl2(IntFlag):
+    """Registers that init_el2 sets and this CPU has written at EL2, of those whose value does not tell.
+
+    That of the first three is the same here whatever is written; SCTLR_EL1 is written again at EL1.
+    """
+
+    ICC_SRE_EL2 = 1
+    ICH_HCR_EL2 = 2
+    LORC_EL1 = 4
+    SCTLR_EL1 = 8
+    HCR_EL2 = 16
 
 
 class Expect(IntEnum):

@@ -62,6 +62,7 @@ CCSIDR_EL1: Encoding = (3, 1, 0, 0, 0)
 CLIDR_EL1: Encoding = (3, 1, 0, 0, 1)
 CSSELR_EL1: Encoding = (3, 2, 0, 0, 0)
 ELR_EL1: Encoding = (3, 0, 4, 0, 1)
+ELR_EL2: Encoding = (3, 4, 4, 0, 1)
 ESR_EL1: Encoding = (3, 0, 5, 2, 0)
 FAR_EL1: Encoding = (3, 0, 6, 0, 0)
 CTR_EL0: Encoding = (3, 3, 0, 0, 1)
@@ -75,6 +76,9 @@ CNTVCT_EL0: Encoding = (3, 3, 14, 0, 2)
 NAMES: dict[Encoding, str] = {
     value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, tuple)
 }
+
+# No register, but kept like one: what a PE has written at EL2 (emu.operation.WrittenAtEl2).
+WRITTEN_AT_EL2: Encoding = (4, 0, 0, 0, 0)
 
 # Fields of ID_AA64PFR0_EL1, ID_AA64MMFR0_EL1 and ID_AA64MMFR2_EL1, high bit first as in the manual.
 PFR0_GIC = (27, 24)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from emu.arch.sysreg import Encoding
+from emu.constraints import Constraint
 from emu.cpu.pe import PE
 from emu.operation import Kind
 from emu.semantics import events, monitors
@@ -31,6 +32,9 @@ class Interconnect(Protocol):
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Do the cache maintenance ``word`` on the VA ``operand``; only if accesses or it are told."""
+
+    def breaks(self, pe: PE, va: int, constraint: Constraint) -> None:
+        """Take notice that the instruction at ``va`` breaks a constraint that is about no memory."""
 
     def fetch_stored(self, pe: PE, va: int, pa: int, word: int) -> None:
         """Take notice of the instruction ``word``, which was stored, and which ``pe`` is about to execute."""
@@ -109,6 +113,9 @@ class LocalInterconnect:
 
     def maintain(self, pe: PE, va: int, word: int, operand: int) -> None:
         """Ignore it: memory is coherent."""
+
+    def breaks(self, pe: PE, va: int, constraint: Constraint) -> None:
+        """Ignore it."""
 
     def fetch_stored(self, pe: PE, va: int, pa: int, word: int) -> None:
         """Ignore it."""

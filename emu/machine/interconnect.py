@@ -89,6 +89,10 @@ class MachineInterconnect(LocalInterconnect):
         """Tell, once for each place, of an exclusive or atomic access that caches have no part in."""
         self._tell(cpu, va, EXCLUSIVE_UNCACHED, pa)
 
+    def breaks(self, pe: PE, va: int, constraint: Constraint) -> None:
+        """Tell of it, once for each place."""
+        self._tell(pe.index, va, constraint, 0)
+
     def _tell(self, cpu: int, va: int, constraint: Constraint, pa: int) -> None:
         # Once for each place.
         if (cpu, va, constraint.name) not in self._told:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from emu.finding import PC, VA, Finding, Value, Word, each_once
-from emu.operation import Expect, Kind, Register, Report, Wanted
+from emu.operation import Expect, Kind, Register, Report, Wanted, WrittenAtEl2
 from emu.outcome import End, Outcome
 from emu.trace import Row, Trace
 
@@ -32,6 +32,9 @@ WORDS = {
     "wrong-vectors": "CPU{cpu} has VBAR_EL1 {got}; vectors is at {own}",
     "wrong-el": "CPU{cpu} is at EL{got}, not EL{own}",
     "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
+    "left-out": "CPU{cpu} comes without having written {register} at EL2, where it is UNKNOWN at reset; the "
+    "boot CPU has written it",
+    "unset": "CPU{cpu} has left EL2 without having written {register}, which is UNKNOWN at reset",
     "wrong-virtual-id": "CPU{cpu} has VMPIDR_EL2 {got}, which EL1 takes for its MPIDR; it is {own}",
     "wrong-virtual-midr": "CPU{cpu} has VPIDR_EL2 {got}, which EL1 takes for its MIDR; it is {own}",
     "wrong-boot-mode": "__boot_cpu_mode is {{{first}, {second}}}, not {own} twice",
@@ -72,6 +75,8 @@ _SET_AT_EL2 = (
     Register.SCTLR_EL2,
     Register.VBAR_EL2,
 )
+# HCR_EL2 is compared.
+_SET_ALWAYS = WrittenAtEl2.SCTLR_EL1
 _BOOT_MODE = {1: 0xE11, 2: 0xE12}
 
 
@@ -237,6 +242,11 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
     el = boot.boot_cpu.get(Register.EL, 1)  # 2 for a kernel that is a hypervisor's host (VHE)
     if got[Register.EL] != el:
         yield wrong("wrong-el", got=got[Register.EL], own=el)
+    if Register.WRITTEN_AT_EL2 in got:  # it was entered at EL2
+        written = WrittenAtEl2(got[Register.WRITTEN_AT_EL2])
+        by_boot_cpu = WrittenAtEl2(boot.boot_cpu.get(Register.WRITTEN_AT_EL2, written))
+        for each in (by_boot_cpu | _SET_ALWAYS) & ~written:
+            yield wrong("left-out" if each in by_boot_cpu else "unset", register=str(each.name))
     same = {**_SAME_AS_BOOT_CPU, **_CACHES, **dict.fromkeys(_SET_AT_EL2, _ALL)}
     same[Register.SCTLR_EL2] &= ~_POINTER_AUTHENTICATION
     for register, mask in same.items():

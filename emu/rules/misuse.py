@@ -8,12 +8,12 @@ from emu.operation import Kind
 from emu.trace import Trace
 
 NAME = "misuse"
-_SAYS = "CPU{{cpu}} at {{pc}}: {words}, {place} ({source})"
+_SAYS = "CPU{{cpu}} at {{pc}}: {words}{place} ({source})"
 WORDS = {
     **{
         name: _SAYS.format(
             words=constraint.words,
-            place="level {level}" if constraint.of_level else "{pa}",
+            place="" if constraint.nowhere else ", level {level}" if constraint.of_level else ", {pa}",
             source=constraint.source,
         )
         for name, constraint in CONSTRAINTS.items()
@@ -36,7 +36,7 @@ def judge(trace: Trace) -> list[Finding]:
             data: dict[str, Value] = {"cpu": cpu, "pc": PC(pc)}
             if what != "other" and CONSTRAINTS[what].of_level:
                 data["level"] = pa
-            else:
+            elif what == "other" or not CONSTRAINTS[what].nowhere:
                 data["pa"] = PA(pa)
             if what == "other":
                 data["text"] = name

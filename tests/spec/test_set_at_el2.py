@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -75,3 +76,72 @@ def test_a_path_that_sets_all_of_them_passes(tmp_path: Path) -> None:
     path.write_text(text)
     done = run_emu("boot", str(path), "--cpus", "3", "--el", "2")
     assert done.returncode == 0, done.stdout
+
+
+def _replaced(folder: Path, old: str, new: str) -> Path:
+    text = (ROOT / "asm/boot/init_kernel_el.S").read_text()
+    assert text.count(old) == 1
+    path = folder / "boot.S"
+    path.write_text(_WHOLE.format(init_kernel_el=text.replace(old, new), finalise_el2="finalise_el2: ret"))
+    return path
+
+
+_WITHOUT_VALUE = {
+    "ICC_SRE_EL2": "mrs x0, s3_4_c12_c9_5\n mov x2, #9\n orr x0, x0, x2\n msr s3_4_c12_c9_5, x0\n isb",
+    "ICH_HCR_EL2": "msr s3_4_c12_c11_0, xzr",
+    "LORC_EL1": "msr s3_0_c10_c4_3, xzr",
+}
+
+
+@pytest.mark.parametrize("register", _WITHOUT_VALUE)
+@pytest.mark.parametrize("by_boot_cpu", [False, True])
+def test_a_register_that_reads_the_same_whatever_is_written_is_told_if_the_boot_cpu_alone_writes_it(
+    register: str, by_boot_cpu: bool, tmp_path: Path
+) -> None:
+    before, write = "        msr     vttbr_el2, xzr\n", _WITHOUT_VALUE[register]
+    code = _BY_BOOT_CPU.format(write) if by_boot_cpu else write
+    path = _replaced(tmp_path, before, f"{before}{code}\n")
+    ids = {"ID_AA64PFR0_EL1": "0x1002222"}  # with a GICv3
+    cpus = [{"hwid": hwid, "id_registers": ids} for hwid in range(3)]
+    (tmp_path / "gic.json").write_text(json.dumps({"cpus": cpus}))
+    topology = str(tmp_path / "gic.json")
+    done = run_emu("boot", str(path), "--topology", topology, "--el", "2", "--cpu", "neoverse-n1")
+    assert done.returncode == by_boot_cpu, done.stdout
+    if by_boot_cpu:
+        for cpu in (1, 2):
+            assert f"CPU{cpu} comes without having written {register} at EL2" in done.stdout
+
+
+def test_sctlr_el1_is_told_although_it_is_written_again_at_el1(tmp_path: Path) -> None:
+    line = "        msr     sctlr_el1, x1\n"
+    done = run_emu("boot", str(_replaced(tmp_path, line, "")), "--cpus", "3", "--el", "2")
+    assert done.returncode == 1
+    assert "CPU1 has left EL2 without having written SCTLR_EL1, which is" in done.stdout
+    done = run_emu(
+        "boot", str(_replaced(tmp_path, line, _BY_BOOT_CPU.format(line))), "--cpus", "3", "--el", "2"
+    )
+    assert done.returncode == 1
+    assert "CPU2 comes without having written SCTLR_EL1 at EL2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("el", "line", "register"),
+    [
+        (2, "        msr     hcr_el2, x0\n", "HCR_EL2"),
+        (2, "        msr     spsr_el2, x0\n", "SPSR_EL2"),
+        (2, "        msr     elr_el2, x30\n", "ELR_EL2"),
+        (1, "        msr     spsr_el1, x0\n", "SPSR_EL1"),
+        (1, "        msr     elr_el1, x30\n", "ELR_EL1"),
+    ],
+)
+@pytest.mark.parametrize("by_boot_cpu", [False, True])
+def test_what_an_exception_return_goes_by_is_told_by_name_when_nothing_has_set_it(
+    el: int, line: str, register: str, by_boot_cpu: bool, tmp_path: Path
+) -> None:
+    path = _replaced(tmp_path, line, _BY_BOOT_CPU.format(line) if by_boot_cpu else "")
+    done = run_emu("boot", str(path), "--cpus", "2", "--el", str(el), "--json")
+    assert done.returncode == 1
+    told = [each for each in json.loads(done.stdout)["findings"] if each["rule"] == "misuse"]
+    told = [each for each in told if each["what"].startswith("unset-")]
+    assert [each["cpus"] for each in told] == [[int(by_boot_cpu)]]
+    assert f" {register}, which nothing has set since reset" in told[0]["message"]

@@ -26,6 +26,8 @@ _UNKNOWN_AT_EL2 = (
     (sysreg.HSTR_EL2, 0x5AD0, 0x5AD1),
 )
 # Likewise, of which CPU 0 has what a reset of the cores gives: bits that do no harm on the way.
+# Likewise at each level, so that an exception return by what nothing has set shows. M is of no mode.
+UNSET_SPSR, UNSET_ELR = 0x5AD0_000F, 0x5AD0_0000_0E18_0000
 _SCTLR_I, _CPTR_TTA, _HPMN_LOWEST = 1 << 12, 1 << 20, 1
 _MIDR_REVISION, _MPIDR_U = 1, 1 << 30
 
@@ -40,6 +42,9 @@ def at_entry(el: int, core: Core, *, is_first: bool) -> Iterator[tuple[Encoding,
     for row in TABLE.values():
         if row.reset is not None and core.has(row.feature) and row.encoding != sysreg.SCR_EL3:
             yield row.encoding, row.reset
+    for spsr, elr in ((sysreg.SPSR_EL1, sysreg.ELR_EL1), (sysreg.SPSR_EL2, sysreg.ELR_EL2)):
+        yield spsr, UNSET_SPSR
+        yield elr, UNSET_ELR
     yield sysreg.PMCR_EL0, core.pmcr
     yield sysreg.MDCR_EL2, pmu.counters(core.pmcr)  # HPMN: all are EL1's
     if el == 2:  # firmware leaves them alone

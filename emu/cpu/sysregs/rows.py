@@ -11,7 +11,8 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
 from emu.cpu.sysregs import debug, pmu
-from emu.cpu.sysregs.row import NEVER, Row, Trap, WriteEffect
+from emu.cpu.sysregs.row import NEVER, Row, Trap, WriteEffect, Writer
+from emu.operation import WrittenAtEl2
 
 FEAT_GICV3 = "FEAT_GICv3"
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
@@ -135,7 +136,7 @@ _EXCEPTIONS = [
     Row("FAR_EL1", sysreg.FAR_EL1, traps=_TVM),
     Row("VBAR_EL1", sysreg.VBAR_EL1, 0, at_hand=True),
     Row("SPSR_EL2", sysreg.SPSR_EL2, None, 2, 2),
-    Row("ELR_EL2", (3, 4, 4, 0, 1), None, 2, 2),
+    Row("ELR_EL2", sysreg.ELR_EL2, None, 2, 2),
     Row("ESR_EL2", (3, 4, 5, 2, 0), None, 2, 2),
     Row("FAR_EL2", (3, 4, 6, 0, 0), None, 2, 2),
     Row("VBAR_EL2", sysreg.VBAR_EL2, 0, 2, 2, at_hand=True),
@@ -209,11 +210,29 @@ _TIMER = [
 ]
 
 
+def _note(register: WrittenAtEl2) -> Writer:
+    # Keep that EL2 has written it.
+    def write(pe: PE, _: Interconnect, _value: int) -> None:
+        if pe.el == 2:
+            written = pe.system_register(sysreg.WRITTEN_AT_EL2)
+            pe.set_system_register(sysreg.WRITTEN_AT_EL2, written | register)
+
+    return write
+
+
 def _ignore(pe: PE, interconnect: Interconnect, value: int) -> None:
     pass
 
 
-def _gic(name: str, encoding: Encoding, level: int, constant: int, *, read_only: bool = False) -> Row:
+def _gic(
+    name: str,
+    encoding: Encoding,
+    level: int,
+    constant: int,
+    *,
+    read_only: bool = False,
+    write: Writer = _ignore,
+) -> Row:
     # MODEL: of a GICv3 there is that the system register interface is on for good, ICH_HCR_EL2 stays 0, and
     # ICH_VTR_EL2 names list registers.
     return Row(
@@ -223,7 +242,7 @@ def _gic(name: str, encoding: Encoding, level: int, constant: int, *, read_only:
         level,
         None if read_only else level,
         read=lambda pe, _: constant,
-        write=_ignore,
+        write=write,
         value=lambda pe: constant,
         by_host=True,
         feature=FEAT_GICV3,
@@ -232,8 +251,8 @@ def _gic(name: str, encoding: Encoding, level: int, constant: int, *, read_only:
 
 _GIC = [
     _gic("ICC_SRE_EL1", sysreg.ICC_SRE_EL1, 1, 0x7),
-    _gic("ICC_SRE_EL2", sysreg.ICC_SRE_EL2, 2, 0xF),
-    _gic("ICH_HCR_EL2", sysreg.ICH_HCR_EL2, 2, 0),
+    _gic("ICC_SRE_EL2", sysreg.ICC_SRE_EL2, 2, 0xF, write=_note(WrittenAtEl2.ICC_SRE_EL2)),
+    _gic("ICH_HCR_EL2", sysreg.ICH_HCR_EL2, 2, 0, write=_note(WrittenAtEl2.ICH_HCR_EL2)),
     # Of every core as QEMU 7.2 has it with a GICv3 (hw/intc/arm_gicv3_cpuif.c, ich_vtr_read()): 5 bits of
     # priority and of preemption, INTIDs of 24 bits, A3V, nV4, TDS, 4 list registers.
     _gic("ICH_VTR_EL2", sysreg.ICH_VTR_EL2, 2, 0x90B8_0003, read_only=True),
@@ -257,7 +276,14 @@ _LATER = [
     Row("UAO", (3, 0, 4, 2, 4), feature="FEAT_UAO"),
     *(
         Row(f"LOR{name}_EL1", (3, 0, 10, 4, op2), feature="FEAT_LOR")
-        for name, op2 in (("SA", 0), ("EA", 1), ("N", 2), ("C", 3))
+        for name, op2 in (("SA", 0), ("EA", 1), ("N", 2))
+    ),
+    Row(
+        "LORC_EL1",
+        (3, 0, 10, 4, 3),
+        write=_note(WrittenAtEl2.LORC_EL1),  # RES0: LORID_EL1 has no descriptors
+        traps=(Trap(sysreg.HCR_EL2, 35),),  # TLOR
+        feature="FEAT_LOR",
     ),
     Row("LORID_EL1", (3, 0, 10, 4, 7), write_el=None, feature="FEAT_LOR"),
     Row("CONTEXTIDR_EL2", (3, 4, 13, 0, 1), None, 2, 2, feature="FEAT_VHE"),

@@ -60,6 +60,7 @@ KEPT: dict[Encoding, int] = {
     sysreg.DBGPRCR_EL1: IWMMXT + 24,
     sysreg.DBGCLAIMCLR_EL1: IWMMXT + 32,
     sysreg.OSDLR_EL1: IWMMXT + 40,
+    sysreg.WRITTEN_AT_EL2: IWMMXT + 48,
 }
 # QEMU's ARMISARegisters behind the state, of the engine and no PE: what it translates by; of each an u64.
 FEATURES: dict[Encoding, int] = {

@@ -34,12 +34,16 @@ from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
-from emu.operation import Kind
+from emu.operation import Kind, WrittenAtEl2
 
 _HCR_TDZ, _SCTLR_DZE = 1 << 28, 1 << 14
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.ZERO)
 
+_NOTED = {
+    sysreg.SCTLR_EL1: int(WrittenAtEl2.SCTLR_EL1),
+    sysreg.HCR_EL2: int(WrittenAtEl2.HCR_EL2),
+}
 _TRANSLATION, _ENABLE, _MMU = int(WriteEffect.TRANSLATION), int(WriteEffect.ENABLE), int(WriteEffect.MMU)
 
 
@@ -108,6 +112,7 @@ class Words:
             interconnect.clear_exclusive(pe)
             self._code.stale = True
             spsr = self._spsr(pe.el)
+            self._look_at_unset(pe, va, spsr)
             illegal = is_illegal(spsr, pe.el, pe.sysreg(sysreg.HCR_EL2), aarch32_max=pe.core.aarch32_max)
             if illegal or spsr & IL or is_to_aarch32(spsr):
                 self._pending.emulate = (va, word, kind)
@@ -162,6 +167,17 @@ class Words:
             data = self._memory.read_bytes(pa, size)
             low, high = self._loaded
             low.value, high.value = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
+    def _look_at_unset(self, pe: UnicornPE, va: int, spsr: int) -> None:
+        # Tell of what an exception return goes by that is as it was at reset.
+        tell = self._observing.to.breaks
+        if spsr == sysregs.UNSET_SPSR:
+            tell(pe, va, constraints.UNSET_SPSR[pe.el])
+        if self._handle.read(regs.UC_ARM64_REG_ELR_EL0 + pe.el) == sysregs.UNSET_ELR:
+            tell(pe, va, constraints.UNSET_ELR[pe.el])
+        leaves_el2 = pe.entry_el == pe.el == 2 and spsr >> 2 & 3 < 2
+        if leaves_el2 and not pe.system_register(sysreg.WRITTEN_AT_EL2) & _NOTED[sysreg.HCR_EL2]:
+            tell(pe, va, constraints.UNSET_HCR)
 
     def _spsr(self, el: int) -> int:
         return self._handle.read_system(sysreg.SPSR_EL1 if el == 1 else sysreg.SPSR_EL2)
@@ -227,6 +243,9 @@ class Words:
             self._pass_over(va)
 
     def _note_write(self, pe: UnicornPE, va: int, row: Row, value: int) -> None:
+        if row.encoding in _NOTED and pe.el == 2:
+            written = pe.system_register(sysreg.WRITTEN_AT_EL2)
+            pe.set_system_register(sysreg.WRITTEN_AT_EL2, written | _NOTED[row.encoding])
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
