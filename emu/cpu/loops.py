@@ -48,6 +48,10 @@ class LookAhead(Interconnect, Protocol):
         """Tell whether a PE that stops at the breakpoint ``va`` goes on by itself."""
         ...
 
+    def sleeps(self, pe: PE) -> bool:
+        """Tell whether the PE sleeps in a WFE; one whose event register is set wakes now."""
+        ...
+
     def state(self) -> Hashable:
         """Return what the PE has changed so far and may find again."""
         ...

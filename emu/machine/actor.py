@@ -133,12 +133,12 @@ def outcome_of(actor: Actor) -> Outcome:
         return actor.outcome
     if actor.state is State.OFF:
         return OFF
+    if actor.spins is not None:
+        return actor.spins[0]
     if actor.state is State.WAITING:
         return Outcome(End.ASLEEP_WFE)
     if actor.state is State.IDLE:
         return Outcome(End.ASLEEP_WFI)
-    if actor.spins is not None:
-        return actor.spins[0]
     if actor.state is State.SPINNING or actor.task is not None:
         return Outcome(End.IN_HOST_TASK, function_name(actor.task))
     return Outcome(End.RUNNING)

@@ -27,6 +27,7 @@ class Clock:
     """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap.
 
     :ivar counter_reads: how often CNTVCT_EL0 was looked at
+    :ivar sleeps: how often a PE has run to a WFE where it sleeps
     :ivar waits_for_time: no timer expires before its time, however busy the actors are
     """
 
@@ -37,7 +38,7 @@ class Clock:
         self._number = 0
         self._quiet_picks = 0
         self._quiet_until = 0
-        self.counter_reads = 0
+        self.counter_reads = self.sleeps = 0
         self.waits_for_time = False
 
     def reach(self, time: int) -> None:
@@ -114,5 +115,5 @@ class Clock:
 
     def restart(self) -> None:
         """Set everything to 0, and forget the timers."""
-        self.now = self.begun = self.counter_reads = 0
+        self.now = self.begun = self.counter_reads = self.sleeps = 0
         self.timers.clear()

@@ -57,6 +57,7 @@ class GuestCode:
             machine.exits.handle(cpu, actor, stop)
             if actor.state is State.WAITING:
                 machine.naps.learn(actor)
+                machine.spins.count_sleep(cpu)
         if clock.begun >= machine.instructions_max:
             machine.count(0)
 

@@ -9,6 +9,7 @@ from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.machine.interconnect import access_at
 from emu.operation import LOADS, STORES, Kind
+from emu.semantics import events
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -26,9 +27,12 @@ class Outside(LocalInterconnect):
     :ivar ticks: reads of the counter
     """
 
-    def __init__(self, machine: Machine, *, stores_act: bool = False, ticks_max: int = 0) -> None:
+    def __init__(
+        self, machine: Machine, *, stores_act: bool = False, ticks_max: int = 0, together: int = 0
+    ) -> None:
         super().__init__()
         self.ticks_max, self.ticks = ticks_max, 0
+        self._together = together  # a set of CPUs, which are run ahead
         self._stores_act = stores_act or machine.model is not None
         self.acts = self.asks = False
         self.overwritten: list[tuple[int, bytes]] = []
@@ -81,10 +85,17 @@ class Outside(LocalInterconnect):
         self.acts = True
 
     def send_event(self, pe: PE) -> None:
-        """SEV: an act when it wakes a CPU."""
-        if self.system.asleep:
+        """SEV: an act when it wakes a CPU that is not run ahead."""
+        if self.system.asleep & ~self._together:
             self.acts = True
         super().send_event(pe)
+
+    def sleeps(self, pe: PE) -> bool:
+        """Tell whether the PE sleeps in a WFE; one whose event register is set wakes now."""
+        bit = 1 << pe.index
+        if events.woken(self.system) & bit:
+            self.system = events.wake(self.system, pe.index)
+        return bool(self.system.asleep & bit)
 
     def call(self, pe: PE, conduit: str) -> int | None:
         """A question to firmware, which answers the same until it has been told something else."""

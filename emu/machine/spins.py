@@ -22,6 +22,7 @@ from emu.machine.outside import Outside
 from emu.operation import Kind
 from emu.outcome import End, Outcome
 from emu.semantics.events import has_event
+from emu.semantics.state import members
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
@@ -32,8 +33,11 @@ _SHORT = 1 << 10  # likewise, of a look that others follow
 _WAIT = 1000  # ns that a PE may wait for the counter, for each instruction of the run's limit
 _EC_WFX = 0x01
 _PAGE = 4096
+_LOOK_ASLEEP = 1000  # sleeps in WFE before a look, which others follow
+_PER_SLEEP = 10_000  # instructions, which take as long as one sleep
 _ROUND = 64  # picks between two looks at what has changed
-_TOGETHER_MAX = 16  # PEs that are looked at together
+_TOGETHER_MAX = 64  # PEs that are looked at together
+_TURNS_MAX = 16  # times AHEAD_MAX: instructions of all of them
 _TURN = 64  # instructions of each of them, where the machine lets a PE run freely
 _RELEASES = 2  # by what others have changed, before a PE is looked at together with them
 
@@ -76,6 +80,7 @@ class Spins:
         self._picks = 0
         self._told: set[tuple[int, int]] = set()  # CPU and VA of exception loops
         self._exceptions: dict[tuple[int, int, int], int] = {}  # by CPU, VA and syndrome, how many were taken
+        self._look_asleep_at = _LOOK_ASLEEP
         self.looks_for_them = True
         self.looks_ahead = self.are_livelocks = False
 
@@ -98,8 +103,25 @@ class Spins:
         if outside.ticks and self.pass_time(cpu):
             actor.look_at = done + LOOK_AFTER
             return False  # others have that time too
+        if self._machine.interconnect.system.asleep and self._look_together(cpu):
+            return False  # it would sleep, or wake one that does
         self._look_later(actor)
         return True
+
+    def count_sleep(self, cpu: int) -> None:
+        """The PE of ``cpu`` has run to a WFE and sleeps: look, now and then, for PEs that wake each other.
+
+        At a number of sleeps the run ends; a pen in which each CPU waits for its turn has its share of them.
+        """
+        machine = self._machine
+        machine.clock.sleeps += 1
+        most = 2 * len(machine.actors) ** 2 + max(_LOOK_ASLEEP, machine.instructions_max // _PER_SLEEP)
+        if machine.clock.sleeps >= most:
+            machine.stopped = f"limit of {most} sleeps in WFE (--instructions-max)"
+        elif machine.clock.sleeps >= self._look_asleep_at:
+            self._look_asleep_at *= 2
+            if self.looks_for_them and machine.queue.runnable:
+                self._look_together(cpu)
 
     def _look_later(self, actor: Actor) -> None:
         done = actor.pe.counters.instructions
@@ -122,20 +144,22 @@ class Spins:
             actor.spins = Outcome(End.RUNNING), loop.first
         else:
             actor.spins = Outcome(End.SPINS, number=outside.first_look.get(cpu, 0)), loop.first
-        machine.queue.set(cpu, State.SPINNING)
+        if actor.state is State.RUNNABLE:  # else it sleeps
+            machine.queue.set(cpu, State.SPINNING)
 
     def _look_together(self, cpu: int) -> bool:
         # Whether all PEs that could go on, that of `cpu` among them, go round together, and are put aside.
         machine = self._machine
-        group = tuple(sorted({cpu, *machine.queue.runnable, *self.aside}))
+        asleep = members(machine.interconnect.system.asleep)
+        group = tuple(sorted({cpu, *machine.queue.runnable, *self.aside, *asleep}))
         if len(group) > _TOGETHER_MAX or any(machine.actors[each].task is not None for each in group):
             return False
         for each in group:
             machine.naps.forget(machine.actors[each])
-        outside = Outside(machine)
+        outside = Outside(machine, together=sum(1 << each for each in group))
         pes = [machine.actors[each].pe for each in group]
         turn = _TURN if machine.grain is Grain.FREE else 1
-        limit = AHEAD_MAX * len(group)
+        limit = AHEAD_MAX * min(len(group), _TURNS_MAX)
         loops = self._ahead(outside, lambda: machine.engine.run_ahead(pes, outside, limit, turn=turn))
         if loops is None:
             return False

@@ -32,6 +32,8 @@ class Waking:
         machine.queue.wake_all(cpus)
         now, actors, trace = machine.now, machine.actors, machine.recorder.trace
         guests: list[tuple[int, int]] = []
+        for cpu in cpus if machine.spins.aside else ():
+            machine.spins.release(cpu)
         for cpu in cpus:
             actor = actors[cpu]
             if actor.time < now:

@@ -201,6 +201,27 @@ def test_a_sleep_that_nobody_ends_is_an_end(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("cpus", [2, 3, 20])
+def test_cpus_that_sleep_and_wake_each_other_for_ever_are_told(cpus: int, tmp_path: Path) -> None:
+    subject = _written(tmp_path, "two-wake", "main: sev\n wfe\n wfe\n b main")
+    done = run_emu("boot", subject, "--cpus", str(cpus), "--json")
+    data = json.loads(done.stdout)
+    assert done.returncode == FAILS, done.stdout + done.stderr
+    assert [(each["rule"], each["cpus"]) for each in data["findings"]] == [
+        ("stuck", [cpu]) for cpu in range(cpus)
+    ]
+    assert max(cpu["instructions"] for cpu in data["cpus"]) <= INSTRUCTIONS_MAX
+    assert run_emu("explore", subject, "--cpus", "2").returncode == FAILS
+
+
+def test_cpus_that_wake_each_other_and_count_end_at_a_bound_of_sleeps(tmp_path: Path) -> None:
+    code = "main: sev\n nop\n wfe\n wfe\n add x1, x1, #1\n wfe\n b main"
+    subject = _written(tmp_path, "two-count", code)
+    done = run_emu("boot", subject, "--cpus", "3", "--instructions-max", "300000", "--json")
+    assert done.returncode == CUT
+    assert json.loads(done.stdout)["stopped"] == "limit of 1018 sleeps in WFE (--instructions-max)"
+
+
 def test_two_runs_of_one_loop_are_the_same(tmp_path: Path) -> None:
     subject = _written(tmp_path, "two-x", KINDS["two-that-answer-each-other"][0])
     assert run_emu("diff", subject, subject, "--cpus", "2").returncode == 0

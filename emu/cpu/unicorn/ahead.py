@@ -266,15 +266,23 @@ def _run_together(
     kept, until, done = now(), 1, 0
     spans = [(pe.pc, pe.pc) for pe in pes]
     for _ in range(limit // (turn * len(pes))):
+        all_sleep = True
         for number, pe in enumerate(pes):
             for _ in range(turn):
+                if outside.sleeps(pe):
+                    break
+                all_sleep = False
                 next_word = word(pe)
                 if next_word is None or a64.classify(next_word) in _WORDS_THAT_ACT:
                     return None
-                if step(pe) is not STEP_LIMIT or outside.acts:
+                stop = step(pe)
+                waits = isinstance(stop, Waiting) and stop.kind is Kind.WFE
+                if (stop is not STEP_LIMIT and not waits) or outside.acts:
                     return None
                 first, last = spans[number]
                 spans[number] = min(first, pe.pc), max(last, pe.pc)
+        if all_sleep:
+            return None
         here = now()
         if here == kept:
             return [Loop(first, last, None) for first, last in spans]
