@@ -39,7 +39,7 @@ def goes_on(steps: Sequence[Step], instructions: int) -> Sequence[Step]:
 def wait_for_counter(steps: Sequence[Step], ticks_max: int) -> Wait | None:
     """Return how far a loop goes on that ``steps`` end in and that reads the counter, once for each tick.
 
-    :param steps: one after the other, without an access to memory
+    :param steps: one after the other; what they load stays as it is
     :return: None: it is no such loop, or there is no proof
     """
     for before, now, after in _last_rounds(steps):

@@ -34,10 +34,14 @@ class LookAhead(Interconnect, Protocol):
     """What is outside of a PE that is run ahead: it notices what the PE would change for others.
 
     :ivar acts: whether the PE has done what others can see, or has looked at what changes by itself
+    :ivar alone: nobody else does anything before the PE does something that others notice
+    :ivar interrupts: the PE may be interrupted, where it does not mask that
     :ivar ticks_max: ticks that it may wait for the counter, which goes on with each read; 0: a read is an act
     """
 
     acts: bool
+    alone: bool
+    interrupts: bool
     ticks_max: int
 
     def call(self, pe: PE, conduit: str) -> int | None:

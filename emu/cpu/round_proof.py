@@ -26,6 +26,7 @@ _ZR = 31
 _X30 = 30
 _SP = 31
 _ERET = 0xD69F_03E0
+_HINTS = (0xD503_201F, 0xD503_203F, 0xD503_205F, 0xD503_209F, 0xD503_20BF)  # NOP, YIELD, WFE, SEV, SEVL
 # EC of aborts, and of a misaligned SP: FAR and ISS may follow from the registers that make the address.
 _EC_OF_ADDRESS = (0x20, 0x21, 0x24, 0x25, 0x26)
 # CRn of system registers that change by themselves: random numbers, flags and the like, PMU, timers.
@@ -160,6 +161,8 @@ class Round:
         group = word >> 25 & 15  # Arm DDI 0487, C4.1: op0
         if step.raised is not None:
             self._exception(step, step.raised, following)
+        elif self._changes_no_register(word):
+            pass
         elif self._raises and self._is_system(word):
             self._system(step, following)
         elif group & 0b0101 == 0b0100:
@@ -283,6 +286,11 @@ class Round:
         # SP may be that of another level from here on.
         self._constant(_SP, sp=True)
         self._x[_SP] = Line(int.from_bytes(following.registers[8 * _SP :], "little"), 0)
+
+    @staticmethod
+    def _changes_no_register(word: int) -> bool:
+        # Barriers, TLBI, NOP and events. A WFE that goes on finds an event in each round when it has in two.
+        return word in _HINTS or word >> 12 == 0xD5033 or word & 0xFFF8_F000 == 0xD508_8000
 
     @staticmethod
     def _is_system(word: int) -> bool:

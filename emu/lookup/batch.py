@@ -15,7 +15,7 @@ from typing import cast
 
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
-from emu.cpu.stops import SelfBranch, StepLimit, Waiting
+from emu.cpu.stops import EngineStop, SelfBranch, StepLimit, Waiting
 from emu.lookup.driver import (
     CELLS_SIZE,
     MISSING,
@@ -26,6 +26,7 @@ from emu.lookup.driver import (
     Driver,
     mrs_tpidrro,
 )
+from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
 
 QUESTIONS_MAX = 1 << 16
@@ -157,7 +158,7 @@ class Batch:
             memory.write_bytes(self._cells_pa, struct.pack("<3Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
             if counted:
-                stop = engine.run(pe, asked * limit)
+                stop = self._run_counted(asked * limit)
             else:
                 stop = engine.run_uncounted(pe, self._patience(asked))
             left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
@@ -177,6 +178,17 @@ class Batch:
             few = 1
             alone = False
         return done
+
+    def _run_counted(self, limit: int) -> EngineStop:
+        # Up to the limit, or until it is proved that it goes on for as long.
+        engine, pe = self._engine, self._pe
+        first = min(limit, _OF_DRIVER + FIRST)
+        stop = engine.run(pe, first)
+        if not isinstance(stop, StepLimit) or first == limit:
+            return stop
+        endless = goes_on(engine, self._memory, pe, limit)
+        engine.unobserve()
+        return stop if endless else engine.run(pe, limit - first)
 
     def _patience(self, count: int) -> float:
         # Host seconds for ``count`` questions of code that has not hung.

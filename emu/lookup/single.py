@@ -12,6 +12,7 @@ from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.pe import PE
 from emu.cpu.stops import (
+    STEP_LIMIT,
     Call,
     ConstraintViolation,
     EngineStop,
@@ -26,10 +27,12 @@ from emu.errors import Untestable
 from emu.lookup.case import Question
 from emu.lookup.contract import RETURN
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
+from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target, fill_table
 from emu.memory import Memory
 from emu.operation import Kind
 
+_EVENTS = 16  # that a look-up may have before it is looked at, whether it comes to an end
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
 # What X0..X30, then NZCV, hold where they hold nothing: no two alike, none an address; no flag is the same in
 # both. The batch has the second.
@@ -106,6 +109,7 @@ class _Accesses(LocalInterconnect):
     def __init__(self, target: Target, memory: Memory) -> None:
         super().__init__()
         self.broken: list[Wrong] = []
+        self.events = 0  # of the code so far: SEV, SEVL, WFE and looks at the counter
         self._target = target
         self._memory = memory
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
@@ -123,6 +127,21 @@ class _Accesses(LocalInterconnect):
             if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
             self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
+
+    def send_event(self, pe: PE) -> None:
+        """Count it."""
+        self.events += 1
+        super().send_event(pe)
+
+    def send_event_local(self, pe: PE) -> None:
+        """Count it."""
+        self.events += 1
+        super().send_event_local(pe)
+
+    def counter(self, pe: PE) -> int:
+        """Count it; time stands still."""
+        self.events += 1
+        return super().counter(pe)
 
     def _note(self, access: str, pa: int, text: str) -> None:
         if len(self.broken) < 8:
@@ -203,13 +222,27 @@ class Single:
             pe.x[number] = value
         pe.nzcv = nzcv
         self._accesses.broken = []
+        self._accesses.events = 0
 
     def _run(self, given: Sequence[int], nzcv: int) -> EngineStop:
         # Up to the limit. What takes longer than expected goes on unchecked, at full speed: to the limit, or
         # it is run again to be checked.
         engine, pe, checked = self.engine, self.pe, self._checked
         before = pe.counters.instructions
-        stop = engine.run(pe, checked)
+        done = 0
+        for first in (FIRST, self.target.instructions_expected):
+            if not done < first <= checked:
+                continue
+            stop = engine.run(pe, first - done)
+            if not isinstance(stop, StepLimit) or first == self.limit:
+                return stop
+            done = first
+            # A look takes as long as many instructions, but not of those that the host does.
+            is_slow = first > FIRST or self._accesses.events > _EVENTS
+            if is_slow and goes_on(engine, self.memory, pe, self.limit):
+                pe.counters.instructions = before + self.limit
+                return stop
+        stop = engine.run(pe, checked - done) if checked > done else STEP_LIMIT
         if not isinstance(stop, StepLimit) or checked == self.limit:
             return stop
         engine.unobserve()

@@ -35,6 +35,9 @@ class Outside(LocalInterconnect):
         self._together = together  # a set of CPUs, which are run ahead
         self._stores_act = stores_act or machine.model is not None
         self.acts = self.asks = False
+        self.interrupts = machine.free is not None
+        nobody_else = len(machine.queue.runnable) == 1 and not machine.spins.aside
+        self.alone = nobody_else and not machine.clock.timers
         self.overwritten: list[tuple[int, bytes]] = []
         self.changed: dict[int, int] = {}
         self.looks: dict[tuple[int, int], None] = {}

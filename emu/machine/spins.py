@@ -197,7 +197,7 @@ class Spins:
         """
         machine = self._machine
         actor = machine.actors[cpu]
-        if machine.free is not None or machine.recorder.trace.steps is not None:
+        if machine.free is not None:
             return False
         machine.guest_code.spend_time(actor)
         machine.clock.reach(actor.time)
@@ -235,9 +235,7 @@ class Spins:
         count = self._exceptions[kind] = self._exceptions.get(kind, 0) + 1
         if count & count - 1:
             return  # it did not the last times
-        # First with a proof that it counts in vain, which knows no interrupts that may end it.
-        proofs = ((0, AHEAD_MAX),) if self._machine.free is not None else ((1, _SHORT), (0, AHEAD_MAX))
-        for goes_on_for, limit in proofs:
+        for goes_on_for, limit in ((1, _SHORT), (0, AHEAD_MAX)):  # first with a proof that it counts in vain
             outside = Outside(self._machine, stores_act=True)
             loop = self._run_ahead(actor, outside, goes_on_for, limit)
             if loop is not None:

@@ -95,3 +95,30 @@ def test_a_batch_that_hangs_is_known_by_instructions(
     assert len(uncounted) == 1
     right = late(_LATE.format(count=3000, offset=0))
     assert right.wrong_of(_MAP, [1 << 31] * 20) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "again:  ldr     x3, [x0]\n        sev\n        b       again\n",
+        "again:  sev\n        dsb     sy\n        add     x2, x2, #1\n        b       again\n",
+        "again:  sevl\n        wfe\n        b       again\n",
+        "again:  mrs     x2, cntvct_el0\n        b       again\n",
+    ],
+)
+def test_an_endless_lookup_that_the_host_takes_part_in_is_proved_endless(
+    late: Callable[[str], BuiltLookup], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its rounds would stop the engine, which takes a thousand times as long."""
+    built = late(code)
+    executed: list[int] = []
+    original = UnicornEngine.run
+    monkeypatch.setattr(
+        UnicornEngine,
+        "run",
+        lambda self, pe, limit: executed.append(limit) or original(self, pe, limit),  # type: ignore[func-returns-value]
+    )
+    answer = built.single.ask(Question(_MAP, 1 << 31))
+    assert (answer.exit, answer.short) == ("", Short.LIMIT)
+    assert answer.instructions == built.target.instructions_limit
+    assert sum(executed) <= 300

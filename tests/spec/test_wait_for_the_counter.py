@@ -6,6 +6,7 @@ docs/model.md says what the counter shows: simulated time at 62.5 MHz, and each 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,32 @@ def test_a_poll_that_the_counter_ends_is_no_livelock(word: int, status: int, tmp
     done = run_emu("explore", _written(tmp_path, POLL.format(word=word), SHORT, ""), "--cpus", "2")
     assert done.returncode == status, done.stdout + done.stderr
     assert status == 0 or "CPU0 goes round and reads the counter" in done.stderr
+
+
+_POLL = """/* a poll of a word, with a time-out of a quarter of a second
+ *
+ * start: boot main
+ */
+main:   mrs     x1, cntvct_el0
+        movz    x2, #0x100, lsl #16
+        add     x2, x1, x2
+        adr     x4, word
+spin:   {look}
+        mrs     x1, cntvct_el0
+        cmp     x1, x2
+        b.lo    spin
+out:    b       out
+        .balign 64
+word:   .quad   0
+"""
+
+
+@pytest.mark.parametrize("look", ["nop", "ldr x3, [x4]\n        cbnz x3, out"])
+def test_time_passes_where_each_instruction_is_recorded_and_where_nobody_else_can_store_the_word(
+    look: str, tmp_path: Path
+) -> None:
+    (tmp_path / "poll.S").write_text(_POLL.format(look=look))
+    done = run_emu("trace", "poll.S", "--cpus", "1", "-o", "t", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"([\d,]+) instructions", done.stdout)[1].replace(",", "")) < 1 << 16
+    assert run_emu("boot", "poll.S", "--cpus", "1", cwd=tmp_path).returncode == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 
-from emu.arch import a64
+from emu.arch import a64, sysreg
 from emu.arch.a64 import Other
 from emu.cpu.counting import goes_on, wait_for_counter
 from emu.cpu.loops import NESTED_MAX, LookAhead, Loop
@@ -18,6 +18,7 @@ from emu.cpu.unicorn.pe import UnicornPE
 from emu.operation import LOADS, STORES, Kind
 
 _FOR_EVER = 1 << 60  # instructions: centuries
+_HCR_IMO, _PSTATE_I = 1 << 4, 1 << 7
 _WORDS_THAT_ACT = (Other.ZERO, Kind.PARK)
 
 
@@ -89,6 +90,8 @@ class _Steps:
 
     def begin(self) -> None:
         self.pc, self._registers = self._pe.pc, self._pe.general(0, 32)
+        if self._outside.interrupts and not _masks_interrupts(self._pe):
+            self._steps.clear()  # the proof knows nothing of what an interrupt does
 
     def end(self, word: int | None, stop: EngineStop) -> None:
         if isinstance(stop, Raised) and stop.target_el <= 2:
@@ -113,10 +116,17 @@ class _Steps:
         return Loop(min(pcs), max(pcs), None, counts=True)
 
     def _wait(self) -> Loop | None:
-        if any(step.accesses for step in self._steps):
+        alone = self._outside.alone and not self._with_model
+        if any(access.is_store or not alone for step in self._steps for access in step.accesses):
             return None  # others may have a say in it
         wait = wait_for_counter(self._steps, self._outside.ticks_max)
         return wait and Loop(wait.pc, wait.pc, None, wait=wait)
+
+
+def _masks_interrupts(pe: UnicornPE) -> bool:
+    # Whether it takes no IRQ now, wherever that is routed to.
+    to_el2 = pe.el < 2 and pe.sysreg(sysreg.HCR_EL2) & _HCR_IMO
+    return not to_el2 and bool(pe.daif & _PSTATE_I)
 
 
 def run_ahead(
