@@ -28,13 +28,14 @@ from unicorn.unicorn_py3.unicorn import uclib
 from emu.arch import sysreg
 from emu.arch.sysreg import Encoding
 from emu.errors import EngineError
-from emu.memory import Memory
+from emu.memory import PAGE_SIZE, Memory
 
 READ, WRITE, EXECUTE = uc_module.UC_PROT_READ, uc_module.UC_PROT_WRITE, uc_module.UC_PROT_EXEC
 
 HOOK_READ, HOOK_WRITE = uc_module.UC_HOOK_MEM_READ, uc_module.UC_HOOK_MEM_WRITE
 HOOK_EXCEPTION = uc_module.UC_HOOK_INTR
 HOOK_FAULT = uc_module.UC_HOOK_MEM_UNMAPPED | uc_module.UC_HOOK_MEM_PROT
+HOOK_PROTECTED = uc_module.UC_HOOK_MEM_WRITE_PROT  # a store to what :meth:`Handle.protect` forbids
 HOOK_BLOCK, HOOK_NEW_BLOCK = uc_module.UC_HOOK_BLOCK, uc_module.UC_HOOK_EDGE_GENERATED
 HOOK_CODE = uc_module.UC_HOOK_CODE
 HOOK_INSTRUCTION = uc_module.UC_HOOK_INSN
@@ -112,6 +113,7 @@ class Handle:
         self.version = str(uc.__version__)
         self.uc = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM)
         self.uc.ctl_set_cpu_model(regs.UC_CPU_ARM64_MAX if beyond_v8_0 else regs.UC_CPU_ARM64_A72)
+        self.uc.ctl_set_page_size(PAGE_SIZE)  # of TLB entries and blocks: 1 KiB by itself, which takes longer
         self.uc.mem_map_ptr(memory.base, memory.size, uc_module.UC_PROT_ALL, memory.host_address)
         self._uch = self.uc._uch
         address = cast(self._uch, c_void_p).value

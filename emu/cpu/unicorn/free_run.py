@@ -56,7 +56,7 @@ _YIELD, _HALT, _BARRIERS = -1, -2, -3
 _REGISTERS = (Other.MRS, Other.MSR)
 _INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
-_ENTRY_MAX = 64  # words of the first block of a run that are looked at: no block is longer
+_ENTRY_MAX = 512  # words of the first block of a run that are looked at: QEMU's TCG_MAX_INSNS
 
 
 class FreeRunner:
@@ -70,6 +70,7 @@ class FreeRunner:
     ) -> None:
         self.is_on = False
         self._others = hooks
+        self._note_code: Callable[[int], None] | None = None
         self._observing = observing
         self._contexts = contexts
         self._handle: Handle = contexts.handle
@@ -106,7 +107,7 @@ class FreeRunner:
 
     def begin(self) -> None:
         """Run freely from now on; nothing else has hooks on code."""
-        self._others.suspend()
+        self._note_code = self._others.suspend().note
         self._contexts.code.unobserve()
         self.is_on = True
         self._handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
@@ -247,6 +248,8 @@ class FreeRunner:
         pa = self._code_pa(va, size)
         if pa is None:
             return
+        assert self._note_code is not None
+        self._note_code(pa)
         code = self._memory.read_bytes(pa, size)
         if self._looked.get(va) != code:
             self._looked[va] = code
@@ -259,6 +262,8 @@ class FreeRunner:
             va, size = block[0].pc, block[0].size
             pa = self._code_pa(va, size)
             if pa is not None and size:
+                assert self._note_code is not None
+                self._note_code(pa)
                 self._look(va, pa, size)
                 if self._found:
                     self._handle.stop()

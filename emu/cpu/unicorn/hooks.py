@@ -26,6 +26,7 @@ from emu.cpu.unicorn.binding import (
     NEW_BLOCK_CALLBACK,
     STEP_CALLBACK,
 )
+from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import misaligned
 from emu.cpu.unicorn.observing import Observing
@@ -58,7 +59,8 @@ class Hooks:
         self._last_block = 0  # VA of the block that began last; 0: of none since a PE was switched on
         handle = contexts.handle
         handle.hook(HOOK_EXCEPTION, EXCEPTION_CALLBACK(self._on_exception))
-        handle.hook(HOOK_FAULT, FAULT_CALLBACK(self._on_fault))
+        self._on_fault_callback = FAULT_CALLBACK(self._on_fault)
+        self._faults = handle.hook(HOOK_FAULT, self._on_fault_callback)
         self._new_blocks = handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
         self._on_site_callback = CODE_CALLBACK(self._on_site)
 
@@ -85,11 +87,15 @@ class Hooks:
             self._handle.unhook(self._steps)
             self._steps = None
 
-    def suspend(self) -> None:
-        """Delete all hooks but those of exceptions, for good; translations must be forgotten after it."""
+    def suspend(self) -> CodePages:
+        """Delete all hooks but those of exceptions, for good; translations must be forgotten after it.
+
+        :return: is to be told of code that is translated from then on
+        """
         self.unobserve()
-        for handle in (self._new_blocks, *self._sites.values()):
+        for handle in (self._new_blocks, self._faults, *self._sites.values()):
             self._handle.unhook(handle)
+        return CodePages(self._handle, self._memory, self._on_fault_callback)
 
     # -- instructions -----------------------------------------------------------------------------
 

@@ -1,0 +1,109 @@
+"""Code in free running: what is stored to it is executed, whichever VA the store is made at."""
+
+from __future__ import annotations
+
+import pytest
+from bare_pe import CODE, DATA, Bare, assemble
+
+from emu.arch import descriptors
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Waiting
+from emu.operation import Kind
+
+HIGH = 0xFFFF_8000_0000_0000
+CALLED = HIGH + 0x20_0000  # VA of the code that changes
+STORED = HIGH  # VA of the same pages, where it is stored to
+PAGES = CODE + 0x10_0000  # PA
+PAGE = descriptors.AF | descriptors.SH_INNER | 0b11
+NO_EXECUTE = descriptors.PXN | descriptors.UXN
+# The words of a function are in X1, X2...; X20: where they are stored, X21: where they are called.
+CALL = "dsb sy\n ic iallu\n dsb sy\n isb\n blr x21\n"
+
+
+def free(text: str, pages: int = 1, stored: int = PAGE | NO_EXECUTE) -> tuple[Bare, PE]:
+    """Return a PE that is to run ``text`` freely, with the MMU on, and the pages of code mapped twice."""
+    bare = Bare(observe=False)
+    root = bare.new_root()
+    bare.map(root, DATA, DATA, 0x20_0000)
+    for at in range(0, 0x1000 * pages, 0x1000):
+        bare.map_page(root, STORED + at, PAGES + at | stored)
+        bare.map_page(root, CALLED + at, PAGES + at | PAGE)
+    bare.load(f"{text}\n wfi\n b .", CODE)
+    pe = bare.pe()
+    bare.mmu_on(pe, root)
+    pe.pc, pe.x[20], pe.x[21], pe.x[22] = CODE, STORED, CALLED, DATA
+    pe.x[1:4] = [int.from_bytes(assemble(f"mov x7, #{n}"), "little") for n in (1, 2, 3)]
+    pe.x[4] = int.from_bytes(assemble("ret"), "little")
+    bare.engine.free.begin()
+    return bare, pe
+
+
+def run(bare: Bare, pe: PE, piece: int) -> EngineStop:
+    """Run in pieces of so many instructions; return how they end."""
+    for _ in range(10_000):
+        stop = bare.engine.run(pe, piece)
+        if stop is not STEP_LIMIT:
+            return stop
+    raise AssertionError("no end")
+
+
+every_piece = pytest.mark.parametrize("piece", [1, 7, 100_000])
+
+
+@every_piece
+@pytest.mark.parametrize("stored", [PAGE | NO_EXECUTE, PAGE], ids=["no-execute", "executable"])
+@pytest.mark.parametrize("store", ["str w{}, [x20]", "stp w{}, w4, [x20]", "str x{}, [x20]"])
+def test_each_store_to_code_is_seen_at_its_other_va(store: str, stored: int, piece: int) -> None:
+    """The first one, and those behind it, which find the entry of the TLB as that has left it."""
+    text = "str w4, [x20, #4]\n"
+    for number in (1, 2, 3):
+        text += f"orr x{number}, x{number}, x4, lsl #32\n {store.format(number)}\n {CALL}"
+        text += f"str x7, [x22, #{8 * number}]\n"
+    bare, pe = free(text, stored=stored)
+    assert run(bare, pe, piece) == Waiting(Kind.WFI)
+    assert [bare.memory.read(DATA + 8 * number, 8) for number in (1, 2, 3)] == [1, 2, 3]
+
+
+@every_piece
+def test_zeroes_by_dc_zva_are_seen_in_code(piece: int) -> None:
+    """What was called is udf #0 then."""
+    bare, pe = free(f"str w4, [x20, #4]\n str w1, [x20]\n {CALL} dc zva, x20\n mov x7, #9\n {CALL}")
+    stop = run(bare, pe, piece)
+    assert isinstance(stop, Raised)
+    assert (stop.preferred_return, pe.x[7]) == (CALLED, 9)
+
+
+@every_piece
+def test_a_page_that_held_data_is_code_next(piece: int) -> None:
+    """Its entry was dirty before anything was executed there."""
+    text = "mov x9, #64\nl: str x9, [x20, #64]\n subs x9, x9, #1\n b.ne l\n str w4, [x20, #4]\n"
+    text += f"str w1, [x20]\n {CALL} mov x8, x7\n str w2, [x20]\n {CALL}"
+    bare, pe = free(text)
+    assert run(bare, pe, piece) == Waiting(Kind.WFI)
+    assert (pe.x[8], pe.x[7]) == (1, 2)
+
+
+@every_piece
+def test_code_in_many_pages_is_seen_to_change(piece: int) -> None:
+    """Pages far apart, and neighbours, become code one after another; then each is changed."""
+    pages, step = 40, 0x3000
+    each = f"add x20, x20, #{step >> 12}, lsl #12\n add x21, x21, #{step >> 12}, lsl #12\n"
+    text = "mov x10, x20\n mov x11, x21\n mov x12, #0\n"
+    for number in (1, 2):
+        text += f"mov x20, x10\n mov x21, x11\n mov x9, #{pages}\nl{number}: str w4, [x20, #4]\n"
+        text += f"str w{number}, [x20]\n {CALL} add x12, x12, x7\n {each} subs x9, x9, #1\n b.ne l{number}\n"
+    bare, pe = free(text, pages * step // 0x1000)
+    assert run(bare, pe, piece) == Waiting(Kind.WFI)
+    assert pe.x[12] == pages * (1 + 2)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 300, 511, 600])
+def test_a_wait_at_the_end_of_a_long_straight_line_is_seen(length: int) -> None:
+    """The first run of an engine may begin with it: a block has up to 512 instructions."""
+    bare = Bare(observe=False)
+    bare.load("nop\n" * length + "yield\n add x3, x3, #1\n b .", CODE)
+    pe = bare.pe()
+    pe.x[3] = 0
+    bare.engine.free.begin()
+    assert bare.engine.run(pe, 10_000) == Waiting(Kind.WFE)
+    assert (pe.pc, pe.x[3]) == (CODE + 4 * length + 4, 0)
