@@ -15,7 +15,6 @@ from emu.errors import InvalidCase
 from emu.host.whole.boot import Line, WholeBoot, build_whole
 from emu.host.whole.ending import How
 from emu.host.whole.kept import boot_at
-from emu.report.races import race_lines, races_json
 from emu.report.text import make_console
 from emu.report.whole import (
     exploration_json,
@@ -70,6 +69,7 @@ def races_whole(case: Case, start: str, known: tuple[str, ...], *, as_object: bo
     """Run the case from ``start`` on, print the races of its accesses, and return the exit status."""
     from emu.explore.whole import START
     from emu.explore.whole_races import run_for_races
+    from emu.report.races import race_lines, races_json
 
     with progress(lambda: f"loading {case.subject}"):
         boot = boot_at(case, start or START)

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from emu.arch import boot, mpidr
 from emu.errors import AssemblyError, InvalidCase, InvalidSubject
 from emu.subject import Segment, Subject
-from emu.subject.assembler import assemble, chosen
 from emu.subject.assembly_source import Statement, included_texts, read
 from emu.subject.assembly_text import Flat, flatten
 from emu.subject.lines import Lines
@@ -139,6 +138,7 @@ def load_source(path: Path, *, nr_cpus: int, defines: Mapping[str, int] = Mappin
             raise
         symbols = {name: value % _U64 for name, value in defines.items() if _is_near(value)}
         numbers = {name: value for name, value in values.items() if name not in symbols}
+        from emu.subject.assembler import chosen
         from emu.subject.toolchain import assemble_elsewhere
 
         subject = assemble_elsewhere(
@@ -178,6 +178,8 @@ def load_file(path: Path, *, nr_cpus: int) -> Subject:
 
 
 def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[str, int]) -> Subject:
+    from emu.subject.assembler import assemble, chosen  # a kernel needs none
+
     words = set(re.findall(r"[A-Za-z_.$][\w.$]*", flat.text)) - set(flat.labels)
     externals = {key: value % _U64 for key, value in defines.items() if key in words}
     code, addresses, lines = assemble(flat, externals)

@@ -56,6 +56,7 @@ _YIELD, _HALT, _BARRIERS = -1, -2, -3
 _REGISTERS = (Other.MRS, Other.MSR)
 _INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
+_SELF = B_SELF.to_bytes(4, "little")
 _ENTRY_MAX = 512  # words of the first block of a run that are looked at: QEMU's TCG_MAX_INSNS
 
 
@@ -86,6 +87,7 @@ class FreeRunner:
         self._hooks: dict[tuple[int, int], Any] = {}  # by VA and what is there: Kind or Other
         self._yields: dict[int, int] = {}  # instructions of a block that ends so, by its VA
         self._looked: dict[int, bytes] = {}  # code that a run began at, by VA
+        self._looks_at_all = False  # at blocks that neither halt by themselves nor use system registers too
         # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
         self._found: list[tuple[int, int, int, int, int]] = []
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
@@ -150,6 +152,7 @@ class FreeRunner:
 
     def halt_at(self, pas: Collection[int]) -> None:
         """End each run before an instruction at one of these PAs, as if its limit had come."""
+        self._looks_at_all = bool(pas) or self._recorded.rows is not None
         self._stops.use_halts(pas)
         self._looked.clear()
 
@@ -160,6 +163,7 @@ class FreeRunner:
     def record(self, rows: array[int]) -> None:
         """From now on append a row of three u64 for each access and barrier."""
         self._looked.clear()
+        self._looks_at_all = True
         self._recorded.begin(rows)
 
     # -- running ----------------------------------------------------------------------------------
@@ -264,7 +268,9 @@ class FreeRunner:
             if pa is not None and size:
                 assert self._note_code is not None
                 self._note_code(pa)
-                self._look(va, pa, size)
+                code = self._memory.read_bytes(pa, size)
+                if _SYSTEM in code[3::4] or code[-4:] == _SELF or self._looks_at_all:
+                    self._look(va, pa, size)
                 if self._found:
                     self._handle.stop()
         except BaseException as error:

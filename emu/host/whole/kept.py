@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import pickle
 import struct
 import sys
@@ -28,9 +29,8 @@ from emu.topology import Topology
 from emu.version import VERSION
 
 FILES_MAX, BYTES_MAX = 16, 1 << 30
-_MAGIC = b"EMUKEPT1"
+_MAGIC = b"EMUKEPT2"
 _HEAD = struct.Struct("<8s32sQQ")  # magic, digest of what follows the head, bytes of the state, pages
-_DIGEST = 32
 _Bytes = bytes | memoryview
 
 
@@ -99,8 +99,9 @@ class _Kept:
     def restore(self, file: Path) -> bool:
         """Bring the boot to where the one was that is kept; tell whether there is one."""
         try:
-            data = memoryview(file.read_bytes())
-        except OSError:
+            with file.open("rb") as opened:
+                data = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError):  # ValueError: an empty file
             return False
         if len(data) < _HEAD.size:
             return False
@@ -116,8 +117,11 @@ class _Kept:
         if shape != self._graph.shape.encode():
             return False
         self._graph.load(bytes(state))
-        for at, number in enumerate(numbers):
-            self._page(number)[:] = rest[pages_at + at * PAGE_SIZE :][:PAGE_SIZE]
+        at = pages_at
+        for first, stop in runs(numbers):
+            size = (stop - first) * PAGE_SIZE
+            self._memory.view[first * PAGE_SIZE : stop * PAGE_SIZE] = rest[at : at + size]
+            at += size
         self._boot.machine.engine.forget_code()
         with contextlib.suppress(OSError):
             file.touch()  # it is the last to go
@@ -134,8 +138,21 @@ class _Kept:
                 yield number
 
 
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last + 1) of each run of numbers that follow each other; they go upwards."""
+    first = stop = -1
+    for number in numbers:
+        if number != stop:
+            if stop > first:
+                yield first, stop
+            first = number
+        stop = number + 1
+    if stop > first:
+        yield first, stop
+
+
 def _digest(parts: Iterable[_Bytes]) -> bytes:
-    found = hashlib.blake2b(digest_size=_DIGEST)
+    found = hashlib.sha256()  # which CPUs have instructions for
     for part in parts:
         found.update(part)
     return found.digest()
