@@ -93,8 +93,9 @@ def races(rows: array[int], cpus: int, word_of: Callable[[int], int]) -> list[Ra
 
     :param word_of: returns the instruction word at a VA of code, 0: not known
     """
-    shared, marked = _shared(rows, word_of)
-    detector = _Detector(cpus, word_of)
+    orders = {pc: order_of(word_of(pc)) for pc in set(rows[1::3])}
+    shared, marked = _shared(rows, {pc for pc, order in orders.items() if order.is_marked})
+    detector = _Detector(cpus, word_of, orders)
     held = detector.held
     for head, pc, pa in _in_threes(rows):
         kind, cpu = head & 0xFF, head >> ROW_CPU
@@ -106,9 +107,13 @@ def races(rows: array[int], cpus: int, word_of: Callable[[int], int]) -> list[Ra
         if kind not in (_LOAD, _STORE):
             detector.tell(kind, cpu, pa)
             continue
-        size = head >> ROW_SIZE & 0xFF
-        if (pa & _LAST) + size <= _LAST + 1 and pa >> _GRANULE not in shared:
-            continue  # most of them
+        size, low = head >> ROW_SIZE & 0xFF, pa & _LAST
+        if low + size <= _LAST + 1:  # most of them
+            granule = pa >> _GRANULE
+            if granule in shared:
+                mask = (1 << size) - 1 << low
+                detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
+            continue
         for granule, mask in _granules(pa, size):
             if granule in shared:
                 detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
@@ -127,9 +132,8 @@ def _granules(pa: int, size: int) -> tuple[tuple[int, int], ...]:
     return tuple((first + at, part) for at in range(parts) if (part := mask >> 8 * at & 0xFF))
 
 
-def _shared(rows: array[int], word_of: Callable[[int], int]) -> tuple[set[int], set[int]]:
-    # Granules that several CPUs touch and one stores to; and those that CPUs agree by.
-    agreeing = {pc for pc in set(rows[1::3]) if order_of(word_of(pc)).is_marked}
+def _shared(rows: array[int], agreeing: set[int]) -> tuple[set[int], set[int]]:
+    # Granules that several CPUs touch and one stores to; and those that CPUs agree by, at these PCs.
     by: dict[int, int] = {}
     stored: set[int] = set()
     marked: set[int] = set()
@@ -138,18 +142,19 @@ def _shared(rows: array[int], word_of: Callable[[int], int]) -> tuple[set[int], 
         if kind not in (_LOAD, _STORE):
             continue
         first, last = pa >> _GRANULE, pa + (head >> ROW_SIZE & 0xFF) - 1 >> _GRANULE
+        cpu = 1 << (head >> ROW_CPU)
         for granule in (first,) if first == last else range(first, last + 1):
-            by[granule] = by.get(granule, 0) | 1 << (head >> ROW_CPU)
+            by[granule] = by.get(granule, 0) | cpu
             if kind == _STORE:
                 stored.add(granule)
-            if pc in agreeing:
-                marked.add(granule)
+        if pc in agreeing:
+            marked.update(range(first, last + 1))
     return {granule for granule in stored if by[granule] & by[granule] - 1}, marked
 
 
 class _Detector:
-    def __init__(self, cpus: int, word_of: Callable[[int], int]) -> None:
-        self._word_of = word_of
+    def __init__(self, cpus: int, word_of: Callable[[int], int], orders: dict[int, _Order]) -> None:
+        self._word_of, self._orders = word_of, orders  # words and orders of instructions, by PC
         self._clocks = [[int(cpu == other) for other in range(cpus)] for cpu in range(cpus)]
         self._fences: list[_Clock | None] = [None] * cpus  # at the last barrier that orders stores
         self._pending: list[_Clock | None] = [None] * cpus  # what a barrier that orders loads will add
@@ -202,7 +207,7 @@ class _Detector:
         granule = self._granules.get(number)
         if granule is None:
             granule = self._granules[number] = _Granule()
-        order = order_of(self._word_of(pc))
+        order = self._orders[pc]
         if not is_store:
             self._load(cpu, granule, order)
         if is_data:

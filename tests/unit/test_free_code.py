@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 from bare_pe import CODE, DATA, Bare, assemble
 
 from emu.arch import descriptors
+from emu.cpu.engine import ROW_SIZE
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Waiting
 from emu.operation import Kind
@@ -107,3 +110,59 @@ def test_a_wait_at_the_end_of_a_long_straight_line_is_seen(length: int) -> None:
     bare.engine.free.begin()
     assert bare.engine.run(pe, 10_000) == Waiting(Kind.WFE)
     assert (pe.pc, pe.x[3]) == (CODE + 4 * length + 4, 0)
+
+
+# -- DC ZVA while every access is recorded ----------------------------------------------------------
+
+
+def recorded(bare: Bare, pe: PE) -> tuple[EngineStop, list[tuple[Kind, int, int]]]:
+    """Run with every access recorded; return how it ends, and (kind, bytes, PA) of each access."""
+    rows: array[int] = array("Q")
+    bare.engine.free.record(rows)
+    stop = run(bare, pe, 100_000)
+    heads_and_pas = zip(rows[::3], rows[2::3], strict=True)
+    return stop, [(Kind(head & 0xFF), head >> ROW_SIZE & 0xFF, pa) for head, pa in heads_and_pas]
+
+
+def test_dc_zva_is_one_store_of_64_bytes() -> None:
+    """Whatever byte of the line its address is; bytes beside the line stay."""
+    bare, pe = free("dc zva, x9\n ldr x8, [x22, #64]")
+    bare.put(DATA, *range(1, 25))
+    pe.x[9] = DATA + 64 + 5
+    stop, rows = recorded(bare, pe)
+    assert stop == Waiting(Kind.WFI)
+    assert rows == [(Kind.STORE, 64, DATA + 64), (Kind.LOAD, 8, DATA + 64)]
+    words = [bare.memory.read(DATA + 8 * at, 8) for at in range(24)]
+    assert words == [*range(1, 9), *[0] * 8, *range(17, 25)]
+    assert pe.x[8] == 0
+    assert pe.counters.instructions == 3
+
+
+def test_dc_zva_that_faults_or_hits_code_is_the_engine_s() -> None:
+    """No row of a fault; and code that becomes zeroes is not executed any more."""
+    bare, pe = free("dc zva, x9")
+    pe.x[9] = STORED + 0x4000_0000
+    stop, rows = recorded(bare, pe)
+    assert isinstance(stop, Raised)
+    assert (stop.far, stop.preferred_return, rows) == (pe.x[9], CODE, [])
+    bare, pe = free(f"str w4, [x20, #4]\n str w1, [x20]\n {CALL} dc zva, x20\n mov x7, #9\n {CALL}")
+    stop, rows = recorded(bare, pe)
+    assert isinstance(stop, Raised)
+    assert (stop.preferred_return, pe.x[7]) == (CALLED, 9)
+    assert {pa for kind, _, pa in rows if kind is Kind.STORE} >= set(range(PAGES, PAGES + 64))
+
+
+def test_a_trap_of_dc_zva_is_taken_while_it_is_recorded() -> None:
+    """HCR_EL2.TDZ."""
+    bare = Bare(observe=False)
+    bare.load(
+        "ldr x0, =0x90000000\n msr hcr_el2, x0\n adr x1, at_el1\n msr elr_el2, x1\n mov x2, #0x3c5\n"
+        " msr spsr_el2, x2\n eret\nat_el1: dc zva, x22\n wfi"
+    )
+    pe = bare.pe(el=2)
+    pe.x[22] = DATA
+    bare.engine.free.begin()
+    stop, rows = recorded(bare, pe)
+    assert isinstance(stop, Raised)
+    assert (stop.target_el, stop.preferred_return) == (2, CODE + 28)
+    assert all(kind is Kind.LOAD for kind, _, _ in rows)

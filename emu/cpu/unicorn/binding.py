@@ -39,7 +39,7 @@ HOOK_PROTECTED = uc_module.UC_HOOK_MEM_WRITE_PROT  # a store to what :meth:`Hand
 HOOK_BLOCK, HOOK_NEW_BLOCK = uc_module.UC_HOOK_BLOCK, uc_module.UC_HOOK_EDGE_GENERATED
 HOOK_CODE = uc_module.UC_HOOK_CODE
 HOOK_INSTRUCTION = uc_module.UC_HOOK_INSN
-MRS, MSR = regs.UC_ARM64_INS_MRS, regs.UC_ARM64_INS_MSR
+MRS, MSR, SYS = regs.UC_ARM64_INS_MRS, regs.UC_ARM64_INS_MSR, regs.UC_ARM64_INS_SYS
 
 
 class Block(Structure):
@@ -51,6 +51,7 @@ class Block(Structure):
 CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 EXCEPTION_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+SHORT_ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int)  # the value is not asked for
 FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)

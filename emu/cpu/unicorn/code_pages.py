@@ -42,6 +42,10 @@ class CodePages:
         self._cover(range(chunk * _CHUNK, (chunk + 1) * _CHUNK))
         self._handle.flush_tlb()  # entries of this chunk may be dirty
 
+    def holds(self, pa: int) -> bool:
+        """Tell whether there may be code in the page of ``pa``."""
+        return pa // _CHUNK in self._chunks
+
     def _cover(self, pas: range) -> None:
         # Every store on the slow path looks through the hooks, so neighbours have one.
         kept = []

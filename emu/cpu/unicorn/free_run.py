@@ -34,9 +34,11 @@ from emu.cpu.unicorn.binding import (
     MSR,
     NEW_BLOCK_CALLBACK,
     REGISTER_CALLBACK,
+    SYS,
     Handle,
     emu_start,
 )
+from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
 from emu.cpu.unicorn.free_record import FreeRecord
@@ -71,7 +73,7 @@ class FreeRunner:
     ) -> None:
         self.is_on = False
         self._others = hooks
-        self._note_code: Callable[[int], None] | None = None
+        self._code: CodePages | None = None
         self._observing = observing
         self._contexts = contexts
         self._handle: Handle = contexts.handle
@@ -95,8 +97,11 @@ class FreeRunner:
         self._stops = FreeStops(contexts, memory, pending)
         self._recorded = FreeRecord(contexts, memory, pending)
         self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
-        self._read = REGISTER_CALLBACK(self._on_read)
-        self._write = REGISTER_CALLBACK(self._on_write)
+        self._of_instruction: dict[int, tuple[Any, int]] = {
+            Other.MRS: (REGISTER_CALLBACK(self._on_read), MRS),
+            Other.MSR: (REGISTER_CALLBACK(self._on_write), MSR),
+            Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
+        }
         self._breaks: dict[int, Any] = {}
         self._ends = False
         self._reached = -1
@@ -109,7 +114,7 @@ class FreeRunner:
 
     def begin(self) -> None:
         """Run freely from now on; nothing else has hooks on code."""
-        self._note_code = self._others.suspend().note
+        self._code = self._others.suspend()
         self._contexts.code.unobserve()
         self.is_on = True
         self._handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
@@ -164,7 +169,8 @@ class FreeRunner:
         """From now on append a row of three u64 for each access and barrier."""
         self._looked.clear()
         self._looks_at_all = True
-        self._recorded.begin(rows)
+        assert self._code is not None
+        self._recorded.begin(rows, self._code)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -175,6 +181,7 @@ class FreeRunner:
         pending, counters = self._pending, pe.counters
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
         self._request.value = _INTERRUPT_HARD if pe.irq else 0
+        self._recorded.begin_run(pe.index)
         # Where the last run has left it, it has halted already; not where it was switched on, or led, since.
         self._begun_at = pc.value if self._left_at.get(pe.index) == pc.value else -1
         try:
@@ -252,8 +259,8 @@ class FreeRunner:
         pa = self._code_pa(va, size)
         if pa is None:
             return
-        assert self._note_code is not None
-        self._note_code(pa)
+        assert self._code is not None
+        self._code.note(pa)
         code = self._memory.read_bytes(pa, size)
         if self._looked.get(va) != code:
             self._looked[va] = code
@@ -266,8 +273,8 @@ class FreeRunner:
             va, size = block[0].pc, block[0].size
             pa = self._code_pa(va, size)
             if pa is not None and size:
-                assert self._note_code is not None
-                self._note_code(pa)
+                assert self._code is not None
+                self._code.note(pa)
                 code = self._memory.read_bytes(pa, size)
                 if _SYSTEM in code[3::4] or code[-4:] == _SELF or self._looks_at_all:
                     self._look(va, pa, size)
@@ -299,6 +306,9 @@ class FreeRunner:
             self._found.append((va, _HALT, 0, va, size))
         if self._recorded.note_block(va, self._words[first : first + line // 4]):
             self._found.append((va, _BARRIERS, 0, va, size))
+        for site in self._recorded.zeroing(va, self._words[first : first + line // 4]):
+            if (site, Other.ZERO) not in self._hooks:
+                self._found.append((site, Other.ZERO, 0, va, size))
 
     def _is_ours(self, kind: int, word: int) -> bool:
         # Whether an access to a system register is not left to the engine.
@@ -327,7 +337,7 @@ class FreeRunner:
         }
         if kind in of_block:
             return self._handle.hook(HOOK_BLOCK, of_block[kind], site, site)
-        callback, which = (self._read, MRS) if kind == Other.MRS else (self._write, MSR)
+        callback, which = self._of_instruction[kind]
         return self._handle.hook(HOOK_INSTRUCTION, callback, site, site, c_int(which))
 
     # -- hooks ------------------------------------------------------------------------------------
