@@ -90,6 +90,12 @@ class FreeRunning(Protocol):
     def ended(self) -> bool:
         """Whether :meth:`stop_behind` has ended the last run."""
 
+    def rewind(self, pages: Collection[int]) -> None:
+        """The host has put PEs and memory back to where they were before: these pages (PAs) have changed.
+
+        What has been translated of others is used again.
+        """
+
     def pause_behind(self) -> None:
         """In the callback of :meth:`watch`: as :meth:`stop_behind`, but as if the limit had come there."""
 

@@ -22,12 +22,15 @@ from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How
 from emu.host.whole.kept import boot_at
+from emu.host.whole.warm import warm
 from emu.rules import judge
 from emu.schedulers import scheduler_kind
 
 SCHEDULES = 1000
 LATENCY_MAX = 500_000  # ns that firmware takes to start a CPU, at most
 START = "smp_init"
+# So many schedules are run before one that is run ahead for them would have paid.
+_FEW = 3
 _TURNS = (500, 2_000, 10_000, 20_000, 50_000)
 _FAILED = (How.FOUND, How.PANIC, How.SHUTDOWN, How.STUCK)
 
@@ -89,6 +92,8 @@ def explore_whole(
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
     boot = checkpoint(case, start)
+    if schedules > _FEW:
+        warm(boot)
     done = WholeExploration(boot.case, start)
     cpus = len(boot.machine.actors)
     cases = (vary(boot.case, cpus, number, latency_max) for number in range(schedules))

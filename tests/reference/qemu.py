@@ -212,14 +212,16 @@ def missing() -> str:
     return "" if shutil.which(PROGRAM) else f"{PROGRAM} is missing: apt-get install qemu-system-arm"
 
 
-def console_of(kernel: Path, machine: str, cpus: int, append: str, seconds: float = 300) -> str:
+def console_of(
+    kernel: Path, machine: str, cpus: int, append: str, seconds: float = 300, ram_mib: int = 256
+) -> str:
     """Return what ``-kernel`` prints on the machine "virt" until it ends.
 
     :param machine: QEMU's words for it, ``virt,gic-version=3``
     :raises subprocess.TimeoutExpired: it takes longer than so many seconds
     """
     command = [
-        *(PROGRAM, "-M", machine, "-cpu", "cortex-a72", "-smp", str(cpus), "-m", "256"),
+        *(PROGRAM, "-M", machine, "-cpu", "cortex-a72", "-smp", str(cpus), "-m", str(ram_mib)),
         *("-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-append", append),
     ]
     done = subprocess.run(

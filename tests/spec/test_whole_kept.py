@@ -21,6 +21,7 @@ from emu.host.whole import kept
 from emu.host.whole.boot import WholeBoot, build_whole
 from emu.host.whole.graph import Graph
 from emu.host.whole.kept import boot_at
+from emu.host.whole.warm import warm
 
 Kernel = Callable[[str], Path]
 
@@ -53,6 +54,20 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(kept, "run_to", noted)
     return told
+
+
+@pytest.mark.parametrize("start", ["smp_init", "start_kernel"])
+def test_a_boot_that_was_run_ahead_and_brought_back_comes_to_the_same(
+    start: str, real_kernel: Kernel
+) -> None:
+    """The kernel patches itself on the way: what was translated of that is not executed."""
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole")
+    straight, boot = build_whole(case), boot_at(case, start)
+    straight.run()
+    for _ in range(2):
+        assert warm(boot)
+    boot.run()
+    assert state(boot) == state(straight)
 
 
 @pytest.mark.parametrize(

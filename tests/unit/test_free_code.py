@@ -166,3 +166,23 @@ def test_a_trap_of_dc_zva_is_taken_while_it_is_recorded() -> None:
     assert isinstance(stop, Raised)
     assert (stop.target_el, stop.preferred_return) == (2, CODE + 28)
     assert all(kind is Kind.LOAD for kind, _, _ in rows)
+
+
+# -- back to where it was ---------------------------------------------------------------------------
+
+
+def test_code_that_the_host_has_put_back_is_executed() -> None:
+    """Pages that are told are translated again, whatever VA they are executed at; the same comes of it."""
+    text = f"blr x21\n str x7, [x22]\n str w2, [x20]\n {CALL} str x7, [x22, #8]"
+    bare, pe = free(text)
+    bare.words(*pe.x[1:2], *pe.x[4:5], at=PAGES)
+    state, before = pe.state(), bare.memory.read_bytes(PAGES, 4096)
+    found = []
+    for _ in range(3):
+        assert run(bare, pe, 100_000) == Waiting(Kind.WFI)
+        found.append((bare.memory.read(DATA, 8), bare.memory.read(DATA + 8, 8)))
+        bare.memory.write_bytes(PAGES, before)
+        bare.put(DATA, 0, 0)
+        pe.set_state(state)
+        bare.engine.free.rewind([PAGES, DATA])
+    assert found == [(1, 2)] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ctypes import c_char, c_void_p, memmove, memset
 
 from unicorn import arm64_const as regs
@@ -20,7 +21,7 @@ from emu.cpu.unicorn.live import find_live
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.state import Env
-from emu.memory import Memory
+from emu.memory import PAGE_SIZE, Memory
 
 _ID_SPACE = {(3, 0, 0, crm, op2) for crm in range(1, 8) for op2 in range(8)}
 _EL_BITS = 0xC
@@ -195,6 +196,16 @@ class Contexts:
         self.handle.flush_blocks()
         self._regime = b""  # and the TLB goes with the next PE
         self.code.forget()
+
+    def forget_pages(self, pas: Iterable[int]) -> None:
+        """Drop what was translated of these pages (PAs) and every translated address."""
+        self.unload()
+        # With the MMU off a VA is a PA, at which the engine finds what was translated at any VA.
+        context_restore(self.handle.address, self._reset_of(1, self._core or DEFAULT, is_first=True))
+        self.handle.flush_tlb()
+        for pa in pas:
+            self.handle.forget_block(pa, PAGE_SIZE)
+        self._regime = b""  # and the TLB goes with the next PE
 
     def watch_reads_of(self, encoding: Encoding) -> None:
         """From now on an MRS of this register is looked at before it is executed."""

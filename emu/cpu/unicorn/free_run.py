@@ -98,8 +98,8 @@ class FreeRunner:
         self._recorded = FreeRecord(contexts, memory, pending)
         self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
         self._of_instruction: dict[int, tuple[Any, int]] = {
-            Other.MRS: (REGISTER_CALLBACK(self._on_read), MRS),
-            Other.MSR: (REGISTER_CALLBACK(self._on_write), MSR),
+            Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, self._load_register)), MRS),
+            Other.MSR: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MSR, self._store_register)), MSR),
             Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
         }
         self._breaks: dict[int, Any] = {}
@@ -140,6 +140,12 @@ class FreeRunner:
     def ended(self) -> bool:
         """Whether :meth:`stop_behind` has ended the last run."""
         return self._ends
+
+    def rewind(self, pages: Collection[int]) -> None:
+        """PEs and memory are as they were before: these pages (PAs) have changed."""
+        assert self._code is not None
+        self._left_at.clear()
+        self._contexts.forget_pages([pa for pa in pages if self._code.holds(pa)])
 
     # -- breakpoints ------------------------------------------------------------------------------
 
@@ -366,12 +372,6 @@ class FreeRunner:
         if self._counter.value or loaded is None or loaded.reached != va:
             self._reached = va
             self._handle.stop()
-
-    def _on_read(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
-        return self._instead(Other.MRS, self._load_register)
-
-    def _on_write(self, _uc: int, _register: int, _encoding: int, _data: int) -> int:
-        return self._instead(Other.MSR, self._store_register)
 
     def _instead(self, kind: Other, do: Callable[[UnicornPE, int], bool]) -> int:
         # Do the instruction in place of the engine; 0: the engine does it, or raises what is due.

@@ -69,15 +69,21 @@ def _sources() -> str:
     return found.hexdigest()
 
 
+def graph_of(boot: WholeBoot) -> Graph:
+    """Return the objects of ``boot`` whose state a run changes; memory and the engine have their own."""
+    machine = boot.machine
+    pes = tuple(actor.pe for actor in machine.actors)
+    leaves = (machine.engine, machine.trace.flow, KernelImage, BootConfig, Topology, Case, Memory)
+    return Graph(boot, pes, leaves)
+
+
 class _Kept:
     # A boot as it was built: to be brought to a place that is kept, or kept when it has come there.
 
     def __init__(self, boot: WholeBoot) -> None:
-        self._boot, machine = boot, boot.machine
-        self._memory = machine.memory
-        pes = tuple(actor.pe for actor in machine.actors)
-        leaves = (machine.engine, machine.trace.flow, KernelImage, BootConfig, Topology, Case, Memory)
-        self._graph = Graph(boot, pes, leaves)
+        self._boot = boot
+        self._memory = boot.machine.memory
+        self._graph = graph_of(boot)
         self._before = b""
 
     def remember(self) -> None:
@@ -131,10 +137,12 @@ class _Kept:
         return self._memory.view[number * PAGE_SIZE : (number + 1) * PAGE_SIZE]
 
     def _changed(self) -> Iterator[int]:
-        before, empty = memoryview(self._before), bytes(PAGE_SIZE)
+        before, empty = self._before, bytes(PAGE_SIZE)
         for number in range(self._memory.size // PAGE_SIZE):
             was = before[number * PAGE_SIZE : (number + 1) * PAGE_SIZE] or empty
-            if self._page(number) != was:
+            if (
+                bytes(self._page(number)) != was
+            ):  # views are compared byte by byte, which takes 100 times as long
                 yield number
 
 

@@ -1,0 +1,55 @@
+"""What a kernel that boots by itself says here and on QEMU's virt, line by line, but for the lines below."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from reference.qemu import console_of
+
+CONSOLE = "earlycon keep_bootcon"
+_LAST = "smp: Brought up"
+_RUNS = 3  # of QEMU, at most
+_STAMP = re.compile(r"^\[[^]]*\] ")
+# What may differ, and why.
+_OTHERWISE = re.compile(
+    "|".join(
+        (
+            "^Machine model: ",  # the device tree's
+            r"^NODE_DATA\(0\) allocated ",  # trees are not of one size
+            "^psci: SMC Calling Convention v",  # 1.1 here, 1.0 of QEMU 7.2
+            "ITS|LPI|^GICv2m: ",  # QEMU has an ITS, or a frame for MSIs
+            "^software IO TLB: mapped ",  # below NODE_DATA
+            "^CPU features: detected: (Virtualization Host Extensions|.*Spectre)",
+            "^kvm ",
+        )
+    )
+)
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    found = [_STAMP.sub("", line.rstrip()) for line in texts]
+    last = next((at for at, line in enumerate(found) if line.startswith(_LAST)), len(found))
+    return [line for line in found[: last + 1] if line and not _OTHERWISE.search(line)]
+
+
+def differences(
+    kernel: Path, texts: Sequence[str], *, gic: int, el: int, cpus: int, ram_mib: int = 256
+) -> tuple[list[str], int]:
+    """Return what differs between the log of a boot here and QEMU's, as a diff, and how many lines are here.
+
+    QEMU's own times make lines of two CPUs change places: of three runs one that differs in nothing will do.
+
+    :param texts: the lines here, printed with :data:`CONSOLE` in the command line
+    """
+    machine = f"virt,gic-version={gic}" + (",virtualization=on" if el == 2 else "")
+    ours = _lines(texts)
+    for _ in range(_RUNS):
+        console = console_of(kernel, machine, cpus, f"nokaslr panic=-1 {CONSOLE}", ram_mib=ram_mib)
+        theirs = _lines(console.splitlines())
+        found = list(difflib.unified_diff(theirs, ours, "QEMU", "emu", n=0, lineterm=""))
+        if not found:
+            break
+    return found, len(ours)
