@@ -80,8 +80,8 @@ class FreeRunning(Protocol):
     def begin(self) -> None:
         """Run freely from now on."""
 
-    def set_irq(self, pe: PE, high: bool) -> None:
-        """Assert or deassert IRQ of ``pe``, which takes it when PSTATE.I is clear."""
+    def set_line(self, pe: PE, line: int, high: bool) -> None:
+        """Assert or deassert IRQ (0) or FIQ (1) of ``pe``, which takes it when PSTATE.I or F is clear."""
 
     def stop_behind(self) -> None:
         """In a callback of the interconnect: end the run behind the instruction that it is about."""

@@ -69,7 +69,7 @@ class PE(Protocol):
     :ivar entry_el: the EL that it was last entered at, 1 or 2: with 1 firmware or a hypervisor has EL2
     :ivar e2h_res1: whether HCR_EL2.E2H is always set (FEAT_E2H0 is not there)
     :ivar overrides: system registers that read differently on this PE than on others of its core
-    :ivar irq: whether IRQ is asserted (:meth:`emu.cpu.engine.Engine.set_irq`)
+    :ivar lines: bit 0: IRQ is asserted, bit 1: FIQ is (:meth:`emu.cpu.engine.FreeRunning.set_line`)
     :ivar reached: VA of the breakpoint that the PE stands at: going on passes it
     """
 
@@ -80,7 +80,7 @@ class PE(Protocol):
     entry_el: int
     e2h_res1: bool
     overrides: dict[Encoding, int]
-    irq: bool
+    lines: int
     reached: int
     counters: Counters
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from emu.arch.sysreg import Encoding
 
 NO_CPU = -1  # a line that is no CPU's own: an SPI
+IRQ, FIQ = 0, 1  # lines of a controller to each CPU
 
 # Takes one line of text that a device prints.
 Console = Callable[[str], None]
@@ -105,7 +106,7 @@ class CpuTimer(SystemRegisters, Protocol):
 
 
 class InterruptController(Protocol):
-    """Takes interrupt lines and says which CPU has an interrupt.
+    """Takes interrupt lines and says which CPU has an interrupt: IRQ, or FIQ for group 0.
 
     One whose CPU interfaces are system registers is a :class:`SystemRegisters` too.
     """
@@ -148,7 +149,7 @@ class ControllerKind:
     """What a file of ``emu/devices/controllers`` defines.
 
     :ivar name: as the case has it
-    :ivar controller: makes one on a board, which it signals changes of IRQ to: line 0 of each CPU
+    :ivar controller: makes one on a board, which it signals changes of lines to: IRQ and FIQ of each CPU
     :ivar cpus_max: CPUs that it can have
     :ivar summary: what it is, in one line
     """

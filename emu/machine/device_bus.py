@@ -44,17 +44,17 @@ class DeviceBus:
         return self._machine.actors[cpu].pe.sysreg(CNTVOFF_EL2)
 
     def controller_board(self) -> Board:
-        """Return what the interrupt controller is connected to: line 0 of a CPU is its IRQ."""
-        return self._board(self._irq)
+        """Return what the interrupt controller is connected to: IRQ and FIQ of the CPUs."""
+        return self._board(self._interrupt)
 
     def _board(self, signal: Signal) -> Board:
         machine = self._machine
         hwids = tuple(hwid(actor.pe.mpidr) for actor in machine.actors)
         return Board(machine.log, signal, hwids, self._counter_offset)
 
-    def _irq(self, line: int, cpu: int, high: bool) -> None:
+    def _interrupt(self, line: int, cpu: int, high: bool) -> None:
         if self._machine.free is not None:
-            self._machine.free.irq(cpu, high)
+            self._machine.free.interrupt(cpu, line, high)
 
     def add(self, pas: range, device: Device) -> None:
         """Put ``device`` at ``pas``, whole pages outside of RAM."""

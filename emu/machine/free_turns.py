@@ -29,7 +29,7 @@ TURN = 20_000  # instructions
 _LOOP_MAX, _LOOP_BYTES = 200, 256
 # Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
 _YIELD_NS, _YIELD_PART = 100, 8
-_PSTATE_I = 1 << 7
+_PSTATE_I_F = 3 << 6
 
 
 class _Wait:
@@ -63,7 +63,7 @@ class FreeTurns:
         self.asleep_ns = [0] * len(machine.actors)
         self._count = 0
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
-        self._coming: dict[int, int] = {}  # by CPU: an IRQ that was asserted in its future, at ns
+        self._coming: dict[int, dict[int, int]] = {}  # by CPU: IRQ or FIQ that was asserted in its future, ns
         self.turn, self.piece = TURN, UNLIMITED
         self.interrupts: Callable[[int, int], None] | None = None
         self.amid = -1
@@ -113,16 +113,18 @@ class FreeTurns:
             machine.count(0)
 
     def _deadline(self, cpu: int, now: int) -> int | None:
-        # When something happens to `cpu` next: a timer changes, or an IRQ comes.
+        # When something happens to `cpu` next: a timer changes, or an interrupt comes.
         deadline = self._timer.tick(cpu, now)
-        coming = self._coming.get(cpu)
-        if coming is None:
+        if not self._coming.get(cpu):
             return deadline
-        if coming <= now:
-            del self._coming[cpu]
-            self._machine.engine.free.set_irq(self._machine.actors[cpu].pe, True)
-            return deadline
-        return coming if deadline is None else min(deadline, coming)
+        self._take_what_has_come(cpu, now)
+        return min((*self._coming[cpu].values(), *(() if deadline is None else (deadline,))), default=None)
+
+    def _take_what_has_come(self, cpu: int, now: int) -> None:
+        coming = self._coming[cpu]
+        for line in [line for line, at in coming.items() if at <= now]:
+            del coming[line]
+            self._machine.engine.free.set_line(self._machine.actors[cpu].pe, line, True)
 
     def progress(self, cpu: int) -> None:
         """Take notice that ``cpu`` has stored to a device: it does not wait."""
@@ -146,7 +148,7 @@ class FreeTurns:
 
     def _stay(self, cpu: int, actor: Actor) -> None:
         # At a branch to itself: only an interrupt leads away.
-        if actor.pe.daif & _PSTATE_I:
+        if actor.pe.daif & _PSTATE_I_F == _PSTATE_I_F:
             self._machine.end(cpu, Outcome(End.SELF_BRANCH))
         else:
             self._sleep(cpu, actor)
@@ -155,13 +157,12 @@ class FreeTurns:
         # WFI: until an interrupt, whether it is masked or not.
         machine = self._machine
         self.progress(cpu)
-        coming = self._coming.pop(cpu, 0)
-        if coming > actor.time:
-            self.asleep_ns[cpu] += coming - actor.time
-            actor.time = coming
-        if coming:
-            machine.engine.free.set_irq(actor.pe, True)
-        if actor.pe.irq:
+        if coming := self._coming.get(cpu):
+            wakes = max(min(coming.values()), actor.time)
+            self.asleep_ns[cpu] += wakes - actor.time
+            actor.time = wakes
+            self._take_what_has_come(cpu, wakes)
+        if actor.pe.lines:
             return
         self._asleep_since[cpu] = actor.time
         machine.queue.set(cpu, State.IDLE)
@@ -181,18 +182,18 @@ class FreeTurns:
 
     # -- interrupts -------------------------------------------------------------------------------
 
-    def irq(self, cpu: int, high: bool) -> None:
-        """IRQ of ``cpu`` is asserted or deasserted, by the CPU that runs or by a timer."""
+    def interrupt(self, cpu: int, line: int, high: bool) -> None:
+        """IRQ or FIQ of ``cpu`` is asserted or deasserted, by the CPU that runs or by a timer."""
         machine = self._machine
         actor = machine.actors[cpu]
         now = self._alarm_at if self._alarm_at >= 0 else machine.time_of(max(machine.current, 0))
-        self._coming.pop(cpu, None)
+        self._coming.get(cpu, {}).pop(line, None)
         if high and self.interrupts is not None and cpu != machine.current >= 0 > self._alarm_at:
             self.interrupts(machine.current, cpu)
         if high and cpu != machine.current and actor.state is State.RUNNABLE and now > actor.time:
-            self._coming[cpu] = now  # it is behind, and must not see the future
+            self._coming.setdefault(cpu, {})[line] = now  # it is behind, and must not see the future
             return
-        machine.engine.free.set_irq(actor.pe, high)
+        machine.engine.free.set_line(actor.pe, line, high)
         if not high:
             return
         if actor.state is State.IDLE:

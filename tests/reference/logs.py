@@ -18,9 +18,9 @@ _OTHERWISE = re.compile(
     "|".join(
         (
             "^Machine model: ",  # the device tree's
-            r"^NODE_DATA\(0\) allocated ",  # trees are not of one size
+            r"^NODE_DATA\(0\) allocated |^NUMA: NODE_DATA ",  # trees are not of one size
             "^psci: SMC Calling Convention v",  # 1.1 here, 1.0 of QEMU 7.2
-            "ITS|LPI|^GICv2m: ",  # QEMU has an ITS, or a frame for MSIs
+            "ITS|LPI|its@|^GICv2m: ",  # QEMU has an ITS, or a frame for MSIs
             "^software IO TLB: mapped ",  # below NODE_DATA
             "^CPU features: detected: (Virtualization Host Extensions|.*Spectre)",
             "^kvm ",
@@ -29,8 +29,12 @@ _OTHERWISE = re.compile(
 )
 
 
+# Of the line about memory: what trees and the ITS's tables take.
+_SIZES = re.compile(r"\d+K(?=/\d+K available| reserved)")
+
+
 def _lines(texts: Sequence[str]) -> list[str]:
-    found = [_STAMP.sub("", line.rstrip()) for line in texts]
+    found = [_SIZES.sub("...", _STAMP.sub("", line.rstrip())) for line in texts]
     last = next((at for at, line in enumerate(found) if line.startswith(_LAST)), len(found))
     return [line for line in found[: last + 1] if line and not _OTHERWISE.search(line)]
 

@@ -56,7 +56,8 @@ _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
 # Kinds of a site: a block that ends with a yield, one with a place to halt at, one with barriers.
 _YIELD, _HALT, _BARRIERS = -1, -2, -3
 _REGISTERS = (Other.MRS, Other.MSR)
-_INTERRUPT_HARD = 2  # of QEMU's interrupt_request: IRQ
+# QEMU's interrupt_request by the lines that are asserted: CPU_INTERRUPT_HARD for IRQ, TGT_EXT_1 for FIQ.
+_REQUESTS = (0, 0x2, 0x10, 0x12)
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
 _SELF = B_SELF.to_bytes(4, "little")
 _ENTRY_MAX = 512  # words of the first block of a run that are looked at: QEMU's TCG_MAX_INSNS
@@ -120,11 +121,11 @@ class FreeRunner:
         self._handle.hook(HOOK_NEW_BLOCK, NEW_BLOCK_CALLBACK(self._on_new_block))
         self._contexts.forget_code()
 
-    def set_irq(self, pe: PE, high: bool) -> None:
-        """Assert or deassert IRQ of ``pe``; of the one that runs it counts from the next block on."""
-        pe.irq = high
+    def set_line(self, pe: PE, line: int, high: bool) -> None:
+        """Assert or deassert IRQ or FIQ of ``pe``; of the one that runs it counts from the next block on."""
+        pe.lines = pe.lines & ~(1 << line) | high << line
         if self._contexts.loaded is pe:
-            self._request.value = _INTERRUPT_HARD if high else 0
+            self._request.value = _REQUESTS[pe.lines]
 
     def stop_behind(self) -> None:
         """End the run behind the instruction whose hook calls this."""
@@ -186,7 +187,7 @@ class FreeRunner:
         assert pe is not None
         pending, counters = self._pending, pe.counters
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
-        self._request.value = _INTERRUPT_HARD if pe.irq else 0
+        self._request.value = _REQUESTS[pe.lines]
         self._recorded.begin_run(pe.index)
         # Where the last run has left it, it has halted already; not where it was switched on, or led, since.
         self._begun_at = pc.value if self._left_at.get(pe.index) == pc.value else -1

@@ -35,7 +35,7 @@ class UnicornPE:
 
     :ivar saved: the engine's handle of the saved context
     :ivar saved_env: the state in there
-    :ivar irq: whether IRQ is asserted
+    :ivar lines: bit 0: IRQ is asserted, bit 1: FIQ is
     :ivar env: the live state while the engine has this PE loaded, else the saved one
     """
 
@@ -48,7 +48,7 @@ class UnicornPE:
         "entry_el",
         "env",
         "index",
-        "irq",
+        "lines",
         "midr",
         "mpidr",
         "overrides",
@@ -71,7 +71,7 @@ class UnicornPE:
         self.env = env
         self.overrides: dict[Encoding, int] = {}
         self.reached = -1
-        self.irq = False
+        self.lines = 0
         self.counters = Counters()
         self._contexts = contexts
         self._pstate_bits = _PSTATE | (_BTYPE if self.core.has("FEAT_BTI") else 0)

@@ -2,8 +2,7 @@
 
 It has 288 INTIDs, 8 bits of priority, and reads as that of QEMU's virt (Arm IHI 0048B).
 
-MODEL: FIQ, as which group 0 is signalled while GICC_CTLR.FIQEn is set, reaches no CPU; no signal bypasses the
-interface; there is no virtual interface.
+MODEL: no signal bypasses the interface; there is no virtual interface.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It has 256 INTIDs, affinity routing, a single Security state (GICD_CTLR.DS), and reads as that of QEMU's virt
 (Arm IHI 0069).
 
-MODEL: FIQ, as which group 0 is signalled, reaches no CPU; there is no virtual interface.
+MODEL: there is no virtual interface.
 """
 
 from __future__ import annotations

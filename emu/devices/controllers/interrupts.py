@@ -9,7 +9,7 @@ from typing import Any
 
 from emu.devices.controllers.bank import PRIVATE, SGIS, Bank
 from emu.devices.controllers.interface import IDLE, SPURIOUS, Interface
-from emu.devices.protocol import Signal
+from emu.devices.protocol import FIQ, IRQ, Signal
 
 _U32 = 0xFFFF_FFFF
 
@@ -26,7 +26,7 @@ class Interrupts:
     """
 
     def __init__(self, intids: int, interfaces: list[Interface], fixed: int, signal: Signal) -> None:
-        """:param signal: is told of changes of IRQ, line 0 of each CPU."""
+        """:param signal: is told of changes of IRQ and FIQ of each CPU."""
         self.intids, self.interfaces, self.fixed, self._signal = intids, interfaces, fixed, signal
         self.private = [Bank(PRIVATE, fixed, SGIS) for _ in interfaces]
         self.shared = Bank(intids)
@@ -82,10 +82,12 @@ class Interrupts:
     def update(self, cpu: int) -> None:
         """Find out what is pending for ``cpu`` after something has changed, and signal it."""
         interface = self.interfaces[cpu]
-        before = interface.irq
+        irq, fiq = interface.irq, interface.fiq
         self._find(cpu)
-        if interface.irq != before:
-            self._signal(0, cpu, interface.irq)
+        if interface.irq != irq:
+            self._signal(IRQ, cpu, interface.irq)
+        if interface.fiq != fiq:
+            self._signal(FIQ, cpu, interface.fiq)
 
     def _find(self, cpu: int) -> None:
         # Of equal priorities the lowest INTID goes first.

@@ -24,7 +24,7 @@ from emu.cpu.pe import PE
 _VALUES = (int, float, str, bytes, complex, type(None), range, memoryview, Enum)
 _WITH_ATTRIBUTES = ("emu.", "typing.", "abc.")  # modules of classes whose state is in attributes
 _CODE = (type, ModuleType, BuiltinFunctionType)
-_PE_FIELDS = ("irq", "reached", "entry_el", "e2h_res1", "counters", "overrides")
+_PE_FIELDS = ("lines", "reached", "entry_el", "e2h_res1", "counters", "overrides")
 # Modules that a kept state may name, whoever has written it.
 _TRUSTED = ("emu.", "collections.", "functools.", "array.", "random.", "enum.")
 _BUILTINS = frozenset(
