@@ -69,6 +69,7 @@ CTR_EL0: Encoding = (3, 3, 0, 0, 1)
 DCZID_EL0: Encoding = (3, 3, 0, 0, 7)
 CNTKCTL_EL1: Encoding = (3, 0, 14, 1, 0)
 CNTHCTL_EL2: Encoding = (3, 4, 14, 1, 0)
+EVNTEN = 1 << 2  # of both: the event stream is on
 CNTFRQ_EL0: Encoding = (3, 3, 14, 0, 0)
 CNTPCT_EL0: Encoding = (3, 3, 14, 0, 1)
 CNTVCT_EL0: Encoding = (3, 3, 14, 0, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from emu.arch.counter import count_at, ns_of
-from emu.arch.sysreg import Encoding
+from emu.arch.sysreg import EVNTEN, Encoding
 from emu.devices.protocol import Board
 
 PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL = range(4)  # lines
@@ -19,7 +19,7 @@ _COUNTS = 1 << 64
 _U32, _U64 = (1 << 32) - 1, _COUNTS - 1
 _ENABLE, _IMASK, _ISTATUS = 1, 2, 4  # of the control registers
 _TVAL, _CTL, _CVAL = range(3)  # op2
-_EVNTEN, _EVNTDIR, _EVNTI = 1 << 2, 1 << 3, (7, 4)  # of CNTKCTL_EL1 and CNTHCTL_EL2
+_EVNTDIR, _EVNTI = 1 << 3, (7, 4)  # of CNTKCTL_EL1 and CNTHCTL_EL2
 
 # The line and op2 of each register.
 _REGISTERS: dict[Encoding, tuple[int, int]] = {
@@ -36,7 +36,7 @@ def next_event(control: int, offset: int, now: int) -> int | None:
     :param offset: what the physical count is ahead, u64: CNTVOFF_EL2 or 0
     :source: Arm DDI 0487, D12.2.3
     """
-    if not control & _EVNTEN:
+    if not control & EVNTEN:
         return None
     half = 1 << (control >> _EVNTI[1] & 15)
     wanted = 0 if control & _EVNTDIR else half  # the bit goes from 1 to 0, or from 0 to 1

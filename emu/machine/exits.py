@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.arch.sysreg import CNTHCTL_EL2, CNTKCTL_EL1, EVNTEN
+from emu.cpu.pe import PE
 from emu.cpu.stops import (
     Call,
     ConstraintViolation,
@@ -25,6 +27,10 @@ _EC_SVC, _EC_HVC, _EC_SMC, _IL = 0x15, 0x16, 0x17, 1 << 25
 _NO_CODE = (0x00, 0x20, 0x21, 0x22)  # ECs of an instruction that cannot be fetched, or is none
 
 
+def _has_event_stream(pe: PE) -> bool:
+    return any(pe.system_register(control) & EVNTEN for control in (CNTKCTL_EL1, CNTHCTL_EL2))
+
+
 class Exits:
     """Handles the stops of the PEs of ``machine``."""
 
@@ -36,6 +42,10 @@ class Exits:
         """Do what ``stop`` asks for."""
         machine, pe = self._machine, actor.pe
         match stop:
+            case Waiting(Kind.WFE) if _has_event_stream(pe):
+                # MODEL: the event stream wakes CPUs that run freely alone.
+                pe.pc -= 4
+                self.handle(cpu, actor, Unsupported("WFE with the event stream on", pe.pc))
             case Waiting(Kind.WFE):
                 machine.queue.set(cpu, State.WAITING)
             case Waiting():

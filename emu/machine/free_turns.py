@@ -9,13 +9,15 @@ is taken to wait: time passes, an eighth of what it has waited so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.arch.counter import count_at
+from emu.arch.sysreg import CNTHCTL_EL2, CNTKCTL_EL1, CNTVOFF_EL2
 from emu.cpu.engine import UNLIMITED
 from emu.cpu.stops import STEP_LIMIT, Reached, StepLimit, Waiting
 from emu.devices.protocol import CpuTimer
+from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
 from emu.operation import Kind
 from emu.outcome import End, Outcome
@@ -30,6 +32,7 @@ _LOOP_MAX, _LOOP_BYTES = 200, 256
 # Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
 _YIELD_NS, _YIELD_PART = 100, 8
 _PSTATE_I_F = 3 << 6
+_WFE = 0xD503_205F
 
 
 class _Wait:
@@ -136,10 +139,22 @@ class FreeTurns:
         # WFE or YIELD: in a loop that waits, time passes.
         wait, pc, done = self._waits[cpu], actor.pe.pc, actor.pe.counters.instructions
         if abs(pc - wait.at) <= _LOOP_BYTES and done - wait.instructions <= _LOOP_MAX:
-            self._pass(cpu, actor, max(_YIELD_NS, (actor.time - wait.since) // _YIELD_PART))
+            time = max(_YIELD_NS, (actor.time - wait.since) // _YIELD_PART)
+            self._pass(cpu, actor, min((time, *self._event_stream(cpu, actor))))
         else:
             wait.at, wait.since = pc, actor.time
         wait.instructions = done
+
+    def _event_stream(self, cpu: int, actor: Actor) -> Iterator[int]:
+        # In how many ns events come that the CPU sends itself: a WFE waits no longer.
+        pe, now = actor.pe, actor.time
+        pa = pe.translate(pe.pc - 4)
+        if pa is None or self._machine.memory.read(pa, 4) != _WFE:
+            return
+        for control, ahead in ((CNTKCTL_EL1, pe.sysreg(CNTVOFF_EL2)), (CNTHCTL_EL2, 0)):
+            event = next_event(pe.system_register(control), ahead, now)
+            if event is not None:
+                yield event - now
 
     def _pass(self, cpu: int, actor: Actor, time: int) -> None:
         # Let ns pass, up to the next change of a timer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reference.qemu import console_of
@@ -39,19 +40,29 @@ def _lines(texts: Sequence[str]) -> list[str]:
     return [line for line in found[: last + 1] if line and not _OTHERWISE.search(line)]
 
 
-def differences(
-    kernel: Path, texts: Sequence[str], *, gic: int, el: int, cpus: int, ram_mib: int = 256
-) -> tuple[list[str], int]:
+@dataclass(frozen=True, slots=True)
+class Virt:
+    """QEMU's machine: its core, controller, level that the kernel is entered at, CPUs, and RAM."""
+
+    cpu: str
+    gic: int
+    el: int
+    cpus: int
+    ram_mib: int
+
+
+def differences(kernel: Path, texts: Sequence[str], virt: Virt) -> tuple[list[str], int]:
     """Return what differs between the log of a boot here and QEMU's, as a diff, and how many lines are here.
 
     QEMU's own times make lines of two CPUs change places: of three runs one that differs in nothing will do.
 
     :param texts: the lines here, printed with :data:`CONSOLE` in the command line
     """
-    machine = f"virt,gic-version={gic}" + (",virtualization=on" if el == 2 else "")
+    machine = f"virt,gic-version={virt.gic}" + (",virtualization=on" if virt.el == 2 else "")
+    append = f"nokaslr panic=-1 {CONSOLE}"
     ours = _lines(texts)
     for _ in range(_RUNS):
-        console = console_of(kernel, machine, cpus, f"nokaslr panic=-1 {CONSOLE}", ram_mib=ram_mib)
+        console = console_of(kernel, machine, virt.cpus, append, cpu=virt.cpu, ram_mib=virt.ram_mib)
         theirs = _lines(console.splitlines())
         found = list(difflib.unified_diff(theirs, ours, "QEMU", "emu", n=0, lineterm=""))
         if not found:

@@ -213,7 +213,14 @@ def missing() -> str:
 
 
 def console_of(
-    kernel: Path, machine: str, cpus: int, append: str, seconds: float = 300, ram_mib: int = 256
+    kernel: Path,
+    machine: str,
+    cpus: int,
+    append: str,
+    seconds: float = 300,
+    *,
+    cpu: str = "cortex-a72",
+    ram_mib: int = 256,
 ) -> str:
     """Return what ``-kernel`` prints on the machine "virt" until it ends.
 
@@ -221,7 +228,7 @@ def console_of(
     :raises subprocess.TimeoutExpired: it takes longer than so many seconds
     """
     command = [
-        *(PROGRAM, "-M", machine, "-cpu", "cortex-a72", "-smp", str(cpus), "-m", str(ram_mib)),
+        *(PROGRAM, "-M", machine, "-cpu", cpu, "-smp", str(cpus), "-m", str(ram_mib)),
         *("-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-append", append),
     ]
     done = subprocess.run(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reference.logs import CONSOLE, differences
+from reference.logs import CONSOLE, Virt, differences
 from reference.qemu import missing
 
 from emu.case import Case
@@ -17,27 +17,33 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 @pytest.mark.parametrize(
-    ("variable", "gic", "el", "cpus"),
+    ("variable", "cpu", "gic", "el", "cpus"),
     [
-        ("EMU_KERNEL_612", 2, 1, 4),
-        ("EMU_KERNEL_612", 3, 1, 4),
-        ("EMU_KERNEL_612", 3, 2, 4),
-        ("EMU_KERNEL_612", 3, 1, 32),
-        ("EMU_KERNEL_61", 3, 1, 8),
-        ("EMU_KERNEL_16K", 3, 1, 2),
-        ("EMU_KERNEL_NEWEST", 3, 1, 4),
+        ("EMU_KERNEL_612", "cortex-a72", 2, 1, 4),
+        ("EMU_KERNEL_612", "cortex-a72", 3, 1, 4),
+        ("EMU_KERNEL_612", "cortex-a72", 3, 2, 4),
+        ("EMU_KERNEL_612", "cortex-a72", 3, 1, 32),
+        ("EMU_KERNEL_61", "cortex-a72", 3, 1, 8),
+        ("EMU_KERNEL_16K", "neoverse-n1", 3, 1, 2),
+        ("EMU_KERNEL_NEWEST", "cortex-a72", 3, 1, 4),
     ],
 )
 def test_the_log_is_qemus_up_to_brought_up(
-    variable: str, gic: int, el: int, cpus: int, real_kernel: Callable[[str], Path]
+    variable: str, cpu: str, gic: int, el: int, cpus: int, real_kernel: Callable[[str], Path]
 ) -> None:
     kernel = real_kernel(variable)
-    boot = build_whole(
-        Case(str(kernel), topology=f"flat:{cpus}", depth="whole", gic=f"gicv{gic}", el=el, append=CONSOLE)
+    case = Case(
+        str(kernel),
+        topology=f"flat:{cpus}",
+        depth="whole",
+        cpu=cpu,
+        gic=f"gicv{gic}",
+        el=el,
+        append=CONSOLE,
     )
+    boot = build_whole(case)
     assert boot.run() is How.REACHED
-    ram_mib = boot.machine.memory.size >> 20
-    texts = [line.text for line in boot.lines]
-    found, compared = differences(kernel, texts, gic=gic, el=el, cpus=cpus, ram_mib=ram_mib)
+    virt = Virt(cpu, gic, el, cpus, boot.machine.memory.size >> 20)
+    found, compared = differences(kernel, [line.text for line in boot.lines], virt)
     assert found == []
     assert compared > 60

@@ -306,6 +306,19 @@ def test_what_is_not_modelled_is_said() -> None:
     assert explore(["nop"]).unmodelled == {}
 
 
+@pytest.mark.parametrize("command", ["boot", "explore"])
+def test_a_wfe_that_the_event_stream_would_end_is_not_tested(command: str, tmp_path: Path) -> None:
+    """Neither asleep for ever nor a pass; without the stream it is asleep."""
+    program = "/*\n * start: boot main\n */\nmain: mov x0, #{}\n msr cntkctl_el1, x0\n wfe\n b ."
+    for control, status in ((0x44, 125), (0x40, 0)):
+        path = tmp_path / "waits.S"
+        path.write_text(program.format(control))
+        done = run_emu(command, path, "--cpus", "2")
+        assert done.returncode == status
+        said = "WFE with the event stream on" in done.stdout + done.stderr
+        assert said is (status == 125)
+
+
 def test_the_text_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     done = explore([LOAD], {"x": 3}, folder=tmp_path)
     assert (tmp_path / "programs.S").read_text() == done.source

@@ -313,3 +313,32 @@ def test_a_register_of_el2_is_undefined_at_el1_and_a_device_s_is_not(
     machine.run()
     assert word(machine, 0) == (not is_undefined)
     assert (machine.actors[0].pe.pc == VECTORS + 0x200) is is_undefined
+
+
+@pytest.mark.parametrize(("bit", "most"), [(4, 2 * 16 * 16), (8, 2 * 256 * 16)])
+@pytest.mark.parametrize(
+    ("wait", "enable", "is_bounded"), [("wfe", 1 << 2, True), ("wfe", 0, False), ("yield", 1 << 2, False)]
+)
+def test_a_wfe_waits_no_longer_than_for_the_next_event_of_the_stream(
+    bit: int, most: int, wait: str, enable: int, is_bounded: bool
+) -> None:
+    """Arm DDI 0487, D12.2.3: with EVNTEN the counter's bit EVNTI sends an event each time that it rises."""
+    stream = f"mov x0, #{enable | bit << 4}\n msr cntkctl_el1, x0\n"
+    text = f"""{stream}
+        mrs x9, cntvct_el0
+        mov x10, #0             // the longest time that a turn of the loop has taken, in ticks
+        mov x12, #400
+    again: {wait}
+        mrs x11, cntvct_el0
+        sub x13, x11, x9
+        mov x9, x11
+        cmp x13, x10
+        csel x10, x13, x10, hi
+        subs x12, x12, #1
+        b.ne again
+        {DONE}"""
+    machine = freely(text)
+    machine.run()
+    longest_ns = 16 * machine.actors[0].pe.x[10]
+    assert (longest_ns <= most + 100) is is_bounded
+    assert longest_ns > most / 4
