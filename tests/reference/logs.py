@@ -22,7 +22,7 @@ _OTHERWISE = re.compile(
             r"^NODE_DATA\(0\) allocated |^NUMA: NODE_DATA ",  # trees are not of one size
             "^psci: SMC Calling Convention v",  # 1.1 here, 1.0 of QEMU 7.2
             "ITS|LPI|its@|^GICv2m: ",  # QEMU has an ITS, or a frame for MSIs
-            "^software IO TLB: mapped ",  # below NODE_DATA
+            "^software IO TLB: mapped |^cma: Reserved ",  # below NODE_DATA, and clear of the tree
             "^CPU features: detected: (Virtualization Host Extensions|.*Spectre)",
             "^kvm ",
         )

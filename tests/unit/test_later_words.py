@@ -324,3 +324,23 @@ def test_with_the_mmu_off_16_bytes_are_aligned() -> None:
         engine, _, pe = made("cortex-a72", word)
         pe.x[2] = DATA + 8
         assert isinstance(engine.step(pe), ConstraintViolation) is faults
+
+
+# -- waits with a time-out ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("word", [0xD503_1002, 0xD503_1022], ids=["WFET", "WFIT"])
+@pytest.mark.parametrize("freely", [False, True])
+def test_wfet_and_wfit_are_undefined(core: str, word: int, freely: bool) -> None:
+    """No core here has FEAT_WFxT: Arm DDI 0487, C6.2, and ID_AA64ISAR2_EL1.WFxT (bits 3:0) is 0."""
+    mrs_isar2 = 0xD538_0640
+    engine, _, pe = made(core, mrs_isar2, word)
+    if freely:
+        engine.free.begin()
+    stop = engine.run(pe, 10)
+    while stop is STEP_LIMIT:
+        stop = engine.run(pe, 10)
+    assert isinstance(stop, Raised)
+    assert (stop.syndrome >> 26, stop.preferred_return) == (0, CODE + 4)
+    assert pe.x[0] & 15 == 0
