@@ -62,6 +62,9 @@ class Case:
     ram: int = 0  # MiB; 0: what the CPUs need
     initrd: str = ""  # path of an initramfs
     input: str = ""  # path of what the console receives
+    dtb: str = (
+        ""  # path of a device tree that describes the board and its CPUs; "": it is made from the topology
+    )
     turn: int = 0  # instructions that a CPU runs before another may go; 0: 20,000
     until: str = ""  # where the boot ends: a symbol, panic, poweroff, or text of a line; "": all CPUs are up
 

@@ -172,6 +172,29 @@ def parse(data: bytes, name: str, size_max: int = SIZE_MAX) -> Blob:
     return Blob(boot, _Parser(structure, strings, name).parse())
 
 
+def write(blob: Blob, name: str) -> bytes:
+    """Return a tree as a blob (version 17).
+
+    :param name: prefix of every error
+    :raises InvalidCase: it is larger than a kernel accepts, or a name is not ASCII
+    """
+    tree = Writer()
+    try:
+        _write_node(tree, blob.root)
+    except UnicodeEncodeError as error:
+        raise InvalidCase(f"{name}: {error.object[:60]!a}: a name of a node or property is ASCII") from None
+    return tree.to_bytes(blob.boot_cpuid_phys)
+
+
+def _write_node(tree: Writer, node: Node) -> None:
+    tree.begin(node.name.decode("latin-1"))
+    for prop, value in node.props.items():
+        tree.prop(prop.decode("latin-1"), value)
+    for child in node.children:
+        _write_node(tree, child)
+    tree.end()
+
+
 class _Parser:
     # Reads a structure block front to back, once.
     def __init__(self, structure: bytes, strings: bytes, name: str) -> None:

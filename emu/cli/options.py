@@ -168,6 +168,7 @@ def case_options(function: F) -> F:
             "--turn", type=int, help="Instructions of a turn of a CPU at depth whole. [default: 20,000]"
         ),
         click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
+        click.option("--dtb", metavar="FILE", help="Device tree of the board at depth whole, .dtb or .dts."),
         click.option("--input", metavar="FILE", help="What the console receives at depth whole."),
         click.option(
             "--until",

@@ -50,6 +50,7 @@ def boot_whole(case: Case, start: str = "", *, as_object: bool) -> int:
     """
     with progress(lambda: f"loading {case.subject}"):
         boot = boot_at(case, start) if start else build_whole(case)
+    _say_notes(boot)
     if not as_object:
         for line in boot.lines:
             _print_line(line)
@@ -73,6 +74,7 @@ def races_whole(case: Case, start: str, known: tuple[str, ...], *, as_object: bo
 
     with progress(lambda: f"loading {case.subject}"):
         boot = boot_at(case, start or START)
+    _say_notes(boot)
     try:
         with progress(lambda: f"{boot.machine.now / 1e9:.3f} s simulated, every access kept"):
             found = run_for_races(boot, known)
@@ -133,6 +135,11 @@ def explore_command(
 
 def _print_line(line: Line) -> None:
     click.echo(line.text)
+
+
+def _say_notes(boot: WholeBoot) -> None:
+    for note in boot.notes:
+        click.echo(f"emu: {note}", err=True)
 
 
 def _run(boot: WholeBoot) -> How:

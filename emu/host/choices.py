@@ -19,7 +19,7 @@ from emu.designs import DESIGNS
 from emu.devices import PlacedDevice, parse_devices
 from emu.errors import InvalidCase
 from emu.host.bringup import STRATEGIES
-from emu.host.effects import REFUSED_LATER, WHOLE, check_effects, check_method
+from emu.host.effects import REFUSED_LATER, WHOLE, check_effects, check_method, default_of
 from emu.host.enable_method import METHOD_KINDS, METHODS, EnableMethod
 from emu.host.faults import Fault, FaultedSubject, check_faults, faults_before_load, parse_faults
 from emu.host.firmware import resolve_defaults
@@ -119,7 +119,9 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
         raise InvalidCase(f"primary-max={case.primary_max}: no kernel here whose primary boots")
     if case.nr_cpus and not 1 <= case.nr_cpus <= NR_CPUS_MAX:
         raise InvalidCase(f"nr-cpus={case.nr_cpus}: NR_CPUS is 1..{NR_CPUS_MAX} on arm64")
-    topology = resolve_defaults(case, read_topology(case.topology, case.boot_cpu))
+    if case.dtb and case.topology != default_of("topology"):
+        raise InvalidCase(f"dtb={case.dtb}: it says which CPUs there are; topology={case.topology} does too")
+    topology = resolve_defaults(case, read_topology(case.dtb or case.topology, case.boot_cpu))
     if case.el == 2 and topology.conduit == "hvc":
         raise InvalidCase("conduit=hvc: HVC goes to the kernel's own EL2 when el=2; use smc")
     check_method(case, topology)

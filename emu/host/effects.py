@@ -108,6 +108,7 @@ REFUSED = (
     Row("ram", "the size of memory", _not_whole),
     Row("turn", "how long CPUs run in turn", _not_whole),
     Row("initrd", "what the kernel unpacks", _not_whole),
+    Row("dtb", "the board", _not_whole),
     Row("input", "what the console receives", _not_whole),
     Row("until", "where a kernel's own boot ends", _not_whole),
 )

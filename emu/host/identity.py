@@ -25,6 +25,7 @@ _FILES: Mapping[str, Callable[[Case], str]] = {
     "system_map": lambda case: case.system_map,
     "initrd": lambda case: case.initrd,
     "input": lambda case: case.input,
+    "dtb": lambda case: case.dtb,
     "kexec": lambda case: _unless_design(parse_kexec(case.kexec).subject) if case.kexec else "",
 }
 
@@ -63,6 +64,7 @@ def identity_of(case: Case, subjects: Mapping[str, str]) -> str:
         "system_map": lambda: _digest(Path(case.system_map)),
         "initrd": lambda: _digest(Path(case.initrd)),
         "input": lambda: _digest(Path(case.input)),
+        "dtb": lambda: _digest(Path(case.dtb)),
     }
     return "-".join(subjects[field] if field in subjects else digests[field]() for field in roles(case))
 

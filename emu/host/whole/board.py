@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from emu.arch.flat_tree import texts, u32, u64
 from emu.devices.controllers import CONTROLLERS
@@ -19,19 +19,58 @@ from emu.topology.acpi.devices import AcpiDevices
 from emu.topology.devicetree.write import Node
 
 UART_PA = 0x0900_0000
-_UART_SIZE = 0x1000
+UART_SIZE = 0x1000
 _DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE = 0x0800_0000, 0x1_0000
 _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE = 0x0801_0000, 0x1_0000
 # Below RAM, where 123 CPUs have room, or above all of it.
 _REDISTRIBUTORS_PA, _REDISTRIBUTORS_MAX, _REDISTRIBUTORS_HIGH_PA = 0x080A_0000, 123, 0x40_0000_0000
-_REDISTRIBUTOR_SIZE = 0x2_0000  # of each CPU
+REDISTRIBUTOR_SIZE = 0x2_0000  # of each CPU
 _UART_INTID = 32 + 1
 # INTIDs of the timers' lines.
 _TIMER_INTIDS = {PHYSICAL: 30, VIRTUAL: 27, HYP_PHYSICAL: 26, HYP_VIRTUAL: 28}
 _SPI, _PPI, _LEVEL = 0, 1, 4
+# The second region of a controller.
+_SECOND = {"gicv3": "redistributors", "gicv2": "cpu-interface"}
 _GIC_HANDLE, _CLOCK_HANDLE = 0x8001, 0x8000
 _SECURE_PPI = 13
 _UART_HZ = 24_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the devices of a board are, and how they are wired.
+
+    :ivar controller: the name of the interrupt controller
+    :ivar distributor: PA and size of its distributor
+    :ivar second: of the redistributors of a GICv3, of the CPU interface of a GICv2
+    :ivar timers: INTIDs of the timers' lines
+    :ivar uart_pa: of the UART, -1: there is none
+    :ivar uart_intid: its interrupt
+    :ivar uart_path: its path in a device tree
+    """
+
+    controller: str
+    distributor: tuple[int, int]
+    second: tuple[int, int]
+    timers: Mapping[int, int] = field(default_factory=_TIMER_INTIDS.copy)
+    uart_pa: int = UART_PA
+    uart_intid: int = _UART_INTID
+    uart_path: str = f"/pl011@{UART_PA:x}"
+
+    def regions(self) -> list[tuple[str, range]]:
+        """Return the PAs of each device that has registers in memory."""
+        found = [("distributor", self.distributor), (_SECOND[self.controller], self.second)]
+        uart = [("UART", (self.uart_pa, UART_SIZE))] if self.uart_pa >= 0 else []
+        return [(name, range(base, base + size)) for name, (base, size) in (*found, *uart)]
+
+
+def virt_places(controller: str, cpus: int) -> Places:
+    """Return the places of QEMU's virt, for so many CPUs."""
+    second = _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE
+    if controller == "gicv3":
+        base = _REDISTRIBUTORS_HIGH_PA if cpus > _REDISTRIBUTORS_MAX else _REDISTRIBUTORS_PA
+        second = base, cpus * REDISTRIBUTOR_SIZE
+    return Places(controller, (_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE), second)
 
 
 class Board:
@@ -39,46 +78,44 @@ class Board:
 
     ``receives`` comes in at the UART.
 
-    :ivar controller: the name of its interrupt controller
+    :ivar places: where they are
     :ivar on_line: takes each line that the UART prints
     """
 
-    def __init__(self, machine: Machine, controller: str, receives: bytes) -> None:
-        self.controller = controller
+    def __init__(
+        self, machine: Machine, controller: str, receives: bytes, places: Places | None = None
+    ) -> None:
+        self.places = places or virt_places(controller, len(machine.actors))
         self._receives = receives
         self._cpus = len(machine.actors)
         self.on_line: Console | None = None
         self.timer: CpuTimer = self._build(machine)
 
+    @property
+    def controller(self) -> str:
+        """The name of its interrupt controller."""
+        return self.places.controller
+
     def _build(self, machine: Machine) -> CpuTimer:
-        bus = machine.devices
-        kind = CONTROLLERS[self.controller]
-        made = kind.controller(bus.controller_board())
+        bus, places = machine.devices, self.places
+        made = CONTROLLERS[self.controller].controller(bus.controller_board())
         bus.controller = made
+        pas = dict(places.regions())
         for name, device in made.regions().items():
-            base, size = self._region(name)
-            bus.add(range(base, base + size), device)
+            bus.add(pas[name], device)
         if isinstance(made, SystemRegisters):
             bus.add_registers(made)
-        timer = GenericTimer(bus.board(0, _TIMER_INTIDS))
+        timer = GenericTimer(bus.board(0, dict(places.timers)))
         bus.add_registers(timer)
-        uart = replace(bus.board(UART_PA, {0: _UART_INTID}), console=self._print, receives=self._receives)
-        bus.add(range(UART_PA, UART_PA + _UART_SIZE), Pl011(uart))
+        if places.uart_pa >= 0:
+            wires = {0: places.uart_intid}
+            uart = replace(bus.board(places.uart_pa, wires), console=self._print, receives=self._receives)
+            bus.add(pas["UART"], Pl011(uart))
         return timer
 
     def _print(self, line: str) -> None:
         if self.on_line is not None:
             self.on_line(line)
-
-    def _region(self, name: str) -> tuple[int, int]:
-        # PA and size of a region of the controller.
-        if name == "distributor":
-            return _DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE
-        if name == "cpu-interface":
-            return _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE
-        assert name == "redistributors", name
-        high = self._cpus > _REDISTRIBUTORS_MAX
-        return _REDISTRIBUTORS_HIGH_PA if high else _REDISTRIBUTORS_PA, self._cpus * _REDISTRIBUTOR_SIZE
 
     # -- for the device tree ----------------------------------------------------------------------
 
@@ -90,7 +127,7 @@ class Board:
     @property
     def stdout_path(self) -> str:
         """Path of the UART."""
-        return f"/pl011@{UART_PA:x}"
+        return self.places.uart_path
 
     def nodes(self) -> Sequence[Node]:
         """Return the nodes of the devices."""
@@ -99,7 +136,7 @@ class Board:
     def acpi_devices(self) -> AcpiDevices:
         """Return what ACPI tables say of the devices."""
         is_v3 = self.controller == "gicv3"
-        redistributors = self._region("redistributors") if is_v3 else (0, 0)
+        redistributors = self.places.second if is_v3 else (0, 0)
         interface = 0 if is_v3 else _CPU_INTERFACE_PA
         lines = (PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL)
         physical, virtual, hyp, hyp_virtual = (_TIMER_INTIDS[line] for line in lines)
@@ -111,7 +148,7 @@ class Board:
 
     def _controller_node(self) -> Node:
         is_v3 = self.controller == "gicv3"
-        second = self._region("redistributors" if is_v3 else "cpu-interface")
+        second = self.places.second
         return Node(
             f"intc@{_DISTRIBUTOR_PA:x}",
             {
@@ -159,7 +196,7 @@ def _uart_node() -> Node:
         f"pl011@{UART_PA:x}",
         {
             "compatible": texts("arm,pl011", "arm,primecell"),
-            "reg": u64(UART_PA, _UART_SIZE),
+            "reg": u64(UART_PA, UART_SIZE),
             "interrupts": _cells(_SPI, _UART_INTID - 32, _LEVEL),
             "clock-names": texts("uartclk", "apb_pclk"),
             "clocks": _cells(_CLOCK_HANDLE, _CLOCK_HANDLE),

@@ -9,7 +9,7 @@ from pathlib import Path
 from emu.arch.boot import DRAM_BASE
 from emu.arch.flat_tree import texts, u64
 from emu.case import Case
-from emu.errors import InvalidCase, InvalidSubject
+from emu.errors import InvalidCase, InvalidSubject, Untestable
 from emu.host.choices import BootConfig, parse_case
 from emu.host.faults import CpuOn, Fault
 from emu.host.firmware_tables import DTB_SIZE, hand_over_acpi
@@ -19,8 +19,16 @@ from emu.host.platform import make_machine
 from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
 from emu.host.whole.board import Board
-from emu.host.whole.choices import check_whole, controller_of, instructions_of, ram_of, scheduler_of
+from emu.host.whole.choices import (
+    check_tree,
+    check_whole,
+    controller_of,
+    instructions_of,
+    ram_of,
+    scheduler_of,
+)
 from emu.host.whole.ending import POWEROFF, How, Until, exit_code, how_of_exit, parse_until
+from emu.host.whole.given_tree import GivenTree, read_tree
 from emu.host.whole.initramfs import read_initrd
 from emu.host.whole.printk_ring import printk_lines
 from emu.machine import Machine
@@ -61,6 +69,7 @@ class WholeBoot:
     :ivar lines: of the console, so far
     :ivar on_line: is called with each line
     :ivar placed_end: PA, page aligned, behind all that the host has put into memory
+    :ivar notes: what is in the user's device tree and not modelled
     :ivar panicked: the CPU that called panic(), -1: none has
     """
 
@@ -79,6 +88,7 @@ class WholeBoot:
     exit_code: int = 0  # that a flat image has told
     is_shared: bool = False  # two CPUs have come with one stack
     placed_end: int = 0
+    notes: tuple[str, ...] = ()
 
     def print(self, text: str) -> None:
         """Take a line of the console."""
@@ -207,7 +217,10 @@ def build_whole(case: Case) -> WholeBoot:
     """
     config = parse_case(replace(case, scheduler=scheduler_of(case)))
     check_whole(config)
-    image = _load(case)
+    tree = read_tree(Path(case.dtb), len(config.topology.cpus)) if case.dtb else None
+    check_tree(case, tree)
+    base = tree.ram[0] if tree else DRAM_BASE
+    image = _load(case, base)
     check_firmware(config, image)
     until = parse_until(case.until or (POWEROFF if image.is_flat else ""), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
@@ -215,35 +228,43 @@ def build_whole(case: Case) -> WholeBoot:
     identity = identity_of(case, {"subject": image.subject.identity})
     check_identity(case, identity)
     case = replace(case, identity=identity)
-    memory = Memory(DRAM_BASE, ram_of(case, len(config.topology.cpus)))
+    size = tree.ram[1] if tree and not case.ram else ram_of(case, len(config.topology.cpus))
+    memory = Memory(base, size)
     logical = config.logical(len(config.topology.cpus))
     config = replace(config, case=replace(case, instructions_max=instructions_of(case)))
-    gicv3 = controller_of(case) == "gicv3"
+    controller = tree.places.controller if tree else controller_of(case)
+    gicv3 = controller == "gicv3"
     machine, psci = make_machine(
         config, logical, memory, lambda core: id_registers_for(image, core, gicv3=gicv3)
     )
     machine.trace.case = case.text()
     machine.record_times()
-    board = Board(machine, controller_of(case), received)
+    board = Board(machine, controller, received, tree.places if tree else None)
     boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
+    boot.notes = tuple(tree.said) if tree else ()
     board.on_line = boot.print
-    _begin(boot, _place(boot, memory, initrd))
+    _begin(boot, _place(boot, memory, initrd, tree))
     return boot
 
 
-def _load(case: Case) -> KernelImage:
+def _load(case: Case, base: int) -> KernelImage:
     path = Path(case.subject)
     if is_flat(path):
         if case.system_map:
             raise InvalidCase(
                 f"system-map={case.system_map}: {case.subject} is a flat image, which has no symbols"
             )
+        if base != DRAM_BASE:
+            raise Untestable(
+                f"dtb={case.dtb}: memory at {base:#x}: a flat image is linked for {DRAM_BASE:#x}"
+            )
         return load_flat(path)
     if not is_kernel(path):
         raise InvalidSubject(
             f"{case.subject}: no arm64 kernel and no flat image; at depth {case.depth} one boots by itself"
         )
-    return load_kernel(path, system_map=Path(case.system_map) if case.system_map else None)
+    system_map = Path(case.system_map) if case.system_map else None
+    return load_kernel(path, system_map=system_map, load_base=base + _ALIGN)
 
 
 def _read_input(case: Case) -> bytes:
@@ -253,17 +274,21 @@ def _read_input(case: Case) -> bytes:
         raise InvalidCase(f"input={case.input}: {error.strerror}") from None
 
 
-def _place(boot: WholeBoot, memory: Memory, initrd: bytes) -> int:
+def _place(boot: WholeBoot, memory: Memory, initrd: bytes, tree: GivenTree | None) -> int:
     # Write the image, the initrd and the device tree to memory; return the PA of the tree.
     image, case = boot.image, boot.case
     for segment in image.subject.segments:
         memory.write_bytes(segment.pa, segment.data)
     dtb_pa = (image.entry_pa + image.image_size + _ALIGN - 1) & -_ALIGN
-    chosen = {_STDOUT: texts(boot.board.stdout_path), "rng-seed": _SEED}
+    chosen = {"rng-seed": _SEED}
+    if boot.board.places.uart_pa >= 0:
+        chosen[_STDOUT] = texts(boot.board.stdout_path)
     if case.initrd:
         chosen |= _place_initrd(memory, case, initrd, dtb_pa + _INITRD_FROM_DTB)
     topology, board = boot.config.topology, boot.board
-    if topology.firmware == "acpi":
+    if tree is not None:
+        dtb = tree.write(memory.size, _bootargs(boot), chosen)
+    elif topology.firmware == "acpi":
         dtb = hand_over_acpi(
             memory,
             topology,

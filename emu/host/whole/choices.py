@@ -7,6 +7,7 @@ from emu.devices.controllers import CONTROLLERS
 from emu.errors import InvalidCase
 from emu.host.choices import BootConfig
 from emu.host.effects import WHOLE, default_of
+from emu.host.whole.given_tree import GivenTree
 from emu.registry import not_one_of
 
 INSTRUCTIONS_MAX = 5_000_000_000  # of all CPUs together, unless the case has another bound
@@ -54,6 +55,9 @@ def check_whole(config: BootConfig) -> None:
     for cpu in config.topology.cpus:
         if cpu.enable_method not in ("psci", ""):
             raise InvalidCase(f"depth={WHOLE}: enable-method={cpu.enable_method}: PSCI starts the CPUs there")
+    if case.dtb:
+        _check_numbers(config)
+        return
     name = controller_of(case)
     kind = CONTROLLERS.get(name)
     if kind is None:
@@ -61,6 +65,11 @@ def check_whole(config: BootConfig) -> None:
     count = len(config.topology.cpus)
     if count > kind.cpus_max:
         raise InvalidCase(f"gic={name}: it has room for {kind.cpus_max} CPUs, and there are {count}")
+    _check_numbers(config)
+
+
+def _check_numbers(config: BootConfig) -> None:
+    case = config.case
     if case.ram and not _RAM_LEAST <= case.ram <= RAM_MAX:
         raise InvalidCase(f"ram={case.ram}: MiB, {_RAM_LEAST} to {RAM_MAX}")
     if case.turn and not 1 <= case.turn <= TURN_MAX:
@@ -68,6 +77,26 @@ def check_whole(config: BootConfig) -> None:
     if any(not fault.is_of_hardware for found in config.faults.values() for fault in found):
         why = "faults of firmware and of CPUs alone; no host plays the kernel"
         raise InvalidCase(f"depth={WHOLE}: fault={case.fault}: {why}")
+
+
+def check_tree(case: Case, tree: GivenTree | None) -> None:
+    """Check the choices of a case beside a device tree that the user brings.
+
+    :raises InvalidCase: the tree says something else, or there are more CPUs than its controller has room for
+    """
+    if tree is None:
+        return
+    name, cpus = tree.places.controller, tree.cpus
+    if case.gic and case.gic != name:
+        raise InvalidCase(f"gic={case.gic}: {tree.name} has a {name}")
+    if case.firmware == "acpi":
+        raise InvalidCase(f"firmware=acpi: {tree.name} is a device tree")
+    if case.input and tree.places.uart_pa < 0:
+        raise InvalidCase(f"input={case.input}: {tree.name} has no PL011, which would receive it")
+    if case.ram and case.ram << 20 > tree.ram[1]:
+        raise InvalidCase(f"ram={case.ram}: {tree.name} has {tree.ram[1] >> 20} MiB")
+    if cpus > CONTROLLERS[name].cpus_max:
+        raise InvalidCase(f"{tree.name}: {cpus} CPUs: a {name} has room for {CONTROLLERS[name].cpus_max}")
 
 
 def controller_of(case: Case) -> str:

@@ -54,7 +54,15 @@ def read_dts(path: Path) -> Topology:
     A source does not name the boot CPU: dtc uses the first child of /cpus when its ``reg`` has one cell, else
     hwid 0.
 
-    :raises InvalidCase: dtc is not installed or refuses the source; the errors of :func:`read_devicetree`
+    :raises InvalidCase: the errors of :func:`compile_dts` and :func:`read_devicetree`
+    """
+    return read_devicetree(compile_dts(path), str(path))
+
+
+def compile_dts(path: Path) -> bytes:
+    """Return the blob that dtc makes of a source.
+
+    :raises InvalidCase: dtc is not installed or refuses the source
     """
     if not path.is_file():
         raise InvalidCase(f"{path}: must be a file")
@@ -69,7 +77,7 @@ def read_dts(path: Path) -> Topology:
     if done.returncode:
         said = done.stderr.decode(errors="replace").splitlines() or [f"status {done.returncode}"]
         raise InvalidCase(f"{path}: dtc: {said[0]}; of a source that needs cpp (#include) pass the .dtb")
-    return read_devicetree(done.stdout, str(path))
+    return done.stdout
 
 
 def _is_cpu(node: Node) -> bool:

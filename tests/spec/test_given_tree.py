@@ -1,0 +1,257 @@
+"""``emu boot --depth whole --dtb FILE``: the board is the one that a user's device tree describes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from programs import run_emu
+
+from emu.arch.flat_tree import Blob, Node, parse, texts, u32, u64, write
+from emu.case import Case
+from emu.errors import EmuError
+from emu.host.whole.boot import build_whole
+from emu.host.whole.given_tree import read_tree
+
+Kernel = Callable[[str], Path]
+CPUS = 3
+_NAMES = {"device_type": "device_type"}
+GICV3 = texts("arm,gic-v3")
+GICV2 = texts("arm,gic-400")
+
+
+def node(name: str, *children: Node, **props: bytes) -> Node:
+    """Return a node; of a name of a property ``_`` is ``-``, and ``n_`` before it is ``#``."""
+    named = {_NAMES.get(key, key.replace("n_", "#").replace("_", "-")): value for key, value in props.items()}
+    return Node(name.encode(), {key.encode(): value for key, value in named.items()}, list(children))
+
+
+def cells(*values: int) -> bytes:
+    """Return a property of u32s."""
+    return b"".join(map(u32, values))
+
+
+def gic(compatible: bytes = GICV3, reg: bytes = b"") -> Node:
+    """Return a controller away from where QEMU's virt has it."""
+    reg = reg or u64(0x2F00_0000, 0x1_0000, 0x2F10_0000, 0x20_0000)
+    return node(
+        "gic@2f000000",
+        compatible=compatible,
+        n_interrupt_cells=u32(3),
+        interrupt_controller=b"",
+        reg=reg,
+        phandle=u32(1),
+    )
+
+
+def timer() -> Node:
+    """Return the timer with QEMU's PPIs."""
+    interrupts = cells(*(cell for ppi in (13, 14, 11, 10) for cell in (1, ppi, 4)))
+    return node("timer", compatible=texts("arm,armv8-timer"), interrupts=interrupts)
+
+
+def uart(name: str = "serial@1c090000", reg: bytes = b"", spi: int = 5) -> Node:
+    """Return a PL011."""
+    reg = reg or u64(0x1C09_0000, 0x1000)
+    return node(
+        name,
+        compatible=texts("arm,pl011", "arm,primecell"),
+        reg=reg,
+        interrupts=cells(0, spi, 4),
+        clocks=cells(2, 2),
+        clock_names=texts("uartclk", "apb_pclk"),
+    )
+
+
+def clock() -> Node:
+    """Return the UART's clock."""
+    return node(
+        "clk",
+        compatible=texts("fixed-clock"),
+        n_clock_cells=u32(0),
+        clock_frequency=u32(24_000_000),
+        phandle=u32(2),
+    )
+
+
+def memory(base: int = 0x8000_0000, size: int = 256 << 20) -> Node:
+    """Return a bank of memory."""
+    return node(f"memory@{base:x}", device_type=texts("memory"), reg=u64(base, size))
+
+
+def tree(path: Path, *devices: Node, cpus: int = CPUS) -> str:
+    """Write a tree with these nodes beside CPUs and PSCI; give its path."""
+    each = [
+        node(
+            f"cpu@{cpu}",
+            device_type=texts("cpu"),
+            compatible=texts("arm,cortex-a72"),
+            reg=u32(cpu),
+            enable_method=texts("psci"),
+        )
+        for cpu in range(cpus)
+    ]
+    root = node(
+        "",
+        node("psci", compatible=texts("arm,psci-1.0"), method=texts("smc")),
+        node("cpus", *each, n_address_cells=u32(1), n_size_cells=u32(0)),
+        *devices,
+        n_address_cells=u32(2),
+        n_size_cells=u32(2),
+        interrupt_parent=u32(1),
+        compatible=texts("a,board"),
+        model=texts("a board"),
+    )
+    path.write_bytes(write(Blob(0, root), "a tree"))
+    return str(path)
+
+
+def board(*more: Node) -> Sequence[Node]:
+    """Return all that a kernel needs, and more."""
+    return gic(), timer(), clock(), uart(), memory(), *more
+
+
+@pytest.mark.parametrize("compatible", [GICV3, GICV2], ids=["gicv3", "gicv2"])
+def test_a_kernel_boots_on_the_board_of_the_tree(
+    compatible: bytes, tmp_path: Path, real_kernel: Kernel
+) -> None:
+    """Memory, controller and UART lie elsewhere than on QEMU's virt."""
+    second = 0x20_0000 if compatible == GICV3 else 0x2000
+    devices = [gic(compatible, u64(0x2F00_0000, 0x1_0000, 0x2F10_0000, second)), *board()[1:]]
+    path = tree(tmp_path / "board.dtb", *devices)
+    done = run_emu("boot", real_kernel("EMU_KERNEL_SMALL"), "--depth", "whole", "--dtb", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"smp: Brought up 1 node, {CPUS} CPUs" in done.stdout
+    assert "Machine model: a board" in done.stdout
+
+
+def test_the_console_is_where_the_tree_has_it(tmp_path: Path, real_kernel: Kernel) -> None:
+    path = tree(tmp_path / "board.dtb", *board(node("chosen", bootargs=texts("earlycon"))))
+    case = Case(str(real_kernel("EMU_KERNEL_612")), depth="whole", dtb=path, until="earlycon: pl11")
+    boot = build_whole(case)
+    boot.run()
+    assert boot.reached
+    assert boot.lines[-1].text.endswith("at MMIO 0x000000001c090000 (options '')")
+
+
+def test_what_is_not_modelled_is_disabled_and_said(tmp_path: Path) -> None:
+    devices = [
+        node(f"virtio@{at:x}", compatible=texts("virtio,mmio"), reg=u64(at, 0x200)) for at in (0xA00, 0xC00)
+    ]
+    off = node("off@0", compatible=texts("a,b"), status=texts("disabled"), reg=u64(0, 1))
+    second = uart("serial@1c0a0000", u64(0x1C0A_0000, 0x1000))
+    path = Path(tree(tmp_path / "board.dtb", *board(*devices, off, second, memory(0x9000_0000))))
+    given = read_tree(path, CPUS)
+    assert given.said == [
+        f"dtb={path}: /virtio@a00 and 1 more (virtio,mmio): not modelled, and disabled",
+        f"dtb={path}: /serial@1c0a0000 (arm,pl011): not modelled, and disabled",
+        f"dtb={path}: memory at 0x90000000+0x10000000 is left out: one bank is there",
+    ]
+    root = parse(given.write(64 << 20, "words", {"rng-seed": b"1"}), "").root
+    disabled = {child.name for child in root.children if child.text(b"status") == b"disabled"}
+    assert disabled == {b"virtio@a00", b"virtio@c00", b"off@0", b"serial@1c0a0000"}
+    (bank,) = [child for child in root.children if child.text(b"device_type") == b"memory"]
+    assert bank.props[b"reg"] == u64(0x8000_0000, 64 << 20)
+    chosen = root.child(b"chosen")
+    assert chosen is not None
+    assert chosen.props == {b"bootargs": b"words\0", b"rng-seed": b"1"}
+
+
+def test_addresses_of_a_bus_are_translated(tmp_path: Path) -> None:
+    """Devicetree Specification v0.4, 2.3.8: empty ``ranges`` are the identity; without any, no way."""
+    inner = node(
+        "motherboard",
+        uart("uart@90000", cells(0x9_0000, 0x1000)),
+        compatible=texts("simple-bus"),
+        n_address_cells=u32(1),
+        n_size_cells=u32(1),
+        ranges=cells(0, 0, 0x1C00_0000, 0x100_0000),
+    )
+    outer = node(
+        "soc", inner, compatible=texts("simple-bus"), n_address_cells=u32(2), n_size_cells=u32(2), ranges=b""
+    )
+    i2c = node("i2c@0", uart("uart@1", u32(1)), compatible=texts("a,i2c"), reg=u64(0, 0x1000))
+    path = tree(tmp_path / "board.dtb", gic(), timer(), clock(), i2c, outer, memory())
+    places = read_tree(Path(path), CPUS).places
+    assert (places.uart_pa, places.uart_intid) == (0x1C09_0000, 37)
+    assert places.uart_path == "/soc/motherboard/uart@90000"
+
+
+def without(name: str) -> list[Node]:
+    """Return a board less the node of this name."""
+    return [each for each in board() if each.name.decode().partition("@")[0] != name]
+
+
+@pytest.mark.parametrize(
+    ("devices", "status", "says"),
+    [
+        (without("gic"), 125, "no a GICv2 or GICv3"),
+        (without("timer"), 125, "no the generic timer"),
+        (without("memory"), 125, "no memory in it"),
+        ([*without("gic"), gic(GICV3, u64(0x2F00_0000, 0x1_0000))], 2, "must have two regions"),
+        (
+            [*without("gic"), gic(GICV3, u64(0x2F00_0000, 0x1_0000, 0x2F10_0000, 0x4_0000))],
+            125,
+            "one region of 3",
+        ),
+        (
+            [*without("gic"), gic(GICV2, u64(0x2F00_0000, 0x1_0000, 0x2F00_1000, 0x2000))],
+            2,
+            "distributor is there",
+        ),
+        ([*without("serial"), uart(reg=u64(0x8000_0000, 0x1000))], 2, "memory is there"),
+        ([*without("serial"), uart(spi=300)], 125, "an SPI of the controller below 256"),
+        ([*without("memory"), memory(0x8000_1000)], 2, "must be 2 MiB aligned"),
+    ],
+)
+def test_a_board_that_cannot_be_is_refused(
+    devices: list[Node], status: int, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EmuError, match=says) as refused:
+        read_tree(Path(tree(tmp_path / "board.dtb", *devices)), CPUS)
+    assert refused.value.exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--gic", "gicv2"), "has a gicv3"),
+        (("--firmware", "acpi"), "is a device tree"),
+        (("--ram", "512"), "has 256 MiB"),
+        (("--topology", "flat:2"), "does too"),
+    ],
+)
+def test_a_choice_that_the_tree_makes_is_refused(
+    options: tuple[str, ...], says: str, tmp_path: Path, real_kernel: Kernel
+) -> None:
+    path = tree(tmp_path / "board.dtb", *board())
+    done = run_emu("boot", real_kernel("EMU_KERNEL_SMALL"), "--depth", "whole", "--dtb", path, *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_a_damaged_tree_is_refused_or_read(tmp_path: Path) -> None:
+    """Whatever its bytes: an error of emu, or a board and a blob."""
+    path = tmp_path / "board.dtb"
+    good = Path(tree(path, *board(node("chosen", bootargs=texts("quiet"))))).read_bytes()
+    draw, read = random.Random(1), 0
+    for _ in range(150):
+        data = bytearray(good)
+        for _ in range(draw.randint(1, 4)):
+            data[draw.randrange(len(data))] = draw.choice((0, 1, 0x7F, 0xFF, draw.randrange(256)))
+        path.write_bytes(data)
+        try:
+            given = read_tree(path, CPUS)
+            parse(given.write(given.ram[1], "words", {}), "")
+            read += 1
+        except EmuError:
+            pass
+    assert 10 < read < 140
+
+
+def test_other_depths_refuse_a_tree(tmp_path: Path) -> None:
+    done = run_emu("boot", "v3", "--dtb", tree(tmp_path / "board.dtb", *board()))
+    assert done.returncode == 2
+    assert "--dtb" in done.stderr or "dtb=" in done.stderr
