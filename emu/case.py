@@ -23,6 +23,9 @@ def check_text(value: str, where: str) -> str:
     return value
 
 
+TYPED = "-"  # for a file of input: standard input
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """All inputs that decide a run. A case and a version of emu reproduce a run bit for bit."""
@@ -61,7 +64,7 @@ class Case:
     gic: str = ""  # of depth=whole, as the next ones: the interrupt controller; "": gicv3
     ram: int = 0  # MiB; 0: what the CPUs need
     initrd: str = ""  # path of an initramfs
-    input: str = ""  # path of what the console receives
+    input: str = ""  # path of what the console receives; -: what is typed
     dtb: str = (
         ""  # path of a device tree that describes the board and its CPUs; "": it is made from the topology
     )

@@ -169,7 +169,9 @@ def case_options(function: F) -> F:
         ),
         click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
         click.option("--dtb", metavar="FILE", help="Device tree of the board at depth whole, .dtb or .dts."),
-        click.option("--input", metavar="FILE", help="What the console receives at depth whole."),
+        click.option(
+            "--input", metavar="FILE", help="What the console receives at depth whole; -: what is typed."
+        ),
         click.option(
             "--until",
             metavar="WHERE",

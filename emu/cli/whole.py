@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import click
 
@@ -49,7 +50,7 @@ def boot_whole(case: Case, start: str = "", *, as_object: bool) -> int:
     :param start: where a kept boot goes on, or one is kept
     """
     with progress(lambda: f"loading {case.subject}"):
-        boot = boot_at(case, start) if start else build_whole(case)
+        boot = boot_at(case, start) if start else build_whole(case, sys.stdin.buffer.readline)
     _say_notes(boot)
     if not as_object:
         for line in boot.lines:

@@ -74,11 +74,23 @@ class Pl011:
         return _TXFE | _RXFE * (not self._has_come) if offset == _FR else 0
 
     @property
+    def _listens(self) -> bool:
+        on = self._registers[_CR] & (_UARTEN | _RXE) == _UARTEN | _RXE
+        return bool(on and self._registers[_IMSC] & _RECEIVES)
+
+    @property
     def _has_come(self) -> bool:
         # Whether a character can be read.
-        on = self._registers[_CR] & (_UARTEN | _RXE) == _UARTEN | _RXE
-        waits = on and self._registers[_IMSC] & _RECEIVES
-        return bool(waits) and self._read < len(self._board.receives)
+        return self._listens and self._read < len(self._board.receives)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a driver listens and has read all that has come."""
+        return self._listens and self._read >= len(self._board.receives)
+
+    def receive(self) -> None:
+        """Take notice that more has come."""
+        self._signal()
 
     @property
     def _pending(self) -> int:

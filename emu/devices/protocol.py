@@ -39,7 +39,7 @@ class Board:
     """What a device is connected to.
 
     :ivar console: prints
-    :ivar receives: what comes in, for a device that receives bytes
+    :ivar receives: what comes in, for a device that receives bytes; a bytearray may get more
     :ivar signal: the interrupt lines that come out of the device; told of changes alone
     :ivar hwids: the CPUs' affinities (MPIDR_EL1 & MPIDR_HWID_BITMASK), u64, by number
     :ivar counter_offset: gives CNTVOFF_EL2 of a CPU (u64)
@@ -49,7 +49,7 @@ class Board:
     signal: Signal = _no_signal
     hwids: tuple[int, ...] = (0,)
     counter_offset: Callable[[int], int] = _no_offset
-    receives: bytes = b""
+    receives: bytes | bytearray = b""
 
 
 class Device(Protocol):

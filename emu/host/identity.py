@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from emu.case import Case
+from emu.case import TYPED, Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase
 from emu.host.choices import parse_kexec
@@ -24,7 +24,7 @@ _FILES: Mapping[str, Callable[[Case], str]] = {
     "topology": lambda case: "" if is_preset(case.topology) else case.topology,
     "system_map": lambda case: case.system_map,
     "initrd": lambda case: case.initrd,
-    "input": lambda case: case.input,
+    "input": lambda case: "" if case.input == TYPED else case.input,
     "dtb": lambda case: case.dtb,
     "kexec": lambda case: _unless_design(parse_kexec(case.kexec).subject) if case.kexec else "",
 }

@@ -111,6 +111,7 @@ class Machine:
         self.waking = Waking(self)
         self.devices = DeviceBus(self)
         self.free: FreeTurns | None = None  # CPUs run freely, each in its own time
+        self.when_asleep: Callable[[], bool] | None = None  # is called then; True: that has changed something
         self.spins = Spins(self)
         self.naps = Naps(self)
         self.power = Power(self)
@@ -231,7 +232,7 @@ class Machine:
         else:
             if self.spins.aside:
                 self.spins.let_on(any_runnable=bool(self.queue.runnable))
-            if self.clock.timers and not self.stopped:
+            if (self.clock.timers or self.when_asleep) and not self.stopped:
                 self._expire_timers()
         runnable = self.queue.runnable
         if not runnable or self.stopped:
@@ -282,6 +283,8 @@ class Machine:
     def _expire_timers(self) -> None:
         if self.free is not None and self.free.amid >= 0:
             return  # they are looked at between turns
+        if self.when_asleep is not None and not self.queue.runnable and self.when_asleep():
+            return
         self.clock.count_pick()
         while (timer := self.clock.expired(bool(self.queue.runnable))) is not None:
             if timer.action:

@@ -127,6 +127,7 @@ def test_a_cpu_that_never_starts_is_told_by_the_kernel_itself(real_kernel: Kerne
         ({"ram": 1}, "ram=1: MiB, 64 to"),
         ({"initrd": "/nowhere/at/all"}, "initrd=/nowhere/at/all: No such file"),
         ({"input": "/nowhere/at/all"}, "input=/nowhere/at/all: No such file"),
+        ({"input": "-"}, "input=-: what is typed comes once: emu boot alone takes it, without --from"),
         ({"cycle": 1}, "depth=whole: cycle=1: the kernel itself does that at this depth"),
         ({"fault": "1:kill-me"}, "faults of firmware and of CPUs alone"),
         ({"enable_method": "spin-table"}, "PSCI starts the CPUs"),

@@ -342,3 +342,57 @@ def test_a_wfe_waits_no_longer_than_for_the_next_event_of_the_stream(
     longest_ns = 16 * machine.actors[0].pe.x[10]
     assert (longest_ns <= most + 100) is is_bounded
     assert longest_ns > most / 4
+
+
+# Listen, echo each character that comes, end with "q". X21: PA of the UART.
+ECHO = f"""
+        <begin>
+        ldr x21, =0x09000000
+        ldr x22, =0x08000000
+        mov w2, #2
+        str w2, [x22, #0x104]   // GICD_ISENABLER1: SPI 1
+        mov w2, #0x01010101
+        str w2, [x22, #0x820]   // GICD_ITARGETSR8
+        mov w2, #0x301
+        str w2, [x21, #0x30]    // UARTCR
+        mov w2, #0x10
+        str w2, [x21, #0x38]    // UARTIMSC: RXIM
+    next: wfi
+    more: ldr w2, [x21, #0x18]
+        tbnz w2, #4, next       // UARTFR.RXFE
+        ldr w3, [x21]
+        str w3, [x21]
+        cmp w3, #'q'
+        b.ne more
+        {DONE}"""
+
+
+def typing(lines: list[bytes]) -> tuple[Machine, list[str], list[bytes]]:
+    """Return a machine that has echoed what is typed, what it has printed, and what was not asked for."""
+    body = f"{BEGIN}{ECHO}\n .balign 4096\n .skip 0x280\n b ."
+    machine = make(fill(body, "gicv2"), scheduler="timed", record=False)
+    printed: list[str] = []
+    left = list(lines)
+    board = Board(machine, "gicv2", b"first\n", typed=lambda: left.pop(0) if left else b"")
+    board.on_line = printed.append
+    run_freely(machine, board.timer, lambda cpu, va: None)
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    return machine, printed, left
+
+
+def test_what_is_typed_comes_when_all_sleep_and_has_been_read() -> None:
+    """Behind what a file gives; a line that is not needed is not asked for, and no wait takes time."""
+    machine, printed, left = typing([b"one\n", b"two\n", b"q\n", b"never\n"])
+    assert printed == ["first", "one", "two"]
+    assert left == [b"never\n"]
+    assert machine.outcome(0).end is End.SELF_BRANCH
+    assert machine.now < 5_000
+    again, _, _ = typing([b"one\n", b"two\n", b"q\n"])
+    assert again.actors[0].time == machine.actors[0].time
+
+
+def test_behind_the_end_of_what_is_typed_cpus_sleep_on() -> None:
+    machine, printed, _ = typing([b"one\n"])
+    assert printed == ["first", "one"]
+    assert machine.actors[0].state is State.IDLE

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from emu.arch.flat_tree import texts, u32, u64
@@ -73,20 +73,32 @@ def virt_places(controller: str, cpus: int) -> Places:
     return Places(controller, (_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE), second)
 
 
+# Gives the next line that is typed, with its end; nothing: there is no more.
+Typed = Callable[[], bytes]
+
+
 class Board:
     """The devices of one machine.
 
-    ``receives`` comes in at the UART.
+    ``receives`` comes in at the UART; then a line of ``typed`` each time that all CPUs sleep and the UART's
+    driver has read what has come, up to an empty one.
 
     :ivar places: where they are
     :ivar on_line: takes each line that the UART prints
     """
 
     def __init__(
-        self, machine: Machine, controller: str, receives: bytes, places: Places | None = None
+        self,
+        machine: Machine,
+        controller: str,
+        receives: bytes,
+        places: Places | None = None,
+        typed: Typed | None = None,
     ) -> None:
         self.places = places or virt_places(controller, len(machine.actors))
-        self._receives = receives
+        self._received = bytearray(receives)
+        self._typed = typed
+        self._uart: Pl011 | None = None
         self._cpus = len(machine.actors)
         self.on_line: Console | None = None
         self.timer: CpuTimer = self._build(machine)
@@ -109,9 +121,24 @@ class Board:
         bus.add_registers(timer)
         if places.uart_pa >= 0:
             wires = {0: places.uart_intid}
-            uart = replace(bus.board(places.uart_pa, wires), console=self._print, receives=self._receives)
-            bus.add(pas["UART"], Pl011(uart))
+            board = bus.board(places.uart_pa, wires)
+            self._uart = Pl011(replace(board, console=self._print, receives=self._received))
+            bus.add(pas["UART"], self._uart)
+            if self._typed is not None:
+                machine.when_asleep = self._ask
         return timer
+
+    def _ask(self) -> bool:
+        # All CPUs sleep. Time stands still until there is a line: when it comes does not depend on who types.
+        if self._typed is None or self._uart is None or not self._uart.waits:
+            return False
+        line = self._typed()
+        if not line:
+            self._typed = None
+            return False
+        self._received += line
+        self._uart.receive()
+        return True
 
     def _print(self, line: str) -> None:
         if self.on_line is not None:

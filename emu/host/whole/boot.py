@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
 from emu.arch.flat_tree import texts, u64
-from emu.case import Case
+from emu.case import TYPED, Case
 from emu.errors import InvalidCase, InvalidSubject, Untestable
 from emu.host.choices import BootConfig, parse_case
 from emu.host.faults import CpuOn, Fault
@@ -18,7 +18,7 @@ from emu.host.kernel import BOOTARGS, check_firmware, id_registers_for
 from emu.host.platform import make_machine
 from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
-from emu.host.whole.board import Board
+from emu.host.whole.board import Board, Typed
 from emu.host.whole.choices import (
     check_tree,
     check_whole,
@@ -210,9 +210,10 @@ def _excuses(fault: Fault) -> bool:
     return request.result is not None or request.starts != 1 or request.delay_ns > _KERNEL_WAITS
 
 
-def build_whole(case: Case) -> WholeBoot:
+def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
     """Return the machine of a case whose depth is whole.
 
+    :param typed: gives what comes in at the console of a case whose input is ``-``
     :raises EmuError: the case breaks a rule, or its kernel cannot be loaded
     """
     config = parse_case(replace(case, scheduler=scheduler_of(case)))
@@ -224,6 +225,8 @@ def build_whole(case: Case) -> WholeBoot:
     check_firmware(config, image)
     until = parse_until(case.until or (POWEROFF if image.is_flat else ""), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
+    if case.input == TYPED and typed is None:
+        raise InvalidCase(f"input={TYPED}: what is typed comes once: emu boot alone takes it, without --from")
     received = _read_input(case)
     identity = identity_of(case, {"subject": image.subject.identity})
     check_identity(case, identity)
@@ -239,7 +242,13 @@ def build_whole(case: Case) -> WholeBoot:
     )
     machine.trace.case = case.text()
     machine.record_times()
-    board = Board(machine, controller, received, tree.places if tree else None)
+    board = Board(
+        machine,
+        controller,
+        received,
+        tree.places if tree else None,
+        typed if case.input == TYPED else None,
+    )
     boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
     boot.notes = tuple(tree.said) if tree else ()
     board.on_line = boot.print
@@ -269,7 +278,7 @@ def _load(case: Case, base: int) -> KernelImage:
 
 def _read_input(case: Case) -> bytes:
     try:
-        return Path(case.input).read_bytes() if case.input else b""
+        return Path(case.input).read_bytes() if case.input not in ("", TYPED) else b""
     except OSError as error:
         raise InvalidCase(f"input={case.input}: {error.strerror}") from None
 
