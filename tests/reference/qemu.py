@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -221,8 +222,9 @@ def console_of(
     *,
     cpu: str = "cortex-a72",
     ram_mib: int = 256,
+    last: str = "",
 ) -> str:
-    """Return what ``-kernel`` prints on the machine "virt" until it ends.
+    """Return what ``-kernel`` prints on the machine "virt" until it ends, or a line with ``last`` comes.
 
     :param machine: QEMU's words for it, ``virt,gic-version=3``
     :raises subprocess.TimeoutExpired: it takes longer than so many seconds
@@ -231,10 +233,25 @@ def console_of(
         *(PROGRAM, "-M", machine, "-cpu", cpu, "-smp", str(cpus), "-m", str(ram_mib)),
         *("-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-append", append),
     ]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-    )
-    return done.stdout.decode(errors="replace")
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        late = threading.Event()
+        timer = threading.Timer(seconds, lambda: (late.set(), child.kill()))
+        timer.start()
+        try:
+            assert child.stdout is not None
+            printed = []
+            for line in child.stdout:
+                printed.append(line.decode(errors="replace"))
+                if last and last in printed[-1]:
+                    break
+        finally:
+            timer.cancel()
+            child.kill()
+    if late.is_set():
+        raise subprocess.TimeoutExpired(command, seconds)
+    return "".join(printed)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def test_the_log_is_qemus_up_to_brought_up(
     kernel = real_kernel(variable)
     case = Case(
         str(kernel),
-        topology=f"flat:{cpus}",
+        topology=f"qemu-gicv{gic}:{cpus}",
         depth="whole",
         cpu=cpu,
         gic=f"gicv{gic}",
