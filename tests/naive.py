@@ -138,10 +138,10 @@ class Naive:
     def walk(self, choice: random.Random) -> list[Pick]:
         """Return a schedule to an end, drawn step by step, as pairs of a kind and a thread or a line.
 
-        What no other thread sees at once, CLREX, is no pick: it comes with the step before. Behind a step
-        that wakes a PE whose next operation has its address to compute first there is ("woken", thread).
+        Behind a step that wakes a PE whose next operation has its address to compute first there is
+        ("woken", thread).
         """
-        state, picks = self._with_clrex(self._first()), []
+        state, picks = self._first(), []
         while steps := self._everybody(state):
             moves = list(self._moves(state)) if choice.random() < 0.3 else []
             pick, after = choice.choice(moves or steps)
@@ -149,25 +149,17 @@ class Naive:
             for number, (before, now) in enumerate(zip(state.asleep, after.asleep, strict=True)):
                 if before and not now and self._computes(after, number):
                     picks.append(("woken", number))
-            state = self._with_clrex(after)
+            state = after
         return picks
 
     def _computes(self, state: State, number: int) -> bool:
         thread, (index, _) = self.threads[number], state.places[number]
-        at_once = ("wait", "pen", "wfe", "sev", "sevl", "dsb")
+        at_once = ("wait", "pen", "wfe", "sev", "sevl", "clrex", "dsb")
         return (
             index < len(thread.operations)
             and not thread.is_task
             and thread.operations[index][0] not in at_once
         )
-
-    def _with_clrex(self, state: State) -> State:
-        for number, thread in enumerate(self.threads):
-            while (index := state.places[number][0]) < len(thread.operations) and (
-                state.on[number] and not state.asleep[number] and thread.operations[index][0] == "clrex"
-            ):
-                (state,) = self._steps(state, number)
-        return state
 
     def _everybody(self, state: State) -> list[tuple[Pick, State]]:
         # The steps of all threads; time passes when there is none.

@@ -28,8 +28,8 @@ class Other(IntEnum):
 Class = Kind | Other  # of an instruction word
 
 # Classes whose execution other actors can observe, and exception generation: the steps of schedulers and
-# memory models.
-OBSERVABLE: frozenset[Class] = OPERATIONS | {Kind.EXCEPTION, Other.ACCESS, Other.ZERO}
+# memory models. Whether a store is an event for a CPU depends on whether that has executed its CLREX.
+OBSERVABLE: frozenset[Class] = OPERATIONS | {Kind.EXCEPTION, Other.ACCESS, Other.ZERO, Other.CLREX}
 
 _HINTS: dict[int, Class] = {1: Kind.YIELD, 2: Kind.WFE, 3: Kind.WFI, 4: Kind.SEV, 5: Kind.SEVL}
 _BARRIERS: dict[int, Class] = {

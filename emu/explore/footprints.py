@@ -360,20 +360,22 @@ class Footprints:
             self._reach(local.action)
             for _, part in local.action.apart:
                 self._reach(part)
+            local.is_open = local.state is State.RUNNABLE and not local.edges
         changed = True
         while changed:
             changed = False
             for local in reversed(stepper.locals):
-                reads, writes = local.reads, local.writes
+                reads, writes, is_open = local.reads, local.writes, local.is_open
                 for edge in local.edges.values():
                     reads |= edge.local.reads
                     writes |= edge.local.writes
+                    is_open = is_open or edge.local.is_open
                 if local.is_off:
                     for start in stepper.starts(local.cpu):
                         reads |= start.reads
                         writes |= start.writes
-                if reads != local.reads or writes != local.writes:
-                    local.reads, local.writes = reads, writes
+                if (reads, writes, is_open) != (local.reads, local.writes, local.is_open):
+                    local.reads, local.writes, local.is_open = reads, writes, is_open
                     changed = True
         self.changed = False
 

@@ -153,6 +153,7 @@ class LocalState:
     reads: int = 0
     writes: int = 0
     updates: Updates = NO_UPDATES  # as far as is known
+    is_open: bool = True  # it may lead to where nobody has seen yet what comes next
 
     @property
     def is_off(self) -> bool:

@@ -349,6 +349,15 @@ class EnabledSet:
                     return self.everybody
         return found
 
+    def unexplored(self, sleep: int) -> list[int]:
+        """Return the CPUs that can move and do not sleep, and of whose future not all is known.
+
+        That all others sleep, because their moves have been tried elsewhere, is enough to try nothing else
+        only when it is known that what comes next meets nothing of these moves.
+        """
+        awake, locals = self.everybody & ~sleep, self._state.locals
+        return [cpu for cpu in range(self.cpus) if awake >> cpu & 1 and locals[cpu].is_open]
+
     def is_early(self, actor: int, pick: Pick) -> bool:
         """Tell whether a move of ``actor`` came without need: before time had to pass, without an event."""
         return pick.kind == "wake" or bool(self.expired >> actor & 1 and self.expired != self.enabled)

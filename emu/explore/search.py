@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from emu.errors import ReplayDiverged
+from emu.explore.alone import alone
 from emu.explore.cells import Undo
 from emu.explore.follow import is_of_cpu, step_of
 from emu.explore.frames import Frame, SavedFrame, check_fits
@@ -21,10 +22,9 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.judge import Judge
 from emu.explore.local_state import LocalState
 from emu.explore.reduction import EnabledSet
-from emu.explore.standing import all_asleep, as_seen, can_go
+from emu.explore.standing import all_asleep, as_seen
 from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
-from emu.explore.variants import is_doomed, may_fail
 from emu.schedulers import Pick
 
 _ENTRIES_MAX = 1024
@@ -340,6 +340,8 @@ class Search:
             self.cut.add(f"{bounds.depth} steps")
             self.bounds_hit.add("depth")
             todo = []
+        if not todo and not ends and self._reduces:
+            todo = [(cpu, way) for cpu in moves.unexplored(sleep) for way in moves.ways(cpu)][:1]
         if not todo and not ends:
             count.asleep += 1
             count.schedules += 1
@@ -384,7 +386,7 @@ class Search:
         seen: set[LocalState] = set()
         counts = 0
         while len(path) <= self.bounds.depth:
-            cpu = self._alone(state, last)
+            cpu = alone(system, state, last)
             if cpu < 0:
                 break
             local = state.locals[cpu]
@@ -392,6 +394,8 @@ class Search:
                 break  # it may go round: states tell
             seen.add(local)
             if sleep >> cpu & 1:
+                if self._moves(state).unexplored(sleep):
+                    break
                 return state, steps, True, 0
             state, changed, transition = system.step(state, cpu)
             undo.append(changed)
@@ -402,28 +406,6 @@ class Search:
                 break
         self._counted(steps)
         return state, steps, False, counts
-
-    def _alone(self, state: GlobalState, last: int) -> int:
-        # A CPU whose next step meets nothing that others may do from here on, the last one first; -1: none.
-        locals, system = state.locals, self.system
-        if last >= 0:
-            local = locals[last]
-            action = local.action
-            if not action.followed and not state.later and not action.seen:
-                reads, writes = action.reads_over | action.clashes, action.writes_over
-                for other in locals:
-                    if other is not local and (writes & other.reads or reads & other.writes):
-                        break
-                else:
-                    if can_go(system, state, last) and (
-                        action.is_simple or not may_fail(system, state, last)
-                    ):
-                        return last
-        for cpu, local in enumerate(locals):
-            touches = local.action.writes or local.action.reads
-            if (not touches or is_doomed(system, state, cpu)) and can_go(system, state, cpu):
-                return cpu
-        return -1
 
     def _counted(self, steps: int) -> None:
         before = self.count.operations

@@ -48,7 +48,7 @@ def end_where_it_gives_up(machine: Machine, guest: Guest) -> None:
     exception. What such a function prints and looks at until panic() is some 100,000 operations, of which an
     exploration tries every order.
 
-    MODEL: with a device the kernel prints all of it, for somebody may be waiting to read it.
+    MODEL: with a device the kernel prints all of it, for its text may be what a test reads.
     """
     symbols = guest.subject.symbols
     panic = symbols.address("panic")

@@ -45,7 +45,14 @@ class _Step(IntEnum):
     NOTHING = 5
 
 
-_MISSING = (*WORDS, "")  # by step
+_MISSING = (
+    "not-cleaned",
+    "not-ordered",
+    "not-invalidated",
+    "not-completed",
+    "not-synchronised",
+    "",
+)  # by step
 _DSB, _ISB = 4, 6  # op2 of barriers
 _STORES, _ALL = 2, 3  # CRm[1:0] of a DSB
 _NON_SHAREABLE = 1  # CRm[3:2] of a DSB

@@ -2,7 +2,8 @@
 
 MODEL: the global monitor alone. All memory is shareable, the reservation granule is 64 bytes (Cortex-A72 TRM,
 CTR_EL0.ERG), and a CPU's own plain stores leave its monitor as it is. A store-exclusive to another address
-than the load-exclusive's fails, in the same granule too; the architecture lets it pass or fail.
+than the load-exclusive's fails, in the same granule too; the architecture lets it pass or fail. An exception
+return, which clears the monitor as CLREX does, comes with the operation before it: no store comes in between.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import pytest
 from naive import Thread
 from naive_compare import difference, difference_of, difference_of_waits, missed_findings
 
+from emu.arch import a64
 from emu.explore.event_waits import EventWaits
 from emu.explore.reduction import EnabledSet
 from emu.explore.unit_moves import UnitMoves
@@ -118,6 +119,22 @@ def test_what_rules_find_in_drawn_schedules_on_the_machine_is_explored(caches: b
 def test_an_update_that_stores_nothing_and_a_wait_are_loads(seed: int) -> None:
     """A compare-and-exchange that finds another value; a word that is waited for and then stored to."""
     assert missed_findings(seed, caches=False, schedules=10) == ""
+
+
+def test_a_store_before_clrex_is_an_event_and_one_behind_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [Thread((("st", 0, 1),)), Thread((("lx", 0, 0), ("clrex",), ("wfe",)))]
+    assert difference_of(0, threads, caches=False) == ""
+    monkeypatch.setattr(a64, "OBSERVABLE", a64.OBSERVABLE - {a64.Other.CLREX})
+    assert "not explored" in difference_of(0, threads, caches=False)
+
+
+def test_who_sleeps_is_enough_only_when_all_that_others_may_do_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a round learns nothing of what it leaves out, and takes that for complete."""
+    assert difference(70410, caches=False) == ""
+    monkeypatch.setattr(EnabledSet, "unexplored", lambda *_: [])
+    assert "not explored" in difference(70410, caches=False)
 
 
 def test_an_order_that_a_rule_needs_and_nobody_tries_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

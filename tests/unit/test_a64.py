@@ -348,7 +348,7 @@ def test_system_register_is_the_encoding_of_mrs_and_msr(fields: int) -> None:
 
 def test_observable_classes_are_those_that_others_can_see() -> None:
     """Reading a register, returning from an exception and using SIMD are of no concern to another PE."""
-    private = {Other.INVISIBLE, Other.CLREX, Other.MRS, Other.MSR, Other.ERET, Other.FP}
+    private = {Other.INVISIBLE, Other.MRS, Other.MSR, Other.ERET, Other.FP}
     assert set(Other) - a64.OBSERVABLE == private
 
 

@@ -10,7 +10,7 @@ from naive import Thread
 from naive_compare import difference_of
 
 from emu.case import Case
-from emu.explore import search, variants
+from emu.explore import alone, variants
 from emu.explore.explorer import explore_case
 from emu.explore.search import Bounds
 from emu.operation import Store, StoreExclusive
@@ -65,7 +65,7 @@ def test_a_store_exclusive_that_clears_a_monitor_elsewhere_is_told_apart(
         return isinstance(local.action.operation, StoreExclusive) and not variants.passes(system, state, cpu)
 
     monkeypatch.setattr(variants, "is_doomed", fails)
-    monkeypatch.setattr(search, "is_doomed", fails)
+    monkeypatch.setattr(alone, "is_doomed", fails)
     assert "not explored" in difference_of(0, ELSEWHERE, caches=False)
 
 

@@ -25,9 +25,9 @@ _UNKNOWN_AT_EL2 = (
     (sysreg.VTTBR_EL2, 0x5AD0_0000_0000, 0x5AD1_0000_0000),
     (sysreg.HSTR_EL2, 0x5AD0, 0x5AD1),
 )
-# Likewise, of which CPU 0 has what a reset of the cores gives: bits that do no harm on the way.
 # Likewise at each level, so that an exception return by what nothing has set shows. M is of no mode.
 UNSET_SPSR, UNSET_ELR = 0x5AD0_000F, 0x5AD0_0000_0E18_0000
+# Likewise, of which CPU 0 has what a reset of the cores gives: bits that do no harm on the way.
 _SCTLR_I, _CPTR_TTA, _HPMN_LOWEST = 1 << 12, 1 << 20, 1
 _MIDR_REVISION, _MPIDR_U = 1, 1 << 30
 
