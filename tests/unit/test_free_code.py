@@ -8,10 +8,11 @@ import pytest
 from bare_pe import CODE, DATA, Bare, assemble
 
 from emu.arch import descriptors
+from emu.arch.sysreg import SCTLR_EL1, WRITTEN_AT_EL2
 from emu.cpu.engine import ROW_SIZE
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Waiting
-from emu.operation import Kind
+from emu.operation import Kind, WrittenAtEl2
 
 HIGH = 0xFFFF_8000_0000_0000
 CALLED = HIGH + 0x20_0000  # VA of the code that changes
@@ -186,3 +187,25 @@ def test_code_that_the_host_has_put_back_is_executed() -> None:
         pe.set_state(state)
         bare.engine.free.rewind([PAGES, DATA])
     assert found == [(1, 2)] * 3
+
+
+# -- registers of EL2 -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_el2", [True, False])
+@pytest.mark.parametrize("is_free", [True, False])
+def test_what_el2_has_written_is_kept_in_a_free_run_as_in_another(is_free: bool, at_el2: bool) -> None:
+    """SCTLR_EL1 and HCR_EL2, which the engine does by itself; of a write of EL1 nothing is kept."""
+    bare = Bare(observe=not is_free)
+    bare.load(
+        "mov x0, #0x80000000\n msr hcr_el2, x0\n mrs x1, sctlr_el1\n msr sctlr_el1, x1\n wfi"
+        if at_el2
+        else "mrs x1, sctlr_el1\n msr sctlr_el1, x1\n wfi"
+    )
+    pe = bare.pe(el=2 if at_el2 else 1)
+    if is_free:
+        bare.engine.free.begin()
+    assert bare.engine.run(pe, 100) == Waiting(Kind.WFI)
+    written = WrittenAtEl2.SCTLR_EL1 | WrittenAtEl2.HCR_EL2 if at_el2 else 0
+    assert pe.system_register(WRITTEN_AT_EL2) == written
+    assert pe.sysreg(SCTLR_EL1) == pe.x[1]

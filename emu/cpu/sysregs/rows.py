@@ -210,12 +210,20 @@ _TIMER = [
 ]
 
 
+# Registers that an engine does by itself, of which it is kept too that EL2 has written them.
+NOTED = {sysreg.SCTLR_EL1: WrittenAtEl2.SCTLR_EL1, sysreg.HCR_EL2: WrittenAtEl2.HCR_EL2}
+
+
+def note_written(pe: PE, register: WrittenAtEl2) -> None:
+    """Keep that ``pe`` has written it, if it is at EL2."""
+    if pe.el == 2:
+        written = pe.system_register(sysreg.WRITTEN_AT_EL2)
+        pe.set_system_register(sysreg.WRITTEN_AT_EL2, written | register)
+
+
 def _note(register: WrittenAtEl2) -> Writer:
-    # Keep that EL2 has written it.
     def write(pe: PE, _: Interconnect, _value: int) -> None:
-        if pe.el == 2:
-            written = pe.system_register(sysreg.WRITTEN_AT_EL2)
-            pe.set_system_register(sysreg.WRITTEN_AT_EL2, written | register)
+        note_written(pe, register)
 
     return write
 

@@ -23,7 +23,7 @@ from emu.cpu.engine import SeenAccess
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.sysregs.rows import NOTED, TABLE, note_written
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
@@ -325,7 +325,7 @@ class FreeRunner:
             return False  # the engine calls it UNDEFINED, and it is done then
         if kind == Other.MRS:
             return encoding in self._contexts.code.watched_mrs or sysregs.has_reader(encoding)
-        return row is not None and row.write is not None
+        return encoding in NOTED or (row is not None and row.write is not None)
 
     def _install(self) -> None:
         for site, kind, count, block, size in self._found:
@@ -404,6 +404,8 @@ class FreeRunner:
         # MSR, likewise.
         encoding, outside = a64.system_register(word), self._observing.to
         row, value = TABLE.get(encoding), operand(pe.x, word & 31)
+        if encoding in NOTED:
+            note_written(pe, NOTED[encoding])
         if row is None:
             return outside.write_register(pe, encoding, value)
         if row.write is None or row.write_el is None or pe.el < row.write_el:

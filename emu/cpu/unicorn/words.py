@@ -21,7 +21,7 @@ from emu.cpu.stops import ConstraintViolation, EngineStop, Raised, SelfBranch, U
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.row import Row, WriteEffect
-from emu.cpu.sysregs.rows import TABLE
+from emu.cpu.sysregs.rows import NOTED, TABLE, note_written
 from emu.cpu.translation import Translation, control, walk
 from emu.cpu.traps import default_target_el, fp_trap_el, wfe_trap_el, wfi_trap_el
 from emu.cpu.unicorn import layout
@@ -39,11 +39,6 @@ from emu.operation import Kind, WrittenAtEl2
 _HCR_TDZ, _SCTLR_DZE = 1 << 28, 1 << 14
 _COND_AL = 0x1E << 20  # ISS: CV set, condition AL
 _EMULATED = (Kind.WFE, Kind.WFI, Kind.SEV, Kind.PARK, Other.ZERO)
-
-_NOTED = {
-    sysreg.SCTLR_EL1: int(WrittenAtEl2.SCTLR_EL1),
-    sysreg.HCR_EL2: int(WrittenAtEl2.HCR_EL2),
-}
 _TRANSLATION, _ENABLE, _MMU = int(WriteEffect.TRANSLATION), int(WriteEffect.ENABLE), int(WriteEffect.MMU)
 
 
@@ -176,7 +171,7 @@ class Words:
         if self._handle.read(regs.UC_ARM64_REG_ELR_EL0 + pe.el) == sysregs.UNSET_ELR:
             tell(pe, va, constraints.UNSET_ELR[pe.el])
         leaves_el2 = pe.entry_el == pe.el == 2 and spsr >> 2 & 3 < 2
-        if leaves_el2 and not pe.system_register(sysreg.WRITTEN_AT_EL2) & _NOTED[sysreg.HCR_EL2]:
+        if leaves_el2 and not pe.system_register(sysreg.WRITTEN_AT_EL2) & WrittenAtEl2.HCR_EL2:
             tell(pe, va, constraints.UNSET_HCR)
 
     def _spsr(self, el: int) -> int:
@@ -243,9 +238,8 @@ class Words:
             self._pass_over(va)
 
     def _note_write(self, pe: UnicornPE, va: int, row: Row, value: int) -> None:
-        if row.encoding in _NOTED and pe.el == 2:
-            written = pe.system_register(sysreg.WRITTEN_AT_EL2)
-            pe.set_system_register(sysreg.WRITTEN_AT_EL2, written | _NOTED[row.encoding])
+        if row.encoding in NOTED:
+            note_written(pe, NOTED[row.encoding])
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True
