@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
@@ -23,6 +25,39 @@ HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the numb
 _HOST_PC_SPAN = 1 << 32
 _NO_WAKES = re.compile(b"[^" + re.escape(bytes([Kind.WAKE])) + b"]+", re.DOTALL)  # of kinds
 Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of a record
+
+
+@dataclass(slots=True)
+class EngineRecords:
+    """Records that an engine makes by itself while it runs a PE.
+
+    :ivar rows: five u64 for each: its head (:func:`head_of`), PC, PA, value, and time (ns)
+    :ivar since: time (ns) at which the PE that runs would have begun its first instruction
+    :ivar ns: of an instruction
+    """
+
+    ns: int
+    rows: array[int] = field(default_factory=lambda: array("Q"))
+    since: int = 0
+
+    def take(self) -> tuple[bytearray, array[int]]:
+        """Return the records as a trace has them, and the time of each (ns); there are none left."""
+        rows = self.rows
+        times = rows[4::5]
+        packed = bytearray(len(times) * RECORD.size)
+        with memoryview(rows) as view, view.cast("B") as octets, octets.cast("I") as words:
+            into = memoryview(packed).cast("I")
+            into[0::7] = words[0::10]
+            for at in range(1, 7):
+                into[at::7] = words[at + 1 :: 10]
+            into.release()
+        del rows[:]
+        return packed, times
+
+
+def head_of(kind: Kind, size: int, cpu: int) -> int:
+    """Return the first four bytes of a record, as a number."""
+    return kind | size << 8 | cpu << 16
 
 
 class Wakes(NamedTuple):

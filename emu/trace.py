@@ -35,7 +35,7 @@ from emu.instructions import InstructionRecorder, InstructionRow, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
 from emu.records import HOST_PC as HOST_PC
-from emu.records import LOT, RECORD, Lots, Records, Wakes
+from emu.records import LOT, RECORD, EngineRecords, Lots, Records, Wakes
 from emu.records import Row as Row
 
 MAGIC = b"EMUTRACE"
@@ -76,6 +76,7 @@ class Trace(Records):
         self._written = 0
         self._strings_written = 0
         self.steps: InstructionRecorder | None = None  # the source of instructions, when they are recorded
+        self.made: EngineRecords | None = None  # what an engine puts in by itself
         self.flow = DataFlow(lambda _pc: None)  # of the code that runs
         self.symbols: SymbolTable | None = None
         self._bodies: list[tuple[int, bytes]] = []  # chunks 3 and 4
@@ -94,15 +95,33 @@ class Trace(Records):
         self._write(MAGIC + struct.pack("<HI", version, len(text)) + text)
         self.flush()
 
+    def detach(self) -> None:
+        """Write what there is to the file, and nothing more."""
+        self.flush()
+        self._sink = None
+
     def add(self, kind: Kind, actor: int, size: int, pc: int, pa: int, value: int) -> None:
         """Append one record: size in bytes, pc a VA, pa a PA, value a u64."""
         if self.steps is not None:
             self._account(0)
+        if self.made is not None:
+            self.take_made()
         self._records += RECORD.pack(kind, size, actor, pc, pa, value)
         if self._clock is not None:
             self._stamp(actor)
         if self._sink and len(self._records) - self._written >= _CHUNK_RECORDS * RECORD.size:
             self.flush()
+
+    def take_made(self) -> None:
+        """Append what the engine has made since, with its times."""
+        made = self.made
+        assert made is not None
+        if not made.rows:
+            return
+        packed, times = made.take()
+        self._records += packed
+        if self._clock is not None:
+            self.times.extend(times)
 
     def add_events(self, kind: Kind, places: Iterable[tuple[int, int]]) -> None:
         """Append a record for each (actor, pc), with nothing else in it."""
@@ -164,6 +183,16 @@ class Trace(Records):
         other.strings, other._numbers = list(self.strings), dict(self._numbers)
         other._records, other._lots, other.flow = bytearray(self._records), self._lots.copy(), self.flow
         return other
+
+    def selected(self, keep: Callable[[Row], bool]) -> tuple[Trace, list[int]]:
+        """Return a trace of the records that ``keep`` tells, and the number that each has in this one."""
+        other = self.sibling(self.case)
+        numbers: list[int] = []
+        for number, row in enumerate(self.rows()):
+            if keep(row):
+                other._records += RECORD.pack(*row)
+                numbers.append(number)
+        return other, numbers
 
     def sibling(self, case: str) -> Trace:
         """Return a trace without records that shares the strings of this one."""

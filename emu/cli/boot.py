@@ -16,13 +16,15 @@ from emu.cli.options import (
     boot_cpu_first,
     case_options,
     make_case,
+    races_options,
     report_options,
 )
-from emu.cli.recording import loaded, run, timeline_options, write_timelines
+from emu.cli.recording import Files, loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.host.build import Boot, build_to_judge
 from emu.host.effects import WHOLE
+from emu.host.tracing import symbol_table
 from emu.report.outcome import as_json
 from emu.rules import judge
 from emu.subject import is_flat
@@ -44,13 +46,7 @@ if TYPE_CHECKING:
     default="",
     help="At depth whole, go on from where a boot was kept as a CPU first got there, and keep one.",
 )
-@click.option("--races", is_flag=True, help="At depth whole, tell data races, from --from (smp_init) on.")
-@click.option(
-    "--known-race",
-    multiple=True,
-    metavar="SYMBOL",
-    help="With --races: races of this code or data are known.",
-)
+@races_options
 @click.option("-v", "--verbose", is_flag=True, help="Show each firmware call, landing and exception.")
 def command(
     as_object: bool,
@@ -69,21 +65,18 @@ def command(
     SUBJECT is a design (see --design), a .S or .o file, a kernel: Image (raw or compressed), vmlinux, or a
     build directory, or a .flat image, which boots by itself.  [default: v3]
     """
-    timed = ftrace is not None or perfetto is not None
+    files = Files(trace_path, ftrace, perfetto)
+    timed = files.timed
     if verbose and (as_object or reports.ktap):
         click.echo("emu: --verbose: --json and --ktap have no more to show", err=True)
     case = make_case(**options)
     if not case.depth and is_flat(Path(case.subject)):
         case = replace(case, depth=WHOLE)
     if case.depth == WHOLE:
-        _check_whole(trace_path, timed, verbose, reports)
-        from emu.cli.whole import boot_whole, races_whole
+        _check_whole(verbose, reports)
+        from emu.cli.whole import Races, boot_whole
 
-        if races:
-            return races_whole(case, start, known_race, as_object=as_object)
-        if known_race:
-            raise InvalidCase("--known-race: --races alone has that")
-        return boot_whole(case, start, as_object=as_object)
+        return boot_whole(case, start, Races(races, known_race), files, as_object=as_object)
     if races or known_race:
         raise InvalidCase(f"--races: --depth {WHOLE} alone has that")
     if start:
@@ -103,7 +96,7 @@ def command(
         if again is not None:
             boot, machine = again, again.machine
             interrupted = run(boot)
-        write_timelines(boot, ftrace, perfetto)
+        write_timelines(files, machine, boot.case, lambda: symbol_table(boot.guest))
     verdict = judge(machine.trace)
     if reports.show(lambda: _suite(boot, verdict)):
         pass
@@ -120,16 +113,14 @@ def command(
     return 125 if machine.stopped else 0
 
 
-def _check_whole(trace_path: Path | None, timed: bool, verbose: bool, reports: Reports) -> None:
+def _check_whole(verbose: bool, reports: Reports) -> None:
     # What a boot at the whole depth does not make.
     for option, asked in (
-        ("--trace", trace_path is not None),
-        ("--ftrace or --perfetto", timed),
         ("--verbose", verbose),
         ("--ktap or --junit", reports.ktap or reports.junit is not None),
     ):
         if asked:
-            raise InvalidCase(f"{option}: not at depth {WHOLE}, where nothing is recorded")
+            raise InvalidCase(f"{option}: not at depth {WHOLE}: the kernel's own log is printed")
 
 
 def _suite(boot: Boot, verdict: Verdict) -> Suite:

@@ -21,6 +21,7 @@ from emu.cli.options import (
     asked_to_stop,
     case_options,
     make_case,
+    races_options,
     report_options,
     say_notes,
 )
@@ -86,6 +87,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
     type=click.IntRange(0, 4_000_000_000),
     help="Firmware starts a CPU after so many ns at most, at depth whole. [default: 500,000]",
 )
+@races_options
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -103,6 +105,8 @@ def command(
     jobs: int | None,
     start: str | None,
     latency_max: int | None,
+    races: bool,
+    known_race: tuple[str, ...],
     html: Path | None,
     as_object: bool,
     reports: Reports,
@@ -130,10 +134,13 @@ def command(
         raise InvalidCase(f"depth={depth}: not {WHOLE}; the bound of a path is --steps-max {depth}")
     case = Case.parse(saved.case) if saved else make_case(**options)
     if case.depth == WHOLE:
-        from emu.cli.whole import explore_command
+        from emu.cli.whole import Races, explore_command
 
-        return explore_command(case, max_schedules, start, latency_max, everything, jobs, as_object=as_object)
-    if of_whole := given("start", "latency_max"):
+        known = Races(races, known_race)
+        return explore_command(
+            case, max_schedules, start, latency_max, everything, jobs, known, as_object=as_object
+        )
+    if of_whole := given("start", "latency_max", "races", "known_race"):
         raise InvalidCase(f"{spelt(of_whole[0])}: --depth {WHOLE} alone has that")
     asked = {
         name for name, value in (("schedules", max_schedules), ("depth", steps_max)) if value is not None

@@ -173,6 +173,11 @@ def case_options(function: F) -> F:
             "--input", metavar="FILE", help="What the console receives at depth whole; -: what is typed."
         ),
         click.option(
+            "--record-from",
+            metavar="SYMBOL",
+            help="At depth whole, record every access from when a CPU first gets there.",
+        ),
+        click.option(
             "--until",
             metavar="WHERE",
             help="End of a boot at depth whole: a symbol, panic, poweroff, or text of a line of the log. "
@@ -254,6 +259,26 @@ start_option = click.option(
     metavar="SYMBOL",
     default="",
     help="Where it begins, at depth whole. [default: power-on]",
+)
+
+
+def races_options(function: F) -> F:
+    """Add ``--races`` and ``--known-race``."""
+    for option in (
+        known_race_option,
+        click.option(
+            "--races", is_flag=True, help="At depth whole, as --record-from smp_init, or from --from on."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+known_race_option = click.option(
+    "--known-race",
+    multiple=True,
+    metavar="SYMBOL",
+    help="Where it is recorded: races of this code or data are known.",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,9 @@ from emu.cli.options import Output, boot_cpu_first, case_options, make_case, say
 from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
-from emu.host.tracing import record_instructions, symbol_table
+from emu.host.tracing import record_instructions
+from emu.machine import Machine
+from emu.trace import SymbolTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 GRAINS = ("instruction", "operation")
@@ -105,12 +108,27 @@ def timeline_options(function: F) -> F:
     return function
 
 
-def write_timelines(boot: Boot, ftrace: Path | None, perfetto: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where what a run records goes: a trace, and timelines."""
+
+    trace: Path | None = None
+    ftrace: Path | None = None
+    perfetto: Path | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether the times of records are asked for."""
+        return self.ftrace is not None or self.perfetto is not None
+
+
+def write_timelines(files: Files, machine: Machine, case: Case, symbols: Callable[[], SymbolTable]) -> None:
     """Write what was asked for of a run that recorded times.
 
     :raises InvalidCase: a file cannot be written
     """
-    if ftrace is None and perfetto is None:
+    ftrace, perfetto = files.ftrace, files.perfetto
+    if not files.timed:
         return
     import json
 
@@ -118,12 +136,11 @@ def write_timelines(boot: Boot, ftrace: Path | None, perfetto: Path | None) -> N
     from emu.report.perfetto import perfetto_json
     from emu.report.timeline import timeline
 
-    machine = boot.machine
-    found = timeline(machine.trace, symbol_table(boot.guest), len(machine.actors))
+    found = timeline(machine.trace, symbols(), len(machine.actors))
     if ftrace is not None:
         with open_for_writing(ftrace) as file:
             file.write("".join(ftrace_text(found)).encode())
     if perfetto is not None:
         hwids = [hwid(actor.pe.mpidr) for actor in machine.actors]
         with open_for_writing(perfetto) as file:
-            file.write(json.dumps(perfetto_json(found, f"emu {boot.case.text()}", hwids)).encode())
+            file.write(json.dumps(perfetto_json(found, f"emu {case.text()}", hwids)).encode())

@@ -11,6 +11,7 @@ from emu.cli.asked import given
 from emu.cli.options import Output
 from emu.cli.recording import (
     GRAINS,
+    Files,
     built,
     open_for_writing,
     recorded_case_options,
@@ -20,7 +21,7 @@ from emu.cli.recording import (
 )
 from emu.errors import InvalidCase
 from emu.host.build import Boot
-from emu.host.tracing import used_symbols
+from emu.host.tracing import symbol_table, used_symbols
 
 
 def _options(function: Any) -> Any:
@@ -54,11 +55,12 @@ def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path |
         raise click.UsageError("-o FILE, --ftrace FILE or --perfetto FILE: where is the trace to go?")
     if path is None and given("grain"):
         raise InvalidCase(f"--grain {grain}: of the trace that -o FILE writes; a timeline has none")
+    files = Files(path, ftrace, perfetto)
     boot = built(options, instructions=grain == "instruction" and path is not None)
-    if ftrace is not None or perfetto is not None:
+    if files.timed:
         boot.machine.record_times()
     interrupted = _record(boot, path)
-    write_timelines(boot, ftrace, perfetto)
+    write_timelines(files, boot.machine, boot.case, lambda: symbol_table(boot.guest))
     click.echo(f"case: {boot.case.text()}")
     if boot.machine.stopped:
         click.echo(f"stopped: {boot.machine.stopped}")

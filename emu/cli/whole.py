@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +16,16 @@ from emu.case import Case
 from emu.cli.asked import given, spelt
 from emu.cli.options import asked_to_stop
 from emu.cli.progress import progress
+from emu.cli.recording import Files, open_for_writing, write_timelines
 from emu.errors import InvalidCase
-from emu.host.whole.boot import Line, WholeBoot, build_whole
+from emu.finding import Verdict
+from emu.rules import judge
+
+if TYPE_CHECKING:
+    from emu.explore.whole_races import RacesFound
+from emu.host.whole.boot import Line, WholeBoot
 from emu.host.whole.ending import How
-from emu.host.whole.kept import boot_at
+from emu.host.whole.recording import RECORD_FROM, boot_from, image_symbols, used_symbols
 from emu.report.text import make_console
 from emu.report.whole import (
     exploration_json,
@@ -24,7 +34,6 @@ from emu.report.whole import (
     verdict_of,
     whole_json,
 )
-from emu.rules import judge
 
 STATUS = {"pass": 0, "fail": 1, "undecided": 125, "untestable": 125}
 _INTERRUPTED = 130
@@ -44,52 +53,75 @@ _OF_OPERATIONS = (
 )
 
 
-def boot_whole(case: Case, start: str = "", *, as_object: bool) -> int:
-    """Run the case, print its log and how it ended, and return the exit status.
+@dataclass(frozen=True, slots=True)
+class Races:
+    """Whether races are asked for, and the symbols of those that are known."""
+
+    wanted: bool
+    known: tuple[str, ...]
+
+
+def recorded(case: Case, start: str, races: Races) -> Case:
+    """Return the case, recorded from ``start`` on where races are asked for and it says nothing else.
+
+    :raises InvalidCase: races are known and not looked for
+    """
+    if races.wanted and not case.record_from:
+        case = replace(case, record_from=start or RECORD_FROM)
+    if races.known and not case.record_from:
+        raise InvalidCase("--known-race: --races and --record-from alone have that")
+    return case
+
+
+def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object: bool) -> int:
+    """Run the case, print its log, how it ended and what rules say, and return the exit status.
 
     :param start: where a kept boot goes on, or one is kept
     """
+    case = recorded(case, start, races)
     with progress(lambda: f"loading {case.subject}"):
-        boot = boot_at(case, start) if start else build_whole(case, sys.stdin.buffer.readline)
+        boot = boot_from(case, start, sys.stdin.buffer.readline)
     _say_notes(boot)
     if not as_object:
         for line in boot.lines:
             _print_line(line)
         boot.on_line = _print_line
-    how = _run(boot)
+    how = run_recorded(boot, files)
     boot.read_log()
-    boot.finish()
-    verdict = judge(boot.machine.trace)
+    with progress(lambda: f"{len(boot.machine.trace):,} records are judged"):
+        verdict, found = judged(boot, races.known)
     if as_object:
-        click.echo(json.dumps(whole_json(boot, how, verdict)))
+        click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
-        print_whole(make_console(), boot, how, verdict)
+        print_whole(make_console(), boot, how, verdict, found)
     return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
 
-def races_whole(case: Case, start: str, known: tuple[str, ...], *, as_object: bool) -> int:
-    """Run the case from ``start`` on, print the races of its accesses, and return the exit status."""
-    from emu.explore.whole import START
-    from emu.explore.whole_races import run_for_races
-    from emu.report.races import race_lines, races_json
+def judged(boot: WholeBoot, known: Collection[str]) -> tuple[Verdict, RacesFound | None]:
+    """Return what rules say of ``boot``, which is over, and its races if it was recorded."""
+    if not boot.case.record_from:
+        return judge(boot.machine.trace), None
+    from emu.explore.whole_races import judge_whole
 
-    with progress(lambda: f"loading {case.subject}"):
-        boot = boot_at(case, start or START)
-    _say_notes(boot)
-    try:
-        with progress(lambda: f"{boot.machine.now / 1e9:.3f} s simulated, every access kept"):
-            found = run_for_races(boot, known)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    boot.finish()
-    verdict = judge(boot.machine.trace)
-    if as_object:
-        click.echo(json.dumps(whole_json(boot, found.how, verdict) | races_json(boot, found)))
-    else:
-        print_whole(make_console(), boot, found.how, verdict)
-        for line in race_lines(boot, found):
-            click.echo(line)
-    return STATUS["fail" if found.races else verdict_of(found.how, verdict)]
+    return judge_whole(boot, known)
+
+
+def run_recorded(boot: WholeBoot, files: Files) -> How:
+    """Run ``boot`` to its end, and write what was asked for.
+
+    :raises InvalidCase: a file cannot be written
+    """
+    trace = boot.machine.trace
+    with ExitStack() as stack:
+        if files.trace is not None:
+            trace.attach(stack.enter_context(open_for_writing(files.trace)))
+        how = _run(boot)
+        boot.finish()
+        if files.trace is not None:
+            trace.add_symbols(used_symbols(boot))
+            trace.detach()
+    write_timelines(files, boot.machine, boot.case, lambda: image_symbols(boot))
+    return how
 
 
 def explore_command(
@@ -99,6 +131,7 @@ def explore_command(
     latency_max: int | None,
     everything: bool,
     jobs: int | None,
+    races: Races,
     *,
     as_object: bool,
 ) -> int:
@@ -108,6 +141,8 @@ def explore_command(
         raise InvalidCase(f"{spelt(asked[0])}: not at depth {case.depth}: {why}")
     from emu.explore.whole import LATENCY_MAX, SCHEDULES, START, explore_whole
 
+    start = start or case.record_from or START
+    case = recorded(case, start, races)
     with asked_to_stop() as stop, progress(lambda: f"{done[-1]} schedules"):
         done = [0]
 
@@ -117,7 +152,8 @@ def explore_command(
 
         found = explore_whole(
             case,
-            start=start or START,
+            start=start,
+            known=races.known,
             schedules=SCHEDULES if schedules is None else schedules,
             latency_max=LATENCY_MAX if latency_max is None else latency_max,
             everything=everything,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -12,6 +11,7 @@ from emu.cpu.stops import EngineStop
 from emu.instructions import InstructionRecorder
 from emu.memory import Memory
 from emu.operation import Access, Kind, Operation
+from emu.records import EngineRecords
 
 UNLIMITED = 1 << 40  # instructions
 UNCOUNTED_SECONDS = 300
@@ -51,9 +51,6 @@ class InParts(Protocol):
 
         :param values: what the accesses have loaded (unsigned), in order; of a store anything
         """
-
-
-ROW_SIZE, ROW_CPU = 8, 16  # bits of the first number of a row: Kind, size, CPU
 
 
 class SeenAccess(NamedTuple):
@@ -110,12 +107,15 @@ class FreeRunning(Protocol):
         What was watched before is forgotten. Not seen: the second page of an access that crosses one.
         """
 
-    def record(self, rows: array[int]) -> None:
-        """From now on append three u64 for each access and barrier: its head, its PC (VA), and its PA.
+    def note_stores(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> None:
+        """As :meth:`watch` of stores, beside it, and once: what is watched stays so."""
 
-        The head is its :class:`Kind`, LOAD, STORE or BARRIER, with bytes << ROW_SIZE and CPU << ROW_CPU. A
-        barrier (DSB, DMB) is told when its block begins, with the VA of the block for a PA. As for
-        :meth:`watch`, a store-exclusive that fails may be told.
+    def record(self, into: EngineRecords) -> None:
+        """From now on put a record there for each access to RAM and each barrier (DSB, DMB).
+
+        The value is that of the access, and of a barrier its word; a DC ZVA is one store of 64 bytes. Not
+        seen: the second page of an access that crosses one. A store-exclusive compares values, as
+        everywhere in a free run.
         """
 
     def at_self_branch(self, pe: PE) -> bool:

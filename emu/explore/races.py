@@ -1,54 +1,56 @@
 """Data races of a kernel's own accesses: two of different CPUs to the same bytes, one a store, in no order.
 
-Vector clocks over the rows of a free run (:meth:`emu.cpu.engine.FreeRunning.record`). Order comes of what the
-kernel orders by: release and acquire, of exclusives and atomics too; a store behind a DMB or DSB that is seen
-by a load before one; SGIs, CPU_ON and CPU_OFF.
+Vector clocks over the records of a run. Order comes of what the kernel orders by: release and acquire, of
+exclusives and atomics too; a store behind a DMB or DSB that is seen by a load before one; SGIs, CPU_ON and
+CPU_OFF.
 
 MODEL: a load of what a release store has stored orders what depends on it, and all behind it, as if it were
 an acquire (rcu_dereference()). An interrupt orders all that its CPU does from when it is asserted. A word
 that any CPU accesses with an atomic, exclusive or ordered instruction is one that CPUs agree by: no race is
-told of it. READ_ONCE() and WRITE_ONCE() are plain loads and stores in the code.
+told of it, nor of a store of the value that is there (as KCSAN_REPORT_VALUE_CHANGE_ONLY has it). READ_ONCE()
+and WRITE_ONCE() are plain loads and stores in the code.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from emu.arch import a64
-from emu.cpu.engine import ROW_CPU, ROW_SIZE
-from emu.operation import Kind
+from emu.arch import a64, psci
+from emu.operation import LOADS, STORES, Kind
+from emu.trace import Row
 
-_LOAD, _STORE, _BARRIER = int(Kind.LOAD), int(Kind.STORE), int(Kind.BARRIER)
-_INTERRUPT, _START, _STOP = int(Kind.SEND_INTERRUPT), int(Kind.POWER_ON), int(Kind.POWER_OFF)
+_LOADS, _STORES = frozenset(map(int, LOADS)), frozenset(map(int, STORES))
+_ACCESSES = _LOADS | _STORES
+_CALL, _BARRIER, _INTERRUPT, _STOP = map(int, (Kind.CALL, Kind.BARRIER, Kind.SEND_INTERRUPT, Kind.POWER_OFF))
+_STARTS = (psci.Function.CPU_ON32, psci.Function.CPU_ON64)
 _GRANULE = 3  # bytes of a granule, as a shift
 _LAST = (1 << _GRANULE) - 1
 _Clock = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two accesses of a race: its CPU, its PC (VA), and whether it is a store."""
-
-    cpu: int
-    pc: int
-    is_store: bool
+_Numbered = tuple[int, Row]  # a record and its number
 
 
 @dataclass(slots=True)
 class Race:
     """Two places of code that race; the first time that they did.
 
-    :ivar pa: of the bytes
+    :ivar first: the access that came first
+    :ivar records: the numbers of both records
+    :ivar pa: the first byte that both access
     :ivar times: how often
     """
 
-    first: Side
-    second: Side
+    first: Row
+    second: Row
+    records: tuple[int, int]
     pa: int
     times: int = 1
+
+
+def is_store(access: Row) -> bool:
+    """Tell whether an access is a store."""
+    return access[0] in _STORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,52 +78,63 @@ def order_of(word: int) -> _Order:
     return _Order()
 
 
+class _Orders(dict[int, _Order]):
+    # By the VA of an instruction.
+
+    def __init__(self, word_of: Callable[[int], int]) -> None:
+        self._word_of = word_of
+
+    def __missing__(self, pc: int) -> _Order:
+        order = self[pc] = order_of(self._word_of(pc))
+        return order
+
+
 class _Granule:
-    # What was done to some bytes last: by CPU (epoch, PC, mask of bytes); and the clock that a load gets.
+    # What was done to some bytes last: by CPU (epoch, mask of bytes, record); and the clock that a load gets.
 
     __slots__ = ("is_release", "loads", "released", "stores")
 
     def __init__(self) -> None:
-        self.stores: dict[int, tuple[int, int, int]] = {}
-        self.loads: dict[int, tuple[int, int, int]] = {}
+        self.stores: dict[int, tuple[int, int, _Numbered]] = {}
+        self.loads: dict[int, tuple[int, int, _Numbered]] = {}
         self.released: _Clock | None = None
         self.is_release = False
 
 
-def races(rows: array[int], cpus: int, word_of: Callable[[int], int]) -> list[Race]:
-    """Return the races among the rows of a run, in the order in which they were first seen.
+def races(
+    rows: Callable[[], Iterable[Row]], hwids: Sequence[int], word_of: Callable[[int], int]
+) -> list[Race]:
+    """Return the races among the records of a run, in the order in which they were first seen.
 
+    :param rows: returns the records, more than once
+    :param hwids: of the CPUs by number, as CPU_ON takes them
     :param word_of: returns the instruction word at a VA of code, 0: not known
     """
-    orders = {pc: order_of(word_of(pc)) for pc in set(rows[1::3])}
-    shared, marked = _shared(rows, {pc for pc, order in orders.items() if order.is_marked})
-    detector = _Detector(cpus, word_of, orders)
-    held = detector.held
-    for head, pc, pa in _in_threes(rows):
-        kind, cpu = head & 0xFF, head >> ROW_CPU
-        if kind == _BARRIER:
-            detector.hold(cpu, pc, pa)
-            continue
-        if held[cpu]:
-            detector.settle(cpu, pc)
-        if kind not in (_LOAD, _STORE):
-            detector.tell(kind, cpu, pa)
-            continue
-        size, low = head >> ROW_SIZE & 0xFF, pa & _LAST
-        if low + size <= _LAST + 1:  # most of them
-            granule = pa >> _GRANULE
-            if granule in shared:
-                mask = (1 << size) - 1 << low
-                detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
-            continue
-        for granule, mask in _granules(pa, size):
-            if granule in shared:
-                detector.access(cpu, pc, granule, mask, kind == _STORE, granule not in marked)
+    orders = _Orders(word_of)
+    shared, marked = _shared(rows(), orders)
+    cpu_of = {hwid: cpu for cpu, hwid in enumerate(hwids)}
+    detector = _Detector(len(hwids), orders)
+    for number, row in enumerate(rows()):
+        kind, size, cpu, _pc, pa, value = row
+        if kind in _ACCESSES:
+            low = pa & _LAST
+            if low + size <= _LAST + 1:  # most of them
+                granule = pa >> _GRANULE
+                if granule in shared:
+                    detector.access((number, row), granule, (1 << size) - 1 << low, granule not in marked)
+                continue
+            for granule, mask in _granules(pa, size):
+                if granule in shared:
+                    detector.access((number, row), granule, mask, granule not in marked)
+        elif kind == _BARRIER:
+            detector.barrier(cpu, a64.ordered_by(value))
+        elif kind == _INTERRUPT:
+            detector.tell(cpu, (value,))
+        elif kind == _CALL and value & 0xFFFF_FFFF in _STARTS and pa in cpu_of:
+            detector.tell(cpu, (cpu_of[pa],))
+        elif kind == _STOP:
+            detector.tell(cpu, range(len(hwids)))
     return list(detector.found.values())
-
-
-def _in_threes(rows: array[int]) -> Iterator[tuple[int, int, int]]:
-    return zip(rows[0::3], rows[1::3], rows[2::3], strict=True)
 
 
 def _granules(pa: int, size: int) -> tuple[tuple[int, int], ...]:
@@ -132,64 +145,49 @@ def _granules(pa: int, size: int) -> tuple[tuple[int, int], ...]:
     return tuple((first + at, part) for at in range(parts) if (part := mask >> 8 * at & 0xFF))
 
 
-def _shared(rows: array[int], agreeing: set[int]) -> tuple[set[int], set[int]]:
-    # Granules that several CPUs touch and one stores to; and those that CPUs agree by, at these PCs.
+def _shared(rows: Iterable[Row], orders: _Orders) -> tuple[set[int], set[int]]:
+    # Granules that several CPUs touch and one stores to; and those that CPUs agree by.
     by: dict[int, int] = {}
     stored: set[int] = set()
     marked: set[int] = set()
-    for head, pc, pa in _in_threes(rows):
-        kind = head & 0xFF
-        if kind not in (_LOAD, _STORE):
+    for kind, size, cpu, pc, pa, _value in rows:
+        if kind not in _ACCESSES:
             continue
-        first, last = pa >> _GRANULE, pa + (head >> ROW_SIZE & 0xFF) - 1 >> _GRANULE
-        cpu = 1 << (head >> ROW_CPU)
+        first, last = pa >> _GRANULE, pa + size - 1 >> _GRANULE
+        bit = 1 << cpu
         for granule in (first,) if first == last else range(first, last + 1):
-            by[granule] = by.get(granule, 0) | cpu
-            if kind == _STORE:
+            by[granule] = by.get(granule, 0) | bit
+            if kind in _STORES:
                 stored.add(granule)
-        if pc in agreeing:
+        if orders[pc].is_marked:
             marked.update(range(first, last + 1))
     return {granule for granule in stored if by[granule] & by[granule] - 1}, marked
 
 
 class _Detector:
-    def __init__(self, cpus: int, word_of: Callable[[int], int], orders: dict[int, _Order]) -> None:
-        self._word_of, self._orders = word_of, orders  # words and orders of instructions, by PC
+    def __init__(self, cpus: int, orders: _Orders) -> None:
+        self._orders = orders
         self._clocks = [[int(cpu == other) for other in range(cpus)] for cpu in range(cpus)]
         self._fences: list[_Clock | None] = [None] * cpus  # at the last barrier that orders stores
         self._pending: list[_Clock | None] = [None] * cpus  # what a barrier that orders loads will add
-        # Barriers of the block that a CPU is in, which are ahead: VA, and that of the block.
-        self.held: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
         self._granules: dict[int, _Granule] = {}
         self.found: dict[tuple[int, int], Race] = {}
 
     # -- order ------------------------------------------------------------------------------------
 
-    def hold(self, cpu: int, va: int, block: int) -> None:
-        """``cpu`` begins a block with a barrier at ``va``."""
-        held = self.held[cpu]
-        if held and (held[-1][1] != block or va <= held[-1][0]):
-            self.settle(cpu, 0)
-        held.append((va, block))
-
-    def settle(self, cpu: int, pc: int) -> None:
-        """``cpu`` is at ``pc`` (0: outside of its block): barriers before that have been done."""
-        held = self.held[cpu]
-        while held and not held[0][1] <= pc < held[0][0]:
-            self._do_barrier(cpu, a64.ordered_by(self._word_of(held.pop(0)[0])))
-
-    def _do_barrier(self, cpu: int, ordered: int) -> None:
+    def barrier(self, cpu: int, ordered: int) -> None:
+        """``cpu`` orders its loads, stores or both (:func:`emu.arch.a64.ordered_by`)."""
         if ordered & a64.LOADS:
             self._join(cpu, self._pending[cpu])
             self._pending[cpu] = None
         if ordered & a64.STORES:
             self._fences[cpu] = self._release(cpu)
 
-    def tell(self, kind: int, cpu: int, other: int) -> None:
-        """``cpu`` interrupts or starts ``other``, or goes off."""
+    def tell(self, cpu: int, others: Iterable[int]) -> None:
+        """``cpu`` interrupts or starts others, or goes off."""
         clock = self._release(cpu)
-        for each in range(len(self._clocks)) if kind == _STOP else (other,):
-            self._join(each, clock)
+        for other in others:
+            self._join(other, clock)
 
     def _release(self, cpu: int) -> _Clock:
         clock = tuple(self._clocks[cpu])
@@ -202,20 +200,21 @@ class _Detector:
 
     # -- accesses ---------------------------------------------------------------------------------
 
-    def access(self, cpu: int, pc: int, number: int, mask: int, is_store: bool, is_data: bool) -> None:
-        """``cpu`` accesses bytes of a granule, with a plain access where ``is_data``."""
+    def access(self, record: _Numbered, number: int, mask: int, is_data: bool) -> None:
+        """A CPU accesses bytes of a granule, with a plain access where ``is_data``."""
+        kind, _, cpu, pc, _, _ = record[1]
         granule = self._granules.get(number)
         if granule is None:
             granule = self._granules[number] = _Granule()
-        order = self._orders[pc]
-        if not is_store:
+        order, stores = self._orders[pc], kind in _STORES
+        if not stores:
             self._load(cpu, granule, order)
         if is_data:
-            self._check(cpu, pc, number, granule.stores, mask, is_store, True)
-            if is_store:
-                self._check(cpu, pc, number, granule.loads, mask, is_store, False)
-        (granule.stores if is_store else granule.loads)[cpu] = self._clocks[cpu][cpu], pc, mask
-        if is_store:
+            self._check(record, number, granule.stores, mask)
+            if stores:
+                self._check(record, number, granule.loads, mask)
+        (granule.stores if stores else granule.loads)[cpu] = self._clocks[cpu][cpu], mask, record
+        if stores:
             self._store(cpu, granule, order)
 
     def _load(self, cpu: int, granule: _Granule, order: _Order) -> None:
@@ -236,27 +235,30 @@ class _Detector:
         granule.released, granule.is_release = clock, order.releases
 
     def _check(
-        self,
-        cpu: int,
-        pc: int,
-        number: int,
-        others: dict[int, tuple[int, int, int]],
-        mask: int,
-        is_store: bool,
-        others_store: bool,
+        self, record: _Numbered, number: int, others: dict[int, tuple[int, int, _Numbered]], mask: int
     ) -> None:
+        cpu, pc = record[1][2:4]
         clock = self._clocks[cpu]
-        for other, (epoch, other_pc, other_mask) in others.items():
+        for other, (epoch, other_mask, before) in others.items():
             if other == cpu or epoch <= clock[other] or not mask & other_mask:
                 continue
-            key = other_pc, pc
+            key = before[1][3], pc
+            both = mask & other_mask
+            pa = (number << _GRANULE) + (both & -both).bit_length() - 1
+            if record[1][0] in _STORES and _agree(before[1], record[1], pa, (number + 1) << _GRANULE):
+                continue
             known = self.found.get(key)
             if known is not None:
                 known.times += 1
                 continue
-            both = mask & other_mask
-            pa = (number << _GRANULE) + (both & -both).bit_length() - 1
-            self.found[key] = Race(Side(other, other_pc, others_store), Side(cpu, pc, is_store), pa)
+            self.found[key] = Race(before[1], record[1], (before[0], record[0]), pa)
+
+
+def _agree(one: Row, other: Row, pa: int, end: int) -> bool:
+    # Whether two accesses have the same value in the bytes from `pa` on that both have, before `end`.
+    last = min(one[4] + one[1], other[4] + other[1], end)
+    mask = (1 << 8 * (last - pa)) - 1
+    return not (one[5] >> 8 * (pa - one[4]) ^ other[5] >> 8 * (pa - other[4])) & mask
 
 
 def _is_store_release(order: _Order) -> bool:

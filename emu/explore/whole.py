@@ -9,21 +9,22 @@ too. Until the secondaries are there, one CPU runs, and none of the three change
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from emu.case import Case
+from emu.errors import InvalidCase
 from emu.explore.forks import in_forks
-from emu.finding import Finding
+from emu.explore.whole_races import judge_whole
+from emu.finding import PC, Finding
 from emu.host.choices import parse_case
 from emu.host.effects import default_of
-from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.boot import WholeBoot
 from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How
-from emu.host.whole.kept import boot_at
+from emu.host.whole.recording import boot_from
 from emu.host.whole.warm import warm
-from emu.rules import judge
 from emu.schedulers import scheduler_kind
 
 SCHEDULES = 1000
@@ -61,13 +62,16 @@ class WholeExploration:
     """What schedules came to.
 
     :ivar runs: how many were run
-    :ivar failing: those that show something, by number, as their cases show it when they run alone
+    :ivar failed: how many of them show something
+    :ivar failing: those that show what none before them has shown, by number, as their cases show it when
+        they run alone
     :ivar undecided: how many came to a bound, or to what is not modelled
     """
 
     case: Case
     start: str
     runs: int = 0
+    failed: int = 0
     instructions: int = 0
     undecided: int = 0
     failing: list[tuple[int, WholeRun]] = field(default_factory=list)
@@ -80,6 +84,7 @@ def explore_whole(
     schedules: int = SCHEDULES,
     latency_max: int = LATENCY_MAX,
     everything: bool = False,
+    known: Collection[str] = (),
     jobs: int = 1,
     tell: Callable[[int], bool] = lambda done: False,
 ) -> WholeExploration:
@@ -87,6 +92,7 @@ def explore_whole(
 
     :param latency_max: ns, of the start of each CPU
     :param everything: go on behind the first schedule that shows something
+    :param known: symbols whose races are known, where the case is recorded
     :param jobs: processes at a time; the result is the same whatever it is
     :param tell: is called with the number of schedules that are done; True: end
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
@@ -94,23 +100,29 @@ def explore_whole(
     boot = checkpoint(case, start)
     if schedules > _FEW:
         warm(boot)
+    shown: set[object] = set()
     done = WholeExploration(boot.case, start)
     cpus = len(boot.machine.actors)
     cases = (vary(boot.case, cpus, number, latency_max) for number in range(schedules))
     stops = False
 
     def run(varied: Case) -> WholeRun:
-        return run_from(boot, varied)
+        return run_from(boot, varied, known)
 
     while not stops and (some := list(islice(cases, 8 * jobs))):
         for varied, found in zip(some, in_forks(run, some, jobs, changes=True), strict=True):
             done.runs += 1
             done.instructions += found.instructions
             done.undecided += found.how in (How.BOUND, How.UNMODELLED)
-            if found.fails:
-                done.failing.append((done.runs - 1, confirm(shorten(boot, varied, found))))
-                if not everything:
-                    return done
+            if not found.fails:
+                continue
+            done.failed += 1
+            if not _shown(found) <= shown:
+                short = confirm(shorten(boot, varied, found, shown, known), known)
+                done.failing.append((done.runs - 1, short))
+                shown |= _shown(found) | _shown(short)
+            if not everything:
+                return done
         stops = tell(done.runs)
     return done
 
@@ -118,9 +130,16 @@ def explore_whole(
 def checkpoint(case: Case, start: str) -> WholeBoot:
     """Return the boot of ``case`` at the first instruction of ``start``, as a CPU first gets to it.
 
-    :raises InvalidCase: there is no such symbol, or the boot does not come to it
+    :raises InvalidCase: there is no such symbol, the boot does not come to it, or secondaries run there: what
+        is varied would have changed how it has come there
     """
-    return boot_at(case, start)
+    boot = boot_from(case, start)
+    begun = [cpu for cpu, actor in enumerate(boot.machine.actors) if cpu and actor.pe.counters.instructions]
+    if begun or boot.not_started:
+        first = (begun + boot.not_started)[0]
+        why = f"CPU{first} has been started there, and schedules are told from power-on on"
+        raise InvalidCase(f"from={start}: {why}; give {START}, or what comes before that")
+    return boot
 
 
 def vary(case: Case, cpus: int, number: int, latency_max: int) -> Case:
@@ -139,7 +158,7 @@ def vary(case: Case, cpus: int, number: int, latency_max: int) -> Case:
     return replace(case, scheduler=scheduler, fault=fault, turn=case.turn or turn)
 
 
-def run_from(boot: WholeBoot, case: Case) -> WholeRun:
+def run_from(boot: WholeBoot, case: Case, known: Collection[str] = ()) -> WholeRun:
     """Run ``boot``, which is at the checkpoint, to its end as ``case`` has it."""
     machine = boot.machine
     before = sum(actor.pe.counters.instructions for actor in machine.actors)
@@ -152,26 +171,34 @@ def run_from(boot: WholeBoot, case: Case) -> WholeRun:
     how = boot.run()
     boot.finish()
     after = sum(actor.pe.counters.instructions for actor in machine.actors)
-    return WholeRun(case, how, judge(machine.trace).findings, after - before)
+    return WholeRun(case, how, judge_whole(boot, known)[0].findings, after - before)
 
 
-def shorten(boot: WholeBoot, case: Case, found: WholeRun) -> WholeRun:
-    """Return a schedule with as few delays as show what ``found`` shows: each is left out in turn."""
-    wanted = _shown(found)
+def shorten(
+    boot: WholeBoot, case: Case, found: WholeRun, shown: Collection[object] = (), known: Collection[str] = ()
+) -> WholeRun:
+    """Return a schedule with as few delays as show what ``found`` shows: each is left out in turn.
+
+    :param shown: what other schedules have shown, which is no matter here
+    """
+    wanted = _shown(found).difference(shown)
 
     def shows(run: WholeRun) -> bool:
         return bool(wanted & _shown(run))
 
     for smaller in _smaller(case):
-        (run,) = in_forks(lambda each: run_from(boot, each), [smaller(found.case)], 1, changes=True)
+        (run,) = in_forks(lambda each: run_from(boot, each, known), [smaller(found.case)], 1, changes=True)
         if shows(run):
             found = run
     return found
 
 
 def _shown(run: WholeRun) -> set[object]:
-    # What a run shows: faults of rules, or else its end.
-    shown: set[object] = {(each.rule, each.what) for each in run.findings}
+    # What a run shows: faults of rules, of races where they are, or else its end.
+    shown: set[object] = set()
+    for each in run.findings:
+        places = [value for _, value in each.data if isinstance(value, PC)] if each.rule == "race" else []
+        shown.add((each.rule, each.what, *sorted(places)))
     return shown or {run.how}
 
 
@@ -187,12 +214,13 @@ def _smaller(case: Case) -> Iterator[Callable[[Case], Case]]:
         yield without
 
 
-def confirm(found: WholeRun) -> WholeRun:
+def confirm(found: WholeRun, known: Collection[str] = ()) -> WholeRun:
     """Run the case of a schedule from the beginning; it must come to the same."""
-    boot = build_whole(found.case)
+    boot = boot_from(found.case, keeps=False)
     how = boot.run()
     boot.finish()
-    again = WholeRun(boot.case, how, judge(boot.machine.trace).findings, found.instructions, boot)
+    verdict, _ = judge_whole(boot, known)
+    again = WholeRun(boot.case, how, verdict.findings, found.instructions, boot)
     said = f"{found.case.text()}: the run from the beginning does not show what the schedule did"
     assert (how, _facts(again)) == (found.how, _facts(found)), said
     return again

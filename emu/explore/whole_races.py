@@ -1,24 +1,27 @@
-"""Races of a kernel that boots by itself, from a place on."""
+"""What rules say of a boot of the whole depth: of what it has recorded, races of its accesses too."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
-from emu.arch import psci
 from emu.arch.mpidr import hwid
-from emu.cpu.engine import ROW_CPU
 from emu.explore.known_races import KNOWN
 from emu.explore.races import Race, races
+from emu.finding import Verdict
 from emu.host.whole.boot import WholeBoot
-from emu.host.whole.ending import How
-from emu.host.whole.kernel_memory import KernelMemory
-from emu.machine.signals import interrupts_kept
-from emu.operation import Kind
+from emu.host.whole.recording import word_reader
+from emu.operation import LOADS, STORES, Expect, Kind
+from emu.rules import RULES, judge
+from emu.trace import Trace
 
-_STARTS = (psci.Function.CPU_ON32, psci.Function.CPU_ON64)
+_STORES = 0x80  # in the size of a RACE record
+_OF_OPERATIONS = frozenset({"lost-update"})
+# Caches, kexec and cache maintenance: nothing of that is recorded.
+_NOT_OF_EVENTS = frozenset(
+    {name for name, rule in RULES.items() if rule.sees in ("model", "kexec", "operations")}
+)
+_ACCESSES = frozenset({*LOADS, *STORES, Kind.BARRIER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,61 +30,60 @@ class RacesFound:
 
     :ivar races: those that are not known
     :ivar known: those that are, and what they are known by
-    :ivar accesses: how many were looked at
+    :ivar accesses: how many accesses and barriers were looked at
     """
 
-    how: How
-    races: tuple[Race, ...]
-    known: tuple[tuple[Race, str], ...]
-    accesses: int
+    races: tuple[Race, ...] = ()
+    known: tuple[tuple[Race, str], ...] = ()
+    accesses: int = 0
 
 
-def run_for_races(boot: WholeBoot, known: Collection[str] = ()) -> RacesFound:
-    """Run ``boot`` to its end, and return the races from where it is on.
+def judge_whole(boot: WholeBoot, known: Collection[str] = ()) -> tuple[Verdict, RacesFound]:
+    """Return what rules say of ``boot``, which is over and finished, and the races of what it has recorded.
 
     :param known: symbols of code or data whose races are meant to be, beside :data:`KNOWN`
-    :raises KeyboardInterrupt: the machine can be looked at
     """
-    machine = boot.machine
-    rows: array[int] = array("Q")
-    assert machine.free is not None
-    machine.free.interrupts = lambda cpu, other: rows.extend(
-        (int(Kind.SEND_INTERRUPT) | cpu << ROW_CPU, 0, other)
+    found = _races(boot, known) if boot.case.record_from else RacesFound()
+    recorder = boot.machine.recorder
+    for race in found.races:
+        for kind, size, cpu, pc, _pa, value in (race.first, race.second):
+            size |= _STORES if kind in STORES else 0
+            recorder.event(Kind.RACE, cpu, pc, value, race.pa, size)
+    return _judge(boot.machine.trace), found
+
+
+def _judge(trace: Trace) -> Verdict:
+    # A trace of millions of accesses. Rules of events get it without them, but for what telemetry goes by;
+    # those of what is not recorded here get nothing.
+    early = range(0)
+    for kind, size, _, _, pa, value in trace.rows():
+        if kind == Kind.EXPECT and size == Expect.EARLY_STATUS:
+            early = range(value, pa)
+    events, numbers = trace.selected(
+        lambda row: row[0] not in _ACCESSES or row[0] == Kind.STORE and row[4] in early
     )
-    machine.engine.free.record(rows)
-    cpu_of = {hwid(actor.pe.mpidr): cpu for cpu, actor in enumerate(machine.actors)}
-    told = len(machine.trace)
-    with interrupts_kept() as kept:
-        while machine.step():
-            for index in range(told, len(machine.trace)):
-                kind, _size, cpu, _pc, x1, value = machine.trace.row(index)
-                if kind == Kind.CALL and value & 0xFFFF_FFFF in _STARTS and x1 in cpu_of:
-                    rows.extend((int(Kind.POWER_ON) | cpu << ROW_CPU, 0, cpu_of[x1]))
-                elif kind == Kind.POWER_OFF:
-                    rows.extend((int(Kind.POWER_OFF) | cpu << ROW_CPU, 0, 0))
-            told = len(machine.trace)
-            if kept:
-                raise KeyboardInterrupt
-    memory = KernelMemory(machine.memory, machine.actors[0].pe)
-    va_offset = boot.image.subject.va_offset
+    found = [
+        replace(finding, records=tuple(numbers[record] for record in finding.records))
+        for finding in judge(events, _NOT_OF_EVENTS).findings
+    ]
+    return Verdict((*found, *judge(trace, frozenset(RULES) - _OF_OPERATIONS).findings))
 
-    @cache
-    def word_of(va: int) -> int:
-        data = memory.read(va if va >> 63 else va + va_offset & 2**64 - 1, 4)
-        return 0 if data is None else int.from_bytes(data, "little")
 
-    found = races(rows, len(machine.actors), word_of)
+def _races(boot: WholeBoot, known: Collection[str]) -> RacesFound:
+    machine = boot.machine
+    hwids = [hwid(actor.pe.mpidr) for actor in machine.actors]
     unknown: list[Race] = []
     excused: list[tuple[Race, str]] = []
-    for race in found:
-        names = [boot.name(race.first.pc), boot.name(race.second.pc), data_name(boot, race.pa)]
-        symbols = [name.partition("+")[0] for name in names]
+    for race in races(machine.trace.rows, hwids, word_reader(boot)):
+        names = [boot.name(race.first[3]), boot.name(race.second[3]), data_name(boot, race.pa)]
+        symbols = [name.partition("+")[0].partition(".")[0] for name in names]
         by = next((symbol for symbol in symbols if symbol in KNOWN or symbol in known), None)
         if by is None:
             unknown.append(race)
         else:
             excused.append((race, by))
-    return RacesFound(boot.how, tuple(unknown), tuple(excused), len(rows) // 3)
+    count = sum(row[0] in _ACCESSES for row in machine.trace.rows())
+    return RacesFound(tuple(unknown), tuple(excused), count)
 
 
 def data_name(boot: WholeBoot, pa: int) -> str:

@@ -110,6 +110,7 @@ REFUSED = (
     Row("initrd", "what the kernel unpacks", _not_whole),
     Row("dtb", "the board", _not_whole),
     Row("input", "what the console receives", _not_whole),
+    Row("record_from", "what is recorded of a kernel's own boot", _not_whole),
     Row("until", "where a kernel's own boot ends", _not_whole),
 )
 # Of the subject once it is loaded.

@@ -114,7 +114,7 @@ def note_expectations(
             (Expect.INDEX, indexed),
         ):
             recorder.expect(cpu, what, value)
-    for what, (low, high) in _places(guest).items():
+    for what, (low, high) in early_places(guest.subject).items():
         recorder.expect(0, what, low, high)
         if what is Expect.EARLY_STATUS:
             machine.engine.watch_stores(range(low, high))
@@ -132,21 +132,25 @@ def note_table(machine: Machine, guest: Guest) -> None:
     machine.recorder.table(guest.scanned_table, ((pa, machine.memory.read(pa, 8)) for pa in pas))
 
 
-def _places(guest: Guest) -> dict[Expect, tuple[int, int]]:
-    # (first PA, PA behind) of the early status and of the loops that a CPU parks in before its MMU is on.
-    symbols = guest.subject.symbols
+def early_places(subject: Subject) -> dict[Expect, tuple[int, int]]:
+    """Return first PA and PA behind of the early status and of the loops of a CPU whose MMU is off."""
+    symbols = subject.symbols
     found = {}
+
+    def pa_of(va: int) -> int:
+        return va - subject.va_offset & 2**64 - 1
+
     for what, names in _PLACES.items():
         for name in names:
             va = symbols.address(name)
             after = symbols.after(va) if va is not None else None
             if va is not None and after is not None:
-                found[what] = (guest.pa_of(va), guest.pa_of(after))
+                found[what] = (pa_of(va), pa_of(after))
                 break
     pen, loop = symbols.address("secondary_holding_pen"), symbols.address("pen")  # the second is in the first
     after = symbols.after(loop if loop is not None else pen) if pen is not None else None
     if pen is not None and after is not None:
-        found[Expect.PEN] = (guest.pa_of(pen), guest.pa_of(after))
+        found[Expect.PEN] = (pa_of(pen), pa_of(after))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from emu.host.build import Boot
 from emu.host.guest import Guest
 from emu.subject.symbols import Symbols
@@ -39,13 +41,20 @@ def symbol_table(guest: Guest) -> SymbolTable:
 
 def used_symbols(boot: Boot) -> SymbolTable:
     """Return the symbols that name an address or a value of the trace of ``boot``: all a reader needs."""
-    table = symbol_table(boot.guest)
-    symbols = Symbols(table.text)
     base = boot.guest.data.base_pa
     guest_data = range(base, base + boot.guest.data.size(len(boot.guest.hwids)))
+    return symbols_of(boot.machine.trace.values(), symbol_table(boot.guest), guest_data)
+
+
+def symbols_of(values: Iterable[int], table: SymbolTable, words: range = range(0)) -> SymbolTable:
+    """Return the symbols of ``table`` that name one of ``values``.
+
+    :param words: PAs of words of the host's own, which have a name each
+    """
+    symbols = Symbols(table.text)
     rows = set()
-    for value in boot.machine.trace.values():
-        word = symbols.at(value) if guest_data.start <= value < guest_data.stop else None
+    for value in values:
+        word = symbols.at(value) if words.start <= value < words.stop else None
         if word and not word[1]:
             rows.add((value, word[0]))
         for va in (value, value + table.va_offset & _U64):

@@ -21,12 +21,15 @@ from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
 from emu.operation import Kind
 from emu.outcome import End, Outcome
+from emu.records import EngineRecords
 from emu.schedulers import Scheduler, attach
+from emu.trace import Trace
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
 TURN = 20_000  # instructions
+RECORDS_MAX = 10_000_000  # of a trace; 36 bytes each in memory
 # A CPU that yields again after no more instructions than these, no further away, is in a loop that waits.
 _LOOP_MAX, _LOOP_BYTES = 200, 256
 # Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
@@ -53,7 +56,7 @@ class FreeTurns:
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
-    :ivar interrupts: is called with a CPU and the other one that it interrupts
+    :ivar is_full: the trace has had room for no more, and the run is over
     :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
 
@@ -68,7 +71,7 @@ class FreeTurns:
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, dict[int, int]] = {}  # by CPU: IRQ or FIQ that was asserted in its future, ns
         self.turn, self.piece = TURN, UNLIMITED
-        self.interrupts: Callable[[int, int], None] | None = None
+        self.is_full = False
         self.amid = -1
         self._left = 0  # instructions of the turn of `amid`, at most
 
@@ -92,7 +95,12 @@ class FreeTurns:
             deadline = self._deadline(cpu, actor.time)
             self._left = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
         before = pe.counters.instructions
+        made = machine.trace.made
+        if made is not None:
+            made.since = actor.time - made.ns * before
         stop = machine.engine.run(pe, max(1, min(self._left, self.piece, machine.instructions_left)))
+        if made is not None:
+            self._take(machine.trace)
         done = pe.counters.instructions - before
         self._left -= done
         goes_on = stop is STEP_LIMIT and self._left > 0 and not machine.engine.free.ended
@@ -114,6 +122,20 @@ class FreeTurns:
                 machine.exits.handle(cpu, actor, stop)
         if machine.clock.begun >= machine.instructions_max:
             machine.count(0)
+
+    def record(self) -> None:
+        """From now on keep every access, barrier and interrupt between CPUs in the trace."""
+        machine = self._machine
+        machine.recorder.recording = True
+        machine.trace.made = EngineRecords(machine.latency.instruction)
+        machine.engine.free.record(machine.trace.made)
+
+    def _take(self, trace: Trace) -> None:
+        # What the engine has recorded in a run.
+        trace.take_made()
+        if len(trace) >= RECORDS_MAX:
+            self.is_full = True
+            self._machine.stopped = f"limit of {RECORDS_MAX:,} records of a trace (--record-from, --until)"
 
     def _deadline(self, cpu: int, now: int) -> int | None:
         # When something happens to `cpu` next: a timer changes, or an interrupt comes.
@@ -203,8 +225,9 @@ class FreeTurns:
         actor = machine.actors[cpu]
         now = self._alarm_at if self._alarm_at >= 0 else machine.time_of(max(machine.current, 0))
         self._coming.get(cpu, {}).pop(line, None)
-        if high and self.interrupts is not None and cpu != machine.current >= 0 > self._alarm_at:
-            self.interrupts(machine.current, cpu)
+        if high and cpu != machine.current >= 0 > self._alarm_at:
+            sender = machine.actors[machine.current].pe
+            machine.recorder.operation(Kind.SEND_INTERRUPT, machine.current, sender.pc, 0, cpu)
         if high and cpu != machine.current and actor.state is State.RUNNABLE and now > actor.time:
             self._coming.setdefault(cpu, {})[line] = now  # it is behind, and must not see the future
             return

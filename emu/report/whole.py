@@ -22,6 +22,7 @@ from emu.report.words import Namer, finding_words, fix_words, outcome_words, wra
 
 if TYPE_CHECKING:
     from emu.explore.whole import WholeExploration
+    from emu.explore.whole_races import RacesFound
 
 _WIDTH = 80
 _SMC64 = 1 << 30  # of a function ID
@@ -117,7 +118,9 @@ def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
     return found
 
 
-def print_whole(console: Console, boot: WholeBoot, how: How, verdict: Verdict) -> None:
+def print_whole(
+    console: Console, boot: WholeBoot, how: How, verdict: Verdict, races: RacesFound | None = None
+) -> None:
     """Print the table of CPUs, the findings and how the run has ended; the log was printed as it came."""
     cpus = whole_cpus(boot)
     console.print()
@@ -141,12 +144,19 @@ def print_whole(console: Console, boot: WholeBoot, how: How, verdict: Verdict) -
     for finding in verdict.findings:
         for line in finding_lines(finding, boot.name):
             console.print(Text(line, style="red"))
+    if races is not None:
+        from emu.report.races import race_lines
+
+        for line in race_lines(boot, races):
+            console.print(Text(line))
     word = verdict_of(how, verdict)
     total = sum(cpu.instructions for cpu in cpus)
     seconds = max(cpu.time for cpu in cpus) / 1e9
     said = f"{word}: {how_words(boot, how)}; {total:,} instructions, {seconds:.6f} s simulated"
     for line in wrap(said, "  "):
         console.print(Text(line, style="green" if word == "pass" else "bold red"))
+    for number in boot.not_started:
+        console.print(f"not covered: firmware was still to start CPU{number} (--until ends the run later)")
     console.print(f"case: {boot.case.text()}")
 
 
@@ -167,7 +177,9 @@ def print_exploration(console: Console, found: WholeExploration) -> None:
     if failing:
         console.print()
     word = "fail" if failing else "undecided" if found.undecided else "pass"
-    said = f"{word}: {found.runs:,} schedules from {found.start}, {len(failing)} with findings"
+    said = f"{word}: {found.runs:,} schedules from {found.start}, {found.failed:,} with findings"
+    if found.failed > len(failing):
+        said += f" ({len(failing)} told: those that show something new)"
     if found.undecided:
         said += f", {found.undecided} that came to a bound or to what is not modelled"
     for line in wrap(f"{said}; {found.instructions:,} instructions", "  "):
@@ -182,6 +194,7 @@ def exploration_json(found: WholeExploration) -> dict[str, Any]:
         "case": found.case.text(),
         "from": found.start,
         "schedules": found.runs,
+        "failed": found.failed,
         "undecided": found.undecided,
         "instructions": found.instructions,
         "failing": [
@@ -230,9 +243,14 @@ def finding_lines(finding: Finding, name: Namer) -> list[str]:
     return lines + (wrap(f"fix: {fix}", "  ") if fix else [])
 
 
-def whole_json(boot: WholeBoot, how: How, verdict: Verdict) -> dict[str, Any]:
+def whole_json(boot: WholeBoot, how: How, verdict: Verdict, races: RacesFound | None) -> dict[str, Any]:
     """Return the run as docs/formats.md has it."""
-    return {
+    recorded: dict[str, Any] = {}
+    if races is not None:
+        from emu.report.races import races_json
+
+        recorded = races_json(boot, races)
+    return recorded | {
         "case": boot.case.text(),
         "verdict": verdict_of(how, verdict),
         "findings": [finding_json(finding, boot.case.text()) for finding in verdict.findings],

@@ -18,9 +18,10 @@ from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.whole import explore_whole
 from emu.host.whole import kept
-from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.boot import WholeBoot
 from emu.host.whole.graph import Graph
 from emu.host.whole.kept import boot_at
+from emu.host.whole.recording import boot_from
 from emu.host.whole.warm import warm
 
 Kernel = Callable[[str], Path]
@@ -48,21 +49,31 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
     run_to = kept.run_to
 
-    def noted(boot: WholeBoot, start: str) -> None:
+    def noted(boot: WholeBoot, start: str, option: str) -> None:
         told.append(start)
-        run_to(boot, start)
+        run_to(boot, start, option)
 
     monkeypatch.setattr(kept, "run_to", noted)
     return told
 
 
-@pytest.mark.parametrize("start", ["smp_init", "start_kernel"])
+@pytest.mark.parametrize(
+    ("variable", "start", "values"),
+    [
+        ("EMU_KERNEL_SMALL", "smp_init", {}),
+        ("EMU_KERNEL_SMALL", "start_kernel", {}),
+        ("EMU_KERNEL_SMALL", "smp_init", {"record_from": "smp_init"}),
+        ("EMU_KERNEL_RFC", "smp_init", {"fault": "2:no-granule", "until": "panic"}),
+    ],
+)
 def test_a_boot_that_was_run_ahead_and_brought_back_comes_to_the_same(
-    start: str, real_kernel: Kernel
+    variable: str, start: str, values: dict[str, Any], real_kernel: Kernel
 ) -> None:
-    """The kernel patches itself on the way: what was translated of that is not executed."""
-    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole")
-    straight, boot = build_whole(case), boot_at(case, start)
+    """The kernel patches itself on the way: what was translated of that is not executed. Its records are the
+    same too, and those of stores to the early status.
+    """
+    case = Case(str(real_kernel(variable)), topology="flat:3", depth="whole", **values)
+    straight, boot = boot_from(case, keeps=False), boot_from(case, start)
     straight.run()
     for _ in range(2):
         assert warm(boot)
@@ -77,6 +88,7 @@ def test_a_boot_that_was_run_ahead_and_brought_back_comes_to_the_same(
         ("EMU_KERNEL_SMALL", "smp_init", {"gic": "gicv2", "el": 2}),
         ("EMU_KERNEL_SMALL", "bringup_cpu", {"fault": "1:late:300000,2:never-starts"}),
         ("EMU_KERNEL_SMALL", "secondary_start_kernel", {"scheduler": "random:3", "fault": "2:late:300000"}),
+        ("EMU_KERNEL_SMALL", "smp_init", {"record_from": "smp_init"}),
         ("EMU_KERNEL_612", "smp_init", {"append": "earlycon"}),
         ("EMU_KERNEL_612", "smp_init", {"firmware": "acpi"}),
     ],
@@ -87,7 +99,7 @@ def test_what_goes_on_from_a_kept_boot_comes_to_the_same(
     """Byte for byte, as if it had never been kept and as if it had never stopped there."""
     case = Case(str(real_kernel(variable)), topology="flat:3", depth="whole", **values)
     told = runs(monkeypatch)
-    boots = [build_whole(case), boot_at(case, start), boot_at(case, start)]
+    boots = [boot_from(case, keeps=False), boot_from(case, start), boot_from(case, start)]
     assert told == [start]
     for boot in boots:
         boot.run()

@@ -11,9 +11,10 @@ from programs import run_emu
 
 from emu.case import Case
 from emu.explore import whole_races
-from emu.explore.whole_races import data_name, run_for_races
+from emu.explore.races import is_store
+from emu.explore.whole_races import data_name, judge_whole
 from emu.host.whole.boot import build_whole
-from emu.host.whole.kept import boot_at
+from emu.host.whole.recording import boot_from
 
 Kernel = Callable[[str], Path]
 
@@ -22,21 +23,28 @@ def test_a_sound_kernel_has_known_races_alone_and_its_run_is_the_same(
     real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linux v6.12 kernel/sched/core.c: p->on_rq, READ_ONCE() and WRITE_ONCE(), no common lock."""
-    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole")
-    whole, boot = build_whole(case), boot_at(case, "smp_init")
+    case = Case(
+        str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole", record_from="smp_init"
+    )
+    whole, boot = build_whole(case), boot_from(case)
     whole.run()
-    found = run_for_races(boot)
-    assert found.races == ()
+    boot.run()
+    boot.finish()
+    verdict, found = judge_whole(boot)
+    assert (verdict.findings, found.races) == ((), ())
     assert {symbol for _, symbol in found.known} == {"__do_set_cpus_allowed"}
     assert found.accesses > 200_000
     assert bytes(boot.machine.memory.view) == bytes(whole.machine.memory.view)
     assert [actor.time for actor in boot.machine.actors] == [actor.time for actor in whole.machine.actors]
     monkeypatch.setattr(whole_races, "KNOWN", {})
-    boot = boot_at(case, "smp_init")
-    (race,) = run_for_races(boot).races
-    assert {race.first.is_store, race.second.is_store} == {False, True}
-    assert boot.name(race.second.pc).startswith("__schedule+0x")
+    verdict, found = judge_whole(boot)
+    (race,) = found.races
+    assert {is_store(race.first), is_store(race.second)} == {False, True}
+    assert boot.name(race.second[3]).startswith("__schedule+0x")
     assert data_name(boot, race.pa) == f"{race.pa:#x}"  # of a task: no symbol
+    (finding,) = verdict.findings
+    assert (finding.rule, finding.what) == ("race", "data-race")
+    assert finding.records[0] < finding.records[1] < len(boot.machine.trace)
 
 
 def test_the_command_tells_races_by_symbol_and_has_status_1(
@@ -46,13 +54,15 @@ def test_the_command_tells_races_by_symbol_and_has_status_1(
     done = run_emu(*words)
     assert done.returncode == 0
     assert "known race: __do_set_cpus_allowed+0x" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("races: 0 pairs, 1 known, of ")
+    assert "\nraces: 0 pairs, 1 known, of " in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(" record-from=smp_init")
     monkeypatch.setattr(whole_races, "KNOWN", {})
     done = run_emu(*words)
     assert done.returncode == 1
     text = done.stdout.replace("\n  ", " ")
-    assert "race: CPU1 at __do_set_cpus_allowed+0x3c loads 0x4ffbf618, and CPU0 at __schedule+0x298" in text
-    assert "with nothing that orders them; 2 times" in text
+    assert "finding (race): data race at PA 0x4ffbf618" in text
+    assert "(__do_set_cpus_allowed+0x3c) and write of 0x" in text
+    assert "(__schedule+0x298)" in text
     done = run_emu(*words, "--json")
     (race,) = json.loads(done.stdout)["races"]
     assert [side["store"] for side in race["sides"]] == [False, True]
@@ -63,10 +73,12 @@ def test_the_command_tells_races_by_symbol_and_has_status_1(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("v3", "--races"), "--races: --depth whole alone has that"),
-        (("v3", "--known-race", "x"), "--races: --depth whole alone has that"),
+        (("boot", "v3", "--races"), "--races: --depth whole alone has that"),
+        (("boot", "v3", "--known-race", "x"), "--races: --depth whole alone has that"),
+        (("explore", "v3", "--races"), "--races: --depth whole alone has that"),
+        (("boot", "v3", "--record-from", "x"), "record-from=x: --depth whole alone has that"),
     ],
 )
 def test_it_is_refused_at_other_depths(words: tuple[str, ...], says: str) -> None:
-    done = run_emu("boot", *words)
+    done = run_emu(*words)
     assert (done.returncode, done.stderr) == (2, f"emu: {says}\n")

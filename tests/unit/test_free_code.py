@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
-
 import pytest
 from bare_pe import CODE, DATA, Bare, assemble
 
 from emu.arch import descriptors
 from emu.arch.sysreg import SCTLR_EL1, WRITTEN_AT_EL2
-from emu.cpu.engine import ROW_SIZE
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Raised, Waiting
 from emu.operation import Kind, WrittenAtEl2
+from emu.records import RECORD, EngineRecords
 
 HIGH = 0xFFFF_8000_0000_0000
 CALLED = HIGH + 0x20_0000  # VA of the code that changes
@@ -118,11 +116,11 @@ def test_a_wait_at_the_end_of_a_long_straight_line_is_seen(length: int) -> None:
 
 def recorded(bare: Bare, pe: PE) -> tuple[EngineStop, list[tuple[Kind, int, int]]]:
     """Run with every access recorded; return how it ends, and (kind, bytes, PA) of each access."""
-    rows: array[int] = array("Q")
-    bare.engine.free.record(rows)
+    made = EngineRecords(1)
+    bare.engine.free.record(made)
     stop = run(bare, pe, 100_000)
-    heads_and_pas = zip(rows[::3], rows[2::3], strict=True)
-    return stop, [(Kind(head & 0xFF), head >> ROW_SIZE & 0xFF, pa) for head, pa in heads_and_pas]
+    packed, _ = made.take()
+    return stop, [(Kind(kind), size, pa) for kind, size, _, _, pa, _ in RECORD.iter_unpack(packed)]
 
 
 def test_dc_zva_is_one_store_of_64_bytes() -> None:

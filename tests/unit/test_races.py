@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
-
 import pytest
 from bare_machine import CODE, DATA, make
 
-from emu.cpu.engine import ROW_CPU, ROW_SIZE
-from emu.explore.races import Race, order_of, races
+from emu.arch.psci import Function
+from emu.explore.races import Race, is_store, order_of, races
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
 from emu.operation import Kind
+from emu.trace import Row
 
 # CPU0 fills a word and says so; CPU1 waits for that and reads it.
 PROGRAM = """
@@ -31,6 +30,7 @@ look:
     ldr x4, [x0]
     b .
 """
+HWIDS = (0, 1)
 PLAIN = ("str x2, [x10]", "ldr x3, [x10]", "nop")
 SAID = "str x2, [x10]"
 
@@ -48,13 +48,12 @@ def run(say: str, look: str, then: str, *, turn: int = 5) -> list[Race]:
     machine = make(text, cpus=2, scheduler="timed", record=False)
     free = run_freely(machine, _NoTimer(), lambda cpu, va: None)  # type: ignore[arg-type]
     free.turn = turn
-    rows: array[int] = array("Q")
-    machine.engine.free.record(rows)
+    free.record()
     for cpu in (0, 1):
         machine.power_on(cpu, CODE, 0)
     machine.run()
     assert machine.actors[1].pe.x[4] == 1
-    return races(rows, 2, lambda va: word(machine, va))
+    return races(machine.trace.rows, HWIDS, lambda va: word(machine, va))
 
 
 def word(machine: Machine, va: int) -> int:
@@ -65,7 +64,7 @@ def word(machine: Machine, va: int) -> int:
 def sides(found: list[Race]) -> list[tuple[int, int, bool, int, bool]]:
     """Return PA less that of the data, and CPU and direction of both sides."""
     return [
-        (race.pa - DATA, race.first.cpu, race.first.is_store, race.second.cpu, race.second.is_store)
+        (race.pa - DATA, race.first[2], is_store(race.first), race.second[2], is_store(race.second))
         for race in found
     ]
 
@@ -115,30 +114,61 @@ def test_a_barrier_in_the_middle_of_a_block_orders_what_is_behind_it() -> None:
     assert (0, 0, True, 1, False) in found
 
 
-def rows_of(*steps: tuple[int, Kind, int, int]) -> array[int]:
-    """Return rows of (CPU, kind, PC, PA or CPU); accesses are of 8 bytes."""
-    rows: array[int] = array("Q")
-    for cpu, kind, pc, pa in steps:
-        rows.extend((int(kind) | 8 << ROW_SIZE | cpu << ROW_CPU, pc, pa))
-    return rows
+def found_in(*rows: Row) -> list[Race]:
+    """Return the races among records."""
+    return races(lambda: rows, HWIDS, lambda va: 0)
 
 
-@pytest.mark.parametrize("kind", [Kind.SEND_INTERRUPT, Kind.POWER_ON, Kind.POWER_OFF])
-def test_interrupts_and_power_order_two_cpus(kind: Kind) -> None:
-    store, load = (0, Kind.STORE, 0x100, 0x1000), (1, Kind.LOAD, 0x200, 0x1000)
-    assert races(rows_of(store, (0, kind, 0, 1), load), 2, lambda va: 0) == []
-    assert len(races(rows_of(store, load, (0, kind, 0, 1)), 2, lambda va: 0)) == 1
-    assert len(races(rows_of((0, kind, 0, 1), store, load), 2, lambda va: 0)) == 1
-    assert races(rows_of((0, Kind.LOAD, 0x100, 0x1000), load), 2, lambda va: 0) == []  # no store
+STORE, LOAD = (int(kind) for kind in (Kind.STORE, Kind.LOAD))
+TELLS: dict[str, Row] = {
+    "interrupt": (Kind.SEND_INTERRUPT, 0, 0, 0, 0, 1),
+    "CPU_ON": (Kind.CALL, 0, 0, 0, HWIDS[1], Function.CPU_ON64),
+    "CPU_OFF": (Kind.POWER_OFF, 0, 0, 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("what", TELLS)
+def test_interrupts_and_power_order_two_cpus(what: str) -> None:
+    store, load = (STORE, 8, 0, 0x100, 0x1000, 1), (LOAD, 8, 1, 0x200, 0x1000, 1)
+    tells = TELLS[what]
+    assert found_in(store, tells, load) == []
+    assert len(found_in(store, load, tells)) == 1
+    assert len(found_in(tells, store, load)) == 1
+    assert found_in((LOAD, 8, 0, 0x100, 0x1000, 1), load) == []  # no store
 
 
 def test_bytes_beside_each_other_do_not_race() -> None:
-    rows: array[int] = array("Q")
-    for cpu, pa in ((0, 0x1000), (1, 0x1004), (0, 0x100C), (1, 0x100E)):
-        rows.extend((int(Kind.STORE) | 2 << ROW_SIZE | cpu << ROW_CPU, 0x100 + cpu, pa))
-    assert races(rows, 2, lambda va: 0) == []
-    rows.extend((int(Kind.LOAD) | 16 << ROW_SIZE, 0x300, 0x1000))
-    assert [(race.pa, race.second.pc) for race in races(rows, 2, lambda va: 0)] == [(0x1004, 0x300)]
+    rows = [
+        (STORE, 2, cpu, 0x100 + cpu, pa, pa)
+        for cpu, pa in ((0, 0x1000), (1, 0x1004), (0, 0x100C), (1, 0x100E))
+    ]
+    assert found_in(*rows) == []
+    found = found_in(*rows, (LOAD, 16, 0, 0x300, 0x1000, 0))
+    assert [(race.pa, race.second[3], race.records) for race in found] == [(0x1004, 0x300, (1, 4))]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ((STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 5), 0),
+        ((STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 6), 1),
+        ((LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 5), 0),
+        ((LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 6), 1),
+        ((STORE, 8, 0x1000, 5), (LOAD, 8, 0x1000, 5), 1),  # what was there before is not known
+        ((STORE, 8, 0x1000, 0x1234_0000_0000), (STORE, 4, 0x1004, 0x1234), 0),
+        ((STORE, 8, 0x1000, 0x1235_0000_0000), (STORE, 4, 0x1004, 0x1234), 1),
+        ((STORE, 4, 0x1004, 0x1234), (STORE, 8, 0x1000, 0x5678_1234_0000), 1),
+    ],
+)
+def test_a_store_of_the_value_that_is_there_is_no_race(
+    first: tuple[int, int, int, int], second: tuple[int, int, int, int], count: int
+) -> None:
+    """KCSAN_REPORT_VALUE_CHANGE_ONLY (Linux v6.12 lib/Kconfig.kcsan)."""
+    rows = [
+        (kind, size, cpu, 0x100 + cpu, pa, value)
+        for cpu, (kind, size, pa, value) in enumerate((first, second))
+    ]
+    assert len(found_in(*rows)) == count
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 EXCEPTION_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 SHORT_ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int)  # the value is not asked for
+STORE_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_uint64)
 FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)

@@ -12,7 +12,6 @@ and illegal exception returns are not checked.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Collection, Sequence
 from ctypes import c_int, c_uint32, c_uint64
 from typing import Any
@@ -49,6 +48,7 @@ from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.memory import PAGE_SIZE, Memory
 from emu.operation import Kind
+from emu.records import EngineRecords
 
 _WFI = 0xD503_207F
 _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itself
@@ -96,7 +96,8 @@ class FreeRunner:
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
         self._on_halt_callback = CODE_CALLBACK(self._on_halt)
         self._stops = FreeStops(contexts, memory, pending)
-        self._recorded = FreeRecord(contexts, memory, pending)
+        self.note_stores = FreeStops(contexts, memory, pending).note
+        self._recorded = FreeRecord(contexts, memory, pending, self._counter)
         self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
         self._of_instruction: dict[int, tuple[Any, int]] = {
             Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, self._load_register)), MRS),
@@ -146,6 +147,7 @@ class FreeRunner:
         """PEs and memory are as they were before: these pages (PAs) have changed."""
         assert self._code is not None
         self._left_at.clear()
+        self._recorded.rewind()
         self._contexts.forget_pages([pa for pa in pages if self._code.holds(pa)])
 
     # -- breakpoints ------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class FreeRunner:
 
     def halt_at(self, pas: Collection[int]) -> None:
         """End each run before an instruction at one of these PAs, as if its limit had come."""
-        self._looks_at_all = bool(pas) or self._recorded.rows is not None
+        self._looks_at_all = bool(pas) or self._recorded.is_on
         self._stops.use_halts(pas)
         self._looked.clear()
 
@@ -172,12 +174,12 @@ class FreeRunner:
         """Call ``seen`` with each store, or load too, to these PAs, before it is made."""
         self._stops.watch(pas, loads, seen)
 
-    def record(self, rows: array[int]) -> None:
-        """From now on append a row of three u64 for each access and barrier."""
+    def record(self, into: EngineRecords) -> None:
+        """From now on put a record there for each access and barrier."""
         self._looked.clear()
         self._looks_at_all = True
         assert self._code is not None
-        self._recorded.begin(rows, self._code)
+        self._recorded.begin(into, self._code)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -185,10 +187,9 @@ class FreeRunner:
         """Run the PE that is loaded until it stops or has retired ``limit`` instructions (1 at least)."""
         pe = self._contexts.loaded
         assert pe is not None
-        pending, counters = self._pending, pe.counters
+        pending, counters, recorded = self._pending, pe.counters, self._recorded
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
         self._request.value = _REQUESTS[pe.lines]
-        self._recorded.begin_run(pe.index)
         # Where the last run has left it, it has halted already; not where it was switched on, or led, since.
         self._begun_at = pc.value if self._left_at.get(pe.index) == pc.value else -1
         try:
@@ -201,7 +202,11 @@ class FreeRunner:
                 self._ends = False
                 self._reached = -1
                 self._aim = None
+                if recorded.is_on:
+                    recorded.begin_run(pe)
                 error = emu_start(handle, at, not at, 0, limit)
+                if recorded.is_on:
+                    recorded.end(pc.value)
                 begun, most = counter.value, self._limit.value
                 counter.value = 0
                 retired = min(begun, most)

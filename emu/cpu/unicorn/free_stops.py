@@ -73,6 +73,11 @@ class FreeStops:
             self._hooks.append(handle.hook(kinds, callback, first, last))
         self._contexts.forget_code()
 
+    def note(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> None:
+        """Call ``seen`` with each store to these PAs from now on, unless something is watched already."""
+        if not self._hooks:
+            self.watch(pas, False, seen)
+
     def _caller(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> Callable[..., None]:
         memory, contexts, pending, pc = self._memory, self._contexts, self._pending, self._contexts.live.pc
 

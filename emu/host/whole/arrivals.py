@@ -41,8 +41,8 @@ class Arrivals:
         pe = machine.actors[cpu].pe
         machine.recorder.take_over(pe, pe.entry_el)
         for number in range(1, len(machine.actors)):
-            what = Expect.FAULTY if number in excused else Expect.SECONDARY
-            machine.recorder.expect(number, what, 1)
+            machine.recorder.expect(number, Expect.SECONDARY, 1)
+            machine.recorder.expect(number, Expect.FAULTY, int(number in excused))
 
     def land(self, cpu: int) -> bool:
         """``cpu`` has come to secondary_start_kernel(); tell whether it can go on.

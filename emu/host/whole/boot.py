@@ -30,7 +30,8 @@ from emu.host.whole.choices import (
 from emu.host.whole.ending import POWEROFF, How, Until, exit_code, how_of_exit, parse_until
 from emu.host.whole.given_tree import GivenTree, read_tree
 from emu.host.whole.initramfs import read_initrd
-from emu.host.whole.printk_ring import printk_lines
+from emu.host.whole.printk_ring import ring_lines
+from emu.host.whole.told import Told
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
 from emu.machine.signals import interrupts_kept
@@ -81,6 +82,7 @@ class WholeBoot:
     until: Until
     arrivals: Arrivals
     firmware: Psci
+    told: Told
     lines: list[Line] = field(default_factory=list)
     on_line: Callable[[Line], None] | None = None
     panicked: int = -1
@@ -95,6 +97,7 @@ class WholeBoot:
         machine = self.machine
         cpu = max(machine.current, 0)
         self._take(Line(cpu, machine.time_of(cpu), text))
+        self.told.console(cpu, machine.time_of(cpu), text)
         if self.image.is_flat:
             self.exit_code = exit_code(text) or self.exit_code
         if self.until.line and self.until.line in text:
@@ -104,8 +107,8 @@ class WholeBoot:
         """Where no console has printed anything, take the lines from the kernel's printk ring."""
         if self.lines:
             return
-        for cpu, time, text in printk_lines(self.machine.memory, self.image, self.machine.actors[0].pe):
-            self._take(Line(cpu, time, text))
+        for line in ring_lines(self.machine.memory, self.image, self.machine.actors[0].pe):
+            self._take(Line(line.cpu, line.time, line.stamped))
 
     def _take(self, line: Line) -> None:
         self.lines.append(line)
@@ -128,6 +131,7 @@ class WholeBoot:
                 self._stop("two CPUs on one stack")
         elif va == self.arrivals.take_over_at:
             self.arrivals.take_over(cpu, self._excused())
+            self.told.notes_early_status = True
         elif va == self.panic_at:
             self.panicked = cpu
         if va == self.until.symbol or (self.until.panic and self.panicked >= 0):
@@ -160,6 +164,11 @@ class WholeBoot:
         self.machine.finish()
 
     @property
+    def not_started(self) -> list[int]:
+        """The CPUs that firmware was about to start, once more maybe, when the run ended."""
+        return sorted({timer.cpu for timer in self.machine.clock.timers if timer.cpu >= 0 and timer.action})
+
+    @property
     def panic_at(self) -> int:
         """VA of panic(), 0: it is not known."""
         return self.image.subject.symbols.address(_PANIC) or 0
@@ -178,17 +187,19 @@ class WholeBoot:
             return How.SHUTDOWN
         if not machine.stopped:
             return How.STUCK
-        return How.BOUND if machine.instructions_left <= 0 else How.UNMODELLED
+        is_full = machine.free is not None and machine.free.is_full
+        return How.BOUND if is_full or machine.instructions_left <= 0 else How.UNMODELLED
 
 
-def run_to(boot: WholeBoot, start: str) -> None:
+def run_to(boot: WholeBoot, start: str, option: str = "from") -> None:
     """Run ``boot`` to the first instruction of ``start``, as a CPU first gets to it. Nothing else changes.
 
+    :param option: what names ``start``, for messages
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
     subject, machine = boot.image.subject, boot.machine
     if subject.symbols.address(start) is None:
-        raise InvalidCase(f"from={start}: no symbol of the kernel")
+        raise InvalidCase(f"{option}={start}: no symbol of the kernel")
     pa = subject.pa(start)
     machine.engine.free.halt_at([pa])
     with interrupts_kept() as kept:
@@ -199,12 +210,14 @@ def run_to(boot: WholeBoot, start: str) -> None:
             if kept:
                 raise KeyboardInterrupt
         else:
-            raise InvalidCase(f"from={start}: the boot does not come to it: {boot.how.value}")
+            raise InvalidCase(f"{option}={start}: the boot does not come to it: {boot.how.value}")
     machine.engine.free.halt_at(())
 
 
 def _excuses(fault: Fault) -> bool:
     # A start that is late by less than the kernel waits is none that need not come.
+    if type(fault).cpu_on is Fault.cpu_on:
+        return fault.excuses
     request = CpuOn(0, 0, {}, 1, after_off=False, call=0)
     fault.cpu_on(request)
     return request.result is not None or request.starts != 1 or request.delay_ns > _KERNEL_WAITS
@@ -226,7 +239,8 @@ def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
     until = parse_until(case.until or (POWEROFF if image.is_flat else ""), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
     if case.input == TYPED and typed is None:
-        raise InvalidCase(f"input={TYPED}: what is typed comes once: emu boot alone takes it, without --from")
+        why = "emu boot alone takes it, without --from and --record-from"
+        raise InvalidCase(f"input={TYPED}: what is typed comes once: {why}")
     received = _read_input(case)
     identity = identity_of(case, {"subject": image.subject.identity})
     check_identity(case, identity)
@@ -249,7 +263,9 @@ def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
         tree.places if tree else None,
         typed if case.input == TYPED else None,
     )
-    boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci)
+    told = Told(machine, image)
+    machine.watch = told
+    boot = WholeBoot(case, config, machine, image, board, until, Arrivals(machine, image), psci, told)
     boot.notes = tuple(tree.said) if tree else ()
     board.on_line = boot.print
     _begin(boot, _place(boot, memory, initrd, tree))

@@ -15,6 +15,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -34,27 +35,30 @@ _HEAD = struct.Struct("<8s32sQQ")  # magic, digest of what follows the head, byt
 _Bytes = bytes | memoryview
 
 
-def boot_at(case: Case, start: str) -> WholeBoot:
+def boot_at(case: Case, start: str, option: str = "from") -> WholeBoot:
     """Return the boot of ``case`` where a CPU first gets to ``start``: one that was kept, or a new one.
 
+    :param option: what names ``start``, for messages
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
     boot = build_whole(case)
     folder = cache_dir("whole")
     if folder is None:
-        run_to(boot, start)
+        run_to(boot, start, option)
         return boot
     kept = _Kept(boot)
     file = folder / f"{_key(boot, start)}.boot"
     if not kept.restore(file):
         kept.remember()
-        run_to(boot, start)
+        run_to(boot, start, option)
         kept.write(file)
+    boot.machine.trace.case = boot.case.text()  # which of those that share it has kept it
     return boot
 
 
 def _key(boot: WholeBoot, start: str) -> str:
-    parts = [boot.case.text(), start, VERSION, _sources(), sys.version]
+    # Whether it is recorded from there on is no matter.
+    parts = [replace(boot.case, record_from="").text(), start, VERSION, _sources(), sys.version]
     return hashlib.sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()
 
 

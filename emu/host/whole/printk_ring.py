@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from emu.cpu.pe import PE
 from emu.host.whole.kernel_memory import KernelMemory
@@ -15,21 +16,61 @@ from emu.subject.kernel import KernelImage
 
 _DESC_BYTES, _INFO_BYTES = 24, 88
 _FLAGS_SHIFT = 62  # of state_var: desc_state
-_COMMITTED, _FINALIZED = 1, 2
+_RESERVED, _COMMITTED, _FINALIZED = 0, 1, 2
+_HEAD = 24  # of struct printk_ringbuffer: desc_ring.head_id
 _ID_MASK = (1 << _FLAGS_SHIFT) - 1
 _CALLER_CPU = 1 << 31  # of caller_id: a CPU's number follows, else a task's
 _COUNT_BITS_MAX = 24
 
 
-def printk_lines(memory: Memory, image: KernelImage, pe: PE) -> Iterator[tuple[int, int, str]]:
-    """Yield the CPU (0 where a task has printed), the time stamp (ns) and the text of each line in order.
+@dataclass(frozen=True, slots=True)
+class RingLine:
+    """A line of the ring: its number, the CPU (0 where a task has printed), the time stamp (ns), the text.
+
+    :ivar id: of its descriptor in the ring that it was read from
+    """
+
+    number: int
+    id: int
+    cpu: int
+    time: int
+    text: str
+
+    @property
+    def stamped(self) -> str:
+        """The text as a console prints it."""
+        return f"[{self.time // 10**9:5d}.{self.time % 10**9 // 1000:06d}] {self.text}"
+
+
+def ring_lines(
+    memory: Memory, image: KernelImage, pe: PE, first: int = 0, behind: int | None = None
+) -> Iterator[RingLine]:
+    """Yield the lines of the ring in order, from number ``first`` on, up to one that is being written.
+
+    :param behind: the ID of a line, if it is known that what is wanted comes behind that
 
     Nothing where the kernel has no ring of this layout.
     """
     kernel, address = KernelMemory(memory, pe), image.subject.symbols.address("prb")
     base = kernel.u64(address) if address is not None else None
     if base is not None:
-        yield from _Ring(kernel).lines(base)
+        yield from _Ring(kernel).lines(base, first, behind)
+
+
+class RingHead:
+    """Where the ring of a kernel tells its newest line, to be looked at often."""
+
+    def __init__(self, memory: Memory, image: KernelImage) -> None:
+        subject = image.subject
+        self._memory, self._va_offset = memory, subject.va_offset
+        self.is_known = subject.symbols.address("prb") is not None
+        self._pa = subject.pa("prb") if self.is_known else 0
+
+    def read(self) -> tuple[int, int]:
+        """Return the ring in use and its newest line, as numbers that change with each line."""
+        ring = self._memory.read(self._pa, 8)
+        pa = ring - self._va_offset & 2**64 - 1
+        return ring, self._memory.read(pa + _HEAD, 8) if self._memory.contains(pa, _HEAD + 8) else 0
 
 
 class _Ring:
@@ -38,7 +79,7 @@ class _Ring:
     def __init__(self, memory: KernelMemory) -> None:
         self._read = memory.read
 
-    def lines(self, base: int) -> Iterator[tuple[int, int, str]]:
+    def lines(self, base: int, first: int, behind: int | None) -> Iterator[RingLine]:
         head = self._read(base, 96)
         if head is None:
             return
@@ -49,20 +90,29 @@ class _Ring:
         size_bits, data = words[at] & 0xFFFF_FFFF, words[at + 1]
         if not 0 < count_bits <= _COUNT_BITS_MAX or not 0 < size_bits <= _COUNT_BITS_MAX + 8:
             return
-        for number in range((head_id - tail_id & _ID_MASK) + 1):
+        count = head_id - tail_id & _ID_MASK
+        begin = 0 if behind is None else (behind - tail_id & _ID_MASK) + 1
+        for number in range(begin if begin <= count + 1 else 0, count + 1):
             index = (tail_id + number) % (1 << count_bits)
-            found = self._record(descs + index * _DESC_BYTES, infos + index * _INFO_BYTES, data, size_bits)
-            if found is not None:
-                yield found
+            desc = self._read(descs + index * _DESC_BYTES, _DESC_BYTES)
+            info = self._read(infos + index * _INFO_BYTES, _INFO_BYTES)
+            if (
+                desc is None
+                or info is None
+                or int.from_bytes(desc[:8], "little") >> _FLAGS_SHIFT == _RESERVED
+            ):
+                return
+            if int.from_bytes(info[:8], "little") >= first:
+                found = self._record(desc, info, data, size_bits, tail_id + number & _ID_MASK)
+                if found is not None:
+                    yield found
 
-    def _record(self, desc_va: int, info_va: int, data: int, size_bits: int) -> tuple[int, int, str] | None:
-        desc, info = self._read(desc_va, _DESC_BYTES), self._read(info_va, _INFO_BYTES)
-        if desc is None or info is None:
-            return None
+    def _record(self, desc: bytes, info: bytes, data: int, size_bits: int, id_: int) -> RingLine | None:
         state, begin, end = (int.from_bytes(desc[at : at + 8], "little") for at in (0, 8, 16))
         if state >> _FLAGS_SHIFT not in (_COMMITTED, _FINALIZED) or begin & 1:
             return None
-        time, length = int.from_bytes(info[8:16], "little"), int.from_bytes(info[16:18], "little")
+        number, time = (int.from_bytes(info[at : at + 8], "little") for at in (0, 8))
+        length = int.from_bytes(info[16:18], "little")
         caller = int.from_bytes(info[20:24], "little")
         size = 1 << size_bits
         wraps = begin >> size_bits != end - 1 >> size_bits
@@ -70,5 +120,4 @@ class _Ring:
         if text is None:
             return None
         cpu = caller & ~_CALLER_CPU if caller & _CALLER_CPU else 0
-        stamp = f"[{time // 10**9:5d}.{time % 10**9 // 1000:06d}] "
-        return cpu, time, stamp + text.decode(errors="backslashreplace")
+        return RingLine(number, id_, cpu, time, text.decode(errors="backslashreplace"))
