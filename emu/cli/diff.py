@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import click
 
 from emu.case import Case
 from emu.cli.asked import given, spelt
-from emu.cli.recording import GRAINS, built, recorded_case_options, run
+from emu.cli.recording import GRAINS, Files, built, recorded_case, recorded_case_options, run
 from emu.designs import DESIGNS
 from emu.errors import EmuError, InvalidCase
 from emu.host.build import build
+from emu.host.effects import WHOLE
 from emu.host.tracing import symbol_table
 from emu.report.diff import Run, compare, diff_json, diff_text
 from emu.subject.symbols import Symbols
@@ -64,10 +66,24 @@ def _run_of(name: str, options: dict[str, Any], instructions: bool) -> Run:
         return Run(trace, trace.symbols or _symbols_of_case(name, trace.case))
     is_subject = name in DESIGNS or Path(name).exists() or "=" not in name
     options |= {"subject": name if is_subject else None, "case_text": None if is_subject else name}
-    boot = built(options, instructions=instructions)
+    case = recorded_case(options)
+    if case.depth == WHOLE:
+        return _run_whole(case)
+    boot = built(case, instructions=instructions)
     if run(boot):
         raise KeyboardInterrupt
     return Run(boot.machine.trace, symbol_table(boot.guest))
+
+
+def _run_whole(case: Case) -> Run:
+    from emu.cli.whole import run_recorded
+    from emu.host.whole.ending import How
+    from emu.host.whole.recording import RECORD_FROM, boot_from, image_symbols
+
+    boot = boot_from(case if case.record_from else replace(case, record_from=RECORD_FROM))
+    if run_recorded(boot, Files()) is How.INTERRUPTED:
+        raise KeyboardInterrupt
+    return Run(boot.machine.trace, image_symbols(boot))
 
 
 def _is_trace(path: Path) -> bool:
@@ -81,6 +97,12 @@ def _is_trace(path: Path) -> bool:
 def _symbols_of_case(name: str, text: str) -> Any:
     # A trace that was cut off, or is of operations alone, has no symbols: its case's subject has.
     try:
-        return symbol_table(build(Case.parse(text)).guest)
+        case = Case.parse(text)
+        if case.depth == WHOLE:
+            from emu.host.whole.boot import build_whole
+            from emu.host.whole.recording import image_symbols
+
+            return image_symbols(build_whole(case))
+        return symbol_table(build(case).guest)
     except EmuError as error:
         raise InvalidCase(f"{name}: no symbols in it, and its case cannot be loaded: {error}") from None

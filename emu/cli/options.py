@@ -310,7 +310,10 @@ def stepped(case: Case) -> Case:
     :raises InvalidCase: another grain was asked for
     """
     if case.depth == WHOLE:
-        return case
+        if case.record_from:
+            said = f"record-from={case.record_from}: nothing is recorded while a debugger goes through it"
+            click.echo(f"emu: {said}; emu replay judges it", err=True)
+        return replace(case, record_from="")
     if given("grain") and case.grain != "instruction":
         raise InvalidCase(f"--grain {case.grain}: a debugger goes by instructions; leave it out")
     return replace(case, grain="instruction")
@@ -325,7 +328,9 @@ def make_case(
     """
     if cpus is not None and options.get("topology"):
         raise InvalidCase(f"--cpus {cpus} and --topology {options['topology']}: give one of them")
-    case = Case.parse(case_text) if case_text is not None else Case(DEFAULT_SUBJECT)
+    case = Case(DEFAULT_SUBJECT)
+    if case_text is not None:
+        case = Case.parse(case_text.removeprefix("case: "))  # the line as it was printed
     if subject is not None and case_text is not None:
         _check_names_a_subject(case)
     if options.get("nr_cpus") is not None:

@@ -11,10 +11,12 @@ import click
 
 from emu.arch.mpidr import hwid
 from emu.case import Case
+from emu.cli.asked import given
 from emu.cli.options import Output, boot_cpu_first, case_options, make_case, say_notes
 from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
+from emu.host.effects import WHOLE
 from emu.host.tracing import record_instructions
 from emu.machine import Machine
 from emu.trace import SymbolTable
@@ -43,13 +45,26 @@ def recorded_case_options(function: F, *, subject: bool) -> F:
     return decorated
 
 
-def built(case_options: dict[str, Any], *, instructions: bool) -> Boot:
-    """Return the machine of these options, about to record what it does.
+def recorded_case(case_options: dict[str, Any]) -> Case:
+    """Return the case of these options.
+
+    :raises InvalidCase: they contradict each other, or every instruction is to be recorded at depth whole
+    """
+    options = dict(case_options)
+    options["grain"] = options.pop("run_grain")
+    case = make_case(**options)
+    if case.depth == WHOLE and given("grain") and click.get_current_context().params["grain"] == GRAINS[0]:
+        why = "operations are recorded there; emu step goes by instructions"
+        raise InvalidCase(f"--grain {GRAINS[0]}: not at depth {WHOLE}: {why}")
+    return case
+
+
+def built(case: Case, *, instructions: bool) -> Boot:
+    """Return the machine of a case, about to record what it does.
 
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
-    case_options["grain"] = case_options.pop("run_grain")
-    boot = loaded(boot_cpu_first(make_case(**case_options)), record=True)
+    boot = loaded(boot_cpu_first(case), record=True)
     if instructions:
         record_instructions(boot)
     return boot
@@ -122,9 +137,17 @@ class Files:
         return self.ftrace is not None or self.perfetto is not None
 
 
-def write_timelines(files: Files, machine: Machine, case: Case, symbols: Callable[[], SymbolTable]) -> None:
+def write_timelines(
+    files: Files,
+    machine: Machine,
+    case: Case,
+    symbols: Callable[[], SymbolTable],
+    *,
+    accesses: bool = True,
+) -> None:
     """Write what was asked for of a run that recorded times.
 
+    :param accesses: loads, stores and barriers too
     :raises InvalidCase: a file cannot be written
     """
     ftrace, perfetto = files.ftrace, files.perfetto
@@ -136,7 +159,7 @@ def write_timelines(files: Files, machine: Machine, case: Case, symbols: Callabl
     from emu.report.perfetto import perfetto_json
     from emu.report.timeline import timeline
 
-    found = timeline(machine.trace, symbols(), len(machine.actors))
+    found = timeline(machine.trace, symbols(), len(machine.actors), accesses=accesses)
     if ftrace is not None:
         with open_for_writing(ftrace) as file:
             file.write("".join(ftrace_text(found)).encode())

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from emu.case import Case
-from emu.cli.options import Output
+from emu.cli.options import Output, known_race_option
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm
 from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import Found
 from emu.explore.follow import rewind
+from emu.host.effects import WHOLE
 from emu.report.exploring import replay_json
 from emu.report.sequence import write_html
 from emu.report.story import tell_story
@@ -33,18 +34,28 @@ def _read(path: Path) -> str:
 
 @click.command("replay")
 @click.argument("case")
+@known_race_option
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
-def command(case: str, html: Path | None, as_object: bool) -> int:
+def command(case: str, known_race: tuple[str, ...], html: Path | None, as_object: bool) -> int:
     """Run the schedule of CASE again, a line that `emu explore` printed, or a file that holds one.
 
-    Tells the story of everything that it shows. A case without a schedule is for emu boot --case.
+    Tells the story of everything that it shows. A case without a schedule is for emu boot --case; at depth
+    whole each case is a schedule.
     """
     path = Path(case)
     text = _read(path) if " " not in case and path.is_file() else case
     parsed = Case.parse(text.removeprefix("case: "))
     if parsed.subject not in DESIGNS:
         check_exists(parsed.subject)
+    if parsed.depth == WHOLE:
+        from emu.cli.whole import Races, replay_whole
+
+        if html is not None:
+            raise InvalidCase(f"--html: not at depth {WHOLE}, where a schedule is no list of operations")
+        return replay_whole(parsed, Races(False, known_race), as_object=as_object)
+    if known_race:
+        raise InvalidCase(f"--known-race: --depth {WHOLE} alone has that")
     name, _, rest = parsed.scheduler.partition(":")
     if name != "replay":
         raise InvalidCase(f"scheduler={parsed.scheduler}: no recorded schedule; emu boot --case runs it")

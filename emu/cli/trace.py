@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from emu.case import Case
 from emu.cli.asked import given
 from emu.cli.options import Output
+from emu.cli.progress import progress
 from emu.cli.recording import (
     GRAINS,
     Files,
     built,
     open_for_writing,
+    recorded_case,
     recorded_case_options,
     run,
     timeline_options,
@@ -21,6 +25,7 @@ from emu.cli.recording import (
 )
 from emu.errors import InvalidCase
 from emu.host.build import Boot
+from emu.host.effects import WHOLE
 from emu.host.tracing import symbol_table, used_symbols
 
 
@@ -42,7 +47,7 @@ def _options(function: Any) -> Any:
     type=click.Choice(GRAINS),
     default=GRAINS[0],
     show_default=True,
-    help="Record every instruction with its registers, or operations alone.",
+    help="Record every instruction with its registers, or operations alone (at depth whole always).",
 )
 @timeline_options
 @_options
@@ -56,7 +61,10 @@ def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path |
     if path is None and given("grain"):
         raise InvalidCase(f"--grain {grain}: of the trace that -o FILE writes; a timeline has none")
     files = Files(path, ftrace, perfetto)
-    boot = built(options, instructions=grain == "instruction" and path is not None)
+    case = recorded_case(options)
+    if case.depth == WHOLE:
+        return trace_whole(case, files)
+    boot = built(case, instructions=grain == "instruction" and path is not None)
     if files.timed:
         boot.machine.record_times()
     interrupted = _record(boot, path)
@@ -82,3 +90,26 @@ def _record(boot: Boot, path: Path | None) -> bool:
     instructions = sum(actor.pe.counters.instructions for actor in boot.machine.actors)
     click.echo(f"{path}: {len(boot.machine.actors)} CPUs, {instructions} instructions, {size} bytes")
     return interrupted
+
+
+def trace_whole(case: Case, files: Files) -> int:
+    """Record a kernel that boots by itself; a trace has its accesses, a timeline none of them."""
+    from emu.cli.whole import run_recorded
+    from emu.host.whole.ending import How
+    from emu.host.whole.recording import RECORD_FROM, boot_from
+
+    if files.trace is not None and not case.record_from:
+        case = replace(case, record_from=RECORD_FROM)
+    with progress(lambda: f"loading {case.subject}"):
+        boot = boot_from(case)
+    how = run_recorded(boot, files)
+    machine = boot.machine
+    if files.trace is not None:
+        size = files.trace.stat().st_size
+        count = len(machine.trace)
+        click.echo(f"{files.trace}: {len(machine.actors)} CPUs, {count} records, {size} bytes")
+    click.echo(f"case: {boot.case.text()}")
+    if how in (How.BOUND, How.UNMODELLED):
+        click.echo(f"stopped: {machine.stopped}")
+        return 125
+    return 130 if how is How.INTERRUPTED else 0

@@ -30,6 +30,7 @@ from emu.report.text import make_console
 from emu.report.whole import (
     exploration_json,
     print_exploration,
+    print_replay,
     print_whole,
     verdict_of,
     whole_json,
@@ -81,7 +82,6 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object:
     case = recorded(case, start, races)
     with progress(lambda: f"loading {case.subject}"):
         boot = boot_from(case, start, sys.stdin.buffer.readline)
-    _say_notes(boot)
     if not as_object:
         for line in boot.lines:
             _print_line(line)
@@ -97,6 +97,21 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object:
     return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
 
+def replay_whole(case: Case, races: Races, *, as_object: bool) -> int:
+    """Run the case, print what it does with the CPUs of its findings, and return the exit status."""
+    case = recorded(case, "", races)
+    with progress(lambda: f"loading {case.subject}"):
+        boot = boot_from(case)
+    how = run_recorded(boot, Files())
+    verdict, found = judged(boot, races.known)
+    boot.read_log()
+    if as_object:
+        click.echo(json.dumps(whole_json(boot, how, verdict, found)))
+    else:
+        print_replay(make_console(), boot, how, verdict, found)
+    return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
+
+
 def judged(boot: WholeBoot, known: Collection[str]) -> tuple[Verdict, RacesFound | None]:
     """Return what rules say of ``boot``, which is over, and its races if it was recorded."""
     if not boot.case.record_from:
@@ -107,10 +122,12 @@ def judged(boot: WholeBoot, known: Collection[str]) -> tuple[Verdict, RacesFound
 
 
 def run_recorded(boot: WholeBoot, files: Files) -> How:
-    """Run ``boot`` to its end, and write what was asked for.
+    """Say what of the user's device tree is not modelled, run ``boot`` to its end, write what was asked for.
 
     :raises InvalidCase: a file cannot be written
     """
+    for note in boot.notes:
+        click.echo(f"emu: {note}", err=True)
     trace = boot.machine.trace
     with ExitStack() as stack:
         if files.trace is not None:
@@ -120,7 +137,7 @@ def run_recorded(boot: WholeBoot, files: Files) -> How:
         if files.trace is not None:
             trace.add_symbols(used_symbols(boot))
             trace.detach()
-    write_timelines(files, boot.machine, boot.case, lambda: image_symbols(boot))
+    write_timelines(files, boot.machine, boot.case, lambda: image_symbols(boot), accesses=False)
     return how
 
 
@@ -172,11 +189,6 @@ def explore_command(
 
 def _print_line(line: Line) -> None:
     click.echo(line.text)
-
-
-def _say_notes(boot: WholeBoot) -> None:
-    for note in boot.notes:
-        click.echo(f"emu: {note}", err=True)
 
 
 def _run(boot: WholeBoot) -> How:

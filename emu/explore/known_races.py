@@ -36,6 +36,8 @@ KNOWN: Mapping[str, str] = {
     # kernel/sched/core.c, prepare_task_switch() and try_to_wake_up(): READ_ONCE(p->__state), WRITE_ONCE().
     "finish_task_switch": _STATE,
     "try_to_wake_up": _STATE,
+    # kernel/sched/fair.c, set_task_rq_fair(): cfs_rq_last_update_time(), u64_u32_load().
+    "set_task_rq_fair": "avg.last_update_time is read without the lock of its run queue",
     # kernel/sched/fair.c, update_sysctl(): a plain word that each CPU that comes online scales anew.
     "update_sysctl": "a word that is scaled by the number of CPUs, and read without a lock",
     # arch/arm64/kernel/alternative.c: while (!READ_ONCE(all_alternatives_applied)) cpu_relax().

@@ -115,7 +115,7 @@ def build_config(config: BootConfig) -> Boot:
     :raises EmuError: the subject cannot be loaded, or it cannot do what the case asks for
     """
     if config.case.depth == WHOLE:
-        raise InvalidCase(f"depth={WHOLE}: emu boot, explore, step and gdb run that")
+        raise InvalidCase(f"depth={WHOLE}: emu boot, explore, trace, diff, replay, step and gdb run that")
     first = load(config)
     if not first.has_kernel:
         return _build_program(config, cast("LoadedProgram", first))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import islice, zip_longest
 from typing import Any
 
-from emu.report.history import History, Item, Names, histories
+from emu.report.history import History, Item, Names, OperationHistories, histories
 from emu.report.words import runs_of
 from emu.trace import SymbolTable, Trace
 
@@ -41,12 +43,21 @@ class Run:
 
 @dataclass(slots=True)
 class CpuDiff:
-    """One CPU on both sides; ``first`` is the number of the item at which they part, or None."""
+    """One CPU on both sides; ``first`` is the number of the item at which they part, or None.
+
+    :ivar skipped: how many items, alike on both sides, come before those that the histories have
+    """
 
     cpu: int
     a: History
     b: History
     first: int | None
+    skipped: int = 0
+
+    @property
+    def alike(self) -> int:
+        """How many items both sides have in common."""
+        return self.skipped + (len(self.a.items) if self.first is None else self.first)
 
     def item(self, side: History) -> Item | None:
         """Return what ``side`` does where they part, None when it is over."""
@@ -82,12 +93,39 @@ def compare(a: Run, b: Run, *, instructions: bool) -> Diff:
     :param instructions: compare each instruction and the registers it changed; else operations alone
     :raises InvalidSubject: a trace is damaged
     """
-    sides = [histories(run.trace, Names(run.trace, run.symbols), instructions=instructions) for run in (a, b)]
     found = Diff(a.trace.case, b.trace.case, instructions)
+    if not instructions:
+        found.cpus = _compare_operations(a, b)
+        return found
+    sides = [histories(run.trace, Names(run.trace, run.symbols), instructions=True) for run in (a, b)]
     for cpu in sorted(sides[0].keys() | sides[1].keys()):
         one, other = (side.get(cpu) or History() for side in sides)
         found.cpus.append(CpuDiff(cpu, one, other, _first(one.items, other.items)))
     return found
+
+
+def _compare_operations(a: Run, b: Run) -> list[CpuDiff]:
+    # Item by item, of which a few are kept: a kernel that boots by itself has millions.
+    sides = [OperationHistories(run.trace, Names(run.trace, run.symbols)) for run in (a, b)]
+    cpus = sorted({*sides[0].cpus, *sides[1].cpus})
+    return [_compare_cpu(cpu, *sides) for cpu in cpus]
+
+
+def _compare_cpu(cpu: int, a: OperationHistories, b: OperationHistories) -> CpuDiff:
+    ours, theirs = a.items(cpu), b.items(cpu)
+    one, other = History(counts=a.counts(cpu)), History(counts=b.counts(cpu))
+    before: deque[Item] = deque(maxlen=_BEFORE)
+    alike, first = 0, None
+    for mine, yours in zip_longest(ours, theirs):
+        if mine is not None and yours is not None and mine.same_as(yours):
+            before.append(mine)
+            alike += 1
+            continue
+        first = len(before)
+        for side, item, rest in ((one, mine, ours), (other, yours, theirs)):
+            side.items = [*before, *([] if item is None else [item]), *islice(rest, _WINDOW - 1)]
+        break
+    return CpuDiff(cpu, one, other, first, alike - (first or 0))
 
 
 def _first(a: Sequence[Item], b: Sequence[Item]) -> int | None:
@@ -162,7 +200,7 @@ def _hunk(group: Sequence[CpuDiff]) -> Iterator[str]:
     first = shown.first
     assert first is not None
     who = cpu_ranges([cpu.cpu for cpu in group])
-    after = _spread([cpu.first or 0 for cpu in group])
+    after = _spread([cpu.alike for cpu in group])
     alike = f"alike for {after} step{'' if after == '1' else 's'}" if after != "0" else "nothing alike"
     yield from _wrapped("@@ ", f"{who}: {alike}" + (f"; CPU{shown.cpu} is shown" if len(group) > 1 else ""))
     a, b = shown.a.items, shown.b.items
@@ -301,7 +339,7 @@ def diff_json(diff: Diff) -> dict[str, Any]:
         "cpus": [
             {
                 "cpu": cpu.cpu,
-                "alike": cpu.first if cpu.first is not None else len(cpu.a.items),
+                "alike": cpu.alike,
                 "first": None
                 if cpu.first is None
                 else {"a": _as_json(cpu.item(cpu.a)), "b": _as_json(cpu.item(cpu.b))},

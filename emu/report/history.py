@@ -5,8 +5,9 @@ An address is told by its symbol, by whose task or stack it lies in, or as it is
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -22,6 +23,7 @@ from emu.subject.symbols import Symbols
 from emu.trace import SymbolTable, Trace
 
 _U64 = 2**64 - 1
+_KERNEL = 0xFFFF << 48  # VAs of the kernel's half, above those of host operations
 _TASK_MAX = 1 << 12  # bytes of a task_struct that a pointer may point into
 _COUNTED = ("instructions", "loads", "loads_mmu_off", "stores", "wfe", "calls", "exceptions", "host")
 # What the host notes for the checks, and what every actor has said elsewhere.
@@ -202,6 +204,56 @@ def histories(trace: Trace, names: Names, *, instructions: bool) -> dict[int, Hi
     return found
 
 
+class OperationHistories:
+    """What each CPU of a trace did, operation by operation, told as it is asked for."""
+
+    def __init__(self, trace: Trace, names: Names) -> None:
+        self._trace, self._names = trace, names
+        self._numbers: dict[int, array[int]] = {}  # of records, by CPU
+        self._instructions: dict[int, int] = {}  # by CPU
+        # At depth whole nobody tells when an MMU goes on.
+        self._knows_mmu, kernel = False, False
+        for number, (kind, size, cpu, pc, _pa, value) in enumerate(trace.rows()):
+            self._knows_mmu |= kind == Kind.MMU
+            kernel |= pc >= _KERNEL
+            if kind not in NOTES:
+                self._numbers.setdefault(cpu, array("Q")).append(number)
+            elif kind == Kind.INSTRUCTIONS and value:
+                self._numbers.setdefault(cpu, array("Q"))
+                self._instructions[cpu] = self._instructions.get(cpu, 0) + (0 if size else value)
+        self._knows_mmu |= not kernel
+
+    @property
+    def cpus(self) -> Iterable[int]:
+        """The CPUs that did anything."""
+        return self._numbers
+
+    def items(self, cpu: int) -> Iterator[Item]:
+        """Yield all items of ``cpu``; none of one that did nothing."""
+        history = History()
+        teller = _Teller(cpu, history, self._trace, self._names, False)
+        for number in self._numbers.get(cpu, ()):
+            teller.record(_record_at(self._trace, number))
+            yield from history.items
+            history.items.clear()
+
+    def counts(self, cpu: int) -> dict[str, int]:
+        """Return how often ``cpu`` did what, in all."""
+        history = History()
+        teller = _Teller(cpu, history, self._trace, self._names, False)
+        for number in self._numbers.get(cpu, ()):
+            teller.count(_record_at(self._trace, number))
+        history.counts["instructions"] = self._instructions.get(cpu, 0)
+        if not self._knows_mmu:
+            history.counts["loads_mmu_off"] = 0
+        return history.counts
+
+
+def _record_at(trace: Trace, number: int) -> Record:
+    kind, *rest = trace.row(number)
+    return Record(Kind(kind), *rest)
+
+
 def tell(record: Record, trace: Trace, names: Names) -> Item:
     """Return one operation or event in words."""
     teller = _Teller(record.actor, History(), trace, names, instructions=False)
@@ -294,9 +346,9 @@ class _Teller:
         return text
 
     def record(self, record: Record) -> None:
-        kind, counts = record.kind, self._history.counts
+        kind = record.kind
+        self.count(record)
         if kind in OPERATIONS:
-            self._count(record)
             if self._names.is_host(record.pc) or not self._instructions:
                 self._history.items.append(self.operation(record))
             elif self._item is not None and kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
@@ -305,12 +357,6 @@ class _Teller:
             elif self._item is not None and kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
                 self._item.effects.append(("from", f"[{self._names.pa(record.pa, self._cpu)}]"))
             return
-        if kind is Kind.MMU:
-            self._mmu_on = bool(record.value & 1)
-        elif kind is Kind.POWER_ON:
-            self._mmu_on = False
-        elif kind is Kind.EXCEPTION:
-            counts["exceptions"] += 1
         if self._instructions and kind in (Kind.MMU, Kind.EL):
             return  # the instruction says it
         self._last, self._item = None, None
@@ -318,8 +364,17 @@ class _Teller:
             self._pages.clear()
         self._history.items.append(self.event(record))
 
-    def _count(self, record: Record) -> None:
+    def count(self, record: Record) -> None:
+        """Count one operation or event."""
         kind, counts = record.kind, self._history.counts
+        if kind is Kind.MMU:
+            self._mmu_on = bool(record.value & 1)
+        elif kind is Kind.POWER_ON:
+            self._mmu_on = False
+        elif kind is Kind.EXCEPTION:
+            counts["exceptions"] += 1
+        if kind not in OPERATIONS:
+            return
         if kind is Kind.CALL:
             counts["calls"] += 1
         if kind is Kind.WFE and record.value:

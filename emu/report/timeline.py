@@ -63,12 +63,17 @@ class Timeline:
     flows: list[Flow] = field(default_factory=list)
 
 
-def timeline(trace: Trace, symbols: SymbolTable, cpus: int) -> Timeline:
-    """Return the timeline of a trace that has the times of its records."""
+def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = True) -> Timeline:
+    """Return the timeline of a trace that has the times of its records.
+
+    :param accesses: with loads, stores and barriers
+    """
     names = Names(trace, symbols)
     found = Timeline(cpus)
     walk = _Walk(found, cpus)
     for record, ns in _timed(trace):
+        if not accesses and (record.kind in _MEMORY or record.kind is Kind.BARRIER):
+            continue
         if record.kind is Kind.LOG:
             found.marks.append(Mark(record.actor, ns, Kind.LOG, "", trace.text_of(record)))
         elif record.kind not in NOTES:

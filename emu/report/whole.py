@@ -141,6 +141,23 @@ def print_whole(
         )
     console.print(table)
     console.print()
+    print_end(console, boot, how, verdict, races)
+
+
+def print_replay(
+    console: Console, boot: WholeBoot, how: How, verdict: Verdict, races: RacesFound | None
+) -> None:
+    """Print what became of the CPUs of the findings, the findings, and how the run has ended."""
+    for line in story_lines(boot, verdict.findings):
+        console.print(line)
+    print_end(console, boot, how, verdict, races)
+
+
+def print_end(
+    console: Console, boot: WholeBoot, how: How, verdict: Verdict, races: RacesFound | None
+) -> None:
+    """Print the findings and how the run has ended."""
+    cpus = whole_cpus(boot)
     for finding in verdict.findings:
         for line in finding_lines(finding, boot.name):
             console.print(Text(line, style="red"))

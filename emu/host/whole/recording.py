@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from emu.arch.boot import DRAM_BASE
 from emu.arch.dataflow import DataFlow
 from emu.arch.sysreg import TCR_EL1
 from emu.case import Case
@@ -63,10 +62,11 @@ def image_symbols(boot: WholeBoot) -> SymbolTable:
     """Return all symbols of the kernel, for what reads its trace."""
     subject, pe = boot.image.subject, boot.machine.actors[0].pe
     start = subject.segments[0].pa + subject.va_offset & _U64
-    # The linear map begins at the lowest VA of TTBR1 with the start of DRAM.
+    # The linear map begins at the lowest VA of TTBR1 with the start of RAM.
+    ram = boot.machine.memory.base
     bits = 64 - (pe.sysreg(TCR_EL1) >> 16 & 63)
-    linear = 2**64 - (1 << bits) - DRAM_BASE
-    if not pe.mmu_on or pe.translate(DRAM_BASE + linear) != DRAM_BASE:
+    linear = 2**64 - (1 << bits) - ram
+    if not pe.mmu_on or pe.translate(ram + linear) != ram:
         linear = 0
     return SymbolTable(
         subject.va_offset, start, start + boot.image.image_size & _U64, linear, subject.symbols.text
