@@ -23,6 +23,8 @@ KNOWN: Mapping[str, str] = {
     "do_timer": _JIFFIES,
     # kernel/time/timekeeping.c: readers of the two try again when tk_core.seq has changed.
     "tk_core": _TK_CORE,
+    # kernel/time/tick-common.c, tick_setup_periodic(): under jiffies_seq.
+    "tick_next_period": "read under the sequence counter of jiffies",
     "ktime_get": _TK_CORE,
     "ktime_get_update_offsets_now": _TK_CORE,
     # kernel/rcu/tree.c: gp_seq, gp_state, gp_start and others with READ_ONCE() and WRITE_ONCE().
@@ -36,7 +38,8 @@ KNOWN: Mapping[str, str] = {
     # kernel/sched/core.c, prepare_task_switch() and try_to_wake_up(): READ_ONCE(p->__state), WRITE_ONCE().
     "finish_task_switch": _STATE,
     "try_to_wake_up": _STATE,
-    # kernel/sched/fair.c, set_task_rq_fair(): cfs_rq_last_update_time(), u64_u32_load().
+    # kernel/sched/fair.c, cfs_rq_last_update_time(): u64_u32_load().
+    "sync_entity_load_avg": "avg.last_update_time is read without the lock of its run queue",
     "set_task_rq_fair": "avg.last_update_time is read without the lock of its run queue",
     # kernel/sched/fair.c, update_sysctl(): a plain word that each CPU that comes online scales anew.
     "update_sysctl": "a word that is scaled by the number of CPUs, and read without a lock",

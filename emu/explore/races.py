@@ -27,6 +27,7 @@ _CALL, _BARRIER, _INTERRUPT, _STOP = map(int, (Kind.CALL, Kind.BARRIER, Kind.SEN
 _STARTS = (psci.Function.CPU_ON32, psci.Function.CPU_ON64)
 _GRANULE = 3  # bytes of a granule, as a shift
 _LAST = (1 << _GRANULE) - 1
+_ALL = 2**64 - 1
 _Clock = tuple[int, ...]
 _Numbered = tuple[int, Row]  # a record and its number
 
@@ -90,15 +91,28 @@ class _Orders(dict[int, _Order]):
 
 
 class _Granule:
-    # What was done to some bytes last: by CPU (epoch, mask of bytes, record); and the clock that a load gets.
+    # What was done to some bytes last: by CPU (epoch, mask of bytes, record, whether it is a store that
+    # leaves the value as it was); the clock that a load gets; and the value, of those bytes that are known.
 
-    __slots__ = ("is_release", "loads", "released", "stores")
+    __slots__ = ("is_release", "known", "loads", "released", "stores", "value")
 
     def __init__(self) -> None:
-        self.stores: dict[int, tuple[int, int, _Numbered]] = {}
-        self.loads: dict[int, tuple[int, int, _Numbered]] = {}
+        self.stores: dict[int, tuple[int, int, _Numbered, bool]] = {}
+        self.loads: dict[int, tuple[int, int, _Numbered, bool]] = {}
+        self.value = self.known = 0  # of `known` each bit of a byte is set
         self.released: _Clock | None = None
         self.is_release = False
+
+    def take(self, access: Row, number: int) -> bool:
+        """Take the value of an access to granule ``number``; tell whether it is what was there, as known."""
+        _, size, _, _, pa, value = access
+        shift = 8 * (pa - (number << _GRANULE))
+        bits = (1 << 8 * size) - 1
+        bits, value = (bits << shift, value << shift) if shift >= 0 else (bits >> -shift, value >> -shift)
+        bits &= _ALL
+        same = not (self.value ^ value | ~self.known) & bits
+        self.value, self.known = self.value & ~bits | value & bits, self.known | bits
+        return same
 
 
 def races(
@@ -209,11 +223,12 @@ class _Detector:
         order, stores = self._orders[pc], kind in _STORES
         if not stores:
             self._load(cpu, granule, order)
-        if is_data:
+        leaves = granule.take(record[1], number) and stores
+        if is_data and not leaves:
             self._check(record, number, granule.stores, mask)
             if stores:
                 self._check(record, number, granule.loads, mask)
-        (granule.stores if stores else granule.loads)[cpu] = self._clocks[cpu][cpu], mask, record
+        (granule.stores if stores else granule.loads)[cpu] = self._clocks[cpu][cpu], mask, record, leaves
         if stores:
             self._store(cpu, granule, order)
 
@@ -235,30 +250,23 @@ class _Detector:
         granule.released, granule.is_release = clock, order.releases
 
     def _check(
-        self, record: _Numbered, number: int, others: dict[int, tuple[int, int, _Numbered]], mask: int
+        self, record: _Numbered, number: int, others: dict[int, tuple[int, int, _Numbered, bool]], mask: int
     ) -> None:
-        cpu, pc = record[1][2:4]
+        kind, _, cpu, pc, _, _ = record[1]
         clock = self._clocks[cpu]
-        for other, (epoch, other_mask, before) in others.items():
+        for other, (epoch, other_mask, before, leaves) in others.items():
             if other == cpu or epoch <= clock[other] or not mask & other_mask:
+                continue
+            if leaves and kind not in _STORES:
                 continue
             key = before[1][3], pc
             both = mask & other_mask
             pa = (number << _GRANULE) + (both & -both).bit_length() - 1
-            if record[1][0] in _STORES and _agree(before[1], record[1], pa, (number + 1) << _GRANULE):
-                continue
             known = self.found.get(key)
             if known is not None:
                 known.times += 1
                 continue
             self.found[key] = Race(before[1], record[1], (before[0], record[0]), pa)
-
-
-def _agree(one: Row, other: Row, pa: int, end: int) -> bool:
-    # Whether two accesses have the same value in the bytes from `pa` on that both have, before `end`.
-    last = min(one[4] + one[1], other[4] + other[1], end)
-    mask = (1 << 8 * (last - pa)) - 1
-    return not (one[5] >> 8 * (pa - one[4]) ^ other[5] >> 8 * (pa - other[4])) & mask
 
 
 def _is_store_release(order: _Order) -> bool:

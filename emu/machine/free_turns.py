@@ -33,7 +33,8 @@ RECORDS_MAX = 10_000_000  # of a trace; 36 bytes each in memory
 # A CPU that yields again after no more instructions than these, no further away, is in a loop that waits.
 _LOOP_MAX, _LOOP_BYTES = 200, 256
 # Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
-_YIELD_NS, _YIELD_PART = 100, 8
+# But no more than 10 s at once: a scheduler may pick it for ever, and time would grow beyond 64 bits.
+_YIELD_NS, _YIELD_PART, _YIELD_MAX = 100, 8, 10_000_000_000
 _PSTATE_I_F = 3 << 6
 _WFE = 0xD503_205F
 
@@ -161,8 +162,8 @@ class FreeTurns:
         # WFE or YIELD: in a loop that waits, time passes.
         wait, pc, done = self._waits[cpu], actor.pe.pc, actor.pe.counters.instructions
         if abs(pc - wait.at) <= _LOOP_BYTES and done - wait.instructions <= _LOOP_MAX:
-            time = max(_YIELD_NS, (actor.time - wait.since) // _YIELD_PART)
-            self._pass(cpu, actor, min((time, *self._event_stream(cpu, actor))))
+            waited = min((actor.time - wait.since) // _YIELD_PART, _YIELD_MAX)
+            self._pass(cpu, actor, min((max(_YIELD_NS, waited), *self._event_stream(cpu, actor))))
         else:
             wait.at, wait.since = pc, actor.time
         wait.instructions = done

@@ -396,3 +396,22 @@ def test_behind_the_end_of_what_is_typed_cpus_sleep_on() -> None:
     machine, printed, _ = typing([b"one\n"])
     assert printed == ["first", "one"]
     assert machine.actors[0].state is State.IDLE
+
+
+class _NoTimer:
+    # A board without a timer.
+    def tick(self, cpu: int, now: int) -> int | None:
+        """Return that nothing happens."""
+        return None
+
+
+def test_a_cpu_that_waits_for_ever_keeps_a_time_of_64_bits() -> None:
+    """Each turn of its loop takes an eighth of what it has waited, and 10 s at most."""
+    machine = make("l: wfe\n b l", cpus=1, record=False, instructions_max=4000)
+    machine.record_times()
+    run_freely(machine, _NoTimer(), lambda cpu, va: None)  # type: ignore[arg-type]
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    machine.finish()
+    assert 10**12 < machine.actors[0].time < 2**63
+    assert machine.trace.times[-1] == machine.actors[0].time

@@ -110,7 +110,8 @@ def test_barriers_order_data_by_a_flag(before: str, after: str, races_on_data: b
 
 def test_a_barrier_in_the_middle_of_a_block_orders_what_is_behind_it() -> None:
     """The data is stored behind it: the flag does not say so."""
-    found = sides(run("dmb ishst\n str x2, [x10]\n str x2, [x0]", "ldr x3, [x10]", "dmb ishld"))
+    say = "dmb ishst\n str x2, [x10]\n str xzr, [x0]\n str x2, [x0]"
+    found = sides(run(say, "ldr x3, [x10]", "dmb ishld", turn=1000))
     assert (0, 0, True, 1, False) in found
 
 
@@ -148,27 +149,32 @@ def test_bytes_beside_each_other_do_not_race() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "count"),
+    ("accesses", "count"),
     [
-        ((STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 5), 0),
-        ((STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 6), 1),
-        ((LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 5), 0),
-        ((LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 6), 1),
-        ((STORE, 8, 0x1000, 5), (LOAD, 8, 0x1000, 5), 1),  # what was there before is not known
-        ((STORE, 8, 0x1000, 0x1234_0000_0000), (STORE, 4, 0x1004, 0x1234), 0),
-        ((STORE, 8, 0x1000, 0x1235_0000_0000), (STORE, 4, 0x1004, 0x1234), 1),
-        ((STORE, 4, 0x1004, 0x1234), (STORE, 8, 0x1000, 0x5678_1234_0000), 1),
+        ([(STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 5)], 0),
+        ([(STORE, 8, 0x1000, 5), (STORE, 8, 0x1000, 6)], 1),
+        ([(LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 5)], 0),
+        ([(LOAD, 8, 0x1000, 5), (STORE, 8, 0x1000, 6)], 1),
+        ([(STORE, 8, 0x1000, 5), (LOAD, 8, 0x1000, 5)], 1),  # what was there before is not known
+        ([(STORE, 8, 0x1000, 0x1234_0000_0000), (STORE, 4, 0x1004, 0x1234)], 0),
+        ([(STORE, 8, 0x1000, 0x1235_0000_0000), (STORE, 4, 0x1004, 0x1234)], 1),
+        ([(STORE, 4, 0x1004, 0x1234), (STORE, 8, 0x1000, 0x1234_5678_0000)], 1),  # half of it is not known
     ],
 )
 def test_a_store_of_the_value_that_is_there_is_no_race(
-    first: tuple[int, int, int, int], second: tuple[int, int, int, int], count: int
+    accesses: list[tuple[int, int, int, int]], count: int
 ) -> None:
     """KCSAN_REPORT_VALUE_CHANGE_ONLY (Linux v6.12 lib/Kconfig.kcsan)."""
-    rows = [
-        (kind, size, cpu, 0x100 + cpu, pa, value)
-        for cpu, (kind, size, pa, value) in enumerate((first, second))
-    ]
+    rows = [(kind, size, cpu, 0x100, pa, value) for cpu, (kind, size, pa, value) in enumerate(accesses)]
     assert len(found_in(*rows)) == count
+
+
+def test_what_such_a_store_may_overwrite_is_a_race() -> None:
+    """CPU0 clears what is clear already; CPU1 sets it: in the other order that is lost."""
+    before, clears = (LOAD, 8, 0, 0x100, 0x1000, 0), (STORE, 8, 0, 0x104, 0x1000, 0)
+    assert found_in(before, clears, (LOAD, 8, 1, 0x200, 0x1000, 0)) == []
+    found = found_in(before, clears, (STORE, 8, 1, 0x200, 0x1000, 7))
+    assert [race.first for race in found] == [clears, before]
 
 
 @pytest.mark.parametrize(
