@@ -38,9 +38,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        gc.disable()  # what is imported stays; looking for garbage in it was 5 % of a start
+        # What is imported stays; looking for garbage in it was 5 % of a start. Frozen once: where many
+        # commands run in one process, what each leaves behind is garbage.
+        is_first = not any(f"emu.cli.{name}" in sys.modules for name in _COMMANDS)
+        gc.disable()
         command: click.Command = importlib.import_module(f"emu.cli.{cmd_name}").command
-        gc.freeze()
+        if is_first:
+            gc.freeze()
         gc.enable()
         return command
 
