@@ -336,12 +336,12 @@ class Search:
         ]
         if last >= 0:  # who ran goes on first
             todo.sort(key=lambda each: each[0] == last)
+        if not todo and not ends and self._reduces:
+            todo = [(cpu, way) for cpu in moves.unexplored(sleep | counts) for way in moves.ways(cpu)][:1]
         if len(self.path) > bounds.depth:
             self.cut.add(f"{bounds.depth} steps")
             self.bounds_hit.add("depth")
             todo = []
-        if not todo and not ends and self._reduces:
-            todo = [(cpu, way) for cpu in moves.unexplored(sleep) for way in moves.ways(cpu)][:1]
         if not todo and not ends:
             count.asleep += 1
             count.schedules += 1
