@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.process import ROOT, run_inside
 from bench.result import Figures, Result, benchmark
 
@@ -13,6 +15,7 @@ _SPIN = (
 _RACY = _FORCED.format(4)
 _PEN = "v3 topology=flat:{} enable-method=spin-table memory=caches"
 _LOCK = f"{ROOT / 'bench' / 'lock.S'} topology=flat:{{}}"
+_FACTS = ("operations", "schedules", "ends", "states", "findings", "megabytes")
 # Case, seconds at most.
 _WHOLE = {
     "v3.3": ("v3 topology=flat:4", 30),
@@ -69,12 +72,9 @@ def explore_reduction(_rounds: int, _quick: bool) -> Figures:
 )
 def explore_scale(rounds: int, _quick: bool) -> Figures:
     """Schedules against different ends."""
-    for name, (text, seconds) in _SCALE.items():
-        runs = [run_inside("explore", text) for _ in range(rounds)]
-        facts = {key: runs[0][key] for key in ("schedules", "ends", "states", "findings", "megabytes")}
-        note = f"{facts['schedules']:,} schedules to {facts['ends']:,} ends, {facts['megabytes']:.0f} MB"
-        samples = tuple(run["seconds"] for run in runs)
-        yield Result(f"explore_scale.{name}", "s", samples, at_most=seconds, facts=facts, note=note)
+    return _explored(
+        "explore_scale", _SCALE, rounds, "{schedules:,} schedules to {ends:,} ends, {megabytes:.0f} MB"
+    )
 
 
 @benchmark(
@@ -84,9 +84,15 @@ def explore_scale(rounds: int, _quick: bool) -> Figures:
 )
 def explore_whole(rounds: int, _quick: bool) -> Figures:
     """Complete explorations."""
-    for name, (text, seconds) in _WHOLE.items():
+    return _explored("explore_whole", _WHOLE, rounds, "{states:,} states, {operations:,} operations")
+
+
+def _explored(name: str, cases: Mapping[str, tuple[str, int]], rounds: int, note: str) -> Figures:
+    # The CPU seconds of complete explorations; `note` is made of what the first run of each counts.
+    for case, (text, seconds) in cases.items():
         runs = [run_inside("explore", text) for _ in range(rounds)]
-        facts = {key: runs[0][key] for key in ("operations", "schedules", "states", "findings", "megabytes")}
-        note = f"{facts['states']:,} states, {facts['operations']:,} operations"
+        facts = {key: runs[0][key] for key in _FACTS}
         samples = tuple(run["seconds"] for run in runs)
-        yield Result(f"explore_whole.{name}", "s", samples, at_most=seconds, facts=facts, note=note)
+        yield Result(
+            f"{name}.{case}", "s", samples, at_most=seconds, facts=facts, note=note.format_map(facts)
+        )
