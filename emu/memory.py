@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+from collections.abc import Mapping
 
 from emu.errors import InvalidCase
 
@@ -30,6 +31,7 @@ class Memory:
         self.size = size
         self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self._map)
+        self._quads = self.view.cast("Q")
         self.behind: dict[int, bytes] = {}
         self._anchor = ctypes.c_char.from_buffer(self._map)  # keeps the mapping alive for the engine
 
@@ -74,6 +76,16 @@ class Memory:
         if at < 0 or at + size > self.size:
             self.offset(pa, size)
         _INTEGERS[size].pack_into(self._map, at, value & ((1 << 8 * size) - 1))
+
+    def exchange(self, words: Mapping[int, int]) -> dict[int, int]:
+        """Store a u64 at each of these PAs, aligned and DRAM; return what was there."""
+        quads, base = self._quads, self.base
+        before = {}
+        for pa, value in words.items():
+            at = pa - base >> 3
+            before[pa] = quads[at]
+            quads[at] = value
+        return before
 
     def read_bytes(self, pa: int, size: int) -> bytes:
         """Return ``size`` bytes at ``pa``."""

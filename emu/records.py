@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -190,6 +191,10 @@ class Records(StringTable):
         for kind, size, actor, pc, pa, value in self.rows():
             yield Record(Kind(kind), actor, size, pc, pa, value)
 
+    def has(self, *kinds: Kind) -> bool:
+        """Tell whether there is a record of any of these kinds."""
+        return _runs_of(frozenset(kinds)).search(self._records[:: RECORD.size]) is not None
+
     def row(self, number: int) -> Row:
         """Return (kind, size, actor, pc, pa, value) of record ``number``."""
         if self._lots:
@@ -211,18 +216,20 @@ class Records(StringTable):
         """Return the rows of each boot: up to SHUTDOWN, then from REENTRY on; of a single boot, all rows."""
         return [RECORD.iter_unpack(self._whole(span)) for span in _boots(self._records)]
 
-    def numbered(self) -> Iterator[tuple[int, Row]]:
+    def numbered(self, kinds: frozenset[Kind] = frozenset()) -> Iterator[tuple[int, Row]]:
         """Yield every row but those of WAKE, with the number of its record.
 
         Each SEV has a WAKE for every CPU that slept, which is most of a trace of many CPUs in a holding pen.
+
+        :param kinds: yield the rows of these kinds alone; of none: all
         """
-        return self._numbered(range(len(self._records) // RECORD.size))
+        return self._numbered(range(len(self._records) // RECORD.size), kinds)
 
-    def numbered_boots(self) -> list[Iterator[tuple[int, Row]]]:
+    def numbered_boots(self, kinds: frozenset[Kind] = frozenset()) -> list[Iterator[tuple[int, Row]]]:
         """Return the rows of each boot as :meth:`numbered` does all."""
-        return [self._numbered(span) for span in _boots(self._records)]
+        return [self._numbered(span, kinds) for span in _boots(self._records)]
 
-    def _numbered(self, span: range) -> Iterator[tuple[int, Row]]:
+    def _numbered(self, span: range, kinds: frozenset[Kind]) -> Iterator[tuple[int, Row]]:
         records = self._slice(span)
         view = memoryview(records)
 
@@ -230,7 +237,7 @@ class Records(StringTable):
             part = view[first * RECORD.size : last * RECORD.size]
             return enumerate(RECORD.iter_unpack(part), self._lots.number(span.start + first))
 
-        parts = _NO_WAKES.finditer(records[:: RECORD.size])
+        parts = _runs_of(kinds).finditer(records[:: RECORD.size])
         return chain.from_iterable(rows(*part.span()) for part in parts)
 
     def _slice(self, span: range) -> bytes:
@@ -251,6 +258,12 @@ class Records(StringTable):
     def _write_out(self) -> None:
         # Keep each record by itself.
         self._records, self._lots = bytearray(self._whole()), Lots()
+
+
+@cache
+def _runs_of(kinds: frozenset[Kind]) -> re.Pattern[bytes]:
+    # What finds, in the kinds of records, those that Records.numbered() yields.
+    return re.compile(b"[" + re.escape(bytes(sorted(kinds))) + b"]+", re.DOTALL) if kinds else _NO_WAKES
 
 
 def _boots(records: bytearray) -> list[range]:

@@ -217,23 +217,20 @@ class ThreadStepper:
     @contextmanager
     def _lent(self, local: LocalState, lent: dict[int, int]) -> Iterator[None]:
         memory, engine = self.machine.memory, self.machine.engine
-        for access in local.action.accesses:
+        for access in local.action.accesses:  # the step may store there
             for pa in range(access.pa & -8, access.pa + access.size, 8):
                 if pa not in lent:
                     lent[pa] = memory.read(pa, 8)
-        before = {pa: memory.read(pa, 8) for pa in lent}
-        changed = {pa >> LINE_SHIFT for pa, value in lent.items() if value != before[pa]}
-        is_code = not engine.code.lines.isdisjoint(changed)
-        for pa, value in lent.items():
-            memory.write(pa, 8, value)
+        own = memory.exchange(lent)
+        lines = engine.code.lines
+        is_code = not lines.isdisjoint({pa >> LINE_SHIFT for pa, value in lent.items() if value != own[pa]})
         if is_code:
             engine.forget_code()
         try:
             yield
         finally:
-            is_code = is_code or not engine.code.lines.isdisjoint(pa >> LINE_SHIFT for pa in lent)
-            for pa, value in before.items():
-                memory.write(pa, 8, value)
+            is_code = is_code or not lines.isdisjoint({pa >> LINE_SHIFT for pa in lent})
+            memory.exchange(own)
             if is_code:
                 engine.forget_code()
 

@@ -173,7 +173,8 @@ def make_plan(nr_cpus: int, seed: int) -> RacePlan:
     spare = [hwid for hwid in random_map(rng, nr_cpus) if hwid is not None]
     for _ in range(rng.randint(1, _WRITES_MAX)):
         cpu = rng.randrange(nr_cpus)
-        free = [hwid for hwid in spare if hwid not in state]
+        held = set(state)
+        free = [hwid for hwid in spare if hwid not in held]
         hwid = rng.choice(free) if free and (state[cpu] is None or rng.random() < 0.4) else None
         if hwid is None and state[cpu] is None:
             continue

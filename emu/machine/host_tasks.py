@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from emu.machine.actor import Actor, Grain, State
 from emu.operation import (
@@ -49,10 +50,28 @@ class HostTasks:
         self._queue = machine.queue
         self._recorder = machine.recorder
         self._memory = machine.host_memory
+        # By class, for all but Store and Load.
+        self._does: dict[type, Callable[[int, Actor, Any], object]] = {
+            LoadUntil: self._load_until,
+            Poll: self._poll,
+            AtomicUpdate: self._update,
+            SendEvent: self._signal,
+            SendInterrupt: self._signal,
+            WaitForEvent: self._sleep,
+            WaitForInterrupt: self._sleep,
+            Barrier: self._barrier,
+            CacheOp: self._maintain,
+            Copy: self._copy,
+            Reboot: self._reboot,
+            FirmwareCall: self._call,
+            GuestCall: self._enter_guest,
+            Delay: self._end_delay,
+            Park: self._park,
+        }
 
     def run(self, cpu: int, actor: Actor) -> None:
         """Run the task of ``cpu``: one operation, or at free grain until it gives way or its slice ends."""
-        machine, memory = self._machine, self._memory
+        machine, memory, does = self._machine, self._memory, self._does
         cost, runnable = machine.latency.host_operation, State.RUNNABLE
         done = 0
         slice_max = TASK_SLICE if machine.grain is Grain.FREE else 1
@@ -69,7 +88,7 @@ class HostTasks:
             elif kind is Load:
                 result = memory.load(cpu, actor, *operation)
             else:
-                result = self._perform(cpu, actor, operation)
+                result = does[kind](cpu, actor, operation)
                 if actor.task is None:
                     break
                 if actor.state is not runnable:
@@ -128,54 +147,48 @@ class HostTasks:
             case FlushDeferred(owner):
                 self._recorder.flush_deferred(cpu, actor.time, owner)
 
-    def _perform(self, cpu: int, actor: Actor, operation: Operation) -> object:
-        # Do one operation but a load or store; give what the task gets for it.
-        match operation:
-            case LoadUntil(pa, size):
-                value = self._memory.load(cpu, actor, pa, size)
-                if not is_over(operation, value):
-                    self._queue.spin(cpu, pa)
-                return value
-            case Poll():
-                return self._poll(cpu, actor, operation)
-            case AtomicUpdate():
-                return self._update(cpu, actor, operation)
-            case SendEvent() | SendInterrupt():
-                self._signal(cpu, actor, operation)
-            case WaitForEvent() | WaitForInterrupt():
-                return self._sleep(cpu, actor, operation)
-            case Barrier(word):
-                if self._machine.model is not None:
-                    self._machine.model.barrier(cpu, word)
-                self._record(Kind.BARRIER, cpu, actor, 0, word)
-            case CacheOp(word, pa):
-                if self._machine.model is not None:
-                    self._machine.model.maintain(cpu, word, pa, delayed=self._machine.delays_maintenance)
-                self._record(Kind.CACHE, cpu, actor, pa, word)
-            case Copy(pa, data):
-                self._memory.copy(cpu, actor, pa, data)
-            case Reboot(begin):
-                self._machine.reboot(begin)
-                actor.outcome = None
-                actor.task = None
-                self._queue.set(cpu, State.ENDED)
-            case FirmwareCall():
-                return self._call(cpu, actor, operation)
-            case GuestCall(va, arguments):
-                actor.task, actor.suspended = None, actor.task
-                for index, argument in enumerate(arguments):
-                    actor.pe.x[index] = argument
-                actor.pe.x[30] = self._machine.landings.return_va
-                actor.pe.pc = va
-            case Delay(ns):
-                actor.time = max(actor.time, actor.deadline)
-                self._record(Kind.DELAY, cpu, actor, 0, ns)
-            case Park(outcome):
-                self._record(Kind.PARK, cpu, actor, 0, 0)
-                self._machine.end(cpu, outcome, 0)
-            case _:
-                raise AssertionError(f"{operation}: no operation of a host task")
-        return None
+    # -- operations: each gives what the task gets for it --------------------------------------------
+
+    def _load_until(self, cpu: int, actor: Actor, operation: LoadUntil) -> int:
+        value = self._memory.load(cpu, actor, operation.pa, operation.size)
+        if not is_over(operation, value):
+            self._queue.spin(cpu, operation.pa)
+        return value
+
+    def _barrier(self, cpu: int, actor: Actor, operation: Barrier) -> None:
+        if self._machine.model is not None:
+            self._machine.model.barrier(cpu, operation.word)
+        self._record(Kind.BARRIER, cpu, actor, 0, operation.word)
+
+    def _maintain(self, cpu: int, actor: Actor, operation: CacheOp) -> None:
+        machine, (word, pa) = self._machine, operation
+        if machine.model is not None:
+            machine.model.maintain(cpu, word, pa, delayed=machine.delays_maintenance)
+        self._record(Kind.CACHE, cpu, actor, pa, word)
+
+    def _copy(self, cpu: int, actor: Actor, operation: Copy) -> None:
+        self._memory.copy(cpu, actor, *operation)
+
+    def _reboot(self, cpu: int, actor: Actor, operation: Reboot) -> None:
+        self._machine.reboot(operation.begin)
+        actor.outcome = None
+        actor.task = None
+        self._queue.set(cpu, State.ENDED)
+
+    def _enter_guest(self, _cpu: int, actor: Actor, operation: GuestCall) -> None:
+        actor.task, actor.suspended = None, actor.task
+        for index, argument in enumerate(operation.arguments):
+            actor.pe.x[index] = argument
+        actor.pe.x[30] = self._machine.landings.return_va
+        actor.pe.pc = operation.va
+
+    def _end_delay(self, cpu: int, actor: Actor, operation: Delay) -> None:
+        actor.time = max(actor.time, actor.deadline)
+        self._record(Kind.DELAY, cpu, actor, 0, operation.ns)
+
+    def _park(self, cpu: int, actor: Actor, operation: Park) -> None:
+        self._record(Kind.PARK, cpu, actor, 0, 0)
+        self._machine.end(cpu, operation.outcome, 0)
 
     def _update(self, cpu: int, actor: Actor, operation: AtomicUpdate) -> int:
         # Load, apply the transition, store. One that finds another value than it expects is a load alone.

@@ -78,6 +78,23 @@ _SET_AT_EL2 = (
 # HCR_EL2 is compared.
 _SET_ALWAYS = WrittenAtEl2.SCTLR_EL1
 _BOOT_MODE = {1: 0xE11, 2: 0xE12}
+_KINDS = frozenset(
+    {
+        Kind.EXPECT,
+        Kind.WANTED,
+        Kind.TAKE_OVER,
+        Kind.EXCEPTION,
+        Kind.LAND,
+        Kind.POWER_OFF,
+        Kind.POWER_ON,
+        Kind.REGISTER,
+        Kind.OUTCOME,
+        Kind.REENTRY,
+        Kind.STOPPED,
+        Kind.REPORT,
+        Kind.BOOT_MODE,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -120,7 +137,7 @@ def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and rule that does not hold, in each boot."""
     return [
         finding
-        for number, rows in enumerate(trace.numbered_boots())
+        for number, rows in enumerate(trace.numbered_boots(_KINDS))
         for finding in _judge(_read(trace, number, rows))
     ]
 

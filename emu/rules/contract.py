@@ -17,12 +17,13 @@ WORDS = {
     "no-slot": "CPU{cpu} takes slot {index} at {pc}; the table has slots 0..{last}",
 }
 _LARGE = 1 << 32  # an index that is none, but -1 or an address: told in hexadecimal
+_KINDS = frozenset({Kind.EXPECT, Kind.REGISTER, Kind.SLOT})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU that takes a slot of none, or comes to C with another number."""
     found: list[Finding] = []
-    for boot, rows in enumerate(trace.numbered_boots()):
+    for boot, rows in enumerate(trace.numbered_boots(_KINDS)):
         promised: set[int] = set()
         for number, (kind, size, cpu, pc, pa, value) in rows:
             if kind == Kind.EXPECT and size == Expect.INDEX and value:

@@ -18,12 +18,13 @@ WORDS = {
 FIX = {"given-up": "keep the CPU's data until it is known to be off, or stop it when it comes"}
 _GAVE_UP = (Report.NOT_ALIVE, Report.NOT_ONLINE)
 _ALIVE = (End.IN_HOST_TASK, End.ONLINE)
+_KINDS = frozenset({Kind.REPORT, Kind.POWER_OFF, Kind.LAND, Kind.OUTCOME})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU that is alive in C although the log has said that it failed."""
     found: list[Finding] = []
-    for boot, rows in enumerate(trace.numbered_boots()):
+    for boot, rows in enumerate(trace.numbered_boots(_KINDS)):
         given_up: dict[int, tuple[int, str]] = {}  # number of the record, and the line
         landed: dict[int, int] = {}  # number of the record
         for number, (kind, size, cpu, _pc, pa, value) in rows:

@@ -19,6 +19,7 @@ WORDS = {
     "another-entry": "CPU{cpu}: entry {entry} of {table} holds its hwid {hwid}, not CPU{entry}'s {own}: the "
     "look-up stops there and takes CPU{entry}'s slot",
 }
+_KINDS = frozenset({Kind.EXPECT, Kind.TABLE})
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class _Boot:
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each healthy secondary that the table leads elsewhere, or nowhere."""
     boots = [_Boot()]
-    for number, (kind, size, actor, pc, _pa, value) in trace.numbered():
+    for number, (kind, size, actor, pc, _pa, value) in trace.numbered(_KINDS):
         boot = boots[-1]
         if kind == Kind.EXPECT:
             if boot.entries:  # a boot after that one

@@ -15,6 +15,7 @@ WORDS = {
 IDENTITY = ("cpu", "pa")
 FIX = {"lost": "an atomic read-modify-write, or a lock"}
 _NEAR_LINES = 3  # of a host task, between a load and the store that belongs to it
+_KINDS = frozenset({Kind.LOAD, *STORES})
 
 
 def judge(trace: Trace) -> list[Finding]:
@@ -30,7 +31,7 @@ def judge(trace: Trace) -> list[Finding]:
     # By CPU, PA and size: CPU, PC, value and record of another's store since that load.
     between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered(_KINDS):
         if kind == Kind.LOAD:
             loads.setdefault((pa, size), {})[cpu] = (value, pc, number)
             between.pop((cpu, pa, size), None)

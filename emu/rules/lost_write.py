@@ -15,13 +15,16 @@ FIX = {
     "lost": "give what CPU{cpu} stores at {pa:#x} a writeback granule of its own, or clean and invalidate "
     "the line before it is stored to with other memory attributes"
 }
+_KINDS = frozenset({*STORES, Kind.LOST})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each store that nobody can see any more although nobody stored over it."""
-    stores = BytesStored()
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
+    if not trace.has(Kind.LOST):
+        return found
+    stores = BytesStored()
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered(_KINDS):
         if kind in STORES:
             stores.add(Stored(number, cpu, pc, pa, size, value))
         elif kind == Kind.LOST:

@@ -37,6 +37,7 @@ _SUBSETS = (
     (Mask.ENABLED, Mask.STA_ENABLED, "enabled-not-sta"),
     (Mask.ENABLED, Mask.MAPPED, "enabled-not-mapped"),
 )
+_KINDS = frozenset({Kind.STORE, Kind.CACHE, Kind.CALL, Kind.EXPECT, Kind.MASKS})
 
 
 @dataclass(slots=True)
@@ -56,7 +57,9 @@ class _State:
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and rule that does not hold, in each boot."""
     return each_once(
-        finding for boot, rows in enumerate(trace.numbered_boots()) for finding in _judge(boot, rows).found
+        finding
+        for boot, rows in enumerate(trace.numbered_boots(_KINDS))
+        for finding in _judge(boot, rows).found
     )
 
 

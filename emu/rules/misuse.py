@@ -20,15 +20,14 @@ WORDS = {
     },
     "other": "CPU{cpu} at {pc}: {text}, {pa}",
 }
+_KINDS = frozenset({Kind.MISUSE})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each constraint, CPU and place."""
     found: dict[tuple[int, int, int, str], Finding] = {}
-    for boot, rows in enumerate(trace.numbered_boots()):
-        for number, (kind, _size, cpu, pc, pa, value) in rows:
-            if kind != Kind.MISUSE:
-                continue
+    for boot, rows in enumerate(trace.numbered_boots(_KINDS)):
+        for number, (_kind, _size, cpu, pc, pa, value) in rows:
             name = trace.strings[value]
             if (boot, cpu, pc, name) in found:
                 continue

@@ -23,6 +23,9 @@ _LOOPS = {
     Expect.STUCK_52_BIT_VA: "__cpu_secondary_check52bitva",
     Expect.STUCK_NO_GRAN: "__no_granule_support",
 }
+_KINDS = frozenset(
+    {Kind.EXPECT, Kind.OUTCOME, Kind.POWER_OFF, Kind.LAND, Kind.REENTRY, Kind.NEXT_BOOT, Kind.COPY}
+)
 
 
 def judge(trace: Trace) -> list[Finding]:
@@ -32,7 +35,7 @@ def judge(trace: Trace) -> list[Finding]:
     loops: dict[str, range] = {}
     image = ""
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
+    for number, (kind, size, cpu, pc, pa, value) in trace.numbered(_KINDS):
         if kind == Kind.EXPECT and size == Expect.HWID:
             hwids[cpu] = value
         elif kind == Kind.EXPECT and size in _LOOPS:

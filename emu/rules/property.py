@@ -17,14 +17,13 @@ WORDS = {
     "eventually": "does not come true: {text}",
 }
 _PLACED = ("at", "unreachable")
+_KINDS = frozenset({Kind.PROPERTY})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each property, and of those about a label for each CPU."""
     found = []
-    for number, (kind, _size, cpu, pc, _pa, value) in trace.numbered():
-        if kind != Kind.PROPERTY:
-            continue
+    for number, (_kind, _size, cpu, pc, _pa, value) in trace.numbered(_KINDS):
         text = trace.strings[value]
         what = text.split()[0]
         data: dict[str, Value] = {"text": text}

@@ -23,11 +23,12 @@ FIX = {
     "data-race": "order the two (one waits until the other has said so), or READ_ONCE() and WRITE_ONCE() "
     "where any order will do"
 }
+_KINDS = frozenset({Kind.RACE})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each pair of places that race."""
-    rows = [(number, row) for number, row in trace.numbered() if row[0] == Kind.RACE]
+    rows = list(trace.numbered(_KINDS))
     found: list[Finding] = []
     for (first, one), (second, other) in zip(rows[::2], rows[1::2], strict=True):
         data = {"pa": PA(one[4]), **_side(trace, "first", one), **_side(trace, "second", other)}

@@ -39,6 +39,8 @@ class _Look:
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and place whose last look was stale."""
+    if not trace.has(Kind.STALE):
+        return []
     looks: dict[tuple[int, int, int], _Look | None] = {}  # CPU, PA, size
     stores = BytesStored()
     pending: dict[tuple[int, int, int], int] = {}

@@ -129,6 +129,8 @@ class _Code:
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and store of code that it executes too early."""
+    if not trace.has(Kind.FETCH):
+        return []
     return [
         finding
         for boot, rows in enumerate(trace.numbered_boots())

@@ -28,14 +28,17 @@ FIX = {
     "sev-before-store": "SEV behind that store, with a DSB between the two",
     "sev-spent": "look at the word before each WFE, not after the first one",
 }
+_KINDS = frozenset({*STORES, Kind.SEV, Kind.LOST_WAKEUP, Kind.LIVELOCK})
 
 
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each such CPU."""
     found: list[Finding] = []
+    if not trace.has(Kind.LOST_WAKEUP, Kind.LIVELOCK):
+        return found
     stores: dict[int, tuple[int, int, int]] = {}  # byte to number of the record, CPU, PC
     sent = (-1, -1, -1)  # of the last SEV
-    for number, (kind, size, cpu, pc, pa, _value) in trace.numbered():
+    for number, (kind, size, cpu, pc, pa, _value) in trace.numbered(_KINDS):
         if kind in STORES:
             stores.update({pa + at: (number, cpu, pc) for at in range(size)})
         elif kind == Kind.SEV:

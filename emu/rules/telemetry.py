@@ -42,6 +42,7 @@ _REASONS = {  # the loop in which a CPU is stuck, what is to be reported, and th
 # Reports that are no failure of a CPU that is to come up.
 _NO_FAILURES = (Report.KILLED, Report.ACTION_FAILED)
 _NOT_OF_A_CPU = (Report.BOOTED, Report.PANIC, Report.READ_ONLY)
+_KINDS = frozenset({Kind.EXPECT, Kind.WANTED, Kind.LAND, Kind.STOPPED, Kind.OUTCOME, Kind.STORE, Kind.REPORT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class _Story:
 def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU whose fate and whose report differ, in each boot."""
     findings: list[Finding] = []
-    for boot, rows in enumerate(trace.numbered_boots()):
+    for boot, rows in enumerate(trace.numbered_boots(_KINDS)):
         story = _read(trace, boot, rows)
         for cpu, seen in sorted(story.cpus.items()):
             if seen.secondary:

@@ -17,7 +17,7 @@ from emu.cpu.stops import STEP_LIMIT, ConstraintViolation, EngineStop, Raised, S
 from emu.cpu.sysregs import access
 from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.traps import wfe_trap_el
-from emu.cpu.unicorn.words import Words
+from emu.cpu.unicorn.observed_words import ObservedWords
 from emu.memory import Memory
 
 B_SELF, NOP = 0x1400_0000, 0xD503_201F
@@ -168,14 +168,14 @@ def test_the_host_looks_at_a_hint_only_where_it_may_be_more(
     """A kernel begins each function with PACIASP: where that is a NOP, it costs what a NOP does."""
     engine, _, pe = made(core, PACIASP, PACIASP, PACIASP)
     seen: list[int] = []
-    observe = Words.observe
+    observe = ObservedWords.observe
 
-    def observed(words: Words, va: int, word: int) -> bool:
+    def observed(words: ObservedWords, va: int, word: int) -> bool:
         if word == PACIASP:
             seen.append(va)
         return observe(words, va, word)
 
-    monkeypatch.setattr(Words, "observe", observed)
+    monkeypatch.setattr(ObservedWords, "observe", observed)
     assert engine.run(pe, 3) is STEP_LIMIT
     assert pe.pc == CODE + 12
     assert len(seen) == stops

@@ -24,9 +24,12 @@ from emu.cpu.unicorn.ahead import run_ahead, run_ahead_together, run_to_wait
 from emu.cpu.unicorn.binding import EXECUTE, READ, WRITE, Handle, emu_start
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.device_accesses import device_callbacks
+from emu.cpu.unicorn.emulated_words import EmulatedWords
 from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, raised
 from emu.cpu.unicorn.free_run import FreeRunner
 from emu.cpu.unicorn.hooks import Hooks
+from emu.cpu.unicorn.misrun import Misrun
+from emu.cpu.unicorn.observed_words import ObservedWords
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.parts import InParts
 from emu.cpu.unicorn.pe import UnicornPE
@@ -34,7 +37,6 @@ from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.preview import execute_and_undo
 from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.steps import StepCopies, unrecorded
-from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
 from emu.operation import Access, Invisible, Operation
 
@@ -66,8 +68,10 @@ class UnicornEngine:
         self._contexts = Contexts(self._handle, memory, self._code)
         self._live = self._contexts.live
         self._counter = self._contexts.counter
-        self._words = Words(self._observing, self._contexts, memory, self._pending)
-        self._hooks = Hooks(self._observing, self._contexts, self._words, memory, self._pending)
+        misrun = Misrun(self._observing, self._contexts, memory)
+        observed = ObservedWords(self._observing, self._contexts, memory, self._pending, misrun)
+        self._words = EmulatedWords(self._observing, self._contexts, memory, misrun)
+        self._hooks = Hooks(self._observing, self._contexts, observed, memory, self._pending)
         self._traced_steps: Callable[[], StepCopies | None] = lambda: (
             self._steps if self._hooks.shows_steps else None
         )

@@ -29,11 +29,11 @@ from emu.cpu.unicorn.binding import (
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.faults import misaligned
+from emu.cpu.unicorn.observed_words import ObservedWords
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pending import EngineException, Pending
 from emu.cpu.unicorn.sites import BREAKPOINT
 from emu.cpu.unicorn.steps import StepCopies
-from emu.cpu.unicorn.words import Words
 from emu.memory import Memory
 from emu.operation import Kind
 
@@ -42,7 +42,7 @@ class Hooks:
     """The hooks of one engine, and which of them are there."""
 
     def __init__(
-        self, observing: Observing, contexts: Contexts, words: Words, memory: Memory, pending: Pending
+        self, observing: Observing, contexts: Contexts, words: ObservedWords, memory: Memory, pending: Pending
     ) -> None:
         self._observing = observing
         self._contexts = contexts
