@@ -8,7 +8,7 @@ import os
 def session_seconds(session: int) -> float:
     """Return the CPU seconds, user and system, of all threads of a session that are alive.
 
-    Whoever starts a server makes it the leader of a session of its own; its forks belong to it too.
+    The process that starts a server makes it the leader of a session of its own; its forks belong to it too.
     """
     pids = (name for name in os.listdir("/proc") if name.isdigit())
     return sum(process_seconds(int(pid)) for pid in pids if _is_in(pid, session))

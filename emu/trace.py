@@ -96,7 +96,7 @@ class Trace(Records):
         self.flush()
 
     def detach(self) -> None:
-        """Write what there is to the file, and nothing more."""
+        """Write the records so far to the file, and none that follow."""
         self.flush()
         self._sink = None
 

@@ -4,9 +4,9 @@ A CPU in one comes back to where it was with every event, and nobody sees whethe
 run at all. What others can tell is when it leaves, which it can whenever the word lets it. So a search takes
 it for blocked at its look, like a CPU that spins, and lets it fall asleep only when nobody else can run.
 
-That leaves out those who sleep although the word lets them go. So it is done only where there are none:
-whoever stores a value that ends the loop sends an event behind that, and nothing on the way to it can keep it
-from doing so. An event register that only such loops look at makes no difference to anything else.
+That leaves out CPUs that sleep although the word lets them go. So it is done only where there are none: each
+actor that stores a value that ends the loop sends an event behind that store, and nothing on the way to the
+event can keep it from doing so. An event register that only such loops look at makes no difference to others.
 """
 
 from __future__ import annotations

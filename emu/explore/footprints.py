@@ -143,7 +143,7 @@ class Footprints:
 
     @property
     def events(self) -> int:
-        """The bits of all event registers that somebody waits for."""
+        """The bits of all event registers that a CPU waits for."""
         return ((1 << self.cpus) - 1 & ~self.deaf) << 2
 
     def interrupt(self, cpu: int) -> int:
@@ -374,6 +374,7 @@ class Footprints:
                     for start in stepper.starts(local.cpu):
                         reads |= start.reads
                         writes |= start.writes
+                        is_open = is_open or start.is_open
                 if (reads, writes, is_open) != (local.reads, local.writes, local.is_open):
                     local.reads, local.writes, local.is_open = reads, writes, is_open
                     changed = True

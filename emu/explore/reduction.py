@@ -114,7 +114,7 @@ class EnabledSet:
         self.turning = self._find_turning()
 
     def _find_turning(self) -> int:
-        # Where one stands that goes round matters as long as somebody may change what it looks at.
+        # The place of a CPU that goes round matters as long as another CPU may change what it looks at.
         if not self.enabled | self.wakes | self.unblocked:
             return 0
         system, state, found = self._system, self._state, 0
@@ -350,13 +350,15 @@ class EnabledSet:
         return found
 
     def unexplored(self, sleep: int) -> list[int]:
-        """Return the CPUs that can move and do not sleep, and of whose future not all is known.
+        """Return the CPUs that can move and do not sleep, where not all is known of a future: what to try.
 
         That all others sleep, because their moves have been tried elsewhere, is enough to try nothing else
-        only when it is known that what comes next meets nothing of these moves.
+        only when it is known that what comes next meets nothing of these moves. What comes next may be of a
+        CPU that cannot move yet.
         """
-        awake, locals = self.everybody & ~sleep, self._state.locals
-        return [cpu for cpu in range(self.cpus) if awake >> cpu & 1 and locals[cpu].is_open]
+        awake = self.everybody & ~sleep
+        is_open = any(local.is_open and not sleep >> cpu & 1 for cpu, local in enumerate(self._state.locals))
+        return [cpu for cpu in range(self.cpus) if awake >> cpu & 1] if is_open else []
 
     def is_early(self, actor: int, pick: Pick) -> bool:
         """Tell whether a move of ``actor`` came without need: before time had to pass, without an event."""

@@ -44,8 +44,8 @@ def stands(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
 
 
 def _arms_alone(system: TransitionSystem, state: GlobalState, cpu: int) -> bool:
-    # Whether an exclusive load leads to itself, with the monitor armed: whoever clears that sends an event,
-    # and the CPU waits for none.
+    # Whether an exclusive load leads to itself, with the monitor armed: a store that clears the
+    # monitor sends an event, and the CPU waits for none.
     local = state.locals[cpu]
     action = local.action
     if not isinstance(action.operation, LoadExclusive) or not system.footprints.deaf >> cpu & 1:

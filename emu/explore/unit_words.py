@@ -45,7 +45,7 @@ class UnitWords:
 
     @staticmethod
     def _find_alike(stores: list[Access], varied: set[tuple[int, int]]) -> Access | None:
-        # The store that is the only one to its bytes, whoever makes it; if there are several, none is.
+        # The only store to its bytes, by any actor; where there are several, none.
         found: dict[Access, None] = {}
         for store in stores:
             met = [other for other in stores if _overlap(other, store)]

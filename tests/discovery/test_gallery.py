@@ -374,7 +374,7 @@ def test_two_that_always_give_way_go_round_for_ever() -> None:
 
 
 def test_one_who_is_never_let_out_of_the_pen_may_have_looked_before_the_last_clean() -> None:
-    """No event follows the word's last value, so whoever has looked then does not look again."""
+    """No event follows the word's last value, so a CPU that has looked by then does not look again."""
     explorer, _ = explore_case(Case.parse(f"v3 topology=flat:3 {SPIN} memory=caches append=maxcpus=2"))
     result = explorer.search(Bounds(), everything=True)
     assert rules(result) == {"stale"}

@@ -76,7 +76,7 @@ def test_the_package_offers_it_to_pytest() -> None:
 
 
 def test_pytest_starts_without_the_rest_of_emu_and_without_hypothesis() -> None:
-    """Whoever has emu installed and does not use it pays for this one module."""
+    """A project that has emu installed and does not use it pays for this one module."""
     text = "import emu.pytest_plugin, sys; print(*(m for m in sys.modules if m.split('.')[0] in NAMES))"
     text = f"NAMES = ('emu', 'hypothesis', 'unicorn', 'capstone', 'keystone', 'click', 'rich'); {text}"
     done = run_program(sys.executable, "-c", text)

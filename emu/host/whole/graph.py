@@ -25,7 +25,7 @@ _VALUES = (int, float, str, bytes, complex, type(None), range, memoryview, Enum)
 _WITH_ATTRIBUTES = ("emu.", "typing.", "abc.")  # modules of classes whose state is in attributes
 _CODE = (type, ModuleType, BuiltinFunctionType)
 _PE_FIELDS = ("lines", "reached", "entry_el", "e2h_res1", "counters", "overrides")
-# Modules that a kept state may name, whoever has written it.
+# Modules that a kept state may name: the file may be anybody's.
 _TRUSTED = ("emu.", "collections.", "functools.", "array.", "random.", "enum.")
 _BUILTINS = frozenset(
     ("set", "frozenset", "bytearray", "getattr", "range", "complex", "list", "dict", "tuple")
