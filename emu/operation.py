@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
+from emu.milestone import Reach
 from emu.outcome import Outcome
 
 
@@ -75,6 +76,7 @@ class Kind(IntEnum):
     FETCH = (
         68  # executes the word (value) at pa, which was stored to in this run; size: CodeCaches of the CPU
     )
+    MILESTONE = 69  # size: Milestone, pa: the CPU that it is about; where times are recorded
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 
@@ -265,11 +267,14 @@ class LoadUntil(NamedTuple):
     """Spin: read until the word is ``value``, or not 0 when that is None; gives the value.
 
     Only stores of host tasks end it: no guest code writes a word that the host spins on.
+
+    :ivar sleeps: a wait for a completion, in which the task sleeps
     """
 
     pa: int
     size: int = 8
     value: int | None = None
+    sleeps: bool = False
 
 
 class Poll(NamedTuple):
@@ -277,6 +282,9 @@ class Poll(NamedTuple):
 
     Gives the value that ended it, or None once more than ``timeout_ns`` have been waited. ``pauses`` has
     (ns waited, ns to the next look) pairs: the last whose first figure is reached holds.
+
+    :ivar busy_ns: so long a store to the word ends a pause: the task looks all the time, or is woken
+    :ivar sleeps: as of :class:`LoadUntil`
     """
 
     pa: int
@@ -284,6 +292,8 @@ class Poll(NamedTuple):
     value: int | None
     timeout_ns: int
     pauses: tuple[tuple[int, int], ...]
+    busy_ns: int = 0
+    sleeps: bool = False
 
     def is_over(self, value: int) -> bool:
         """Tell whether ``value`` is what is waited for."""
@@ -479,10 +489,11 @@ Operation = (
     | Again
     | DeferLog
     | FlushDeferred
+    | Reach
     | Poll
 )
 
-EVENTS = (Log, Again, DeferLog, FlushDeferred)  # what a task yields that is no operation
+EVENTS = (Log, Again, DeferLog, FlushDeferred, Reach)  # what a task yields that is no operation
 
 DSB_SY = 0xD503_3F9F
 DSB_ISHST = 0xD503_3A9F

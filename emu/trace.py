@@ -171,6 +171,11 @@ class Trace(Records):
         self._write_out()
         self._clock = clock
 
+    @property
+    def has_clock(self) -> bool:
+        """Whether the time of each record is recorded."""
+        return self._clock is not None
+
     def _stamp(self, actor: int) -> None:
         # Give the records that have no time yet the current time.
         assert self._clock is not None

@@ -16,6 +16,7 @@ from emu.version import VERSION
 # Each is a module of this package, and what `emu --help` says of it without importing it.
 _COMMANDS = {
     "boot": "Bring all CPUs up and check what each has when it arrives.",
+    "compare": "Compare how long bring-ups take, in simulated time.",
     "diff": "Show where two runs part, for each CPU.",
     "explore": "Try every order in which CPUs can do what others see.",
     "fuzz": "Look for wrong answers of a lookup on all cores until stopped.",

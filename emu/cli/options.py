@@ -143,7 +143,10 @@ def case_options(function: F) -> F:
         _names_option("--memory", "emu.models:MODELS", "Memory model: NAMES. [default: coherent]"),
         click.option("--granule", type=int, help="Writeback granule of caches, bytes. [default: 64]"),
         _names_option(
-            "--latency", "emu.machine.latency:PROFILES", "Simulated time: NAMES. [default: nominal]"
+            "--latency",
+            "emu.latency:PROFILES",
+            "What operations and a bring-up cost in simulated time: NAMES. [default: nominal]",
+            metavar="NAME[:SEED]|FILE[:SEED]",
         ),
         click.option("--event-register", type=int, help="Event registers at power-on, 0 or 1. [default: 0]"),
         click.option(

@@ -24,7 +24,7 @@ from emu.host.choices import (
     parse_case,
     resolve_case,
 )
-from emu.host.cpuhp import Core, SyncState
+from emu.host.cpuhp import Core, SyncState, add_costs
 from emu.host.effects import WHOLE, notes
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
@@ -222,6 +222,7 @@ def _start(
     if actions and not guest.built.hotplug_cpu:
         raise InvalidCase(f"hotplug={case.hotplug}: {guest.design.name} {NO_HOTPLUG}")
     core = Core(guest.data, len(guest.hwids))
+    machine.costs = config.latency.costs(len(guest.hwids), logical.siblings)
     secondary = Secondary(
         machine,
         guest,
@@ -254,6 +255,7 @@ def _start(
     method.power_on(machine, at_reset)
 
     def new_smp(core: Core) -> Smp:
+        add_costs(core, machine.costs)
         kick = make_kick(machine, guest, core, method)
         return Smp(machine, guest, core, kick, STRATEGIES[case.bringup](kick), method, faults)
 

@@ -11,7 +11,7 @@ in its own file; the parsers are called from here only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import Case
@@ -29,8 +29,8 @@ from emu.host.parameters import Parameters, parse_parameters
 from emu.host.secondary import ORDERS
 from emu.host.smp_init_cpus import count_cores, smp_init_cpus
 from emu.host.vcpu import HotplugRequest, parse_hotplug
+from emu.latency import Latency, latency_profile
 from emu.machine.actor import Grain
-from emu.machine.latency import PROFILES
 from emu.models import memory_model
 from emu.models.protocol import MemoryModel
 from emu.registry import not_one_of
@@ -79,6 +79,7 @@ class BootConfig:
     trace: Trace
     record: bool
     has_lines: bool = False
+    latency: Latency = field(default_factory=Latency)
 
     def logical(self, nr_cpus: int, *, online_capable: bool = True) -> LogicalMap:
         """Return the CPUs as a kernel with this CONFIG_NR_CPUS numbers them.
@@ -139,6 +140,7 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
         trace=Trace(case.text()),
         record=record,
         has_lines=bool(model.granules),
+        latency=latency_profile(case.latency),
     )
     check_effects(config)
     faults_before_load(
@@ -154,7 +156,6 @@ def _check_values(case: Case) -> MemoryModel:
         "base": ("auto", *ORDERS),
         "el": (1, 2),
         "event_register": (0, 1),
-        "latency": tuple(PROFILES),
         "grain": tuple(grain.value for grain in Grain),
         "depth": ("", WHOLE),
     }

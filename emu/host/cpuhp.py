@@ -7,20 +7,34 @@ thread does. A callback is a generator that yields operations and gives 0 or a n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from emu.host.data import HostData
-from emu.operation import AtomicUpdate, Load, LoadUntil, Log, Operation, Poll, Report, Reported, Store
+from emu.latency.profile import CpuCosts
+from emu.milestone import Milestone, Reach
+from emu.operation import (
+    AtomicUpdate,
+    Delay,
+    Load,
+    LoadUntil,
+    Log,
+    Operation,
+    Poll,
+    Report,
+    Reported,
+    Store,
+)
 
 Callback = Callable[[int], Generator[Operation, Any, int]]
 
 EIO, EAGAIN, EINVAL = -5, -11, -22
 SYNC_TIMEOUT_NS = 10_000_000_000
 # Busy looks for 1 ms, then usleep_range(1000, 2000) between them.
-_PAUSES = ((0, 10_000), (1_000_000, 1_500_000))
+_BUSY_NS = 1_000_000
+_PAUSES = ((0, 10_000), (_BUSY_NS, 1_500_000))
 
 
 class Cpuhp(IntEnum):
@@ -187,7 +201,7 @@ class Core:
         """Kick the CPU's hotplug thread towards ``target`` and wait for it."""
         yield Store(self.data.done(cpu), 0, 4)
         yield Store(self.data.request(cpu), target + 1, 4)
-        done = yield LoadUntil(self.data.done(cpu), 4)
+        done = yield LoadUntil(self.data.done(cpu), 4, sleeps=True)
         return 1 - int(done)
 
     # -- the AP's side ----------------------------------------------------------------------------
@@ -221,7 +235,9 @@ class Core:
     def ap_sync_alive(self, cpu: int) -> Generator[Operation, Any, None]:
         """cpuhp_ap_sync_alive(): say that the AP is alive, then spin until it may go on."""
         yield from self.update_sync_state(cpu, SyncState.SYNC_STATE_ALIVE)
+        yield Reach(Milestone.ALIVE, cpu)
         yield LoadUntil(self.data.sync_state(cpu), 4, SyncState.SYNC_STATE_SHOULD_ONLINE)
+        yield Reach(Milestone.RELEASED, cpu)
 
     def can_boot_ap(self, cpu: int) -> Generator[Operation, Any, bool]:
         """cpuhp_can_boot_ap(): False for a CPU in limbo; else its state is KICKED now."""
@@ -242,12 +258,13 @@ class Core:
         self, cpu: int, state: SyncState, then: SyncState
     ) -> Generator[Operation, Any, bool]:
         """cpuhp_wait_for_sync_state(): 1 ms of busy looks, then 1..2 ms of sleep a look, for 10 s."""
-        sync = yield Poll(self.data.sync_state(cpu), 4, state, SYNC_TIMEOUT_NS, _PAUSES)
+        look = Poll(self.data.sync_state(cpu), 4, state, SYNC_TIMEOUT_NS, _PAUSES, _BUSY_NS)
+        sync = yield look
         while sync == state:
             old = yield AtomicUpdate(self.data.sync_state(cpu), state, then, 4)
             if old == state:
                 return True
-            sync = yield Poll(self.data.sync_state(cpu), 4, state, SYNC_TIMEOUT_NS, _PAUSES)
+            sync = yield look
         return False
 
     def bp_sync_dead(self, cpu: int) -> Generator[Operation, Any, bool]:
@@ -262,3 +279,17 @@ class Core:
         if not dead:
             yield Log(f"CPU{cpu} failed to report dead state", Reported(Report.FAILED, cpu))
         return bool(dead)
+
+
+def add_costs(core: Core, costs: Mapping[int, CpuCosts]) -> None:
+    """Let the callbacks of each CPU's bring-up take what the latency profile says."""
+    if any(cost.prepare for cost in costs.values()):
+        core.steps[Cpuhp.CPUHP_CREATE_THREADS].startup = lambda cpu: _spend(costs[cpu].prepare)
+    if any(cost.online for cost in costs.values()):
+        core.steps[Cpuhp.CPUHP_AP_ONLINE_DYN].startup = lambda cpu: _spend(costs[cpu].online)
+
+
+def _spend(ns: int) -> Generator[Operation, Any, int]:
+    if ns:
+        yield Delay(ns)
+    return 0

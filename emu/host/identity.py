@@ -15,6 +15,7 @@ from emu.case import TYPED, Case
 from emu.designs import DESIGNS
 from emu.errors import InvalidCase
 from emu.host.choices import parse_kexec
+from emu.latency import file_of
 from emu.topology.presets import is_preset
 from emu.topology.read import topology_files
 
@@ -26,6 +27,7 @@ _FILES: Mapping[str, Callable[[Case], str]] = {
     "initrd": lambda case: case.initrd,
     "input": lambda case: "" if case.input == TYPED else case.input,
     "dtb": lambda case: case.dtb,
+    "latency": lambda case: file_of(case.latency),
     "kexec": lambda case: _unless_design(parse_kexec(case.kexec).subject) if case.kexec else "",
 }
 
@@ -65,6 +67,7 @@ def identity_of(case: Case, subjects: Mapping[str, str]) -> str:
         "initrd": lambda: _digest(Path(case.initrd)),
         "input": lambda: _digest(Path(case.input)),
         "dtb": lambda: _digest(Path(case.dtb)),
+        "latency": lambda: _digest(Path(file_of(case.latency))),
     }
     return "-".join(subjects[field] if field in subjects else digests[field]() for field in roles(case))
 

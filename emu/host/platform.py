@@ -104,7 +104,7 @@ def make_machine(
         partial(make_engine, cores=cores),
         grain=config.grain,
         record=config.record,
-        latency=case.latency,
+        latency=config.latency,
         instructions_max=case.instructions_max,
     )
     machine.entry_el = case.el

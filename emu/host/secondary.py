@@ -11,15 +11,17 @@ from typing import Any
 
 from emu.arch.boot import CPU_BOOT_SUCCESS
 from emu.host.cpuhp import Core, Cpuhp, SyncState
-from emu.host.enable_method import EnableMethod
+from emu.host.enable_method import METHOD_KINDS, EnableMethod
 from emu.host.faults import Fault
 from emu.host.guest import Guest
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
 from emu.machine.actor import HostTask
+from emu.milestone import Milestone, Reach
 from emu.operation import (
     AtomicUpdate,
     DeferLog,
+    Delay,
     Load,
     LoadUntil,
     Log,
@@ -77,6 +79,12 @@ class Secondary:
         if me >= len(guest.hwids):
             yield Park(ended("has the task of no CPU"))
             return None
+        costs = self._machine.costs[me]
+        before = costs.before_alive
+        if not METHOD_KINDS[guest.method_of(me)].calls_firmware:  # else it has waited in front of its entry
+            before += costs.alive
+        if before:
+            yield Delay(before)
         for part in ORDERS[self._base]:
             if part == "rcu":
                 yield Store(data.rcu(me), 1, 4)
@@ -86,12 +94,15 @@ class Secondary:
             else:
                 for fault in self._faults.get(cpu, []):
                     yield from fault.check_capabilities(self, me)
+        if costs.atomic:
+            yield Delay(costs.atomic)
         yield from self._method.cpu_postboot(me)
         midr = guest.cpu(cpu).midr
         booted = f"CPU{me}: Booted secondary processor 0x{guest.hwids[cpu]:010x} [0x{midr:08x}]"
         yield Log(booted, Reported(Report.BOOTED, me))
         yield from update_cpu_boot_status(guest.slot_pa(me), CPU_BOOT_SUCCESS)
         yield Store(data.online(me), 1, 1)
+        yield Reach(Milestone.ONLINE, me)
         if not self._syncs_alive:  # complete(&cpu_running), under the lock of its wait queue
             running = yield Load(data.cpu_running, 4)
             while (old := (yield AtomicUpdate(data.cpu_running, running, running + 1, 4))) != running:
@@ -116,7 +127,8 @@ class Secondary:
         core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
         state = Cpuhp.CPUHP_AP_ONLINE_IDLE
         while True:
-            request = yield LoadUntil(data.request(me), 4)
+            request = yield LoadUntil(data.request(me), 4, sleeps=True)
+            yield Reach(Milestone.THREAD, me)
             yield Store(data.request(me), 0, 4)
             if request == MIGRATE:
                 assert self.migrated is not None
@@ -135,6 +147,7 @@ class Secondary:
                 actor.outcome = None
                 yield from core.update_sync_state(me, SyncState.SYNC_STATE_DEAD)
                 yield from self.cpu_die(me)
+            yield Reach(Milestone.THREAD_END, me)
             yield Store(data.done(me), 1 - result, 4)
 
     def cpu_die(self, me: int) -> Task:

@@ -85,6 +85,7 @@ class Actor:
         "restarted",
         "spent",
         "spins",
+        "slept",
         "state",
         "suspended",
         "task",
@@ -102,6 +103,7 @@ class Actor:
         self.spent = 0  # ns of the PE's counters that `time` has
         self.deadline = 0
         self.waited = 0  # ns in the Poll that is pending
+        self.slept = False  # a wait that is pending was not over at the first look
         self.restarted = False  # the task was Again where it began
         self.landings = 0
         self.advances = 0  # how often the host task has been sent a result

@@ -53,6 +53,13 @@ class Clock:
         self._number += 1
         heappush(self.timers, Timer(deadline, self._number, cpu, action))
 
+    def cancel(self, deadline: int, cpu: int) -> None:
+        """Remove the end at ``deadline`` of a delay of ``cpu``: it has ended before."""
+        gone = next((each for each in self.timers if (each.deadline, each.cpu) == (deadline, cpu)), None)
+        if gone is not None and gone.action is None:
+            self.timers.remove(gone)
+            heapify(self.timers)
+
     def count_pick(self, picks: int = 1) -> None:
         """Picks are made while timers are set."""
         self._quiet_picks += picks

@@ -22,6 +22,7 @@ class HostMemory:
         self._code_lines = machine.engine.code.lines
         self._note_stored = machine.engine.code.stored.add
         self._spinning = machine.queue.spinning
+        self.stored_at: dict[int, int] = {}  # by PA, the time (ns) of the last store of a host task
 
     def load(
         self, cpu: int, actor: Actor, pa: int, size: int, cacheable: bool = True, plain: bool = False
@@ -72,8 +73,9 @@ class HostMemory:
             self._note_stored((pa >> 2) + 1)
         if pa >> LINE_SHIFT in self._code_lines:  # a host store is aligned: it lies in one line
             machine.engine.forget_code()
+        self.stored_at[pa] = actor.time
         if pa in self._spinning:
-            machine.queue.stored(pa, machine.now_of_current)
+            machine.queue.stored(pa, actor.time)
 
     def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
         """Store ``data`` from ``pa`` on, as a loader does; a CPU that executes there gets the new code."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emu.machine.actor import Actor, Grain, State
+from emu.milestone import Reach
 from emu.operation import (
     EVENTS,
     Again,
@@ -124,6 +125,7 @@ class HostTasks:
             return
         actor.pending = operation
         actor.waited = 0
+        actor.slept = False
         if operation.__class__ is Delay:
             assert isinstance(operation, Delay)
             self._delay(cpu, actor, operation.ns)
@@ -146,14 +148,27 @@ class HostTasks:
                 self._recorder.defer_log(cpu, owner, line)
             case FlushDeferred(owner):
                 self._recorder.flush_deferred(cpu, actor.time, owner)
+            case Reach(milestone, about):
+                self._recorder.milestone(cpu, milestone, about)
 
     # -- operations: each gives what the task gets for it --------------------------------------------
 
     def _load_until(self, cpu: int, actor: Actor, operation: LoadUntil) -> int:
         value = self._memory.load(cpu, actor, operation.pa, operation.size)
-        if not is_over(operation, value):
+        if is_over(operation, value):
+            self._end_wait(actor, operation)
+        else:
+            actor.slept = True
             self._queue.spin(cpu, operation.pa)
         return value
+
+    def _end_wait(self, actor: Actor, operation: LoadUntil | Poll) -> None:
+        # The word is stored to: the wait ends no earlier, and a task that has slept is woken.
+        actor.time = max(actor.time, self._memory.stored_at.get(operation.pa, 0))
+        if actor.slept and operation.sleeps:
+            latency, waits = self._machine.latency, self._machine.waits
+            waits.sleeps += 1
+            actor.time += latency.sleep + (latency.sleep_timed if isinstance(operation, Poll) else 0)
 
     def _barrier(self, cpu: int, actor: Actor, operation: Barrier) -> None:
         if self._machine.model is not None:
@@ -226,17 +241,28 @@ class HostTasks:
         return None
 
     def _poll(self, cpu: int, actor: Actor, operation: Poll) -> object:
+        waits = self._machine.waits
+        waits.looks += 1
         if actor.waited:
-            actor.time = max(actor.time, actor.deadline) + self._machine.latency.host_operation
-            self._record(Kind.DELAY, cpu, actor, 0, operation.pause(actor.waited - 1))
+            cost = self._machine.latency.host_operation
+            began = actor.time - cost
+            pause = operation.pause(actor.waited - 1) if actor.deadline <= began else actor.deadline - began
+            actor.time = max(began, actor.deadline) + 2 * cost
+            self._record(Kind.DELAY, cpu, actor, 0, pause)
         if actor.waited > operation.timeout_ns:
             self._elapse()
         value = self._memory.load(cpu, actor, operation.pa, operation.size)
         if is_over(operation, value):
+            self._end_wait(actor, operation)
             return value
         if actor.waited > operation.timeout_ns:
             return None
+        actor.slept = True
         pause = operation.pause(actor.waited)
+        if actor.waited < operation.busy_ns:
+            self._queue.watch(cpu, operation.pa)
+        else:
+            waits.sleeps += 1
         actor.waited += pause
         self._delay(cpu, actor, pause)
         return None

@@ -6,6 +6,7 @@ plays firmware or kernel C code on that CPU; both are scheduled alike. Only the 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from emu.arch import sysreg
 from emu.arch.dataflow import DataFlow
 from emu.cpu.engine import UNLIMITED, Engine
 from emu.cpu.interconnect import Interconnect
+from emu.latency.profile import CpuCosts, Latency, nominal
 from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
 from emu.machine.device_bus import DeviceBus
@@ -23,7 +25,6 @@ from emu.machine.host_memory import HostMemory
 from emu.machine.host_tasks import HostTasks
 from emu.machine.interconnect import MachineInterconnect
 from emu.machine.landings import Landings
-from emu.machine.latency import PROFILES
 from emu.machine.naps import Naps
 from emu.machine.parts import Parts
 from emu.machine.power import Power
@@ -32,6 +33,7 @@ from emu.machine.replay import follow
 from emu.machine.run_queue import RunQueue
 from emu.machine.signals import interrupts_kept
 from emu.machine.spins import Spins
+from emu.machine.waits import Waits
 from emu.machine.waking import Waking
 from emu.memory import Memory
 from emu.models.protocol import MachineMemory, MemoryModel, Note
@@ -76,7 +78,7 @@ class Machine:
         *,
         grain: Grain = Grain.FREE,
         record: bool = False,
-        latency: str = "nominal",
+        latency: Latency | None = None,
         instructions_max: int = UNLIMITED,
     ) -> None:
         self.memory = memory
@@ -93,7 +95,9 @@ class Machine:
         self.model: MachineMemory | None = None
         self.has_lines = False  # of the model that is played here or that an exploration of this run has
         self.watch: Watch | None = None
-        self.latency = PROFILES[latency]
+        self.latency = latency or nominal()
+        self.waits = Waits()
+        self.costs: defaultdict[int, CpuCosts] = defaultdict(CpuCosts)  # by logical CPU
         self.instructions_max = instructions_max
         self.entry_el = 1
         self.picks = 0
@@ -101,7 +105,7 @@ class Machine:
         self.landings = Landings(self.engine)
         self.current = -1
         self.pc_before = 0
-        self.queue: RunQueue = RunQueue(self.interconnect)
+        self.queue: RunQueue = RunQueue(self.interconnect, self.clock)
         self.actors: list[Actor] = self.queue.actors
         self.host_memory: HostMemory = HostMemory(self)
         self.tasks = HostTasks(self)

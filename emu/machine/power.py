@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.machine.actor import State
 from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater
+from emu.milestone import Milestone
 from emu.operation import Kind
 from emu.semantics import power
 
@@ -32,6 +33,7 @@ class Power:
         self.shutdown = ""
         self.handler: tuple[str, int] | None = None
         self._has_run = {0}
+        self._started_at = -1  # when the start that is under way was due, which no CPU makes
 
     # -- firmware ---------------------------------------------------------------------------------
 
@@ -84,17 +86,43 @@ class Power:
         for effect in effects:
             match effect:
                 case PowerOn(cpu, entry_pa, x0, el):
+                    waited = self._wait_for_lock(cpu)
                     self.switch_on(cpu, entry_pa, x0, el)
+                    machine.actors[cpu].time += waited + machine.costs[cpu].alive
+                    self._recorder.milestone(cpu, Milestone.STARTED, cpu)
                 case PowerOff(cpu):
                     self.switch_off(cpu)
                 case StartLater(ns, cpu, request):
-                    machine.clock.set_timer(machine.now_of_current + ns, cpu, partial(self._start, request))
+                    time = machine.now_of_current + ns
+                    machine.clock.set_timer(time, cpu, partial(self._start, request, time))
                 case Shutdown(call):
                     machine.stopped = self.shutdown = call
 
-    def _start(self, request: object) -> None:
+    def _start(self, request: object, time: int) -> None:
         assert self.firmware is not None
+        self._started_at = time
         self._apply(self.firmware.start(self.platform(), request))
+        self._started_at = -1
+
+    def _wait_for_lock(self, starting: int) -> int:
+        # The ns that the CPU that calls, and the one that it starts, wait for those on their way to C.
+        machine = self._machine
+        lock = machine.latency.lock
+        if not lock or self._started_at >= 0:
+            return 0
+        caller = machine.actors[machine.current]
+        on_their_way = sum(
+            actor.state is not State.OFF
+            and (actor.task is None or actor.time > caller.time)  # it has run ahead of the caller
+            and actor is not caller
+            and cpu != starting
+            for cpu, actor in enumerate(machine.actors)
+        )
+        waits, ns = machine.waits, on_their_way * lock
+        waits.lock_waits += bool(on_their_way)
+        waits.lock_ns += 2 * ns
+        caller.time += ns
+        return ns
 
     # -- on and off -------------------------------------------------------------------------------
 
@@ -112,7 +140,7 @@ class Power:
         machine.engine.reset(actor.pe, el or machine.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
         actor.outcome, actor.made = None, ()
-        actor.time = max(actor.time, machine.now, machine.now_of_current)
+        actor.time = max(actor.time, self._started_at, machine.now_of_current)
         self._has_run.add(cpu)
         self._recorder.event(Kind.POWER_ON, cpu, entry_pa, x0)
         machine.queue.set(cpu, State.RUNNABLE)

@@ -10,6 +10,7 @@ from emu.cpu.pe import PE
 from emu.cpu.sysregs import access, vhe
 from emu.cpu.sysregs.rows import BY_NAME
 from emu.machine.actor import Actor, State, end_pc, location
+from emu.milestone import Milestone
 from emu.models.protocol import Note
 from emu.operation import Expect, Kind, Mask, Register, Reported, Wanted
 from emu.outcome import End, Outcome
@@ -105,6 +106,11 @@ class Recorder:
         self.event(Kind.CALL_ARGS, cpu, pc, x3, x2)
 
     # -- the log ----------------------------------------------------------------------------------
+
+    def milestone(self, cpu: int, milestone: Milestone, about: int) -> None:
+        """Keep how far the bring-up of CPU ``about`` is, where times are recorded."""
+        if self.trace.has_clock:
+            self.event(Kind.MILESTONE, cpu, 0, 0, about, milestone)
 
     def log(self, cpu: int, now: int, line: str, reported: Reported | None = None) -> None:
         """Keep one line of dmesg at ``now`` (ns), and what it says of a CPU."""

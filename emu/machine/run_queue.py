@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 
 from emu.machine.actor import Actor, State
+from emu.machine.clock import Clock
 from emu.machine.interconnect import MachineInterconnect
 from emu.semantics import events
 
@@ -18,7 +19,8 @@ class RunQueue:
     :ivar spinning: by PA, the CPUs whose LoadUntil reads the word there
     """
 
-    def __init__(self, interconnect: MachineInterconnect) -> None:
+    def __init__(self, interconnect: MachineInterconnect, clock: Clock) -> None:
+        self._clock = clock
         self.actors: list[Actor] = []
         self.runnable: list[int] = []
         self._interconnect = interconnect
@@ -68,12 +70,24 @@ class RunQueue:
         self.spinning.setdefault(pa, []).append(cpu)
         self.set(cpu, State.SPINNING)
 
+    def watch(self, cpu: int, pa: int) -> None:
+        """Let a pause of the host task of ``cpu`` end when the word at ``pa`` is stored to."""
+        cpus = self.spinning.setdefault(pa, [])
+        if cpu not in cpus:
+            cpus.append(cpu)
+
     def stored(self, pa: int, time: int) -> None:
         """Let those spin no longer that look at the word at ``pa``: it was stored to at ``time`` (ns)."""
         for cpu in self.spinning.pop(pa, ()):
             spinner = self.actors[cpu]
             if spinner.state is State.SPINNING:
                 spinner.time = max(spinner.time, time)
+                self.set(cpu, State.RUNNABLE)
+            elif spinner.state is State.DELAYED:
+                end = min(max(spinner.time, time), spinner.deadline)
+                self._clock.cancel(spinner.deadline, cpu)
+                spinner.waited -= spinner.deadline - end
+                spinner.deadline = end
                 self.set(cpu, State.RUNNABLE)
 
     def stored_in(self, pas: range) -> None:

@@ -32,3 +32,4 @@ def set_actor_state(machine: Machine, cpu: int, state: ActorState) -> None:
     machine.current = cpu
     machine.clock.restart()
     machine.queue.forget_spinners()
+    machine.host_memory.stored_at.clear()

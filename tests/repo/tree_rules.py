@@ -11,19 +11,20 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "cache constraints errors seed registry outcome version",
+        "cache constraints errors milestone seed registry outcome version",
         "operation",
         "arch",
         "case instructions memory finding properties schedulers",
         "records semantics",
         "cpu",
-        "trace",
+        "latency trace",
         "devices models subject topology",
         "machine",
         "designs",
         "host",
         "rules lookup",
         "fuzz explore",
+        "compare",
         "report litmus",
         "debug",
         "cli",

@@ -7,6 +7,7 @@ from typing import Any
 
 from emu.host.cpuhp import Core, Cpuhp
 from emu.host.kick import Kick
+from emu.milestone import Milestone, Reach
 from emu.operation import Load, LoadUntil, Log, Operation, Report, Reported, Store
 
 
@@ -17,17 +18,18 @@ def bring_up_each(
     for cpu in cpus:
         if count <= 0:
             return
+        yield Reach(Milestone.BEGIN, cpu)
         present = yield Load(core.data.present(cpu), 1)
-        if not present:
-            continue
-        if (yield from core.cpu_up(cpu, target)):
-            yield from core.roll_back(cpu, Cpuhp.CPUHP_OFFLINE)
-        count -= 1
+        if present:
+            if (yield from core.cpu_up(cpu, target)):
+                yield from core.roll_back(cpu, Cpuhp.CPUHP_OFFLINE)
+            count -= 1
+        yield Reach(Milestone.END, cpu)
 
 
 def wait_for_ap_online(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
     """bringup_wait_for_ap_online(): the AP says that it is in CPUHP_AP_ONLINE_IDLE. No time-out."""
-    yield LoadUntil(kick.guest.data.done(cpu), 4)
+    yield LoadUntil(kick.guest.data.done(cpu), 4, sleeps=True)
     yield Store(kick.guest.data.done(cpu), 0, 4)
     return 0
 

@@ -8,10 +8,20 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
-from emu.operation import FlushDeferred, Load, Log, Operation, Poll, Report, Reported, Store
+from emu.milestone import Milestone, Reach
+from emu.operation import (
+    FlushDeferred,
+    Load,
+    Log,
+    Operation,
+    Poll,
+    Report,
+    Reported,
+    Store,
+)
 
 NAME = "serial"
-_PAUSES = ((0, 1_000_000),)
+_PAUSES = ((0, 1_000_000),)  # how often it looks besides: complete() ends the wait
 _WAIT_NS = (
     4_999_000_000  # wait_for_completion_timeout(&cpu_running, msecs_to_jiffies(5000)): the pause after it
 )
@@ -35,9 +45,12 @@ class Serial:
     def _bringup_cpu(self, cpu: int) -> Generator[Operation, Any, int]:
         data = self._kick.guest.data
         result: int = yield from self._kick.kick_ap_alive(cpu)
+        yield Reach(Milestone.KICKED, cpu)
         if result:
             return result
-        running = yield Poll(data.cpu_running, 4, None, _WAIT_NS, _PAUSES)
+        yield Reach(Milestone.WAIT, cpu)
+        running = yield Poll(data.cpu_running, 4, None, _WAIT_NS, _PAUSES, _WAIT_NS, sleeps=True)
+        yield Reach(Milestone.SEEN, cpu)
         if running:
             yield Store(data.cpu_running, running - 1, 4)
         online = yield Load(data.online(cpu), 1)

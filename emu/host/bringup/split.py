@@ -12,6 +12,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EAGAIN, EIO, Cpuhp, SyncState
 from emu.host.kick import Kick
+from emu.milestone import Milestone, Reach
 from emu.operation import FlushDeferred, Log, Operation, Report, Reported
 
 NAME = "split"
@@ -36,12 +37,16 @@ class Split:
     def _kick_ap(self, cpu: int) -> Generator[Operation, Any, int]:
         if not (yield from self._kick.core.can_boot_ap(cpu)):
             return EAGAIN
-        return (yield from self._kick.kick_ap_alive(cpu))
+        result: int = yield from self._kick.kick_ap_alive(cpu)
+        yield Reach(Milestone.KICKED, cpu)
+        return result
 
     def _bringup_ap(self, cpu: int) -> Generator[Operation, Any, int]:
+        yield Reach(Milestone.WAIT, cpu)
         alive = yield from self._kick.core.wait_for_sync_state(
             cpu, SyncState.SYNC_STATE_ALIVE, SyncState.SYNC_STATE_SHOULD_ONLINE
         )
+        yield Reach(Milestone.SEEN, cpu)
         if not alive:
             yield FlushDeferred(cpu)
             yield Log(f"CPU{cpu} failed to report alive state", Reported(Report.NOT_ALIVE, cpu))
