@@ -39,6 +39,7 @@ NOTES = frozenset(
         Kind.BOOT_MODE,
         Kind.REPORT,
         Kind.NEXT_BOOT,
+        Kind.MILESTONE,
     }
 ) | {Kind.CALL_ARGS, Kind.INSTRUCTIONS, Kind.STOPPED}
 

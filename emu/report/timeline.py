@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from emu.compare.times import ATOMIC, CALLBACKS, PREPARE, STARTING, WAIT_ALIVE, WAIT_ONLINE, WAITS
+from emu.milestone import Milestone
 from emu.operation import LOADS, OPERATIONS, STORES, Kind, Record
 from emu.report.history import NOTES, Item, Names, tell
 from emu.trace import SymbolTable, Trace
@@ -16,6 +18,16 @@ HOST = "secondary_start_kernel"
 BOOT_CPU = "boot CPU"
 ASLEEP = "asleep in WFE"
 IDLE = "idle"
+# What a CPU is about from a milestone on.
+_PARTS = {
+    Milestone.BEGIN: PREPARE,
+    Milestone.WAIT: WAIT_ALIVE,
+    Milestone.SEEN: WAIT_ONLINE,
+    Milestone.ALIVE: WAITS,
+    Milestone.RELEASED: ATOMIC,
+    Milestone.ONLINE: WAITS,
+    Milestone.THREAD: CALLBACKS,
+}
 # What wakes a sleeper: WAKE stands right behind it.
 _WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, *STORES, Kind.COPY})
 _MEMORY = frozenset({*LOADS, *STORES})
@@ -76,6 +88,8 @@ def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = 
             continue
         if record.kind is Kind.LOG:
             found.marks.append(Mark(record.actor, ns, Kind.LOG, "", trace.text_of(record)))
+        elif record.kind is Kind.MILESTONE:
+            walk.milestone(Milestone(record.size), record.actor, record.pa, ns)
         elif record.kind not in NOTES:
             item = tell(record, trace, names)
             walk.record(record, ns, host=names.is_host(record.pc))
@@ -163,6 +177,19 @@ class _Walk:
                 self._leave(cpu, ns)
             case Kind.OUTCOME if cpu:
                 self._enter(cpu, IDLE if name == HOST else "", ns)
+
+    def milestone(self, what: Milestone, actor: int, cpu: int, ns: int) -> None:
+        if what in _PARTS:
+            name = _PARTS[what]
+            self._enter(actor, f"{name}: CPU{cpu}" if actor != cpu else name, ns)
+        elif what is Milestone.STARTED and cpu in self._now:
+            _, start = self._now.pop(cpu)
+            self._found.phases.append(Phase(cpu, STARTING, start, ns))
+            self._now[cpu] = (EARLY, ns)
+        elif what is Milestone.END:
+            self._enter(actor, BOOT_CPU, ns)
+        elif what is Milestone.THREAD_END:
+            self._enter(actor, IDLE, ns)
 
     def close(self) -> None:
         end = max(self._last, default=0)

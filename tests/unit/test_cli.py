@@ -122,7 +122,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["bot"], 2, "bot: not one of boot, diff"),
+        (["bot"], 2, "bot: not one of boot, compare, diff"),
         (["bot"], 2, "did you mean boot?"),
         (["help"], 2, "did you mean --help?"),
         (["boot", "--grain", "op"], 2, "did you mean operation?"),

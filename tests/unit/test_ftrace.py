@@ -81,7 +81,16 @@ def test_a_phase_has_what_happens_in_it() -> None:
     rows = parse("".join(ftrace_text(timeline_of(CASES[0]))))
     mine = [row["text"] for row in rows if row["cpu"] == "002"]
     phases = [text.split("|")[2] for text in mine if text.startswith("B")]
-    assert phases == ["early boot, MMU off", "MMU on", "secondary_start_kernel", "idle"]
+    assert phases == [
+        "early boot, MMU off",
+        "MMU on",
+        "secondary_start_kernel",
+        "waits for the boot CPU",
+        "atomic step",
+        "waits for the boot CPU",
+        "online callbacks",
+        "idle",
+    ]
     on = next(number for number, text in enumerate(mine) if "B|3|MMU on" in text)
     assert any("secondary_entry: power on" in text for text in mine[:on])
     assert any("secondary_start_kernel: land" in text for text in mine[on:])

@@ -6,6 +6,7 @@ import pytest
 from bare_machine import Firmware, make, on, outcomes, records
 from bare_pe import CODE, DATA
 
+from emu.latency import latency_profile
 from emu.machine.actor import Grain, HostTask, State
 from emu.machine.clock import SPIN_INSTRUCTIONS
 from emu.machine.firmware import Answer, PowerOff, PowerOn
@@ -33,7 +34,7 @@ def test_delays_end_in_the_order_of_their_deadlines() -> None:
         yield Log(f"{ns}")
         yield Park(ended("done"))
 
-    machine = make(cpus=4, latency="zero")
+    machine = make(cpus=4, latency=latency_profile("zero"))
     for cpu, ns in enumerate((300, 100, 200, 100)):
         machine.start_task(cpu, task(ns))
     machine.run()
@@ -58,7 +59,7 @@ def test_a_spinning_cpu_does_not_starve_a_delayed_task(latency: str, grain: Grai
         "l: ldr x1, [x0]\n cbz x1, l\n b .",
         cpus=2,
         grain=grain,
-        latency=latency,
+        latency=latency_profile(latency),
         instructions_max=limit,
         record=False,
     )
