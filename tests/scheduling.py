@@ -19,7 +19,7 @@ def made(name: str, seed: int, clocks: Mapping[int, int]) -> Scheduler:
     scheduler = SCHEDULERS[name].scheduler(str(seed) if SCHEDULERS[name].seeded else "")
     attach = getattr(scheduler, "attach", None)
     if attach:
-        attach(clocks.__getitem__)
+        attach(lambda cpus: [clocks[cpu] for cpu in cpus])
     return scheduler
 
 

@@ -80,7 +80,7 @@ class FreeTurns:
         """Let ``scheduler`` pick from now on, for turns of so many instructions; 0: TURN."""
         machine = self._machine
         machine.scheduler = scheduler
-        attach(scheduler, lambda cpu: machine.actors[cpu].time)
+        attach(scheduler, lambda cpus: [machine.actors[cpu].time for cpu in cpus])
         self.turn = turn or TURN
         self.amid = -1
 

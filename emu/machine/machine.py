@@ -86,7 +86,7 @@ class Machine:
         self.interconnect = MachineInterconnect(self)
         self.engine = make_engine(memory, self.interconnect)
         self.scheduler = scheduler
-        attach(scheduler, lambda cpu: self.actors[cpu].time)
+        attach(scheduler, lambda cpus: [self.actors[cpu].time for cpu in cpus])
         self.takes_turns = getattr(scheduler, "in_turn", False)
         self._steering = scheduler if isinstance(scheduler, Steering) else None
         self.recorder: Recorder = Recorder(trace, recording=record)

@@ -18,11 +18,11 @@ class Scheduler(Protocol):
         ...
 
 
-def attach(scheduler: Scheduler, time_of: Callable[[int], int]) -> None:
-    """Give a scheduler that goes by time the clocks of the machine that it is for: ns by actor index."""
+def attach(scheduler: Scheduler, times_of: Callable[[Sequence[int]], list[int]]) -> None:
+    """Give a scheduler that goes by time the clocks of the machine that it is for: ns of each actor."""
     take = getattr(scheduler, "attach", None)
     if take is not None:
-        take(time_of)
+        take(times_of)
 
 
 class Pick(NamedTuple):

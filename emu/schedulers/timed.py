@@ -14,15 +14,16 @@ class Timed:
     def __init__(self, text: str = "") -> None:
         if text:
             raise ValueError("takes nothing behind its name")
-        self._time_of: Callable[[int], int] = lambda cpu: 0
+        self._times_of: Callable[[Sequence[int]], list[int]] = lambda cpus: [0] * len(cpus)
 
-    def attach(self, time_of: Callable[[int], int]) -> None:
-        """Use the machine's clocks: ns by actor index."""
-        self._time_of = time_of
+    def attach(self, times_of: Callable[[Sequence[int]], list[int]]) -> None:
+        """Use the machine's clocks: ns of each of some actors."""
+        self._times_of = times_of
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return the runnable actor with the earliest clock."""
-        return min(runnable, key=self._time_of)
+        times = self._times_of(runnable)
+        return runnable[times.index(min(times))]
 
 
 SCHEDULER = Timed
