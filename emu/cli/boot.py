@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emu.cli.options import (
-    Output,
     Reports,
     boot_cpu_first,
     case_options,
+    check_scheduler,
     make_case,
     races_options,
     report_options,
 )
+from emu.cli.outputs import Output, WritingCommand
 from emu.cli.recording import Files, loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from emu.report.property import Suite
 
 
-@click.command("boot")
+@click.command("boot", cls=WritingCommand)
 @case_options
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -72,6 +73,7 @@ def command(
     case = make_case(**options)
     if not case.depth and is_flat(Path(case.subject)):
         case = replace(case, depth=WHOLE)
+        check_scheduler(case)
     if case.depth == WHOLE:
         _check_whole(verbose, reports)
         from emu.cli.whole import Races, boot_whole

@@ -16,7 +16,6 @@ from emu.case import Case
 from emu.cli.asked import given, spelt
 from emu.cli.options import (
     DEFAULT_SUBJECT,
-    Output,
     Reports,
     asked_to_stop,
     case_options,
@@ -25,6 +24,7 @@ from emu.cli.options import (
     report_options,
     say_notes,
 )
+from emu.cli.outputs import Output, WritingCommand
 from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
@@ -53,7 +53,7 @@ _RESUME = Path("emu-explore.json")
 _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_object", "ktap", "junit"}
 
 
-@click.command("explore")
+@click.command("explore", cls=WritingCommand)
 @case_options
 @click.option(
     "--max-schedules", type=int, help="End after so many. [default: 1,000,000; of random ones 1,000]"
@@ -142,6 +142,11 @@ def command(
         )
     if of_whole := given("start", "latency_max", "races", "known_race"):
         raise InvalidCase(f"{spelt(of_whole[0])}: --depth {WHOLE} alone has that")
+    if case.instructions_max != Case(case.subject).instructions_max:
+        raise InvalidCase(
+            f"instructions-max={case.instructions_max}: a bound of one run; those of an exploration are "
+            "--steps-max and --max-schedules; leave it out"
+        )
     asked = {
         name for name, value in (("schedules", max_schedules), ("depth", steps_max)) if value is not None
     }
@@ -169,7 +174,9 @@ def command(
     with _progress() as tell:
         result, kept = _explore(explorer, case, bounds, everything, saved, tell)
     stories = _tell_stories(explorer, boot, result, jobs or os.cpu_count() or 1)
-    if html is not None and stories:
+    if html is not None and not stories:
+        click.echo(f"emu: --html {html}: nothing is found, so nothing is drawn", err=True)
+    elif html is not None:
         from emu.report.sequence import write_html
 
         write_html(html, stories[0][1])

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from emu.cli.options import Output, case_options, make_case, say_notes, start_option, stepped
+from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
+from emu.cli.outputs import Output, WritingCommand
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
@@ -23,7 +24,7 @@ from emu.host.build import Boot
 _PATH = Output()
 
 
-@click.command("gdb")
+@click.command("gdb", cls=WritingCommand)
 @case_options
 @start_option
 @click.option("--port", type=int, default=1234, show_default=True, help="TCP port; 0: any that is free.")

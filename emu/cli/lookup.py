@@ -11,6 +11,7 @@ import click
 
 from emu.cli.asked import given, spelt
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
+from emu.cli.outputs import WritingCommand
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
@@ -22,9 +23,10 @@ from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.lookup_property import lookup_suite, question_suite
 from emu.report.property import Suite, untestable_suite
+from emu.report.words import wrap
 
 
-@click.command("lookup")
+@click.command("lookup", cls=WritingCommand)
 @click.argument("subject", required=False, shell_complete=complete_subject)
 @click.option("--contract", type=click.Path(path_type=Path), help="What it promises: a TOML file.")
 @click.option("--nr-cpus", type=int, multiple=True, help="NR_CPUS to go through. [default: the contract's]")
@@ -118,16 +120,15 @@ def command(
     for found, text in zip(search.findings, texts, strict=True):
         for line in describe(under_test, found, text):
             click.echo(line)
-    for size, why in under_test.refused.items():
-        click.echo(f"NR_CPUS={size} left out: {why}")
-    for line in left_out(search):
-        click.echo(line)
+    less = [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
     verdict = "fail" if texts else "interrupted" if interrupted else "pass"
     listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
-    click.echo(
+    came_to = (
         f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {len(texts)} finding"
         f"{'' if len(texts) == 1 else 's'} ({search.cases / seconds:,.0f} cases/s)"
     )
+    for text in (*less, *left_out(search), came_to):
+        click.echo("\n".join(wrap(text, "  ")))
     return status
 
 

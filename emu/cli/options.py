@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from emu.case import Case
 from emu.cli.asked import given
+from emu.cli.outputs import Output
 from emu.errors import InvalidCase, Untestable
 from emu.host.effects import WHOLE
 from emu.registry import not_one_of
@@ -30,36 +30,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SUBJECT = "v3"
 DEFAULT_CPUS = 8
-
-
-class Output(click.Path):
-    """A file that a command will write, looked at before anything runs: no result is made and then lost."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path.
-
-        :raises InvalidCase: nothing can be written there
-        """
-        path = Path(str(super().convert(value, param, ctx)))
-        option = max(param.opts, key=len) if param is not None else "file"
-        there = True
-        try:
-            os.stat(path)  # Path.exists() hides errors, which ones depends on Python's release
-        except (FileNotFoundError, NotADirectoryError):
-            there = False
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no name of a file"
-            raise InvalidCase(f"{option} {value!r:.80}: {reason}") from None
-        if not path.parent.is_dir():
-            raise InvalidCase(f"{option} {path}: no such directory")
-        if path.is_dir():
-            raise InvalidCase(f"{option} {path}: a directory")
-        if not os.access(path if there else path.parent, os.W_OK):
-            raise InvalidCase(f"{option} {path}: it cannot be written")
-        return path
 
 
 class NamesOption(click.Option):
@@ -349,12 +319,26 @@ def make_case(
     if force:
         changes["force"] = 1
     changed = replace(case, **changes)
+    check_scheduler(changed)
     named = {name for name in changes if name == "subject" or options.get(name)}
     if not case.identity:
         return changed
     from emu.host.identity import kept_identity
 
     return replace(changed, identity=kept_identity(case, changed, named))
+
+
+def check_scheduler(case: Case) -> None:
+    """Check the scheduler that was asked for, which may be the default of another depth.
+
+    :raises InvalidCase: it is, so that the run would have its own default
+    """
+    default = Case(DEFAULT_SUBJECT).scheduler
+    if case.depth == WHOLE and case.scheduler == default and given("scheduler"):
+        from emu.host.whole.choices import scheduler_of
+
+        own = scheduler_of(case)
+        raise InvalidCase(f"depth={WHOLE}: scheduler={default}: not at this depth, whose default is {own}")
 
 
 def _asserts_of(texts: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ import click
 from emu.arch.mpidr import hwid
 from emu.case import Case
 from emu.cli.asked import given
-from emu.cli.options import Output, boot_cpu_first, case_options, make_case, say_notes
+from emu.cli.options import boot_cpu_first, case_options, make_case, say_notes
+from emu.cli.outputs import Output
 from emu.cli.progress import progress
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build

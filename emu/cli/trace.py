@@ -10,7 +10,7 @@ import click
 
 from emu.case import Case
 from emu.cli.asked import given
-from emu.cli.options import Output
+from emu.cli.outputs import Output, WritingCommand
 from emu.cli.progress import progress
 from emu.cli.recording import (
     GRAINS,
@@ -33,7 +33,7 @@ def _options(function: Any) -> Any:
     return recorded_case_options(function, subject=True)
 
 
-@click.command("trace")
+@click.command("trace", cls=WritingCommand)
 @click.option(
     "-o",
     "--output",

@@ -132,7 +132,7 @@ def build_config(config: BootConfig) -> Boot:
     machine.trace.case = case.text()
     check_subject(config, guest, method)
     if plan:
-        check_kexec(config, guest, method, _wanted(config, guest, _disabled(guest)))
+        check_kexec(config, guest, method, _wanted(config, guest, guest.logical.disabled))
     boot = _start(config, case, machine, psci, guest, method, plan)
     _hold_to_properties(boot)
     automatic = replace(config, case=replace(config.case, bringup="auto", base="auto"))
@@ -140,7 +140,7 @@ def build_config(config: BootConfig) -> Boot:
         config,
         resolve_case(automatic, guest, method),
         guest,
-        _wanted(config, guest, _disabled(guest)),
+        _wanted(config, guest, guest.logical.disabled),
         forced=needs_force(config.case, guest, method),
     )
     return boot
@@ -237,7 +237,7 @@ def _start(
     possible = sorted(logical.possible)
     secondaries = possible[1:]
     if at_reset is None:
-        firmware.disabled = _disabled(guest)
+        firmware.disabled = guest.logical.disabled
         at_reset = range(len(machine.actors))
     for cpu in possible:
         # v6.12 takes a CPU that firmware has not enabled for present, and is DENIED when it kicks it.
@@ -331,14 +331,8 @@ def _maxcpus(config: BootConfig, guest: Guest) -> int:
     return len(guest.logical.possible) if maxcpus is None else maxcpus
 
 
-def _disabled(guest: Guest) -> set[int]:
-    # The secondaries that firmware has not enabled, as it says at boot.
-    return {cpu for cpu in guest.logical.possible if cpu and not guest.cpu(cpu).enabled}
-
-
 def _wanted(config: BootConfig, guest: Guest, disabled: Collection[int]) -> list[int]:
     # The secondaries that the boot is to bring up; CPU 0 itself, where it has not come so far.
     if not guest.boot_cpu_ready:
         return [0]
-    enabled = [cpu for cpu in sorted(guest.logical.possible)[1:] if cpu not in disabled]
-    return enabled[: max(_maxcpus(config, guest) - 1, 0)]
+    return config.to_bring_up(guest.logical, disabled)

@@ -10,7 +10,7 @@ in its own file; the parsers are called from here only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from emu.arch.boot import NR_CPUS_MAX
@@ -89,6 +89,12 @@ class BootConfig:
         nr_cpu_ids = min(self.parameters.nr_cpus or nr_cpus, nr_cpus)
         refused = {cpu for cpu, found in self.faults.items() if any(fault.refused() for fault in found)}
         return smp_init_cpus(self.topology, nr_cpus, nr_cpu_ids, refused, online_capable=online_capable)
+
+    def to_bring_up(self, logical: LogicalMap, disabled: Collection[int]) -> list[int]:
+        """Return the secondaries that the boot is to bring up: possible, enabled, and within maxcpus."""
+        enabled = [cpu for cpu in sorted(logical.possible)[1:] if cpu not in disabled]
+        maxcpus = self.parameters.maxcpus
+        return enabled if maxcpus is None else enabled[: max(maxcpus - 1, 0)]
 
 
 def parse_kexec(text: str) -> KexecRequest:

@@ -164,9 +164,17 @@ def load_kernel_of(config: BootConfig) -> LoadedKernel:
     system_map = Path(case.system_map) if case.system_map else None
     image = load_kernel(Path(case.subject), system_map=system_map)
     check_firmware(config, image)
-    logical = config.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
+    logical = logical_map_of(config, image)
     around = _around(image, count_cores(config.topology))
     return LoadedKernel(config, image.subject, logical, image, around)
+
+
+def logical_map_of(config: BootConfig, image: KernelImage) -> LogicalMap:
+    """Return the CPUs as this kernel numbers them.
+
+    :raises Untestable: its NR_CPUS cannot be read
+    """
+    return config.logical(_nr_cpus(image.subject), online_capable=_has_vcpu_hotplug(image))
 
 
 def _stride(layout: KernelLayout) -> int:

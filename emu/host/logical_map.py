@@ -27,3 +27,8 @@ class LogicalMap:
     possible: frozenset[int]
     count: int
     messages: tuple[str, ...]
+
+    @property
+    def disabled(self) -> set[int]:
+        """The secondaries that firmware has not enabled, as it says at boot."""
+        return {cpu for cpu in self.possible if cpu and (found := self.cpus[cpu]) and not found.enabled}

@@ -10,8 +10,9 @@ from emu.fuzz.left_out import LeftOut
 from emu.fuzz.search import LookupSearch
 from emu.lookup.case import LookupCase, format_map
 from emu.report.disassembly import disassemble
-from emu.report.words import wrap
+from emu.report.words import WIDTH, wrap
 
+_ENTRIES_MAX = 8  # of a map that is shown
 _AROUND = 5  # instructions before and after the one where it ended
 # Why cases were left out, in words; those of the skipped property "concurrent" are the same.
 REASONS = {
@@ -37,17 +38,27 @@ def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: 
 def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str]:
     """Yield the lines that tell of one wrong answer."""
     assert checked.wrong is not None
-    question, answer = checked.question, checked.answer
-    hwids = list(question.logical_map)
-    while len(hwids) > 1 and hwids[-1] is None:
-        hwids.pop()
+    answer = checked.answer
     yield from wrap(f"finding ({checked.wrong.prop}): {checked.wrong.text}", "  ")
-    yield f"  NR_CPUS={checked.nr_cpus}, map {_short(format_map(hwids))}, MPIDR_EL1 {question.mpidr:#x}"
+    yield from _question(checked)
     expected = "none" if checked.expected is None else f"CPU {checked.expected}"
     got = {"found": f"found, {under_test.contract.index} = {answer.index:#x}", "missing": "missing"}
     yield f"  expected {expected}; {got.get(answer.exit, 'no exit')} after {answer.instructions} instructions"
     yield from window(under_test, checked)
     yield f"  case: {case}"
+
+
+def _question(checked: Checked) -> list[str]:
+    # What was asked, in 80 columns: of a map that is longer, the first of its entries that are no holes.
+    hwids = list(checked.question.logical_map)
+    while len(hwids) > 1 and hwids[-1] is None:
+        hwids.pop()
+    begin, end = f"  NR_CPUS={checked.nr_cpus}, ", f", MPIDR_EL1 {checked.question.mpidr:#x}"
+    if len(line := f"{begin}map {format_map(hwids)}{end}") <= WIDTH:
+        return [line]
+    entries = [f"CPU{cpu} {hwid:#x}" for cpu, hwid in enumerate(hwids) if hwid is not None]
+    shown = entries[:_ENTRIES_MAX] + (["..."] if len(entries) > _ENTRIES_MAX else [])
+    return wrap(f"{begin}a map with {len(entries)} of {len(hwids)} CPUs: {', '.join(shown)}{end}", "    ")
 
 
 def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
@@ -69,10 +80,6 @@ def left_out(search: LookupSearch) -> Iterator[str]:
     """Yield a line for each reason for which cases of a phase were left out, with how many."""
     for (phase, why), count in search.left_out.items():
         yield f"left out: {count} {phase} case{'' if count == 1 else 's'}: {REASONS[why]}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 160 else f"{text[:150]}... ({text.count(',') + 1} CPUs)"
 
 
 def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]:

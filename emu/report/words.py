@@ -70,13 +70,14 @@ def wrap(text: str, indent: str) -> list[str]:
 
     A word that is longer is a line of its own, whole: addresses and names of files can be copied.
     """
-    found, line = [], ""
-    for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > WIDTH:
+    line, *words = text.split(" ")
+    found = []
+    for word in words:
+        if line.strip() and len(line) + 1 + len(word) > WIDTH:
             found.append(line)
             line = indent + word
         else:
-            line = f"{line} {word}" if line else word
+            line = f"{line} {word}"
     return [*found, line]
 
 

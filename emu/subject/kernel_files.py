@@ -9,11 +9,11 @@ from emu.errors import InvalidSubject
 from emu.subject.elf import first_bytes_of
 from emu.subject.fit import is_fit
 from emu.subject.image import has_magic
-from emu.subject.unwrap import peek
+from emu.subject.unwrap import LZOP_MAGIC, peek
 
 _IN_TREE = Path("arch/arm64/boot/Image")
 _STUB_MAX = 4096  # bytes; Debian ships a System.map of one line
-_HEAD = 1 << 16
+_HEAD = 1 << 20  # bytes; the first block of bzip2 is up to 900 kB and comes out whole
 _BIG_ENDIAN = b"\x7fELF\x02\x02"  # 64-bit, most significant byte first; then the machine is so too
 _AARCH64 = b"\x00\xb7"
 
@@ -28,7 +28,7 @@ class KernelFiles:
 
 
 def is_kernel(path: Path) -> bool:
-    """Tell whether ``load_kernel`` is the loader for ``path``, from its first 64 KiB; never raises.
+    """Tell whether ``load_kernel`` is the loader for ``path``, from its first MiB; never raises.
 
     True for an arm64 Image (raw or packed), a FIT, an AArch64 ELF whose first segment is one, and a directory
     that has a vmlinux or an Image at the kernel's usual path. A big-endian ELF is one: the loader refuses it.
@@ -48,7 +48,8 @@ def is_kernel(path: Path) -> bool:
         return False
     if head[:6] == _BIG_ENDIAN and head[18:20] == _AARCH64:
         return True
-    return has_magic(peek(head)) or (head[:2] == b"MZ" and head[4:8] == b"zimg") or is_fit(head)
+    packed = head.startswith(LZOP_MAGIC) or (head[:2] == b"MZ" and head[4:8] == b"zimg")
+    return packed or is_fit(head) or has_magic(peek(head))
 
 
 def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> KernelFiles:

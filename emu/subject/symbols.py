@@ -103,12 +103,13 @@ class Symbols:
         """Return (name, offset) of the nearest symbol at or below ``va``, or None below the first.
 
         Of several symbols at one address the first in the table wins (Linux kernel/kallsyms.c,
-        get_symbol_pos).
+        get_symbol_pos). A number that is kept as a symbol (``_kernel_size_le_lo32``) lies below every
+        address of the kernel, and is near none.
         """
         line = self._line_at(va)
-        if line < 0:
+        nearest = self._va_after(line) if line >= 0 else 0
+        if line < 0 or (va ^ nearest) >> 63:
             return None
-        nearest = self._va_after(line)
         while line and self._va_after(before := self._text.rindex(b"\n", 0, line)) == nearest:
             line = before
         end = self._text.index(b"\n", line + 1)

@@ -22,6 +22,7 @@ FILE_SIZE_MAX = 4 << 30  # bytes; a vmlinux with DWARF has some hundred MiB
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_STEP = 4096  # bytes in; at most 128 MiB out (32,768 times, RLE blocks) before the bound is checked
 _PEEK = 4096
+LZOP_MAGIC = b"\x89LZO\0\r\n\x1a\n"  # of Image.lzo, which nothing here unpacks
 _UIMAGE_MAGIC = b"\x27\x05\x19\x56"
 _UIMAGE_HEADER = struct.Struct(">12xI8xI4B32x")  # size, CRC of the data; OS, CPU, kind, compression
 _UIMAGE_ARM64 = 22
@@ -67,6 +68,8 @@ def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
         data = _zboot_payload(data, name)
     if data.startswith(_ZSTD_MAGIC):
         return _unzstd(data, name, size_max)
+    if data.startswith(LZOP_MAGIC):
+        raise InvalidSubject(f"{name}: compressed with lzop: {_unpacked()}")
     for kind, (magic, make) in _INFLATERS.items():
         if data.startswith(magic):
             return _inflate(data, f"{name}: {kind}", make(), size_max)
@@ -74,7 +77,7 @@ def unwrap(data: bytes, name: str, size_max: int = IMAGE_SIZE_MAX) -> bytes:
 
 
 def peek(head: bytes) -> bytes:
-    """Return the first bytes of :func:`unwrap`, given the first 64 KiB of a file; b"" when that fails."""
+    """Return the first bytes of :func:`unwrap`, given the first MiB of a file; b"" when that fails."""
     if head.startswith(_UIMAGE_MAGIC):
         head = head[_UIMAGE_HEADER.size :]
     try:
@@ -139,9 +142,12 @@ def _zboot_payload(data: bytes, name: str) -> bytes:
     payload = data[offset : offset + size]
     if not payload.startswith((_ZSTD_MAGIC, *(magic for magic, _ in _INFLATERS.values()))):
         kind = data[24:56].split(b"\0")[0].decode("latin-1")
-        rule = f"must be zstd or {', '.join(_INFLATERS)}; unpack it first"
-        raise InvalidSubject(f"{name}: EFI zboot compression {kind!r}: {rule}")
+        raise InvalidSubject(f"{name}: EFI zboot compression {kind!r}: {_unpacked()}")
     return payload
+
+
+def _unpacked() -> str:
+    return f"must be zstd or {', '.join(_INFLATERS)}; unpack it first"
 
 
 def _uimage_payload(data: bytes, name: str) -> bytes:

@@ -19,4 +19,6 @@ def test_it_has_every_command() -> None:
     lines = (_ROOT / "docs" / "options.md").read_text().splitlines()
     described = [line.removeprefix("## emu ") for line in lines if line.startswith("## emu ")]
     files = {path.stem for path in (_ROOT / "emu" / "cli").glob("*.py")}
-    assert described == sorted(files - {"__init__", "asked", "options", "progress", "recording", "whole"})
+    assert described == sorted(
+        files - {"__init__", "asked", "options", "outputs", "progress", "recording", "whole"}
+    )

@@ -165,7 +165,7 @@ def check(command: str, row: Mapping[str, str], folder: Path) -> None:
 def test_every_pair_of_options_ends_with_a_documented_status(command: str, tmp_path: Path) -> None:
     """EMU_EVERY_PAIR=1: all of them; else a part that CI has the time for."""
     options = {**CASE, **OWN[command]}
-    bounded = {"--instructions-max": LIMIT[1], **({"--max-schedules": "2"} if command == "explore" else {})}
+    bounded = {"--max-schedules": "2"} if command == "explore" else {"--instructions-max": LIMIT[1]}
     output = {"trace": {"FORM": "--output t"}, "step": {"FORM": "--script s"}}.get(command, {})
     rows = rows_of(options) + pairs_of(options)
     step = (

@@ -287,6 +287,32 @@ def test_a_parallel_kernel_with_one_secondary_data_is_found(real_kernel: Kernel)
     )  # the order of every day
 
 
+@pytest.mark.parametrize(
+    ("words", "online"),
+    [
+        (("--cpus", "4", "--append", "maxcpus=2"), 2),
+        (("--cpus", "3", "--append", "nosmp"), 1),
+        (("--cpus", "4", "--append", "nr_cpus=3"), 3),
+        (("--topology", "bad-holes:4"), 2),
+        (("--topology", "bad-boot-missing:3"), 1),
+    ],
+)
+def test_a_cpu_that_the_kernel_need_not_bring_up_is_no_finding(
+    words: tuple[str, ...], online: int, real_kernel: Kernel
+) -> None:
+    """Parameters bound how many are up, and a CPU that smp_init_cpus() refuses has no number."""
+    done = run_emu("boot", str(real_kernel("EMU_KERNEL_SMALL")), "--depth", "whole", *words)
+    assert (done.returncode, "finding" in done.stdout) == (0, False), done.stdout
+    assert f"smp: Brought up 1 node, {online} CPU" in done.stdout
+
+
+def test_round_robin_is_not_taken_for_the_default_of_the_depth(real_kernel: Kernel) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("boot", kernel, "--depth", "whole", "--scheduler", "round-robin")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("scheduler=round-robin: not at this depth, whose default is timed\n")
+
+
 def test_a_secondary_with_hwid_0_is_parked_by_the_rfcs_look_up(real_kernel: Kernel, tmp_path: Path) -> None:
     """It comes to __secondary_too_slow(): its kernel goes on without it, and says so ten seconds later."""
     kernel, topology = str(real_kernel("EMU_KERNEL_RFC")), tmp_path / "cpus.json"

@@ -22,6 +22,7 @@ from make_kernel import FILE_SIZE, header, image, refusal
 
 from emu.errors import InvalidSubject
 from emu.subject.image import IMAGE_SIZE_MAX, has_magic, parse_header
+from emu.subject.kernel import is_kernel, load_kernel
 from emu.subject.lz4 import LEGACY_MAGIC
 from emu.subject.unwrap import peek, read_file, unwrap
 
@@ -160,6 +161,21 @@ def test_the_first_bytes_of_an_lz4_image_are_found_in_its_first_64_kib(kind: str
     """Its first block is larger than that, and no library decodes a part of one."""
     packed = _COMPRESSORS[kind](image() + os.urandom(1 << 20))
     assert has_magic(peek(packed[: 1 << 16]))
+
+
+def test_an_image_whose_first_block_of_bzip2_is_large_is_a_kernel(tmp_path: Path) -> None:
+    """Nothing of a block comes out before all of it has been read, and it has up to 900 kB."""
+    path = tmp_path / "Image.bz2"
+    path.write_bytes(bz2.compress(image() + os.urandom(2 << 20)))
+    assert is_kernel(path)
+
+
+def test_an_image_packed_with_lzop_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "Image.lzo"
+    path.write_bytes(b"\x89LZO\0\r\n\x1a\n" + bytes(100))
+    assert is_kernel(path)
+    with pytest.raises(InvalidSubject, match="Image.lzo: compressed with lzop: must be zstd or gzip, bzip2"):
+        load_kernel(path)
 
 
 def test_the_bound_is_half_a_gibibyte_unless_given() -> None:

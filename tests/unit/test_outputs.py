@@ -9,7 +9,7 @@ import pytest
 from programs import run_emu
 
 from emu.cli import cli
-from emu.cli.options import Output
+from emu.cli.outputs import Output, WritingCommand
 
 READS = {"contract", "files", "resume", "system_map"}  # options that name a file to read
 FOLDERS = {"folder", "tables"}  # that are made
@@ -50,3 +50,43 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_run(
 
 def test_there_are_such_options() -> None:
     assert {("explore", "--html"), ("boot", "--ftrace"), ("trace", "--output")} <= set(options())
+
+
+def test_a_command_that_writes_files_looks_at_all_of_them_first() -> None:
+    for name, _ in options():
+        assert isinstance(cli.get_command(click.Context(cli), name), WritingCommand), name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("boot", "v3", "--trace", "x", "--ftrace", "./x"), "--ftrace x: that is --trace too"),
+        (("boot", "v3", "--junit", "x", "--perfetto", "x"), "--perfetto x: that is --junit too"),
+        (("trace", "my.S", "-o", "my.S"), "--output my.S: that is SUBJECT too"),
+        (("boot", "v3", "--assert", "p.toml", "--junit", "p.toml"), "--junit p.toml: that is --assert too"),
+        (("lookup", "my.S", "--junit", "my.S"), "--junit my.S: that is SUBJECT too"),
+        (("explore", "v3", "--html", "x", "--junit", "x"), "--junit x: that is --html too"),
+        (("replay", "my.S", "--html", "my.S"), "--html my.S: that is CASE too"),
+    ],
+)
+def test_two_results_in_one_file_or_one_over_what_is_read_are_refused(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    for name in ("my.S", "p.toml"):
+        (tmp_path / name).write_text("nop\n")
+    done = run_emu(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"emu: {said}\n")
+    assert (tmp_path / "my.S").read_text() == "nop\n"
+
+
+def test_streams_take_two_results() -> None:
+    assert (
+        run_emu("boot", "v3", "--cpus", "2", "--trace", "/dev/null", "--ftrace", "/dev/null").returncode == 0
+    )
+
+
+def test_a_picture_of_no_finding_is_not_drawn_and_said_so(tmp_path: Path) -> None:
+    done = run_emu("explore", "v3", "--cpus", "2", "--html", "x.html", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == "emu: --html x.html: nothing is found, so nothing is drawn\n"
+    assert not (tmp_path / "x.html").exists()

@@ -27,7 +27,7 @@ def test_at_returns_the_nearest_symbol_at_or_below(table: dict[str, int], va: in
     """Of several at one address the first (Linux kernel/kallsyms.c, get_symbol_pos)."""
     below = [(value, name) for name, value in table.items() if value <= va]
     expected = None
-    if below:
+    if below and max(below)[0] >> 63 == va >> 63:
         nearest = max(below)[0]
         expected = (min(name for value, name in below if value == nearest), va - nearest)
     assert Symbols.of(table).at(va) == expected
@@ -129,3 +129,11 @@ def test_a_name_that_is_no_text_is_shown_by_its_bytes() -> None:
     symbols = Symbols(b"ffff800080000000 T _text\nffff800080000100 T a\x80b\n")
     assert list(symbols)[1] == ("a\\x80b", 0xFFFF_8000_8000_0100)
     assert symbols.describe(0xFFFF_8000_8000_0104) == "a\\x80b+0x4"
+
+
+def test_no_address_of_the_kernel_is_near_a_number_that_is_kept_as_a_symbol() -> None:
+    """Linux v6.12 arch/arm64/kernel/image.h, DEFINE_IMAGE_LE64: _kernel_size_le_lo32 and the like."""
+    symbols = Symbols.of({"_kernel_size_le_lo32": 0x50_0000, "_text": 0xFFFF_8000_8000_0000})
+    assert symbols.at(0xFFFF_8000_7FE0_0008) is None
+    assert symbols.describe_pc(0x4000_0008, 0xFFFF_8000_8000_0000 - 0x4020_0000) == "0x40000008"
+    assert symbols.describe(0x50_0004) == "_kernel_size_le_lo32+0x4"

@@ -11,6 +11,7 @@ from programs import run_emu
 
 from emu.report.text import cpu_list
 from emu.report.words import WIDTH, wrap
+from emu.subject.fragment import asm_dir
 
 
 def test_an_outcome_is_not_cut() -> None:
@@ -36,6 +37,18 @@ def test_a_word_that_is_longer_than_a_line_stays_whole() -> None:
     long = "x" * 100
     assert wrap(f"a {long} b", "  ") == ["a", f"  {long}", "  b"]
     assert wrap("short", "  ") == ["short"]
+    assert wrap(f"  a {long}", "    ") == ["  a", f"    {long}"]
+
+
+def test_a_wrong_look_up_has_80_columns_but_for_its_case(tmp_path: Path) -> None:
+    """Of a map that is longer, the entries are shown that are no holes."""
+    right = (asm_dir() / "lookup" / "v3.S").read_text()
+    (tmp_path / "wrong.S").write_text(right.replace("#NR_CPUS", "#(NR_CPUS - NR_CPUS / 256)", 1))
+    done = run_emu("lookup", "wrong.S", "--nr-cpus", "256", "--cases", "1000", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("  case: ")]
+    assert max(map(len, lines)) <= WIDTH
+    assert "  NR_CPUS=256, a map with 1 of 256 CPUs: CPU255 0x0, MPIDR_EL1 0x80000000" in lines
 
 
 @pytest.mark.parametrize(

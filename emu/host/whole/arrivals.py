@@ -32,8 +32,8 @@ class Arrivals:
         self._memory = KernelMemory(machine.memory, machine.actors[0].pe)
         self._stacks: dict[int, int] = {}  # SP by CPU, as it came
 
-    def take_over(self, cpu: int, excused: Collection[int]) -> None:
-        """The boot CPU begins to bring the others up, all but those that firmware keeps from coming.
+    def take_over(self, cpu: int, wanted: Collection[int], excused: Collection[int]) -> None:
+        """The boot CPU begins to bring ``wanted`` up, of which ``excused`` need not come.
 
         Its registers are those that they should have.
         """
@@ -41,7 +41,7 @@ class Arrivals:
         pe = machine.actors[cpu].pe
         machine.recorder.take_over(pe, pe.entry_el)
         for number in range(1, len(machine.actors)):
-            machine.recorder.expect(number, Expect.SECONDARY, 1)
+            machine.recorder.expect(number, Expect.SECONDARY, int(number in wanted))
             machine.recorder.expect(number, Expect.FAULTY, int(number in excused))
 
     def land(self, cpu: int) -> bool:

@@ -14,7 +14,7 @@ from emu.host.choices import BootConfig, parse_case
 from emu.host.faults import CpuOn, Fault
 from emu.host.firmware_tables import DTB_SIZE, hand_over_acpi
 from emu.host.identity import check_identity, identity_of
-from emu.host.kernel import BOOTARGS, check_firmware, id_registers_for
+from emu.host.kernel import BOOTARGS, check_firmware, id_registers_for, logical_map_of
 from emu.host.platform import make_machine
 from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
@@ -130,12 +130,17 @@ class WholeBoot:
                 self.is_shared = True
                 self._stop("two CPUs on one stack")
         elif va == self.arrivals.take_over_at:
-            self.arrivals.take_over(cpu, self._excused())
+            self.arrivals.take_over(cpu, self._wanted(), self._excused())
             self.told.notes_early_status = True
         elif va == self.panic_at:
             self.panicked = cpu
         if va == self.until.symbol or (self.until.panic and self.panicked >= 0):
             self._end()
+
+    def _wanted(self) -> list[int]:
+        # The CPUs that the kernel is to bring up: those that it accepts of firmware's list, up to maxcpus.
+        logical = logical_map_of(self.config, self.image)
+        return self.config.to_bring_up(logical, logical.disabled)
 
     def _excused(self) -> set[int]:
         # The CPUs that need not come, by what firmware does to them.
