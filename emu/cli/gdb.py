@@ -77,6 +77,7 @@ def command(
             try:
                 Server(session_of(target, checkpoints), listener, checkpoints.lifeline).run()
             except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may be sent twice
                 click.echo("emu: interrupted", err=True)
                 return 130
             return 0

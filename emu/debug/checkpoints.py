@@ -27,6 +27,7 @@ from emu.errors import EmuError
 _LENGTH = struct.Struct("<I")
 _DIE = b"\0\0\0\0"
 _QUESTION = b"?"  # no pickle begins so
+_INTERRUPT_S = 0.5  # a debugger that an interrupt has come to has ended by then, as a rule
 _DIED = 70  # exit status when the debugger ended without reporting one (EX_SOFTWARE)
 RECENT = 8  # newest checkpoints, which are all kept; older ones are thinned out
 KEPT_MAX = 24
@@ -217,13 +218,22 @@ def with_checkpoints(debugger: Callable[[Checkpoints], int], flush: Callable[[],
             _end(news_write, status, flush)
     os.close(lifeline_read)
     os.close(news_write)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the debugger decides what an interrupt means
+    # The debugger decides what an interrupt means. One of a terminal comes to both; one that was sent to this
+    # process alone is handed on.
+    interrupts_read, interrupts_write = os.pipe()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: object) -> None:
+        os.write(interrupts_write, b"i")
+
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, note)
     try:
-        return _follow(child, news_read)
+        return _follow(child, news_read, interrupts_read)
     finally:
         signal.signal(signal.SIGINT, before)
-        os.close(lifeline_write)
-        os.close(news_read)
+        for fd in (lifeline_write, news_read, interrupts_read, interrupts_write):
+            os.close(fd)
 
 
 def _end(news: int, status: int, flush: Callable[[], None]) -> NoReturn:
@@ -237,15 +247,23 @@ def _end(news: int, status: int, flush: Callable[[], None]) -> NoReturn:
     os._exit(status)
 
 
-def _follow(pid: int, news: int) -> int:
+def _follow(pid: int, news: int, interrupts: int) -> int:
     # Wait for the exit status of the process that is the debugger at its end.
     while True:
-        watched = [news]
+        watched = [news, interrupts]
         with contextlib.suppress(OSError, AttributeError):
             watched.append(os.pidfd_open(pid))
         ready, _, _ = select.select(watched, [], [])
-        if len(watched) > 1:
-            os.close(watched[1])
+        if ready == [interrupts]:
+            os.read(interrupts, 1)
+            ready, _, _ = select.select([news, *watched[2:]], [], [], _INTERRUPT_S)
+            if not ready:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+        for fd in watched[2:]:
+            os.close(fd)
+        if not ready:
+            continue
         if news not in ready:  # it has ended: with a report?
             ready, _, _ = select.select([news], [], [], 1.0)
             if not ready:

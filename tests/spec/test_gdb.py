@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -323,6 +324,18 @@ def test_nothing_is_left_when_the_server_is_ended(tmp_path: Path) -> None:
         except OSError:
             return
     pytest.fail("something still listens")
+
+
+@pytest.mark.parametrize("travels", [False, True])
+def test_an_interrupt_sent_to_the_command_alone_ends_it(travels: bool, tmp_path: Path) -> None:
+    """Not by Ctrl-C, which all of its processes get; the debugger is another one, and after travels again."""
+    with serving(tmp_path, "v3", "--cpus", "2") as target:
+        if travels:
+            target.gdb("break find", "continue", "reverse-stepi", "detach")
+        target.server.send_signal(signal.SIGINT)
+        assert target.server.wait(60) == 130
+        assert target.server.stderr is not None
+        assert target.server.stderr.read().strip() == "emu: interrupted"
 
 
 def test_a_kernel_that_boots_by_itself_has_a_thread_for_each_cpu(
