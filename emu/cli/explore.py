@@ -25,7 +25,7 @@ from emu.cli.options import (
     say_notes,
 )
 from emu.cli.outputs import Output, WritingCommand
-from emu.cli.progress import progress
+from emu.cli.progress import booting_primary, progress
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
@@ -166,7 +166,8 @@ def command(
         if bounds.depth != DEFAULT_DEPTH:
             asked.add("depth")
     _check_walk(case)
-    explorer, boot = explore_case(case)
+    with booting_primary(case.subject):
+        explorer, boot = explore_case(case)
     say_notes(boot)
     if outcomes is not None:
         return _print_outcomes(explorer, boot, outcomes, bounds, as_object)

@@ -14,6 +14,7 @@ import click
 
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
 from emu.cli.outputs import Output, WritingCommand
+from emu.cli.progress import booting_primary
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
@@ -52,7 +53,9 @@ def command(
         raise InvalidCase("--print-script: needs --symbols FILE, which the script loads")
     if print_script and script_path is not None:
         raise InvalidCase(f"--print-script and --script {script_path}: give one of them")
-    target = target_of(stepped(make_case(**options)), start)
+    case = stepped(make_case(**options))
+    with booting_primary(case.subject):
+        target = target_of(case, start)
     if isinstance(target, Boot):
         say_notes(target)
     subject = target.guest.subject

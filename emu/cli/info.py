@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emu.cli.asked import given, spelt
+from emu.cli.progress import loading
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
 from emu.registry import nearest, not_one_of
@@ -78,7 +79,8 @@ def command(
         return _show_topology(topology, tables, as_object)
     if tables is not None:
         raise InvalidCase(f"--tables {tables}: needs a topology")
-    found = _describe(subject or "v3", nr_cpus, system_map)
+    with loading(subject or "v3"):
+        found = _describe(subject or "v3", nr_cpus, system_map)
     asked = given("nr_cpus") if found["kind"] in ("kernel", "object") else given("system_map")
     if asked:
         of = {"nr_cpus": "of what is assembled here", "system_map": "symbols of a kernel"}[asked[0]]

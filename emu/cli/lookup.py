@@ -23,7 +23,9 @@ from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.lookup_property import lookup_suite, question_suite
 from emu.report.property import Suite, untestable_suite
-from emu.report.words import wrap
+from emu.report.words import WIDTH, wrap
+
+_RATE_MAX = len(" (9,999,999 cases/s)")
 
 
 @click.command("lookup", cls=WritingCommand)
@@ -123,12 +125,13 @@ def command(
     less = [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
     verdict = "fail" if texts else "interrupted" if interrupted else "pass"
     listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
-    came_to = (
-        f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {len(texts)} finding"
-        f"{'' if len(texts) == 1 else 's'} ({search.cases / seconds:,.0f} cases/s)"
-    )
-    for text in (*less, *left_out(search), came_to):
+    for text in (*less, *left_out(search)):
         click.echo("\n".join(wrap(text, "  ")))
+    count = f"{len(texts)} finding{'' if len(texts) == 1 else 's'}"
+    lines = wrap(f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {count}", "  ")
+    # Where the line breaks is the same at any rate.
+    between = " " if len(lines[-1]) + _RATE_MAX <= WIDTH else "\n  "
+    click.echo("\n".join(lines) + f"{between}({search.cases / seconds:,.0f} cases/s)")
     return status
 
 

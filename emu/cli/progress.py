@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Event, Thread
 
 import click
@@ -43,3 +44,17 @@ def progress(words: Callable[[], str]) -> Iterator[None]:
         thread.join()
         if shown.is_set():
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def loading(subject: str, more: str = "") -> AbstractContextManager[None]:
+    """Return what shows, while the body runs, that ``subject`` is loaded, of a path its last part.
+
+    :param more: what is done besides
+    """
+    name = Path(subject).name
+    return progress(lambda: f"loading {name}{more}")
+
+
+def booting_primary(subject: str) -> AbstractContextManager[None]:
+    """Return what shows, while the body runs, that a kernel is loaded and runs up to the take-over."""
+    return loading(subject, "; the primary of a kernel boots")

@@ -14,7 +14,7 @@ from emu.case import Case
 from emu.cli.asked import given
 from emu.cli.options import boot_cpu_first, case_options, make_case, say_notes
 from emu.cli.outputs import Output
-from emu.cli.progress import progress
+from emu.cli.progress import booting_primary, progress
 from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.host.effects import WHOLE
@@ -76,7 +76,7 @@ def loaded(case: Case, *, record: bool) -> Boot:
 
     :raises EmuError: as :func:`emu.host.build.build`
     """
-    with progress(lambda: f"loading {case.subject}; the primary of a kernel boots"):
+    with booting_primary(case.subject):
         boot = build(case, record=record)
     return say_notes(boot)
 

@@ -13,6 +13,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
+from emu.cli.progress import booting_primary
 from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
@@ -86,7 +87,8 @@ class _StepScript:
     def debug(self, case: Case, start: str, checkpoints: Checkpoints) -> int:
         """Run all of it, in this process and in those that take over."""
         try:
-            target = target_of(case, start)
+            with booting_primary(case.subject):
+                target = target_of(case, start)
             if isinstance(target, Boot):
                 say_notes(target)
             session = session_of(target, checkpoints)

@@ -11,7 +11,7 @@ import click
 from emu.case import Case
 from emu.cli.asked import given
 from emu.cli.outputs import Output, WritingCommand
-from emu.cli.progress import progress
+from emu.cli.progress import loading
 from emu.cli.recording import (
     GRAINS,
     Files,
@@ -100,7 +100,7 @@ def trace_whole(case: Case, files: Files) -> int:
 
     if files.trace is not None and not case.record_from:
         case = replace(case, record_from=RECORD_FROM)
-    with progress(lambda: f"loading {case.subject}"):
+    with loading(case.subject):
         boot = boot_from(case)
     how = run_recorded(boot, files)
     machine = boot.machine

@@ -15,7 +15,7 @@ import click
 from emu.case import Case
 from emu.cli.asked import given, spelt
 from emu.cli.options import asked_to_stop
-from emu.cli.progress import progress
+from emu.cli.progress import loading, progress
 from emu.cli.recording import Files, open_for_writing, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -80,7 +80,7 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object:
     :param start: where a kept boot goes on, or one is kept
     """
     case = recorded(case, start, races)
-    with progress(lambda: f"loading {case.subject}"):
+    with loading(case.subject):
         boot = boot_from(case, start, sys.stdin.buffer.readline)
     if not as_object:
         for line in boot.lines:
@@ -100,7 +100,7 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object:
 def replay_whole(case: Case, races: Races, *, as_object: bool) -> int:
     """Run the case, print what it does with the CPUs of its findings, and return the exit status."""
     case = recorded(case, "", races)
-    with progress(lambda: f"loading {case.subject}"):
+    with loading(case.subject):
         boot = boot_from(case)
     how = run_recorded(boot, Files())
     verdict, found = judged(boot, races.known)

@@ -8,6 +8,8 @@ import re
 import select
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,16 @@ COMMANDS = {
         ("lookup", "v3", "--nr-cpus", "64", "--cases", "30000"),
         r"\w+ questions: [\d,]+ asked; 30,",
     ),
+}
+
+# Each command that loads a kernel, with what it says while it does.
+LOADING = {
+    "boot": ((), "; the primary of a kernel boots"),
+    "explore": ((), "; the primary of a kernel boots"),
+    "trace": (("-o", "/dev/null"), "; the primary of a kernel boots"),
+    "step": (("--script", "/dev/null"), "; the primary of a kernel boots"),
+    "gdb": (("--print-script", "--symbols", "/dev/null"), "; the primary of a kernel boots"),
+    "info": ((), ""),
 }
 
 
@@ -58,6 +70,15 @@ def test_a_terminal_is_told_what_is_done_and_how_much_is_left(name: str) -> None
     assert re.search(shown.encode(), told), told
     assert told.endswith(b"\r\x1b[K")  # the line is gone
     assert b"\x1b" not in output
+
+
+@pytest.mark.parametrize("name", LOADING)
+def test_a_terminal_is_told_that_a_kernel_is_loaded(name: str, real_kernel: Callable[[str], Path]) -> None:
+    """Of its path the last part alone, so that there is room for the rest."""
+    words, more = LOADING[name]
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    _, told = on_terminal(name, str(kernel), *(() if name == "info" else ("--cpus", "2")), *words)
+    assert f"\r\x1b[Kloading {kernel.name}{more}"[:83].encode() in told, told
 
 
 def test_without_a_terminal_nothing_is_told() -> None:
