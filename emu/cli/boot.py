@@ -19,7 +19,7 @@ from emu.cli.options import (
     races_options,
     report_options,
 )
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 from emu.cli.recording import Files, loaded, run, timeline_options, write_timelines
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from emu.report.property import Suite
 
 
-@click.command("boot", cls=WritingCommand)
+@click.command("boot", cls=Command)
 @case_options
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options

@@ -11,6 +11,7 @@ import click
 
 from emu.case import Case
 from emu.cli.asked import given, spelt
+from emu.cli.outputs import Command
 from emu.cli.recording import GRAINS, Files, built, recorded_case, recorded_case_options, run
 from emu.designs import DESIGNS
 from emu.errors import EmuError, InvalidCase
@@ -26,7 +27,7 @@ def _options(function: Any) -> Any:
     return recorded_case_options(function, subject=False)
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("a")
 @click.argument("b")
 @click.option(

@@ -24,7 +24,7 @@ from emu.cli.options import (
     report_options,
     say_notes,
 )
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 from emu.cli.progress import booting_primary, progress
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
@@ -53,7 +53,7 @@ _RESUME = Path("emu-explore.json")
 _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_object", "ktap", "junit"}
 
 
-@click.command("explore", cls=WritingCommand)
+@click.command("explore", cls=Command)
 @case_options
 @click.option(
     "--max-schedules", type=int, help="End after so many. [default: 1,000,000; of random ones 1,000]"

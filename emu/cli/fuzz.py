@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from emu.cli.outputs import Command
 from emu.errors import EmuError, InvalidCase
 from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.campaign import (
@@ -39,7 +40,7 @@ from emu.report.words import wrap
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("fuzz")
+@click.command("fuzz", cls=Command)
 @click.argument("subject", required=False)
 @click.option("--dir", "folder", type=_PATH, required=True, help="Where the campaign is kept.")
 @click.option("--contract", type=_PATH, help="What it promises: a TOML file.")

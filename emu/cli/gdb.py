@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 from emu.cli.progress import booting_primary
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
@@ -25,7 +25,7 @@ from emu.host.build import Boot
 _PATH = Output()
 
 
-@click.command("gdb", cls=WritingCommand)
+@click.command("gdb", cls=Command)
 @case_options
 @start_option
 @click.option("--port", type=int, default=1234, show_default=True, help="TCP port; 0: any that is free.")

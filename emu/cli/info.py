@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emu.cli.asked import given, spelt
+from emu.cli.outputs import Command
 from emu.cli.progress import loading
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase, InvalidContract, InvalidSubject
@@ -44,7 +45,7 @@ _SYMBOLS = (
 )
 
 
-@click.command("info")
+@click.command("info", cls=Command)
 @click.argument("subject", required=False)
 @click.option(
     "--topology", metavar="NAME[:N]|FILE", help="Show these CPUs instead; with --json what --topology reads."

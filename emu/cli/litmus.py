@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from emu.cli.options import NamesOption
+from emu.cli.outputs import Command
 from emu.cpu.cores import CORES
 from emu.errors import EmuError, InvalidCase
 from emu.litmus.batch import Settings, find_files, run_files
@@ -19,7 +20,7 @@ from emu.registry import not_one_of
 DEFAULT_SCHEDULES = 1_000_000
 
 
-@click.command("litmus")
+@click.command("litmus", cls=Command)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--model", default="sc", help="What may be observed: sc. [default: sc]")
 @click.option(

@@ -11,7 +11,7 @@ import click
 
 from emu.cli.asked import given, spelt
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
-from emu.cli.outputs import WritingCommand
+from emu.cli.outputs import Command
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
@@ -28,7 +28,7 @@ from emu.report.words import WIDTH, wrap
 _RATE_MAX = len(" (9,999,999 cases/s)")
 
 
-@click.command("lookup", cls=WritingCommand)
+@click.command("lookup", cls=Command)
 @click.argument("subject", required=False, shell_complete=complete_subject)
 @click.option("--contract", type=click.Path(path_type=Path), help="What it promises: a TOML file.")
 @click.option("--nr-cpus", type=int, multiple=True, help="NR_CPUS to go through. [default: the contract's]")

@@ -190,6 +190,7 @@ def case_options(function: F) -> F:
             "--device",
             "emu.devices:DEVICES",
             "Devices besides RAM, at a page each: NAMES. pl011 prints to the log.",
+            multiple=True,
             metavar="NAME@PA,...",
         ),
         click.option("--kexec", metavar="SUBJECT[@CPU]", help="Then boot another subject, from that CPU."),
@@ -309,7 +310,7 @@ def make_case(
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    for name, between in (("fault", ","), ("hotplug", ","), ("append", " ")):
+    for name, between in (("fault", ","), ("hotplug", ","), ("device", ","), ("append", " ")):
         changes[name] = between.join(changes.get(name, ())) or getattr(case, name)
     changes["asserts"] = _asserts_of(changes.get("asserts", ())) or case.asserts
     if subject is not None:

@@ -43,8 +43,20 @@ class Output(click.Path):
         return path
 
 
-class WritingCommand(click.Command):
-    """A command with options that are an :class:`Output`."""
+class Command(click.Command):
+    """A command that says which of its options count, and loses no file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; say of an option that is given more than once that the last one counts."""
+        words = [word.partition("=")[0] for word in args[: args.index("--") if "--" in args else None]]
+        for option in self.params:
+            if not isinstance(option, click.Option) or option.multiple or option.is_flag:
+                continue
+            times = sum(words.count(name) for name in option.opts)
+            if times > 1:
+                name = max(option.opts, key=len)
+                click.echo(f"emu: {name}: given {times} times; the last one counts", err=True)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.

@@ -9,7 +9,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import known_race_option
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm
@@ -33,7 +33,7 @@ def _read(path: Path) -> str:
         raise InvalidCase(f"{path}: {error.strerror}") from None
 
 
-@click.command("replay", cls=WritingCommand)
+@click.command("replay", cls=Command)
 @click.argument("case")
 @known_race_option
 @click.option("--html", type=Output(), metavar="FILE", help="Draw the first finding.")

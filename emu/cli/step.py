@@ -13,6 +13,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
+from emu.cli.outputs import Command
 from emu.cli.progress import booting_primary
 from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
@@ -25,7 +26,7 @@ from emu.host.build import Boot
 from emu.report.words import finding_words, wrap
 
 
-@click.command("step")
+@click.command("step", cls=Command)
 @case_options
 @start_option
 @click.option(

@@ -10,7 +10,7 @@ import click
 
 from emu.case import Case
 from emu.cli.asked import given
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 from emu.cli.progress import loading
 from emu.cli.recording import (
     GRAINS,
@@ -33,7 +33,7 @@ def _options(function: Any) -> Any:
     return recorded_case_options(function, subject=True)
 
 
-@click.command("trace", cls=WritingCommand)
+@click.command("trace", cls=Command)
 @click.option(
     "-o",
     "--output",

@@ -9,7 +9,7 @@ import pytest
 from programs import run_emu
 
 from emu.cli import cli
-from emu.cli.outputs import Output, WritingCommand
+from emu.cli.outputs import Command, Output
 
 READS = {"contract", "files", "resume", "system_map"}  # options that name a file to read
 FOLDERS = {"folder", "tables"}  # that are made
@@ -52,9 +52,9 @@ def test_there_are_such_options() -> None:
     assert {("explore", "--html"), ("boot", "--ftrace"), ("trace", "--output")} <= set(options())
 
 
-def test_a_command_that_writes_files_looks_at_all_of_them_first() -> None:
-    for name, _ in options():
-        assert isinstance(cli.get_command(click.Context(cli), name), WritingCommand), name
+def test_every_command_looks_at_its_files_first_and_at_options_that_are_given_twice() -> None:
+    for name in cli.list_commands(click.Context(cli)):
+        assert isinstance(cli.get_command(click.Context(cli), name), Command), name
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,19 @@ def test_a_picture_of_no_finding_is_not_drawn_and_said_so(tmp_path: Path) -> Non
     assert done.returncode == 0
     assert done.stderr == "emu: --html x.html: nothing is found, so nothing is drawn\n"
     assert not (tmp_path / "x.html").exists()
+
+
+def test_of_an_option_that_is_given_twice_it_is_said_that_the_last_one_counts() -> None:
+    done = run_emu("boot", "v3", "--cpus", "2", "--kexec=v3", "--kexec", "v2", "--cpus=3")
+    assert done.stderr.splitlines()[:2] == [
+        "emu: --cpus: given 2 times; the last one counts",
+        "emu: --kexec: given 2 times; the last one counts",
+    ]
+    assert "case: v3 topology=flat:3 bringup=parallel base=v3 kexec=v2\n" in done.stdout
+
+
+def test_options_that_add_up_are_given_as_often_as_one_likes() -> None:
+    more = ("--device", "pl011@0x9000000", "--device", "pl011@0x9001000")
+    done = run_emu("boot", "v3", "--cpus", "2", *more, "--append", "maxcpus=2", "--append", "nr_cpus=2")
+    assert "--" not in done.stderr
+    assert "device=pl011@0x9000000,pl011@0x9001000" in done.stdout
