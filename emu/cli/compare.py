@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emu.case import Case
-from emu.cli.options import DEFAULT_SUBJECT, NamesOption, Output, case_options, make_case
+from emu.cli.options import DEFAULT_SUBJECT, NamesOption, case_options, make_case
+from emu.cli.outputs import Command, Output
 from emu.errors import InvalidCase
 from emu.host.effects import WHOLE
 
@@ -34,7 +35,7 @@ def _case_options(function: Any) -> Any:
     return decorated
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("subjects", nargs=-1, metavar="[SUBJECT]...")
 @_case_options
 @click.option(
