@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.boots import cold_boot_612_8, per_secondary_612, rfc_4096
+from bench.boots import cold_boot_612_8, compare_4096, per_secondary_612, rfc_4096
 from bench.compare import HEADER as COMPARE_HEADER
 from bench.compare import Compared, check_names, figures, note
 from bench.exploring import explore_rate, explore_reduction, explore_scale, explore_whole
@@ -33,6 +33,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     cold_boot_612_8,
     per_secondary_612,
     rfc_4096,
+    compare_4096,
     operation_grain,
     instruction_grain,
     explore_rate,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.process import kernel, run_boot, run_inside
-from bench.result import Figures, Result, benchmark
+import json
+
+from bench.process import kernel, run_boot, run_emu, run_inside
+from bench.result import Broken, Figures, Result, benchmark
 
 _SIZES = (8, 128, 512)
 
@@ -64,3 +66,18 @@ def rfc_4096(rounds: int, _quick: bool) -> Figures:
     runs = [run_boot("rfc", 4096) for _ in range(rounds)]
     yield Result("rfc_4096", "s", tuple(run.cpu_seconds for run in runs), at_most=20)
     yield Result("rfc_4096.memory", "MB", tuple(run.peak_bytes / 1e6 for run in runs), at_most=500)
+
+
+@benchmark(
+    covers="emu compare v3 --cpus 4096 --latency kvm-128 --json, start of the process to its end: serial, split "
+    "and parallel, every rule, as many processes as cores; wall time, and CPU time of all of them"
+)
+def compare_4096(rounds: int, quick: bool) -> Figures:
+    """Three bring-ups of v3 with 4,096 CPUs, compared."""
+    words = ("compare", "v3", "--cpus", "4096", "--latency", "kvm-128", "--json")
+    runs = [run_emu(0, *words) for _ in range(1 if quick else min(rounds, 3))]
+    for run in runs:
+        if [each["online"] for each in json.loads(run.stdout)["runs"]] != [4096] * 3:
+            raise Broken("emu compare: not every CPU came online")
+    yield Result("compare_4096", "s", tuple(run.seconds for run in runs), at_most=30, note="wall time")
+    yield Result("compare_4096.cpu", "s", tuple(run.cpu_seconds for run in runs))

@@ -76,7 +76,7 @@ class Kind(IntEnum):
     FETCH = (
         68  # executes the word (value) at pa, which was stored to in this run; size: CodeCaches of the CPU
     )
-    MILESTONE = 69  # size: Milestone, pa: the CPU that it is about; where times are recorded
+    MILESTONE = 70  # size: Milestone, pa: the CPU that it is about; where times are recorded
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 
 

@@ -118,7 +118,7 @@ def _run_whole(case: Case) -> Run:
         replace(boot.case, bringup=case.bringup),
         times=times,
         cpus=len(machine.actors),
-        online=1 + len(boot.arrivals.online()),
+        online=len(boot.arrivals.online()),
         counters=counters,
         findings=len(judge(machine.trace).findings),
         stopped=machine.stopped,

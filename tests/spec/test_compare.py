@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -205,3 +205,32 @@ def test_a_picture_has_every_cpu_and_no_link(tmp_path: Path) -> None:
     assert "serial: " in text
     assert "href" not in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+# -- kernels ----------------------------------------------------------------------------------------
+
+
+def test_a_kernel_is_compared_as_it_was_built(real_kernel: Callable[[str], Path]) -> None:
+    """It has no __cpu_up(): what the host would have to play is refused."""
+    shown = emu("compare", str(real_kernel("EMU_KERNEL_RFC")), "--cpus", "4", "--latency", "kvm-128")
+    assert "serial: refused: bringup=serial" in shown
+    assert "least: split" in shown
+
+
+@pytest.mark.deep
+def test_a_kernel_that_boots_by_itself_has_times_of_its_own(real_kernel: Callable[[str], Path]) -> None:
+    words = ("compare", str(real_kernel("EMU_KERNEL_RFC")), "--depth", "whole", "--cpus", "4", "--json")
+    split, parallel = json.loads(emu(*words, "--bringup", "split,parallel"))["runs"]
+    for found in (split, parallel):
+        assert found["online"] == 4
+        assert found["counters"]["cpu_on"] == 3
+        assert sum(each["prepare"] + each["online"] for each in found["per_cpu"]) == found["times"]["total"]
+    assert "cpuhp.parallel=0" in split["case"]
+    assert "cpuhp.parallel=1" in parallel["case"]
+
+
+def test_at_depth_whole_no_parameter_asks_for_serial(real_kernel: Callable[[str], Path]) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    done = run_emu("compare", kernel, "--depth", "whole", "--bringup", "serial")
+    assert done.returncode == 2
+    assert "bringup=serial" in done.stderr
