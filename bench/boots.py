@@ -69,8 +69,8 @@ def rfc_4096(rounds: int, _quick: bool) -> Figures:
 
 
 @benchmark(
-    covers="emu compare v3 --cpus 4096 --latency kvm-128 --json, start of the process to its end: serial, split "
-    "and parallel, every rule, as many processes as cores; wall time, and CPU time of all of them"
+    covers="emu compare v3 --cpus 4096 --latency kvm-128 --json, start of the process to its end: serial, "
+    "split and parallel, every rule, as many processes as cores; wall time, and CPU time of all of them"
 )
 def compare_4096(rounds: int, quick: bool) -> Figures:
     """Three bring-ups of v3 with 4,096 CPUs, compared."""

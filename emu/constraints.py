@@ -86,6 +86,7 @@ EXCEPTION_LOOP = Constraint(
     "exception-loop",
     "an exception that is taken again and again, with nothing changed",
     "its handler returns to the instruction, or takes it itself",
+    nowhere=True,
 )
 _UNKNOWN = "it is UNKNOWN at reset, Arm DDI 0487 D24.2"
 # Of an exception return from EL1 and from EL2.

@@ -76,6 +76,7 @@ class Kind(IntEnum):
     FETCH = (
         68  # executes the word (value) at pa, which was stored to in this run; size: CodeCaches of the CPU
     )
+    MAPPED = 69  # pa: of the address operand of the CACHE that follows, which is another number
     MILESTONE = 70  # size: Milestone, pa: the CPU that it is about; where times are recorded
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done
 

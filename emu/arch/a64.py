@@ -143,6 +143,11 @@ def is_by_set_way(word: int) -> bool:
     return word & 0xFFFF_F0E0 == 0xD508_7040 and word >> 8 & 15 in (6, 10, 14)
 
 
+def is_by_va(word: int) -> bool:
+    """Tell whether the word is cache maintenance of a VA: IC IVAU, DC IVAC, CVAC, CVAU, CVAP or CIVAC."""
+    return word & 0xFFFF_F0E0 == 0xD50B_7020 or word & ~31 == 0xD508_7620
+
+
 def is_instruction_cache(word: int) -> bool:
     """Tell whether the word is maintenance of instruction caches: IC IALLUIS, IALLU or IVAU."""
     return word & 0xFFF8_F000 == 0xD508_7000 and word >> 8 & 15 in (1, 5)

@@ -171,7 +171,11 @@ def notes(
         if asked:
             listed = ", ".join(f"{name.replace('_', '-')}={getattr(case, name)}" for name in asked)
             found.append(f"{listed}: no secondary is brought up, so that it changes nothing")
-    idle = [cpu for cpu in sorted(config.faults) if cpu not in wanted and cpu in guest.logical.possible]
+    idle = [
+        cpu
+        for cpu, faults in sorted(config.faults.items())
+        if cpu not in wanted and not any(fault.refused() for fault in faults)
+    ]
     if idle and not case.hotplug and not case.kexec:
         listed = ", ".join(f"CPU{cpu}" for cpu in idle)
         found.append(f"fault={case.fault}: {listed} is not brought up, so that its fault changes nothing")

@@ -1,9 +1,9 @@
 """A lookup asked thousands of questions in one engine entry, at the speed of translated code.
 
 The exits are overwritten with branches into the driver (:mod:`emu.lookup.driver`), which is what makes it
-fast. Reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes. The code can store to its stack
-only. A question that reaches no exit, or gets a wrong answer, is asked again by
-:class:`emu.lookup.single.Single`: the batch finds, the single run judges.
+fast. Reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes, and what has no effect becomes
+NOP. The code can store to its stack only. A question that reaches no exit, or gets a wrong answer, is asked
+again by :class:`emu.lookup.single.Single`: the batch finds, the single run judges.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from emu.lookup.driver import (
 )
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
+from emu.lookup.without_effect import NOP, without_effect
 
 QUESTIONS_MAX = 1 << 16
 # Host time after which a batch may hang: a constant, plus the time that its instructions take on a host
@@ -68,6 +69,8 @@ class Batch:
         if target.contract.mpidr == "mpidr_el1":
             for segment in target.subject.segments:
                 self._patch_mrs(segment.pa, segment.data)
+        for pa in without_effect([(segment.pa, segment.data) for segment in target.subject.segments]):
+            memory.write(pa, 4, NOP)
         exits = {target.found_pa: driver.found_pa}
         if target.missing_pa is not None:
             exits[target.missing_pa] = driver.missing_pa

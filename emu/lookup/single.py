@@ -30,7 +30,7 @@ from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target, fill_table
 from emu.memory import Memory
-from emu.operation import Kind
+from emu.operation import STORES, Kind
 
 _EVENTS = 16  # that a look-up may have before it is looked at, whether it comes to an end
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
@@ -109,7 +109,7 @@ class _Accesses(LocalInterconnect):
     def __init__(self, target: Target, memory: Memory) -> None:
         super().__init__()
         self.broken: list[Wrong] = []
-        self.events = 0  # of the code so far: SEV, SEVL, WFE and looks at the counter
+        self.events = 0  # of the code so far: what the host takes part in and is no load or store
         self._target = target
         self._memory = memory
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
@@ -127,6 +127,8 @@ class _Accesses(LocalInterconnect):
             if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
             self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
+        elif kind not in STORES:
+            self.events += 1
 
     def send_event(self, pe: PE) -> None:
         """Count it."""

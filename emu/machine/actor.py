@@ -72,6 +72,7 @@ class Actor:
     __slots__ = (
         "advances",
         "deadline",
+        "ended_at",
         "landings",
         "look_at",
         "nap",
@@ -115,6 +116,7 @@ class Actor:
         self.spins: tuple[Outcome, int] | None = None  # it goes round: how it would end, and at which VA
         self.made: tuple[Made, ...] = ()  # parts of the PE's next instruction, in the order of their numbers
         self.outcome: Outcome | None = None  # None: it has not ended, and is not online
+        self.ended_at: int | None = None  # VA at which it has ended, where that is not its PC
 
 
 class ActorState(NamedTuple):
@@ -148,6 +150,8 @@ def outcome_of(actor: Actor) -> Outcome:
 
 def end_pc(actor: Actor) -> int:
     """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
+    if actor.state is State.ENDED and actor.ended_at is not None:
+        return actor.ended_at
     if actor.spins is not None:
         return actor.spins[1]
     return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc

@@ -335,7 +335,7 @@ class Machine:
     def end(self, cpu: int, outcome: Outcome, at: int | None = None) -> None:
         """Let ``cpu`` do nothing more; it ends at ``at`` (VA), or at its PC."""
         actor = self.actors[cpu]
-        actor.outcome = outcome
+        actor.outcome, actor.ended_at = outcome, at or None
         self.trace.add_outcome(cpu, actor.pe.pc if at is None else at, outcome)
         self.queue.set(cpu, State.ENDED)
 

@@ -48,7 +48,7 @@ class _Aside(NamedTuple):
     :ivar seen: PA and bytes of each word that its loop loads, and what was seen there
     :ivar stored: PAs of the bytes that it changes
     :ivar heard: what firmware answered by; None: it was not asked
-    :ivar event: whether its event register was set: then it goes round with that
+    :ivar event: whether its event register was set, or is not heeded: then it goes round with an event
     :ivar group: the CPUs that go round together
     :ivar counts: it would come out of its loop, but not within the run's limit
     """
@@ -134,7 +134,9 @@ class Spins:
         places = [*outside.looks, *self._code_of(actor.pe, loop)]
         seen = {(pa, size): self._see(pa, size) for pa, size in places}
         heard = machine.power.knowledge() if outside.asks else None
-        event = has_event(machine.interconnect.system, cpu)
+        # One that goes round alone sleeps in no WFE: an event changes something for a trapped one only.
+        heeds = len(group) > 1 or loop.raised is not None
+        event = not heeds or has_event(machine.interconnect.system, cpu)
         counts = loop.counts and loop.raised is None
         self.aside[cpu] = _Aside(seen, frozenset(outside.changed), heard, event, group, counts)
         if loop.raised is not None:

@@ -348,6 +348,8 @@ class _Teller:
 
     def record(self, record: Record) -> None:
         kind = record.kind
+        if kind is Kind.MAPPED:
+            return  # the operation that follows has the VA
         self.count(record)
         if kind in OPERATIONS:
             if self._names.is_host(record.pc) or not self._instructions:

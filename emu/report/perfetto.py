@@ -14,7 +14,7 @@ from emu.operation import Kind
 from emu.report.timeline import Timeline, is_memory
 
 _PID = 1
-_QUIET = frozenset({Kind.BARRIER, Kind.CACHE, Kind.TLB, Kind.RETURN, Kind.DELAY, Kind.OUTCOME})
+_QUIET = frozenset({Kind.BARRIER, Kind.CACHE, Kind.MAPPED, Kind.TLB, Kind.RETURN, Kind.DELAY, Kind.OUTCOME})
 
 
 def perfetto_json(found: Timeline, title: str, hwids: list[int]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ _DC_CLEAN = (0xD50B_7A20, 0xD50B_7B20, 0xD50B_7C20, 0xD50B_7E20)  # CVAC, CVAU, 
 # Barriers, contexts that are synchronised as by an ISB, and what else is done to code.
 _FOLLOWED = (Kind.CACHE, Kind.BARRIER, Kind.EXCEPTION, Kind.EL, Kind.POWER_ON, Kind.COPY)
 _M_AND_C = 1 | 1 << 2
-_LINE, _PAGE = 64, 4096
+_LINE = 64
 
 
 @dataclass(slots=True)
@@ -91,23 +91,19 @@ class _Code:
         clean = cached and not self.caches & CodeCaches.NO_CLEAN
         self.step = _Step.CLEAN if clean else _Step.ORDER
 
-    def maintain(self, cpu: int, word: int, operand: int) -> None:
+    def maintain(self, cpu: int, word: int, at: int) -> None:
         if word & ~31 in _DC_CLEAN:
-            if self.step is _Step.CLEAN and self._is_at(operand):
+            if self.step is _Step.CLEAN and self._is_at(at):
                 self.step, self.actor = _Step.ORDER, cpu
             return
         everything = word == _IC_ALL or (word == _IC_ALL_HERE and cpu == self.cpu)
-        if everything or (word & ~31 == _IC_LINE and self._is_at(operand)):
+        if everything or (word & ~31 == _IC_LINE and self._is_at(at)):
             self.too_early |= self.step is _Step.ORDER
             if self.step is _Step.INVALIDATE:
                 self.step, self.actor = _Step.COMPLETE, cpu
 
-    def _is_at(self, operand: int) -> bool:
-        # Whether the VA is in its line. Of a mapping that is not by PA the offset in the page is known.
-        if operand // _LINE == self.pa // _LINE:
-            return True
-        mapped = operand >> 47 or self.pc != self.pa
-        return bool(mapped) and operand % _PAGE // _LINE == self.pa % _PAGE // _LINE
+    def _is_at(self, pa: int) -> bool:
+        return pa // _LINE == self.pa // _LINE
 
     def dsb(self, cpu: int, crm: int) -> None:
         if cpu != self.actor or (crm >> 2 == _NON_SHAREABLE and cpu != self.cpu):
@@ -147,6 +143,7 @@ def _judge(trace: Trace, boot: int, rows: list[tuple[int, Row]]) -> Iterator[Fin
         by_pa.setdefault(code.pa, []).append(code)
     pending: list[_Code] = []
     uncached: set[int] = set()  # CPUs whose stores go past the caches
+    mapped: dict[int, int] = {}  # by CPU, the PA of the maintenance that follows
     told = set()
     for number, (kind, size, cpu, pc, pa, value) in rows:
         if kind in STORES:
@@ -166,6 +163,10 @@ def _judge(trace: Trace, boot: int, rows: list[tuple[int, Row]]) -> Iterator[Fin
             (uncached.discard if value & _M_AND_C == _M_AND_C else uncached.add)(cpu)
         elif kind == Kind.POWER_ON:
             uncached.add(cpu)
+        elif kind == Kind.MAPPED:
+            mapped[cpu] = pa
+        elif kind == Kind.CACHE:
+            pa = mapped.pop(cpu, pa)
         if pending and kind in _FOLLOWED:
             for code in pending:
                 _follow(code, kind, cpu, pa, value)

@@ -178,3 +178,67 @@ def test_every_command_that_runs_it_tells_of_it(tmp_path: Path, between: str, st
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == status
     assert ("stored-code" in done.stdout) is bool(status)
+
+
+_ALIASED = """/* A CPU maps 1 GiB twice, patches a routine by one mapping and maintains it by the other.
+ *
+ * start: boot main
+ */
+main:   adr     x10, table
+        mov     x11, #0x40000000
+        mov     x12, #0x701
+        orr     x12, x12, x11
+        str     x12, [x10, #8]
+        str     x12, [x10, #16]
+        mov     x12, #0xff
+        msr     mair_el1, x12
+        movz    x12, #0x0080, lsl #16
+        movk    x12, #0x3519
+        msr     tcr_el1, x12
+        msr     ttbr0_el1, x10
+        dsb     sy
+        isb
+        mrs     x12, sctlr_el1
+        mov     x13, #0x1005
+        orr     x12, x12, x13
+        msr     sctlr_el1, x12
+        isb
+        adr     x1, target
+        add     x6, x1, x11
+        add     x7, x6, #0x1000
+        {executes_by}
+        ldr     w2, new
+        str     w2, [x1]
+        {between}
+        blr     x9
+good:   b       good
+        .balign 64
+new:    mov     x0, #2
+        .balign 64
+target: mov     x0, #1
+        ret
+        .balign 4096
+table:  .zero   4096
+"""
+_BY = "dc cvau, {0}; dsb ish; ic ivau, {1}; dsb ish; isb"
+
+
+@pytest.mark.parametrize("executes_by", ["mov x9, x1", "mov x9, x6"])
+@pytest.mark.parametrize(
+    ("clean", "invalidate", "what"),
+    [
+        ("x6", "x6", None),
+        ("x1", "x6", None),
+        ("x7", "x6", "not-cleaned"),  # the same offset of another page
+        ("x6", "x7", "not-invalidated"),
+    ],
+)
+@pytest.mark.parametrize("options", ["", " memory=caches grain=instruction"])
+def test_maintenance_by_another_mapping_is_of_the_pa_that_it_maps_to(
+    tmp_path: Path, clean: str, invalidate: str, what: str | None, executes_by: str, options: str
+) -> None:
+    path = tmp_path / "aliased.S"
+    between = lines(_BY.format(clean, invalidate))
+    path.write_text(_ALIASED.format(executes_by=executes_by, between=between))
+    expected = [("stored-code", what, (0,))] if what else []
+    assert whats(f"{path} topology=flat:1{options}") == expected

@@ -13,6 +13,7 @@ from emu.cpu.unicorn.engine import UnicornEngine
 from emu.fuzz.built_lookup import BuiltLookup
 from emu.lookup.case import Question
 from emu.lookup.single import Short, judge
+from emu.lookup.without_effect import without_effect
 
 _HEADER = """/* SPDX-License-Identifier: GPL-2.0-or-later
  * late - a look-up that takes its time
@@ -104,6 +105,10 @@ def test_a_batch_that_hangs_is_known_by_instructions(
         "again:  sev\n        dsb     sy\n        add     x2, x2, #1\n        b       again\n",
         "again:  sevl\n        wfe\n        b       again\n",
         "again:  mrs     x2, cntvct_el0\n        b       again\n",
+        "again:  tlbi    vmalle1\n        b       again\n",
+        "again:  tlbi    vmalle1\n        add     x2, x2, #1\n        b       again\n",
+        "again:  dc      cvac, x0\n        b       again\n",
+        "again:  isb\n        ldxr    x3, [x0]\n        b       again\n",
     ],
 )
 def test_an_endless_lookup_that_the_host_takes_part_in_is_proved_endless(
@@ -122,3 +127,29 @@ def test_an_endless_lookup_that_the_host_takes_part_in_is_proved_endless(
     assert (answer.exit, answer.short) == ("", Short.LIMIT)
     assert answer.instructions == built.target.instructions_limit
     assert sum(executed) <= 300
+
+
+@pytest.mark.parametrize(
+    ("code", "runs"),
+    [
+        ("        tlbi    vae1is, x3\n        tlbi    vmalle1\n        sev\n", 0),
+        ("        tlbi    vmalle1\n        sev\n        msr     sctlr_el1, x3\n", 1),  # the MMU may be on
+        ("        sev\n        sevl\n        wfe\n", 3),  # each is seen
+        ("        tlbi    alle1\n", 1),  # UNDEFINED at EL1
+    ],
+)
+def test_a_batch_leaves_out_what_has_no_effect(
+    late: Callable[[str], BuiltLookup], code: str, runs: int
+) -> None:
+    """A TLBI where nothing turns the MMU on, an event where nobody waits; all else is executed."""
+    built = late("        b       first\n" + code + "first:  mov     x0, #0\n")
+    segments = [(segment.pa, segment.data) for segment in built.target.subject.segments]
+    left_out = list(without_effect(segments))
+    assert len(left_out) == len(code.splitlines()) - runs - code.count("msr")
+    assert built.wrong_of(_MAP, [1 << 31] * 20) == []
+
+
+def test_what_a_batch_leaves_out_is_aligned_and_nothing_else() -> None:
+    sev = (0xD503_209F).to_bytes(4, "little")
+    assert list(without_effect([(0x1000, b"\0\0" + sev + b"\0\0" + sev)])) == [0x1008]
+    assert list(without_effect([(0x1002, b"\0\0" + sev), (0x2000, sev)])) == [0x1004, 0x2000]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from bare_pe import BASE, CODE, SIZE, VECTORS, assemble
+from programs import run_emu
 
 from emu.cpu.factory import make_engine
 from emu.machine import Machine
@@ -88,3 +91,25 @@ def test_an_svc_right_before_its_vector_is_no_loop() -> None:
     machine.memory.write(VECTORS + 0x200, 4, 0x1400_0000)
     machine.run()
     assert "branches to itself" in outcome_words(machine.outcome(0))
+
+
+@pytest.mark.parametrize(
+    ("access", "cpu", "what"),
+    [
+        ("mrs x8, s3_0_c5_c3_0", "neoverse-n1", "read of ERRIDR_EL1"),
+        ("msr s3_0_c12_c1_1, xzr", "neoverse-n1", "write to DISR_EL1"),
+        ("mrs x8, s3_0_c9_c10_7", "neoverse-n1", "read of PMBIDR_EL1"),
+        ("msr s3_3_c4_c2_6, xzr", "neoverse-n1", "write to SSBS"),
+        ("mrs x8, s3_0_c5_c3_0", "cortex-a72", ""),  # which has none of them
+        ("mrs x8, s3_4_c12_c1_1", "neoverse-n1", ""),  # VDISR_EL2 at EL1
+    ],
+)
+def test_a_register_of_a_feature_that_the_core_has_and_emu_does_not_is_untestable(
+    tmp_path: Path, access: str, cpu: str, what: str
+) -> None:
+    path = tmp_path / "feature.S"
+    text = "/* once - accesses a register\n *\n * start: boot main\n */\nmain:   {}\nhere:   b here\n"
+    path.write_text(text.format(access))
+    done = run_emu("boot", str(path), "--cpu", cpu)
+    assert (done.returncode == 125) == bool(what)
+    assert (f"not modelled: {what}" if what else "no code at its exception vector") in done.stdout

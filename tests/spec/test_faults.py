@@ -102,6 +102,29 @@ def test_no_match_is_refused_where_the_host_fills_no_table() -> None:
         run("mainline fault=2:no-match")
 
 
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        ("2:wrong-el,2:wrong-el", "2:wrong-el: beside fault=2:wrong-el: one of a kind is enough"),
+        ("1-2:late:5,2:late:7", "2:late: beside fault=2:late: one of a kind is enough"),
+        ("2:no-match,2:no-granule", "2:no-granule: beside fault=2:no-match: each of them ends the CPU"),
+        ("2:panic,2:no-52bit-va", "2:no-52bit-va: beside fault=2:panic: each of them ends the CPU"),
+        ("2:late:5,2:never-starts", "2:never-starts: beside fault=2:late: a CPU that is never started"),
+        ("2:setup-refused,2:die-early", "2:die-early: beside fault=2:setup-refused: a CPU that is never"),
+    ],
+)
+def test_a_fault_that_another_one_of_its_cpu_hides_is_refused(faults: str, why: str) -> None:
+    """Two of wrong-el made a CPU that was right."""
+    with pytest.raises(InvalidCase, match=why):
+        run(f"v3 topology=flat:3 fault={faults}")
+
+
+def test_faults_of_one_cpu_that_both_act_are_taken() -> None:
+    done = run("v3 topology=flat:3 fault=2:wrong-el,2:die-early,2:late:5,1:die-early")
+    assert "CPU: CPUs started in inconsistent modes" in log_of(done)
+    assert done.outcomes[1:] == run("v3 topology=flat:3 fault=1-2:die-early").outcomes[1:]
+
+
 def test_stuck_cpus_are_counted_where_failures_are_decoded() -> None:
     """KERNEL defect 6: cpus_stuck_in_kernel."""
     for design, stuck in (("v3", 2), ("v2", 0)):

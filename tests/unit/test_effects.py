@@ -71,6 +71,7 @@ def test_what_has_nothing_to_act_on_is_refused(text: str, why: str) -> None:
         ("topology=flat:1 cycle=1 bringup=serial", "bringup=serial, cycle=1: no secondary is brought up"),
         ("append=nosmp scheduler=timed", "scheduler=timed: no secondary is brought up"),
         ("append=maxcpus=2 fault=3:panic", "fault=3:panic: CPU3 is not brought up"),
+        ("append=nr_cpus=2 fault=3:panic", "fault=3:panic: CPU3 is not brought up"),
         ("append='quiet quiet foo=1'", "append: not used: quiet foo=1"),
         ("append=maxcpus=9", "append: maxcpus=9: there are 8 CPUs"),
         ("force=1", "force=1: nothing here would be refused"),

@@ -9,7 +9,7 @@ from bare_pe import CODE, DATA, assemble
 from emu.arch import sysreg
 from emu.cpu.engine import INVISIBLE_MAX
 from emu.machine import Machine
-from emu.machine.actor import Grain, HostTask, State
+from emu.machine.actor import Grain, HostTask, State, end_pc
 from emu.operation import Copy, Delay, Kind, Operation, Park, Store
 from emu.outcome import ended
 
@@ -104,6 +104,7 @@ def test_an_exception_of_its_own_handler_ends_the_pe(grain: Grain) -> None:
     assert [machine.trace.text_of(each) for each in machine.trace if each.kind is Kind.MISUSE] == [
         "exception-loop"
     ]
+    assert end_pc(machine.actors[0]) == CODE + 0xA04, "where it is taken, not where its handler stands"
 
 
 def test_a_spinner_can_be_chosen_to_step() -> None:
@@ -187,3 +188,21 @@ def test_a_count_that_takes_longer_than_the_run_may_ends_it_at_once(far: int, gr
     done = machine.actors[0].pe.counters.instructions
     assert machine.stopped.startswith(f"limit of {limit} instructions (--instructions-max)")
     assert (done <= 2 * INVISIBLE_MAX) == (far != 1 << 20)
+
+
+@every_grain
+@pytest.mark.parametrize("rest", ["add x4, x4, #1\n sev\n wfe", "sev\n add x4, x4, #1\n wfe\n nop\n nop"])
+def test_events_of_others_let_no_cpu_on_that_counts_and_never_sleeps(rest: str, grain: Grain) -> None:
+    """Each sets its own event before its WFE; that of another one changes nothing, whenever it comes."""
+    limit = 1 << 17
+    body = f"l: ldr x4, [x0, x9]\n {rest}\n str x4, [x0, x9]\n b l"
+    machine = make(
+        TWO.format(first=1, mine=0, other=64, body=body), grain=grain, instructions_max=limit, cpus=2
+    )
+    there = CODE + 0x400
+    machine.memory.write_bytes(there, assemble(TWO.format(first=1, mine=64, other=0, body=body), there))
+    machine.power_on(0, CODE, DATA)
+    machine.power_on(1, there, DATA)
+    machine.run()
+    assert machine.stopped.startswith(f"limit of {limit} instructions")
+    assert sum(actor.pe.counters.instructions for actor in machine.actors) <= 6 * LOOK_AFTER

@@ -124,6 +124,9 @@ class ObservedWords:
         elif observing.access or observing.maintenance:
             observing.to.maintain(pe, va, word, target)
         if observing.record:
+            pa = self._handle.translate(target) if a64.is_by_va(word) else None
+            if pa is not None and pa != target:
+                observing.record(pe, Kind.MAPPED, 0, va, pa, 0)
             observing.record(pe, Kind.CACHE, 0, va, target, word)
         return None
 

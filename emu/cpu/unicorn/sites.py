@@ -134,9 +134,10 @@ class CodeMap:
 
     def remapped(self) -> None:
         """Translations may have changed: each space looks its pages up again when it is entered."""
-        for space in self._spaces.values():
-            space.sure = False
-        self.stale = True
+        for (regime, _), space in self._spaces.items():
+            if regime:  # with the MMU off a VA is a PA
+                space.sure = False
+                self.stale = True
 
     def written(self) -> None:
         """Code was stored to: what was derived from its words must go."""

@@ -111,6 +111,8 @@ class Fault:
     excuses: ClassVar[bool] = True  # the CPU need not come online; its outcome must be reported
     of_lines: ClassVar[bool] = False  # it shows where the memory model has lines, and nowhere else
     of_second_start: ClassVar[bool] = False  # it shows when the CPU is started again
+    ends: ClassVar[bool] = False  # the CPU comes no further than to where it acts
+    before_code: ClassVar[bool] = False  # likewise, and the CPU executes nothing
 
     @property
     def is_of_hardware(self) -> bool:
@@ -210,7 +212,21 @@ def parse_faults(text: str, cpus: int) -> dict[int, list[Fault]]:
             raise InvalidCase(f"fault={spec}: {why}")
         for cpu in range(first, last + 1):
             found.setdefault(cpu, []).append(fault)
+    for cpu, of_cpu in found.items():
+        for number, fault in enumerate(of_cpu):
+            for other in of_cpu[:number]:
+                if why := _not_together(other, fault):
+                    raise InvalidCase(f"{_spelt(cpu, fault)}: beside {_spelt(cpu, other)}: {why}")
     return found
+
+
+def _not_together(one: Fault, other: Fault) -> str:
+    # Why one of two faults of a CPU changes nothing; "" when both do.
+    if type(one) is type(other):
+        return "one of a kind is enough"
+    if one.before_code or other.before_code:
+        return "a CPU that is never started shows no other fault"
+    return "each of them ends the CPU, and the later one is not reached" if one.ends and other.ends else ""
 
 
 def faults_before_load(faults: Mapping[int, Sequence[Fault]], *, lines: bool, again: bool) -> None:

@@ -17,6 +17,8 @@ NAME = "die-early"
 class DieEarly(Fault):
     """cpu_die_early() at the capability check."""
 
+    ends = True
+
     def check_capabilities(self, c_side: CSide, me: int) -> Task:
         """Say so, leave the status and die; without CONFIG_HOTPLUG_CPU, park."""
         yield from c_side.say(me, f"CPU{me}: will not boot")

@@ -14,6 +14,8 @@ NAME = "kill-me"
 class KillMe(Fault):
     """CPU_KILL_ME at the capability check."""
 
+    ends = True
+
     def changes_nothing(self, subject: FaultedSubject) -> str:
         """A kernel without CPU hotplug has nobody who asks for it."""
         built = subject.built

@@ -10,6 +10,8 @@ NAME = "never-starts"
 class NeverStarts(Fault):
     """CPU_ON without an effect."""
 
+    ends = before_code = True
+
     def cpu_on(self, request: CpuOn) -> None:
         """Start nothing."""
         request.starts = 0

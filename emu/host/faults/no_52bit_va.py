@@ -15,6 +15,8 @@ NAME = "no-52bit-va"
 class No52BitVa(Fault):
     """VARange = 0."""
 
+    ends = True
+
     def changes_nothing(self, subject: FaultedSubject) -> str:
         """Where the boot CPU has fewer bits as well, nobody is asked for more."""
         bits = subject.built.va_bits

@@ -16,6 +16,8 @@ NAME = "no-granule"
 class NoGranule(Fault):
     """No granule is supported, whichever the kernel was built for."""
 
+    ends = True
+
     def id_registers(self, cpu: Cpu) -> dict[Encoding, int]:
         """ID_AA64MMFR0_EL1 with every TGran field at its "not supported" value."""
         core = core_of(cpu.midr)

@@ -16,6 +16,8 @@ NAME = "no-match"
 class NoMatch(Fault):
     """The kernel's tables lack the CPU."""
 
+    ends = True
+
     def changes_nothing(self, subject: FaultedSubject) -> str:
         """Code that looks nothing up misses nothing."""
         return "" if subject.built.looks_up else "no CPU of it looks itself up by its MPIDR"

@@ -16,6 +16,8 @@ NAME = "panic"
 class Panic(Fault):
     """CPU_PANIC_KERNEL at the capability check; the boot CPU panics when it reads it."""
 
+    ends = True
+
     def check_capabilities(self, c_side: CSide, me: int) -> Task:
         """Leave the status and park."""
         yield from c_side.set_status(me, CPU_PANIC_KERNEL)

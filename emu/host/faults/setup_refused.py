@@ -13,6 +13,8 @@ NAME = "setup-refused"
 class SetupRefused(Fault):
     """cpu_init() or cpu_prepare() failed."""
 
+    ends = before_code = True
+
     def refused(self) -> bool:
         """It is."""
         return True
