@@ -7,20 +7,21 @@ records of a crowd may be kept as one, a lot. Who reads does not see that.
 from __future__ import annotations
 
 import re
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
+from itertools import chain, compress, repeat
+from operator import mul
 from typing import NamedTuple
 
+from emu.columns import RECORD as RECORD
+from emu.columns import Columns
 from emu.finding import PC, Source
 from emu.operation import Kind, Record
 from emu.outcome import End, Outcome
 
-RECORD = struct.Struct("<BBHQQQ")
 LOT = RECORD.pack(Kind.WAKE, 0, 0, 0, 0, 0)  # stands for a lot of them, in memory alone
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
@@ -178,6 +179,7 @@ class Records(StringTable):
         super().__init__()
         self._records = bytearray()
         self._lots = Lots()
+        self._columns: Columns | None = None
 
     def __len__(self) -> int:
         return self._lots.number(len(self._records) // RECORD.size)
@@ -206,6 +208,20 @@ class Records(StringTable):
     def rows(self) -> Iterator[Row]:
         """Yield (kind, size, actor, pc, pa, value) without making objects."""
         return RECORD.iter_unpack(self._whole())
+
+    def columns(self) -> Columns:
+        """Return the fields of the records so far, as they are kept: a lot is one WAKE."""
+        columns = self._columns
+        if columns is None or not columns.are_all_of(self._records):
+            columns = self._columns = Columns(self._records)
+        return columns
+
+    def flagged(self, flags: bytes) -> Iterator[tuple[int, Row]]:
+        """Yield each row of :meth:`columns` that has its flag set, with the number of its record."""
+        indices = list(compress(range(len(flags)), flags))
+        numbers = map(self._lots.number, indices) if self._lots else iter(indices)
+        places = map(mul, indices, repeat(RECORD.size))
+        return zip(numbers, map(RECORD.unpack_from, repeat(self._records), places), strict=True)
 
     @staticmethod
     def rows_of(records: bytes) -> Iterator[Row]:

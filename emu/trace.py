@@ -35,7 +35,8 @@ from emu.instructions import InstructionRecorder, InstructionRow, unpack, values
 from emu.operation import Expect, Kind, Record, Register, Report
 from emu.outcome import End, Outcome
 from emu.records import HOST_PC as HOST_PC
-from emu.records import LOT, RECORD, EngineRecords, Lots, Records, Wakes
+from emu.records import LOT, RECORD, EngineRecords, Lots, Wakes
+from emu.records import Records as Records
 from emu.records import Row as Row
 
 MAGIC = b"EMUTRACE"
@@ -189,14 +190,16 @@ class Trace(Records):
         other._records, other._lots, other.flow = bytearray(self._records), self._lots.copy(), self.flow
         return other
 
-    def selected(self, keep: Callable[[Row], bool]) -> tuple[Trace, list[int]]:
-        """Return a trace of the records that ``keep`` tells, and the number that each has in this one."""
+    def selected(self, flags: bytes) -> tuple[Trace, list[int]]:
+        """Return a trace of the records that have a flag, and the number that each has in this one.
+
+        :param flags: of the records of :meth:`columns`
+        """
         other = self.sibling(self.case)
         numbers: list[int] = []
-        for number, row in enumerate(self.rows()):
-            if keep(row):
-                other._records += RECORD.pack(*row)
-                numbers.append(number)
+        for number, row in self.flagged(flags):
+            other._records += RECORD.pack(*row)
+            numbers.append(number)
         return other, numbers
 
     def sibling(self, case: str) -> Trace:

@@ -7,9 +7,9 @@ or on several. Uses and definitions of registers are Capstone's. What a register
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from emu.arch import a64
@@ -40,16 +40,21 @@ class DataFlow:
         self.fetch = fetch
         self._across: dict[tuple[int, int, int], int] = {}
 
-    def depends(self, pcs: Sequence[int]) -> bool:
+    def depends(self, pcs: Iterable[int]) -> bool:
         """Tell whether what the store at the last PC stores may be made of what the load at the first loaded.
 
-        :param pcs: VAs of the CPU's operations from the load to the store
+        :param pcs: VAs of the CPU's operations from the load to the store; once nothing holds the value, no
+            more of them are taken
         """
-        held = self.loaded(pcs[0])
-        places = [pc for pc, _ in groupby(pcs)]  # the halves of a pair have one
-        for here, there in pairwise(places):
-            held = self.across(here, there, held if here == pcs[0] else self.after(here, held))
-        return bool(held & self.stored(pcs[-1]))
+        places = (pc for pc, _ in groupby(pcs))  # the halves of a pair have one
+        first = here = next(places)
+        held = self.loaded(first)
+        for there in places:
+            held = self.across(here, there, held if here == first else self.after(here, held))
+            if not held:
+                return False
+            here = there
+        return bool(held & self.stored(here))
 
     def loaded(self, pc: int) -> int:
         """Return the registers that the load at ``pc`` writes the value to."""

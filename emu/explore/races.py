@@ -16,18 +16,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 
 from emu.arch import a64, psci
+from emu.columns import Columns, among, both, either, low_bytes, sums, with_bytes, with_owners
 from emu.operation import LOADS, STORES, Kind
-from emu.trace import Row
+from emu.trace import Records, Row
 
 _LOADS, _STORES = frozenset(map(int, LOADS)), frozenset(map(int, STORES))
 _ACCESSES = _LOADS | _STORES
+_LOAD = int(Kind.LOAD)
+_LOAD = int(Kind.LOAD)
 _CALL, _BARRIER, _INTERRUPT, _STOP = map(int, (Kind.CALL, Kind.BARRIER, Kind.SEND_INTERRUPT, Kind.POWER_OFF))
+_ORDERING = (_CALL, _BARRIER, _INTERRUPT, _STOP)
 _STARTS = (psci.Function.CPU_ON32, psci.Function.CPU_ON64)
-_GRANULE = 3  # bytes of a granule, as a shift
-_LAST = (1 << _GRANULE) - 1
+_BYTES = 8  # of a granule
+_LAST = _BYTES - 1
+_MASK = (1 << _BYTES) - 1
 _ALL = 2**64 - 1
+# A key of what is done to a granule: its PA, these bits, and the CPU.
+_STORED, _TOUCHED, _OWNER = 1, 2, 48
+_OF_GRANULE = (1 << _OWNER) - _BYTES
+# Of a byte: the PA of its granule, the offset there; whether an access that ends there has another granule.
+_BASES, _OFFSETS = bytes(at & ~_LAST for at in range(256)), bytes(at & _LAST for at in range(256))
+_ENDS_BEHIND = bytes(at > _BYTES for at in range(256))
+_TWICE = bytes(2 * (at & 1) for at in range(256))
 _Clock = tuple[int, ...]
 _Numbered = tuple[int, Row]  # a record and its number
 
@@ -62,6 +75,9 @@ class _Order:
     is_marked: bool = False
 
 
+_PLAIN = _Order()
+
+
 @cache
 def order_of(word: int) -> _Order:
     """Return what the instruction of a word (u32) orders, and whether it is more than a plain access."""
@@ -76,7 +92,7 @@ def order_of(word: int) -> _Order:
         return _Order(is_load, not is_load, True)
     if word & 0x3B20_0C00 == 0x3820_0000:  # LDADD, SWP and their like
         return _Order(bool(word >> 23 & 1), bool(word >> 22 & 1), True)
-    return _Order()
+    return _PLAIN
 
 
 class _Orders(dict[int, _Order]):
@@ -93,20 +109,42 @@ class _Orders(dict[int, _Order]):
 class _Granule:
     # What was done to some bytes last: by CPU (epoch, mask of bytes, record, whether it is a store that
     # leaves the value as it was); the clock that a load gets; and the value, of those bytes that are known.
+    # Of the CPU that alone has accessed them since another did: the bytes of plain loads and of plain stores
+    # that race with nobody, which more of them do no better and no worse.
 
-    __slots__ = ("is_release", "known", "loads", "released", "stores", "value")
+    __slots__ = (
+        "cpu",
+        "is_data",
+        "is_release",
+        "known",
+        "loaded",
+        "loads",
+        "pa",
+        "released",
+        "stored",
+        "stores",
+        "value",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, pa: int, *, is_data: bool) -> None:
+        self.pa = pa
+        self.is_data = is_data
         self.stores: dict[int, tuple[int, int, _Numbered, bool]] = {}
         self.loads: dict[int, tuple[int, int, _Numbered, bool]] = {}
         self.value = self.known = 0  # of `known` each bit of a byte is set
         self.released: _Clock | None = None
         self.is_release = False
+        self.cpu = -1
+        self.loaded = self.stored = 0
 
-    def take(self, access: Row, number: int) -> bool:
-        """Take the value of an access to granule ``number``; tell whether it is what was there, as known."""
+    def take(self, access: Row) -> bool:
+        """Take the value of an access; tell whether it is what was there, as known."""
         _, size, _, _, pa, value = access
-        shift = 8 * (pa - (number << _GRANULE))
+        if size == _BYTES and not pa & _LAST:
+            same = self.known == _ALL and self.value == value
+            self.value, self.known = value, _ALL
+            return same
+        shift = 8 * (pa - self.pa)
         bits = (1 << 8 * size) - 1
         bits, value = (bits << shift, value << shift) if shift >= 0 else (bits >> -shift, value >> -shift)
         bits &= _ALL
@@ -115,31 +153,34 @@ class _Granule:
         return same
 
 
-def races(
-    rows: Callable[[], Iterable[Row]], hwids: Sequence[int], word_of: Callable[[int], int]
-) -> list[Race]:
+def races(records: Records, hwids: Sequence[int], word_of: Callable[[int], int]) -> list[Race]:
     """Return the races among the records of a run, in the order in which they were first seen.
 
-    :param rows: returns the records, more than once
     :param hwids: of the CPUs by number, as CPU_ON takes them
     :param word_of: returns the instruction word at a VA of code, 0: not known
     """
     orders = _Orders(word_of)
-    shared, marked = _shared(rows(), orders)
+    flags, granules = _shared(records.columns(), orders)
     cpu_of = {hwid: cpu for cpu, hwid in enumerate(hwids)}
     detector = _Detector(len(hwids), orders)
-    for number, row in enumerate(rows()):
-        kind, size, cpu, _pc, pa, value = row
+    access, find, clocks = detector.access, granules.get, detector.clocks
+    for record in records.flagged(flags):
+        kind, size, cpu, pc, pa, value = record[1]
         if kind in _ACCESSES:
             low = pa & _LAST
-            if low + size <= _LAST + 1:  # most of them
-                granule = pa >> _GRANULE
-                if granule in shared:
-                    detector.access((number, row), granule, (1 << size) - 1 << low, granule not in marked)
+            mask = (1 << size) - 1 << low
+            if mask <= _MASK:  # most of them
+                granule = granules[pa - low]
+                if granule.cpu != cpu or kind != _LOAD or mask & ~granule.loaded or orders[pc] is not _PLAIN:
+                    access(record, granule, mask)
+                elif granule.is_data:  # a load as one before, which access() would take longer for
+                    if value != granule.value or mask != _MASK or granule.known != _ALL:
+                        granule.take(record[1])
+                    granule.loads[cpu] = clocks[cpu][cpu], mask, record, False
                 continue
-            for granule, mask in _granules(pa, size):
-                if granule in shared:
-                    detector.access((number, row), granule, mask, granule not in marked)
+            for at in _parts(pa, size):
+                if (part := find(at)) is not None:
+                    access(record, part, mask >> at - pa + low & _MASK)
         elif kind == _BARRIER:
             detector.barrier(cpu, a64.ordered_by(value))
         elif kind == _INTERRUPT:
@@ -151,40 +192,63 @@ def races(
     return list(detector.found.values())
 
 
-def _granules(pa: int, size: int) -> tuple[tuple[int, int], ...]:
-    # Number and mask of bytes of each granule of an access.
-    mask = (1 << size) - 1 << (pa & (1 << _GRANULE) - 1)
-    first = pa >> _GRANULE
-    parts = (mask.bit_length() + 7) >> 3
-    return tuple((first + at, part) for at in range(parts) if (part := mask >> 8 * at & 0xFF))
+def _parts(pa: int, size: int) -> range:
+    # The PA of each granule of an access.
+    return range(pa & ~_LAST, pa + size + _LAST & ~_LAST, _BYTES)
 
 
-def _shared(rows: Iterable[Row], orders: _Orders) -> tuple[set[int], set[int]]:
-    # Granules that several CPUs touch and one stores to; and those that CPUs agree by.
-    by: dict[int, int] = {}
-    stored: set[int] = set()
+def _shared(columns: Columns, orders: _Orders) -> tuple[bytes, dict[int, _Granule]]:
+    # Flags of the records to look at, and by PA the granules that several CPUs touch and one stores to.
+    accesses, stores = columns.are(_ACCESSES), columns.are(_STORES)
+    low = low_bytes(columns.pas)
+    wide = both(accesses, sums(low.translate(_OFFSETS), columns.sizes).translate(_ENDS_BEHIND))
+    # Those of several granules, by their index.
+    parts = {at: _parts(columns.pas[at], columns.sizes[at]) for at in compress(range(len(wide)), wide)}
+    bases = low.translate(_BASES)
+    granules = with_bytes(columns.pas, 0, bases)
+    # A granule with what is done to it in its low bits, and by whom in the topmost.
+    done = either(stores, accesses.translate(_TWICE))
+    keys = with_bytes(columns.pas, 0, either(bases, done))
+    touched = set(with_owners(keys, columns.actors))
+    for at, those in parts.items():
+        bits = done[at] | columns.actors[at] << _OWNER
+        touched.update(range(those.start | bits, those.stop | bits, _BYTES))
+    shared = _of_several(touched)
+    chosen = bytearray(both(accesses, among(granules, shared)))
+    for at, those in parts.items():
+        chosen[at] = not shared.isdisjoint(those)
+    some = compress(range(len(chosen)), chosen)
+    marking = {pc for pc in set(compress(columns.pcs, chosen)) if orders[pc].is_marked}
     marked: set[int] = set()
-    for kind, size, cpu, pc, pa, _value in rows:
-        if kind not in _ACCESSES:
-            continue
-        first, last = pa >> _GRANULE, pa + size - 1 >> _GRANULE
-        bit = 1 << cpu
-        for granule in (first,) if first == last else range(first, last + 1):
-            by[granule] = by.get(granule, 0) | bit
-            if kind in _STORES:
-                stored.add(granule)
-        if orders[pc].is_marked:
-            marked.update(range(first, last + 1))
-    return {granule for granule in stored if by[granule] & by[granule] - 1}, marked
+    for at in compress(some, map(marking.__contains__, compress(columns.pcs, chosen))):
+        marked.update(parts.get(at) or (granules[at],))
+    flags = either(bytes(chosen), columns.are(_ORDERING))
+    return flags, {pa: _Granule(pa, is_data=pa not in marked) for pa in shared}
+
+
+def _of_several(touched: Iterable[int]) -> set[int]:
+    # PAs of the granules that several CPUs touch and one stores to.
+    by: dict[int, int] = {}
+    several: set[int] = set()
+    stored: set[int] = set()
+    for key in touched:
+        if key & _TOUCHED:
+            pa, owner = key & _OF_GRANULE, key >> _OWNER
+            if by.setdefault(pa, owner) != owner:
+                several.add(pa)
+            if key & _STORED:
+                stored.add(pa)
+    return several & stored
 
 
 class _Detector:
+    # Follows order by a clock for each CPU, and finds the races of accesses as they come.
+
     def __init__(self, cpus: int, orders: _Orders) -> None:
         self._orders = orders
-        self._clocks = [[int(cpu == other) for other in range(cpus)] for cpu in range(cpus)]
+        self.clocks = [[int(cpu == other) for other in range(cpus)] for cpu in range(cpus)]
         self._fences: list[_Clock | None] = [None] * cpus  # at the last barrier that orders stores
         self._pending: list[_Clock | None] = [None] * cpus  # what a barrier that orders loads will add
-        self._granules: dict[int, _Granule] = {}
         self.found: dict[tuple[int, int], Race] = {}
 
     # -- order ------------------------------------------------------------------------------------
@@ -204,32 +268,48 @@ class _Detector:
             self._join(other, clock)
 
     def _release(self, cpu: int) -> _Clock:
-        clock = tuple(self._clocks[cpu])
-        self._clocks[cpu][cpu] += 1
+        clock = tuple(self.clocks[cpu])
+        self.clocks[cpu][cpu] += 1
         return clock
 
     def _join(self, cpu: int, clock: _Clock | None) -> None:
         if clock is not None:
-            self._clocks[cpu] = list(map(max, self._clocks[cpu], clock))
+            self.clocks[cpu] = list(map(max, self.clocks[cpu], clock))
 
     # -- accesses ---------------------------------------------------------------------------------
 
-    def access(self, record: _Numbered, number: int, mask: int, is_data: bool) -> None:
-        """A CPU accesses bytes of a granule, with a plain access where ``is_data``."""
+    def access(self, record: _Numbered, granule: _Granule, mask: int) -> None:
+        """A CPU accesses bytes of a granule."""
         kind, _, cpu, pc, _, _ = record[1]
-        granule = self._granules.get(number)
-        if granule is None:
-            granule = self._granules[number] = _Granule()
         order, stores = self._orders[pc], kind in _STORES
+        if granule.cpu != cpu or order is not _PLAIN:
+            granule.cpu = cpu
+            granule.loaded = granule.stored = 0
+        again = not mask & ~(granule.stored if stores else granule.loaded)
+        leaves = False
+        if granule.is_data:
+            leaves = granule.take(record[1]) and stores
+        if not again:
+            races = False
+            if not stores:
+                self._load(cpu, granule, order)
+            if granule.is_data and not leaves:
+                races = self._check(record, granule, granule.stores, mask)
+                if stores:
+                    races |= self._check(record, granule, granule.loads, mask)
+            if order is _PLAIN and not races and not leaves:
+                if stores:
+                    granule.stored |= mask
+                else:
+                    granule.loaded |= mask
+        if granule.is_data:
+            last = granule.stores if stores else granule.loads
+            last[cpu] = self.clocks[cpu][cpu], mask, record, leaves
         if not stores:
-            self._load(cpu, granule, order)
-        leaves = granule.take(record[1], number) and stores
-        if is_data and not leaves:
-            self._check(record, number, granule.stores, mask)
-            if stores:
-                self._check(record, number, granule.loads, mask)
-        (granule.stores if stores else granule.loads)[cpu] = self._clocks[cpu][cpu], mask, record, leaves
-        if stores:
+            return
+        if order is _PLAIN:
+            granule.released, granule.is_release = self._fences[cpu], False
+        else:
             self._store(cpu, granule, order)
 
     def _load(self, cpu: int, granule: _Granule, order: _Order) -> None:
@@ -250,23 +330,30 @@ class _Detector:
         granule.released, granule.is_release = clock, order.releases
 
     def _check(
-        self, record: _Numbered, number: int, others: dict[int, tuple[int, int, _Numbered, bool]], mask: int
-    ) -> None:
+        self,
+        record: _Numbered,
+        granule: _Granule,
+        others: dict[int, tuple[int, int, _Numbered, bool]],
+        mask: int,
+    ) -> bool:
+        # Keep the races of an access with those of other CPUs; tell whether there are any.
         kind, _, cpu, pc, _, _ = record[1]
-        clock = self._clocks[cpu]
+        clock, races = self.clocks[cpu], False
         for other, (epoch, other_mask, before, leaves) in others.items():
             if other == cpu or epoch <= clock[other] or not mask & other_mask:
                 continue
             if leaves and kind not in _STORES:
                 continue
+            races = True
             key = before[1][3], pc
-            both = mask & other_mask
-            pa = (number << _GRANULE) + (both & -both).bit_length() - 1
+            shared = mask & other_mask
+            pa = granule.pa + (shared & -shared).bit_length() - 1
             known = self.found.get(key)
             if known is not None:
                 known.times += 1
                 continue
             self.found[key] = Race(before[1], record[1], (before[0], record[0]), pa)
+        return races
 
 
 def _is_store_release(order: _Order) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from emu.arch.mpidr import hwid
+from emu.columns import among, both, either
 from emu.explore.known_races import KNOWN
 from emu.explore.races import Race, races
 from emu.finding import Verdict
@@ -22,6 +23,7 @@ _NOT_OF_EVENTS = frozenset(
     {name for name, rule in RULES.items() if rule.sees in ("model", "kexec", "operations")}
 )
 _ACCESSES = frozenset({*LOADS, *STORES, Kind.BARRIER})
+_EVENTS = frozenset(Kind) - _ACCESSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,14 @@ def _judge(trace: Trace) -> Verdict:
     # A trace of millions of accesses. Rules of events get it without them, but for what telemetry goes by;
     # those of what is not recorded here get nothing.
     early = range(0)
-    for kind, size, _, _, pa, value in trace.rows():
-        if kind == Kind.EXPECT and size == Expect.EARLY_STATUS:
+    for _, (_, size, _, _, pa, value) in trace.numbered(frozenset({Kind.EXPECT})):
+        if size == Expect.EARLY_STATUS:
             early = range(value, pa)
-    events, numbers = trace.selected(
-        lambda row: row[0] not in _ACCESSES or row[0] == Kind.STORE and row[4] in early
-    )
+    columns = trace.columns()
+    wanted = columns.are(_EVENTS)
+    if early:
+        wanted = either(wanted, both(columns.are({Kind.STORE}), among(columns.pas, early)))
+    events, numbers = trace.selected(wanted)
     found = [
         replace(finding, records=tuple(numbers[record] for record in finding.records))
         for finding in judge(events, _NOT_OF_EVENTS).findings
@@ -74,7 +78,7 @@ def _races(boot: WholeBoot, known: Collection[str]) -> RacesFound:
     hwids = [hwid(actor.pe.mpidr) for actor in machine.actors]
     unknown: list[Race] = []
     excused: list[tuple[Race, str]] = []
-    for race in races(machine.trace.rows, hwids, word_reader(boot)):
+    for race in races(machine.trace, hwids, word_reader(boot)):
         names = [boot.name(race.first[3]), boot.name(race.second[3]), data_name(boot, race.pa)]
         symbols = [name.partition("+")[0].partition(".")[0] for name in names]
         by = next((symbol for symbol in symbols if symbol in KNOWN or symbol in known), None)
@@ -82,7 +86,7 @@ def _races(boot: WholeBoot, known: Collection[str]) -> RacesFound:
             unknown.append(race)
         else:
             excused.append((race, by))
-    count = sum(row[0] in _ACCESSES for row in machine.trace.rows())
+    count = sum(machine.trace.columns().are(_ACCESSES))
     return RacesFound(tuple(unknown), tuple(excused), count)
 
 

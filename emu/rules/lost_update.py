@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
+from itertools import compress
+
+from emu.columns import Columns, among, both, of_several, with_bytes
 from emu.finding import PA, Finding, Source, Word, each_once
 from emu.operation import OPERATIONS, STORES, Kind
 from emu.trace import Trace
@@ -16,6 +20,7 @@ IDENTITY = ("cpu", "pa")
 FIX = {"lost": "an atomic read-modify-write, or a lock"}
 _NEAR_LINES = 3  # of a host task, between a load and the store that belongs to it
 _KINDS = frozenset({Kind.LOAD, *STORES})
+_SIZE_AT = 7  # byte of a PA that is clear, for the size
 
 
 def judge(trace: Trace) -> list[Finding]:
@@ -31,7 +36,7 @@ def judge(trace: Trace) -> list[Finding]:
     # By CPU, PA and size: CPU, PC, value and record of another's store since that load.
     between: dict[tuple[int, int, int], tuple[int, int, int, int]] = {}
     found: list[Finding] = []
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered(_KINDS):
+    for number, (kind, size, cpu, pc, pa, value) in trace.flagged(_of_words(trace.columns())):
         if kind == Kind.LOAD:
             loads.setdefault((pa, size), {})[cpu] = (value, pc, number)
             between.pop((cpu, pa, size), None)
@@ -62,6 +67,14 @@ def judge(trace: Trace) -> list[Finding]:
     return each_once(found)
 
 
+def _of_words(columns: Columns) -> bytes:
+    # Flags of the accesses to words that several CPUs store to: no other can lose an update.
+    words = with_bytes(columns.pas, _SIZE_AT, columns.sizes)
+    stores = columns.are(STORES)
+    stored = of_several(array("Q", compress(words, stores)), array("H", compress(columns.actors, stores)))
+    return both(columns.are(_KINDS), among(words, stored)) if stored else bytes(len(stores))
+
+
 def _belongs(trace: Trace, cpu: int, load: tuple[int, int, int], store: tuple[int, int, int]) -> bool:
     # Each with value, PC and number of the record.
     (old, loaded_at, first), (value, stored_at, last) = load, store
@@ -72,4 +85,4 @@ def _belongs(trace: Trace, cpu: int, load: tuple[int, int, int], store: tuple[in
     if isinstance(here, Source) or isinstance(there, Source):
         return False
     rows = (trace.row(number) for number in range(first, last + 1))
-    return trace.flow.depends([pc for kind, _, who, pc, _, _ in rows if who == cpu and kind in OPERATIONS])
+    return trace.flow.depends(pc for kind, _, who, pc, _, _ in rows if who == cpu and kind in OPERATIONS)

@@ -14,7 +14,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
         "cache constraints errors milestone seed registry outcome version",
         "operation",
         "arch",
-        "case instructions memory finding properties schedulers",
+        "case columns instructions memory finding properties schedulers",
         "records semantics",
         "cpu",
         "latency trace",
@@ -34,7 +34,18 @@ ORDER: tuple[frozenset[str], ...] = tuple(
 # A rule shares no code with what it judges.
 ONLY = {
     "rules": frozenset(
-        ["rules", "trace", "operation", "outcome", "finding", "constraints", "arch", "errors", "registry"]
+        [
+            "rules",
+            "trace",
+            "columns",
+            "operation",
+            "outcome",
+            "finding",
+            "constraints",
+            "arch",
+            "errors",
+            "registry",
+        ]
     )
 }
 # What reads a trace makes data of it or words of data; nothing reads words back. Where a room like that needs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from emu.arch.dataflow import DataFlow
-from emu.operation import Expect, Kind, Register, Report
+from emu.operation import STORES, Expect, Kind, Register, Report
 from emu.outcome import End
 from emu.report.words import finding_words
 from emu.rules import contract, late, lost_update, lost_write, race, readonly, stale, stuck
@@ -179,3 +181,18 @@ def test_contract_is_the_index_on_arrival(x19: int, found: int) -> None:
     rows = ((Kind.EXPECT, 1, Expect.INDEX, 0, 0, 1), (Kind.REGISTER, 1, 8, 0x1000, Register.X19, x19))
     assert len(messages(contract, *rows)) == found
     assert messages(contract, rows[1]) == []
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_updates_are_lost_in_words_of_several_cpus_alone(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule looks at the accesses to words that several CPUs store to; at all, it finds the same."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(200):
+        kind = draw.choice((Kind.LOAD, Kind.LOAD, Kind.STORE, Kind.STORE, Kind.ATOMIC, Kind.BARRIER))
+        pa = PA + 8 * draw.randrange(6) if kind != Kind.BARRIER else 0
+        rows.append((kind, draw.randrange(3), draw.choice((4, 8)), "a.py:1", pa, draw.randrange(3)))
+    found = messages(lost_update, *rows)
+    monkeypatch.setattr(lost_update, "_of_words", lambda columns: columns.are({Kind.LOAD, *STORES}))
+    assert found == messages(lost_update, *rows)
+    assert found

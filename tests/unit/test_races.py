@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 from bare_machine import CODE, DATA, make
 
 from emu.arch.psci import Function
-from emu.explore.races import Race, is_store, order_of, races
+from emu.columns import Columns
+from emu.explore import races as races_module
+from emu.explore.races import Race, _Granule, is_store, order_of, races
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
 from emu.operation import Kind
-from emu.trace import Row
+from emu.trace import RECORD, Row, Trace
 
 # CPU0 fills a word and says so; CPU1 waits for that and reads it.
 PROGRAM = """
@@ -53,7 +59,7 @@ def run(say: str, look: str, then: str, *, turn: int = 5) -> list[Race]:
         machine.power_on(cpu, CODE, 0)
     machine.run()
     assert machine.actors[1].pe.x[4] == 1
-    return races(machine.trace.rows, HWIDS, lambda va: word(machine, va))
+    return races(machine.trace, HWIDS, lambda va: word(machine, va))
 
 
 def word(machine: Machine, va: int) -> int:
@@ -117,7 +123,14 @@ def test_a_barrier_in_the_middle_of_a_block_orders_what_is_behind_it() -> None:
 
 def found_in(*rows: Row) -> list[Race]:
     """Return the races among records."""
-    return races(lambda: rows, HWIDS, lambda va: 0)
+    return races(trace_of(rows), HWIDS, lambda va: 0)
+
+
+def trace_of(rows: Iterable[Row]) -> Trace:
+    """Return a trace of these records."""
+    trace = Trace("")
+    trace.put(b"".join(RECORD.pack(*row) for row in rows))
+    return trace
 
 
 STORE, LOAD = (int(kind) for kind in (Kind.STORE, Kind.LOAD))
@@ -199,3 +212,68 @@ def test_what_an_instruction_orders(text: str, acquires: bool, releases: bool, m
     machine = make(f"{text}\n b .", cpus=1, record=False)
     order = order_of(word(machine, CODE))
     assert (order.acquires, order.releases, order.is_marked) == (acquires, releases, marked)
+
+
+# By PC: a plain access, and what orders.
+WORDS = {
+    0x100: 0,
+    0x104: 0,
+    0x108: 0xC8DFFC41,  # ldar x1, [x2]
+    0x10C: 0xC89FFC41,  # stlr x1, [x2]
+    0x110: 0xC85F7C41,  # ldxr x1, [x2]
+    0x114: 0xC8037C41,  # stxr w3, x1, [x2]
+    0x118: 0xC8E1FC43,  # casal x1, x3, [x2]
+}
+BARRIERS = (0xD5033BBF, 0xD50339BF, 0xD5033ABF)  # dmb ish, ishld, ishst
+
+
+def drawn_rows(seed: int) -> list[Row]:
+    """Return records of three CPUs that access a few bytes, in turns, and order what they do at times."""
+    draw = random.Random(seed)
+    rows: list[Row] = []
+    while len(rows) < 150:
+        cpu = draw.randrange(3)
+        for _ in range(draw.choice((1, 2, 5, 9))):
+            what = draw.randrange(20)
+            if what == 0:
+                rows.append((Kind.BARRIER, 0, cpu, 0x200, 0, draw.choice(BARRIERS)))
+            elif what == 1:
+                rows.append((Kind.SEND_INTERRUPT, 0, cpu, 0x204, 0, draw.randrange(3)))
+            else:
+                pc, pa, size = draw.choice(list(WORDS)), 0x1000 + 8 * draw.randrange(2), 8  # locks
+                if draw.randrange(8):
+                    pc, size = draw.choice((0x100, 0x104)), draw.choice((1, 4, 8, 8, 8, 64))
+                    pa = 0x1010 + (draw.randrange(40) if draw.randrange(6) == 0 else 8 * draw.randrange(5))
+                kind = STORE if size == 64 or draw.randrange(2) else LOAD
+                rows.append((kind, size, cpu, pc, pa, draw.choice((0, 0, 5)) if size < 64 else 0))
+    return rows
+
+
+def all_granules(columns: Columns, orders: Any) -> tuple[bytes, dict[int, Any]]:
+    """Return flags of all records, and every granule."""
+    touched: dict[int, bool] = {}
+    rows = zip(columns.kinds, columns.pas, columns.sizes, columns.pcs, strict=True)
+    for kind, pa, size, pc in rows:
+        for at in range(pa, pa + size) if kind in (STORE, LOAD) else ():
+            touched[at & -8] = touched.get(at & -8, False) or orders[pc].is_marked
+    flags = bytes(1 for _ in columns.kinds)
+    return flags, {pa: _Granule(pa, is_data=not marked) for pa, marked in touched.items()}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_passed_over_makes_no_difference(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Granules of one CPU, and accesses like the ones before; without, each is gone through in full."""
+    rows = drawn_rows(seed)
+    found = races(trace_of(rows), (0, 1, 2), lambda va: WORDS.get(va, 0))
+    monkeypatch.setattr(races_module, "_shared", all_granules)
+    monkeypatch.setattr(races_module, "_PLAIN", object())  # no instruction is that
+    in_full = races(trace_of(rows), (0, 1, 2), lambda va: WORDS.get(va, 0))
+    assert found == in_full
+    assert found
+
+
+def test_a_store_that_ends_in_the_next_granule_races_there() -> None:
+    """One byte of it is there."""
+    store = (STORE, 8, 0, 0x100, 0x1001, 1)
+    (race,) = found_in(store, (LOAD, 1, 1, 0x104, 0x1008, 1))
+    assert (race.pa, race.records) == (0x1008, (0, 1))
