@@ -8,13 +8,18 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Collection, Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import compress
 from operator import ne
 
 RECORD = struct.Struct("<BBHQQQ")
 _WORDS = RECORD.size // 4
 _PC_AT, _PA_AT = 1, 3  # the first words of these fields
+
+
+@cache
+def _table(kinds: tuple[int, ...]) -> bytes:
+    return bytes(kind in kinds for kind in range(256))
 
 
 class Columns:
@@ -54,9 +59,9 @@ class Columns:
         """PAs, u64."""
         return self._u64(_PA_AT)
 
-    def are(self, kinds: Collection[int]) -> bytes:
+    def are(self, *kinds: int) -> bytes:
         """Return a byte for each record: 1 where its kind is one of these, else 0."""
-        return self.kinds.translate(bytes(kind in kinds for kind in range(256)))
+        return self.kinds.translate(_table(kinds))
 
     @property
     def _view(self) -> memoryview:

@@ -199,7 +199,7 @@ def _parts(pa: int, size: int) -> range:
 
 def _shared(columns: Columns, orders: _Orders) -> tuple[bytes, dict[int, _Granule]]:
     # Flags of the records to look at, and by PA the granules that several CPUs touch and one stores to.
-    accesses, stores = columns.are(_ACCESSES), columns.are(_STORES)
+    accesses, stores = columns.are(*_ACCESSES), columns.are(*_STORES)
     low = low_bytes(columns.pas)
     wide = both(accesses, sums(low.translate(_OFFSETS), columns.sizes).translate(_ENDS_BEHIND))
     # Those of several granules, by their index.
@@ -222,7 +222,7 @@ def _shared(columns: Columns, orders: _Orders) -> tuple[bytes, dict[int, _Granul
     marked: set[int] = set()
     for at in compress(some, map(marking.__contains__, compress(columns.pcs, chosen))):
         marked.update(parts.get(at) or (granules[at],))
-    flags = either(bytes(chosen), columns.are(_ORDERING))
+    flags = either(bytes(chosen), columns.are(*_ORDERING))
     return flags, {pa: _Granule(pa, is_data=pa not in marked) for pa in shared}
 
 

@@ -62,9 +62,9 @@ def _judge(trace: Trace) -> Verdict:
         if size == Expect.EARLY_STATUS:
             early = range(value, pa)
     columns = trace.columns()
-    wanted = columns.are(_EVENTS)
+    wanted = columns.are(*_EVENTS)
     if early:
-        wanted = either(wanted, both(columns.are({Kind.STORE}), among(columns.pas, early)))
+        wanted = either(wanted, both(columns.are(Kind.STORE), among(columns.pas, early)))
     events, numbers = trace.selected(wanted)
     found = [
         replace(finding, records=tuple(numbers[record] for record in finding.records))
@@ -86,7 +86,7 @@ def _races(boot: WholeBoot, known: Collection[str]) -> RacesFound:
             unknown.append(race)
         else:
             excused.append((race, by))
-    count = sum(machine.trace.columns().are(_ACCESSES))
+    count = sum(machine.trace.columns().are(*_ACCESSES))
     return RacesFound(tuple(unknown), tuple(excused), count)
 
 

@@ -70,9 +70,9 @@ def judge(trace: Trace) -> list[Finding]:
 def _of_words(columns: Columns) -> bytes:
     # Flags of the accesses to words that several CPUs store to: no other can lose an update.
     words = with_bytes(columns.pas, _SIZE_AT, columns.sizes)
-    stores = columns.are(STORES)
+    stores = columns.are(*STORES)
     stored = of_several(array("Q", compress(words, stores)), array("H", compress(columns.actors, stores)))
-    return both(columns.are(_KINDS), among(words, stored)) if stored else bytes(len(stores))
+    return both(columns.are(*_KINDS), among(words, stored)) if stored else bytes(len(stores))
 
 
 def _belongs(trace: Trace, cpu: int, load: tuple[int, int, int], store: tuple[int, int, int]) -> bool:

@@ -22,7 +22,7 @@ def test_each_field_is_that_of_the_rows() -> None:
     columns = trace.columns()
     fields = (columns.kinds, columns.sizes, columns.actors, columns.pcs, columns.pas)
     assert [tuple(row) for row in zip(*fields, strict=True)] == [row[:5] for row in ROWS]
-    assert columns.are({Kind.STORE, Kind.BARRIER}) == bytes((0, 1, 1))
+    assert columns.are(Kind.STORE, Kind.BARRIER) == bytes((0, 1, 1))
     assert list(trace.flagged(bytes((1, 0, 1)))) == [(0, ROWS[0]), (2, ROWS[2])]
 
 
@@ -44,7 +44,7 @@ def test_the_numbers_of_flagged_records_count_every_wake() -> None:
     trace.put(RECORD.pack(*ROWS[0]))
     trace.add_wakes((), [(0x2000, 0b111)])
     trace.put(RECORD.pack(*ROWS[1]))
-    assert list(trace.flagged(trace.columns().are({Kind.STORE}))) == [(4, ROWS[1])]
+    assert list(trace.flagged(trace.columns().are(Kind.STORE))) == [(4, ROWS[1])]
 
 
 @pytest.mark.parametrize(

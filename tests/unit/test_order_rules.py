@@ -193,6 +193,6 @@ def test_updates_are_lost_in_words_of_several_cpus_alone(seed: int, monkeypatch:
         pa = PA + 8 * draw.randrange(6) if kind != Kind.BARRIER else 0
         rows.append((kind, draw.randrange(3), draw.choice((4, 8)), "a.py:1", pa, draw.randrange(3)))
     found = messages(lost_update, *rows)
-    monkeypatch.setattr(lost_update, "_of_words", lambda columns: columns.are({Kind.LOAD, *STORES}))
+    monkeypatch.setattr(lost_update, "_of_words", lambda columns: columns.are(Kind.LOAD, *STORES))
     assert found == messages(lost_update, *rows)
     assert found
