@@ -76,6 +76,14 @@ class Columns:
         return found
 
 
+def in_all(column: array[int], times: int, more: int) -> array[int]:
+    """Return a column of u64 with each multiplied and added to; none must get above 64 bits."""
+    size = 8 * len(column)
+    ones = int.from_bytes(b"\1\0\0\0\0\0\0\0" * len(column), "little")
+    found = int.from_bytes(column.tobytes(), "little") * times + ones * more
+    return array("Q", found.to_bytes(size, "little"))
+
+
 def of_several(keys: Sequence[int], owners: Sequence[int]) -> set[int]:
     """Return the keys that have several owners; ``owners`` has that of each key."""
     last = dict(zip(keys, owners, strict=True))

@@ -17,7 +17,7 @@ from operator import mul
 from typing import NamedTuple
 
 from emu.columns import RECORD as RECORD
-from emu.columns import Columns
+from emu.columns import Columns, in_all
 from emu.finding import PC, Source
 from emu.operation import Kind, Record
 from emu.outcome import End, Outcome
@@ -33,7 +33,8 @@ Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of
 class EngineRecords:
     """Records that an engine makes by itself while it runs a PE.
 
-    :ivar rows: five u64 for each: its head (:func:`head_of`), PC, PA, value, and time (ns)
+    :ivar rows: five u64 for each: its head (:func:`head_of`), PC, PA, value, and the instructions that the
+        run had begun
     :ivar since: time (ns) at which the PE that runs would have begun its first instruction
     :ivar ns: of an instruction
     """
@@ -41,11 +42,18 @@ class EngineRecords:
     ns: int
     rows: array[int] = field(default_factory=lambda: array("Q"))
     since: int = 0
+    runs: list[tuple[int, int]] = field(default_factory=list)  # where each begins in `rows`, and when (ns)
+
+    def begin(self, time: int) -> None:
+        """A run begins at ``time`` (ns); the records from here on are of that."""
+        if self.runs and self.runs[-1][0] == len(self.rows):
+            self.runs.pop()
+        self.runs.append((len(self.rows), time))
 
     def take(self) -> tuple[bytearray, array[int]]:
         """Return the records as a trace has them, and the time of each (ns); there are none left."""
         rows = self.rows
-        times = rows[4::5]
+        times = self._times()
         packed = bytearray(len(times) * RECORD.size)
         with memoryview(rows) as view, view.cast("B") as octets, octets.cast("I") as words:
             into = memoryview(packed).cast("I")
@@ -54,7 +62,15 @@ class EngineRecords:
                 into[at::7] = words[at + 1 :: 10]
             into.release()
         del rows[:]
+        self.runs[:] = [(0, self.runs[-1][1])]
         return packed, times
+
+    def _times(self) -> array[int]:
+        begun, times = self.rows[4::5], array("Q")
+        ends = [at for at, _ in self.runs[1:]] + [len(self.rows)]
+        for (first, time), end in zip(self.runs, ends, strict=True):
+            times += in_all(begun[first // 5 : end // 5], self.ns, time)
+        return times
 
 
 def head_of(kind: Kind, size: int, cpu: int) -> int:

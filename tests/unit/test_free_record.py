@@ -11,8 +11,8 @@ from emu.machine.free_turns import run_freely
 from emu.operation import OPERATIONS, Kind
 from emu.trace import Row
 
-# Accesses of all sizes, pairs, exclusives that pass, barriers at the ends and in the middle of blocks,
-# and behind an ISB, which ends a block.
+# Accesses of all sizes, with a sign, pairs, exclusives that pass, barriers at the ends and in the middle of
+# blocks, and behind an ISB, which ends a block.
 PROGRAM = f"""
     ldr x0, ={DATA:#x}
     mov x1, #0x55
@@ -29,6 +29,12 @@ PROGRAM = f"""
 next:
     dmb sy
     ldp x3, x4, [x0, #16]
+    mov x12, #-2
+    str x12, [x0, #40]
+    ldrsb x13, [x0, #40]
+    ldrsb w13, [x0, #40]
+    ldrsh x13, [x0, #40]
+    ldrsw x13, [x0, #40]
     stlr x3, [x0, #32]
     ldar x5, [x0, #32]
 again:

@@ -33,6 +33,7 @@ from emu.memory import PAGE_SIZE, Memory
 READ, WRITE, EXECUTE = uc_module.UC_PROT_READ, uc_module.UC_PROT_WRITE, uc_module.UC_PROT_EXEC
 
 HOOK_READ, HOOK_WRITE = uc_module.UC_HOOK_MEM_READ, uc_module.UC_HOOK_MEM_WRITE
+HOOK_LOADED = uc_module.UC_HOOK_MEM_READ_AFTER
 HOOK_EXCEPTION = uc_module.UC_HOOK_INTR
 HOOK_FAULT = uc_module.UC_HOOK_MEM_UNMAPPED | uc_module.UC_HOOK_MEM_PROT
 HOOK_PROTECTED = uc_module.UC_HOOK_MEM_WRITE_PROT  # a store to what :meth:`Handle.protect` forbids
@@ -51,8 +52,7 @@ class Block(Structure):
 CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 EXCEPTION_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
-SHORT_ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int)  # the value is not asked for
-STORE_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_uint64)
+RECORD_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_uint64)
 FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)

@@ -14,7 +14,7 @@ from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.cpu.pe import operand
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.binding import HOOK_READ, HOOK_WRITE, SHORT_ACCESS_CALLBACK, STORE_CALLBACK, WRITE
+from emu.cpu.unicorn.binding import HOOK_LOADED, HOOK_WRITE, RECORD_CALLBACK, WRITE
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.pe import UnicornPE
@@ -40,7 +40,6 @@ class FreeRecord:
         self._begun = begun
         self._into: EngineRecords | None = None
         self._code: CodePages | None = None
-        self._since = [0, 0]  # ns at which the run has begun, and of an instruction
         self._heads: dict[Kind, list[int]] = {}  # of a record of the CPU that runs, by the size of the access
         self._barriers: dict[int, list[tuple[int, int]]] = {}  # by the VA of a block: VA and word of each
         self._exclusives: dict[int, Kind] = {}  # by the VA of an instruction
@@ -62,15 +61,15 @@ class FreeRecord:
         last = memory.base + memory.size - 1
         for kind in (Kind.LOAD, Kind.STORE):
             self._heads[kind] = [0] * (_SIZE_MAX + 1)
-        contexts.handle.hook(HOOK_READ, SHORT_ACCESS_CALLBACK(self._on_load(into)), memory.base, last)
-        contexts.handle.hook(HOOK_WRITE, STORE_CALLBACK(self._on_store(into)), memory.base, last)
+        contexts.handle.hook(HOOK_LOADED, RECORD_CALLBACK(self._on_load(into)), memory.base, last)
+        contexts.handle.hook(HOOK_WRITE, RECORD_CALLBACK(self._on_store(into)), memory.base, last)
         contexts.forget_code()
 
     def begin_run(self, pe: UnicornPE) -> None:
         """Records are of ``pe`` from now on, whose counter has what it has retired so far."""
         into = self._into
         assert into is not None
-        self._since[:] = into.since + into.ns * pe.counters.instructions, into.ns
+        into.begin(into.since + into.ns * pe.counters.instructions)
         first = head_of(Kind.LOAD, 0, pe.index)
         if self._heads[Kind.LOAD][0] != first:
             for kind, heads in self._heads.items():
@@ -85,15 +84,13 @@ class FreeRecord:
 
     # What is called some million times: calls that append take less than one with a tuple.
 
-    def _on_load(self, into: EngineRecords) -> Callable[[int, int, int, int], None]:
-        append, pc, begun, since, pending = self._parts(into)
+    def _on_load(self, into: EngineRecords) -> Callable[[int, int, int, int, int], None]:
+        append, pc, begun, pending = self._parts(into)
         heads, held, exclusives = self._heads[Kind.LOAD], self._held, self._exclusives
-        view, ram, values = self._memory.view, self._memory.base, _VALUES
 
-        def on_load(_uc: int, _kind: int, pa: int, size: int) -> None:
+        def on_load(_uc: int, _kind: int, pa: int, size: int, value: int) -> None:
             try:
                 here = pc.value
-                (value,) = values[size](view, pa - ram)
                 if held:
                     self._settle(here)
                 if here in exclusives:
@@ -103,14 +100,14 @@ class FreeRecord:
                 append(here)
                 append(pa)
                 append(value)
-                append(since[0] + since[1] * begun.value)
+                append(begun.value)
             except BaseException as error:
                 pending.error = error
 
         return on_load
 
     def _on_store(self, into: EngineRecords) -> Callable[[int, int, int, int, int], None]:
-        append, pc, begun, since, pending = self._parts(into)
+        append, pc, begun, pending = self._parts(into)
         heads, held, exclusives = self._heads[Kind.STORE], self._held, self._exclusives
 
         def on_store(_uc: int, _kind: int, pa: int, size: int, value: int) -> None:
@@ -127,16 +124,14 @@ class FreeRecord:
                 append(here)
                 append(pa)
                 append(value)
-                append(since[0] + since[1] * begun.value)
+                append(begun.value)
             except BaseException as error:
                 pending.error = error
 
         return on_store
 
-    def _parts(
-        self, into: EngineRecords
-    ) -> tuple[Callable[[int], None], c_uint64, c_uint64, list[int], Pending]:
-        return into.rows.append, self._contexts.live.pc, self._begun, self._since, self._pending
+    def _parts(self, into: EngineRecords) -> tuple[Callable[[int], None], c_uint64, c_uint64, Pending]:
+        return into.rows.append, self._contexts.live.pc, self._begun, self._pending
 
     def _load_exclusive(self, here: int, pa: int, size: int, value: int) -> None:
         kind = self._exclusives[here]
@@ -160,8 +155,7 @@ class FreeRecord:
 
     def _put(self, kind: Kind, size: int, pe: UnicornPE, va: int, pa: int, value: int, begun: int) -> None:
         assert self._into is not None
-        start, ns = self._since
-        self._into.rows.extend((head_of(kind, size, pe.index), va, pa, value, start + ns * begun))
+        self._into.rows.extend((head_of(kind, size, pe.index), va, pa, value, begun))
 
     # -- DC ZVA -----------------------------------------------------------------------------------
 
