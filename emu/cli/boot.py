@@ -75,10 +75,10 @@ def command(
         case = replace(case, depth=WHOLE)
         check_scheduler(case)
     if case.depth == WHOLE:
-        _check_whole(verbose, reports)
-        from emu.cli.whole import Races, boot_whole
+        from emu.cli.whole import Races, Shown, boot_whole
 
-        return boot_whole(case, start, Races(races, known_race), files, as_object=as_object)
+        shown = Shown(as_object, verbose, reports)
+        return boot_whole(case, start, Races(races, known_race), files, shown)
     if races or known_race:
         raise InvalidCase(f"--races: --depth {WHOLE} alone has that")
     if start:
@@ -113,16 +113,6 @@ def command(
     if verdict.findings:
         return 1
     return 125 if machine.stopped else 0
-
-
-def _check_whole(verbose: bool, reports: Reports) -> None:
-    # What a boot at the whole depth does not make.
-    for option, asked in (
-        ("--verbose", verbose),
-        ("--ktap or --junit", reports.ktap or reports.junit is not None),
-    ):
-        if asked:
-            raise InvalidCase(f"{option}: not at depth {WHOLE}: the kernel's own log is printed")
 
 
 def _suite(boot: Boot, verdict: Verdict) -> Suite:

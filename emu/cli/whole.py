@@ -14,7 +14,7 @@ import click
 
 from emu.case import Case
 from emu.cli.asked import given, spelt
-from emu.cli.options import asked_to_stop
+from emu.cli.options import Reports, asked_to_stop
 from emu.cli.progress import loading, progress
 from emu.cli.recording import Files, open_for_writing, write_timelines
 from emu.errors import InvalidCase
@@ -23,11 +23,13 @@ from emu.rules import judge
 
 if TYPE_CHECKING:
     from emu.explore.whole_races import RacesFound
+    from emu.report.property import Suite
 from emu.host.whole.boot import Line, WholeBoot
 from emu.host.whole.ending import How
 from emu.host.whole.recording import RECORD_FROM, boot_from, image_symbols, used_symbols
 from emu.report.text import make_console
 from emu.report.whole import (
+    event_lines,
     exploration_json,
     print_exploration,
     print_replay,
@@ -74,27 +76,48 @@ def recorded(case: Case, start: str, races: Races) -> Case:
     return case
 
 
-def boot_whole(case: Case, start: str, races: Races, files: Files, *, as_object: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a boot is shown: as a JSON object, with each event in its log, as KTAP or JUnit."""
+
+    as_object: bool
+    verbose: bool
+    reports: Reports
+
+
+def boot_whole(case: Case, start: str, races: Races, files: Files, shown: Shown) -> int:
     """Run the case, print its log, how it ended and what rules say, and return the exit status.
 
     :param start: where a kept boot goes on, or one is kept
     """
+    as_object, verbose, reports = shown.as_object, shown.verbose, shown.reports
     case = recorded(case, start, races)
     with loading(case.subject):
         boot = boot_from(case, start, sys.stdin.buffer.readline)
-    if not as_object:
+    if not (as_object or verbose or reports.ktap):
         for line in boot.lines:
             _print_line(line)
         boot.on_line = _print_line
     how = run_recorded(boot, files)
+    if verbose and not (as_object or reports.ktap):
+        for text in event_lines(boot):
+            click.echo(text)
     boot.read_log()
     with progress(lambda: f"{len(boot.machine.trace):,} records are judged"):
         verdict, found = judged(boot, races.known)
-    if as_object:
+    if reports.show(lambda: _suite(boot, how, verdict)):
+        pass
+    elif as_object:
         click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
         print_whole(make_console(), boot, how, verdict, found)
     return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
+
+
+def _suite(boot: WholeBoot, how: How, verdict: Verdict) -> Suite:
+    from emu.report.whole_property import whole_suite
+
+    return whole_suite(boot, how, verdict)
 
 
 def replay_whole(case: Case, races: Races, *, as_object: bool) -> int:

@@ -26,6 +26,30 @@ _ACCESSES = frozenset({*LOADS, *STORES, Kind.BARRIER})
 _EVENTS = frozenset(Kind) - _ACCESSES
 
 
+_OF_ACCESSES = frozenset({"race", *_OF_OPERATIONS})
+# What a boot of this depth puts into its trace, recorded or not.
+_OF_EVENTS = frozenset({"arrival", "late", "masks", "readonly", "telemetry"})
+_WHY_NOT = {
+    "events": "nothing of that is kept at depth whole",
+    "model": "no caches at depth whole",
+    "kexec": "depth secondaries has that",
+    "operations": "cache maintenance is not recorded at depth whole",
+    "states": "at depth whole a WFE ends by itself, and SEV does nothing",
+    "properties": "no property is said at depth whole",
+}
+
+
+def not_judged(boot: WholeBoot) -> dict[str, str]:
+    """Return by rule why it says nothing of a run of ``boot``, for those that do not."""
+    if boot.image.is_flat:
+        return dict.fromkeys(RULES, "a flat image is no kernel: it says itself whether it passes")
+    judged = _OF_EVENTS | _OF_ACCESSES
+    found = {name: _WHY_NOT[rule.sees] for name, rule in RULES.items() if name not in judged}
+    if not boot.case.record_from:
+        found |= dict.fromkeys(sorted(_OF_ACCESSES), "needs the accesses: --record-from, or --races")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class RacesFound:
     """The races of one run.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,11 +18,12 @@ from emu.finding import Verdict
 from emu.host.build import Boot
 from emu.host.firmware import resolve_defaults
 from emu.host.smp_init_cpus import smp_init_cpus
-from emu.operation import Kind
+from emu.operation import Kind, Record
 from emu.outcome import ONLINE
 from emu.report.outcome import cpu_outcomes, dmesg, masks, reentry, verdict_name
 from emu.report.words import finding_words, outcome_words, runs_of, wrap
 from emu.topology import Cpu, Topology
+from emu.trace import Trace
 
 _WIDTH = 80
 
@@ -36,7 +37,7 @@ def make_console() -> Console:
 
 def print_boot(console: Console, boot: Boot, verdict: Verdict, verbose: bool) -> None:
     """Print the log (with ``verbose`` every firmware call and landing too), the CPUs and the findings."""
-    for line in _events(boot) if verbose else (_stamp(ns) + line for ns, line in dmesg(boot)):
+    for line in _events(boot) if verbose else (stamp(ns) + line for ns, line in dmesg(boot)):
         console.print(line)
     console.print()
     cpus, again = cpu_outcomes(boot), reentry(boot)
@@ -120,7 +121,8 @@ def cpu_list(cpus: Sequence[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs_of(cpus))
 
 
-def _stamp(ns: int) -> str:
+def stamp(ns: int) -> str:
+    """Return a time (ns) as printk stamps a line."""
     return f"[{ns // 1_000_000_000:5}.{ns % 1_000_000_000 // 1000:06}] "
 
 
@@ -137,43 +139,51 @@ def _events(boot: Boot) -> Iterator[str]:
         return subject.symbols.describe_pc(pc, subject.va_offset)
 
     for record in trace:
-        cpu, value = record.actor, record.value
-        match record.kind:
-            case Kind.LOG:
-                yield _stamp(record.pa) + trace.text_of(record)
-            case Kind.CALL:
-                name = _name(value)
-                yield f"  CPU{cpu} calls {name}(x1={record.pa:#x}) at {where(record.pc)}"
-            case Kind.RETURN:
-                signed = value - (1 << 64 if value >> 63 else 0)
-                known = signed in set(Return)
-                yield f"  CPU{cpu} gets {Return(signed).name if known and signed < 0 else signed}"
-            case Kind.POWER_ON:
-                yield f"  CPU{cpu} starts at {where(record.pc)}, x0={value:#x}"
-            case Kind.POWER_OFF:
-                yield f"  CPU{cpu} is off"
-            case Kind.EL:
-                yield f"  CPU{cpu} enters EL{value} at {where(record.pc)}"
-            case Kind.MMU:
-                mmu = "on" if value & 1 else "off"
-                yield f"  CPU{cpu} writes SCTLR {value:#x} (MMU {mmu}) at {where(record.pc)}"
-            case Kind.EXCEPTION:
-                yield (
-                    f"  CPU{cpu} takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}, "
-                    f"at {where(record.pc)}"
-                )
-            case Kind.COPY:
-                yield f"  CPU{cpu} copies {value:#x} bytes to {record.pa:#x} at {where(record.pc)}"
-            case Kind.REENTRY:
-                if cpu == 0 and subjects:
-                    subject = subjects.pop(0)
-                yield f"  CPU{value} is CPU{cpu} now, and {'on' if record.size else 'off'}"
-            case Kind.LAND:
-                yield f"  CPU{cpu} lands at {where(record.pc)}"
-            case Kind.WAKE:
-                yield f"  CPU{cpu} wakes at {where(record.pc)}"
-            case Kind.MISUSE | Kind.UNSUPPORTED:
-                yield f"  CPU{cpu}: {constraint_words(trace.text_of(record))}, at {where(record.pc)}"
+        if record.kind is Kind.LOG:
+            yield stamp(record.pa) + trace.text_of(record)
+        if record.kind is Kind.REENTRY and record.actor == 0 and subjects:
+            subject = subjects.pop(0)
+        words = event_words(trace, record, where)
+        if words is not None:
+            yield f"  {words}"
+
+
+def event_words(trace: Trace, record: Record, where: Callable[[int], str]) -> str | None:
+    """Return what a CPU does, of a record of an event; None: it is none, or is a line of the log.
+
+    :param where: names the place of a PC
+    """
+    cpu, value = record.actor, record.value
+    match record.kind:
+        case Kind.CALL:
+            return f"CPU{cpu} calls {_name(value)}(x1={record.pa:#x}) at {where(record.pc)}"
+        case Kind.RETURN:
+            signed = value - (1 << 64 if value >> 63 else 0)
+            known = signed in set(Return)
+            return f"CPU{cpu} gets {Return(signed).name if known and signed < 0 else signed}"
+        case Kind.POWER_ON:
+            return f"CPU{cpu} starts at {where(record.pc)}, x0={value:#x}"
+        case Kind.POWER_OFF:
+            return f"CPU{cpu} is off"
+        case Kind.EL:
+            return f"CPU{cpu} enters EL{value} at {where(record.pc)}"
+        case Kind.MMU:
+            mmu = "on" if value & 1 else "off"
+            return f"CPU{cpu} writes SCTLR {value:#x} (MMU {mmu}) at {where(record.pc)}"
+        case Kind.EXCEPTION:
+            syndrome = f"ESR {value:#x}, FAR {record.pa:#x}"
+            return f"CPU{cpu} takes an exception to EL{record.size}, {syndrome}, at {where(record.pc)}"
+        case Kind.COPY:
+            return f"CPU{cpu} copies {value:#x} bytes to {record.pa:#x} at {where(record.pc)}"
+        case Kind.REENTRY:
+            return f"CPU{value} is CPU{cpu} now, and {'on' if record.size else 'off'}"
+        case Kind.LAND:
+            return f"CPU{cpu} lands at {where(record.pc)}"
+        case Kind.WAKE:
+            return f"CPU{cpu} wakes at {where(record.pc)}"
+        case Kind.MISUSE | Kind.UNSUPPORTED:
+            return f"CPU{cpu}: {constraint_words(trace.text_of(record))}, at {where(record.pc)}"
+    return None
 
 
 def _name(function_id: int) -> str:

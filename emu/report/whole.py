@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from emu.finding import Finding, Verdict
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.ending import How
 from emu.machine.actor import State
-from emu.operation import Kind, Register
+from emu.operation import LOADS, STORES, Kind, Record, Register
 from emu.report.json_form import finding_json
 from emu.report.words import Namer, finding_words, fix_words, outcome_words, wrap
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from emu.explore.whole_races import RacesFound
 
 _WIDTH = 80
+_SAID = sorted(frozenset(Kind) - {*LOADS, *STORES, Kind.BARRIER})
 _SMC64 = 1 << 30  # of a function ID
 _WORDS = {
     How.REACHED: "it came to {until!r}",
@@ -142,6 +144,28 @@ def print_whole(
     console.print(table)
     console.print()
     print_end(console, boot, how, verdict, races)
+
+
+def event_lines(boot: WholeBoot) -> list[str]:
+    """Return the log with every firmware call, start and arrival, in the order of simulated time.
+
+    Of a kernel without a console these are the lines of its printk ring, each where it came into the ring.
+    """
+    from emu.report.text import event_words, stamp
+
+    trace, now = boot.machine.trace, 0
+    found: list[tuple[int, str]] = []
+    for number, row in trace.flagged(trace.columns().are(*_SAID)):
+        kind, size, cpu, pc, pa, value = row
+        record, time = Record(Kind(kind), cpu, size, pc, pa, value), trace.times[number]
+        now = max(now, time)  # a call has the time of its end, and comes before what it has started
+        words = event_words(trace, record, boot.name)
+        if words is not None:
+            found.append((now, f"  {stamp(time)}{words}"))
+        elif kind == Kind.LOG and not boot.lines:
+            found.append((now, stamp(pa) + trace.text_of(record)))
+    lines = [(line.time, line.text) for line in boot.lines]
+    return [line for _, line in merge(lines, found, key=lambda each: each[0])]
 
 
 def print_replay(

@@ -43,18 +43,25 @@ class RingLine:
 
 
 def ring_lines(
-    memory: Memory, image: KernelImage, pe: PE, first: int = 0, behind: int | None = None
+    memory: Memory,
+    image: KernelImage,
+    pe: PE,
+    first: int = 0,
+    behind: int | None = None,
+    *,
+    final: bool = False,
 ) -> Iterator[RingLine]:
     """Yield the lines of the ring in order, from number ``first`` on, up to one that is being written.
 
     :param behind: the ID of a line, if it is known that what is wanted comes behind that
+    :param final: up to one that the kernel may still add to as well (pr_cont())
 
     Nothing where the kernel has no ring of this layout.
     """
     kernel, address = KernelMemory(memory, pe), image.subject.symbols.address("prb")
     base = kernel.u64(address) if address is not None else None
     if base is not None:
-        yield from _Ring(kernel).lines(base, first, behind)
+        yield from _Ring(kernel, final).lines(base, first, behind)
 
 
 class RingHead:
@@ -76,8 +83,9 @@ class RingHead:
 class _Ring:
     # What is not mapped reads as None.
 
-    def __init__(self, memory: KernelMemory) -> None:
+    def __init__(self, memory: KernelMemory, final: bool) -> None:
         self._read = memory.read
+        self._ends_at = (_RESERVED, _COMMITTED) if final else (_RESERVED,)
 
     def lines(self, base: int, first: int, behind: int | None) -> Iterator[RingLine]:
         head = self._read(base, 96)
@@ -99,7 +107,7 @@ class _Ring:
             if (
                 desc is None
                 or info is None
-                or int.from_bytes(desc[:8], "little") >> _FLAGS_SHIFT == _RESERVED
+                or int.from_bytes(desc[:8], "little") >> _FLAGS_SHIFT in self._ends_at
             ):
                 return
             if int.from_bytes(info[:8], "little") >= first:

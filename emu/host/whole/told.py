@@ -58,14 +58,14 @@ class Told:
             machine.recorder.event(seen.kind, seen.pe.index, seen.pc, seen.value, seen.pa, seen.size)
 
     def step(self, cpu: int) -> None:
-        """Put lines that are new into the trace."""
+        """Put lines that are new, and to which nothing will be added, into the trace."""
         if self.notes_early_status and self._early:
             self._machine.engine.free.note_stores([self._early], self._stored)
         if not self._ring.is_known or (head := self._ring.read()) == self._head:
             return
         machine, pe = self._machine, self._machine.actors[0].pe
         behind = self._last_id if head[0] == self._head[0] else None
-        for line in ring_lines(machine.memory, self._image, pe, self._next, behind):
+        for line in ring_lines(machine.memory, self._image, pe, self._next, behind, final=True):
             self._next, self._last_id, self._head = line.number + 1, line.id, (head[0], line.id)
             machine.recorder.log(line.cpu, line.time, line.text, _said(line.text))
 
@@ -76,8 +76,11 @@ class Told:
             self._machine.recorder.log(cpu, time, line, _said(line))
 
     def end(self, trace: Trace) -> None:
-        """Put the kernel's masks and __boot_cpu_mode into ``trace``."""
+        """Put the kernel's masks, __boot_cpu_mode and a line that is not complete into ``trace``."""
         recorder = Recorder(trace, recording=False)
+        pe = self._machine.actors[0].pe
+        for line in ring_lines(self._machine.memory, self._image, pe, self._next):
+            recorder.log(line.cpu, line.time, line.text, _said(line.text))
         mode = self._image.subject.symbols.address(_BOOT_MODE)
         memory = KernelMemory(self._machine.memory, self._machine.actors[0].pe)
         words = memory.u64(mode) if mode is not None else None
