@@ -43,6 +43,7 @@ class Board:
     :ivar signal: the interrupt lines that come out of the device; told of changes alone
     :ivar hwids: the CPUs' affinities (MPIDR_EL1 & MPIDR_HWID_BITMASK), u64, by number
     :ivar counter_offset: gives CNTVOFF_EL2 of a CPU (u64)
+    :ivar redistributors: of a GICv3, how many CPUs have theirs in each region, in order; none: all in one
     """
 
     console: Console = _print_nothing
@@ -50,6 +51,7 @@ class Board:
     hwids: tuple[int, ...] = (0,)
     counter_offset: Callable[[int], int] = _no_offset
     receives: bytes | bytearray = b""
+    redistributors: tuple[int, ...] = ()
 
 
 class Device(Protocol):

@@ -11,7 +11,7 @@ from programs import run_emu
 
 from emu.arch.flat_tree import Blob, Node, parse, texts, u32, u64, write
 from emu.case import Case
-from emu.errors import EmuError
+from emu.errors import EmuError, Untestable
 from emu.host.whole.boot import build_whole
 from emu.host.whole.given_tree import read_tree
 
@@ -179,6 +179,18 @@ def test_addresses_of_a_bus_are_translated(tmp_path: Path) -> None:
     assert places.uart_path == "/soc/motherboard/uart@90000"
 
 
+def test_redistributors_in_several_regions_are_taken_as_far_as_cpus_have_them(tmp_path: Path) -> None:
+    """Linux v6.12 Documentation/devicetree/bindings/interrupt-controller/arm,gic-v3.yaml."""
+    reg = u64(0x2F00_0000, 0x1_0000, 0x2F10_0000, 0x4_0000, 0x2F20_0000, 0x8_0000, 0x2F30_0000, 0x2_0000)
+    several = gic(GICV3, reg)
+    several.props[b"#redistributor-regions"] = u32(3)
+    places = read_tree(Path(tree(tmp_path / "board.dtb", several, *board()[1:])), CPUS).places
+    assert (places.second, places.more) == ((0x2F10_0000, 0x4_0000), ((0x2F20_0000, 0x2_0000),))
+    del several.props[b"#redistributor-regions"]
+    with pytest.raises(Untestable, match="3 redistributors"):
+        read_tree(Path(tree(tmp_path / "other.dtb", several, *board()[1:])), CPUS)
+
+
 def without(name: str) -> list[Node]:
     """Return a board less the node of this name."""
     return [each for each in board() if each.name.decode().partition("@")[0] != name]
@@ -194,7 +206,7 @@ def without(name: str) -> list[Node]:
         (
             [*without("gic"), gic(GICV3, u64(0x2F00_0000, 0x1_0000, 0x2F10_0000, 0x4_0000))],
             125,
-            "one region of 3",
+            "3 redistributors of 0x20000 bytes are modelled",
         ),
         (
             [*without("gic"), gic(GICV2, u64(0x2F00_0000, 0x1_0000, 0x2F00_1000, 0x2000))],

@@ -60,8 +60,10 @@ def _compile(directory: Path, name: str, text: str) -> None:
     (directory / f"{name}.dsl").unlink()
 
 
-GICV3 = AcpiDevices(3, 0x800_0000, 0, (0x80A_0000, 1 << 20), (29, 30, 27, 26, 28), (0x900_0000, 33))
-GICV2 = AcpiDevices(2, 0x800_0000, 0x801_0000, (0, 0), (29, 30, 27, 26, 28), (0x900_0000, 33))
+GICV3 = AcpiDevices(
+    3, 0x800_0000, 0, ((0x80A_0000, 1 << 20), (1 << 38, 1 << 17)), (29, 30, 27, 26, 28), (0x900_0000, 33)
+)
+GICV2 = AcpiDevices(2, 0x800_0000, 0x801_0000, (), (29, 30, 27, 26, 28), (0x900_0000, 33))
 
 
 @pytest.mark.parametrize("signature", ["APIC", "DSDT", "FACP", "PPTT", "XSDT", "GTDT", "SPCR"])

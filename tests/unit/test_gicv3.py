@@ -105,6 +105,23 @@ def test_behind_the_last_redistributor_there_is_nothing() -> None:
     assert (gic.get_own(2, GICR_TYPER), gic.get_own(2, PIDR2), gic.get_own(1, PIDR2)) == (0, 0, 0x3B)
 
 
+def test_redistributors_in_several_regions_go_on_by_number_and_each_region_has_a_last_one() -> None:
+    """QEMU 7.2 hw/intc/arm_gicv3_redist.c; Linux v6.12 gic_iterate_rdists() ends at GICR_TYPER.Last."""
+    gic = GicV3(Board(hwids=(0, 1, 2, 3, 4), redistributors=(3, 2)))
+    regions = gic.regions()
+    first, second = regions["redistributors"], regions["redistributors-1"]
+    assert [first.load(0, cpu << 17 | GICR_TYPER, 4, 0) >> 4 & 1 for cpu in range(3)] == [0, 0, 1]
+    types = [second.load(0, at << 17 | GICR_TYPER, 4, 0) for at in range(2)]
+    assert [(value >> 8 & 0xFFFF, value >> 4 & 1) for value in types] == [(3, 0), (4, 1)]
+    assert first.load(0, 3 << 17 | PIDR2, 4, 0) == second.load(0, 2 << 17 | PIDR2, 4, 0) == 0
+    second.store(0, 1 << 17 | GICR_WAKER, 4, 0, 0)
+    state = first.state(), second.state()
+    second.store(0, 1 << 17 | GICR_WAKER, 4, 2, 0)
+    for region, before in zip((first, second), state, strict=True):
+        region.set_state(before)
+    assert [second.load(0, at << 17 | GICR_WAKER, 4, 0) for at in range(2)] == [6, 0]
+
+
 def test_a_redistributor_that_sleeps_keeps_interrupts_back() -> None:
     """GICR_WAKER: both bits are set after reset; ChildrenAsleep follows ProcessorSleep."""
     gic = Gic()

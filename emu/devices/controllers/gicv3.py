@@ -9,6 +9,7 @@ MODEL: there is no virtual interface.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from emu.arch.mpidr import AFF0
@@ -45,6 +46,9 @@ class GicV3(Interrupts):
         interfaces = [Interface(LEVEL_SHIFT, POINT_MIN, fiq_groups=1) for _ in board.hwids]
         super().__init__(_INTIDS, interfaces, 0, board.signal)
         self.hwids = board.hwids
+        self._redistributors = board.redistributors or (len(board.hwids),)
+        assert sum(self._redistributors) == len(board.hwids), "each CPU has one"
+        self.lasts = frozenset(end - 1 for end in accumulate(self._redistributors))
         self._cpu_of = {hwid: cpu for cpu, hwid in enumerate(board.hwids)}
         self._has_range_selector = any(hwid & 0xF0 << AFF0[1] for hwid in board.hwids)
         self._routers = [0] * _INTIDS  # GICD_IROUTER
@@ -56,11 +60,17 @@ class GicV3(Interrupts):
         self.encodings = self._icc.encodings
 
     def regions(self) -> Mapping[str, Device]:
-        """Return the distributor, 64 KiB, and the redistributors, 128 KiB for each CPU in order."""
-        return {
-            "distributor": Region(self._distributor(), self._distributor_state, self._set_distributor_state),
-            "redistributors": _Redistributors(self),
+        """Return the distributor, 64 KiB, and the redistributors, 128 KiB for each CPU in order.
+
+        They are called ``redistributors``, and those of further regions ``redistributors-1`` and so on.
+        """
+        found: dict[str, Device] = {
+            "distributor": Region(self._distributor(), self._distributor_state, self._set_distributor_state)
         }
+        for region, end in enumerate(accumulate(self._redistributors)):
+            name = f"redistributors-{region}" if region else "redistributors"
+            found[name] = _Redistributors(self, range(end - self._redistributors[region], end))
+        return found
 
     def read(self, cpu: int, encoding: Encoding, now: int) -> int:
         """Return a register of the CPU interface, u64; an acknowledge has its effect."""
@@ -113,18 +123,18 @@ class GicV3(Interrupts):
 
 
 class _Redistributors:
-    # Two frames of each CPU, for accesses by any CPU.
+    # Two frames of each CPU of a region, for accesses by any CPU.
 
-    def __init__(self, gic: GicV3) -> None:
+    def __init__(self, gic: GicV3, cpus: range) -> None:
         self._gic = gic
+        self._cpus = cpus
         self._frames = self._control(), Words()
         Arrays(gic).add_to(self._frames[1], range(PRIVATE))
 
     def _control(self) -> Words:
         words, gic = Words(), self._gic
-        last = len(gic.hwids) - 1
         words.add_constants(0x004, _IIDR)
-        words.add(0x008, lambda cpu, _: cpu << 8 | (_LAST if cpu == last else 0) | _COMMON_LPI_AFF)
+        words.add(0x008, lambda cpu, _: cpu << 8 | (_LAST if cpu in gic.lasts else 0) | _COMMON_LPI_AFF)
         words.add(0x00C, lambda cpu, _: gic.hwids[cpu] & 0xFF_FFFF | gic.hwids[cpu] >> 32 << 24)
         words.add(0x014, self._load_waker, self._store_waker)
         words.add_constants(_IDS_AT, *_REDISTRIBUTOR_IDS)
@@ -141,17 +151,18 @@ class _Redistributors:
     def _at(self, offset: int) -> tuple[int, Words, int]:
         # The CPU, the frame and the offset in it.
         number = offset >> _FRAME_SHIFT
-        return number >> 1, self._frames[number & 1], offset & (1 << _FRAME_SHIFT) - 1
+        cpu = self._cpus.start + (number >> 1)
+        return cpu, self._frames[number & 1], offset & (1 << _FRAME_SHIFT) - 1
 
     def load(self, cpu: int, offset: int, size: int, now: int) -> int:
         """Return what the register reads."""
         owner, words, at = self._at(offset)
-        return words.load(owner, at, size) if owner < len(self._gic.hwids) else 0
+        return words.load(owner, at, size) if owner in self._cpus else 0
 
     def store(self, cpu: int, offset: int, size: int, value: int, now: int) -> None:
         """Store to the register."""
         owner, words, at = self._at(offset)
-        if owner < len(self._gic.hwids):
+        if owner in self._cpus:
             words.store(owner, at, size, value)
 
     def tick(self, now: int) -> int | None:
@@ -159,11 +170,15 @@ class _Redistributors:
         return None
 
     def state(self) -> Any:
-        """Return the private interrupts and the interface of each CPU."""
+        """Return the private interrupts and the interface of each CPU; the first region has those of all."""
+        if self._cpus.start:
+            return None
         return self._gic.private_state(), self._gic.interfaces_state()
 
     def set_state(self, state: Any) -> None:
         """Restore what :meth:`state` returned."""
+        if state is None:
+            return
         private, interfaces = state
         self._gic.set_private_state(private)
         self._gic.set_interfaces_state(interfaces)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from emu.arch.flat_tree import texts, u32, u64
 from emu.devices.controllers import CONTROLLERS
@@ -22,7 +23,7 @@ UART_PA = 0x0900_0000
 UART_SIZE = 0x1000
 _DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE = 0x0800_0000, 0x1_0000
 _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE = 0x0801_0000, 0x1_0000
-# Below RAM, where 123 CPUs have room, or above all of it.
+# Below RAM, where 123 CPUs have room, and above all of it.
 _REDISTRIBUTORS_PA, _REDISTRIBUTORS_MAX, _REDISTRIBUTORS_HIGH_PA = 0x080A_0000, 123, 0x40_0000_0000
 REDISTRIBUTOR_SIZE = 0x2_0000  # of each CPU
 _UART_INTID = 32 + 1
@@ -43,6 +44,7 @@ class Places:
     :ivar controller: the name of the interrupt controller
     :ivar distributor: PA and size of its distributor
     :ivar second: of the redistributors of a GICv3, of the CPU interface of a GICv2
+    :ivar more: of further regions of redistributors
     :ivar timers: INTIDs of the timers' lines
     :ivar uart_pa: of the UART, -1: there is none
     :ivar uart_intid: its interrupt
@@ -56,10 +58,13 @@ class Places:
     uart_pa: int = UART_PA
     uart_intid: int = _UART_INTID
     uart_path: str = f"/pl011@{UART_PA:x}"
+    more: tuple[tuple[int, int], ...] = ()
 
     def regions(self) -> list[tuple[str, range]]:
         """Return the PAs of each device that has registers in memory."""
-        found = [("distributor", self.distributor), (_SECOND[self.controller], self.second)]
+        second = _SECOND[self.controller]
+        found = [("distributor", self.distributor), (second, self.second)]
+        found += [(f"{second}-{number}", place) for number, place in enumerate(self.more, 1)]
         uart = [("UART", (self.uart_pa, UART_SIZE))] if self.uart_pa >= 0 else []
         return [(name, range(base, base + size)) for name, (base, size) in (*found, *uart)]
 
@@ -67,10 +72,13 @@ class Places:
 def virt_places(controller: str, cpus: int) -> Places:
     """Return the places of QEMU's virt, for so many CPUs."""
     second = _CPU_INTERFACE_PA, _CPU_INTERFACE_SIZE
+    more: tuple[tuple[int, int], ...] = ()
     if controller == "gicv3":
-        base = _REDISTRIBUTORS_HIGH_PA if cpus > _REDISTRIBUTORS_MAX else _REDISTRIBUTORS_PA
-        second = base, cpus * REDISTRIBUTOR_SIZE
-    return Places(controller, (_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE), second)
+        low = min(cpus, _REDISTRIBUTORS_MAX)
+        second = _REDISTRIBUTORS_PA, low * REDISTRIBUTOR_SIZE
+        high = (_REDISTRIBUTORS_HIGH_PA, (cpus - low) * REDISTRIBUTOR_SIZE)
+        more = (high,) if cpus > low else ()
+    return Places(controller, (_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE), second, more=more)
 
 
 # Gives the next line that is typed, with its end; nothing: there is no more.
@@ -110,7 +118,11 @@ class Board:
 
     def _build(self, machine: Machine) -> CpuTimer:
         bus, places = machine.devices, self.places
-        made = CONTROLLERS[self.controller].controller(bus.controller_board())
+        wired = bus.controller_board()
+        if places.more:
+            regions = (places.second, *places.more)
+            wired = replace(wired, redistributors=tuple(size // REDISTRIBUTOR_SIZE for _, size in regions))
+        made = CONTROLLERS[self.controller].controller(wired)
         bus.controller = made
         pas = dict(places.regions())
         for name, device in made.regions().items():
@@ -163,7 +175,7 @@ class Board:
     def acpi_devices(self) -> AcpiDevices:
         """Return what ACPI tables say of the devices."""
         is_v3 = self.controller == "gicv3"
-        redistributors = self.places.second if is_v3 else (0, 0)
+        redistributors = (self.places.second, *self.places.more) if is_v3 else ()
         interface = 0 if is_v3 else _CPU_INTERFACE_PA
         lines = (PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL)
         physical, virtual, hyp, hyp_virtual = (_TIMER_INTIDS[line] for line in lines)
@@ -175,16 +187,18 @@ class Board:
 
     def _controller_node(self) -> Node:
         is_v3 = self.controller == "gicv3"
-        second = self.places.second
+        regions = (self.places.second, *self.places.more)
+        several = {"#redistributor-regions": u32(len(regions))} if len(regions) > 1 else {}
         return Node(
             f"intc@{_DISTRIBUTOR_PA:x}",
             {
                 "compatible": texts("arm,gic-v3" if is_v3 else "arm,cortex-a15-gic"),
                 "#interrupt-cells": u32(3),
                 "interrupt-controller": b"",
-                "reg": u64(_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE, *second),
+                "reg": u64(_DISTRIBUTOR_PA, _DISTRIBUTOR_SIZE, *chain.from_iterable(regions)),
                 "phandle": u32(_GIC_HANDLE),
-            },
+            }
+            | several,
         )
 
     def _timer_node(self) -> Node:

@@ -163,21 +163,30 @@ class _Reader:
             )
         return base, min(size, _RAM_MAX) // _RAM_ALIGN * _RAM_ALIGN
 
+    def _redistributors(self, gic: _Place) -> list[tuple[int, int]]:
+        # The regions of redistributors, as far as CPUs have one there.
+        count = gic.node.cell(b"#redistributor-regions") or 1
+        found, left = [], self._cpus
+        for pa, size in gic.regions[1 : 1 + count]:
+            here = min(left, size // REDISTRIBUTOR_SIZE)
+            left -= here
+            if here:
+                found.append((pa, here * REDISTRIBUTOR_SIZE))
+        if left or gic.node.cell(b"redistributor-stride"):
+            why = f"{self._cpus} redistributors of {REDISTRIBUTOR_SIZE:#x} bytes are modelled"
+            raise Untestable(f"{self._name}: {gic.path}: {why}")
+        return found
+
     def _places(self, found: Mapping[bytes, _Place]) -> Places:
         gic = found[b"gic"]
         controller = next(_CONTROLLERS[name] for name in _compatible(gic.node) if name in _CONTROLLERS)
         if len(gic.regions) < 2:
             raise InvalidCase(f"{self._name}: {gic.path}: reg: must have two regions")
         distributor, second = gic.regions[:2]
+        more: tuple[tuple[int, int], ...] = ()
         if controller == "gicv3":
-            size = self._cpus * REDISTRIBUTOR_SIZE
-            stride = gic.node.cell(b"redistributor-stride")
-            if second[1] < size or stride not in (None, 0):
-                why = (
-                    f"one region of {self._cpus} redistributors of {REDISTRIBUTOR_SIZE:#x} bytes is modelled"
-                )
-                raise Untestable(f"{self._name}: {gic.path}: {why}")
-            second = second[0], size
+            second, *others = self._redistributors(gic)
+            more = tuple(others)
         lines = [intid for kind, intid in _interrupts(found[b"timer"].node) if kind == _PPI]
         if len(lines) < 4 or max(lines) >= _FIRST[_SPI]:
             raise InvalidCase(f"{self._name}: {found[b'timer'].path}: interrupts: must have four PPIs")
@@ -185,13 +194,15 @@ class _Reader:
         timers[HYP_VIRTUAL] = lines[4] if len(lines) > 4 else 28
         uart = found.get(b"uart")
         if uart is None:
-            return Places(controller, distributor, second, timers, -1)
+            return Places(controller, distributor, second, timers, -1, more=more)
         wired = _interrupts(uart.node)
         if not uart.regions or not wired or wired[0][0] != _SPI or wired[0][1] >= _SPI_MAX[controller]:
             raise Untestable(
                 f"{self._name}: {uart.path}: an SPI of the controller below {_SPI_MAX[controller]}"
             )
-        return Places(controller, distributor, second, timers, uart.regions[0][0], wired[0][1], uart.path)
+        return Places(
+            controller, distributor, second, timers, uart.regions[0][0], wired[0][1], uart.path, more
+        )
 
 
 def _kind(name: bytes) -> bytes:

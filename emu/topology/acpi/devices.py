@@ -27,7 +27,7 @@ class AcpiDevices(NamedTuple):
     :ivar gic_version: 2 or 3
     :ivar distributor_pa: of the GIC
     :ivar cpu_interface_pa: of a GICv2; 0: it is reached by system registers
-    :ivar redistributors: PA and bytes of all redistributors of a GICv3; (0, 0): there are none
+    :ivar redistributors: PA and bytes of each region of redistributors of a GICv3
     :ivar timers: GSIVs: Secure physical, physical, virtual, hypervisor's, hypervisor's virtual
     :ivar uart: PA and GSIV of a PL011
     """
@@ -35,7 +35,7 @@ class AcpiDevices(NamedTuple):
     gic_version: int
     distributor_pa: int
     cpu_interface_pa: int
-    redistributors: tuple[int, int]
+    redistributors: tuple[tuple[int, int], ...]
     timers: tuple[int, int, int, int, int]
     uart: tuple[int, int]
 

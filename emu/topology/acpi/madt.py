@@ -50,7 +50,7 @@ class Gicc(NamedTuple):
 
 
 def write_madt(cpus: Sequence[Gicc], gicc_size: int = 80, devices: AcpiDevices | None = None) -> bytes:
-    """Return a MADT with these GICCs in this order, a distributor and, of a GICv3, a redistributor region.
+    """Return a MADT with these GICCs in this order, a distributor and, of a GICv3, redistributor regions.
 
     :param gicc_size: bytes of each GICC, one of GICC_SIZES
     :param devices: where the GIC is; None: a GICv3 at the addresses of QEMU's virt machine
@@ -61,7 +61,7 @@ def write_madt(cpus: Sequence[Gicc], gicc_size: int = 80, devices: AcpiDevices |
             f"gicc_size={gicc_size}: a GICC is written with 76 (ACPI 5.1) or 80 bytes (ACPI 6.3)"
         )
     version, distributor, interface, redistributors = (
-        devices[:4] if devices else (3, _GICD_PA, 0, (_GICR_PA, _GICR_STRIDE * len(cpus)))
+        devices[:4] if devices else (3, _GICD_PA, 0, ((_GICR_PA, _GICR_STRIDE * len(cpus)),))
     )
     parts = [struct.pack("<II", 0, 0)]
     for cpu in cpus:
@@ -69,8 +69,7 @@ def write_madt(cpus: Sequence[Gicc], gicc_size: int = 80, devices: AcpiDevices |
         fields = (_GICC, gicc_size, 0, cpu.interface, cpu.uid, *parking, interface, 0, 0, 0, 0, cpu.mpidr)
         parts.append(_GICC_FIELDS.pack(*fields) + bytes(gicc_size - _GICC_FIELDS.size))
     parts.append(_GICD_FIELDS.pack(_GICD, _GICD_FIELDS.size, 0, 0, distributor, 0, version))
-    if redistributors[1]:
-        parts.append(_GICR_FIELDS.pack(_GICR, _GICR_FIELDS.size, 0, *redistributors))
+    parts += [_GICR_FIELDS.pack(_GICR, _GICR_FIELDS.size, 0, *region) for region in redistributors]
     return make_table(SIGNATURE, _REVISION[gicc_size], b"".join(parts))
 
 
