@@ -69,6 +69,7 @@ class Case:
         ""  # path of a device tree that describes the board and its CPUs; "": it is made from the topology
     )
     turn: int = 0  # instructions that a CPU runs before another may go; 0: 20,000
+    irq_late: str = ""  # SEED:NS: interrupts reach their CPUs up to so many ns late; "": at once
     record_from: str = ""  # symbol: every access is in the trace from when a CPU first gets there
     until: str = ""  # where the boot ends: a symbol, panic, poweroff, or text of a line; "": all CPUs are up
 

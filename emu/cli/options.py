@@ -140,6 +140,11 @@ def case_options(function: F) -> F:
         click.option(
             "--turn", type=int, help="Instructions of a turn of a CPU at depth whole. [default: 20,000]"
         ),
+        click.option(
+            "--irq-late",
+            metavar="SEED:NS",
+            help="Let interrupts reach CPUs up to NS late at depth whole, drawn from SEED.",
+        ),
         click.option("--initrd", metavar="FILE", help="Initramfs at depth whole."),
         click.option("--dtb", metavar="FILE", help="Device tree of the board at depth whole, .dtb or .dts."),
         click.option(

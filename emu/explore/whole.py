@@ -1,9 +1,10 @@
 """Schedules of a kernel that boots by itself: one run for each, from a checkpoint that all share.
 
 The kernel boots once to where the schedules begin. Each schedule is a fork of this process there: the other
-order of CPUs, the length of their turns, and how long firmware takes to start each CPU, drawn from the number
-of the schedule. It is told as a case, which runs from the beginning; a finding counts when that run shows it
-too. Until the secondaries are there, one CPU runs, and none of the three changes anything.
+order of CPUs, the length of their turns, how long firmware takes to start each CPU, and how late interrupts
+are, drawn from the number of the schedule. It is told as a case, which runs from the beginning; a finding
+counts when that run shows it too. Until the secondaries are there, one CPU runs, and none of the four changes
+anything.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from emu.host.whole.choices import scheduler_of
 from emu.host.whole.ending import How
 from emu.host.whole.recording import boot_from
 from emu.host.whole.warm import warm
+from emu.machine.irq_delays import parse_irq_delays
 from emu.schedulers import scheduler_kind
 
 SCHEDULES = 1000
@@ -32,6 +34,7 @@ LATENCY_MAX = 500_000  # ns that firmware takes to start a CPU, at most
 START = "smp_init"
 # So many schedules are run before one that is run ahead for them would have paid.
 _FEW = 3
+_IRQS_LATE = (0, 0, 300, 3_000, 30_000)  # ns that interrupts are late, at most
 _TURNS = (500, 2_000, 10_000, 20_000, 50_000)
 _FAILED = (How.FOUND, How.PANIC, How.SHUTDOWN, How.STUCK)
 
@@ -155,7 +158,9 @@ def vary(case: Case, cpus: int, number: int, latency_max: int) -> Case:
     kind, rest = scheduler_kind(case.scheduler)
     scheduler = kind.walk(rest)(number) if kind.walk is not None else case.scheduler
     fault = ",".join(filter(None, (case.fault, *late)))
-    return replace(case, scheduler=scheduler, fault=fault, turn=case.turn or turn)
+    most = _IRQS_LATE[int(draw.random() * len(_IRQS_LATE))]
+    irq_late = case.irq_late or (f"{number}:{most}" if most else "")
+    return replace(case, scheduler=scheduler, fault=fault, turn=case.turn or turn, irq_late=irq_late)
 
 
 def run_from(boot: WholeBoot, case: Case, known: Collection[str] = ()) -> WholeRun:
@@ -166,7 +171,7 @@ def run_from(boot: WholeBoot, case: Case, known: Collection[str] = ()) -> WholeR
     config = parse_case(replace(case, scheduler=scheduler_of(case)))
     boot.firmware.faults = config.faults
     assert machine.free is not None
-    machine.free.use(config.scheduler, case.turn)
+    machine.free.use(config.scheduler, case.turn, parse_irq_delays(case.irq_late))
     boot.on_line = None
     how = boot.run()
     boot.finish()
@@ -204,6 +209,7 @@ def _shown(run: WholeRun) -> set[object]:
 
 def _smaller(case: Case) -> Iterator[Callable[[Case], Case]]:
     # Ways to make a case simpler, each applied to what the ones before have left.
+    yield lambda last: replace(last, irq_late="")
     yield lambda last: replace(last, turn=0)
     yield lambda last: replace(last, scheduler=str(default_of("scheduler")))
     for word in case.fault.split(","):

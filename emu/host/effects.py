@@ -107,6 +107,7 @@ REFUSED = (
     Row("gic", "the interrupt controller", _not_whole),
     Row("ram", "the size of memory", _not_whole),
     Row("turn", "how long CPUs run in turn", _not_whole),
+    Row("irq_late", "when interrupts reach CPUs", _not_whole),
     Row("initrd", "what the kernel unpacks", _not_whole),
     Row("dtb", "the board", _not_whole),
     Row("input", "what the console receives", _not_whole),

@@ -19,6 +19,7 @@ from emu.cpu.stops import STEP_LIMIT, Reached, StepLimit, Waiting
 from emu.devices.protocol import CpuTimer
 from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
+from emu.machine.irq_delays import IrqDelays
 from emu.operation import Kind
 from emu.outcome import End, Outcome
 from emu.records import EngineRecords
@@ -57,6 +58,7 @@ class FreeTurns:
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
+    :ivar delays: how late interrupts reach CPUs
     :ivar is_full: the trace has had room for no more, and the run is over
     :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
@@ -72,12 +74,14 @@ class FreeTurns:
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, dict[int, int]] = {}  # by CPU: IRQ or FIQ that was asserted in its future, ns
         self.turn, self.piece = TURN, UNLIMITED
+        self.delays = IrqDelays()
         self.is_full = False
         self.amid = -1
         self._left = 0  # instructions of the turn of `amid`, at most
 
-    def use(self, scheduler: Scheduler, turn: int = 0) -> None:
+    def use(self, scheduler: Scheduler, turn: int, delays: IrqDelays) -> None:
         """Let ``scheduler`` pick from now on, for turns of so many instructions; 0: TURN."""
+        self.delays = delays
         machine = self._machine
         machine.scheduler = scheduler
         attach(scheduler, lambda cpus: [machine.actors[cpu].time for cpu in cpus])
@@ -229,17 +233,25 @@ class FreeTurns:
         if high and cpu != machine.current >= 0 > self._alarm_at:
             sender = machine.actors[machine.current].pe
             machine.recorder.operation(Kind.SEND_INTERRUPT, machine.current, sender.pc, 0, cpu)
-        if high and cpu != machine.current and actor.state is State.RUNNABLE and now > actor.time:
-            self._coming.setdefault(cpu, {})[line] = now  # it is behind, and must not see the future
+        late = self.delays.draw() if high and self.delays.most and self._several_are_on() else 0
+        arrives = max(now, actor.time) + late if late else now
+        if high and actor.state is State.RUNNABLE and (late or (cpu != machine.current and now > actor.time)):
+            self._coming.setdefault(cpu, {})[line] = arrives  # it is behind, and must not see the future
+            if cpu == machine.current:
+                machine.engine.free.stop_behind()  # its turn ends by then
             return
         machine.engine.free.set_line(actor.pe, line, high)
         if not high:
             return
+        now = arrives
         if actor.state is State.IDLE:
             actor.time = max(actor.time, now)
             self.asleep_ns[cpu] += actor.time - self._asleep_since[cpu]
             machine.queue.set(cpu, State.RUNNABLE)
         machine.engine.free.stop_behind()
+
+    def _several_are_on(self) -> bool:
+        return any(actor.pe.counters.instructions for actor in self._machine.actors[1:])
 
 
 def run_freely(machine: Machine, timer: CpuTimer, at_breakpoint: Callable[[int, int], None]) -> FreeTurns:

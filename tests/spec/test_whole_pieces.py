@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from emu.case import Case
 from emu.cpu.engine import SeenAccess
 from emu.host.whole.boot import WholeBoot, build_whole
@@ -17,9 +19,9 @@ from emu.operation import Kind
 Kernel = Callable[[str], Path]
 
 
-def build(kernel: Path, cpus: int = 3) -> tuple[WholeBoot, FreeTurns]:
+def build(kernel: Path, cpus: int = 3, irq_late: str = "") -> tuple[WholeBoot, FreeTurns]:
     """Return a boot of ``kernel``, and what gives its CPUs their turns."""
-    boot = build_whole(Case(str(kernel), topology=f"flat:{cpus}", depth="whole"))
+    boot = build_whole(Case(str(kernel), topology=f"flat:{cpus}", depth="whole", irq_late=irq_late))
     assert boot.machine.free is not None
     return boot, boot.machine.free
 
@@ -31,16 +33,22 @@ def state(boot: WholeBoot) -> tuple[object, ...]:
     return hashlib.sha256(machine.memory.view).hexdigest(), machine.clock.begun, *cpus
 
 
-def test_pieces_of_any_length_come_to_the_same(real_kernel: Kernel) -> None:
+@pytest.mark.parametrize("irq_late", ["", "5:30000"])
+def test_pieces_of_any_length_come_to_the_same(irq_late: str, real_kernel: Kernel) -> None:
     kernel = real_kernel("EMU_KERNEL_SMALL")
-    whole, _ = build(kernel)
+    whole, _ = build(kernel, irq_late=irq_late)
     whole.run()
-    boot, free = build(kernel)
+    boot, free = build(kernel, irq_late=irq_late)
     lengths = random.Random(1)
     while boot.machine.step():
         single = 5_990_000 < boot.machine.clock.begun < 6_040_000  # as secondaries come up
         free.piece = 1 if single else lengths.randint(1, 4000)
     assert state(boot) == state(whole)
+    if irq_late:
+        at_once, _ = build(kernel)
+        at_once.run()
+        assert whole.reached
+        assert state(whole) != state(at_once)
 
 
 def test_halts_and_watches_see_each_pass_and_change_nothing(real_kernel: Kernel) -> None:

@@ -34,6 +34,7 @@ from emu.host.whole.printk_ring import ring_lines
 from emu.host.whole.told import Told
 from emu.machine import Machine
 from emu.machine.free_turns import run_freely
+from emu.machine.irq_delays import parse_irq_delays
 from emu.machine.signals import interrupts_kept
 from emu.memory import PAGE_SIZE, Memory
 from emu.outcome import ONLINE
@@ -370,6 +371,7 @@ def _begin(boot: WholeBoot, dtb_pa: int) -> None:
     for number in (1, 2, 3):
         pe.x[number] = 0
     free.turn = boot.case.turn or free.turn
+    free.delays = parse_irq_delays(boot.case.irq_late)
     arrivals = boot.arrivals
     for va in sorted({boot.until.symbol, boot.panic_at, arrivals.landing, arrivals.take_over_at} - {0}):
         machine.engine.break_at(va)

@@ -8,6 +8,7 @@ from emu.errors import InvalidCase
 from emu.host.choices import BootConfig
 from emu.host.effects import WHOLE, default_of
 from emu.host.whole.given_tree import GivenTree
+from emu.machine.irq_delays import parse_irq_delays
 from emu.registry import not_one_of
 
 INSTRUCTIONS_MAX = 5_000_000_000  # of all CPUs together, unless the case has another bound
@@ -74,6 +75,7 @@ def _check_numbers(config: BootConfig) -> None:
         raise InvalidCase(f"ram={case.ram}: MiB, {_RAM_LEAST} to {RAM_MAX}")
     if case.turn and not 1 <= case.turn <= TURN_MAX:
         raise InvalidCase(f"turn={case.turn}: instructions, 1 to {TURN_MAX:,}")
+    parse_irq_delays(case.irq_late)
     if any(not fault.is_of_hardware for found in config.faults.values() for fault in found):
         why = "faults of firmware and of CPUs alone; no host plays the kernel"
         raise InvalidCase(f"depth={WHOLE}: fault={case.fault}: {why}")
