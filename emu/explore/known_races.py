@@ -35,6 +35,9 @@ KNOWN: Mapping[str, str] = {
     "calc_load_update": "READ_ONCE() and WRITE_ONCE()",
     # kernel/sched/core.c, idle_cpu(): rq->nr_running and others, "a snapshot".
     "idle_cpu": "a look at a run queue without its lock",
+    # kernel/sched/core.c, __ttwu_queue_wakelist(): WRITE_ONCE(rq->ttwu_pending, 1), which idle_cpu() and, in
+    # kernel/sched/fair.c, sched_balance_newidle() read without the lock of the run queue.
+    "ttwu_queue_wakelist": "rq->ttwu_pending says that a task may come, and is read without a lock",
     # kernel/sched/core.c, prepare_task_switch() and try_to_wake_up(): READ_ONCE(p->__state), WRITE_ONCE().
     "finish_task_switch": _STATE,
     "try_to_wake_up": _STATE,

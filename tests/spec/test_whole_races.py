@@ -47,6 +47,25 @@ def test_a_sound_kernel_has_known_races_alone_and_its_run_is_the_same(
     assert finding.records[0] < finding.records[1] < len(boot.machine.trace)
 
 
+def test_a_schedule_in_which_a_wake_up_is_queued_has_known_races_alone(real_kernel: Kernel) -> None:
+    """Linux v6.12 kernel/sched/core.c, __ttwu_queue_wakelist(): WRITE_ONCE(rq->ttwu_pending, 1)."""
+    case = Case(
+        str(real_kernel("EMU_KERNEL_SMALL")),
+        topology="flat:4",
+        depth="whole",
+        scheduler="random:12",
+        fault="1:late:161917,2:late:75425",
+        turn=500,
+        record_from="smp_init",
+    )
+    boot = boot_from(case)
+    boot.run()
+    boot.finish()
+    verdict, found = judge_whole(boot)
+    assert (verdict.findings, found.races) == ((), ())
+    assert "ttwu_queue_wakelist" in {symbol for _, symbol in found.known}
+
+
 def test_the_command_tells_races_by_symbol_and_has_status_1(
     real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
