@@ -70,10 +70,11 @@ class DwarfLines(Lines):
     def _dwarf(self) -> Any:
         # None: no such file, not an ELF, or one without line programs.
         try:
-            elf = ELFFile(self._path.open("rb"))
-            if elf.get_section_by_name(".debug_line") is None:
-                return None
-            return elf.get_dwarf_info(relocate_dwarf_sections=False)
+            with self._path.open("rb") as file:  # its sections are read whole
+                elf = ELFFile(file)
+                if elf.get_section_by_name(".debug_line") is None:
+                    return None
+                return elf.get_dwarf_info(relocate_dwarf_sections=False)
         except Exception:
             return None
 

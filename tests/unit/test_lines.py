@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,17 @@ def test_lines_of_a_vmlinux_come_from_its_line_tables(vmlinux: Path) -> None:
     assert lines.find("head.S", 400) is None
     assert lines.find("nowhere.S", 4) is None
     assert lines
+
+
+def test_the_file_of_a_vmlinux_is_closed_when_it_is_read(vmlinux: Path) -> None:
+    """A file that the garbage collector closes warns wherever that happens: capstone's import broke of it."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        lines = DwarfLines(vmlinux, VA_OFFSET)
+        assert lines
+        del lines
+        gc.collect()
+    assert not [each for each in told if issubclass(each.category, ResourceWarning)]
 
 
 def test_a_vmlinux_without_line_tables_has_no_lines(tmp_path: Path) -> None:
