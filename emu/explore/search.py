@@ -26,6 +26,7 @@ from emu.explore.standing import all_asleep, as_seen
 from emu.explore.transition_system import LOOK_EVERY, TransitionSystem
 from emu.explore.unit_moves import UnitMoves, Way, at_rest, take
 from emu.schedulers import Pick
+from emu.semantics.state import members
 
 _ENTRIES_MAX = 1024
 _TELL_EVERY = 1 << 12  # operations
@@ -106,6 +107,7 @@ class Search:
     _slept: list[int] = field(default_factory=list)  # by state: the actors that slept there
     _on_path: dict[object, int] = field(default_factory=dict)
     _turned_back: bool = False  # a path came back to a state of its own
+    _counting: int = 0  # the CPUs that count further than a path may be deep
     _gets_on: set[tuple[int, int]] = field(default_factory=set)  # CPU and VA from where it does not count on
 
     def __post_init__(self) -> None:
@@ -302,6 +304,9 @@ class Search:
         if len(self.path) // LOOK_EVERY != (len(self.path) - steps) // LOOK_EVERY:
             counts |= self._counts_on(state, last)
         if counts:
+            for cpu in range(moves.cpus):
+                if moves.enabled >> cpu & 1 and not counts >> cpu & 1:
+                    counts |= self._counts_on(state, cpu)
             chosen = moves.everybody & ~counts  # others go on from here
         tried = chosen
         if bounds.remember:
@@ -357,9 +362,21 @@ class Search:
         if not self.system.counts_on(state, cpu, self.bounds.depth):
             self._gets_on.add((cpu, state.locals[cpu].at))
             return 0
-        self.cut.add(f"{self.bounds.depth} steps, in a loop of CPU{cpu} that counts")
+        self.cut.discard(self._loops)
+        self._counting |= 1 << cpu
+        self.cut.add(self._loops)
         self.bounds_hit.add("depth")
         return 1 << cpu
+
+    @property
+    def _loops(self) -> str:
+        found = [f"CPU{cpu}" for cpu in members(self._counting)]
+        loops = (
+            f"a loop of {found[0]} that counts"
+            if len(found) == 1
+            else f"loops of {', '.join(found)} that count"
+        )
+        return f"{self.bounds.depth} steps, in {loops}" if found else ""
 
     def _at_rest(self, frame: Frame) -> bool:
         # Judge what units may make of a state in which no CPU moves, when all that comes behind it is done:

@@ -43,7 +43,9 @@ _WAITS = (
     LoadUntil,
     Poll,
 )  # a tuple, because this room asks at every step, and `A | B` is a new object each time
-LOOK_EVERY = 1 << 8  # steps of a path: whether a CPU counts further than a path may be deep
+# Steps of a path between two looks whether a CPU counts further than a path may be deep. A prime, so that
+# looks come at all places of a loop: where it waits for an event nothing is proved.
+LOOK_EVERY = 251
 _PER_STEP = 64  # instructions of such a loop, at most, for each step
 SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing but look
 

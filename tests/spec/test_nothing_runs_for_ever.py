@@ -165,6 +165,26 @@ def test_an_exploration_ends_and_its_finding_has_a_story(name: str, tmp_path: Pa
         assert run_emu("replay", case).returncode == FAILS
 
 
+COUNTING = {
+    "in-a-register": "main: mov x6, #0\nl: add x6, x6, #1\n sev\n wfe\n b l",
+    "in-memory": "main: adr x1, word\nl: ldr x6, [x1]\n add x6, x6, #1\n str x6, [x1]\n sev\n wfe\n b l",
+}
+
+
+@pytest.mark.parametrize("cpus", [2, 3])
+@pytest.mark.parametrize("name", COUNTING)
+def test_cpus_that_all_count_and_send_events_are_noticed_at_once(
+    name: str, cpus: int, tmp_path: Path
+) -> None:
+    """Each looks as if it could be waiting for the others: that none gets anywhere shows at one state."""
+    subject = _written(tmp_path, f"two-{name}", COUNTING[name])
+    done = run_emu("explore", subject, "--cpus", str(cpus), "--json")
+    data = json.loads(done.stdout)
+    assert done.returncode == CUT
+    assert data["counters"]["operations"] < 1000
+    assert f"loops of {', '.join(f'CPU{cpu}' for cpu in range(cpus))} that count" in data["incomplete"][0]
+
+
 POLL = """main: mrs x3, mpidr_el1
  adr x0, word
  tbnz x3, #0, store
