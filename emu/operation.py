@@ -73,9 +73,7 @@ class Kind(IntEnum):
     INTERRUPT_LINE = 65  # value: a line of the device at PA pa; size: 1 when it has gone high
     SLOT = 66  # takes a slot behind the table of them; pa: its number, value: how many there are
     PROPERTY = 67  # value: index into the strings: a property that does not hold; pc: the label, or 0
-    FETCH = (
-        68  # executes the word (value) at pa, which was stored to in this run; size: CodeCaches of the CPU
-    )
+    FETCH = 68  # executes the word (value) at pa, stored to in this run; size: CodeCaches of the CPU
     MAPPED = 69  # pa: of the address operand of the CACHE that follows, which is another number
     MILESTONE = 70  # size: Milestone, pa: the CPU that it is about; where times are recorded
     BOOT_MODE = 46  # value: __boot_cpu_mode[1] << 32 | __boot_cpu_mode[0], read when all is done

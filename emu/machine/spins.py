@@ -34,7 +34,7 @@ _WAIT = 1000  # ns that a PE may wait for the counter, for each instruction of t
 _EC_WFX = 0x01
 _PAGE = 4096
 _LOOK_ASLEEP = 1000  # sleeps in WFE before a look, which others follow
-_PER_SLEEP = 10_000  # instructions, which take as long as one sleep
+_PER_SLEEP = 40_000  # instructions, which take as long as one sleep
 _ROUND = 64  # picks between two looks at what has changed
 _TOGETHER_MAX = 64  # PEs that are looked at together
 _TURNS_MAX = 16  # times AHEAD_MAX: instructions of all of them
@@ -117,7 +117,9 @@ class Spins:
         machine.clock.sleeps += 1
         most = 2 * len(machine.actors) ** 2 + max(_LOOK_ASLEEP, machine.instructions_max // _PER_SLEEP)
         if machine.clock.sleeps >= most:
-            machine.stopped = f"limit of {most} sleeps in WFE (--instructions-max)"
+            pc = machine.actors[cpu].pe.pc - 4
+            limit = f"limit of {most} sleeps in WFE (--instructions-max)"
+            machine.stopped = f"{limit}: CPUs wake each other, the last one at {pc:#x}"
         elif machine.clock.sleeps >= self._look_asleep_at:
             self._look_asleep_at *= 2
             if self.looks_for_them and machine.queue.runnable:

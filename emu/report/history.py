@@ -408,7 +408,7 @@ class _Teller:
         elif kind in (Kind.SEV, Kind.SEVL, Kind.YIELD, Kind.PARK):
             what = name
         elif kind is Kind.DELAY:
-            what = f"delay {record.value} ns"
+            return Item(place, f"delay {record.value} ns", (kind,))  # time is no behaviour
         elif kind is Kind.SEND_INTERRUPT:
             what = f"interrupt CPU{record.value}"
         else:
