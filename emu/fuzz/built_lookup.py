@@ -11,7 +11,8 @@ from emu.lookup.batch import Batch
 from emu.lookup.case import Question
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
-from emu.lookup.single import POISONS, LookupAnswer, Single, Wrong, judge
+from emu.lookup.single import LookupAnswer, Single, Wrong, judge
+from emu.lookup.starts import STARTS
 from emu.lookup.target import Placed, Target, fill_table, place
 from emu.registry import not_one_of
 from emu.topology import check_count
@@ -88,21 +89,22 @@ class BuiltLookup:
         """
         return fill_table(placed, logical_map, self.target)
 
-    def check(self, question: Question, *, thoroughly: bool = True) -> Checked:
+    def check(self, question: Question, *, thoroughly: bool = True, turn: int = 0) -> Checked:
         """Ask one question and check every promise of the contract.
 
         :param thoroughly: when the answer is right, ask again with other values in the registers that the
             contract does not define at entry: the answer must not depend on them
+        :param turn: otherwise, which of these values it is asked with, in turn
         """
         question = Question(self.whole(question.logical_map), question.mpidr)
         expected = self.expected(question.logical_map, [question.mpidr])[0]
-        for poisons in POISONS[: 2 if thoroughly else 1]:
-            answer = self.single.ask(question, poisons)
+        for start in STARTS if thoroughly else (STARTS[turn % len(STARTS)],):
+            answer = self.single.ask(question, start)
             wrong = judge(answer, expected, self.target)
             if wrong is not None:
                 break
-        if wrong is not None and poisons is not POISONS[0]:
-            text = f"{wrong.text} (when registers that hold nothing have other values)"
+        if wrong is not None and start.words:
+            text = f"{wrong.text} ({start.words})"
             wrong = Wrong(wrong.prop, f"{wrong.cause}, by the fill", text)
         return Checked(self.nr_cpus, self.others, question, expected, answer, wrong)
 
@@ -145,7 +147,7 @@ class UnderTest:
             return [256] if self._fixed else list(SIZES)
         if self._fixed:
             return [define.default]
-        return sorted({define.default, *(define.sweep or SIZES)})
+        return sorted({define.default, *define.sweep})
 
     @property
     def variants(self) -> list[Others]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from emu.arch import a64
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
 from emu.errors import Untestable
@@ -21,10 +22,10 @@ from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import LookupAnswer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
-from emu.machine.actor import Grain, HostTask
+from emu.machine.actor import Grain, HostTask, State
 from emu.operation import Operation, Park, Store
 from emu.outcome import End, Outcome, ended
-from emu.schedulers import make_scheduler
+from emu.schedulers import PART, Pick, make_scheduler
 from emu.trace import Trace
 
 _WRITES_MAX = 6
@@ -52,6 +53,42 @@ class RacePlan:
         return found
 
 
+class _Order:
+    # Picks at random. What the look-up reads in parts, such as an LDP, it may make a part at a time: a store
+    # can come in between.
+
+    machine: Machine
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, seed: int) -> None:
+        self._picks = make_scheduler(f"random:{seed}")
+        self._parts = Random(~seed)
+
+    def pick(self, runnable: Sequence[int], current: int) -> int:
+        return self._picks.pick(runnable, current)
+
+    def next_pick(self) -> Pick | None:
+        machine = self.machine
+        actor = machine.actors[1]
+        if actor.task is not None or actor.state is not State.RUNNABLE or actor.made:
+            return None
+        pc = actor.pe.pc
+        if not machine.memory.contains(pc, 4) or not _may_tear(machine.memory.read(pc, 4)):
+            return None
+        number = self._parts.randrange(4)  # every second time the whole
+        if number > 1 or not machine.parts.can_make(1, number):
+            return None
+        return Pick(f"{PART}{number}", 1)
+
+
+def _may_tear(word: int) -> bool:
+    # Loads of a pair and of 16 bytes. What is not aligned faults: the MMU is off.
+    is_pair = word & 0x3A40_0000 == 0x2840_0000 or word & 0x3FE0_0000 == 0x0860_0000
+    return is_pair or a64.is_quad_access(word)
+
+
 class Race:
     """A lookup on CPU 1 of a machine whose CPU 0 writes the table."""
 
@@ -61,8 +98,9 @@ class Race:
         assert self._table is not None, "only a table of hwids has an entry for each CPU"
         target = built.target
         self._memory = target.memory()
-        self._machine = Machine(
-            self._memory, make_scheduler("random:0"), Trace(""), make_engine, grain=Grain.OPERATION
+        self._order = _Order()
+        self._machine = self._order.machine = Machine(
+            self._memory, self._order, Trace(""), make_engine, grain=Grain.OPERATION
         )
         self._machine.entry_el = target.contract.el
         for cpu in (0, 1):
@@ -83,7 +121,7 @@ class Race:
         allowed = {built.expected(state, [plan.mpidr])[0] for state in states}
         for placed in target.tables:
             self._memory.write_bytes(placed.pa, built.table_bytes(placed, plan.logical_map))
-        machine.scheduler = make_scheduler(f"random:{seed}")
+        self._order.begin(seed)
         machine.recorder.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = target.mpidr_el1(plan.mpidr)

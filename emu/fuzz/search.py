@@ -47,6 +47,7 @@ class LookupSearch:
     found: dict[tuple[str, str], Checked] = field(default_factory=dict)
     phase: str = ""
     left_out: Counter[Key] = field(default_factory=Counter)
+    _turn: int = 0  # questions asked one by one: each with another start
     _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 
     @property
@@ -206,7 +207,10 @@ class LookupSearch:
         return True
 
     def _check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
-        checked = built.check(question, thoroughly=wrong)
+        checked = built.check(question, thoroughly=wrong, turn=self._turn)
+        self._turn += 1
+        if checked.wrong is not None and not wrong:
+            checked = built.check(question)  # as it is told, and asked again
         self.cases += 1
         if wrong and checked.wrong is None:  # the batch may have timed out on a busy host: ask again
             assert not built.wrong_of(question.logical_map, [question.mpidr]), f"{question}: only in a batch"

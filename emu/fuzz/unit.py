@@ -259,7 +259,9 @@ class _Work(LookupSearch):
         edges: set[tuple[int, int]] = set()
         built.single.engine.collect_edges(edges)
         try:
-            checked = built.check(question, thoroughly=wrong)
+            checked = built.check(question, thoroughly=wrong, turn=self.cases)
+            if checked.wrong is not None and not wrong:
+                checked = built.check(question)  # as it is told, and asked again
         except DoesNotFit:
             self.leave_out(LeftOut.MISFIT, 1)
             return

@@ -31,7 +31,8 @@ class LookupTable:
     :ivar element: bytes of an entry, 1, 2, 4 or 8
     :ivar count: entries, an expression over the defines
     :ivar holds: kind of its entries, one of :data:`emu.lookup.tables.KINDS`
-    :ivar unused: value of an entry that belongs to no CPU; None: that of the kind
+    :ivar unused: value of an entry that belongs to no CPU, u64 or an expression over the defines; None: that
+        of the kind
     :ivar base: register that holds the address of its first byte at entry; nothing: none does
     :ivar length: register that holds the number of its entries at entry; nothing: none does
     """
@@ -40,7 +41,7 @@ class LookupTable:
     element: int = 8
     count: str = "NR_CPUS"
     holds: str = "hwid"
-    unused: int | None = None
+    unused: int | str | None = None
     base: str = ""
     length: str = ""
 
@@ -61,6 +62,7 @@ class Contract:
     :ivar preserve_flags: NZCV must come out as it went in
     :ivar parks: whether not to come to any exit is an answer for "missing"
     :ivar instructions_max: retired instructions from entry to exit, an expression over the defines
+    :ivar constants: whether it may read constants of its own image (:mod:`emu.lookup.constants`)
     :ivar el: exception level it runs at, 1 or 2
     :ivar stack: bytes of stack below SP that it may use; 0: none
     :ivar model: name of the reference model, one of :data:`emu.lookup.models.MODELS`
@@ -79,6 +81,7 @@ class Contract:
     preserve_flags: bool = False
     parks: bool = False
     instructions_max: str = ""
+    constants: bool = True
     el: int = 1
     stack: int = 0
     model: str = "logical-map"

@@ -114,16 +114,18 @@ def _add_base(draft: Draft, base: str, symbol: str, element: str, count: str, re
     )
 
 
-def _attributes(text: str) -> tuple[str, int | None]:
+def _attributes(text: str) -> tuple[str, int | str | None]:
     # " of sorted-hwid, unused 0": kind and unused value.
-    match = re.fullmatch(rf"(?:of ([\w-]+))?(?:(?:^|,? )unused ({_NUMBER}|INVALID_HWID))?", text.strip(" ,"))
+    match = re.fullmatch(
+        rf"(?:of ([\w-]+))?(?:(?:^|,? )unused ({_NUMBER}|INVALID_HWID|NR_CPUS))?", text.strip(" ,")
+    )
     if not match:
         raise _refuse(text.strip(" ,"))
     holds = match[1] or "hwid"
     if holds not in KINDS:
         raise InvalidContract(f"of {holds}: {not_one_of(holds, KINDS)}")
-    if match[2] is None:
-        return holds, None
+    if match[2] in (None, "NR_CPUS"):
+        return holds, match[2]
     value = 2**64 - 1 if match[2] == "INVALID_HWID" else int(match[2], 0)
     return holds, value % 2**64
 

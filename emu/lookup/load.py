@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.designs import DESIGNS, check_exists
-from emu.errors import InvalidCase, InvalidSubject, Untestable
+from emu.errors import InvalidCase, InvalidContract, InvalidSubject, Untestable
 from emu.lookup.contract import Contract
 from emu.lookup.header import contract_for, contract_of_design
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, Loader
+from emu.lookup.toml_form import NR_CPUS
 from emu.subject import Subject
 from emu.subject.fragment import load_source
 from emu.subject.kernel import is_kernel, load_kernel
@@ -51,7 +52,12 @@ def load_lookup(name: str, contract: Path | None, system_map: Path | None) -> tu
         return contract_for(path, contract), _with_outside(link), True
     if is_kernel(path):
         image = load_kernel(path, system_map=system_map)
-        return contract_for(path, contract), lambda _nr_cpus, _defines: image.subject, True
+        promised = contract_for(path, contract)
+        if promised.defines.get("NR_CPUS") is NR_CPUS:
+            raise InvalidContract(
+                f"{promised.source}: defines.NR_CPUS: missing; say the CONFIG_NR_CPUS of {name}"
+            )
+        return promised, lambda _nr_cpus, _defines: image.subject, True
     raise InvalidSubject(f"{name}: neither a design, a .S file, an object, nor an arm64 kernel")
 
 

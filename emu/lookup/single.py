@@ -25,21 +25,18 @@ from emu.cpu.stops import (
 )
 from emu.errors import Untestable
 from emu.lookup.case import Question
+from emu.lookup.constants import BESIDE, Constants
 from emu.lookup.contract import RETURN
-from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 from emu.lookup.endless import FIRST, goes_on
+from emu.lookup.starts import STARTS, Start
 from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target, fill_table
 from emu.memory import Memory
 from emu.operation import STORES, Kind
 
 _EVENTS = 16  # that a look-up may have before it is looked at, whether it comes to an end
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
-# What X0..X30, then NZCV, hold where they hold nothing: no two alike, none an address; no flag is the same in
-# both. The batch has the second.
-POISONS = (
-    (*(0xA5C3_0000_0000_0000 | number for number in range(31)), 0x5000_0000),
-    (*DRIVER_POISONS, DRIVER_FLAGS),
-)
+_SA = 1 << 3  # SCTLR_ELx: accesses by an SP that is not aligned fault
+_DAIF = (3, 3, 4, 2, 1)
 _SYSTEM = (
     sysreg.SCTLR_EL1,
     sysreg.CPACR_EL1,
@@ -114,6 +111,7 @@ class _Accesses(LocalInterconnect):
         self._memory = memory
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
         self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
+        self._constants = Constants(target)
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Record an access that the contract does not allow."""
@@ -126,6 +124,8 @@ class _Accesses(LocalInterconnect):
                     return
             if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
+            if self._constants.has(pa, size):
+                return
             self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
         elif kind not in STORES:
             self.events += 1
@@ -152,7 +152,9 @@ class _Accesses(LocalInterconnect):
             self.broken.append(Wrong("memory", f"{access} {near}", text))
 
     def _nearest(self, pa: int) -> Placed | None:
-        return next((each for each in self._target.tables if -64 <= pa - each.pa < each.size + 64), None)
+        return next(
+            (each for each in self._target.tables if -BESIDE <= pa - each.pa < each.size + BESIDE), None
+        )
 
     def _name(self, pa: int) -> str:
         # As an offset in the nearest table, where there is one: that is what its author counts in.
@@ -190,19 +192,19 @@ class Single:
         for placed in self.target.tables:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
-    def ask(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> LookupAnswer:
-        """Run the lookup once; ``poisons`` are X0..X30 (u64) where the contract defines none, and NZCV."""
+    def ask(self, question: Question, begin: Start = STARTS[0]) -> LookupAnswer:
+        """Run the lookup once; ``begin`` is what it finds where the contract leaves it open."""
         if question.logical_map != self._map:
             self.fill(question.logical_map)
         pe, contract = self.pe, self.target.contract
         pe.mpidr = self.target.mpidr_el1(question.mpidr)
         if contract.el == 2:
             pe.override(sysreg.MPIDR_EL1, pe.mpidr)
-        given = self.registers(question, poisons)
-        self._begin(given, poisons[31])
+        given = self.registers(question, begin)
+        self._begin(given, begin)
         system = self._system()
         before = pe.counters.instructions
-        stop = self._run(given, poisons[31])
+        stop = self._run(given, begin)
         instructions = pe.counters.instructions - before
         broken = self._accesses.broken
         if not (isinstance(stop, Reached) and stop.va in self._exits):
@@ -211,22 +213,27 @@ class Single:
         index = pe.x[int(contract.index[1:])]
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
             exit_ = "missing" if contract.missing == RETURN else exit_
-        self._compare(given, poisons[31])
+        self._compare(given, begin.nzcv)
         for name, value in self._system().items():
             if value != system[name]:
                 self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
-    def _begin(self, given: Sequence[int], nzcv: int) -> None:
-        pe = self.pe
-        self.engine.reset(pe, self.target.contract.el, self.target.entry_pa, 0)
+    def _begin(self, given: Sequence[int], begin: Start) -> None:
+        pe, el = self.pe, self.target.contract.el
+        self.engine.reset(pe, el, self.target.entry_pa, 0)
+        if begin.daif != pe.daif:
+            pe.set_system_register(_DAIF, begin.daif)
+        if begin.checks_sp:
+            control = sysreg.SCTLR_EL1 if el == 1 else sysreg.SCTLR_EL2
+            pe.set_system_register(control, pe.sysreg(control) | _SA)
         for number, value in enumerate(given):
             pe.x[number] = value
-        pe.nzcv = nzcv
+        pe.nzcv = begin.nzcv
         self._accesses.broken = []
         self._accesses.events = 0
 
-    def _run(self, given: Sequence[int], nzcv: int) -> EngineStop:
+    def _run(self, given: Sequence[int], begin: Start) -> EngineStop:
         # Up to the limit. What takes longer than expected goes on unchecked, at full speed: to the limit, or
         # it is run again to be checked.
         engine, pe, checked = self.engine, self.pe, self._checked
@@ -253,7 +260,7 @@ class Single:
         if isinstance(stop, StepLimit):
             return stop
         pe.counters.instructions = before
-        self._begin(given, nzcv)
+        self._begin(given, begin)
         return engine.run(pe, self.limit)
 
     def _system(self) -> dict[str, int]:
@@ -262,10 +269,10 @@ class Single:
         found = {sysreg.name(encoding): pe.sysreg(encoding) for encoding in _SYSTEM}
         return found | {"SP_EL0": pe.stack_pointer(0), "DAIF": pe.daif}
 
-    def registers(self, question: Question, poisons: Sequence[int] = POISONS[0]) -> list[int]:
+    def registers(self, question: Question, begin: Start = STARTS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
         contract, target = self.target.contract, self.target
-        given = list(poisons[:31])
+        given = list(begin.registers)
         given.append(target.stack_top if contract.stack else _NO_STACK)
         if RETURN in (contract.found, contract.missing):
             given[30] = RETURN_PA

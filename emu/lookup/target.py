@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emu.arch.boot import DRAM_BASE, IMAGE_PA
 from emu.arch.mpidr import RES1
-from emu.errors import InvalidCase, Untestable
+from emu.errors import InvalidCase, InvalidContract, Untestable
 from emu.lookup.contract import RETURN, Contract, LookupTable, Place
 from emu.lookup.expression import evaluate
 from emu.lookup.tables import fill, shape_of
@@ -135,15 +135,17 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
             raise Untestable(f"{contract.source}: no symbol {table.symbol} in {subject.name}")
         pa = ours[table.symbol] if own is None else _pa(subject, own)
         placed.append(Placed(table, pa, shape_of(table, defines).count))
+        if own is not None:
+            _check_room(contract, subject, placed[-1], own)
     missing = contract.missing
     elsewhere = missing is not None and missing != RETURN
     return Target(
         contract=contract,
         subject=subject,
         defines=defines,
-        entry_pa=find_place(subject, contract.entry),
-        found_pa=find_place(subject, contract.found),
-        missing_pa=find_place(subject, missing) if missing is not None and elsewhere else None,
+        entry_pa=_code_pa(contract, subject, "entry"),
+        found_pa=_code_pa(contract, subject, "found"),
+        missing_pa=_code_pa(contract, subject, "missing") if elsewhere else None,
         tables=tuple(placed),
         instructions_max=_bound(contract, defines),
         guarded=all(subject.symbols.address(table.symbol) is None for table in contract.tables),
@@ -177,6 +179,30 @@ def find_place(subject: Subject, place: Place) -> int:
         return _pa(subject, place)
     symbol, plus, offset = place.partition("+")
     return subject.pa(symbol) + (int(offset, 0) if plus else 0)
+
+
+def _code_pa(contract: Contract, subject: Subject, key: str) -> int:
+    # PA of a place of the contract where an instruction can be.
+    place: Place = getattr(contract, key)
+    pa = find_place(subject, place)
+    if pa & 3:
+        said = f"{place:#x}" if isinstance(place, int) else place
+        raise InvalidContract(
+            f"{contract.source}: lookup.{key}={said}: {pa:#x} is no address of an instruction: those are "
+            "multiples of 4"
+        )
+    return pa
+
+
+def _check_room(contract: Contract, subject: Subject, placed: Placed, va: int) -> None:
+    # A table of the subject ends before its next symbol.
+    behind, symbol = subject.symbols.after(va), placed.table.symbol
+    if behind is not None and va + placed.size > behind:
+        room = (behind - va) // placed.table.element
+        raise InvalidContract(
+            f"{contract.source}: table {symbol}: {placed.count} entries of {placed.table.element} bytes; "
+            f"before {subject.symbols.describe(behind)} there is room for {room}: is NR_CPUS right?"
+        )
 
 
 def _pa(subject: Subject, address: int) -> int:

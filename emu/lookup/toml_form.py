@@ -42,6 +42,7 @@ _LOOKUP_KEYS = (
     "preserve_flags",
     "parks",
     "instructions_max",
+    "constants",
     "el",
     "stack",
     "model",
@@ -148,6 +149,7 @@ def _contract(document: Mapping[str, Any], source: str, folder: Path) -> Contrac
         preserve_flags=_boolean(lookup.get("preserve_flags", False), "lookup.preserve_flags"),
         parks=_boolean(lookup.get("parks", missing is None), "lookup.parks"),
         instructions_max=_expression(lookup.get("instructions_max", ""), "lookup.instructions_max"),
+        constants=_boolean(lookup.get("constants", True), "lookup.constants"),
         el=_number(lookup.get("el", 1), "lookup.el", 1, 2),
         stack=_number(lookup.get("stack", 0), "lookup.stack", 0, STACK_MAX),
         model=_definition(lookup.get("model", "logical-map"), "lookup.model", folder),
@@ -269,13 +271,15 @@ def _expression(value: object, where: str) -> str:
     return value
 
 
-def _unused(value: object, where: str) -> int:
+def _unused(value: object, where: str) -> int | str:
+    if value == "NR_CPUS":
+        return "NR_CPUS"
     if value == "INVALID_HWID":
         return INVALID_HWID
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}", value):
         value = int(value, 16 if value[:2] in ("0x", "0X") else 10)
     if type(value) is not int or not 0 <= value < 2**64:
-        raise _bad(where, value, "a number of 64 bits, or 'INVALID_HWID'")
+        raise _bad(where, value, "a number of 64 bits, 'INVALID_HWID' or 'NR_CPUS'")
     return value
 
 
@@ -351,7 +355,8 @@ def _check_table(table: LookupTable, where: str, names: Mapping[str, int]) -> No
         shape = shape_of(table, names)
     except InvalidContract as error:
         raise InvalidContract(f"{where}.count={error}") from None
-    if table.unused is not None and table.unused not in (shape.unused, INVALID_HWID):
+    unused = names["NR_CPUS"] if table.unused == "NR_CPUS" else table.unused
+    if unused is not None and unused not in (shape.unused, INVALID_HWID):
         raise _bad(f"{where}.unused", table.unused, f"does not fit an entry of {8 * shape.element} bits")
     if kind.per_cpu and shape.count < names["NR_CPUS"]:
         raise _bad(

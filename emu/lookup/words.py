@@ -24,7 +24,7 @@ def write_contract(contract: Contract) -> str:
     ]
     lines += [_table_line(table) for table in contract.tables]
     lines.append(
-        "any other load"
+        ("any other load but of a constant of its image" if contract.constants else "any other load")
         + (", and any store outside the stack," if contract.stack else ", and any store,")
         + " is a finding"
     )
@@ -57,13 +57,19 @@ def _changes(contract: Contract) -> list[str]:
 
 def _table_line(table: LookupTable) -> str:
     unused = get_kind(table.holds).unused if table.unused is None else table.unused
-    unused &= (1 << 8 * table.element) - 1
     parts = [f"reads {table.symbol}: u{8 * table.element}[{table.count}] of {table.holds}"]
     if not get_kind(table.holds).exact:
-        parts.append(f"unused {'INVALID_HWID' if unused == INVALID_HWID else hex(unused)}")
+        parts.append(f"unused {_unused(unused, table)}")
     parts += [f"address in {table.base}"] if table.base else []
     parts += [f"number of entries in {table.length}"] if table.length else []
     return ", ".join(parts)
+
+
+def _unused(unused: int | str, table: LookupTable) -> str:
+    if isinstance(unused, str):
+        return unused
+    unused &= (1 << 8 * table.element) - 1
+    return "INVALID_HWID" if unused == INVALID_HWID else hex(unused)
 
 
 def _define_line(name: str, define: Define) -> str:

@@ -32,7 +32,8 @@ class Subject:
     """Code under test after loading. Only the name says where it was loaded from.
 
     ``va_offset`` is VA minus PA of the image mapping (u64 arithmetic), ``identity`` names the exact
-    bytes (a SHA-256 prefix), ``defines`` are the constants it was assembled with.
+    bytes (a SHA-256 prefix), ``defines`` are the constants it was assembled with, ``constants`` PAs of bytes
+    that no code writes: text, read-only data, a global offset table.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     defines: Mapping[str, int] = field(default_factory=dict)
     assembler: str = ""
     lines: Lines = NO_LINES
+    constants: tuple[range, ...] = ()
 
     def va(self, symbol: str) -> int:
         """Return the VA of ``symbol``; raise :class:`Untestable` when the subject lacks it."""

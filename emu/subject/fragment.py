@@ -197,6 +197,7 @@ def _subject(name: str, flat: Flat, values: Mapping[str, int], defines: Mapping[
         defines=MappingProxyType(dict(values)),
         assembler=chosen().name,
         lines=Lines(partial(_places, flat, lines)),
+        constants=(range(boot.IMAGE_PA, boot.IMAGE_PA + len(code)),),
     )
 
 

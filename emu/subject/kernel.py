@@ -103,6 +103,7 @@ def load_kernel(
         symbols=symbols,
         va_offset=(base_va - load_pa) & (2**64 - 1),
         lines=_lines(with_lines, (base_va - load_pa) & (2**64 - 1)),
+        constants=_constants(symbols, base_va - load_pa),
     )
     return KernelImage(
         subject=subject,
@@ -115,6 +116,12 @@ def load_kernel(
         layout=kernel_layout(image, base_va, symbols, functions.task_layout(), elf, name),
         banner=banner,
     )
+
+
+def _constants(symbols: Symbols, va_offset: int) -> tuple[range, ...]:
+    # PAs of read-only data (Linux include/asm-generic/vmlinux.lds.h, RO_DATA).
+    start, end = symbols.address("__start_rodata"), symbols.address("__end_rodata")
+    return () if start is None or end is None else (range(start - va_offset, end - va_offset),)
 
 
 def _symbols(files: KernelFiles, elf: Elf | None) -> tuple[str, Symbols | None, Elf | None]:

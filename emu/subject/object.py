@@ -91,6 +91,7 @@ def link(
         symbols=Symbols.of(layout.symbols()),
         va_offset=VA_OFFSET,
         defines=MappingProxyType(dict(defines)),
+        constants=tuple(layout.constants),
     )
 
 
@@ -110,6 +111,7 @@ class _Layout:
         self.slots: dict[_Slot, int] = {}
         self.commons: dict[str, int] = {}
         self.content = bytearray()  # without zeroed data
+        self.constants: list[range] = []  # PAs of what nobody writes
         self.end = IMAGE_PA
         loaded = sorted((s.rank, index) for index, s in enumerate(file.sections) if s.is_loaded)
         for rank, index in loaded:
@@ -117,9 +119,12 @@ class _Layout:
                 section = file.sections[index]
                 self._put_bytes(section.name, file.content(section), section.align)
                 self.sections[index] = self.end - section.size
+                if rank in (Rank.CODE, Rank.READ_ONLY):
+                    self.constants.append(range(self.end - section.size, self.end))
         for slot in dict.fromkeys(slots):
             self._put_bytes(".got", bytes(8), 8)
             self.slots[slot] = self.end - 8
+            self.constants.append(range(self.end - 8, self.end))
         for rank, index in loaded:
             if rank is Rank.ZEROED:
                 section = file.sections[index]

@@ -11,7 +11,8 @@ from zoo import CORRECT, MUTANTS, under_test
 from emu.fuzz.built_lookup import BuiltLookup
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.lookup.case import Question
-from emu.lookup.single import POISONS, Wrong, judge
+from emu.lookup.single import Wrong, judge
+from emu.lookup.starts import STARTS
 from emu.lookup.tables import DoesNotFit
 
 MAPS, MPIDRS = 3, 8  # of each NR_CPUS
@@ -25,7 +26,7 @@ def one_by_one(
     """Return what is wrong with each answer, asked with what the registers hold on the fast path."""
     expected = built.expected(logical_map, mpidrs)
     return [
-        judge(built.single.ask(Question(logical_map, mpidr), POISONS[1]), right, built.target)
+        judge(built.single.ask(Question(logical_map, mpidr), STARTS[1]), right, built.target)
         for mpidr, right in zip(mpidrs, expected, strict=True)
     ]
 

@@ -105,6 +105,8 @@ def shape_of(table: LookupTable, names: Mapping[str, int]) -> Shape:
             f"{table.count!r} is {count}: a table has 1..{SIZE_MAX // table.element} entries"
         )
     unused = get_kind(table.holds).unused if table.unused is None else table.unused
+    if isinstance(unused, str):
+        unused = evaluate(unused, names)
     return Shape(table.element, count, unused & (1 << 8 * table.element) - 1)
 
 
