@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 from emu.cli.asked import given, spelt
+from emu.cli.lookup_proof import prove
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
 from emu.cli.outputs import Command
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.proof import sizes_to_prove
 from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import make_spec
@@ -40,6 +42,9 @@ _RATE_MAX = len(" (9,999,999 cases/s)")
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), default=1, help="Processes for the random questions."
 )
+@click.option(
+    "--prove", "proved_cpus", metavar="N", type=int, help="Prove it for every table of up to N CPUs."
+)
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -53,6 +58,7 @@ def command(
     matches: int,
     system_map: Path | None,
     jobs: int,
+    proved_cpus: int | None,
     case_text: str | None,
     as_object: bool,
     reports: Reports,
@@ -64,6 +70,8 @@ def command(
     """
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
+    if proved_cpus is not None and (clash := given("cases", "seed", "matches", "jobs", "case_text")):
+        raise InvalidCase(f"{spelt(clash[0])} and --prove: a proof asks no questions; leave one of them out")
     if case_text is not None:
         case = _changed(LookupCase.parse(case_text), subject, contract, system_map, nr_cpus)
         return _replay(case, as_object, reports)
@@ -74,10 +82,15 @@ def command(
     name = subject or DEFAULT_SUBJECT
     under_test = UnderTest(name, contract, system_map)
     sizes = sorted(set(nr_cpus)) or under_test.sizes
+    if proved_cpus is not None:
+        sizes = sorted(set(nr_cpus)) or sizes_to_prove(under_test, proved_cpus)
     sizes = [size for size in sizes if max_cpus is None or size <= max_cpus]
     if not sizes:
         least = min(nr_cpus or under_test.sizes)
         raise InvalidCase(f"max-cpus={max_cpus}: NR_CPUS is {least} at least")
+    if proved_cpus is not None:
+        files = str(contract or ""), str(system_map or "")
+        return prove(under_test, proved_cpus, sizes, files, as_object, reports)
     search = LookupSearch(under_test)
     start, interrupted = time.monotonic(), False
 
@@ -161,6 +174,10 @@ def _changed(
 def _replay(case: LookupCase, as_object: bool, reports: Reports) -> int:
     contract = Path(case.contract) if case.contract else None
     under_test = UnderTest(case.subject, contract, Path(case.system_map) if case.system_map else None)
+    if case.prove:
+        return prove(
+            under_test, case.prove, [case.nr_cpus], (case.contract, case.system_map), as_object, reports
+        )
     checked = ask_case(under_test, case)
     search = LookupSearch(under_test, cases=1)
     if checked.wrong is not None:

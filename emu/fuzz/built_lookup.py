@@ -12,7 +12,7 @@ from emu.lookup.case import Question
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
-from emu.lookup.starts import STARTS
+from emu.lookup.starts import STARTS, start_from
 from emu.lookup.target import Placed, Target, fill_table, place
 from emu.registry import not_one_of
 from emu.topology import check_count
@@ -30,6 +30,7 @@ class Checked:
     :ivar expected: logical CPU number; None: no CPU; of a race, what is right at its end
     :ivar wrong: the broken promise, or None
     :ivar race: seed of a run in which the table changed
+    :ivar begin: what it found at entry, when none of the usual starts shows it
     """
 
     nr_cpus: int
@@ -39,6 +40,7 @@ class Checked:
     answer: LookupAnswer
     wrong: Wrong | None
     race: int | None = None
+    begin: tuple[tuple[str, int], ...] = ()
 
 
 class BuiltLookup:
@@ -107,6 +109,17 @@ class BuiltLookup:
             text = f"{wrong.text} ({start.words})"
             wrong = Wrong(wrong.prop, f"{wrong.cause}, by the fill", text)
         return Checked(self.nr_cpus, self.others, question, expected, answer, wrong)
+
+    def check_from(self, question: Question, begin: tuple[tuple[str, int], ...]) -> Checked:
+        """Ask one question from one start (:func:`emu.lookup.starts.start_from`) and check every promise."""
+        question = Question(self.whole(question.logical_map), question.mpidr)
+        expected = self.expected(question.logical_map, [question.mpidr])[0]
+        start = start_from(begin)
+        answer = self.single.ask(question, start)
+        wrong = judge(answer, expected, self.target)
+        if wrong is not None and start.words:
+            wrong = Wrong(wrong.prop, f"{wrong.cause}, by the fill", f"{wrong.text} ({start.words})")
+        return Checked(self.nr_cpus, self.others, question, expected, answer, wrong, None, begin)
 
     def wrong_of(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int]:
         """Ask for many MPIDRs of one map in a batch; return the indices of the wrong answers."""

@@ -187,7 +187,9 @@ def ask_case(under_test: UnderTest, case: LookupCase) -> Checked:
     :raises EmuError: the lookup does not assemble so, or its tables cannot hold the map
     """
     built = under_test.at(case.nr_cpus, case.others)
-    return built.check(case.question) if case.race is None else Race(built).run(case.race)
+    if case.race is not None:
+        return Race(built).run(case.race)
+    return built.check_from(case.question, case.begin) if case.begin else built.check(case.question)
 
 
 def table_of(built: BuiltLookup) -> Placed | None:

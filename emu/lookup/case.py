@@ -33,6 +33,9 @@ class LookupCase:
     :ivar contract: path of a TOML; empty: the contract of the subject
     :ivar system_map: path; symbols of a kernel
     :ivar others: values of other defines that differ from the defaults
+    :ivar begin: what it finds at entry in what the contract leaves open, where that matters
+        (:func:`emu.lookup.starts.start_from`)
+    :ivar prove: a proof, for maps of so many CPUs: it has no question; 0: it is one
     :ivar race: seed of a run in which the table changes; the question follows from it
     """
 
@@ -43,6 +46,8 @@ class LookupCase:
     system_map: str = ""
     others: tuple[tuple[str, int], ...] = ()
     race: int | None = None
+    begin: tuple[tuple[str, int], ...] = ()
+    prove: int = 0
 
     def text(self) -> str:
         """Return the line; trailing holes of the map are left out."""
@@ -55,6 +60,9 @@ class LookupCase:
         if self.system_map:
             parts.append(f"system-map={shlex.quote(self.system_map)}")
         parts += [f"define={name}:{value}" for name, value in self.others]
+        parts += [f"with={name}:{value:#x}" for name, value in self.begin]
+        if self.prove:
+            return " ".join([*parts, f"prove={self.prove}"])
         if self.race is not None:
             return " ".join([*parts, f"race={self.race}"])
         parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
@@ -70,25 +78,27 @@ class LookupCase:
             words = shlex.split(text)
         except ValueError as error:
             raise InvalidCase(f"case {text!r}: {error}") from None
-        keys = ("nr-cpus", "contract", "system-map", "define", "map", "mpidr", "race")
+        keys = ("nr-cpus", "contract", "system-map", "define", "with", "map", "mpidr", "race", "prove")
         values: dict[str, str] = {}
         others: list[tuple[str, int]] = []
+        begin: list[tuple[str, int]] = []
+        several = {"define": others, "with": begin}
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or key not in keys:
                 raise InvalidCase(
                     f"case: {word}: {not_one_of(f'{key}=VALUE', [f'{name}=VALUE' for name in keys])}"
                 )
-            if key in values and key != "define":
+            if key in values and key not in several:
                 raise InvalidCase(f"case: {word}: {key} is there twice")
-            if key == "define":
+            if key in several:
                 name, _, number = value.partition(":")
-                if name in dict(others):
+                if name in dict(several[key]):
                     raise InvalidCase(f"case: {word}: {name} is there twice")
-                others.append((name, parse_u64(number, f"case: {name}")))
+                several[key].append((name, parse_u64(number, f"case: {name}")))
             values[key] = value
         for key in ("nr-cpus", "mpidr"):
-            if not words or (key not in values and not (key == "mpidr" and "race" in values)):
+            if not words or (key not in values and not (key == "mpidr" and {"race", "prove"} & {*values})):
                 raise InvalidCase(f"case {text!r}: a subject, then {key}=...")
         for key, value in [("subject", words[0]), *values.items()]:
             check_text(value, f"case: {key}")
@@ -103,6 +113,8 @@ class LookupCase:
             values.get("system-map", ""),
             tuple(others),
             parse_u64(values["race"], "case: race") if "race" in values else None,
+            tuple(begin),
+            parse_u64(values["prove"], "case: prove") if "prove" in values else 0,
         )
 
 

@@ -273,7 +273,8 @@ class Single:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
         contract, target = self.target.contract, self.target
         given = list(begin.registers)
-        given.append(target.stack_top if contract.stack else _NO_STACK)
+        no_stack = _NO_STACK if begin.sp is None else begin.sp
+        given.append(target.stack_top if contract.stack else no_stack)
         if RETURN in (contract.found, contract.missing):
             given[30] = RETURN_PA
         if contract.mpidr != "mpidr_el1":

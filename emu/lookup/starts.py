@@ -5,12 +5,15 @@ A right answer does not depend on it. Each start is one way to fill what holds n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu.arch.boot import IMAGE_PA
+from emu.errors import InvalidCase
 from emu.lookup.driver import DRIVER_FLAGS, DRIVER_POISONS
 
 DAIF_ALL = 0x3C0
+LIMITS = {"nzcv": 0xF000_0000, "daif": DAIF_ALL, "sa": 1, "sp": 2**64 - 1}  # bits of what is no X register
 _ADDRESSES = tuple(IMAGE_PA + 8 * number for number in range(31))
 
 
@@ -22,6 +25,7 @@ class Start:
     :ivar nzcv: the flags, as NZCV has them (bits 31:28)
     :ivar daif: the interrupt masks, as DAIF has them (bits 9:6)
     :ivar checks_sp: whether SCTLR_ELx.SA is set: an access by an SP that is not aligned faults
+    :ivar sp: SP (u64) where the contract gives no stack; None: an address of nothing
     :ivar words: how a message tells of it; nothing: of the first
     """
 
@@ -30,6 +34,7 @@ class Start:
     daif: int = DAIF_ALL
     checks_sp: bool = False
     words: str = ""
+    sp: int | None = None
 
 
 # The first two: no two registers alike, none an address; no flag is the same in both. The batch has the
@@ -44,3 +49,44 @@ STARTS = (
     Start(tuple(range(31)), 0, 0x240, False, "with small numbers in what holds nothing"),
     Start(_ADDRESSES, 0x9000_0000, 0, True, "with addresses in what holds nothing"),
 )
+
+
+def start_from(changes: Sequence[tuple[str, int]]) -> Start:
+    """Return the first start with some of it changed.
+
+    :param changes: names and values: ``x0``..``x30``, ``nzcv``, ``daif``, ``sp`` and ``sa`` (SCTLR_ELx.SA)
+    :raises InvalidCase: another name, or a value that does not fit
+    """
+    first = STARTS[0]
+    registers = list(first.registers)
+    others = {"nzcv": first.nzcv, "daif": first.daif, "sa": 0}
+    for name, value in changes:
+        if name.startswith("x") and name[1:].isdecimal() and int(name[1:]) < 31:
+            registers[int(name[1:])] = value
+        elif name in LIMITS and not value & ~LIMITS[name]:
+            others[name] = value
+        else:
+            raise InvalidCase(
+                f"case: with={name}:{value:#x}: x0..x30, sp, nzcv, daif or sa, and what fits it"
+            )
+    words = ", ".join(f"{name} = {value:#x}" for name, value in changes)
+    return Start(
+        tuple(registers),
+        others["nzcv"],
+        others["daif"],
+        bool(others["sa"]),
+        f"with {words} at entry" if words else "",
+        others.get("sp"),
+    )
+
+
+def changes_of(start: Start) -> tuple[tuple[str, int], ...]:
+    """Return what :func:`start_from` makes ``start`` of."""
+    first = STARTS[0]
+    pairs = zip(start.registers, first.registers, strict=True)
+    found = [(f"x{number}", value) for number, (value, usual) in enumerate(pairs) if value != usual]
+    found += [("nzcv", start.nzcv)] if start.nzcv != first.nzcv else []
+    found += [("daif", start.daif)] if start.daif != first.daif else []
+    found += [("sa", 1)] if start.checks_sp else []
+    found += [("sp", start.sp)] if start.sp is not None else []
+    return tuple(found)

@@ -31,8 +31,8 @@ REASONS = {
 def case_of(under_test: UnderTest, checked: Checked, contract: str, system_map: str) -> LookupCase:
     """Return the case that asks this question again."""
     question = checked.question
-    others, race = checked.others, checked.race
-    return LookupCase(under_test.name, checked.nr_cpus, question, contract, system_map, others, race)
+    others, race, begin = checked.others, checked.race, checked.begin
+    return LookupCase(under_test.name, checked.nr_cpus, question, contract, system_map, others, race, begin)
 
 
 def describe(under_test: UnderTest, checked: Checked, case: str) -> Iterator[str]:

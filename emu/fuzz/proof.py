@@ -1,0 +1,146 @@
+"""A proof about a look-up, or counterexamples to it: z3 proposes them, the emulator judges each.
+
+Only this module and those of :mod:`emu.lookup.prove` need z3, which is an extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from emu.errors import InvalidCase, Untestable
+from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
+from emu.fuzz.search import cause
+from emu.fuzz.shrink import shrink
+from emu.lookup.starts import changes_of
+from emu.lookup.tables import DoesNotFit
+
+if TYPE_CHECKING:
+    from emu.lookup.prove.paths import Counts, Proposal
+
+CPUS_MAX = 64  # of a proof
+_CAUSES_MAX = 8
+_PROPOSALS_MAX = 64  # of one NR_CPUS: those of known causes are judged too
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """One part of a proof.
+
+    :ivar nr_cpus: NR_CPUS that it holds at
+    :ivar cpus: it holds for maps of so many CPUs at most, numbered below that
+    """
+
+    nr_cpus: int
+    cpus: int
+    counts: Counts
+
+
+@dataclass(slots=True)
+class Proof:
+    """What is proved so far, and what is refuted.
+
+    :ivar proved: at these values of NR_CPUS, in order
+    :ivar found: a judged counterexample of each cause
+    :ivar why: why it cannot be proved or refuted, in words; nothing: it is
+    :ivar unknown: VA and word (u32) of an instruction without semantics, when that is why
+    :ivar at: NR_CPUS under way
+    """
+
+    under_test: UnderTest
+    cpus_max: int
+    proved: list[Proved] = field(default_factory=list)
+    found: dict[tuple[str, str], Checked] = field(default_factory=dict)
+    why: str = ""
+    unknown: tuple[int, int] | None = None
+    at: int = 0
+
+    @property
+    def findings(self) -> list[Checked]:
+        """A judged counterexample of each cause."""
+        return list({id(checked): checked for checked in self.found.values()}.values())
+
+    def run(self, sizes: Sequence[int]) -> Iterator[None]:
+        """Prove at each of ``sizes`` (NR_CPUS), ascending, up to the first with a counterexample.
+
+        :raises EmuError: the look-up cannot be built so
+        """
+        for nr_cpus in sizes:
+            self.at = nr_cpus
+            yield from self._prove(self.under_test.at(nr_cpus))
+            if self.found or self.why:
+                return
+
+    def _prove(self, built: BuiltLookup) -> Iterator[None]:
+        from emu.lookup.prove.paths import CannotProve, Paths
+        from emu.lookup.prove.world import World
+
+        cpus = min(self.cpus_max, built.nr_cpus)
+        proposals = 0
+        try:
+            paths = Paths(built.target, World(built.target, cpus))
+            for proposal in paths.run():
+                if proposal is not None:
+                    proposals += 1
+                    self._judge(built, proposal)
+                if len(self.found) >= _CAUSES_MAX or proposals >= _PROPOSALS_MAX:
+                    return
+                yield
+        except CannotProve as reason:
+            self.why = self.why or str(reason)
+            self.unknown = reason.unknown
+        except Untestable as reason:
+            self.why = str(reason)
+        if not self.found and not self.why:
+            self.proved.append(Proved(built.nr_cpus, cpus, paths.counts))
+
+    def _judge(self, built: BuiltLookup, proposal: Proposal) -> None:
+        try:
+            checked = built.check(proposal.question)
+        except DoesNotFit as error:
+            self.why = f"a map is proposed that the tables cannot hold ({error}): an error of emu"
+            return
+        if checked.wrong is None:
+            checked = _smaller_begin(built, built.check_from(proposal.question, changes_of(proposal.start)))
+        if checked.wrong is None:
+            question = f"mpidr {proposal.question.mpidr:#x} at NR_CPUS={built.nr_cpus}"
+            self.why = (
+                f"z3 proposes for {question} that it {proposal.words}; the emulator does not confirm it"
+            )
+            return
+        if cause(checked) not in self.found:
+            smallest = checked if checked.begin else shrink(self.under_test, checked)
+            self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
+
+
+def _smaller_begin(built: BuiltLookup, checked: Checked) -> Checked:
+    # As usual at entry but for what matters.
+    for change in checked.begin:
+        if checked.wrong is None:
+            break
+        begin = tuple(each for each in checked.begin if each != change)
+        again = built.check_from(checked.question, begin)
+        if again.wrong is not None and again.wrong.prop == checked.wrong.prop:
+            checked = again
+    return checked
+
+
+def has_prover() -> bool:
+    """Tell whether z3 is installed."""
+    return find_spec("z3") is not None
+
+
+def sizes_to_prove(under_test: UnderTest, cpus: int) -> list[int]:
+    """Return the values of NR_CPUS that a proof for ``cpus`` CPUs goes through: all up to that.
+
+    Code that is built already has one, and so may a contract: the proof is of the first ``cpus`` places.
+
+    :raises InvalidCase: no number of CPUs that can be proved
+    """
+    if not 1 <= cpus <= CPUS_MAX:
+        raise InvalidCase(f"prove={cpus}: 1..{CPUS_MAX} CPUs")
+    if len(under_test.sizes) == 1:
+        return under_test.sizes
+    return list(range(1, cpus + 1))

@@ -1,0 +1,139 @@
+"""Memory and system registers around a look-up that is proved: its tables, its stack, its own image.
+
+What an access must keep to is noted as a duty: a condition that has to hold on the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import z3
+
+from emu.arch.mpidr import RES1
+from emu.lookup.constants import Constants
+from emu.lookup.prove import bits
+from emu.lookup.prove.bits import Truth, Value
+from emu.lookup.prove.state import SP, Access, State
+from emu.lookup.prove.world import Table, World
+from emu.lookup.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What has to hold.
+
+    :ivar prop: the property that is broken otherwise, one of :data:`emu.lookup.single.PROPERTIES`
+    """
+
+    holds: Truth
+    prop: str
+    words: str
+
+
+class Around:
+    """The surroundings of one target; the duties of the instruction under way.
+
+    :ivar duties: of the instruction under way
+    :ivar possible: tells whether a condition can hold on the path
+    """
+
+    def __init__(self, target: Target, world: World) -> None:
+        self.duties: list[Duty] = []
+        self.possible: Callable[[Truth], bool] = lambda _condition: True
+        self._target = target
+        self._world = world
+        self._memory = target.memory()
+        self._constants = Constants(target)
+        self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
+
+    def register(self, encoding: tuple[int, int, int, int, int]) -> Value | None:
+        """Return MPIDR_EL1."""
+        return self._world.mpidr if self._target.contract.mpidr == "mpidr_el1" else RES1
+
+    def load(self, state: State, access: Access) -> Value:
+        """Return what is there; duties: that it is of a table, the stack or a constant, and aligned."""
+        self._aligned(access)
+        if isinstance(access.address, int):
+            return self._load_known(state, access, access.address)
+        return self._load_symbol(access)
+
+    def store(self, state: State, access: Access, value: Value) -> None:
+        """Store to the stack; a duty: that it is the stack."""
+        self._aligned(access)
+        at = access.address
+        if not isinstance(at, int):
+            self._duty(False, "memory", "stores to an address that is not known")
+            return
+        if not (at in self._stack and at + access.size - 1 in self._stack):
+            self._duty(False, "memory", f"stores {access.size} bytes at {at:#x}")
+            return
+        assert state.stored is not None
+        for number in range(access.size):
+            state.stored[at + number] = bits.part(value, 8 * number + 7, 8 * number)
+
+    def _duty(self, holds: Truth, prop: str, words: str) -> None:
+        if holds is not True:
+            self.duties.append(Duty(holds, prop, words))
+
+    def _aligned(self, access: Access) -> None:
+        low = access.size.bit_length() - 2
+        if low >= 0:  # with the MMU off, all memory is Device memory
+            self._duty(
+                bits.equal(bits.part(access.address, low, 0), 0, low + 1),
+                "exit",
+                "access that is not aligned",
+            )
+        if access.base == SP:
+            self._duty(
+                bits.equal(bits.part(access.base_value, 3, 0), 0, 4),
+                "exit",
+                "access by a stack pointer that is not aligned",
+            )
+
+    def _load_known(self, state: State, access: Access, at: int) -> Value:
+        size = access.size
+        for table in self._world.tables:
+            if table.placed.pa <= at and at + size <= table.placed.bytes_at.stop:
+                return _of_table(table, at - table.placed.pa, size)
+        if at in self._stack and at + size - 1 in self._stack:
+            assert state.stored is not None
+            found: list[Value] = []
+            for pa in range(at, at + size):
+                found.append(state.stored.setdefault(pa, z3.BitVec(f"stack{pa - self._stack.stop}", 8)))
+            return bits.join(found, 8)
+        if access.base >= 0 and not self._constants.has(at, size):
+            self._duty(False, "memory", f"reads {size} bytes at {at:#x}")
+            return 0
+        return self._memory.read(at, size)
+
+    def _load_symbol(self, access: Access) -> Value:
+        # Of a table that it can be in on this path; mostly of one.
+        at, size = access.address, access.size
+        fits: list[tuple[Truth, Table, Value]] = []
+        for table in self._world.tables:
+            offset = bits.sub(at, table.placed.pa, 64)
+            room = table.placed.size - size + 1
+            inside: Truth = bits.below(offset, room, 64) if room > 0 else False
+            if self.possible(inside):
+                fits.append((inside, table, offset))
+        self._duty(
+            bits.some(*(inside for inside, _, _ in fits)), "memory", f"reads {size} bytes out of its tables"
+        )
+        value: Value = 0
+        for number, (inside, table, offset) in enumerate(fits):
+            found = _of_table(table, offset, size)
+            value = found if number == 0 else bits.choose(inside, found, value, 8 * size)
+        return value
+
+
+def _of_table(table: Table, offset: Value, size: int) -> Value:
+    # ``size`` bytes at an offset, which is aligned to ``size``.
+    element = table.element
+    number = bits.right(offset, element.bit_length() - 1, 64)
+    if element <= size:
+        entries = [table.entry(bits.add(number, place, 64)) for place in range(size // element)]
+        return bits.join(entries, 8 * element)
+    within = bits.left(bits.both(offset, element - 1, 64), 3, 64)
+    value = bits.right(table.entry(number), bits.part(within, 8 * element - 1, 0), 8 * element)
+    return bits.part(value, 8 * size - 1, 0)

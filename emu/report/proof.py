@@ -1,0 +1,125 @@
+"""What a proof about a look-up came to: text for people, properties, and the object of ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from emu.fuzz.proof import Proof, Proved
+from emu.lookup.case import LookupCase, Question
+from emu.lookup.single import PROPERTIES
+from emu.report.disassembly import disassemble
+from emu.report.lookup import describe, finding_json
+from emu.report.property import Group, Property, Result, Suite
+from emu.report.words import wrap
+
+ASSUMED = (
+    "the MMU is off, so an access that is not aligned faults",
+    "nobody stores to the tables meanwhile",
+    "no interrupt is taken, and no event is pending at entry",
+    "SP is aligned to 16 bytes where the contract gives a stack",
+    "instructions do what emu/lookup/prove/semantics says, which is tested against the engine",
+)
+_NOT_PROVED = ("concurrent",)
+
+
+def proof_case(proof: Proof, proved: Proved, contract: str, system_map: str) -> LookupCase:
+    """Return the case that proves this part again."""
+    return LookupCase(
+        proof.under_test.name, proved.nr_cpus, Question((), 0), contract, system_map, prove=proved.cpus
+    )
+
+
+def proof_lines(proof: Proof) -> Iterator[str]:
+    """Yield the lines that say what is proved, and what that assumes; none where nothing is."""
+    if not proof.proved:
+        return
+    sizes = [each.nr_cpus for each in proof.proved]
+    cpus = max(each.cpus for each in proof.proved)
+    bound = max(each.counts.longest for each in proof.proved)
+    has_bound = proof.under_test.contract.instructions_max
+    yield from wrap(
+        f"proved at NR_CPUS {_listed(sizes)}: for every MPIDR_EL1, every table of up to {cpus} "
+        f"CPU{'' if cpus == 1 else 's'} (distinct valid hwids, holes anywhere), whatever registers, flags "
+        "and DAIF hold at entry: the answer, the exits, what must not change, memory read and written, "
+        + (f"the bound ({bound} instructions at most)" if has_bound else "that it ends"),
+        "  ",
+    )
+    yield from wrap(f"  assumed: {'; '.join(ASSUMED)}", "  ")
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    if len(sizes) > 2 and sizes[-1] - sizes[0] == len(sizes) - 1:
+        return f"{sizes[0]}..{sizes[-1]}"
+    return ", ".join(map(str, sizes))
+
+
+def why_not(proof: Proof) -> str:
+    """Return why it can be neither proved nor refuted, in words."""
+    subject = proof.under_test.at(proof.at).target.subject
+    if proof.unknown is None:
+        return proof.why
+    va, word = proof.unknown
+    return f"{subject.symbols.describe(va)}: {disassemble(word, va)}: {proof.why}"
+
+
+def counted(proof: Proof) -> str:
+    """Return how much work it was, in words."""
+    counts = [each.counts for each in proof.proved]
+    paths, steps, queries = (
+        sum(each) for each in zip(*((c.paths, c.steps, c.queries) for c in counts), strict=True)
+    )
+    return f"{paths} paths, {steps} instructions, {queries} questions to z3"
+
+
+def proof_json(proof: Proof, name: str, cases: Sequence[str], proved_cases: Sequence[str]) -> dict[str, Any]:
+    """Return the object that ``emu lookup --prove --json`` prints; ``cases`` belong to the findings."""
+    return {
+        "case": name,
+        "verdict": "fail" if proof.findings else "untestable" if proof.why else "pass",
+        "findings": [
+            finding_json(checked, case) for checked, case in zip(proof.findings, cases, strict=True)
+        ],
+        "proved": [
+            {
+                "nr_cpus": each.nr_cpus,
+                "cpus": each.cpus,
+                "paths": each.counts.paths,
+                "instructions": each.counts.steps,
+                "queries": each.counts.queries,
+                "longest": each.counts.longest,
+                "case": case,
+            }
+            for each, case in zip(proof.proved, proved_cases, strict=True)
+        ],
+        "assumed": list(ASSUMED),
+        "why": why_not(proof),
+    }
+
+
+def proof_suite(proof: Proof, cases: Sequence[str]) -> Suite:
+    """Return the properties of a look-up that was proved or refuted; ``cases`` belong to the findings."""
+    members = []
+    for name in PROPERTIES:
+        wrong = [
+            (checked, case)
+            for checked, case in zip(proof.findings, cases, strict=True)
+            if checked.wrong is not None and checked.wrong.prop == name
+        ]
+        if wrong:
+            details = [line for checked, case in wrong for line in describe(proof.under_test, checked, case)]
+            first = wrong[0][0].wrong
+            assert first is not None
+            members.append(Property(name, Result.FAIL, first.text, tuple(details)))
+        elif name in _NOT_PROVED:
+            members.append(Property(name, Result.SKIP, "a proof is about tables at rest"))
+        elif proof.findings or proof.why:
+            members.append(
+                Property(name, Result.SKIP, why_not(proof) or "the proof ended at a counterexample")
+            )
+        elif name == "bound" and not proof.under_test.contract.instructions_max:
+            members.append(Property(name, Result.SKIP, "the contract promises no bound"))
+        else:
+            members.append(Property(name))
+    notes = tuple(proof_lines(proof))
+    return Suite(Group(f"lookup {proof.under_test.name}", members), proof.under_test.name, notes)
