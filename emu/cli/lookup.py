@@ -16,7 +16,7 @@ from emu.cli.outputs import Command
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
-from emu.fuzz.proof import sizes_to_prove
+from emu.fuzz.proof import prove_small, sizes_to_prove
 from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import make_spec
@@ -24,6 +24,7 @@ from emu.fuzz.spread import random_in_processes
 from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.lookup_property import lookup_suite, question_suite
+from emu.report.proof import proof_line
 from emu.report.property import Suite, untestable_suite
 from emu.report.words import WIDTH, wrap
 
@@ -107,6 +108,11 @@ def command(
             random_in_processes(search, spec, cases, seed, jobs)
         except KeyboardInterrupt:
             interrupted = True
+    if not interrupted:
+        with asked_to_stop() as stop, progress(lambda: "proving for few CPUs"):
+            for _ in prove_small(search, sizes, is_usual=not nr_cpus):
+                if interrupted := stop():
+                    break
     seconds = time.monotonic() - start
     if not cases and given("seed") and not search.raced:
         click.echo("emu: --seed: nothing that was asked is random", err=True)
@@ -138,7 +144,8 @@ def command(
     less = [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
     verdict = "fail" if texts else "interrupted" if interrupted else "pass"
     listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
-    for text in (*less, *left_out(search)):
+    proof = [] if search.proof is None else [proof_line(search.proof)]
+    for text in (*less, *left_out(search), *proof):
         click.echo("\n".join(wrap(text, "  ")))
     count = f"{len(texts)} finding{'' if len(texts) == 1 else 's'}"
     lines = wrap(f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {count}", "  ")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
-from emu.fuzz.search import cause
+from emu.fuzz.search import LookupSearch, cause
 from emu.fuzz.shrink import shrink
 from emu.lookup.starts import changes_of
 from emu.lookup.tables import DoesNotFit
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CPUS_MAX = 64  # of a proof
 _CAUSES_MAX = 8
+_SMALL_MAX = 4  # NR_CPUS of a proof beside a search
+_PASSED_MAX = 512  # entries that such a proof passes over
 _PROPOSALS_MAX = 64  # of one NR_CPUS: those of known causes are judged too
 
 
@@ -62,25 +64,26 @@ class Proof:
         """A judged counterexample of each cause."""
         return list({id(checked): checked for checked in self.found.values()}.values())
 
-    def run(self, sizes: Sequence[int]) -> Iterator[None]:
+    def run(self, sizes: Sequence[int], *, quick: bool = False) -> Iterator[None]:
         """Prove at each of ``sizes`` (NR_CPUS), ascending, up to the first with a counterexample.
 
+        :param quick: give up early (:class:`emu.lookup.prove.solver.Solver`)
         :raises EmuError: the look-up cannot be built so
         """
         for nr_cpus in sizes:
             self.at = nr_cpus
-            yield from self._prove(self.under_test.at(nr_cpus))
+            yield from self._prove(self.under_test.at(nr_cpus), quick)
             if self.found or self.why:
                 return
 
-    def _prove(self, built: BuiltLookup) -> Iterator[None]:
+    def _prove(self, built: BuiltLookup, quick: bool = False) -> Iterator[None]:
         from emu.lookup.prove.paths import CannotProve, Paths
         from emu.lookup.prove.world import World
 
         cpus = min(self.cpus_max, built.nr_cpus)
         proposals = 0
         try:
-            paths = Paths(built.target, World(built.target, cpus))
+            paths = Paths(built.target, World(built.target, cpus), quick=quick)
             for proposal in paths.run():
                 if proposal is not None:
                     proposals += 1
@@ -144,3 +147,21 @@ def sizes_to_prove(under_test: UnderTest, cpus: int) -> list[int]:
     if len(under_test.sizes) == 1:
         return under_test.sizes
     return list(range(1, cpus + 1))
+
+
+def prove_small(search: LookupSearch, sizes: Sequence[int], *, is_usual: bool) -> Iterator[None]:
+    """Prove what a search has found nothing in, where that is quickly done; add what is found.
+
+    At the smallest of ``sizes`` (NR_CPUS), and of code that has one NR_CPUS for the first CPUs of its table.
+
+    :param is_usual: these are the sizes of the contract
+    """
+    small = [size for size in sizes if size <= _SMALL_MAX and size not in search.under_test.refused]
+    if is_usual and len(sizes) == 1 and sizes[0] <= _PASSED_MAX:
+        small = [*sizes]
+    if not small or search.findings or not has_prover():
+        return
+    proof = search.proof = Proof(search.under_test, min(_SMALL_MAX, small[-1]))
+    yield from proof.run(small, quick=True)
+    for key, checked in proof.found.items():
+        search.found.setdefault(key, checked)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.left_out import Key, LeftOut
@@ -21,6 +22,9 @@ from emu.lookup.case import Question
 from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit, shape_of
+
+if TYPE_CHECKING:
+    from emu.fuzz.proof import Proof
 
 BATCH, _BATCH_MIN = 4096, 256  # questions about one map; of a small one there are more maps
 RACES = 300  # runs in which the table changes
@@ -39,6 +43,7 @@ class LookupSearch:
     :ivar cases: questions asked
     :ivar found: smallest question of each cause, in the order of discovery
     :ivar phase: "small", "regression", "random", "concurrent"
+    :ivar proof: what is proved beside it (:func:`emu.fuzz.proof.prove_small`)
     :ivar left_out: how many cases were not asked, by phase and reason
     """
 
@@ -47,6 +52,7 @@ class LookupSearch:
     found: dict[tuple[str, str], Checked] = field(default_factory=dict)
     phase: str = ""
     left_out: Counter[Key] = field(default_factory=Counter)
+    proof: Proof | None = None
     _turn: int = 0  # questions asked one by one: each with another start
     _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 

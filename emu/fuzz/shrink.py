@@ -12,6 +12,17 @@ from emu.lookup.case import Question
 from emu.lookup.tables import DoesNotFit
 
 _TRIES_MAX = 4000
+# NR_CPUS at which a smaller counterexample may be: small ones, and both sides of powers of two.
+_SIZES = (
+    *range(1, 9),
+    *(size + 1 for size in (8, 16, 32, 64, 128, 256, 512, 1024, 2048)),
+    16,
+    32,
+    64,
+    128,
+    512,
+    1024,
+)
 
 
 def shrink(under_test: UnderTest, found: Checked) -> Checked:
@@ -60,9 +71,7 @@ Steps = Iterator[tuple[int, Question]]
 
 def _fewer_places(under_test: UnderTest, best: Checked) -> Steps:
     logical_map = best.question.logical_map
-    for nr_cpus in under_test.sizes:
-        if nr_cpus >= best.nr_cpus:
-            return
+    for nr_cpus in _smaller_sizes(under_test, best.nr_cpus):
         kept = [hwid for hwid in logical_map if hwid is not None]
         ours = best.question.mpidr & MPIDR_HWID_BITMASK
         yield nr_cpus, replace(best.question, logical_map=logical_map[:nr_cpus])
@@ -71,6 +80,15 @@ def _fewer_places(under_test: UnderTest, best: Checked) -> Steps:
         mine = tuple(hwid for hwid in kept if hwid == ours)
         yield nr_cpus, replace(best.question, logical_map=mine)
         yield nr_cpus, replace(best.question, logical_map=(*[None] * (nr_cpus - len(mine)), *mine))
+
+
+def _smaller_sizes(under_test: UnderTest, below: int) -> list[int]:
+    # NR_CPUS to try, ascending: of a contract that goes through several, also those between.
+    define = under_test.contract.defines.get("NR_CPUS")
+    goes_through = under_test.sizes
+    if define is not None and define.sweep and len(goes_through) > 1:
+        goes_through = sorted({*goes_through, *_SIZES})
+    return [size for size in goes_through if size < below]
 
 
 def _fewer_cpus(_under_test: UnderTest, best: Checked) -> Steps:

@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emu.arch.boot import NR_CPUS_MAX
 from emu.case import check_text
 from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
 HOLE = "-"
+_RUN_MIN = 4  # places in a row that are written as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +121,52 @@ class LookupCase:
 
 
 def format_map(hwids: Sequence[int | None]) -> str:
-    """Return a logical map as text: hwids in hexadecimal, ``-`` for a hole."""
-    return ",".join(HOLE if hwid is None else f"{hwid:#x}" for hwid in hwids)
+    """Return a logical map as text: hwids in hexadecimal, ``-`` for a hole.
+
+    Four holes and more in a row are ``-*4``, hwids of which each is one more than that before ``0x0..0x3``.
+    """
+    parts: list[str] = []
+    at = 0
+    while at < len(hwids):
+        first, end = hwids[at], at + 1
+        while end < len(hwids) and hwids[end] == (None if first is None else first + end - at):
+            end += 1
+        count = end - at
+        if count < _RUN_MIN:
+            end, count = at + 1, 1
+        if first is None:
+            parts.append(HOLE if count == 1 else f"{HOLE}*{count}")
+        else:
+            parts.append(f"{first:#x}" if count == 1 else f"{first:#x}..{first + count - 1:#x}")
+        at = end
+    return ",".join(parts)
 
 
 def parse_map(text: str, where: str) -> tuple[int | None, ...]:
     """Return the logical map that :func:`format_map` wrote as ``text``.
 
-    :raises InvalidCase: an entry that is neither ``-`` nor a u64
+    :raises InvalidCase: an entry that is no hole, u64 or run of them, or more than NR_CPUS_MAX CPUs
     """
     hwids: list[int | None] = []
     for index, word in enumerate(text.split(",") if text else []):
-        hwids.append(None if word == HOLE else parse_u64(word, f"{where}[{index}]"))
+        at = f"{where}[{index}]"
+        if word == HOLE:
+            hwids.append(None)
+        elif word.startswith(f"{HOLE}*"):
+            hwids += [None] * _count(parse_u64(word[2:], at), at)
+        elif ".." in word:
+            first, last = (parse_u64(each, at) for each in word.split("..", 1))
+            hwids += range(first, first + _count(last - first + 1, at))
+        else:
+            hwids.append(parse_u64(word, at))
+        _count(len(hwids), where)
     return tuple(hwids)
+
+
+def _count(count: int, where: str) -> int:
+    if not 1 <= count <= NR_CPUS_MAX:
+        raise InvalidCase(f"{where}: {count} CPUs: 1..{NR_CPUS_MAX}")
+    return count
 
 
 def parse_u64(text: str, where: str) -> int:

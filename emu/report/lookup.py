@@ -95,7 +95,13 @@ def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]
             for (phase, why), count in search.left_out.items()
         ],
         "not_assembled": {str(nr_cpus): why for nr_cpus, why in search.under_test.refused.items()},
+        **_proved(search),
     }
+
+
+def _proved(search: LookupSearch) -> dict[str, Any]:
+    # Where there was a proof beside the search.
+    return {} if search.proof is None else {"proved": [each.nr_cpus for each in search.proof.proved]}
 
 
 def finding_json(checked: Checked, case: str) -> dict[str, Any]:

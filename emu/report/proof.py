@@ -54,6 +54,19 @@ def _listed(sizes: Sequence[int]) -> str:
     return ", ".join(map(str, sizes))
 
 
+def proof_line(proof: Proof) -> str:
+    """Return in one line what is proved beside a search, for whom the search is the answer."""
+    said: list[str] = []
+    if proof.proved:
+        sizes, cpus = [each.nr_cpus for each in proof.proved], max(each.cpus for each in proof.proved)
+        said.append(f"proved at NR_CPUS {_listed(sizes)} for up to {cpus} CPUs (--prove N)")
+    if proof.findings:
+        said.append(f"refuted at NR_CPUS={proof.at}")
+    elif proof.why:
+        said.append(f"not proved at NR_CPUS={proof.at}: {why_not(proof)}")
+    return "; ".join(said)
+
+
 def why_not(proof: Proof) -> str:
     """Return why it can be neither proved nor refuted, in words."""
     subject = proof.under_test.at(proof.at).target.subject

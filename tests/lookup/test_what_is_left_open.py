@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from zoo import search
 
-from emu.errors import InvalidContract
+from emu.errors import InvalidCase, InvalidContract
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.search import LookupSearch
+from emu.lookup.case import format_map, parse_map
+from emu.report.lookup import case_of
 
 HWID = """find:
         mrs     x0, mpidr_el1
@@ -171,3 +173,47 @@ def test_what_gcc_makes_of_a_loop_is_no_finding(tmp_path: Path) -> None:
     *_, last = search(tmp_path / "plain.o", 500)
     assert said(last) == []
     assert isinstance(last.under_test, UnderTest)
+
+
+@pytest.mark.parametrize(
+    ("scan", "nr_cpus", "line"),
+    [
+        (
+            SCAN.replace("#NR_CPUS", "#(NR_CPUS - (NR_CPUS & 4) / 4)"),
+            4,
+            "nr-cpus=4 map=-,-,-,0x0 mpidr=0x80000000",
+        ),
+        (
+            SCAN.replace("found:", "and x19, x19, #0xff\nfound:")
+            .replace("b.eq    found", "b.eq 2f")
+            .replace("missing:", "missing: b missing\n2: b 3f\n")
+            .replace("and x19", "3: and x19"),
+            257,
+            "nr-cpus=257 map=-*256,0x0 mpidr=0x80000000",
+        ),
+    ],
+    ids=["between-sizes", "byte-index"],
+)
+def test_a_counterexample_is_the_smallest(tmp_path: Path, scan: str, nr_cpus: int, line: str) -> None:
+    """Also at an NR_CPUS that the contract does not go through; its case is short."""
+    contract = TOML.replace("NR_CPUS = 2", "NR_CPUS = { default = 300, sweep = [1, 300, 4095] }")
+    contract = contract.replace("NR_CPUS + 60", "NR_CPUS + 60")
+    (found,) = searched(tmp_path, HWID + scan, contract).findings
+    assert found.nr_cpus == nr_cpus
+    assert case_of(searched(tmp_path, HWID + SCAN).under_test, found, "", "").text().endswith(line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0x0", "-,0x5", "-*255,0x1", "0x0..0xff", "0x0..0x3,-*4,0x9,0x7..0xa"],
+)
+def test_a_map_in_runs_is_read_back(text: str) -> None:
+    """Runs of holes, and of hwids each of which is one more."""
+    assert format_map(parse_map(text, "map")) == text
+
+
+@pytest.mark.parametrize("text", ["-*0", "-*5000", "0x3..0x1", "0x0..0xffffff", "-*4096,-", "0x1.."])
+def test_a_map_that_is_none_is_refused(text: str) -> None:
+    """A run of nothing, and more CPUs than there can be."""
+    with pytest.raises(InvalidCase, match=r"^map"):
+        parse_map(text, "map")

@@ -186,3 +186,25 @@ def test_a_proof_is_a_report_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert "ok 1 answer" in out
     assert "concurrent # SKIP a proof is about tables at rest" in out
+
+
+def test_a_search_that_finds_nothing_is_proved_for_few_cpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line says what was proved; what the search cannot meet is found."""
+    path = written(tmp_path, "nop")
+    status, out, _ = run(capsys, path, "--cases", "100")
+    assert status == 0
+    assert "proved at NR_CPUS 2 for up to 2 CPUs (--prove N)" in out.splitlines()
+    path = written(tmp_path, "ldr x4, =0x5a00c3719b\ncmp x0, x4\nb.ne 3f\nmov x19, #0\nb found\n3:")
+    status, out, _ = run(capsys, path, "--cases", "100", "--json")
+    assert (status, json.loads(out)["proved"]) == (1, [])
+
+
+def test_what_a_proof_cannot_do_beside_a_search_is_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search is the answer, and a line says why it was not proved."""
+    status, out, _ = run(capsys, written(tmp_path, "mrs x4, midr_el1"), "--cases", "100")
+    assert status == 0
+    assert "not proved at NR_CPUS=2: find+0xc: mrs x4, midr_el1: an instruction without semantics" in out

@@ -21,6 +21,7 @@ from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Truth, Value
 from emu.lookup.prove.flags import Plain, chosen
 from emu.lookup.prove.semantics import decode
+from emu.lookup.prove.solver import Solver
 from emu.lookup.prove.state import SP, Goes, State, Step, Waits
 from emu.lookup.prove.surroundings import Around, Duty
 from emu.lookup.prove.world import World
@@ -28,7 +29,6 @@ from emu.lookup.starts import Start
 from emu.lookup.target import RETURN_PA, Target
 
 STEPS_MAX = 400_000  # instructions of all paths
-_EFFORT_MAX = 400_000_000  # of the solver for one question, in its own units: about two minutes
 _TARGETS_MAX = 64  # of one branch to a register
 
 
@@ -103,13 +103,13 @@ class Paths:
     :ivar counts: what was done so far
     """
 
-    def __init__(self, target: Target, world: World) -> None:
+    def __init__(self, target: Target, world: World, *, quick: bool = False) -> None:
+        """Begin at the entry; ``quick`` is that of :class:`emu.lookup.prove.solver.Solver`."""
         self.counts = Counts()
         self._target, self._world = target, world
         self._around = Around(target, world)
         self._around.possible = self._possible
-        self._solver = z3.Solver()
-        self._solver.set("rlimit", _EFFORT_MAX)
+        self._solver = Solver(quick=quick)
         self._solver.add(*world.known)
         self._held: list[z3.BoolRef] = []  # conditions of the path under way, as the solver has them
         self._given = self._first()
@@ -301,12 +301,13 @@ class Paths:
 
     def _ask(self) -> bool:
         self.counts.queries += 1
-        answer = self._solver.check()
-        if answer == z3.unknown:
-            raise CannotProve(f"the solver gives up ({self._solver.reason_unknown()})")
-        if answer == z3.sat:
-            self._model = self._solver.model()
-        return bool(answer == z3.sat)
+        found = self._solver.check()
+        if found is None:
+            raise CannotProve("z3 has given up a question of it: too much work")
+        if found is False:
+            return False
+        self._model = found
+        return True
 
     def _can_be(self, condition: Truth) -> bool:
         # Whether it can hold on the path so far; then `_model` is one in which it does.

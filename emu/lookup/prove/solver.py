@@ -1,0 +1,61 @@
+"""Questions to z3: two of its solvers, since what takes one of them a minute the other has at once.
+
+The incremental one keeps what it learned from question to question: ten times as fast where paths differ in a
+comparison or two. The one for bit vectors begins with each question: faster where one path has all in it.
+Effort is counted in z3's own units and no seconds: the same proof ends the same everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import z3
+
+_FIRST, _BITS, _LAST = 2_000_000, 200_000_000, 100_000_000  # effort of one question: up to some two minutes
+_BITS_QUICK = 10_000_000
+_LOST_MAX = 2  # questions in a row that the incremental one gives up, before it is no longer asked first
+
+
+class Solver:
+    """Assertions in scopes, as z3 has them.
+
+    :ivar quick: give up after about a second for one question
+    """
+
+    def __init__(self, *, quick: bool = False) -> None:
+        self._solver = z3.Solver()
+        self._lost = 0
+        self.quick = quick
+
+    def add(self, *conditions: z3.BoolRef) -> None:
+        """Assert them, in this scope."""
+        self._solver.add(*conditions)
+
+    def push(self) -> None:
+        """Open a scope."""
+        self._solver.push()
+
+    def pop(self, scopes: int = 1) -> None:
+        """Leave scopes."""
+        self._solver.pop(scopes)
+
+    def check(self) -> z3.ModelRef | Literal[False] | None:
+        """Return a model of what is asserted, False when there is none, None when both give up."""
+        if self._lost <= _LOST_MAX:
+            found = self._by(self._solver, _FIRST)
+            if found is not None:
+                self._lost = 0
+                return found
+            self._lost += 1
+        other = z3.SolverFor("QF_BV")
+        other.add(*self._solver.assertions())
+        found = self._by(other, _BITS_QUICK if self.quick else _BITS)
+        return self._by(self._solver, _LAST) if found is None and not self.quick else found
+
+    @staticmethod
+    def _by(solver: z3.Solver, effort: int) -> z3.ModelRef | Literal[False] | None:
+        solver.set("rlimit", effort)
+        answer = solver.check()
+        if answer == z3.unknown:
+            return None
+        return solver.model() if answer == z3.sat else False
