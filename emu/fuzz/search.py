@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
+from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
@@ -26,6 +28,7 @@ from emu.lookup.tables import DoesNotFit, shape_of
 if TYPE_CHECKING:
     from emu.fuzz.proof import Proof
 
+_LEARNED_MAX = 300  # questions of constants of the code that are asked with a map of their own
 BATCH, _BATCH_MIN = 4096, 256  # questions about one map; of a small one there are more maps
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
@@ -42,7 +45,7 @@ class LookupSearch:
 
     :ivar cases: questions asked
     :ivar found: smallest question of each cause, in the order of discovery
-    :ivar phase: "small", "regression", "random", "concurrent"
+    :ivar phase: "small", "learned", "regression", "random", "concurrent"
     :ivar proof: what is proved beside it (:func:`emu.fuzz.proof.prove_small`)
     :ivar left_out: how many cases were not asked, by phase and reason
     """
@@ -69,6 +72,7 @@ class LookupSearch:
         lookups = self.under_test.build_all(sizes)
         for phase, steps in (
             ("small", self._small(lookups)),
+            ("learned", self._learned(lookups)),
             ("regression", self._regression(lookups)),
             ("random", self.random(lookups, cases, seed, matches)),
             ("concurrent", self._concurrent(lookups, seed)),
@@ -83,6 +87,21 @@ class LookupSearch:
                 for number, logical_map in enumerate(small_maps(built.nr_cpus)):
                     closely = range(0, len(MPIDRS), 9) if number < 8 else ()
                     if self._ask_unless_done(built, logical_map, MPIDRS, closely):
+                        yield
+
+    def _learned(self, lookups: Sequence[BuiltLookup]) -> Iterator[None]:
+        # Those that ask are not in the map, then are its first CPU, its last, and others are beside them.
+        for built in lookups:
+            self._repeats = 0
+            if built.others or not (mpidrs := learned_mpidrs(built.target)):
+                continue
+            empty = (None,) * built.nr_cpus
+            if self._ask_unless_done(built, empty, mpidrs, ()):
+                yield
+            for mpidr in mpidrs[:_LEARNED_MAX]:
+                hwid, rest = mpidr & MPIDR_HWID_BITMASK, empty[1:]
+                for logical_map in ((hwid, *rest), (*rest, hwid)):
+                    if self._ask_unless_done(built, logical_map, [mpidr, RES1 | hwid ^ 1], ()):
                         yield
 
     def _regression(self, lookups: Sequence[BuiltLookup]) -> Iterator[None]:

@@ -6,6 +6,8 @@ What is beside a table of the image is none: to read it is to read over the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from emu.arch import a64
 from emu.lookup.target import Target
 
@@ -30,14 +32,16 @@ class Constants:
             if pa < placed.bytes_at.stop + BESIDE and placed.pa - BESIDE < pa + size:
                 return False
         if self._code is None:
-            self._code = frozenset(_reachable(target))
+            self._code = frozenset(pa for pa, _word in code_words(target))
         return not any(word in self._code for word in range(pa & -4, pa + size, 4))
 
 
-def _reachable(target: Target) -> set[int]:
-    # PAs of the instructions from the entry on, both ways of each branch, up to the exits and what leaves by
-    # register.
-    found: set[int] = set()
+def code_words(target: Target) -> Iterator[tuple[int, int]]:
+    """Yield PA and word of the instructions from the entry on, by PA.
+
+    Both ways of each branch, up to the exits and what leaves by register.
+    """
+    found: dict[int, int] = {}
     ends = {target.found_pa, target.missing_pa}
     todo = [target.entry_pa]
     while todo:
@@ -45,7 +49,7 @@ def _reachable(target: Target) -> set[int]:
         word = None if pa in found or pa in ends else _word(target, pa)
         if word is None:
             continue
-        found.add(pa)
+        found[pa] = word
         to = a64.branch_target(word, pa)
         if to is None and word >> 26 == 0x25:  # BL
             to = a64.branch_target(word & 0x7FFF_FFFF, pa)
@@ -53,7 +57,7 @@ def _reachable(target: Target) -> set[int]:
             todo.append(to)
         if not _never_goes_on(word):
             todo.append(pa + 4)
-    return found
+    yield from sorted(found.items())
 
 
 def _never_goes_on(word: int) -> bool:

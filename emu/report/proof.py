@@ -38,14 +38,21 @@ def proof_lines(proof: Proof) -> Iterator[str]:
     cpus = max(each.cpus for each in proof.proved)
     bound = max(each.counts.longest for each in proof.proved)
     has_bound = proof.under_test.contract.instructions_max
+    one_or_more = f"{cpus} CPU{'' if cpus == 1 else 's'}{_first_places(proof.proved)}"
     yield from wrap(
-        f"proved at NR_CPUS {_listed(sizes)}: for every MPIDR_EL1, every table of up to {cpus} "
-        f"CPU{'' if cpus == 1 else 's'} (distinct valid hwids, holes anywhere), whatever registers, flags "
-        "and DAIF hold at entry: the answer, the exits, what must not change, memory read and written, "
+        f"proved at NR_CPUS {_listed(sizes)}: for every MPIDR_EL1, every table of up to {one_or_more} "
+        "(distinct valid hwids, holes anywhere), whatever registers, flags and DAIF hold at entry: the "
+        "answer, the exits, what must not change, memory read and written, "
         + (f"the bound ({bound} instructions at most)" if has_bound else "that it ends"),
         "  ",
     )
     yield from wrap(f"  assumed: {'; '.join(ASSUMED)}", "  ")
+
+
+def _first_places(proved: Sequence[Proved]) -> str:
+    # Of a table that is longer: which CPUs they are.
+    cpus = min((each.cpus for each in proved if each.cpus < each.nr_cpus), default=0)
+    return f" of the first {cpus} places, the others empty" if cpus else ""
 
 
 def _listed(sizes: Sequence[int]) -> str:

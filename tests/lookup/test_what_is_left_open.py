@@ -11,6 +11,7 @@ from zoo import search
 
 from emu.errors import InvalidCase, InvalidContract
 from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.search import LookupSearch
 from emu.lookup.case import format_map, parse_map
 from emu.report.lookup import case_of
@@ -217,3 +218,31 @@ def test_a_map_that_is_none_is_refused(text: str) -> None:
     """A run of nothing, and more CPUs than there can be."""
     with pytest.raises(InvalidCase, match=r"^map"):
         parse_map(text, "map")
+
+
+FINDS_0 = "b.ne 3f\nmov x19, #0\nb found\n3:\n"
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        f"ldr x4, =0x5a00c3719b\ncmp x0, x4\n{FINDS_0}",
+        f"movz x4, #0x719b\nmovk x4, #0xc3, lsl #16\nmovk x4, #0x5a, lsl #32\ncmp x0, x4\n{FINDS_0}",
+        "".join(
+            f"ubfx x4, x0, #{low}, #8\ncmp x4, #{byte}\nb.ne 3f\n"
+            for low, byte in ((0, 0x9B), (8, 0x71), (16, 0xC3), (32, 0x5A))
+        )
+        + "mov x19, #0\nb found\n3:\n",
+        "ldr x4, =0x5a00c3719b\neor x4, x4, x0\ncbnz x4, 3f\nmov x0, #1\n3:\n",
+    ],
+    ids=["literal", "moves", "bytes", "eor"],
+)
+def test_constants_of_the_code_are_asked_about(tmp_path: Path, between: str) -> None:
+    """One hwid of 2^40: what the code compares with, whole or in parts."""
+    found = searched(tmp_path, HWID + between + SCAN).findings
+    assert sorted({each.question.mpidr & 0xFF_00FF_FFFF for each in found}) == [0x5A_00C3_719B]
+
+
+def test_constants_that_every_look_up_has_are_not_asked_about(tmp_path: Path) -> None:
+    """Masks, NR_CPUS and addresses: nothing is learned of them."""
+    assert learned_mpidrs(searched(tmp_path, HWID + SCAN).under_test.at(2).target) == []
