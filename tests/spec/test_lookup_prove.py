@@ -209,3 +209,25 @@ def test_what_a_proof_cannot_do_beside_a_search_is_no_finding(
     status, out, _ = run(capsys, written(tmp_path, "mrs x4, midr_el1"), "--cases", "100")
     assert status == 0
     assert "not proved at NR_CPUS=2: find+0xc: mrs x4, midr_el1: an instruction without semantics" in out
+
+
+BYTES = """adr x4, bytes
+        and x2, x0, #0x3f
+        ldrb w2, [x4, x2]
+        bfi x0, x2, #0, #6
+        b 3f
+bytes:  .set value, 0
+        .rept 64
+        .byte value{}
+        .set value, value + 1
+        .endr
+        .balign 4
+3:"""
+
+
+@pytest.mark.parametrize(("wrong", "status"), [("", 0), (" + (value == 33)", 1)], ids=["right", "one-byte"])
+def test_a_table_of_the_codes_own_is_read_at_an_address_of_symbols(
+    wrong: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each byte of it counts."""
+    assert run(capsys, written(tmp_path, BYTES.format(wrong)), "--prove", "2")[0] == status

@@ -29,6 +29,7 @@ from emu.lookup.starts import Start
 from emu.lookup.target import RETURN_PA, Target
 
 STEPS_MAX = 400_000  # instructions of all paths
+_VALUES_MAX = 256  # of an address that is not of a table of the contract
 _TARGETS_MAX = 64  # of one branch to a register
 
 
@@ -109,6 +110,7 @@ class Paths:
         self._target, self._world = target, world
         self._around = Around(target, world)
         self._around.possible = self._possible
+        self._around.values = self._values
         self._solver = Solver(quick=quick)
         self._solver.add(*world.known)
         self._held: list[z3.BoolRef] = []  # conditions of the path under way, as the solver has them
@@ -327,6 +329,19 @@ class Paths:
         found = self._can_be(condition)
         self._model = model
         return found
+
+    def _values(self, value: z3.BitVecRef, condition: Truth) -> list[int] | None:
+        # All values that it can have on the path so far where the condition holds; None: too many.
+        model = self._model
+        found: list[int] = []
+        self._solver.push()
+        self._solver.add(bits.boolean(condition))
+        while len(found) <= _VALUES_MAX and self._ask():
+            found.append(int(self._now.eval(value, True).as_long()))
+            self._solver.add(value != found[-1])
+        self._solver.pop()
+        self._model = model
+        return found if len(found) <= _VALUES_MAX else None
 
     def _take(self, condition: Truth) -> None:
         if condition is not True:

@@ -36,11 +36,14 @@ class Around:
 
     :ivar duties: of the instruction under way
     :ivar possible: tells whether a condition can hold on the path
+    :ivar values: returns the values that an address can have on the path where a condition holds; None: too
+        many
     """
 
     def __init__(self, target: Target, world: World) -> None:
         self.duties: list[Duty] = []
         self.possible: Callable[[Truth], bool] = lambda _condition: True
+        self.values: Callable[[z3.BitVecRef, Truth], list[int] | None] = lambda _address, _condition: None
         self._target = target
         self._world = world
         self._memory = target.memory()
@@ -56,7 +59,7 @@ class Around:
         self._aligned(access)
         if isinstance(access.address, int):
             return self._load_known(state, access, access.address)
-        return self._load_symbol(access)
+        return self._load_symbol(state, access, access.address)
 
     def store(self, state: State, access: Access, value: Value) -> None:
         """Store to the stack; a duty: that it is the stack."""
@@ -65,7 +68,7 @@ class Around:
         if not isinstance(at, int):
             self._duty(False, "memory", "stores to an address that is not known")
             return
-        if not (at in self._stack and at + access.size - 1 in self._stack):
+        if not self._is_in_stack(at, access.size):
             self._duty(False, "memory", f"stores {access.size} bytes at {at:#x}")
             return
         assert state.stored is not None
@@ -96,7 +99,7 @@ class Around:
         for table in self._world.tables:
             if table.placed.pa <= at and at + size <= table.placed.bytes_at.stop:
                 return _of_table(table, at - table.placed.pa, size)
-        if at in self._stack and at + size - 1 in self._stack:
+        if self._is_in_stack(at, size):
             assert state.stored is not None
             found: list[Value] = []
             for pa in range(at, at + size):
@@ -107,9 +110,10 @@ class Around:
             return 0
         return self._memory.read(at, size)
 
-    def _load_symbol(self, access: Access) -> Value:
-        # Of a table that it can be in on this path; mostly of one.
-        at, size = access.address, access.size
+    def _load_symbol(self, state: State, access: Access, at: z3.BitVecRef) -> Value:
+        # Of a table that it can be in on this path; mostly of one. Else of constants or the stack, where it
+        # has few values: a table of the code's own.
+        size = access.size
         fits: list[tuple[Truth, Table, Value]] = []
         for table in self._world.tables:
             offset = bits.sub(at, table.placed.pa, 64)
@@ -117,14 +121,28 @@ class Around:
             inside: Truth = bits.below(offset, room, 64) if room > 0 else False
             if self.possible(inside):
                 fits.append((inside, table, offset))
-        self._duty(
-            bits.some(*(inside for inside, _, _ in fits)), "memory", f"reads {size} bytes out of its tables"
-        )
+        in_tables = bits.some(*(inside for inside, _, _ in fits))
+        others = self._others(at, size, bits.negate(in_tables))
+        allowed = bits.some(in_tables, *(bits.equal(at, pa, 64) for pa in others))
+        self._duty(allowed, "memory", f"reads {size} bytes out of its tables")
         value: Value = 0
         for number, (inside, table, offset) in enumerate(fits):
             found = _of_table(table, offset, size)
             value = found if number == 0 else bits.choose(inside, found, value, 8 * size)
+        for pa in others:
+            known = bits.bv(self._load_known(state, access, pa), 8 * size)
+            value = z3.If(at == pa, known, bits.bv(value, 8 * size))
         return value
+
+    def _others(self, at: z3.BitVecRef, size: int, elsewhere: Truth) -> list[int]:
+        # PAs out of the tables that it may read, ascending.
+        if not self.possible(elsewhere):
+            return []
+        found = self.values(at, elsewhere) or []
+        return sorted(pa for pa in found if self._is_in_stack(pa, size) or self._constants.has(pa, size))
+
+    def _is_in_stack(self, pa: int, size: int) -> bool:
+        return pa in self._stack and pa + size - 1 in self._stack
 
 
 def _of_table(table: Table, offset: Value, size: int) -> Value:
