@@ -197,6 +197,8 @@ class World:
     def _first_of(self, skips_invalid: bool) -> list[Truth]:
         table = self._of("hwid")
         width = 8 * table.element
+        # Hwids are distinct: where an unused entry is none, at most one entry matches, and it is the first.
+        is_one = bool(shape_of(table.placed.table, self.target.defines).unused & ~MPIDR_HWID_BITMASK)
         found: list[Truth] = []
         earlier: Truth = False
         for number in range(table.placed.count):
@@ -208,7 +210,8 @@ class World:
             if skips_invalid:
                 hit = bits.every(hit, bits.negate(bits.equal(value, bits.mask(width), width)))
             found.append(bits.every(hit, bits.negate(earlier)))
-            earlier = bits.some(earlier, hit)
+            if not is_one:
+                earlier = bits.some(earlier, hit)
         return found
 
     def _right_of_permutation(self) -> list[Truth]:
