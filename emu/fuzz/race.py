@@ -19,6 +19,7 @@ from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.questions import random_map
 from emu.host.dcache import clean
 from emu.lookup.case import LookupCase, Question
+from emu.lookup.constants import code_words
 from emu.lookup.single import LookupAnswer, Wrong
 from emu.lookup.target import Placed
 from emu.machine import Machine
@@ -59,7 +60,8 @@ class _Order:
 
     machine: Machine
 
-    def __init__(self) -> None:
+    def __init__(self, tears: bool) -> None:
+        self._tears = tears
         self.begin(0)
 
     def begin(self, seed: int) -> None:
@@ -70,6 +72,8 @@ class _Order:
         return self._picks.pick(runnable, current)
 
     def next_pick(self) -> Pick | None:
+        if not self._tears:
+            return None
         machine = self.machine
         actor = machine.actors[1]
         if actor.task is not None or actor.state is not State.RUNNABLE or actor.made:
@@ -98,7 +102,7 @@ class Race:
         assert self._table is not None, "only a table of hwids has an entry for each CPU"
         target = built.target
         self._memory = target.memory()
-        self._order = _Order()
+        self._order = _Order(any(_may_tear(word) for _pa, word in code_words(target)))
         self._machine = self._order.machine = Machine(
             self._memory, self._order, Trace(""), make_engine, grain=Grain.OPERATION
         )

@@ -224,7 +224,7 @@ class Single:
         self.engine.reset(pe, el, self.target.entry_pa, 0)
         if begin.daif != pe.daif:
             pe.set_system_register(_DAIF, begin.daif)
-        if begin.checks_sp:
+        if begin.checks_sp and self.target.contract.stack:  # without a stack any access by SP is wrong
             control = sysreg.SCTLR_EL1 if el == 1 else sysreg.SCTLR_EL2
             pe.set_system_register(control, pe.sysreg(control) | _SA)
         for number, value in enumerate(given):
