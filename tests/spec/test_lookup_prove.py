@@ -12,6 +12,8 @@ from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.proof import Proof
 
 pytest.importorskip("z3")
+from emu.lookup.prove import solver  # noqa: E402
+
 LOOKUPS = Path(__file__).parents[1] / "lookup"
 CORRECT = sorted(path.stem for path in (LOOKUPS / "correct").glob("*.S"))
 RACES = ("torn_halves",)  # a proof is about tables at rest
@@ -231,3 +233,16 @@ def test_a_table_of_the_codes_own_is_read_at_an_address_of_symbols(
 ) -> None:
     """Each byte of it counts."""
     assert run(capsys, written(tmp_path, BYTES.format(wrong)), "--prove", "2")[0] == status
+
+
+def test_a_question_that_is_too_hard_ends_as_not_proved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proof goes on for ever: a limit in the solver's own units, then 125."""
+    for name in ("_FIRST", "_BITS", "_LAST"):
+        monkeypatch.setattr(solver, name, 100_000)
+    hard = "mul x4, x0, x0\nmul x2, x4, x4\nudiv x2, x2, x0\neor x4, x2, x4, lsr #13\nmul x4, x4, x2\n"
+    path = written(tmp_path, f"{hard}ldr x2, =0x123456789abcdef1\ncmp x4, x2\nb.eq found\n")
+    status, _, err = run(capsys, path, "--prove", "1")
+    assert status == 125
+    assert "z3 has given up a question of it: too much work" in err

@@ -11,8 +11,9 @@ from typing import Literal
 
 import z3
 
-_FIRST, _BITS, _LAST = 2_000_000, 200_000_000, 100_000_000  # effort of one question: up to some two minutes
+_FIRST, _BITS, _LAST = 2_000_000, 50_000_000, 50_000_000  # effort of one question: up to a minute or so
 _BITS_QUICK = 10_000_000
+_HARD_MAX = 200  # questions of one proof that the first attempt gives up
 _LOST_MAX = 2  # questions in a row that the incremental one gives up, before it is no longer asked first
 
 
@@ -24,7 +25,7 @@ class Solver:
 
     def __init__(self, *, quick: bool = False) -> None:
         self._solver = z3.Solver()
-        self._lost = 0
+        self._lost = self._hard = 0
         self.quick = quick
 
     def add(self, *conditions: z3.BoolRef) -> None:
@@ -47,6 +48,9 @@ class Solver:
                 self._lost = 0
                 return found
             self._lost += 1
+        self._hard += 1
+        if self._hard > _HARD_MAX:
+            return None
         other = z3.SolverFor("QF_BV")
         other.add(*self._solver.assertions())
         found = self._by(other, _BITS_QUICK if self.quick else _BITS)
