@@ -25,6 +25,19 @@ _LITMUS = Path(__file__).parent / "litmus" / "pointers.litmus"
 _PROPERTIES = b"""finally = "[vabits_actual] != 0"
 never = ["cpu1@secondary_start_kernel && 2 < 1", "hwid(0x1):x0 == 0x12345678"]
 """
+_LATENCY = b"""summary = "s"
+seed = 3
+[ns]
+instruction = 1
+call = "2us"
+alive = "350us..3.5ms"
+[cpus.primary]
+before_alive = "6.7ms"
+[cpus."1-3,5"]
+online = 7
+[source]
+alive = "assumed"
+"""
 _PROGRAM = b"""/* p
  * start: boot main
  * start: secondary other
@@ -219,6 +232,7 @@ LOADERS: Mapping[str, Loader] = {
     "properties": Loader(
         "p.toml", lambda _: _PROPERTIES, ("boot", "v3", "--cpus", "2", "--assert", "p.toml")
     ),
+    "latency": Loader("l.toml", lambda _: _LATENCY, ("boot", "v3", "--cpus", "2", "--latency", "l.toml")),
     "program": Loader("p.S", lambda _: _PROGRAM, ("boot", "p.S", "--cpus", "2"), slow=True),
     "resume": Loader("s", _resume, ("explore", "--resume", "s", "--max-schedules", "2")),
     "campaign": Loader(
