@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import importlib
+import os
 import signal
 import sys
 
@@ -76,6 +78,14 @@ def _of_system(error: MemoryError | OSError) -> str:
     return f"{error.filename or 'standard output'}: {error.strerror}"
 
 
+def _drop_output() -> None:
+    # What is left in the buffer of standard output, which Python would try to write once more at its end.
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run ``emu``. Exit status: 0 holds, 1 a finding, 2 bad usage or input, 125 cannot be tested."""
     if hasattr(
@@ -84,6 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         status = cli.main(arguments, prog_name="emu", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         status = 2
@@ -98,5 +109,6 @@ def main(arguments: list[str] | None = None) -> None:
         status = 130
     except (MemoryError, OSError) as error:
         click.echo(f"emu: {_of_system(error)}", err=True)
+        _drop_output()
         status = 2
     sys.exit(status or 0)
