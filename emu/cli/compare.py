@@ -12,7 +12,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import DEFAULT_SUBJECT, NamesOption, case_options, make_case
-from emu.cli.outputs import Command, Output
+from emu.cli.outputs import Command, Output, write_text
 from emu.errors import InvalidCase
 from emu.host.effects import WHOLE
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emu.compare.runs import Run
 
 _OURS = {"subject", "case_text", "bringup", "latency", "scheduler", "grain", "memory", "granule", "asserts"}
+_ORDER = ("serial", "split", "parallel")  # of the columns and rows; any other comes behind
 _NOT_OURS_AT_WHOLE = {"input", "record_from", "until"}
 
 
@@ -95,16 +96,16 @@ def command(
         return _sweep(cases, sweep, jobs, svg, csv, as_object=as_object)
     runs = _some_run(run_all(cases, jobs, record=bool(timeline or svg or html)))
     if csv:
-        _write(csv, compared.as_csv(runs))
+        write_text(csv, compared.as_csv(runs))
     done = [run for run in runs if not run.refused]
     if done and (svg or html):
         from emu.report.lanes_svg import chart, page
 
         labels = [compared.label_of(run, runs) for run in done]
         if svg:
-            _write(svg, chart(done, labels))
+            write_text(svg, chart(done, labels))
         if html:
-            _write(html, page(done, labels, list(compared.text_of(runs))))
+            write_text(html, page(done, labels, list(compared.text_of(runs))))
     if as_object:
         click.echo(json.dumps(compared.as_json(runs)))
     else:
@@ -127,7 +128,8 @@ def _cases(
     from emu.registry import not_one_of
 
     is_whole = options.get("depth") == WHOLE
-    modes = bringup.split(",") if bringup else ["auto"] if is_whole else ["serial", "split", "parallel"]
+    every = [*_ORDER, *(name for name in STRATEGIES if name not in _ORDER)]
+    modes = bringup.split(",") if bringup else ["auto"] if is_whole else every
     for mode in modes if bringup else ():
         if mode not in STRATEGIES:
             raise InvalidCase(f"bringup={mode}: {not_one_of(mode, STRATEGIES)}")
@@ -152,11 +154,11 @@ def _sweep(
     runs = _some_run(run_all([sweep.apply(case, value) for value in sweep.values for case in cases], jobs))
     rows = [runs[at : at + len(cases)] for at in range(0, len(runs), len(cases))]
     if csv:
-        _write(csv, compared.as_csv(runs))
+        write_text(csv, compared.as_csv(runs))
     if svg:
         from emu.report.curve_svg import curve
 
-        _write(svg, curve(sweep.key, sweep.values, rows))
+        write_text(svg, curve(sweep.key, sweep.values, rows))
     if as_object:
         click.echo(json.dumps(compared.as_json(runs)))
     else:
@@ -175,10 +177,3 @@ def _some_run(runs: Iterable[Run]) -> list[Run]:
 def _status(runs: Sequence[Run]) -> int:
     # A run that was cut off tells no time.
     return 125 if any(run.stopped for run in runs) else 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidCase(f"{path}: {error.strerror}") from None

@@ -24,7 +24,7 @@ from emu.cli.options import (
     report_options,
     say_notes,
 )
-from emu.cli.outputs import Command, Output
+from emu.cli.outputs import Command, Output, write_text
 from emu.cli.progress import booting_primary, progress
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
@@ -178,9 +178,9 @@ def command(
     if html is not None and not stories:
         click.echo(f"emu: --html {html}: nothing is found, so nothing is drawn", err=True)
     elif html is not None:
-        from emu.report.sequence import write_html
+        from emu.report.sequence import page
 
-        write_html(html, stories[0][1])
+        write_text(html, page(stories[0][1]))
     told = [(found, story.lines()) for found, story in stories]
     result.findings = _with_cases(result.findings, [found for found, _ in told], boot)
     text = boot.case.text()

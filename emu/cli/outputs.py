@@ -43,6 +43,17 @@ class Output(click.Path):
         return path
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file.
+
+    :raises InvalidCase: it cannot be written
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidCase(f"{path}: {error.strerror}") from None
+
+
 class Command(click.Command):
     """A command that says which of its options count, and loses no file."""
 

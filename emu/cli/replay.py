@@ -9,7 +9,7 @@ import click
 
 from emu.case import Case
 from emu.cli.options import known_race_option
-from emu.cli.outputs import Command, Output
+from emu.cli.outputs import Command, Output, write_text
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm
@@ -18,7 +18,7 @@ from emu.explore.finding_collector import Found
 from emu.explore.follow import rewind
 from emu.host.effects import WHOLE
 from emu.report.exploring import replay_json
-from emu.report.sequence import write_html
+from emu.report.sequence import page
 from emu.report.story import tell_story
 from emu.report.words import outcome_words
 from emu.schedulers.replay import parse_picks
@@ -74,7 +74,7 @@ def command(case: str, known_race: tuple[str, ...], html: Path | None, as_object
     found = [Found(each.finding, picks, case=parsed.text()) for each in findings.values()]
     stories = [tell_story(boot, confirm(explorer, each)) for each in found]
     if html is not None and stories:
-        write_html(html, stories[0])
+        write_text(html, page(stories[0]))
     if as_object:
         click.echo(json.dumps(replay_json(found, outcomes, parsed.text())))
         return int(bool(found))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
+from emu.arch.psci import Function
 from emu.case import Case
 from emu.compare.times import Bringup, bringup
 from emu.errors import EmuError, InvalidCase
 from emu.explore.forks import in_forks
-from emu.host.build import Boot, build
+from emu.host.build import build
 from emu.host.effects import WHOLE
+from emu.machine import Machine
 from emu.operation import Kind
 from emu.outcome import ONLINE
 from emu.rules import judge
-from emu.trace import Trace
 
 TIMED = "timed"
 # What the counters of a run are, in the order in which they are shown.
@@ -29,7 +31,7 @@ COUNTERS = {
     "loads_mmu_off": "ld mmu-off",
     "wfe_sleeps": "wfe",
 }
-_CPU_ON = frozenset((0x8400_0003, 0xC400_0003))
+_CPU_ON = (Function.CPU_ON32, Function.CPU_ON64)
 
 
 @dataclass(slots=True)
@@ -84,20 +86,10 @@ def run_one(case: Case, *, record: bool = False) -> Run:
     machine.record_times()
     machine.run()
     machine.finish()
-    times = bringup(machine.trace)
-    run = Run(
-        boot.case,
-        times=times,
-        cpus=len(machine.actors),
-        online=sum(machine.outcome(cpu) == ONLINE for cpu in range(len(machine.actors))),
-        counters=_counters(boot, times),
-        findings=len(judge(machine.trace).findings),
-        stopped=machine.stopped,
-        hwids=boot.guest.hwids,
-    )
-    if not times.cpus:
-        run.refused = "no secondary is brought up"
-    return run
+    times, loads = bringup(machine.trace), _of_aps(machine, "loads_mmu_off")
+    counters = {**asdict(machine.waits), "waiting_ns": times.waiting, "loads_mmu_off": loads}
+    online = sum(outcome == ONLINE for _, _, outcome in machine.ends())
+    return _run(boot.case, machine, times, online, counters, hwids=boot.guest.hwids)
 
 
 def _run_whole(case: Case) -> Run:
@@ -107,48 +99,37 @@ def _run_whole(case: Case) -> Run:
         boot, times = run_whole(case)
     except EmuError as error:
         return Run(case, refused=str(error))
-    machine = boot.machine
-    secondaries = [actor.pe.counters for actor in machine.actors[1:]]
-    counters = dict.fromkeys(COUNTERS, 0) | {
-        "cpu_on": _cpu_on_calls(machine.trace),
-        "instructions": sum(each.instructions for each in secondaries),
-        "wfe_sleeps": sum(each.wfe_sleeps for each in secondaries),
+    asked = replace(boot.case, bringup=case.bringup)
+    return _run(asked, boot.machine, times, len(boot.arrivals.online()), {}, text=boot.case.text())
+
+
+def _run(
+    case: Case, machine: Machine, times: Bringup, online: int, counters: dict[str, int], **more: Any
+) -> Run:
+    # Of a machine that has come to its end; what is not among `counters` and is not counted here is 0.
+    calls = machine.trace.numbered(frozenset((Kind.CALL,)))
+    counted = {
+        "cpu_on": sum(row[5] in _CPU_ON for _, row in calls),
+        "instructions": _of_aps(machine, "instructions"),
+        "wfe_sleeps": _of_aps(machine, "wfe_sleeps"),
     }
-    run = Run(
-        replace(boot.case, bringup=case.bringup),
+    return Run(
+        case,
+        refused="" if times.cpus else "no secondary is brought up",
         times=times,
         cpus=len(machine.actors),
-        online=len(boot.arrivals.online()),
-        counters=counters,
+        online=online,
+        counters={**dict.fromkeys(COUNTERS, 0), **counters, **counted},
         findings=len(judge(machine.trace).findings),
         stopped=machine.stopped,
-        text=boot.case.text(),
+        **more,
     )
-    if not times.cpus:
-        run.refused = "no secondary is brought up"
-    return run
+
+
+def _of_aps(machine: Machine, counter: str) -> int:
+    return sum(getattr(actor.pe.counters, counter) for actor in machine.actors[1:])
 
 
 def run_all(cases: Sequence[Case], jobs: int, *, record: bool = False) -> Iterator[Run]:
     """Yield the run of each case, in order; what it says does not depend on ``jobs``."""
     return in_forks(lambda case: run_one(case, record=record), cases, jobs)
-
-
-def _cpu_on_calls(trace: Trace) -> int:
-    return sum(row[5] in _CPU_ON for _, row in trace.numbered(frozenset((Kind.CALL,))))
-
-
-def _counters(boot: Boot, times: Bringup) -> dict[str, int]:
-    machine = boot.machine
-    secondaries = [actor.pe.counters for actor in machine.actors[1:]]
-    return {
-        "cpu_on": _cpu_on_calls(machine.trace),
-        "looks": machine.waits.looks,
-        "sleeps": machine.waits.sleeps,
-        "lock_waits": machine.waits.lock_waits,
-        "lock_ns": machine.waits.lock_ns,
-        "waiting_ns": times.waiting,
-        "instructions": sum(each.instructions for each in secondaries),
-        "loads_mmu_off": sum(each.loads_mmu_off for each in secondaries),
-        "wfe_sleeps": sum(each.wfe_sleeps for each in secondaries),
-    }

@@ -17,6 +17,16 @@ from emu.trace import Trace
 PREPARE, WAIT_ALIVE, WAIT_ONLINE = "prepare and kick", "waits for alive", "waits for online"
 STARTING, MMU_OFF, LOOKUP, IN_C = "starting", "MMU off", "MMU on", "in C"
 WAITS, ATOMIC, CALLBACKS = "waits for the boot CPU", "atomic step", "online callbacks"
+# What a CPU is about from a milestone on.
+PARTS = {
+    Milestone.BEGIN: PREPARE,
+    Milestone.WAIT: WAIT_ALIVE,
+    Milestone.SEEN: WAIT_ONLINE,
+    Milestone.ALIVE: WAITS,
+    Milestone.RELEASED: ATOMIC,
+    Milestone.ONLINE: WAITS,
+    Milestone.THREAD: CALLBACKS,
+}
 
 
 class Part(NamedTuple):
@@ -125,30 +135,21 @@ class _Walk:
             self.found.lanes.setdefault(cpu, []).append(Part(name, start, ns, about))
 
     def milestone(self, what: Milestone, actor: int, cpu: int, ns: int) -> None:
+        if what in PARTS:
+            # Once it has been kicked, a span of the boot CPU is for bringing it online.
+            again = what is Milestone.BEGIN and cpu in self._prepare
+            self.enter(actor, WAIT_ALIVE if again else PARTS[what], ns, cpu)
         match what:
             case Milestone.BEGIN:
                 self._span, self._kicked = (cpu, ns), -1
                 self._first = ns if self._first < 0 else self._first
-                self.enter(actor, PREPARE if cpu not in self._prepare else WAIT_ALIVE, ns, cpu)
             case Milestone.KICKED:
                 self._kicked = ns
-            case Milestone.WAIT:
-                self.enter(actor, WAIT_ALIVE, ns, cpu)
-            case Milestone.SEEN:
-                self.enter(actor, WAIT_ONLINE, ns, cpu)
             case Milestone.END:
                 self.leave(actor, ns)
                 self._end(cpu, ns)
             case Milestone.STARTED:
                 self.enter(cpu, MMU_OFF, ns)
-            case Milestone.ALIVE:
-                self.enter(actor, WAITS, ns)
-            case Milestone.RELEASED:
-                self.enter(actor, ATOMIC, ns)
-            case Milestone.ONLINE:
-                self.enter(actor, WAITS, ns)
-            case Milestone.THREAD:
-                self.enter(actor, CALLBACKS, ns)
             case Milestone.THREAD_END:
                 self.leave(actor, ns)
 

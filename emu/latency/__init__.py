@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.errors import InvalidCase
-from emu.latency.profile import ZERO, CpuCosts, Latency, nominal
+from emu.latency.profile import NOMINAL, ZERO, CpuCosts, Latency
 from emu.registry import not_one_of
 
 __all__ = ["PROFILES", "CpuCosts", "Latency", "file_of", "latency_profile"]
@@ -20,25 +20,26 @@ _FOLDER = Path(__file__).with_name("profiles")
 _SEED_MAX = 2**64
 
 
+_BUILT_IN = {profile.name: profile for profile in (NOMINAL, ZERO)}
+
+
 class _Profiles(Mapping[str, Latency]):
-    # A file is read when its profile is asked for.
+    # A file is read when its profile is asked for, and the folder when another than the built-in ones is.
 
     def __contains__(self, name: object) -> bool:
-        return name in ("nominal", "zero") or name in tuple(self)
+        return name in _BUILT_IN or name in tuple(self)
 
     def __iter__(self) -> Iterator[str]:
-        yield from ("nominal", "zero")
+        yield from _BUILT_IN
         yield from sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __getitem__(self, name: str) -> Latency:
-        if name == "nominal":
-            return nominal()
-        if name == "zero":
-            return ZERO
-        if name not in tuple(self):
+        if name in _BUILT_IN:
+            return _BUILT_IN[name]
+        if name not in self:
             raise KeyError(name)
         from emu.latency.toml_form import read_profile
 
@@ -53,8 +54,6 @@ def latency_profile(text: str) -> Latency:
 
     :raises InvalidCase: there is none, the file breaks a rule, or a change does
     """
-    if text == "nominal":  # most
-        return nominal()
     name, seed, changes = _parts(text)
     found = _named(text, name)
     if changes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 from random import Random
 from typing import NamedTuple
 
@@ -122,6 +121,7 @@ class Latency:
         return Random(f"{self.seed}/{cpu}/{key}").randint(*span)
 
 
+NOMINAL = Latency()
 ZERO = Latency(
     name="zero",
     summary="nothing takes time",
@@ -131,9 +131,3 @@ ZERO = Latency(
     call=0,
     host_operation=0,
 )
-
-
-@cache
-def nominal() -> Latency:
-    """Return the default profile."""
-    return Latency()

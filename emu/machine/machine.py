@@ -15,7 +15,7 @@ from emu.arch import sysreg
 from emu.arch.dataflow import DataFlow
 from emu.cpu.engine import UNLIMITED, Engine
 from emu.cpu.interconnect import Interconnect
-from emu.latency.profile import CpuCosts, Latency, nominal
+from emu.latency.profile import NOMINAL, CpuCosts, Latency
 from emu.machine.actor import Actor, Grain, HostTask, State, outcome_of
 from emu.machine.clock import Clock
 from emu.machine.device_bus import DeviceBus
@@ -78,7 +78,7 @@ class Machine:
         *,
         grain: Grain = Grain.FREE,
         record: bool = False,
-        latency: Latency | None = None,
+        latency: Latency = NOMINAL,
         instructions_max: int = UNLIMITED,
     ) -> None:
         self.memory = memory
@@ -95,7 +95,7 @@ class Machine:
         self.model: MachineMemory | None = None
         self.has_lines = False  # of the model that is played here or that an exploration of this run has
         self.watch: Watch | None = None
-        self.latency = latency or nominal()
+        self.latency = latency
         self.waits = Waits()
         self.costs: defaultdict[int, CpuCosts] = defaultdict(CpuCosts)  # by logical CPU
         self.instructions_max = instructions_max

@@ -169,22 +169,20 @@ def curve_text(key: str, values: Sequence[int], runs: Sequence[Sequence[Run]]) -
     yield f"{key:<14}" + "".join(f"{kind:>13}" for kind in kinds) + "   least"
     for value, row in zip(values, runs, strict=True):
         figures = "".join(f"{'refused' if run.refused else milliseconds(run.times.total):>13}" for run in row)
-        done = [run for run in row if not run.refused]
-        best = min(done, key=lambda run: run.times.total).case.bringup if done else "-"
-        named = f"{value}" if key == CPUS else f"{value / 1000:g} us"
-        yield f"{named:<14}{figures}   {best}"
-    for before, after, at in _turns(values, runs):
-        where = f"{at}" if key == CPUS else f"{at / 1000:g} us"
-        yield f"from {key} = {where} on {after} takes less than {before}"
-
-
-def _turns(values: Sequence[int], runs: Sequence[Sequence[Run]]) -> Iterator[tuple[str, str, int]]:
+        yield f"{_named(key, value):<14}{figures}   {_least(row) or '-'}"
     best = ""
     for value, row in zip(values, runs, strict=True):
-        done = [run for run in row if not run.refused]
-        if not done:
-            continue
-        now = min(done, key=lambda run: run.times.total).case.bringup
-        if best and now != best:
-            yield best, now, value
-        best = now
+        least = _least(row)
+        if best and least and least != best:
+            yield f"from {key} = {_named(key, value)} on {least} takes less than {best}"
+        best = least or best
+
+
+def _named(key: str, value: int) -> str:
+    return f"{value}" if key == CPUS else f"{value / 1000:g} us"
+
+
+def _least(row: Sequence[Run]) -> str:
+    # The bring-up that takes least; empty: all were refused.
+    done = [run for run in row if not run.refused]
+    return min(done, key=lambda run: run.times.total).case.bringup if done else ""

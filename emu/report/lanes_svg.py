@@ -6,35 +6,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from emu.compare.runs import Run
-from emu.compare.times import (
-    ATOMIC,
-    CALLBACKS,
-    IN_C,
-    LOOKUP,
-    MMU_OFF,
-    PREPARE,
-    STARTING,
-    WAIT_ALIVE,
-    WAIT_ONLINE,
-    WAITS,
-    Part,
-)
+from emu.compare.times import PREPARE, WAIT_ALIVE, WAIT_ONLINE, Part
 from emu.report.compared import milliseconds
-from emu.report.lanes import cells, groups
+from emu.report.lanes import LOOKS, cells, groups
 
-# Parts in the order of a bring-up, each with its class; the boot CPU's come first.
-CLASSES = {
-    PREPARE: "prepare",
-    WAIT_ALIVE: "alive",
-    WAIT_ONLINE: "online",
-    STARTING: "starting",
-    MMU_OFF: "off",
-    LOOKUP: "on",
-    IN_C: "c",
-    WAITS: "waits",
-    ATOMIC: "atomic",
-    CALLBACKS: "callbacks",
-}
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --rule: #ccc; --paper: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ddd; --rule: #555; --paper: #16181c; } }
@@ -93,18 +68,17 @@ def _x(ns: int, scale: int) -> float:
 
 def _panel(run: Run, label: str, scale: int, top: int) -> tuple[list[str], int]:
     times = run.times
-    (_, boot), *rows = groups(run, _ROWS_MAX)
+    boot, *rows = groups(run, _ROWS_MAX)
     high = max(_LANE_LEAST, min(_BOOT, _LANES_HIGH / max(1, len(rows))))
     head = f"{label}: {milliseconds(times.total)} ms"
     parts = [f'<text class="head" x="{_LEFT}" y="{top + 14}">{escape(head)}</text>']
     at: float = top + 22
     parts.append(_name("CPU0", at + _BOOT - 4))
-    parts += _bars(boot[0], times.begin, scale, at, _BOOT)
+    parts += _bars(boot.lanes[0], times.begin, scale, at, _BOOT)
     at += _BOOT + 4
-    named, block = at - _NAMES_APART, -1
-    for name, lanes in rows:
-        first = int(name.partition("..")[0].removeprefix("CPU"))
-        if (now := _block(run.hwids, first)) != block and block >= 0 and len(rows) > _BLOCKS_FROM:
+    named, block, shift = at - _NAMES_APART, -1, _block_shift(run.hwids)
+    for name, first, lanes in rows:
+        if (now := run.hwids[first] >> shift) != block and block >= 0 and len(rows) > _BLOCKS_FROM:
             parts.append(
                 f'<line class="axis" x1="{_LEFT - 4}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}"/>'
             )
@@ -120,12 +94,10 @@ def _panel(run: Run, label: str, scale: int, top: int) -> tuple[list[str], int]:
     return parts, int(at) + 4
 
 
-def _block(hwids: Sequence[int], cpu: int) -> int:
-    # The socket or cluster of a CPU: the highest affinity level in which the CPUs differ, but for the lowest.
-    for shift in (32, 16, 8):
-        if len({hwid >> shift for hwid in hwids}) > 1:
-            return hwids[cpu] >> shift
-    return 0
+def _block_shift(hwids: Sequence[int]) -> int:
+    # Where in a hwid the number of a socket or cluster begins: the highest affinity level in which the CPUs
+    # differ, but for the lowest; 64: in none.
+    return next((shift for shift in (32, 16, 8) if len({hwid >> shift for hwid in hwids}) > 1), 64)
 
 
 def _merged(lanes: Sequence[Sequence[Part]], begin: int, scale: int) -> list[Part]:
@@ -152,9 +124,9 @@ def _bars(lane: Sequence[Part], begin: int, scale: int, top: float, high: float)
     for part in joined:
         x, width = _x(part.start, scale), (part.end - part.start) * _PLOT / scale
         if width >= 0.1:
-            what = f"{part.name}, {milliseconds(part.end - part.start)} ms"
+            style, what = LOOKS[part.name].style, f"{part.name}, {milliseconds(part.end - part.start)} ms"
             yield (
-                f'<rect class="{CLASSES[part.name]}" x="{x:.2f}" y="{top:.2f}" width="{max(width, 0.4):.2f}" '
+                f'<rect class="{style}" x="{x:.2f}" y="{top:.2f}" width="{max(width, 0.4):.2f}" '
                 f'height="{high:.2f}"><title>{escape(what)}</title></rect>'
             )
 
@@ -181,9 +153,9 @@ def tick_step(scale: int) -> int:
 
 
 def _legend_rows(seen: set[str]) -> Iterator[list[str]]:
-    boot = [name for name in CLASSES if name in seen and name in (PREPARE, WAIT_ALIVE, WAIT_ONLINE)]
+    boot = [name for name in LOOKS if name in seen and name in (PREPARE, WAIT_ALIVE, WAIT_ONLINE)]
     yield boot
-    yield [name for name in CLASSES if name in seen and name not in boot]
+    yield [name for name in LOOKS if name in seen and name not in boot]
 
 
 def _legend(seen: set[str]) -> Iterator[str]:
@@ -191,6 +163,6 @@ def _legend(seen: set[str]) -> Iterator[str]:
         y, x = 8 + 20 * row, _LEFT
         yield _name(who, y + 11)
         for name in names:
-            yield f'<rect class="{CLASSES[name]}" x="{x}" y="{y}" width="14" height="12"/>'
+            yield f'<rect class="{LOOKS[name].style}" x="{x}" y="{y}" width="14" height="12"/>'
             yield f'<text x="{x + 20}" y="{y + 11}">{escape(name)}</text>'
             x += 44 + 8 * len(name)

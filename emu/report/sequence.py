@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
-from emu.errors import InvalidCase
 from emu.report.story import Story, StoryStep
 
 _COLUMN, _ROW, _TOP, _LEFT = 300, 34, 60, 70
@@ -22,17 +20,6 @@ svg text { font-size: 12px; fill: currentColor; }
 svg .at, svg .state, svg .number { opacity: .7; font-size: 11px; }
 svg .head { font-weight: bold; font-size: 14px; }
 """
-
-
-def write_html(path: Path, story: Story) -> None:
-    """Draw the whole story into a file.
-
-    :raises InvalidCase: the file cannot be written
-    """
-    try:
-        path.write_text(page(story), encoding="utf-8")
-    except OSError as error:
-        raise InvalidCase(f"{path}: {error.strerror}") from None
 
 
 def page(story: Story) -> str:

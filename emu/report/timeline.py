@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.compare.times import ATOMIC, CALLBACKS, PREPARE, STARTING, WAIT_ALIVE, WAIT_ONLINE, WAITS
+from emu.compare.times import PARTS, STARTING
 from emu.milestone import Milestone
 from emu.operation import LOADS, OPERATIONS, STORES, Kind, Record
 from emu.report.history import NOTES, Item, Names, tell
@@ -18,16 +18,6 @@ HOST = "secondary_start_kernel"
 BOOT_CPU = "boot CPU"
 ASLEEP = "asleep in WFE"
 IDLE = "idle"
-# What a CPU is about from a milestone on.
-_PARTS = {
-    Milestone.BEGIN: PREPARE,
-    Milestone.WAIT: WAIT_ALIVE,
-    Milestone.SEEN: WAIT_ONLINE,
-    Milestone.ALIVE: WAITS,
-    Milestone.RELEASED: ATOMIC,
-    Milestone.ONLINE: WAITS,
-    Milestone.THREAD: CALLBACKS,
-}
 # What wakes a sleeper: WAKE stands right behind it.
 _WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, *STORES, Kind.COPY})
 _MEMORY = frozenset({*LOADS, *STORES})
@@ -179,8 +169,8 @@ class _Walk:
                 self._enter(cpu, IDLE if name == HOST else "", ns)
 
     def milestone(self, what: Milestone, actor: int, cpu: int, ns: int) -> None:
-        if what in _PARTS:
-            name = _PARTS[what]
+        if what in PARTS:
+            name = PARTS[what]
             self._enter(actor, f"{name}: CPU{cpu}" if actor != cpu else name, ns)
         elif what is Milestone.STARTED and cpu in self._now:
             _, start = self._now.pop(cpu)

@@ -6,8 +6,8 @@ Source: Arm DDI 0487, C4.1.92.
 from __future__ import annotations
 
 from emu.lookup.prove import bits
-from emu.lookup.prove.flags import Subtracted, added, of_result
-from emu.lookup.prove.semantics.instruction import Instruction, field, rd, rm, rn, width_of
+from emu.lookup.prove.flags import of_result
+from emu.lookup.prove.semantics.instruction import Instruction, add_or_subtract, field, rd, rm, rn, width_of
 from emu.lookup.prove.state import State
 
 
@@ -21,18 +21,8 @@ def _adr(word: int, state: State) -> None:
 
 
 def _sum(word: int, state: State) -> None:
-    width, number = width_of(word), field(word, 21, 10) << 12 * field(word, 22, 22)
-    a, subtracts, flags = state.read_sp(rn(word), width), field(word, 30, 30), field(word, 29, 29)
-    if not flags:
-        result = (bits.sub if subtracts else bits.add)(a, number, width)
-        state.write_sp(rd(word), result, width)
-    elif subtracts:
-        state.flags = Subtracted(a, number, width)
-        if rd(word) != 31:
-            state.write(rd(word), bits.sub(a, number, width), width)
-    else:
-        result, state.flags = added(a, number, False, width)
-        state.write(rd(word), result, width)
+    number = field(word, 21, 10) << 12 * field(word, 22, 22)
+    add_or_subtract(word, state, state.read_sp(rn(word), width_of(word)), number, to_sp=True)
 
 
 def bit_mask(word: int) -> int | None:

@@ -1,10 +1,13 @@
-"""One instruction class: its encoding and what it does."""
+"""One instruction class: its encoding and what it does; and what several groups of them share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emu.lookup.prove import bits
+from emu.lookup.prove.bits import Value
+from emu.lookup.prove.flags import Subtracted, added
 from emu.lookup.prove.state import State, Step
 
 
@@ -58,3 +61,21 @@ def rm(word: int) -> int:
 def ra(word: int) -> int:
     """Return Ra, or Rt2."""
     return word >> 10 & 31
+
+
+def add_or_subtract(word: int, state: State, a: Value, b: Value, *, to_sp: bool) -> None:
+    """Do ADD, ADDS, SUB or SUBS of two values.
+
+    :param to_sp: register 31 of the result is SP where no flags are set, else XZR
+    """
+    width, subtracts = width_of(word), field(word, 30, 30)
+    if not field(word, 29, 29):
+        result = (bits.sub if subtracts else bits.add)(a, b, width)
+        (state.write_sp if to_sp else state.write)(rd(word), result, width)
+    elif subtracts:
+        state.flags = Subtracted(a, b, width)
+        if rd(word) != 31:
+            state.write(rd(word), bits.sub(a, b, width), width)
+    else:
+        result, state.flags = added(a, b, False, width)
+        state.write(rd(word), result, width)

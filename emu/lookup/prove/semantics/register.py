@@ -10,7 +10,16 @@ import z3
 from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Value
 from emu.lookup.prove.flags import Subtracted, added, chosen, condition, of_number, of_result
-from emu.lookup.prove.semantics.instruction import Instruction, field, ra, rd, rm, rn, width_of
+from emu.lookup.prove.semantics.instruction import (
+    Instruction,
+    add_or_subtract,
+    field,
+    ra,
+    rd,
+    rm,
+    rn,
+    width_of,
+)
 from emu.lookup.prove.state import State
 
 _SHIFTS = (bits.left, bits.right, bits.signed_right, bits.rotate)
@@ -37,23 +46,9 @@ def _logical(word: int, state: State) -> None:
     state.write(rd(word), result, width)
 
 
-def _sum(word: int, state: State, a: Value, b: Value, *, to_sp: bool) -> None:
-    width, subtracts = width_of(word), field(word, 30, 30)
-    if not field(word, 29, 29):
-        result = (bits.sub if subtracts else bits.add)(a, b, width)
-        (state.write_sp if to_sp else state.write)(rd(word), result, width)
-    elif subtracts:
-        state.flags = Subtracted(a, b, width)
-        if rd(word) != 31:
-            state.write(rd(word), bits.sub(a, b, width), width)
-    else:
-        result, state.flags = added(a, b, False, width)
-        state.write(rd(word), result, width)
-
-
 def _sum_shifted(word: int, state: State) -> None:
     width = width_of(word)
-    _sum(word, state, state.read(rn(word), width), _shifted(word, state), to_sp=False)
+    add_or_subtract(word, state, state.read(rn(word), width), _shifted(word, state), to_sp=False)
 
 
 def _sum_shifted_allocated(word: int) -> bool:
@@ -71,7 +66,7 @@ def _sum_extended(word: int, state: State) -> None:
     width, by = width_of(word), field(word, 12, 10)
     b = extended(state.read(rm(word)), field(word, 15, 13), width)
     b = bits.left(b, by, width) if by else b
-    _sum(word, state, state.read_sp(rn(word), width), b, to_sp=True)
+    add_or_subtract(word, state, state.read_sp(rn(word), width), b, to_sp=True)
 
 
 def _with_carry(word: int, state: State) -> None:
