@@ -159,11 +159,69 @@ def test_the_lower_panes_are_on_the_digits() -> None:
 def test_a_large_terminal_shows_all_panes() -> None:
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
         await enter(app, pilot, "until scan")
-        assert len(visible(app)) == 7
+        assert len(visible(app)) == 8
         regions = [app._panes[name].region for name in visible(app)]
         assert all(a is b or not a.overlaps(b) for a in regions for b in regions)
 
     drive(run, size=(160, 48))
+
+
+def test_system_registers_are_seen_from_110_columns_on_beside_one_lower_pane() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await enter(app, pilot, "until scan")
+        assert visible(app) == ["code", "registers", "cpus", "system", "output"]
+        assert "SCTLR" in text(app, "system")
+        assert "SCTLR" not in text(app, "registers")
+        for key, name in (("3", "data"), ("6", "data"), ("1", "data"), ("4", "stops")):
+            await press(app, pilot, key)
+            assert visible(app) == ["code", "registers", "cpus", "system", name]
+        assert app._panes["registers"].max_scroll_y == 0, "all of X0 to X30 are seen"
+
+    drive(run, size=(120, 40))
+
+
+def test_help_opens_at_its_top_and_other_output_at_its_end() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "question_mark")
+        pane = app._panes["output"]
+        assert pane.max_scroll_y > 0
+        assert text(app, "output").splitlines()[int(pane.scroll_y)] == "(emu) help"
+        await enter(app, pilot, "position")
+        assert pane.scroll_y == pane.max_scroll_y
+
+    drive(run)
+
+
+async def click(app: StepApp, pilot: Pilot[int], name: str, row: int, times: int = 1) -> None:
+    """Click on a row of a pane's text."""
+    body = app._panes[name].body
+    await pilot.click(body, offset=(1, row), times=times)
+    await idle(app, pilot)
+
+
+def test_a_click_selects_a_cpu_sets_a_breakpoint_on_a_line_and_goes_to_an_operation() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await enter(app, pilot, "until scan cpu 1")
+        await click(app, pilot, "code", 23)
+        assert text(app, "stops") == "2 break asm/lookup/v3.S:24"
+        await click(app, pilot, "code", 23)
+        assert text(app, "stops").startswith("none")
+        await press(app, pilot, "d")
+        assert app.answer is not None
+        here = next(row for row, line in enumerate(app.answer["view"]["code"]) if line["here"])
+        await click(app, pilot, "code", here + 1)
+        assert len(app.answer["view"]["stops"]) == 1
+        await click(app, pilot, "cpus", 2)
+        assert app.answer["view"]["cpu"] == 2
+        app._panes["log"].scroll_home(animate=False)
+        await pilot.pause()
+        third = text(app, "log").splitlines()[2].split()[0]
+        await click(app, pilot, "log", 2)
+        assert f"#{app.answer['view']['position']}" != third, "one click does not travel"
+        await click(app, pilot, "log", 2, times=2)
+        assert f"#{app.answer['view']['position']}" == third
+
+    drive(run, size=(200, 60))
 
 
 def test_everything_fits_into_80_by_24() -> None:

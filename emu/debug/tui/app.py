@@ -11,32 +11,71 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
-from textual.events import Resize
+from textual.events import Click, Resize
+from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from emu.debug.remote import Debugger
 from emu.debug.tui import panes
 from emu.errors import EmuError
 
-WIDE = 132  # columns from which on all panes are seen at once
+WIDE = (160, 40)  # columns and lines from which on all panes are seen at once
+MEDIUM = (110, 32)  # and those from which on CPUs and system registers are always there
 _CODE_LINES = 64  # instructions before and behind the PC
 _OPERATIONS = 200
 _OUTPUT_LINES_MAX = 2000
-_LOWER = ("cpus", "log", "data", "stops", "output")
+_HEADINGS = {  # in the order in which the grids are filled
+    "code": "code",
+    "registers": "registers",
+    "cpus": "1 CPUs",
+    "system": "6 system registers",
+    "log": "2 operations",
+    "output": "5 output",
+    "stops": "4 breakpoints",
+    "data": "3 boot data",
+}
+_LOWER = {heading[0]: name for name, heading in _HEADINGS.items() if heading[0].isdigit()}
+_ALWAYS_IN_MEDIUM = ("cpus", "system")
 _OTHERS = ("schedule", "stand", "free")
 _KEYS = (
     "s step  o op  f finish  l leave loop  t other CPU  c continue  b back  r rcont",
-    "n/p CPU  x break  m others  d disas  1-5 panes  : command  ? help  q quit",
+    "n/p CPU  x break  m others  d disas  1-6 panes  : command  ? help  q quit",
 )
+
+
+class RowClicked(Message):
+    """A row of a pane was clicked.
+
+    :ivar row: counted from the first line of the pane's text
+    :ivar clicks: 2 is a double click
+    """
+
+    def __init__(self, pane: str, row: int, clicks: int) -> None:
+        super().__init__()
+        self.pane = pane
+        self.row = row
+        self.clicks = clicks
+
+
+class Body(Static):
+    """The text of a pane; tells which of its rows is clicked."""
+
+    def __init__(self, pane: str) -> None:
+        super().__init__(markup=False)
+        self.pane = pane
+
+    def on_click(self, event: Click) -> None:
+        """Tell the row."""
+        self.post_message(RowClicked(self.pane, event.y, event.chain))
 
 
 class Pane(VerticalScroll):
     """A part of the screen, with a title line; scrolls when it has the focus."""
 
     def __init__(self, name: str, heading: str) -> None:
-        super().__init__(id=name)
+        super().__init__(id=name, classes="lower" if name in _LOWER.values() else "")
         self.border_title = heading
-        self.body = Static(markup=False)
+        self.body = Body(name)
 
     def compose(self) -> ComposeResult:
         """Hold one piece of text."""
@@ -88,7 +127,7 @@ class StepApp(App[int]):
         Binding("p", "cpu(-1)"),
         Binding("m", "others"),
         Binding("d", "source"),
-        *(Binding(str(number + 1), f"lower('{name}')") for number, name in enumerate(_LOWER)),
+        *(Binding(key, f"lower('{name}')") for key, name in _LOWER.items()),
         Binding("colon", "prompt", priority=True),  # at once: the keys behind it are for the prompt
         Binding("question_mark", "help"),
         Binding("escape", "stop", priority=True),
@@ -103,21 +142,12 @@ class StepApp(App[int]):
         self.before: dict[str, Any] | None = None
         self.waiting = 0  # commands that have not been answered
         self.lower = "cpus"
+        self.under = "log"  # the lower pane that is shown beside those that always are
+        self._last_answer: list[str] = []  # what the last command printed
         self.as_source = True
         self.output: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
-        self._panes = {
-            name: Pane(name, heading)
-            for name, heading in (
-                ("code", "code"),
-                ("registers", "registers"),
-                ("cpus", "1 CPUs"),
-                ("log", "2 operations"),
-                ("output", "5 output"),
-                ("stops", "4 breakpoints"),
-                ("data", "3 boot data"),
-            )
-        }
+        self._panes = {name: Pane(name, heading) for name, heading in _HEADINGS.items()}
 
     def compose(self) -> ComposeResult:
         """Lay the screen out: header, panes, prompt, keys."""
@@ -138,8 +168,11 @@ class StepApp(App[int]):
         self.action_go("where", quiet=True)
 
     def on_resize(self, event: Resize) -> None:
-        """Show all panes where there is room."""
-        self.set_class(event.size.width >= WIDE, "wide")
+        """Show as many panes as there is room for."""
+        columns, lines = event.size
+        is_wide = columns >= WIDE[0] and lines >= WIDE[1]
+        self.set_class(is_wide, "wide")
+        self.set_class(not is_wide and columns >= MEDIUM[0] and lines >= MEDIUM[1], "medium")
         self.call_after_refresh(self._draw)
 
     # -- asking -----------------------------------------------------------------------------------
@@ -168,8 +201,9 @@ class StepApp(App[int]):
             self.before = self.answer["view"] if self.answer else None
         self.answer = answer
         if command.endswith(" "):
-            self.output += [f"(emu) {command.strip()}", *answer["lines"]]
-            self.output += [f"error: {answer['error']}"] if answer["error"] else []
+            error = [f"error: {answer['error']}"] if answer["error"] else []
+            self._last_answer = [f"(emu) {command.strip()}", *answer["lines"], *error]
+            self.output += self._last_answer
             del self.output[:-_OUTPUT_LINES_MAX]
         self._draw()
 
@@ -200,8 +234,10 @@ class StepApp(App[int]):
 
     def _show_lower(self, name: str) -> None:
         self.lower = name
-        for each in _LOWER:
+        self.under = self.under if name in _ALWAYS_IN_MEDIUM else name
+        for each in _LOWER.values():
             self._panes[each].set_class(each == name, "shown")
+            self._panes[each].set_class(each == self.under, "under")
 
     def action_prompt(self) -> None:
         """Go to the prompt."""
@@ -234,6 +270,15 @@ class StepApp(App[int]):
         self._queue.put(None)
         self.exit(0)
 
+    def on_row_clicked(self, event: RowClicked) -> None:
+        """Select a CPU; set a breakpoint on a line or delete it; twice: go to an operation."""
+        if not self.answer:
+            return
+        view = self.answer["view"]
+        command = panes.clicked(view, event.pane, event.row, self.as_source, event.clicks == 2)
+        if command:
+            self.action_go(command, quiet=event.pane == "cpus")
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Run what was typed."""
         command, prompt = event.value.strip(), self.query_one(Prompt)
@@ -262,12 +307,21 @@ class StepApp(App[int]):
         shown["code"].border_title = Text(heading)
         width = shown["registers"].content_size.width
         self._fill("registers", panes.registers(view, self.answer["changed"], width))
+        self._fill("system", panes.system(view, self.answer["changed"], shown["system"].content_size.width))
         self._fill("cpus", panes.cpus(view), view["cpu"])
         self._fill("log", panes.operations(view), len(view["operations"]))
         self._fill("data", panes.data(view, self.before))
         self._fill("stops", panes.stops(view))
         self._fill("output", Text("\n".join(self.output)))
-        self.call_after_refresh(shown["output"].scroll_end, animate=False)
+        self.call_after_refresh(self._scroll_output)
+
+    def _scroll_output(self) -> None:
+        # The end of the output, but of a long answer its first lines.
+        pane = self._panes["output"]
+        width = max(pane.content_size.width, 1)
+        last = len(Text("\n".join(self._last_answer)).wrap(self.console, width))
+        height = pane.content_size.height
+        pane.scroll_to(y=pane.virtual_size.height - max(last, height), animate=False)
 
     def _fill(self, name: str, text: Text, row: int | None = None) -> None:
         # Put text into a pane; with a row, so that it is seen, in the middle if it can be.

@@ -14,8 +14,8 @@ View = Mapping[str, Any]
 
 _HERE, _CHANGED, _STOP, _FAINT, _NUMBER = "reverse", "bold yellow", "bold red", "dim", "dim"
 _STATES = {"runs": "green", "host": "cyan", "wfe": "yellow", "ended": "red", "off": "dim"}
-# Registers in the order in which they are looked at; the rest follow.
-_FIRST = ("PC", "SP", "NZCV", "EL")
+# Registers in the order in which they are looked at; those of the system follow.
+_GENERAL = ("PC", "SP", "NZCV", "EL", *(f"X{number}" for number in range(31)))
 _SHORT = {"SP_EL0": "SPEL0", "VBAR_EL2": "VBAR2", "TPIDR_EL2": "TPDR2"}
 _SUBJECT = 16  # columns of its name in the header
 CELL = 23  # columns that a register takes
@@ -98,12 +98,24 @@ def _disassembly(view: View, columns: int) -> Text:
 
 
 def registers(view: View, changed: Collection[str], width: int) -> Text:
-    """Return the registers in as many columns as fit, those that changed marked."""
+    """Return the general registers in as many columns as fit, those that changed marked."""
     values: dict[str, int] = view["registers"]
     if not values:
         off = view["cpus"][view["cpu"]]["state"] == "off"
         return Text("off" if off else "a host task runs\nin its stead", _FAINT)
-    names = [*_FIRST, *(name for name in values if name not in _FIRST)]
+    return _table(values, [name for name in _GENERAL if name in values], changed, width)
+
+
+def system(view: View, changed: Collection[str], width: int) -> Text:
+    """Return the system registers, in the same way."""
+    values: dict[str, int] = view["registers"]
+    names = [name for name in values if name not in _GENERAL]
+    if not names:
+        return Text("none: no guest code runs here", _FAINT)
+    return _table(values, names, changed, width)
+
+
+def _table(values: Mapping[str, int], names: Sequence[str], changed: Collection[str], width: int) -> Text:
     columns = max(1, (width + 1) // (CELL + 1))
     rows = -(-len(names) // columns)
     text = Text(no_wrap=True, overflow="crop")
@@ -115,7 +127,22 @@ def registers(view: View, changed: Collection[str], width: int) -> Text:
             text.append(f"{short:<5} ", style or _FAINT)
             text.append(f"{shown:<{CELL - 6}} ", style)
         text.append("\n")
+    text.rstrip()
     return text
+
+
+def clicked(view: View, pane: str, row: int, as_source: bool, twice: bool) -> str:
+    """Return the command that a click on a row of a pane stands for; empty: none."""
+    if pane == "cpus" and row < len(view["cpus"]):
+        return f"cpu {view['cpus'][row]['cpu']}"
+    if pane == "log" and twice and row < len(view["operations"]):
+        position, _, _ = view["operations"][row].partition(" ")
+        return f"goto {position.removeprefix('#')}"
+    if pane == "code" and as_source and view["path"]:
+        return f"toggle {view['place']['file']}:{row + 1}"
+    if pane == "code" and row < len(view["code"]):
+        return f"toggle {view['code'][row]['address']:#x}"
+    return ""
 
 
 def cpus(view: View) -> Text:
