@@ -12,10 +12,8 @@ from emu.cli.options import known_race_option
 from emu.cli.outputs import Command, Output, write_text
 from emu.designs import DESIGNS, check_exists
 from emu.errors import InvalidCase
-from emu.explore.confirm import confirm
+from emu.explore.confirm import confirm, shown_by
 from emu.explore.explorer import explore_case
-from emu.explore.finding_collector import Found
-from emu.explore.follow import rewind
 from emu.host.effects import WHOLE
 from emu.report.exploring import replay_json
 from emu.report.sequence import page
@@ -66,12 +64,8 @@ def command(case: str, known_race: tuple[str, ...], html: Path | None, as_object
         raise InvalidCase(f"scheduler={parsed.scheduler}: {error}") from None
     explorer, boot = explore_case(parsed)
     boot.case = parsed
-    explorer.learn(picks)
-    system = explorer.system()
-    done, findings = explorer.replay(system, picks, strict=True)
+    done, found = shown_by(explorer, parsed, picks)
     outcomes = [local.outcome for local in done.states[-1].locals]
-    rewind(system, done)
-    found = [Found(each.finding, picks, case=parsed.text()) for each in findings.values()]
     stories = [tell_story(boot, confirm(explorer, each)) for each in found]
     if html is not None and stories:
         write_text(html, page(stories[0]))
@@ -84,5 +78,5 @@ def command(case: str, known_race: tuple[str, ...], html: Path | None, as_object
         click.echo()
     for cpu, outcome in enumerate(outcomes):
         click.echo(f"CPU{cpu}: {outcome_words(outcome)}")
-    click.echo(f"{'fail' if stories else 'pass'}: {len(done.path)} steps, {len(stories)} findings")
+    click.echo(f"{'fail' if stories else 'pass'}: {len(done.path)} picks, {len(stories)} findings")
     return int(bool(stories))

@@ -18,6 +18,7 @@ from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, Sessi
 from emu.debug.target import DebugTarget
 from emu.finding import Verdict
 from emu.machine.actor import Grain, end_pc
+from emu.machine.machine import NOBODY
 from emu.operation import OPERATIONS
 from emu.outcome import End
 from emu.report.json_form import verdict_word
@@ -194,11 +195,11 @@ class Session(DebugTarget):
             if not self._one(choose):
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
-            ran = machine.current
+            ran, _ = self.log.stepped(self.position - 1)
             stop = self._checker.check(settings, ran)
             if stop is not None:
                 return stop
-            if done(ran):
+            if ran >= 0 and done(ran):
                 if settings.others is Others.FREE and cpu >= 0:
                     self._let_others(cpu)
                 return SessionStop("step", ran)
@@ -206,7 +207,7 @@ class Session(DebugTarget):
             if unpolled >= _POLL_STEPS:
                 unpolled = 0
                 if self.interrupted():
-                    return SessionStop("interrupt", ran, "interrupted")
+                    return SessionStop("interrupt", max(ran, 0), "interrupted")
 
     def _why_over(self) -> str:
         # Why no step is left: of CPUs that go round for ever, how and where.
@@ -226,7 +227,8 @@ class Session(DebugTarget):
         rows = len(machine.trace)
         if not machine.step(choose):
             return False
-        self.log.add(machine.current, machine.pc_before, rows, forced=choose >= 0)
+        cpu, pc = machine.current, machine.pc_before
+        self.log.add(*((-1, 0) if pc == NOBODY else (cpu, pc)), rows, forced=choose >= 0)
         if self.position % CHECKPOINT_STEPS == 0:
             self._save()
         return True

@@ -14,6 +14,7 @@ from emu.operation import STORES, Kind, Record
 
 _FORCED = 0x8000  # beside the CPU: the scheduler had not picked it
 _CPU_MASK = 0x7FFF
+_NOBODY = 0x7FFF  # in the place of a CPU
 
 
 class StepLog:
@@ -33,10 +34,12 @@ class StepLog:
     def add(self, cpu: int, pc: int, row: int, *, forced: bool) -> None:
         """Log a step.
 
+        :param cpu: -1: no CPU did it, such as caches that write a line back by themselves
         :param pc: PC before the step; 0: of a host task
         :param row: rows that the trace had before the step
         :param forced: the scheduler had not picked this CPU
         """
+        cpu = _NOBODY if cpu < 0 else cpu
         self._cpus.append(cpu | _FORCED if forced else cpu)
         self._pcs.append(pc)
         self._rows.append(row)
@@ -81,8 +84,12 @@ class StepLog:
                 yield position, self.row(index)
 
     def stepped(self, position: int) -> tuple[int, int]:
-        """Return (CPU, PC) of step ``position``, which is below :attr:`position`; PC 0: of a host task."""
-        return self._cpus[position] & _CPU_MASK, self._pcs[position]
+        """Return (CPU, PC) of step ``position``, which is below :attr:`position`.
+
+        CPU -1: no CPU did it; PC 0: of a host task
+        """
+        cpu = self._cpus[position] & _CPU_MASK
+        return -1 if cpu == _NOBODY else cpu, self._pcs[position]
 
     def last_write(self, pa: int, size: int, before: int | None = None) -> tuple[int, Record] | None:
         """Return (position, record) of the last store to any of these bytes (PA), or None.

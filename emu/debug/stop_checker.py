@@ -20,12 +20,12 @@ class StopChecker:
         self._log = log
 
     def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
-        """Return what stops the session after the last step, which ``cpu`` made, or None."""
+        """Return what stops the session after the last step, which ``cpu`` made (-1: no CPU), or None."""
         if settings.watchpoints or settings.events or settings.breakpoints:
             stop = self.check_records(settings, self._log.last_rows())
             if stop is not None:
                 return stop
-        if settings.breakpoints:
+        if settings.breakpoints and cpu >= 0:
             actor = self._target.machine.actors[cpu]
             if actor.task is None and actor.state is State.RUNNABLE:
                 return self.at_breakpoint(settings, cpu)

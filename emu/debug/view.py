@@ -19,6 +19,7 @@ from emu.debug.sources import find_source
 from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
 from emu.finding import Verdict
 from emu.machine.actor import State, end_pc, function_name, location
+from emu.models import MODELS
 from emu.operation import OPERATIONS, Kind, Record
 from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
@@ -242,6 +243,11 @@ class View:
 
     def record(self, record: Record) -> str:
         """Return an operation or event as one line."""
+        if record.kind is Kind.LINE:
+            choices = list(MODELS[self.session.boot.case.memory].choices.values())
+            return choices[record.value].format(f"the line of {self.data_name(record.pa)}")
+        if record.kind is Kind.LOST:
+            return f"{self.data_name(record.pa)} = {record.value:#x} is lost"
         place = self.place_of(record.pc) if record.pc else None
         at = f"  {place}" if place else ""
         return f"CPU{record.actor} {self._what(record)}{at}"
@@ -392,6 +398,8 @@ _SHOWN = (OPERATIONS - {Kind.CALL_ARGS}) | {
     Kind.WAKE,
     Kind.MISUSE,
     Kind.SLOT,
+    Kind.LINE,
+    Kind.LOST,
     Kind.UNSUPPORTED,
     Kind.LOG,
     Kind.OUTCOME,

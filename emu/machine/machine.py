@@ -56,6 +56,7 @@ class Watch(Protocol):
         """Put into ``trace`` what is to be said if the run ends here."""
 
 
+NOBODY = -1
 COUNTER_READS_LEAST = 100_000  # that are not counted
 
 
@@ -63,8 +64,10 @@ class Machine:
     """CPUs on one memory. ``entry_el`` is 1 or 2: the highest level that is not firmware's.
 
     :ivar current: the CPU that ran last; -1 before the first, and while no CPU does anything
-    :ivar pc_before: VA of the step that was done last; 0: a host task did it
+    :ivar pc_before: VA of the step that was done last; 0: a host task did it; NOBODY: no CPU did, the
+        recorded schedule has let something happen
     :ivar watch: what looks at it after each step
+    :ivar unfinished: the CPU that is amid what a recorded pick lets it do, at instruction grain; -1: none is
     :ivar stopped: why run() ended early
     :ivar takes_turns: the scheduler always picks the runnable CPU behind the one that ran last
     """
@@ -121,7 +124,7 @@ class Machine:
         self.power = Power(self)
         self._next_boot: Callable[[], None] | None = None
         self.delays_maintenance = False  # that of the operation under way: a recorded schedule says so
-        self._unfinished = -1  # the CPU whose recorded operation is under way
+        self.unfinished = -1
 
     @property
     def trace(self) -> Trace:
@@ -226,14 +229,16 @@ class Machine:
             begin, self._next_boot = self._next_boot, None
             begin()
         steered = self._steering is not None and choose < 0
-        if steered and self._unfinished >= 0:
-            choose = self._unfinished
+        amid = steered and self.unfinished >= 0
+        if amid:
+            choose = self.unfinished
         pick = self._steering.next_pick() if self._steering is not None and choose < 0 else None
         if pick is not None:
             choose = follow(self, pick)
             if choose < 0:
+                self.pc_before = NOBODY
                 return True
-        else:
+        elif not amid:  # amid a recorded pick nothing else happens
             if self.spins.aside:
                 self.spins.let_on(any_runnable=bool(self.queue.runnable))
             if (self.clock.timers or self.when_asleep) and not self.stopped:
@@ -251,7 +256,8 @@ class Machine:
         self.current = cpu
         self.picks += 1
         actor = self.actors[cpu]
-        if actor.task is not None:
+        runs_guest = actor.task is None
+        if not runs_guest:
             self.pc_before = 0
             self.tasks.run(cpu, actor)
         else:
@@ -263,9 +269,9 @@ class Machine:
                 if pick is None and goes_on:
                     self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
-            # A pick is an operation, with all that comes before the next one.
-            goes_on = actor.task is None and actor.state is State.RUNNABLE
-            self._unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
+            # A pick is an operation, with all that comes before the next; of a host task it is alone.
+            goes_on = runs_guest and actor.task is None and actor.state is State.RUNNABLE
+            self.unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
         self.delays_maintenance = False
         self.parts.alone = -1
         if actor.time > self.clock.now:

@@ -8,10 +8,12 @@ from emu.errors import ReplayDiverged
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick, part_of
+from emu.schedulers.replay import Replay
 
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
+_OF_CPUS = ("run", "timeout", "fail", "delay")  # and those of parts
 _CAN_RUN = (State.RUNNABLE, State.SPINNING, State.DELAYED)
 
 
@@ -22,7 +24,7 @@ def follow(machine: Machine, pick: Pick) -> int:
     """
     kind, number = pick
     part = part_of(kind)
-    if kind in ("run", "timeout", "fail", "delay") or part >= 0:
+    if kind in _OF_CPUS or part >= 0:
         actor = machine.actors[number] if number < len(machine.actors) else None
         if actor is None or actor.state not in _CAN_RUN:
             raise _diverged(
@@ -55,6 +57,16 @@ def follow(machine: Machine, pick: Pick) -> int:
         _choose(machine, kind, number)
     machine.picks += 1
     return -1
+
+
+def coming(machine: Machine) -> int:
+    """Return the CPU that makes the next step, where a recorded schedule says so; else -1."""
+    if machine.unfinished >= 0:
+        return machine.unfinished
+    scheduler = machine.scheduler
+    pick = scheduler.coming if isinstance(scheduler, Replay) else None
+    moves = pick is not None and (pick.kind in _OF_CPUS or part_of(pick.kind) >= 0)
+    return pick.number if pick is not None and moves else -1
 
 
 def _choose(machine: Machine, letter: str, pa: int) -> None:

@@ -20,6 +20,7 @@ from emu.operation import LOADS, STORES, Kind, Record, WaitForEvent
 from emu.properties.resolve import Resolved
 from emu.report.history import Names, tell
 from emu.report.words import WIDTH, finding_words, fix_words, wrap
+from emu.trace import Trace
 
 LINES_MAX = 40
 _WHERE = 27  # columns of the place
@@ -33,7 +34,10 @@ _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME
 
 @dataclass(frozen=True, slots=True)
 class StoryStep:
-    """One thing that happened: ``cpu`` -1 is the caches; ``state`` what lines and event registers became."""
+    """One thing that happened: ``cpu`` -1 is the caches; ``state`` what lines and event registers became.
+
+    :ivar number: the position of a debug session at which it is about to happen
+    """
 
     number: int
     cpu: int
@@ -108,6 +112,18 @@ def story_of(done: Exploration, number: int = 0) -> str:
     return "\n".join(tell_story(done.boot, done.confirmed(number)).lines())
 
 
+def step_text(record: Record, trace: Trace, names: Names) -> str:
+    """Return what a story says of a record of ``trace``."""
+    if record.kind is Kind.LOG:
+        return f"log: {trace.text_of(record)}"
+    if record.kind is Kind.LAND:
+        return "comes to C"
+    item = tell(record, trace, names)
+    text = f"{item.verb} {item.operand}" if item.operand else item.text
+    told = " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
+    return told.replace(f"{_U64:#x}", "~0")
+
+
 class _Teller:
     # Picks out of a path what a finding is about.
 
@@ -118,6 +134,7 @@ class _Teller:
         self._trace = trace = confirmed.trace
         self._path = path = confirmed.path
         self._states = states = confirmed.states
+        self._positions = confirmed.positions
         self._finding = confirmed.found.finding
         self._names = Names(trace, symbol_table(boot.guest))
         self._granule = system.footprints.granule
@@ -217,7 +234,7 @@ class _Teller:
         if self._property() is not None:
             yield from self._where_they_are(cpus)
         for text in self._at_end(words):
-            yield StoryStep(len(self._path), -1, text, "")
+            yield StoryStep(self._positions.end, -1, text, "")
 
     def _property(self) -> Resolved | None:
         # The user's property that the finding is about.
@@ -231,7 +248,7 @@ class _Teller:
         for cpu in cpus:
             pc = pc_of(self._states[-1].locals[cpu])
             if pc:
-                yield StoryStep(len(self._path), cpu, "stands here", self._at(pc))
+                yield StoryStep(self._positions.end, cpu, "stands here", self._at(pc))
 
     def _at_end(self, words: set[int]) -> Iterator[str]:
         # What happens when no CPU does anything more.
@@ -259,17 +276,18 @@ class _Teller:
         lines: set[int],
     ) -> Iterator[StoryStep]:
         kind, target = transition.pick
+        begins = self._positions.of_pick(number)
         if kind in self._choices and self._system.footprints.unit_index[target] in lines:
-            yield StoryStep(number, -1, self._choices[kind].format(self._line(target)), "")
+            yield StoryStep(begins, -1, self._choices[kind].format(self._line(target)), "")
         if kind == "delay" and target in cpus:
-            yield StoryStep(number, target, "its maintenance takes effect later", self._where(records))
+            yield StoryStep(begins, target, "its maintenance takes effect later", self._where(records))
         if kind == "fail" and target in cpus:
-            yield StoryStep(number, target, "its store-exclusive fails by itself", self._where(records))
+            yield StoryStep(begins, target, "its store-exclusive fails by itself", self._where(records))
         if kind == "start" and target in cpus:
-            yield StoryStep(number, target, "firmware starts it", "")
+            yield StoryStep(begins, target, "firmware starts it", "")
         if kind == "timeout" and target in cpus:
-            yield StoryStep(number, target, "gives up waiting", self._where(records))
-        for record in records:
+            yield StoryStep(begins, target, "gives up waiting", self._where(records))
+        for record, position in zip(records, self._positions.of_records(number, records), strict=True):
             cpu = record.actor
             if cpu not in cpus:
                 continue
@@ -284,26 +302,16 @@ class _Teller:
                     continue
             elif record.kind not in _ALWAYS:
                 continue
-            yield StoryStep(number, cpu, self._text(record), self._at(record.pc))
+            yield StoryStep(position, cpu, step_text(record, self._trace, self._names), self._at(record.pc))
         for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
-                yield StoryStep(number, -1, self._lost(note.pa, note.value), "")
+                yield StoryStep(begins, -1, self._lost(note.pa, note.value), "")
 
     def _holds_line(self, pa: int, index: int) -> bool:
         return pa & -self._granule == self._system.model.units[index]
 
     def _pa_of(self, address: int) -> int:
         return self._boot.guest.pa_of(address) if address >> 63 else address
-
-    def _text(self, record: Record) -> str:
-        if record.kind is Kind.LOG:
-            return f"log: {self._trace.text_of(record)}"
-        if record.kind is Kind.LAND:
-            return "comes to C"
-        item = tell(record, self._trace, self._names)
-        text = f"{item.verb} {item.operand}" if item.operand else item.text
-        told = " ".join([text, *(f"{arrow} {value}" for arrow, value in item.effects)])
-        return told.replace(f"{_U64:#x}", "~0")
 
     def _where(self, records: list[Record]) -> str:
         return self._at(records[0].pc) if records else ""

@@ -82,6 +82,11 @@ class Replay:
         self._picks = [pick for pick in parse_picks(text) if pick != LOOP]
         self._at = 0
 
+    @property
+    def coming(self) -> Pick | None:
+        """The next recorded pick, which :meth:`next_pick` will return."""
+        return self._picks[self._at] if self._at < len(self._picks) else None
+
     def next_pick(self) -> Pick | None:
         """Return the next recorded pick."""
         if self._at == len(self._picks):

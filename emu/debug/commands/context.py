@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
 from emu.debug.view import View, changed
+from emu.machine.replay import coming
 from emu.operation import OPERATIONS
 
 
@@ -61,9 +62,14 @@ class Context:
         return changed(self.seen.by_cpu.get(cpu, {}), self.view.registers(cpu))
 
     def stopped(self, stop: SessionStop) -> list[str]:
-        """Keep a stop as the last one, select its CPU, and return it as text: why, and where."""
+        """Keep a stop as the last one, select its CPU, and return it as text: why, and where.
+
+        At a position that was gone to the CPU is the one that acts next, where a recorded schedule says so.
+        """
         settings = self.session.settings
         self.stop = stop
+        if stop.reason == "goal" and (next_cpu := coming(self.session.machine)) >= 0:
+            settings.cpu = next_cpu
         if stop.reason not in ("step", "interrupt", "goal", "end", "start"):
             settings.cpu = stop.cpu
         return [*self.why(stop), self.where(self.cpu)]
