@@ -1,7 +1,8 @@
 """Conditions of breakpoints: registers, symbols and memory, of the CPU that reached the breakpoint.
 
 ``x0 == 3 and [cpu_boot_data + 16] != 0``: x0..x30, sp, pc, el, cpu, hwid; a symbol is its VA; ``[address]``
-is the u64 there, ``u32[address]``, ``u16[...]`` and ``u8[...]`` narrower ones; operators are Python's.
+is the u64 there, ``u32[address]``, ``u16[...]`` and ``u8[...]`` narrower ones; operators are Python's. A
+system register goes by its name, in either case, and a field of it by ``ESR_EL1.EC``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ class Where(Protocol):
         """Return a register or the VA of a symbol, or None."""
         ...
 
+    def field_of(self, name: str, field: str) -> int:
+        """Return a field of a system register.
+
+        :raises InvalidCase: there is no such register, or no such field
+        """
+        ...
+
     def read_at(self, address: int, size: int) -> bytes:
         """Return ``size`` bytes at a VA or PA; fewer where memory ends."""
         ...
@@ -73,6 +81,8 @@ class _Evaluator:
                 return number
             case ast.Name(id=name):
                 return self._name(name)
+            case ast.Attribute(ast.Name(id=name), field):
+                return self._where.field_of(name, field)
             case ast.BinOp(left, op, right) if type(op) in _BINARY:
                 return _BINARY[type(op)](self.value(left), self.value(right)) % 2**64
             case ast.UnaryOp(ast.Not(), operand):

@@ -7,6 +7,7 @@ from emu.cpu.pe import PE
 from emu.debug.debugged import Debugged
 from emu.debug.expressions import evaluate
 from emu.debug.places import Places
+from emu.debug.system_registers import SystemRegisters
 from emu.machine.actor import State
 from emu.operation import Kind
 
@@ -18,6 +19,7 @@ class DebugTarget:
         self.boot = boot
         self.machine = boot.machine
         self.places = Places(boot)
+        self.system = SystemRegisters(boot.machine)
 
     def pe(self, cpu: int) -> PE:
         """Return the PE of a CPU."""
@@ -89,7 +91,13 @@ class _CpuNames:
         found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
         if name in found:
             return int(found[name])
+        system = self._target.system.value_or_none(self._cpu, name)
+        if system is not None:
+            return system
         return self._target.boot.guest.subject.symbols.address(name)
+
+    def field_of(self, name: str, field: str) -> int:
+        return self._target.system.field(self._cpu, name, field)
 
     def read_at(self, address: int, size: int) -> bytes:
         return self._target.read(self._target.places.pa(address), size)

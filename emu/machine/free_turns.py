@@ -90,8 +90,12 @@ class FreeTurns:
 
     def count(self, time: int) -> int:
         """Return the system counter (ticks of 62.5 MHz) for a CPU at ``time`` (ns); it never goes back."""
-        self._count = max(self._count, count_at(time))
+        self._count = self.count_now(time)
         return self._count
+
+    def count_now(self, time: int) -> int:
+        """Return the same for who only looks: later reads may still be of earlier times."""
+        return max(self._count, count_at(time))
 
     def run(self, cpu: int, actor: Actor) -> None:
         """Let ``cpu`` have a turn, or the next piece of it."""

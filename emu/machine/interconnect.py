@@ -177,6 +177,13 @@ class MachineInterconnect(LocalInterconnect):
             )
         return machine.clock.read_counter()
 
+    def counter_now(self, pe: PE) -> int:
+        """Return the same for who only looks."""
+        machine = self._machine
+        if machine.free is not None:
+            return machine.free.count_now(machine.time_of(pe.index))
+        return machine.clock.counter()
+
     def set_power_and_sleep(self, cpu: int, *, on: bool, asleep: bool, idle: bool) -> None:
         """Follow the state of an actor: whether ``cpu`` is on, and whether it sleeps in WFE or WFI."""
         system, bit = self.system, 1 << cpu

@@ -117,6 +117,33 @@ def test_threads_have_names_and_the_selected_one_has_registers(v3: Target) -> No
     assert "cannot" not in text.lower()
 
 
+def test_system_registers_are_printed_by_their_fields(v3: Target) -> None:
+    text = v3.gdb(
+        "break __secondary_switched",
+        "continue",
+        "p $SCTLR_EL1",
+        "p/x $SCTLR_EL1 & 1",
+        "p $TCR_EL1",
+        "p $SPSR_EL1",
+        "p $MPIDR_EL1",
+        "p $ZCR_EL1",
+        "p $cpsr",
+        "p/x $CNTVCT_EL0 == $CNTVCT_EL0",
+        "info registers system",
+        "monitor regs system MPIDR_EL1",
+    )
+    assert "$1 = [ M C SA SA0 " in text
+    assert "$2 = 0x1" in text
+    assert " TG1=4_KiB " in text
+    assert "$5 = [ Aff0=1 Aff1=0 Aff2=0 RES1_31 Aff3=0 ]" in text
+    assert "$6 = <unavailable>" in text
+    assert "$7 = [ SP EL=1 F I A D " in text
+    assert "$8 = 0x1" in text
+    assert "\nHCR_EL2 " in text
+    assert "  7:0   Aff0    0x1" in text
+    assert "cannot" not in text.lower()
+
+
 def test_an_instruction_has_one_breakpoint_whichever_address_is_given(v3: Target) -> None:
     text = v3.gdb("break *&secondary_entry", "continue", "p/x $pc", "continue", "info threads")
     assert text.count("secondary_entry ()") >= 2

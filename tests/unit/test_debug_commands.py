@@ -249,3 +249,60 @@ def test_every_command_is_in_the_documentation(commands: Commands) -> None:
     text = (Path(__file__).parents[2] / "docs" / "stepping.md").read_text()
     missing = [name for name in commands.names if f"`{name}`" not in text and f"`{name} " not in text]
     assert not missing
+
+
+# -- system registers -----------------------------------------------------------------------------
+
+
+def test_a_system_register_goes_by_its_name_in_print_and_conditions(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 2")
+    assert commands.run("print MPIDR_EL1")[0].startswith("0x80000002 (2147483650)")
+    assert commands.run("print mpidr_el1 & 0xff") == ["0x2 (2)"]
+    assert commands.run("print SCTLR_EL1.M") == ["0x1 (1)"]
+    assert commands.run("print TCR_EL1.TG1") == ["0x2 (2)"]
+    commands.run("break set_cpu_boot_mode_flag if SCTLR_EL1.M == 1 and MPIDR_EL1.Aff0 == 3")
+    commands.run("c")
+    assert commands.cpu == 3
+
+
+def test_system_registers_are_shown_with_their_fields(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 2")
+    lines = commands.run("regs system TCR_EL1")
+    assert lines[0].startswith("TCR_EL1 0x")
+    assert "  31:30 TG1    0x2    4 KiB" in lines
+    assert "  22    A1     1      the ASID is TTBR1's" in lines
+    assert any(line.startswith("  clear: ") for line in lines)
+    assert "  7:0   Aff0   0x3" in commands.run("regs system mpidr_el1 cpu 3")
+    names = [line.split()[0] for line in commands.run("regs system T*_EL1") if line[0] != " "]
+    assert names == ["TTBR0_EL1", "TTBR1_EL1", "TCR_EL1", "TPIDR_EL1"]
+    assert len(commands.run("regs system")) > 120
+
+
+def test_system_registers_that_there_are_not_are_refused_with_a_reason(commands: Commands) -> None:
+    for line, words in (
+        ("print SCTLR_EL1.X", "SCTLR_EL1.X: SCTLR_EL1 has M, A, C"),
+        ("print FAR_EL1.X", "FAR_EL1.X: FAR_EL1 has no fields"),
+        ("print SCTRL_EL1.M", "no system register that emu knows; did you mean SCTLR_EL1?"),
+        ("regs system ZCR_EL1", "ZCR_EL1: CPU0, a cortex-a72, has no such register"),
+        ("regs system Q*", "CPU0 has no system register of such a name"),
+        ("regs SCTLR_EL1", "takes nothing more"),
+    ):
+        with pytest.raises(InvalidCase) as refused:
+            commands.run(line)
+        assert words in str(refused.value)
+
+
+def test_to_show_the_counter_does_not_let_it_count(commands: Commands) -> None:
+    commands.run("until __secondary_switched")
+    first = commands.run("regs system CNT*")
+    assert commands.run("regs system CNT*") == first
+    assert commands.run("print CNTVCT_EL0") == commands.run("print CNTVCT_EL0")
+
+
+def test_names_that_el2_has_for_registers_of_el1_are_those_registers() -> None:
+    hosted = _commands(cpu="max", el=2)
+    hosted.run("until __secondary_switched")
+    assert hosted.run("print TCR_EL12") == hosted.run("print TCR_EL1")
+    assert hosted.run("print CNTKCTL_EL12") == hosted.run("print CNTKCTL_EL1")
+    with pytest.raises(InvalidCase):
+        hosted.run("print MPIDR_EL12")

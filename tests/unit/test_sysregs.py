@@ -88,9 +88,10 @@ def test_traps_of_accesses(is_write: bool) -> None:
                 seen[f"{sysreg.name(trap.control)}.{trap.bit}"] += 1
     of_both = {"CPTR_EL2.31", "HCR_EL2.17", "PMUSERENR_EL0.0", "MDSCR_EL1.12"}
     of_both |= {f"MDCR_EL2.{bit}" for bit in (6, 8, 9, 10)}
-    of_both |= {"CNTHCTL_EL2.1", "CNTKCTL_EL1.8", "CNTKCTL_EL1.9"}
+    of_both |= {"HCR_EL2.21", "CNTHCTL_EL2.1", "CNTKCTL_EL1.8", "CNTKCTL_EL1.9"}
     of_writes = of_both | {"HCR_EL2.26"}
     of_reads = of_both | {
+        "HCR_EL2.16",
         "HCR_EL2.18",
         "HCR_EL2.30",
         "CNTHCTL_EL2.0",
@@ -247,3 +248,19 @@ def test_ccsidr_reads_by_csselr_as_the_pe_has_it(cache: int, expected: int) -> N
         assert each.x[3] == access.value(each, TABLE[sysreg.CCSIDR_EL1])
     assert pe.x[3] == expected
     assert other.x[3] == (0 if cache == 3 else {0: 0x701F_E00A, 1: 0x201F_E012}[cache])
+
+
+@pytest.mark.parametrize("el", [1, 2])
+def test_without_a_timer_tval_goes_by_the_simulated_counter_not_by_the_hosts_time(el: int) -> None:
+    """CVAL less the counter, which ticks with each MRS and not with a look."""
+    for crm in (2, 3):
+        tval, cval = (3, 3, 14, crm, 0), (3, 3, 14, crm, 2)
+        bare, pe = at(el, word(tval, is_write=False, register=7))
+        pe.set_system_register(sysreg.CNTHCTL_EL2, 3)
+        pe.set_system_register(sysreg.CNTVOFF_EL2, 0)
+        pe.set_system_register(cval, 0x1000)
+        bare.clock = 0x100
+        assert bare.engine.step(pe) is STEP_LIMIT
+        assert pe.x[7] == 0x1000 - 0x101
+        assert access.look(pe, TABLE[tval], bare.outside) == 0x1000, "the counter of the test stands at 0"
+        assert bare.clock == 0x101

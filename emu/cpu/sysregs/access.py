@@ -158,6 +158,17 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     return value
 
 
+def look(pe: PE, row: Row, interconnect: Interconnect) -> int:
+    """Return what an MRS of the register reads now (u64), at a level that may: nothing changes by it."""
+    if row.look is not None:
+        found = row.look(pe, interconnect)
+    elif row.value is None and row.read is not None:
+        found = row.read(pe, interconnect)
+    else:
+        found = None
+    return value(pe, row) if found is None else found
+
+
 def value(pe: PE, row: Row) -> int:
     """Return the register (u64) as code on that PE reads it, at a level that may."""
     found = own_register(pe, row.encoding)

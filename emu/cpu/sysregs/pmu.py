@@ -54,6 +54,10 @@ def _cycles(pe: PE, interconnect: Interconnect) -> int:
     return interconnect.counter(pe)
 
 
+def _cycles_now(pe: PE, interconnect: Interconnect) -> int:
+    return interconnect.counter_now(pe)
+
+
 def _of_32_bits(name: str, encoding: Encoding, level: int = 0) -> Row:
     # A mask of counters; to write it sets or clears bits.
     def read(pe: PE, _: Interconnect) -> int:
@@ -114,7 +118,17 @@ ROWS = [
     Row("PMSELR_EL0", sysreg.PMSELR_EL0, None, 0, 0, traps=_SELECTION_OF_EL0, source=_SOURCE),
     Row("PMCEID0_EL0", (3, 3, 9, 12, 6), None, 0, None, traps=_OF_EL0, source=_SOURCE),
     Row("PMCEID1_EL0", (3, 3, 9, 12, 7), None, 0, None, traps=_OF_EL0, source=_SOURCE),
-    Row("PMCCNTR_EL0", (3, 3, 9, 13, 0), None, 0, 0, read=_cycles, traps=_CYCLES_OF_EL0, source=_SOURCE),
+    Row(
+        "PMCCNTR_EL0",
+        (3, 3, 9, 13, 0),
+        None,
+        0,
+        0,
+        read=_cycles,
+        look=_cycles_now,
+        traps=_CYCLES_OF_EL0,
+        source=_SOURCE,
+    ),
     _counter("PMXEVCNTR_EL0", _PMXEVCNTR),
     *(_counter(f"PMEVCNTR{number}_EL0", (3, 3, 14, 8, number)) for number in range(4)),
     *(

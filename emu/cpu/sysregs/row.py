@@ -60,6 +60,7 @@ class Row:
     :ivar value: what the register is on a PE, where that does not come from the engine
     :ivar virtual: the register that EL1 reads in its place
     :ivar read, write: handlers, in place of the engine
+    :ivar look: what :attr:`read` gives, for who only looks; None: reading has no effect
     :ivar traps: those that there are on the way to EL2
     :ivar by_host: the engine does not know it: traps are raised by us too
     :ivar feature: without which it is UNDEFINED; empty: Armv8.0
@@ -76,6 +77,7 @@ class Row:
     virtual: Encoding | None = None
     read: Reader | None = None
     write: Writer | None = None
+    look: Reader | None = None
     traps: tuple[Trap, ...] = ()
     by_host: bool = False
     feature: str = ""

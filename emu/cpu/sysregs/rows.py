@@ -17,6 +17,7 @@ from emu.operation import WrittenAtEl2
 FEAT_GICV3 = "FEAT_GICv3"
 _HCR, _CPTR = sysreg.HCR_EL2, sysreg.CPTR_EL2
 _TID3 = (Trap(_HCR, 18, writes=False),)
+_TID1 = (Trap(_HCR, 16, writes=False),)
 _TID2 = (Trap(_HCR, 17),)
 _TVM = (Trap(_HCR, 26, reads=False), Trap(_HCR, 30, writes=False))  # TVM, TRVM
 _TCPAC = (Trap(_CPTR, 31),)
@@ -40,16 +41,17 @@ def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
     # One of the two views of the generic counter; the virtual one is CNTVOFF_EL2 behind.
     is_virtual = encoding == sysreg.CNTVCT_EL0
 
-    def count(pe: PE, interconnect: Interconnect) -> int:
+    def behind(pe: PE, counter: int) -> int:
         offset = pe.system_register(sysreg.CNTVOFF_EL2) if is_virtual else 0
-        return interconnect.counter(pe) - offset & 2**64 - 1
+        return counter - offset & 2**64 - 1
 
     return Row(
         name,
         encoding,
         read_el=0,
         write_el=None,
-        read=count,
+        read=lambda pe, interconnect: behind(pe, interconnect.counter(pe)),
+        look=lambda pe, interconnect: behind(pe, interconnect.counter_now(pe)),
         traps=traps,
         source=_COUNTER,
     )
@@ -97,6 +99,19 @@ _IDENTIFICATION = [
     ),
     Row("CSSELR_EL1", sysreg.CSSELR_EL1, traps=_TID2),
     Row("DCZID_EL0", sysreg.DCZID_EL0, read_el=0, write_el=None),
+    Row("REVIDR_EL1", (3, 0, 0, 0, 6), write_el=None, traps=_TID1),
+    Row("AIDR_EL1", (3, 1, 0, 0, 7), write_el=None, traps=_TID1),
+    _id("ID_PFR0", 1, 0),
+    _id("ID_PFR1", 1, 1),
+    _id("ID_DFR0", 1, 2),
+    _id("ID_AFR0", 1, 3),
+    *(_id(f"ID_MMFR{number}", 1, 4 + number) for number in range(4)),
+    *(_id(f"ID_ISAR{number}", 2, number) for number in range(6)),
+    _id("ID_MMFR4", 2, 6),
+    _id("ID_ISAR6", 2, 7),
+    *(_id(f"MVFR{number}", 3, number) for number in range(3)),
+    _id("ID_AA64AFR0", 5, 4),
+    _id("ID_AA64AFR1", 5, 5),
     Row("CURRENTEL", (3, 0, 4, 2, 2), write_el=None, value=lambda pe: pe.el << 2),
 ]
 
@@ -111,6 +126,9 @@ _CONTROL = [
     Row("VPIDR_EL2", sysreg.VPIDR_EL2, 0, 2, 2, at_hand=True),
     Row("VMPIDR_EL2", sysreg.VMPIDR_EL2, 0, 2, 2, at_hand=True),
     Row("SCTLR_EL3", sysreg.SCTLR_EL3, None, 3, 3, effect=_SWITCH),
+    Row("ACTLR_EL1", (3, 0, 1, 0, 1), traps=(Trap(_HCR, 21),)),  # TACR
+    Row("ACTLR_EL2", (3, 4, 1, 0, 1), None, 2, 2),
+    Row("HACR_EL2", (3, 4, 1, 1, 7), None, 2, 2),
     Row("SCR_EL3", sysreg.SCR_EL3, 0x501, 3, 3, at_hand=True, effect=_SWITCH),  # NS, HCE, RW
 ]
 
@@ -127,6 +145,8 @@ _TRANSLATION = [
     Row("VTTBR_EL2", sysreg.VTTBR_EL2, None, 2, 2, effect=_REGIME),
     Row("VTCR_EL2", sysreg.VTCR_EL2, None, 2, 2, effect=_REGIME),
     Row("MAIR_EL2", sysreg.MAIR_EL2, None, 2, 2, at_hand=True),
+    Row("AMAIR_EL1", (3, 0, 10, 3, 0), traps=_TVM),
+    Row("AMAIR_EL2", (3, 4, 10, 3, 0), None, 2, 2),
 ]
 
 _EXCEPTIONS = [
@@ -140,6 +160,11 @@ _EXCEPTIONS = [
     Row("ESR_EL2", (3, 4, 5, 2, 0), None, 2, 2),
     Row("FAR_EL2", (3, 4, 6, 0, 0), None, 2, 2),
     Row("VBAR_EL2", sysreg.VBAR_EL2, 0, 2, 2, at_hand=True),
+    *(Row(f"AFSR{number}_EL1", (3, 0, 5, 1, number), traps=_TVM) for number in range(2)),
+    *(Row(f"AFSR{number}_EL2", (3, 4, 5, 1, number), None, 2, 2) for number in range(2)),
+    Row("HPFAR_EL2", (3, 4, 6, 0, 4), None, 2, 2),
+    Row("ISR_EL1", (3, 0, 12, 1, 0), write_el=None),
+    Row("SPSEL", (3, 0, 4, 2, 0)),
     Row("DAIF", (3, 3, 4, 2, 1)),  # MODEL: at EL0 SCTLR_EL1.UMA allows it
     Row("SP_EL0", (3, 0, 4, 1, 0), value=lambda pe: pe.stack_pointer(0)),  # UNDEFINED while it is the SP
     Row("SP_EL1", (3, 4, 4, 1, 0), None, 2, 2, value=lambda pe: pe.stack_pointer(1)),
@@ -157,7 +182,22 @@ _SOFTWARE = [
 
 
 def _timer(name: str, encoding: Encoding, *traps: Trap, level: int = 0, feature: str = "") -> Row:
-    # A register of a timer. MODEL: without a timer on the board it is the engine's: reads as 0, never fires.
+    # A register of a timer. MODEL: without a timer on the board it never fires. Then the engine has CTL and
+    # CVAL, and TVAL is CVAL less the counter: the engine would go by the host's time.
+    is_value, is_virtual = "TVAL" in name, name.startswith("CNTV")
+
+    def left(pe: PE, counter: int) -> int:
+        offset = pe.system_register(sysreg.CNTVOFF_EL2) if is_virtual else 0
+        return pe.system_register((*encoding[:4], 2)) - (counter - offset) & 2**32 - 1
+
+    def read(pe: PE, interconnect: Interconnect) -> int | None:
+        found = interconnect.read_register(pe, encoding)
+        return left(pe, interconnect.counter(pe)) if found is None and is_value else found
+
+    def look(pe: PE, interconnect: Interconnect) -> int | None:
+        found = interconnect.read_register(pe, encoding)
+        return left(pe, interconnect.counter_now(pe)) if found is None and is_value else found
+
     def write(pe: PE, interconnect: Interconnect, value: int) -> None:
         if not interconnect.write_register(pe, encoding, value):
             pe.set_system_register(encoding, value)
@@ -168,7 +208,8 @@ def _timer(name: str, encoding: Encoding, *traps: Trap, level: int = 0, feature:
         None,
         level,
         level,
-        read=lambda pe, interconnect: interconnect.read_register(pe, encoding),
+        read=read,
+        look=look,
         write=write,
         traps=traps,
         feature=feature,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emu.debug.commands.arguments import check_given, check_no_more, parse_number, place_of_pc, split_cpu
+from emu.debug.commands.arguments import check_given, check_no_more, parse_number, place_of_pc
 from emu.debug.commands.context import CommandTable, Context
+from emu.debug.commands.registers import summary
 from emu.debug.frames import backtrace
 from emu.debug.sources import read_source
-from emu.debug.view import flags
 from emu.errors import InvalidCase
 
 _SIZES = (1, 2, 4, 8)
@@ -29,24 +29,6 @@ def _backtrace(context: Context, text: str) -> list[str]:
     return [f"{at:<3} {va:#018x} {places.describe(va)}" for at, va in enumerate(found)]
 
 
-@TABLE.command("regs r", "[cpu N]", "registers; * is changed since the last stop")
-def _regs(context: Context, text: str) -> list[str]:
-    rest, cpu = split_cpu(context, text)
-    check_no_more(rest)
-    cpu = context.cpu if cpu < 0 else cpu
-    values, marked = context.view.registers(cpu), context.changed(cpu)
-    cells = []
-    for name, value in values.items():
-        mark = "*" if name in marked else " "
-        if name == "NZCV":
-            cells.append(f"{mark}{name:<9} {flags(value):<18}")
-        else:
-            cells.append(f"{mark}{name:<9} {value:#018x}")
-    third = -(-len(cells) // 2)
-    pairs = [(cells[row], cells[row + third] if row + third < len(cells) else "") for row in range(third)]
-    return ["  ".join(pair).rstrip() for pair in pairs]
-
-
 @TABLE.command("x", "DATA [N]", "N words of memory, 8 bytes each")
 def _x(context: Context, text: str) -> list[str]:
     place, _, count = text.partition(" ")
@@ -66,8 +48,11 @@ def _x(context: Context, text: str) -> list[str]:
 
 @TABLE.command("print p", "EXPRESSION", "its value on the CPU: x0, sp, symbol, [address], u32[address] ...")
 def _print(context: Context, text: str) -> list[str]:
-    value = context.session.evaluate(check_given(text, "EXPRESSION"), context.cpu)
-    return [f"{value:#x} ({value})"]
+    session = context.session
+    value = session.evaluate(check_given(text, "EXPRESSION"), context.cpu)
+    row = session.system.row(text)
+    said = " ".join(summary(context, context.cpu, row)) if row is not None else ""
+    return [f"{value:#x} ({value})" + (f"  {said}" if said else "")]
 
 
 @TABLE.command("disas", "[PLACE] [N]", "instructions around the PC, or N from a place on")

@@ -11,8 +11,10 @@ from emu.debug.gdb import memory, registers
 from emu.debug.gdb.fields import parse_hex, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.session import Session
+from emu.debug.system_registers import ROWS
 
 OK, ERROR = b"OK", b"E01"
+_UNAVAILABLE = b"x" * 16
 
 
 class DataPackets:
@@ -41,9 +43,12 @@ class DataPackets:
         return [OK]
 
     def read_register(self, text: str) -> list[bytes]:
-        """Return one register (p)."""
-        session = self.session
-        data = registers.read(session.pe(self._cpu()), parse_hex(text))
+        """Return one register (p); of a system register that the CPU has not, that it is unavailable."""
+        number, session = parse_hex(text), self.session
+        if registers.FIRST_SYSTEM <= number < registers.COUNT:
+            value = session.system.value_or_none(self._cpu(), ROWS[number - registers.FIRST_SYSTEM].name)
+            return [_UNAVAILABLE if value is None else value.to_bytes(8, "little").hex().encode()]
+        data = registers.read(session.pe(self._cpu()), number)
         return [ERROR if data is None else data.hex().encode()]
 
     def write_register(self, text: str) -> list[bytes]:

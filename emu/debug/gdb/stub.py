@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from emu.cpu.sysregs import vhe
 from emu.debug.commands import Commands, GoBack, SeenRegisters
 from emu.debug.edits import PC
 from emu.debug.gdb import memory, monitor, registers
 from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
+from emu.debug.gdb.description import target_xml
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
@@ -73,7 +75,8 @@ class Stub:
         self.session = session
         self.state = ConnectionState(cpu=session.settings.cpu)
         self._ended = ended
-        self._xml = registers.target_xml()
+        actors = session.machine.actors
+        self._xml = target_xml(with_vhe=any(each.pe.core.has(vhe.FEATURE) for each in actors))
         self._threads = b""
         self._listed = 0  # threads told so far
         self._console = Commands(session)
