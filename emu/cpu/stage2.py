@@ -23,15 +23,23 @@ class Stage2:
     """Stage 2 as it is for ``pe`` now, below EL2.
 
     :ivar fault: why the last look-up of :meth:`read` failed; None: it did not
+    :ivar table: PA of the first table
+    :ivar granule: log2 of its bytes
+    :ivar width: bits of an IPA
+    :ivar first_level: at which a look-up begins
     """
 
     def __init__(self, pe: PE, read: Read) -> None:
         self._pe = pe
         self._read = read
         self._vtcr = pe.system_register(sysreg.VTCR_EL2)
-        self._table = pe.system_register(sysreg.VTTBR_EL2) & ADDRESS
+        self.table = pe.system_register(sysreg.VTTBR_EL2) & ADDRESS
         self._protects_walks = bool(pe.sysreg(sysreg.HCR_EL2) & _PTW)
         self.fault: Fault | None = None
+        vtcr = self._vtcr
+        self.granule = GRANULE_0.get(vtcr >> 14 & 3, 12)
+        self.width = 64 - min(max(vtcr & 0x3F, 16), 39)
+        self.first_level = _FIRST_LEVEL[self.granule][min(vtcr >> 6 & 3, 2)]
 
     def read(self, ipa: int) -> int | None:
         """Return the u64 of a stage 1 table at ``ipa``; None: nobody answers, or :attr:`fault` says why."""
@@ -44,14 +52,12 @@ class Stage2:
     def translate(self, ipa: int, *, is_store: bool = False, is_walk: bool = False) -> int | Fault:
         """Return the PA of ``ipa`` for a load, a store, or a stage 1 table walk."""
         vtcr = self._vtcr
-        granule = GRANULE_0.get(vtcr >> 14 & 3, 12)
-        width = 64 - min(max(vtcr & 0x3F, 16), 39)
-        first = _FIRST_LEVEL[granule][min(vtcr >> 6 & 3, 2)]
+        granule, width, first = self.granule, self.width, self.first_level
         size = pa_bits(self._pe, vtcr >> 16 & 7)
         per_level = granule - 3
         if ipa >> width:
             return Fault(FaultClass.TRANSLATION, 0)
-        table = self._table
+        table = self.table
         if table >> size:
             return Fault(FaultClass.ADDRESS_SIZE, 0)
         level = shift = descriptor = 0

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from emu.arch import sysreg
+from emu.arch.sysreg import Encoding
 from emu.cpu.pe import PE, own_register
 
 Read = Callable[[int], int | None]  # returns the u64 at a PA, None where no memory is
@@ -56,11 +57,13 @@ class Translation(NamedTuple):
 
     :ivar attribute: AttrIndx of the descriptor; None: the MMU is off
     :ivar guarded: GP of the descriptor (FEAT_BTI)
+    :ivar level: that of the descriptor; -1: the MMU is off
     """
 
     pa: int
     attribute: int | None
     guarded: bool = False
+    level: int = -1
 
 
 def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
@@ -91,7 +94,7 @@ def uses_el2(pe: PE) -> bool:
 def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translation | Fault:
     """Like :func:`walk`, for who has the level and its SCTLR_ELx at hand."""
     tcr = pe.sysreg(sysreg.TCR_EL2 if is_el2 else sysreg.TCR_EL1)
-    two_ranges = not is_el2 or bool(pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H)
+    two_ranges = has_two_ranges(pe, is_el2)
     high = va >> 55 & 1 if two_ranges else 0
     ignores_tag = tcr >> (20 if not two_ranges else 38 if high else 37) & 1
     top = 56 if ignores_tag else 64
@@ -100,15 +103,9 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
         if pa >> _PA_BITS_MIN and pa >> pa_bits(pe):
             return Fault(FaultClass.ADDRESS_SIZE, 0)
         return Translation(pa, None)
-    if high:
-        ttbr = sysreg.TTBR1_EL2 if is_el2 else sysreg.TTBR1_EL1
-        granule, size, disabled = _GRANULE_1.get(tcr >> 30 & 3), tcr >> 16 & 0x3F, tcr >> 23 & 1
-    else:
-        ttbr = sysreg.TTBR0_EL2 if is_el2 else sysreg.TTBR0_EL1
-        granule, size, disabled = GRANULE_0.get(tcr >> 14 & 3), tcr & 0x3F, two_ranges and tcr >> 7 & 1
-    width = 64 - min(max(size, 16), 39)
+    ttbr, granule, width = range_of(tcr, is_el2, two_ranges, high)
     above = (va & (1 << top) - 1) >> width
-    if granule is None or disabled or above != ((1 << top - width) - 1 if high else 0):
+    if granule is None or above != ((1 << top - width) - 1 if high else 0):
         return Fault(FaultClass.TRANSLATION, 0)
     ips = tcr >> (32 if two_ranges else 16) & 7
     per_level = granule - 3
@@ -130,7 +127,31 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
     pa = descriptor & ADDRESS & -(1 << shift)
     if pa >> _PA_BITS_MIN and pa >> pa_bits(pe, ips):
         return Fault(FaultClass.ADDRESS_SIZE, level)
-    return Translation(pa | va & (1 << shift) - 1, descriptor >> 2 & 7, bool(descriptor & _GP))
+    return Translation(pa | va & (1 << shift) - 1, descriptor >> 2 & 7, bool(descriptor & _GP), level)
+
+
+def range_of(tcr: int, is_el2: bool, two_ranges: bool, high: int) -> tuple[Encoding, int | None, int]:
+    """Return how a range of VAs is translated: by which TTBR, log2 of the granule, and the bits of a VA.
+
+    No granule: its value is reserved, or the TCR disables walks.
+
+    :param tcr: TCR_ELx of the regime
+    :param two_ranges: the regime has an upper range too
+    :param high: 1: it is that one
+    """
+    granule: int | None
+    if high:
+        ttbr = sysreg.TTBR1_EL2 if is_el2 else sysreg.TTBR1_EL1
+        granule, size, disabled = _GRANULE_1.get(tcr >> 30 & 3), tcr >> 16 & 0x3F, tcr >> 23 & 1
+    else:
+        ttbr = sysreg.TTBR0_EL2 if is_el2 else sysreg.TTBR0_EL1
+        granule, size, disabled = GRANULE_0.get(tcr >> 14 & 3), tcr & 0x3F, two_ranges and tcr >> 7 & 1
+    return ttbr, None if disabled else granule, 64 - min(max(size, 16), 39)
+
+
+def has_two_ranges(pe: PE, is_el2: bool) -> bool:
+    """Tell whether the regime has an upper range of VAs too: that of EL2 with HCR_EL2.E2H alone."""
+    return not is_el2 or bool(pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H)
 
 
 def bits_of_address(pe: PE, va: int) -> tuple[int, int]:

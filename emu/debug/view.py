@@ -182,6 +182,15 @@ class View:
             return guest.subject.symbols.describe((pa + guest.subject.va_offset) % 2**64)
         return f"{pa:#x}"
 
+    def va_name(self, va: int) -> str:
+        """Return `` symbol+0x10`` for a VA of the image; nothing for another address."""
+        subject = self.session.boot.guest.subject
+        pa = (va - subject.va_offset) % 2**64
+        if not any(segment.pa <= pa < segment.pa + segment.size for segment in subject.segments):
+            return ""
+        name = subject.symbols.describe(va)
+        return "" if name.startswith("0x") else f" {name}"
+
     # -- panes ------------------------------------------------------------------------------------
 
     def cpu(self, cpu: int) -> CpuView:

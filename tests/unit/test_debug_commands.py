@@ -272,7 +272,7 @@ def test_system_registers_are_shown_with_their_fields(commands: Commands) -> Non
     assert "  31:30 TG1    0x2    4 KiB" in lines
     assert "  22    A1     1      the ASID is TTBR1's" in lines
     assert any(line.startswith("  clear: ") for line in lines)
-    assert "  7:0   Aff0   0x3" in commands.run("regs system mpidr_el1 cpu 3")
+    assert "  7:0   Aff0    0x3" in commands.run("regs system mpidr_el1 cpu 3")
     names = [line.split()[0] for line in commands.run("regs system T*_EL1") if line[0] != " "]
     assert names == ["TTBR0_EL1", "TTBR1_EL1", "TCR_EL1", "TPIDR_EL1"]
     assert len(commands.run("regs system")) > 120
@@ -306,3 +306,35 @@ def test_names_that_el2_has_for_registers_of_el1_are_those_registers() -> None:
     assert hosted.run("print CNTKCTL_EL12") == hosted.run("print CNTKCTL_EL1")
     with pytest.raises(InvalidCase):
         hosted.run("print MPIDR_EL12")
+
+
+# -- address translation --------------------------------------------------------------------------
+
+
+def test_a_walk_has_each_descriptor_and_the_result(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    lines = commands.run("walk cpu_boot_data")
+    assert ": EL1&0 by TTBR1_EL1 0x" in lines[0]
+    assert lines[0].endswith(", 48 bits, 4 KiB")
+    assert [line.split()[:2] for line in lines[1:4]] == [["level", "0"], ["level", "1"], ["level", "2"]]
+    assert lines[4] == "      Attr0 Normal Write-Back RA WA, EL1 read-write, Inner Shareable, UXN"
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    assert lines[5].startswith(f"PA {pa:#x} cpu_boot_data[0].task")
+    assert commands.run("walk 0x0")[-1] == "translation fault, level 1"
+    commands.run("cpu 2")
+    assert commands.run("walk 0x40200000")[0].endswith("CPU2: EL1&0, stage 1 off")
+
+
+def test_the_vas_of_a_pa_are_those_that_the_cpu_has(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    lines = commands.run(f"vas {pa:#x}")
+    assert [line.split()[0] for line in lines[1:]] == [f"{pa:#018x}", "0xffff800080002080"]
+    assert lines == commands.run("vas cpu_boot_data")
+    assert commands.run("vas 0x1000") == ["PA 0x1000: CPU1 maps it nowhere"]
+
+
+def test_a_cpu_that_is_off_translates_nothing(commands: Commands) -> None:
+    with pytest.raises(InvalidCase) as refused:
+        commands.run("walk 0x40200000 cpu 3")
+    assert str(refused.value) == "CPU3 is off: it translates nothing"

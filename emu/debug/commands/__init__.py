@@ -6,7 +6,7 @@ A command that goes back in time raises :class:`GoBack`; the front end travels a
 
 from __future__ import annotations
 
-from emu.debug.commands import cpus, examining, history, registers, stepping, stopping
+from emu.debug.commands import cpus, examining, history, registers, stepping, stopping, translating
 from emu.debug.commands.context import CommandEntry, CommandTable, Context, GoBack, SeenRegisters
 from emu.debug.stops import SessionStop
 from emu.errors import InvalidCase
@@ -68,15 +68,8 @@ def _quit(_context: Context, text: str) -> list[str]:
     raise Quit
 
 
-_TABLES = (
-    stepping.TABLE,
-    stopping.TABLE,
-    cpus.TABLE,
-    registers.TABLE,
-    examining.TABLE,
-    history.TABLE,
-    _GENERAL,
-)
+_MODULES = (stepping, stopping, cpus, registers, examining, translating, history)
+_TABLES = (*(module.TABLE for module in _MODULES), _GENERAL)
 _ENTRIES: list[CommandEntry] = [entry for table in _TABLES for entry in table.entries]
 _BY_NAME: dict[str, CommandEntry] = {name: entry for entry in _ENTRIES for name in entry.names}
 assert len(_BY_NAME) == sum(len(entry.names) for entry in _ENTRIES), "two commands have one name"
