@@ -36,6 +36,7 @@ DEEP = (
     r"^tests/lookup/test_(zoo|paths|contract_lies)\.py",
     r"^tests/unit/test_(counting\.py::.*drawn_loops|spins\.py::.*is_let_on\[)",
     r"^tests/unit/test_pytest_plugin\.py::test_what_the_documentation_shows",
+    r"^tests/unit/test_perfetto_ui\.py",  # a browser
     r"^tests/conformance/test_assembler\.py::.*\[gnu\]",
 )
 _DEEP = re.compile("|".join(DEEP))

@@ -176,6 +176,11 @@ def is_branch(word: int) -> bool:
     return top in (0xD6, 0xD7, 0xD4)  # BR/BLR/RET/ERET and their PAuth forms, exception generation
 
 
+def leads_to_function(word: int) -> bool:
+    """Tell whether a branch may lead to another function: B, BL, or one to a register; no conditional one."""
+    return word >> 24 & 0x7C == 0x14 or word >> 24 in (0xD6, 0xD7)
+
+
 def branch_target(word: int, pc: int) -> int | None:
     """Return the target of a direct branch at ``pc`` when taken; None for calls (BL) and other words.
 

@@ -25,7 +25,7 @@ from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.host.build import Boot, build_to_judge
 from emu.host.effects import WHOLE
-from emu.host.tracing import symbol_table
+from emu.host.tracing import record_instructions, symbol_table
 from emu.report.outcome import as_json
 from emu.rules import judge
 from emu.subject import is_flat
@@ -87,6 +87,8 @@ def command(
     machine = boot.machine
     if timed:
         machine.record_times()
+        if trace_path is None:  # they would be in the trace too
+            record_instructions(boot)
     with ExitStack() as stack:
         if trace_path:
             try:

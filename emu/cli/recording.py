@@ -24,6 +24,7 @@ from emu.trace import SymbolTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 GRAINS = ("instruction", "operation")
+DAT = ".dat"  # of files that trace-cmd and KernelShark read
 
 
 def recorded_case_options(function: F, *, subject: bool) -> F:
@@ -116,7 +117,12 @@ def timeline_options(function: F) -> F:
     """Add ``--ftrace`` and ``--perfetto``."""
     path = Output()
     options = (
-        click.option("--ftrace", type=path, metavar="FILE", help="Write text as ftrace has it."),
+        click.option(
+            "--ftrace",
+            type=path,
+            metavar="FILE",
+            help="Write text as ftrace has it; x.dat: for trace-cmd.",
+        ),
         click.option("--perfetto", type=path, metavar="FILE", help="Write a trace for ui.perfetto.dev."),
     )
     for option in reversed(options):
@@ -159,11 +165,13 @@ def write_timelines(
     from emu.report.ftrace import ftrace_text
     from emu.report.perfetto import perfetto_json
     from emu.report.timeline import timeline
+    from emu.report.trace_dat import trace_dat
 
     found = timeline(machine.trace, symbols(), len(machine.actors), accesses=accesses)
     if ftrace is not None:
         with open_for_writing(ftrace) as file:
-            file.write("".join(ftrace_text(found)).encode())
+            is_dat = ftrace.suffix == DAT
+            file.write(trace_dat(found) if is_dat else "".join(ftrace_text(found)).encode())
     if perfetto is not None:
         hwids = [hwid(actor.pe.mpidr) for actor in machine.actors]
         with open_for_writing(perfetto) as file:

@@ -64,7 +64,7 @@ def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path |
     case = recorded_case(options)
     if case.depth == WHOLE:
         return trace_whole(case, files)
-    boot = built(case, instructions=grain == "instruction" and path is not None)
+    boot = built(case, instructions=grain == "instruction" or path is None)
     if files.timed:
         boot.machine.record_times()
     interrupted = _record(boot, path)

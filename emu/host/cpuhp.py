@@ -149,7 +149,7 @@ class Core:
     # -- states -----------------------------------------------------------------------------------
 
     def cpu_up(self, cpu: int, target: Cpuhp = Cpuhp.CPUHP_ONLINE) -> Generator[Operation, Any, int]:
-        """Bring ``cpu`` to ``target``; on failure it is back where it was. Gives 0 or a negative errno."""
+        """_cpu_up(): bring ``cpu`` to ``target``; on failure it is back. Gives 0 or a negative errno."""
         present = yield Load(self.data.present(cpu), 1)
         if not present:
             return EINVAL
@@ -182,7 +182,7 @@ class Core:
             self.state[cpu] = _ORDER[self.state[cpu] - 1]
 
     def cpu_down(self, cpu: int, target: Cpuhp = Cpuhp.CPUHP_OFFLINE) -> Generator[Operation, Any, int]:
-        """Take ``cpu`` down to ``target``, one of the boot CPU's states. Gives 0 or a negative errno."""
+        """_cpu_down(): take ``cpu`` to ``target``, a state of the boot CPU. Gives 0 or a negative errno."""
         present = yield Load(self.data.present(cpu), 1)
         if not present:
             return EINVAL
@@ -198,7 +198,7 @@ class Core:
         return 0
 
     def ask_thread(self, cpu: int, target: Cpuhp) -> Generator[Operation, Any, int]:
-        """Kick the CPU's hotplug thread towards ``target`` and wait for it."""
+        """cpuhp_kick_ap(): kick the CPU's hotplug thread towards ``target`` and wait for it."""
         yield Store(self.data.done(cpu), 0, 4)
         yield Store(self.data.request(cpu), target + 1, 4)
         done = yield LoadUntil(self.data.done(cpu), 4, sleeps=True)
@@ -207,7 +207,7 @@ class Core:
     # -- the AP's side ----------------------------------------------------------------------------
 
     def run_thread(self, cpu: int, current: Cpuhp, target: Cpuhp) -> Generator[Operation, Any, int]:
-        """What the hotplug thread of ``cpu`` does, on that CPU: from ``current`` to ``target``."""
+        """cpuhp_thread_fun(): what the hotplug thread of ``cpu`` does: from ``current`` to ``target``."""
         state = current
         while state < target:
             state = _ORDER[state + 1]
@@ -290,6 +290,7 @@ def add_costs(core: Core, costs: Mapping[int, CpuCosts]) -> None:
 
 
 def _spend(ns: int) -> Generator[Operation, Any, int]:
+    """cpuhp_invoke_callback(): that takes so long."""
     if ns:
         yield Delay(ns)
     return 0

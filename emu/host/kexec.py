@@ -152,8 +152,9 @@ class Kexec:
         yield Reboot(self._begin)
 
     def _take_others_down(self, cpu: int) -> Task:
-        # smp_shutdown_nonboot_cpus(). With --force, CPUs that cannot be switched off are stopped as before a
-        # crash kernel: smp_send_stop().
+        """smp_shutdown_nonboot_cpus(); with --force, CPUs that cannot be switched off are stopped as before a
+        crash kernel: smp_send_stop().
+        """
         data = self._guest.data
         can_die = self._method.can_die and self._guest.built.hotplug_cpu
         if not can_die:

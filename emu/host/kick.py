@@ -30,7 +30,7 @@ class Kick:
         self.data_read_only = False
 
     def kick_ap_alive(self, cpu: int) -> Generator[Operation, Any, int]:
-        """Write the CPU's boot data and let the enable-method start it; 0 or a negative errno."""
+        """arch_cpuhp_kick_ap_alive(): let the enable-method start the CPU; 0 or a negative errno."""
         slot_pa = self.guest.slot_pa(cpu)
         if self.data_read_only:
             va = self.guest.slot_va(cpu)
@@ -46,7 +46,7 @@ class Kick:
         return result
 
     def cleanup(self, cpu: int, is_alive: bool) -> Generator[Operation, Any, None]:
-        """After the wait: reset the enable-method, and read what a CPU that is not alive left behind."""
+        """arch_cpuhp_cleanup_kick_cpu(): read what a CPU that is not alive left behind."""
         yield from self.method.cpu_booted(cpu)
         if not is_alive and self.guest.design.decodes_failures:
             yield from decode_failure(self.guest, self.method, cpu)

@@ -17,7 +17,7 @@ def entry_pa(guest: Guest, cpu: int) -> int:
 
 
 def write_entry(guest: Guest, cpu: int, value: int) -> Generator[Operation, Any, None]:
-    """Store ``value`` (u64) in the entry of ``cpu``, and clean it to the PoC for readers with the MMU off."""
+    """set_cpu_logical_map(): store ``value`` (u64), and clean it to the PoC for readers with the MMU off."""
     pa = entry_pa(guest, cpu)
     yield Store(pa, value)
     if guest.design.table_clean_to_poc:

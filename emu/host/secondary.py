@@ -111,7 +111,7 @@ class Secondary:
         return None
 
     def _idle(self, cpu: int, me: int) -> Task:
-        # cpu_startup_entry(CPUHP_AP_ONLINE_IDLE).
+        """cpu_startup_entry(), with CPUHP_AP_ONLINE_IDLE."""
         core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
         yield from core.update_sync_state(me, SyncState.SYNC_STATE_ONLINE)
         yield Store(data.rcu(me), 0, 4)
@@ -120,7 +120,7 @@ class Secondary:
         yield from self.hotplug_thread(cpu, me)
 
     def hotplug_thread(self, cpu: int, me: int) -> Task:
-        """The idle loop on the PE of ``cpu``, which is CPU ``me``, and the hotplug thread beside it.
+        """cpuhp_thread_fun(), and the idle loop, on the PE of ``cpu``, which is CPU ``me``.
 
         Does not return.
         """

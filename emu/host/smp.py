@@ -53,8 +53,9 @@ class Smp:
         cycles: int,
         after: Callable[[], Generator[Operation, Any, None]] | None = None,
     ) -> HostTask:
-        """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
-        times, then do what comes ``after``.
+        """smp_init(): bring up at most ``maxcpus`` CPUs, the boot CPU among them.
+
+        Then take all down and up ``cycles`` times, then do what comes ``after``.
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
@@ -80,7 +81,7 @@ class Smp:
         return None
 
     def _fill_table(self) -> Generator[Operation, Any, None]:
-        # smp_init_cpus(): the logical map, or the table that this design scans instead.
+        """smp_init_cpus(): the logical map, or the table that this design scans instead."""
         guest, design = self._guest, self._guest.design
         if design.lookup_table is None:
             return
@@ -100,6 +101,7 @@ class Smp:
                 yield from write_entry(guest, cpu, design.lookup_table_unused)
 
     def _smp_announce(self) -> Generator[Operation, Any, None]:
+        """smp_init(): its last line."""
         online = 0
         for cpu in range(len(self._guest.hwids)):
             online += yield Load(self._guest.data.online(cpu), 1)

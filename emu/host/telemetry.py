@@ -18,7 +18,7 @@ _CPU_MMU_OFF = boot.CPU_MMU_OFF & (2**64 - 1)
 
 
 def update_cpu_boot_status(slot_pa: int, status: int) -> Task:
-    """Write the status word of a struct secondary_data and make it visible."""
+    """update_cpu_boot_status(): write the status word of a struct secondary_data and make it visible."""
     yield Store(slot_pa + boot.CPU_BOOT_STATUS, status)
     yield Barrier(DSB_ISHST)
 

@@ -15,6 +15,7 @@ from emu.arch import a64
 from emu.arch.a64 import Other
 from emu.arch.psci import Function
 from emu.constraints import constraint_words
+from emu.host.played import function_at
 from emu.instructions import InstructionRow
 from emu.operation import OPERATIONS, Expect, Kind, Record
 from emu.report.disassembly import disassemble
@@ -75,6 +76,7 @@ class Names:
         self._tasks = sorted(tasks.items())
         self._stacks = sorted(stacks)
         self._places: dict[int, str] = {}
+        self._functions: dict[int, str] = {}
         self._values: dict[int, tuple[str, int, str] | str] = {}
 
     def is_host(self, pc: int) -> bool:
@@ -88,6 +90,15 @@ class Names:
             location = self._trace.location(pc)
             found = location.rpartition("/")[2] if location else self._symbol(pc) or f"{pc:#x}"
             self._places[pc] = found
+        return found
+
+    def function(self, pc: int) -> str:
+        """Return the function at ``pc``: a symbol of the image, or what a host task plays; empty: none."""
+        found = self._functions.get(pc)
+        if found is None:
+            location = self._trace.location(pc)
+            found = function_at(location) if location else self._symbol(pc).partition("+")[0]
+            self._functions[pc] = found
         return found
 
     def value(self, value: int, cpu: int) -> str:

@@ -1,7 +1,7 @@
 """A run for ui.perfetto.dev and chrome://tracing: the JSON of the Trace Event Format, a track per CPU.
 
-Times are microseconds of simulated time. Phases are complete events, what happens at a moment are instants,
-and arrows lead from a kick to the start it causes, and from SEV to who wakes.
+Times are microseconds of simulated time. Phases, and functions within them, are complete events, what happens
+at a moment are instants, and arrows lead from a kick to the start it causes, and from SEV to who wakes.
 
 :source: "Trace Event Format", Chromium
 """
@@ -26,6 +26,10 @@ def perfetto_json(found: Timeline, title: str, hwids: list[int]) -> dict[str, An
     for phase in found.phases:
         complete = _event("X", phase.name, phase.cpu, phase.start) | {"dur": (phase.end - phase.start) / 1000}
         events.append(complete | {"cat": "phase"})
+    for function in found.functions:
+        complete = _event("X", function.name, function.cpu, function.start)
+        length = (function.end - function.start) / 1000
+        events.append(complete | {"dur": length, "cat": "function"})
     for mark in found.marks:
         if is_memory(mark) or mark.kind in _QUIET:
             continue

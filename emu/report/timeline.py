@@ -1,4 +1,4 @@
-"""A run along simulated time: what phase each CPU was in, and what happened when."""
+"""A run along simulated time: phase and function that each CPU was in, and what happened when."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emu.compare.times import PARTS, STARTING
+from emu.instructions import InstructionRow
 from emu.milestone import Milestone
 from emu.operation import LOADS, OPERATIONS, STORES, Kind, Record
+from emu.report.functions import Functions, Phase, within
 from emu.report.history import NOTES, Item, Names, tell
 from emu.trace import SymbolTable, Trace
 
@@ -21,16 +23,6 @@ IDLE = "idle"
 # What wakes a sleeper: WAKE stands right behind it.
 _WAKES = frozenset({Kind.SEV, Kind.SEND_INTERRUPT, *STORES, Kind.COPY})
 _MEMORY = frozenset({*LOADS, *STORES})
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """What a CPU was about from ``start`` to ``end``, in simulated ns."""
-
-    cpu: int
-    name: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +49,11 @@ class Flow:
 
 @dataclass(slots=True)
 class Timeline:
-    """All CPUs; phases of one CPU follow each other, marks are in order of time."""
+    """All CPUs; phases of one CPU follow each other, functions lie within them, marks are in order."""
 
     cpus: int
     phases: list[Phase] = field(default_factory=list)
+    functions: list[Phase] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
 
@@ -68,12 +61,14 @@ class Timeline:
 def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = True) -> Timeline:
     """Return the timeline of a trace that has the times of its records.
 
-    :param accesses: with loads, stores and barriers
+    :param accesses: with loads, stores and barriers, and functions: by them it is known where a CPU is
     """
     names = Names(trace, symbols)
     found = Timeline(cpus)
-    walk = _Walk(found, cpus)
-    for record, ns in _timed(trace):
+    walk, functions = _Walk(found, cpus), Functions(cpus, names, trace.word)
+    for record, steps, ns in _timed(trace):
+        if accesses:
+            functions.record(record, steps, ns)
         if not accesses and (record.kind in _MEMORY or record.kind is Kind.BARRIER):
             continue
         if record.kind is Kind.LOG:
@@ -84,22 +79,27 @@ def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = 
             item = tell(record, trace, names)
             walk.record(record, ns, host=names.is_host(record.pc))
             found.marks.append(Mark(record.actor, ns, record.kind, item.place, _line(item)))
-    walk.close()
+    functions.close(walk.close())
     found.marks.sort(key=lambda mark: mark.ns)
-    found.phases.sort(key=lambda phase: (phase.cpu, phase.start))
+    found.phases.sort(key=_by_cpu_and_time)
+    found.functions = list(within(sorted(functions.found, key=_by_cpu_and_time), found.phases))
     return found
 
 
-def _timed(trace: Trace) -> Iterator[tuple[Record, int]]:
+def _by_cpu_and_time(phase: Phase) -> tuple[int, int]:
+    return phase.cpu, phase.start
+
+
+def _timed(trace: Trace) -> Iterator[tuple[Record, list[InstructionRow], int]]:
     # Records with the time, which does not go back on any CPU; nobody wakes before who wakes it.
     latest: dict[int, int] = {}
     cause = 0
     assert len(trace.times) == len(trace), "record_times() before the run"
-    for record, ns in zip(trace, trace.times, strict=True):
+    for (record, steps), ns in zip(trace.steps_of(), trace.times, strict=True):
         latest[record.actor] = max(ns, latest.get(record.actor, 0), cause if record.kind is Kind.WAKE else 0)
         if record.kind in _WAKES:
             cause = latest[record.actor]
-        yield record, latest[record.actor]
+        yield record, steps, latest[record.actor]
 
 
 def _line(item: Item) -> str:
@@ -131,7 +131,7 @@ class _Walk:
 
     def _leave(self, cpu: int, ns: int) -> None:
         name, start = self._now.pop(cpu, ("", 0))
-        if name:
+        if name and ns > start:
             self._found.phases.append(Phase(cpu, name, start, ns))
 
     def record(self, record: Record, ns: int, *, host: bool) -> None:
@@ -173,15 +173,16 @@ class _Walk:
             name = PARTS[what]
             self._enter(actor, f"{name}: CPU{cpu}" if actor != cpu else name, ns)
         elif what is Milestone.STARTED and cpu in self._now:
-            _, start = self._now.pop(cpu)
-            self._found.phases.append(Phase(cpu, STARTING, start, ns))
-            self._now[cpu] = (EARLY, ns)
+            self._now[cpu] = (STARTING, self._now[cpu][1])
+            self._enter(cpu, EARLY, ns)
         elif what is Milestone.END:
             self._enter(actor, BOOT_CPU, ns)
         elif what is Milestone.THREAD_END:
             self._enter(actor, IDLE, ns)
 
-    def close(self) -> None:
+    def close(self) -> int:
+        # Returns when the last thing happened.
         end = max(self._last, default=0)
         for cpu in list(self._now):
             self._leave(cpu, end)
+        return end

@@ -61,11 +61,13 @@ def test_each_event_is_of_the_format(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=Case.text)
 def test_slices_of_a_track_do_not_overlap(case: Case) -> None:
-    ends: dict[int, float] = {}
+    ends: dict[tuple[int, str], float] = {}
     for event in events_of(case):
         if event["ph"] == "X":
-            assert event["ts"] >= ends.get(event["tid"], 0) - 1e-6
-            ends[event["tid"]] = event["ts"] + event["dur"]
+            track = event["tid"], event["cat"]
+            assert event["ts"] >= ends.get(track, 0) - 1e-6
+            ends[track] = event["ts"] + event["dur"]
+    assert {category for _, category in ends} == {"phase", "function"}
 
 
 def test_a_track_for_each_cpu_and_an_arrow_from_each_kick() -> None:

@@ -35,7 +35,7 @@ def wait_for_ap_online(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
 
 
 def takedown(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
-    """The end of takedown_cpu(): wait for DEAD, then ask the enable-method whether the CPU is gone."""
+    """takedown_cpu(), its end: wait for DEAD, then ask the enable-method whether the CPU is gone."""
     if (yield from kick.core.bp_sync_dead(cpu)):
         error = yield from kick.method.cpu_kill(cpu)
         if error:

@@ -22,7 +22,7 @@ class Parallel(Split):
     """Split, in two passes over all CPUs."""
 
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
-        """Both passes for the primary threads, then for their siblings."""
+        """cpuhp_bringup_cpus_parallel(): both passes for the primary threads, then for their siblings."""
         kick = self._kick
         siblings = [cpu for cpu in cpus if cpu in kick.guest.logical.siblings]
         primaries = [cpu for cpu in cpus if cpu not in kick.guest.logical.siblings]

@@ -39,10 +39,11 @@ class Serial:
         steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown = lambda cpu: takedown(kick, cpu)
 
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
-        """One CPU at a time to CPUHP_ONLINE."""
+        """cpuhp_bringup_mask(): one CPU at a time to CPUHP_ONLINE."""
         yield from bring_up_each(self._kick.core, cpus, count, Cpuhp.CPUHP_ONLINE)
 
     def _bringup_cpu(self, cpu: int) -> Generator[Operation, Any, int]:
+        """__cpu_up(): kick it, and wait for cpu_running."""
         data = self._kick.guest.data
         result: int = yield from self._kick.kick_ap_alive(cpu)
         yield Reach(Milestone.KICKED, cpu)

@@ -31,10 +31,11 @@ class Split:
         steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown = lambda cpu: takedown(kick, cpu)
 
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
-        """One CPU at a time to CPUHP_ONLINE."""
+        """cpuhp_bringup_mask(): one CPU at a time to CPUHP_ONLINE."""
         yield from bring_up_each(self._kick.core, cpus, count, Cpuhp.CPUHP_ONLINE)
 
     def _kick_ap(self, cpu: int) -> Generator[Operation, Any, int]:
+        """cpuhp_kick_ap_alive()."""
         if not (yield from self._kick.core.can_boot_ap(cpu)):
             return EAGAIN
         result: int = yield from self._kick.kick_ap_alive(cpu)
@@ -42,6 +43,7 @@ class Split:
         return result
 
     def _bringup_ap(self, cpu: int) -> Generator[Operation, Any, int]:
+        """cpuhp_bringup_ap()."""
         yield Reach(Milestone.WAIT, cpu)
         alive = yield from self._kick.core.wait_for_sync_state(
             cpu, SyncState.SYNC_STATE_ALIVE, SyncState.SYNC_STATE_SHOULD_ONLINE

@@ -51,7 +51,7 @@ class PsciOperations:
         yield from ()
 
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
-        """CPU_ON; give 0 or the errno of psci_to_linux_errno()."""
+        """cpu_psci_cpu_boot(): CPU_ON; give 0 or the errno of psci_to_linux_errno()."""
         guest = self._guest
         result = yield FirmwareCall(
             Function.CPU_ON64, guest.hwids[cpu], guest.entry_pa, guest.context_id(cpu)
@@ -70,7 +70,7 @@ class PsciOperations:
         yield from ()
 
     def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
-        """CPU_OFF, which does not return."""
+        """cpu_psci_cpu_die(): CPU_OFF, which does not return."""
         yield FirmwareCall(Function.CPU_OFF)
 
     def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:

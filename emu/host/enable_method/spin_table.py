@@ -50,14 +50,14 @@ class SpinTable:
             yield Again()
 
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
-        """smp_spin_table_cpu_prepare: send the CPU from firmware into the pen."""
+        """smp_spin_table_cpu_prepare(): send the CPU from firmware into the pen."""
         word_pa = self._guest.data.release(cpu)
         yield Store(word_pa, self._pen_pa)
         yield from clean(word_pa)
         yield SendEvent()
 
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
-        """smp_spin_table_cpu_boot: name the CPU that may leave the pen."""
+        """smp_spin_table_cpu_boot(): name the CPU that may leave the pen."""
         yield from self._write_pen_release(self._guest.hwids[cpu])
         yield SendEvent()
         return 0

@@ -79,7 +79,7 @@ class Hotplug:
     # -- registration -----------------------------------------------------------------------------
 
     def _register_all(self) -> Task:
-        # cpu_dev_register_generic(), or with ACPI the first scan of the namespace.
+        """cpu_dev_register_generic(), or with ACPI the first scan of the namespace."""
         # MODEL: v6.12 says "has been hot-added" of every CPU that this scan finds; here none is.
         for cpu in sorted(self._guest.logical.possible):
             present = yield Load(self._guest.data.present(cpu), 1)
@@ -133,7 +133,7 @@ class Hotplug:
         return (yield from self._device_check(cpu))
 
     def _device_check(self, cpu: int) -> Step:
-        # acpi_scan_device_check(), acpi_processor_add(), acpi_processor_hotadd_init().
+        """acpi_scan_device_check(), acpi_processor_add(), acpi_processor_hotadd_init()."""
         enumerated = yield Load(self._guest.data.enabled(cpu), 1)
         if enumerated or not self._vmm.sta[cpu] & STA_PRESENT:
             return 0
@@ -148,7 +148,7 @@ class Hotplug:
         return 0
 
     def _eject(self, cpu: int, *, present: bool) -> Step:
-        # acpi_scan_hot_remove(), acpi_processor_post_eject().
+        """acpi_scan_hot_remove(), acpi_processor_post_eject()."""
         registered = yield Load(self._guest.data.enabled(cpu), 1)
         if registered and not self._offline[cpu]:
             error = yield from self._core.cpu_down(cpu)
@@ -166,7 +166,7 @@ class Hotplug:
     # -- sysfs ------------------------------------------------------------------------------------
 
     def _online(self, cpu: int) -> Step:
-        # device_online(): a device that is not offline is left alone, without an error.
+        """device_online(): a device that is not offline is left alone, without an error."""
         registered = yield Load(self._guest.data.enabled(cpu), 1)
         if not registered:
             return -errno.ENOENT
@@ -177,7 +177,7 @@ class Hotplug:
         return error
 
     def _offline_store(self, cpu: int) -> Step:
-        # device_offline(), likewise.
+        """device_offline(), likewise."""
         registered = yield Load(self._guest.data.enabled(cpu), 1)
         if not registered:
             return -errno.ENOENT
@@ -188,7 +188,7 @@ class Hotplug:
         return error
 
     def _kick(self, cpu: int) -> Step:
-        # target_store() of cpu:kick_ap; struct device does not hear of it.
+        """target_store() of cpu:kick_ap; struct device does not hear of it."""
         # MODEL: v6.12 has hotplug/target only for CPUs that were registered when it booted.
         registered = yield Load(self._guest.data.enabled(cpu), 1)
         if not registered:
