@@ -4,7 +4,9 @@ A turn is so many instructions at most, up to the next change of one of the CPU'
 is earliest goes first (scheduler ``timed``), so the times of CPUs that do something differ by a turn at most.
 
 MODEL: a CPU that yields again within 200 instructions, near the same place and without a store to a device,
-is taken to wait: time passes, an eighth of what it has waited so far.
+is taken to wait: time passes, an eighth of what it has waited so far. A scheduler that does not go by time
+may pick it while a CPU that does not wait is behind it. Then no time passes: on a parallel machine the other
+one would have got there by then.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from emu.machine.irq_delays import IrqDelays
 from emu.operation import Kind
 from emu.outcome import End, Outcome
 from emu.records import EngineRecords
-from emu.schedulers import Scheduler, attach
+from emu.schedulers import Scheduler, attach, goes_by_time, tell_of_wait
 from emu.trace import Trace
 
 if TYPE_CHECKING:
@@ -42,12 +44,13 @@ _WFE = 0xD503_205F
 
 class _Wait:
     # The loop that a CPU waits in: the PC behind its first WFE or YIELD, since when (ns), instructions at the
-    # last one.
+    # last one; whether its last turn has ended there.
 
-    __slots__ = ("at", "instructions", "since")
+    __slots__ = ("at", "instructions", "is_on", "since")
 
     def __init__(self) -> None:
         self.at = self.instructions = self.since = 0
+        self.is_on = False
 
 
 class FreeTurns:
@@ -74,6 +77,7 @@ class FreeTurns:
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, dict[int, int]] = {}  # by CPU: IRQ or FIQ that was asserted in its future, ns
         self.turn, self.piece = TURN, UNLIMITED
+        self._goes_by_time = goes_by_time(machine.scheduler)
         self.delays = IrqDelays()
         self.is_full = False
         self.amid = -1
@@ -85,6 +89,7 @@ class FreeTurns:
         machine = self._machine
         machine.scheduler = scheduler
         attach(scheduler, lambda cpus: [machine.actors[cpu].time for cpu in cpus])
+        self._goes_by_time = goes_by_time(scheduler)
         self.turn = turn or TURN
         self.amid = -1
 
@@ -103,6 +108,7 @@ class FreeTurns:
         if cpu != self.amid:
             deadline = self._deadline(cpu, actor.time)
             self._left = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
+            self._waits[cpu].is_on = False
         before = pe.counters.instructions
         made = machine.trace.made
         if made is not None:
@@ -170,11 +176,21 @@ class FreeTurns:
         # WFE or YIELD: in a loop that waits, time passes.
         wait, pc, done = self._waits[cpu], actor.pe.pc, actor.pe.counters.instructions
         if abs(pc - wait.at) <= _LOOP_BYTES and done - wait.instructions <= _LOOP_MAX:
-            waited = min((actor.time - wait.since) // _YIELD_PART, _YIELD_MAX)
-            self._pass(cpu, actor, min((max(_YIELD_NS, waited), *self._event_stream(cpu, actor))))
+            wait.is_on = True
+            tell_of_wait(self._machine.scheduler)
+            if self._goes_by_time or not self._one_is_behind(actor):
+                waited = min((actor.time - wait.since) // _YIELD_PART, _YIELD_MAX)
+                self._pass(cpu, actor, min((max(_YIELD_NS, waited), *self._event_stream(cpu, actor))))
         else:
             wait.at, wait.since = pc, actor.time
         wait.instructions = done
+
+    def _one_is_behind(self, actor: Actor) -> bool:
+        # Whether a CPU that does not wait has not come to the time of this one yet.
+        machine, now = self._machine, actor.time
+        return any(
+            machine.actors[cpu].time < now and not self._waits[cpu].is_on for cpu in machine.queue.runnable
+        )
 
     def _event_stream(self, cpu: int, actor: Actor) -> Iterator[int]:
         # In how many ns events come that the CPU sends itself: a WFE waits no longer.

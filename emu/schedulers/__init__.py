@@ -25,6 +25,18 @@ def attach(scheduler: Scheduler, times_of: Callable[[Sequence[int]], list[int]])
         take(times_of)
 
 
+def goes_by_time(scheduler: Scheduler) -> bool:
+    """Tell whether it picks by the clocks of the machine."""
+    return hasattr(scheduler, "attach")
+
+
+def tell_of_wait(scheduler: Scheduler) -> None:
+    """Tell a scheduler that wants to know that the actor it has picked last does nothing but wait."""
+    take = getattr(scheduler, "waits", None)
+    if take is not None:
+        take()
+
+
 class Pick(NamedTuple):
     """One step of a schedule: what happens, and to which CPU or line (PA).
 

@@ -28,14 +28,23 @@ class Pct:
         self._order: list[int] = []  # highest priority first
         self._at = 0
         self._row = 0  # picks of one actor in a row
+        self._waits = False
         self._changes = {int(self._random.random() * steps) for _ in range(depth - 1)}
+
+    def waits(self) -> None:
+        """The actor that was picked last does nothing but wait: it drops behind all others.
+
+        Else it would be picked for ever, and what it waits for would not happen.
+        """
+        self._waits = True
 
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return the runnable actor with the highest priority."""
         for actor in runnable:
             if actor not in self._order:
                 self._order.insert(int(self._random.random() * (len(self._order) + 1)), actor)
-        waits = self._row >= _ROW_MAX
+        waits = self._waits or self._row >= _ROW_MAX
+        self._waits = False
         if (self._at in self._changes or waits) and current in self._order:
             self._order.remove(current)
             self._order.append(current)

@@ -79,10 +79,18 @@ def fill(text: str, controller: str) -> str:
     return text
 
 
-def freely(text: str, controller: str = "gicv2", *, cpus: int = 1, handler: str = "eret") -> Machine:
+def freely(
+    text: str,
+    controller: str = "gicv2",
+    *,
+    cpus: int = 1,
+    handler: str = "eret",
+    scheduler: str = "timed",
+    **values: int,
+) -> Machine:
     """Return a machine with a board whose CPUs run ``text``; ``handler`` is at the vector of IRQs."""
     body = f"{BEGIN}{text}\n .balign 4096\n .skip 0x280\n {handler}\n"
-    machine = make(fill(body, controller), cpus=cpus, scheduler="timed", record=False)
+    machine = make(fill(body, controller), cpus=cpus, scheduler=scheduler, record=False, **values)
     board = Board(machine, controller, b"")
     run_freely(machine, board.timer, lambda cpu, va: None)
     for cpu in range(cpus):
@@ -188,6 +196,43 @@ again:  yield
     machine.run()
     assert 10_000_000 <= machine.now < 11_500_000
     assert machine.actors[0].pe.counters.instructions < 2_000
+
+
+# CPU0 waits for the word that CPU1 stores behind 60,000 instructions; the loop of each has its time-out.
+HANDSHAKE = f"""
+        mrs x4, mpidr_el1
+        ands x4, x4, #0xff
+        b.ne other
+        mrs x1, cntvct_el0
+wait:   ldr x0, [x20]
+        cbnz x0, seen
+        yield
+        b wait
+other:  ldr x2, =20000
+work:   add x3, x3, #1
+        subs x2, x2, #1
+        b.ne work
+        mov x0, #1
+        str x0, [x20]
+        {DONE}
+seen:   mrs x2, cntvct_el0
+        sub x2, x2, x1
+        str x2, [x20, #8]
+        {DONE}"""
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["timed", *(f"{name}:{seed}" for name in ("random", "pct") for seed in range(4))]
+)
+@pytest.mark.parametrize("turn", [50, 20_000])
+def test_a_wait_takes_as_long_as_what_it_is_for_whoever_is_picked(scheduler: str, turn: int) -> None:
+    """No time passes for a CPU that waits while the one that it waits for is behind it: no time-out hits."""
+    machine = freely(HANDSHAKE, cpus=2, scheduler=scheduler, instructions_max=400_000)
+    assert machine.free is not None
+    machine.free.turn = turn
+    machine.run()
+    assert [machine.outcome(cpu).end for cpu in (0, 1)] == [End.SELF_BRANCH] * 2
+    assert word(machine, 1) * 16 < 2 * 60_000 + 20_000
 
 
 def test_a_loop_that_stores_to_a_device_does_not_wait() -> None:
