@@ -12,12 +12,13 @@ import struct
 import sys
 import time
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
 from bench.bare import BareLookup
 from emu.fuzz.built_lookup import UnderTest
-from emu.fuzz.search import BATCH, LookupSearch
+from emu.fuzz.phases import BATCH, Phases
 
 _TURNS = 7
 
@@ -37,13 +38,13 @@ def measure(name: str, entries: int, matches: int, questions: Path | None) -> di
     turns: list[dict[str, float]] = []
     lookup.wrong_of([None] * entries, [1 << 31])  # translated, placed, warm
     for turn in range(_TURNS):
-        search = LookupSearch(under_test)
+        search = Phases(under_test)
         rates: dict[str, float] = {}
         start = time.process_time()
-        for _ in search.random([lookup], cases, turn + 1, matches):
+        for _ in search.random([lookup], cases, Random(turn + 1), matches):
             pass
         rates["emu"] = search.cases / (time.process_time() - start)
-        assert not search.findings, f"{name}: {search.findings[0].wrong}"
+        assert not search.met, f"{name}: {search.met[0].wrong}"
         assert search.cases >= cases, f"{search.cases} of {cases} cases"
         start = time.process_time()
         rates["bare"] = sum(bare.batch() for _ in range(cases // BATCH)) / (time.process_time() - start)

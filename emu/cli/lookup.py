@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from emu.cli.outputs import Command
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.pieces import Told
 from emu.fuzz.proof import prove_small, sizes_to_prove
 from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
-from emu.fuzz.spec import make_spec
-from emu.fuzz.spread import random_in_processes
+from emu.fuzz.spec import spec_of
+from emu.fuzz.workers import Processes
 from emu.lookup.case import LookupCase
 from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.lookup_property import lookup_suite, question_suite
@@ -41,7 +43,7 @@ _RATE_MAX = len(" (9,999,999 cases/s)")
 @click.option("--matches", type=int, default=75, show_default=True, help="Percent of them in the map.")
 @click.option("--system-map", type=click.Path(path_type=Path), help="Symbols of a kernel.")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(1, 256), default=1, help="Processes for the random questions."
+    "-j", "--jobs", type=click.IntRange(1, 256), help="Processes, for what takes long. [default: one a CPU]"
 )
 @click.option(
     "--prove", "proved_cpus", metavar="N", type=int, help="Prove it for every table of up to N CPUs."
@@ -58,7 +60,7 @@ def command(
     seed: int,
     matches: int,
     system_map: Path | None,
-    jobs: int,
+    jobs: int | None,
     proved_cpus: int | None,
     case_text: str | None,
     as_object: bool,
@@ -78,8 +80,6 @@ def command(
         return _replay(case, as_object, reports)
     if not cases and given("matches"):
         raise InvalidCase(f"--matches {matches} and --cases 0: it is of the random questions")
-    if jobs > 1 and not cases:
-        raise InvalidCase(f"-j {jobs} and --cases 0: the processes are for the random questions")
     name = subject or DEFAULT_SUBJECT
     under_test = UnderTest(name, contract, system_map)
     sizes = sorted(set(nr_cpus)) or under_test.sizes
@@ -98,16 +98,16 @@ def command(
     def asked() -> str:
         return f"{search.phase} questions: {search.cases:,} asked; {cases:,} are random ones"
 
+    jobs_max = jobs or os.cpu_count() or 1
+
+    def hands(pieces: int) -> Processes[Told]:
+        spec = spec_of(under_test, contract, system_map, matches, sizes)
+        return Processes(spec, min(jobs_max, pieces))
+
     with asked_to_stop() as stop, progress(asked):
-        for _ in search.run(sizes, cases if jobs == 1 else 0, seed, matches):
+        for _ in search.run(sizes, cases, seed, matches, hands if jobs_max > 1 else None):
             if interrupted := stop():
                 break
-    if jobs > 1 and not interrupted:
-        spec, _ = make_spec(name, contract, system_map, matches, sizes)
-        try:
-            random_in_processes(search, spec, cases, seed, jobs)
-        except KeyboardInterrupt:
-            interrupted = True
     if not interrupted:
         with asked_to_stop() as stop, progress(lambda: "proving for few CPUs"):
             for _ in prove_small(search, sizes, is_usual=not nr_cpus):

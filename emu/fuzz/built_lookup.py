@@ -19,6 +19,7 @@ from emu.topology import check_count
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
 Others = tuple[tuple[str, int], ...]
+Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 
 

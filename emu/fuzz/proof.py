@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
-from emu.fuzz.search import LookupSearch, cause
+from emu.fuzz.phases import cause
+from emu.fuzz.search import LookupSearch
 from emu.fuzz.shrink import shrink
 from emu.lookup.starts import changes_of
 from emu.lookup.tables import DoesNotFit

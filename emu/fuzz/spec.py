@@ -12,8 +12,7 @@ from pathlib import Path
 
 from emu.designs import DESIGNS
 from emu.errors import EmuError, InvalidSubject
-from emu.fuzz.built_lookup import UnderTest
-from emu.fuzz.unit import Point
+from emu.fuzz.built_lookup import Point, UnderTest
 from emu.lookup.contract import Contract
 from emu.subject.kernel import is_kernel
 from emu.subject.kernel_files import find_files
@@ -59,9 +58,19 @@ def make_spec(
     :raises EmuError: as :func:`emu.lookup.load.load_lookup`; or it assembles for no NR_CPUS
     """
     under_test = UnderTest(subject, contract, system_map)
-    points = tuple((built.nr_cpus, built.others) for built in under_test.build_all(sizes or under_test.sizes))
-    spec = Spec(subject, str(contract or ""), str(system_map or ""), points, matches=matches)
-    return replace(spec, identity=_identity(under_test, points)), under_test
+    return spec_of(under_test, contract, system_map, matches, sizes or under_test.sizes), under_test
+
+
+def spec_of(
+    under_test: UnderTest, contract: Path | None, system_map: Path | None, matches: int, sizes: Sequence[int]
+) -> Spec:
+    """Return the spec of a lookup that was built from these files, at these values of NR_CPUS.
+
+    :raises AssemblyError: it assembles for none
+    """
+    points = tuple((built.nr_cpus, built.others) for built in under_test.build_all(sizes))
+    spec = Spec(under_test.name, str(contract or ""), str(system_map or ""), points, matches=matches)
+    return replace(spec, identity=_identity(under_test, points))
 
 
 def load_spec(spec: Spec) -> UnderTest:

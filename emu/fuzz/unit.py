@@ -13,12 +13,12 @@ from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import AssemblyError, InvalidCase
-from emu.fuzz.built_lookup import BuiltLookup, Checked, Others, UnderTest
+from emu.fuzz.built_lookup import BuiltLookup, Checked, Others, Point, UnderTest
 from emu.fuzz.left_out import LeftOut
 from emu.fuzz.mutate import mutated_map, mutated_mpidrs
+from emu.fuzz.phases import BATCH, RACES, SMALL_MAX, Phases, cause
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
-from emu.fuzz.search import BATCH, RACES, SMALL_MAX, LookupSearch, cause
 from emu.fuzz.shrink import shrink
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import Short
@@ -30,7 +30,6 @@ _SHRUNK_MAX = 8  # causes of a unit that are shrunk
 _NEAR_LOOK = 4  # questions of a mutated batch that are checked one by one; of other batches 1
 _SMALL_LOOK = 64  # small maps that are tried to see whether a lookup is wrong with a constant table
 
-Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 Edge = tuple[int, Others, int, int]  # a point, and two blocks as bytes from the entry
 Cause = tuple[str, str, str]  # property, what tells it from others, where it ended
 
@@ -65,6 +64,14 @@ class Unit:
     seed: int = 0
     cases: int = 0
     snapshot: Snapshot = Snapshot()
+
+    def run(self, under_test: UnderTest, points: Sequence[Point], matches: int) -> UnitResult:
+        """Run it (:func:`run_unit`)."""
+        return run_unit(under_test, points, self, matches)
+
+    def lost(self, cause: str, what: str) -> UnitResult:
+        """Return its result when its workers die or fail (:func:`broken`)."""
+        return broken(self, cause, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +156,17 @@ def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
     return prop, how, subject.symbols.describe((checked.answer.pc + subject.va_offset) % 2**64)
 
 
-class _Work(LookupSearch):
+class _Work(Phases):
     # The search of one unit. It collects edges, and counts the causes that the snapshot knows.
 
-    __slots__ = ("_hits", "_known", "_matches", "_points", "_reached", "_unit")
+    __slots__ = ("_edges", "_hits", "_matches", "_points", "_reached", "_unit")
 
     def __init__(self, under_test: UnderTest, points: Sequence[Point], unit: Unit, matches: int) -> None:
         super().__init__(under_test)
         self._points = points
         self._unit = unit
         self._matches = matches
-        self._known = set(unit.snapshot.edges)
+        self._edges = set(unit.snapshot.edges)
         self._reached: list[NewEdges] = []
         self._hits: dict[Cause, Hit] = {}
 
@@ -167,8 +174,8 @@ class _Work(LookupSearch):
         unit = self._unit
         kinds = {
             "kept": self._kept,
-            "small": lambda: _drain(self._small([self._at(unit.point)])),
-            "regression": lambda: _drain(self._regression([self._at(unit.point)])),
+            "small": lambda: _drain(self.small(self._at(unit.point))),
+            "regression": lambda: _drain(self.regression(self._at(unit.point))),
             "random": self._mixed,
             "concurrent": self._races,
         }
@@ -187,7 +194,7 @@ class _Work(LookupSearch):
             try:
                 built = self.under_test.at(case.nr_cpus, case.others)
                 if case.race is None:
-                    self._check(
+                    self.check(
                         built, Question(built.whole(case.question.logical_map), case.question.mpidr), False
                     )
                 elif table_of(built) is not None:
@@ -209,7 +216,7 @@ class _Work(LookupSearch):
                 logical_map = random_map(rng, built.nr_cpus)
                 mpidrs = random_mpidrs(rng, logical_map, count, self._matches)
                 closely = 1
-            if not self._ask(built, logical_map, mpidrs, range(min(closely, count))):
+            if not self.ask(built, logical_map, mpidrs, range(min(closely, count))):
                 self.leave_out(LeftOut.MISFIT, count)
 
     def _rng(self) -> Random:
@@ -235,7 +242,7 @@ class _Work(LookupSearch):
         if not lookups:
             self._mixed()
             return
-        _drain(islice(self._small(lookups[:1]), _SMALL_LOOK))
+        _drain(islice(self.small(lookups[0]), _SMALL_LOOK))
         if any(
             prop in ("answer", "exit") for prop, _how, _where in (*self._hits, *self._unit.snapshot.causes)
         ):
@@ -255,7 +262,7 @@ class _Work(LookupSearch):
         if checked.wrong is not None:
             self._note(checked)
 
-    def _check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
+    def check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
         edges: set[tuple[int, int]] = set()
         built.single.engine.collect_edges(edges)
         try:
@@ -280,9 +287,9 @@ class _Work(LookupSearch):
             (built.nr_cpus, built.others, source - entry, target - entry)
             for source, target in edges
             if source
-        } - self._known
+        } - self._edges
         if new:
-            self._known |= new
+            self._edges |= new
             self._reached.append(NewEdges(subject_of(self.under_test, checked), tuple(sorted(new))))
 
     def _note(self, checked: Checked) -> None:

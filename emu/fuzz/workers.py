@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from emu.errors import EmuError
+from emu.fuzz.built_lookup import Point, UnderTest
 from emu.fuzz.spec import Spec, load_spec, one_line
-from emu.fuzz.unit import Unit, UnitResult, broken, run_unit
+from emu.fuzz.unit import Unit, UnitResult, run_unit
 
 _ATTEMPTS = 2  # of a unit whose worker dies
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Task(Protocol[R_co]):
+    """Work for a worker: a unit of a campaign, or a piece of a search."""
+
+    @property
+    def number(self) -> int:
+        """Return its number: no two that are in progress have the same."""
+
+    def run(self, under_test: UnderTest, points: Sequence[Point], matches: int) -> R_co:
+        """Do it; the result depends on nothing but this."""
+
+    def lost(self, cause: str, what: str) -> R_co:
+        """Return the result when its workers die or fail: ``cause`` in a word, and how."""
 
 
 class Workers(Protocol):
@@ -53,11 +70,11 @@ def children_without_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _WorkerProcess:
+class _WorkerProcess(Generic[R]):
     # One process, and the unit it has.
 
     def __init__(self, spec: Spec) -> None:
-        self.unit: Unit | None = None
+        self.unit: Task[R] | None = None
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(spec, theirs), daemon=True)
@@ -65,15 +82,15 @@ class _WorkerProcess:
             self.process.start()
         theirs.close()  # so that its death is an end of file here
 
-    def give(self, unit: Unit) -> None:
+    def give(self, unit: Task[R]) -> None:
         self.unit = unit
         with suppress(OSError):  # it is dead: wait() sees that
             self.pipe.send(unit)
 
-    def take(self) -> UnitResult | EmuError | None:
+    def take(self) -> R | EmuError | None:
         # None: it died.
         try:
-            found: UnitResult | EmuError = self.pipe.recv()
+            found: R | EmuError = self.pipe.recv()
         except (EOFError, OSError):
             return None
         return found
@@ -86,21 +103,21 @@ class _WorkerProcess:
         return self.process.exitcode or 0
 
 
-class Processes:
+class Processes(Generic[R]):
     """Workers as processes."""
 
     def __init__(self, spec: Spec, jobs: int) -> None:
         self.slots = jobs
         self._spec = spec
-        self._workers = [_WorkerProcess(spec) for _ in range(jobs)]
+        self._workers: list[_WorkerProcess[R]] = [_WorkerProcess(spec) for _ in range(jobs)]
         self._attempts: dict[int, int] = {}
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: Task[R]) -> None:
         """Send a unit to an idle worker."""
         self._attempts[unit.number] = 1
         next(worker for worker in self._workers if worker.unit is None).give(unit)
 
-    def wait(self) -> UnitResult:
+    def wait(self) -> R:
         """Wait for the result of any unit in progress."""
         while True:
             busy = {worker.pipe: worker for worker in self._workers if worker.unit is not None}
@@ -110,7 +127,7 @@ class Processes:
                 if result is not None:
                     return result
 
-    def _taken(self, worker: _WorkerProcess) -> UnitResult | None:
+    def _taken(self, worker: _WorkerProcess[R]) -> R | None:
         unit = worker.unit
         assert unit is not None
         result = worker.take()
@@ -123,14 +140,14 @@ class Processes:
         worker.process.join()
         code = worker.process.exitcode or 0
         worker.end()
-        fresh = _WorkerProcess(self._spec)
+        fresh: _WorkerProcess[R] = _WorkerProcess(self._spec)
         self._workers[self._workers.index(worker)] = fresh
         self._attempts[unit.number] += 1
         if self._attempts[unit.number] <= _ATTEMPTS:
             fresh.give(unit)
             return None
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return broken(unit, "died", f"its worker died, {_ATTEMPTS} times ({how})")
+        return unit.lost("died", f"its worker died, {_ATTEMPTS} times ({how})")
 
     def close(self) -> None:
         """End all workers at once."""
@@ -189,18 +206,18 @@ def _serve(spec: Spec, pipe: Connection) -> None:
     under_test = None
     while True:
         try:
-            unit = pipe.recv()
+            unit: Task[Any] = pipe.recv()
         except (EOFError, OSError):
             return
-        result: UnitResult | EmuError
+        result: Any
         try:
             if under_test is None:
                 under_test = load_spec(spec)
-            result = run_unit(under_test, spec.points, unit, spec.matches)
+            result = unit.run(under_test, spec.points, spec.matches)
         except EmuError as error:
             result = error
         except Exception as error:  # of this unit alone: the campaign goes on
-            result = broken(unit, type(error).__name__, one_line(error))
+            result = unit.lost(type(error).__name__, one_line(error))
             under_test = None  # the state of its engines is unknown
         try:
             pipe.send(result)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.left_out import LeftOut
-from emu.fuzz.search import RACES, LookupSearch
+from emu.fuzz.phases import RACES
+from emu.fuzz.search import LookupSearch
 from emu.lookup.single import PROPERTIES
 from emu.report.lookup import REASONS, describe, left_out
 from emu.report.property import Group, Property, Result, Suite
