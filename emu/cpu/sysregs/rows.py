@@ -42,7 +42,7 @@ def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
     is_virtual = encoding == sysreg.CNTVCT_EL0
 
     def behind(pe: PE, counter: int) -> int:
-        offset = pe.system_register(sysreg.CNTVOFF_EL2) if is_virtual else 0
+        offset = pe.sysreg(sysreg.CNTVOFF_EL2) if is_virtual else 0
         return counter - offset & 2**64 - 1
 
     return Row(

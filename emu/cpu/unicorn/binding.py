@@ -6,18 +6,18 @@ import mmap
 from ctypes import (
     CFUNCTYPE,
     POINTER,
-    Structure,
     byref,
     c_bool,
     c_int,
     c_int64,
     c_size_t,
-    c_uint16,
     c_uint32,
     c_uint64,
     c_void_p,
     cast,
+    string_at,
 )
+from struct import Struct
 from typing import Any
 from weakref import finalize
 
@@ -43,10 +43,13 @@ HOOK_INSTRUCTION = uc_module.UC_HOOK_INSN
 MRS, MSR, SYS = regs.UC_ARM64_INS_MRS, regs.UC_ARM64_INS_MSR, regs.UC_ARM64_INS_SYS
 
 
-class Block(Structure):
-    """``uc_tb``: a block of translated code."""
+_BLOCK = Struct("<QHH")  # uc_tb: VA, instructions, bytes
 
-    _fields_ = [("pc", c_uint64), ("icount", c_uint16), ("size", c_uint16)]
+
+def block_at(address: int) -> tuple[int, int]:
+    """Return VA and bytes of the block of translated code that a hook is given the address of."""
+    va, _, size = _BLOCK.unpack(string_at(address, _BLOCK.size))
+    return va, size
 
 
 CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
@@ -56,7 +59,7 @@ RECORD_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_uint64)
 FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)
-NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_void_p, POINTER(Block), POINTER(Block), c_void_p)
+NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_void_p)
 
 REGISTER_CALLBACK = CFUNCTYPE(c_uint32, c_void_p, c_int, c_void_p, c_void_p)
 

@@ -35,6 +35,7 @@ from emu.cpu.unicorn.binding import (
     REGISTER_CALLBACK,
     SYS,
     Handle,
+    block_at,
     emu_start,
 )
 from emu.cpu.unicorn.code_pages import CodePages
@@ -276,51 +277,61 @@ class FreeRunner:
         code = self._memory.read_bytes(pa, size)
         if self._looked.get(va) != code:
             self._looked[va] = code
-            self._look(va, pa, size)
+            first = pa - self._memory.base >> 2
+            words = enumerate(self._words[first : first + size // 4], 1)
+            count = next((count for count, word in words if a64.is_branch(word)), size // 4)
+            self._look(va, pa, code[: 4 * count])
             if self._found:
                 self._install()
 
-    def _on_new_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
+    def _on_new_block(self, _uc: int, block: int, _previous: int, _data: int) -> None:
         try:
-            va, size = block[0].pc, block[0].size
+            va, size = block_at(block)
             pa = self._code_pa(va, size)
             if pa is not None and size:
                 assert self._code is not None
                 self._code.note(pa)
-                code = self._memory.read_bytes(pa, size)
+                at = pa - self._memory.base
+                code = bytes(self._memory.view[at : at + size])
                 if _SYSTEM in code[3::4] or code[-4:] == _SELF or self._looks_at_all:
-                    self._look(va, pa, size)
+                    self._look(va, pa, code)
                 if self._found:
                     self._handle.stop()
         except BaseException as error:
             self._pending.error = error
             self._handle.stop()
 
-    def _look(self, va: int, pa: int, size: int) -> None:
-        # Look at a block, or at a straight line that a run begins with.
-        first, line = pa - self._memory.base >> 2, size
-        for at, word in enumerate(self._words[first : first + size // 4]):
+    def _look(self, va: int, pa: int, code: bytes) -> None:
+        # Look at a block, or at a straight line that a run begins with: a branch comes last.
+        first, tops, size = pa - self._memory.base >> 2, code[3::4], len(code)
+        words = self._words[first : first + size // 4]
+        line, at = size, tops.find(_SYSTEM)
+        while at >= 0:
+            word = words[at]
             if word in _YIELDS:
-                if self._yields.get(va) != at + 1:
-                    self._found.append((va, _YIELD, at + 1, va, size))
+                self._note_yield(va, at + 1, size)
                 line = 4 * at + 4
                 break
-            if word >> 24 != _SYSTEM:
-                if a64.is_branch(word):
-                    line = 4 * at + 4
-                    break
-            else:
-                kind = a64.classify(word)
-                site = va + 4 * at
-                if kind in _REGISTERS and (site, kind) not in self._hooks and self._is_ours(kind, word):
-                    self._found.append((site, kind, 0, va, size))
+            kind, site = a64.classify(word), va + 4 * at
+            if kind in _REGISTERS and (site, kind) not in self._hooks and self._is_ours(kind, word):
+                self._found.append((site, kind, 0, va, size))
+            at = tops.find(_SYSTEM, at + 1)
+        else:
+            if words[-1] == B_SELF:
+                self._note_yield(va, size // 4, size)
         if self._stops.halts and self._stops.note_block(va, pa, line):
             self._found.append((va, _HALT, 0, va, size))
-        if self._recorded.note_block(va, self._words[first : first + line // 4]):
+        if not self._recorded.is_on:
+            return
+        if self._recorded.note_block(va, words[: line // 4]):
             self._found.append((va, _BARRIERS, 0, va, size))
-        for site in self._recorded.zeroing(va, self._words[first : first + line // 4]):
+        for site in self._recorded.zeroing(va, words[: line // 4]):
             if (site, Other.ZERO) not in self._hooks:
                 self._found.append((site, Other.ZERO, 0, va, size))
+
+    def _note_yield(self, va: int, count: int, size: int) -> None:
+        if self._yields.get(va) != count:
+            self._found.append((va, _YIELD, count, va, size))
 
     def _is_ours(self, kind: int, word: int) -> bool:
         # Whether an access to a system register is not left to the engine.

@@ -6,7 +6,6 @@ A hook never raises: it leaves what happened in :class:`emu.cpu.unicorn.pending.
 from __future__ import annotations
 
 from ctypes import c_size_t
-from typing import Any
 
 from emu.arch.a64 import Other
 from emu.cpu.stops import Reached
@@ -25,6 +24,7 @@ from emu.cpu.unicorn.binding import (
     HOOK_WRITE,
     NEW_BLOCK_CALLBACK,
     STEP_CALLBACK,
+    block_at,
 )
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
@@ -181,9 +181,9 @@ class Hooks:
             self._handle.forget_block(va, size)
         self._pending.found.clear()
 
-    def _on_new_block(self, _uc: int, block: Any, _previous: Any, _data: int) -> None:
+    def _on_new_block(self, _uc: int, block: int, _previous: int, _data: int) -> None:
         try:
-            pc, size = block[0].pc, block[0].size
+            pc, size = block_at(block)
             if self._code.stale:
                 self._contexts.enter_space()
             if pc & 3:
