@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from emu.errors import InvalidCase
 
@@ -33,12 +34,23 @@ class Memory:
         self.view = memoryview(self._map)
         self._quads = self.view.cast("Q")
         self.behind: dict[int, bytes] = {}
+        self._followed: list[tuple[int, int]] | None = None  # PA and bytes of what is written here
         self._anchor = ctypes.c_char.from_buffer(self._map)  # keeps the mapping alive for the engine
 
     @property
     def host_address(self) -> int:
         """Virtual address of the first byte in this process (not a guest address)."""
         return ctypes.addressof(self._anchor)
+
+    @contextmanager
+    def following(self) -> Iterator[list[tuple[int, int]]]:
+        """Note PA and bytes of all that is written through this object, not by an engine, in order."""
+        assert self._followed is None, "followed already"
+        self._followed = []
+        try:
+            yield self._followed
+        finally:
+            self._followed = None
 
     def contains(self, pa: int, size: int) -> bool:
         """Tell whether ``size`` bytes at ``pa`` are DRAM."""
@@ -76,6 +88,8 @@ class Memory:
         if at < 0 or at + size > self.size:
             self.offset(pa, size)
         _INTEGERS[size].pack_into(self._map, at, value & ((1 << 8 * size) - 1))
+        if self._followed is not None:
+            self._followed.append((pa, size))
 
     def exchange(self, words: Mapping[int, int]) -> dict[int, int]:
         """Store a u64 at each of these PAs, aligned and DRAM; return what was there."""
@@ -85,6 +99,8 @@ class Memory:
             at = pa - base >> 3
             before[pa] = quads[at]
             quads[at] = value
+        if self._followed is not None:
+            self._followed += [(pa, 8) for pa in words]
         return before
 
     def read_bytes(self, pa: int, size: int) -> bytes:
@@ -96,3 +112,5 @@ class Memory:
         """Store ``data`` at ``pa``."""
         at = self.offset(pa, len(data))
         self.view[at : at + len(data)] = data
+        if self._followed is not None:
+            self._followed.append((pa, len(data)))

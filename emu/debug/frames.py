@@ -19,8 +19,8 @@ def backtrace(target: DebugTarget, cpu: int, frames_max: int) -> list[int]:
     frame, seen = int(pe.x[29]), set[int]()
     while len(returns) < frames_max and frame and not frame & 7 and frame not in seen:
         seen.add(frame)
-        pa = target.pa_of(cpu, frame)
-        data = b"" if pa is None else target.read(pa, _RECORD_BYTES)
+        mapped = target.pa_of(cpu, frame) is not None
+        data = target.loads.load(cpu, frame, _RECORD_BYTES) if mapped else b""
         if len(data) < _RECORD_BYTES:
             break
         frame, link = (int.from_bytes(data[at : at + 8], "little") for at in (0, 8))

@@ -35,6 +35,7 @@ class Places:
         self._memory = boot.machine.memory
         self._words: list[BootWord] = []
         self._words_of: Code | None = None
+        self._sizes: dict[int, int] = {}  # by PA, bytes of the word there
 
     @property
     def _guest(self) -> Code:
@@ -48,7 +49,21 @@ class Places:
             # A kernel that boots by itself shares them with nobody.
             self._words = words(guest) if isinstance(guest, Guest) else []
             self._words_of = guest
+            self._sizes = {word.pa: word.size for word in self._words}
         return self._words
+
+    def units(self, pa: int, size: int) -> list[tuple[int, int]]:
+        """Return PA and size of the words that lie in ``size`` bytes at a PA: 1, 2, 4 or 8 bytes each.
+
+        Those that the boot path shares have their own size; of others they are 8, or what is left.
+        """
+        found, known, end = [], self._sizes if self.words else {}, pa + size
+        while pa < end:
+            wide = known.get(pa, 8)
+            unit = next(each for each in (8, 4, 2, 1) if each <= min(wide, end - pa))
+            found.append((pa, unit))
+            pa += unit
+        return found
 
     def pa(self, pc: int) -> int:
         """Return the PA of the instruction at a PC: a VA of the image or of the linear map, or a PA."""
@@ -82,13 +97,14 @@ class Places:
     def data(self, text: str) -> tuple[int, int]:
         """Return (PA, size in bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.
 
-        A word that the host plays has a name too, such as ``ap_sync_state[3]``.
+        A word that the host plays has a name too, such as ``ap_sync_state[3]``. A symbol of several words,
+        such as ``__boot_cpu_mode``, is all of them; one of unknown size has 8 bytes, or ends at the next one.
 
         :raises InvalidCase: there is none of that name, or no such field
         """
-        for word in self.words:
-            if word.name == text:
-                return word.pa, word.size
+        parts = [word for word in self.words if word.name == text or word.name.startswith(f"{text}+")]
+        if parts:
+            return parts[0].pa, parts[-1].pa + parts[-1].size - parts[0].pa
         match = _DATA.fullmatch(text)
         if not match:
             raise InvalidCase(f"{text}: data is a symbol, symbol[3].field, symbol+8, a PA or a VA")
@@ -98,10 +114,17 @@ class Places:
         if index is not None:
             pa += stride * int(index)
         if member is None:
-            return pa, stride if index is None or fields else 8
+            return pa, stride if fields else self._width(name, offset, index)
         if member not in fields:
             raise InvalidCase(f"{text}: {name} has {', '.join(fields) or 'no fields'}")
         return pa + fields[member][0], fields[member][1]
+
+    def _width(self, name: str, offset: str | None, index: str | None) -> int:
+        # Bytes of a symbol's data: 8, or 1, 2 or 4 when another symbol follows so near.
+        symbols = self._guest.subject.symbols
+        va = None if index or offset or name[0].isdigit() else symbols.address(name)
+        behind = None if va is None else symbols.after(va)
+        return behind - va if va is not None and behind is not None and behind - va in (1, 2, 4) else 8
 
     def _address(self, name: str, text: str) -> int:
         # PA of a symbol or of a number.

@@ -6,27 +6,27 @@ A position is the number of steps made: one instruction of a PE, or one operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
+from emu.debug.ends import at_its_end, how, why_over
+from emu.debug.leaving import leave_loop
+from emu.debug.redone import make_again, tell_runs_apart
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
 from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
 from emu.finding import Verdict
-from emu.machine.actor import Grain, end_pc
+from emu.machine.actor import Grain
 from emu.machine.machine import NOBODY
 from emu.operation import OPERATIONS
-from emu.outcome import End
 from emu.report.json_form import verdict_word
-from emu.report.words import outcome_words
 
 CHECKPOINT_STEPS = 4096
 NEAR_STEPS = 256  # a checkpoint is made this far before the position that a travel goes to
-LEAVE_STEPS = 1 << 20  # their log must fit in memory
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
 
 
@@ -47,7 +47,9 @@ class Session(DebugTarget):
         self.near = NEAR_STEPS
         self.interrupted: Callable[[], bool] = lambda: False
         self._checkpoints = checkpoints
-        self._checker = StopChecker(self, self.log)
+        self.checker = StopChecker(self, self.log)
+        if checkpoints is not None:
+            checkpoints.answer = self._answer
 
     def _prepare(self) -> StepLog:
         # Let the machine go by instructions, and keep what it does.
@@ -99,7 +101,7 @@ class Session(DebugTarget):
         settings = self.settings
         settings.last_number += 1
         made = Watchpoint(settings.last_number, pa, size or width, text, access, cpu)
-        made.value = self.read(made.pa, made.size)
+        made.value = self.loads.copies(made.pa, made.size)
         settings.watchpoints[made.number] = made
         return made
 
@@ -147,28 +149,33 @@ class Session(DebugTarget):
         """Run until a stop. With ``cpu`` and the others not scheduled: or until that CPU is not runnable."""
         return self._run(lambda _ran: False, cpu)
 
-    def leave_loop(self, cpu: int) -> SessionStop:
-        """Run ``cpu`` alone, at full speed, until it leaves the innermost loop around its PC.
+    def go_on_for(self, cpu: int) -> SessionStop:
+        """Run until a stop, or until nothing lets ``cpu`` go on (-1: anybody)."""
+        others, self.settings.others = self.settings.others, Others.SCHEDULE
+        try:
+            return self._run(lambda _ran: False, cpu)
+        finally:
+            self.settings.others = others
 
-        Returns after LEAVE_STEPS when it is still in the loop.
-        """
+    def leave_loop(self, cpu: int) -> SessionStop:
+        """Run ``cpu`` alone until it leaves the innermost loop around its PC (:mod:`emu.debug.leaving`)."""
+        return leave_loop(self, cpu)
+
+    def run_alone(self, cpu: int, halts: Collection[int], steps: int) -> SessionStop | None:
+        """Run ``cpu`` at full speed to one of these VAs, so many steps at most; return what stops it."""
+        machine, row = self.machine, len(self.machine.trace)
         pe = self.pe(cpu)
-        loop = self.places.loop(pe.pc)
-        if loop is None or not self.machine.is_runnable(cpu) or self.machine.actors[cpu].task is not None:
-            return SessionStop("step", cpu, "no loop around the PC")
-        first, last, exits = loop
-        row = len(self.machine.trace)
-        steps = self.machine.guest_code.run_alone(cpu, exits, LEAVE_STEPS)
-        self.log.add_run(cpu, steps, row)
+        pe.reached = pe.pc  # it goes on from a place that it has stopped at
+        made = machine.guest_code.run_alone(cpu, halts, steps)
+        if machine.model is not None:
+            machine.model.settle()
+        self.log.add_run(cpu, made, row)
         self._save()
-        if self.machine.stopped:
+        if machine.stopped:
             self.ended = True
-            return SessionStop("end", cpu, self.machine.stopped)
-        what = "still in" if first <= pe.pc <= last and self.machine.is_runnable(cpu) else "left"
-        where = self.places.describe(pe.pc)
-        return SessionStop(
-            "step", cpu, f"{what} {first:#x}..{last:#x} after {steps} instructions, at {where}"
-        )
+            return SessionStop("end", cpu, machine.stopped)
+        self.checker.note_arrivals(range(row, len(machine.trace)), cpu)
+        return self.checker.begin(self.settings, -1)
 
     def run_to(self, position: int) -> SessionStop:
         """Run to a position; breakpoints, watchpoints and events do not stop it."""
@@ -180,23 +187,32 @@ class Session(DebugTarget):
         return SessionStop("goal", machine.current)
 
     def _run(self, done: Callable[[int], bool], cpu: int) -> SessionStop:
-        # Step until `done` or a stop; `cpu` is the CPU that the command steps, or -1 for all.
+        # Step until `done` or a stop; `cpu` is the CPU that the command is about, or -1 for all.
         machine, settings = self.machine, self.settings
         unpolled = 0
         alone = settings.others is not Others.SCHEDULE and cpu >= 0
+        told = self.checker.begin(settings, cpu)
+        if told is not None:
+            return told
         while True:
+            if cpu >= 0 and not self.ended and (over := at_its_end(self, cpu)):
+                return SessionStop("step", cpu, over)
             choose = settings.forced.pop(self.position, -1)
             if choose < 0 and alone:
                 if not machine.is_runnable(cpu):
                     if settings.others is Others.STAND or not self._let_others(cpu):
-                        return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {self.state(cpu)}")
+                        return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {how(self, cpu)}")
                     continue
                 choose = cpu
+            reboots = machine.next_boot is not None
             if not self._one(choose):
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
             ran, _ = self.log.stepped(self.position - 1)
-            stop = self._checker.check(settings, ran)
+            if reboots:
+                numbers = self.log.renumbered()
+                cpu, settings.cpu = (numbers.get(each, each) for each in (cpu, settings.cpu))
+            stop = self.checker.check(settings, ran)
             if stop is not None:
                 return stop
             if ran >= 0 and done(ran):
@@ -210,14 +226,8 @@ class Session(DebugTarget):
                     return SessionStop("interrupt", max(ran, 0), "interrupted")
 
     def _why_over(self) -> str:
-        # Why no step is left: of CPUs that go round for ever, how and where.
-        machine = self.machine
-        rounds = [
-            f"CPU{cpu} {outcome_words(outcome)}, at {self.places.describe(end_pc(actor))}"
-            for cpu, actor in enumerate(machine.actors)
-            if (outcome := machine.outcome(cpu)).end in (End.SPINS, End.EXCEPTION_LOOP)
-        ]
-        return machine.stopped or ": ".join(["nobody can go on", *(["; ".join(rounds)] if rounds else [])])
+        # Why no step is left.
+        return why_over(self)
 
     def _one(self, choose: int) -> bool:
         # Make one step and log it; False when no CPU can.
@@ -282,15 +292,25 @@ class Session(DebugTarget):
         settings, payload = packed
         self.settings = settings
         self.ended = False
+        self.checker.forget()
         if target - self.position > 2 * self.near:  # another step back is likely
             self.run_to(target - self.near)
             self._save()
         self.run_to(target)
         self._edit_again()
         for watch in settings.watchpoints.values():
-            watch.value = self.read(watch.pa, watch.size)
+            watch.value = self.loads.copies(watch.pa, watch.size)
         return payload
 
     def find_stop_back(self) -> tuple[int, SessionStop]:
         """Return where going back stops, and why (:meth:`emu.debug.stop_checker.StopChecker.find_back`)."""
-        return self._checker.find_back(self.settings)
+        if self._checkpoints is not None:
+            tell_runs_apart(self.log, self._checkpoints, self.settings)
+        return self.checker.find_back(self.settings)
+
+        return self.checker.find_back(self.settings)
+
+    def _answer(self, question: Any) -> Any:
+        # In a copy of a checkpoint.
+        self._checkpoints = None
+        return make_again(self, question)

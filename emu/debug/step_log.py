@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from emu.machine import Machine
 from emu.operation import STORES, Kind, Record
 
+WRITES = (*STORES, Kind.COPY)  # records of what writes memory
+
 _FORCED = 0x8000  # beside the CPU: the scheduler had not picked it
 _CPU_MASK = 0x7FFF
 _NOBODY = 0x7FFF  # in the place of a CPU
@@ -22,9 +24,12 @@ class StepLog:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._copied: dict[int, bytes] = {}  # by row, the bytes of a COPY record
+        machine.recorder.copied = self._copied
         self._cpus = array("H")  # by position: the CPU, with _FORCED
         self._pcs = array("Q")  # its PC before the step (VA, or PA with the MMU off); 0: of a host task
         self._rows = array("I")  # rows of the trace before the step
+        self._runs: list[range] = []  # steps that were made at once: their PCs and records are not told apart
 
     @property
     def position(self) -> int:
@@ -47,11 +52,33 @@ class StepLog:
     def add_run(self, cpu: int, steps: int, row: int) -> None:
         """Log ``steps`` forced steps of ``cpu`` that were made at once: the first gets all their records.
 
+        :meth:`resolve` tells them apart later.
+
         :param row: rows that the trace had before them
         """
+        if steps:
+            self._runs.append(range(self.position, self.position + steps))
         self._cpus.extend([cpu | _FORCED] * steps)
         self._pcs.extend([0] * steps)
         self._rows.extend([row, *[len(self._machine.trace)] * (steps - 1)][:steps])
+
+    def next_run(self) -> range | None:
+        """Return steps that were made at once and are not told apart, or None."""
+        return self._runs[0] if self._runs else None
+
+    def steps_of(self, steps: range) -> tuple[bytes, list[int]]:
+        """Return the PCs (u64 each) of these steps, and how many records came before each."""
+        first = self._rows[steps.start]
+        return self._pcs[steps.start : steps.stop].tobytes(), [
+            row - first for row in self._rows[steps.start : steps.stop]
+        ]
+
+    def resolve(self, run: range, pcs: bytes, rows: list[int]) -> None:
+        """Tell the steps of a run apart, by what :meth:`steps_of` has said of the same steps."""
+        first = self._rows[run.start]
+        self._pcs[run.start : run.stop] = array("Q", pcs)
+        self._rows[run.start : run.stop] = array("I", [first + row for row in rows])
+        self._runs.remove(run)
 
     def forced(self, first: int) -> dict[int, int]:
         """Return the CPU of each forced step from position ``first`` on, by position."""
@@ -62,6 +89,11 @@ class StepLog:
     def last_rows(self) -> range:
         """Return the indices of the trace records that the last step added."""
         return range(self._rows[-1], len(self._machine.trace))
+
+    def renumbered(self) -> dict[int, int]:
+        """Return the numbers of CPUs by those before, if the last step has begun another boot."""
+        rows = map(self._machine.trace.row, self.last_rows())
+        return {value: cpu for kind, _size, cpu, _pc, _pa, value in rows if kind == Kind.REENTRY}
 
     def row(self, index: int) -> Record:
         """Return record ``index`` of the trace."""
@@ -94,16 +126,36 @@ class StepLog:
     def last_write(self, pa: int, size: int, before: int | None = None) -> tuple[int, Record] | None:
         """Return (position, record) of the last store to any of these bytes (PA), or None.
 
+        Of a copy the record has the part that lies in these bytes: its PA, size, and value. One that
+        :meth:`is_unrecorded` stands for all that this boot has stored.
+
         :param before: only steps before this position
         """
         trace = self._machine.trace
         last = self._rows[before] if before is not None and before < len(self._rows) else len(trace)
         first = self._rows[0] if self._rows else len(trace)
         for index in range(last - 1, first - 1, -1):
-            kind, width, _actor, _pc, at, _value = trace.row(index)
-            if kind in STORES and at < pa + size and pa < at + width:
-                return bisect_right(self._rows, index) - 1, self.row(index)
+            kind, width, actor, pc, at, value = trace.row(index)
+            if self.is_unrecorded(kind):
+                return self._position_of(index), self.row(index)
+            if kind not in WRITES:
+                continue
+            width = value if kind == Kind.COPY else width
+            if at < pa + size and pa < at + width:
+                if kind != Kind.COPY:
+                    return self._position_of(index), self.row(index)
+                begin, end = max(pa, at), min(pa + size, at + width)
+                part = int.from_bytes(self._copied[index][begin - at : end - at], "little")
+                return self._position_of(index), Record(Kind.COPY, actor, end - begin, pc, begin, part)
         return None
+
+    def is_unrecorded(self, kind: int) -> bool:
+        """Tell whether a record ends a boot that a kernel's own CPU has made, which has no records."""
+        return kind == Kind.TAKE_OVER and bool(self._machine.landings.return_va)
+
+    def _position_of(self, index: int) -> int:
+        # The step that has added record `index`.
+        return bisect_right(self._rows, index) - 1
 
     def back(self, cpu: int, count: int) -> tuple[int, int]:
         """Return the position before the last ``count`` steps of ``cpu`` (-1: none), and how many lack."""

@@ -1,15 +1,32 @@
-"""Whether the last step of a debug session is one to stop after, and which earlier step would have been."""
+"""Whether the last step of a debug session is one to stop after, and which earlier step would have been.
+
+A CPU stops at a breakpoint where it *arrives*: at the position behind the step that brings it there, which is
+its own, or that of whoever switches it on or wakes it. Forwards and backwards name the same position.
+"""
 
 from __future__ import annotations
 
-from emu.debug.step_log import StepLog
-from emu.debug.stops import EVENTS, DebugSettings, SessionStop
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from emu.debug.step_log import WRITES, StepLog
+from emu.debug.stops import EVENTS, Breakpoint, DebugSettings, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
 from emu.machine.actor import State
-from emu.operation import LOADS, STORES, Kind
+from emu.operation import LOADS, Kind
 
-_BACK = {"read": LOADS, "access": (*LOADS, *STORES)}
+_ACCESSES = {"read": LOADS, "access": (*LOADS, *WRITES)}
 _WORDS = {kind: word for word, kind in EVENTS.items()}
+_AT_CODE = (State.RUNNABLE, State.SPINNING)  # of one that runs guest code, at its next instruction
+_BRINGS = (Kind.POWER_ON, Kind.WAKE)  # another CPU to a place
+_UNRECORDED = "the boot of a kernel up to its take-over, which is not recorded"
+
+
+class _Mode(NamedTuple):
+    # What the events of MMU and EL are about, of one CPU.
+    is_on: bool  # the CPU
+    el: int
+    mmu: bool
 
 
 class StopChecker:
@@ -18,30 +35,76 @@ class StopChecker:
     def __init__(self, target: DebugTarget, log: StepLog) -> None:
         self._target = target
         self._log = log
+        self._modes: list[_Mode] = []  # by CPU, at the last check
+        self._arrived: list[int] = []  # CPUs whose place is still to be compared with breakpoints
+
+    # -- forwards ---------------------------------------------------------------------------------
+
+    def begin(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
+        """A command begins, which steps ``cpu`` (-1: all): return the stop that is still to be told, if any.
+
+        Several CPUs can arrive by one step, and a watchpoint be touched by it: they are told one by one.
+        """
+        self._modes = self._modes_now() if settings.events & {Kind.MMU, Kind.EL} else []
+        if not settings.breakpoints:
+            self._arrived.clear()
+        if cpu in self._arrived:
+            self._arrived.remove(cpu)  # it is stepped off
+        return self._next_arrival(settings)
+
+    def forget(self) -> None:
+        """The session is somewhere else."""
+        self._arrived.clear()
 
     def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return what stops the session after the last step, which ``cpu`` made (-1: no CPU), or None."""
-        if settings.watchpoints or settings.events or settings.breakpoints:
-            stop = self.check_records(settings, self._log.last_rows())
-            if stop is not None:
-                return stop
-        if settings.breakpoints and cpu >= 0:
+        if not (settings.watchpoints or settings.events or settings.breakpoints):
+            return None
+        rows, stop = self._log.last_rows(), None
+        if settings.watchpoints or settings.events:
+            stop = self.check_records(settings, rows)
+        if self._modes:
+            changed = self._mode_changed(settings)
+            stop = stop or changed
+        if settings.breakpoints:
+            self.note_arrivals(rows, cpu)
+            stop = stop or self._next_arrival(settings)
+        return stop
+
+    def note_arrivals(self, rows: Iterable[int], cpu: int) -> None:
+        """After a step of ``cpu`` with these trace records: remember who has come to another place."""
+        arrived, trace = self._arrived, self._target.machine.trace
+        if cpu >= 0 and cpu not in arrived:
+            arrived.append(cpu)
+        for index in rows:
+            kind, _size, actor, *_ = trace.row(index)
+            if kind in _BRINGS and actor not in arrived:
+                arrived.append(actor)
+
+    def _next_arrival(self, settings: DebugSettings) -> SessionStop | None:
+        while self._arrived:
+            cpu = self._arrived.pop(0)
             actor = self._target.machine.actors[cpu]
-            if actor.task is None and actor.state is State.RUNNABLE:
-                return self.at_breakpoint(settings, cpu)
+            if actor.task is None and actor.state in _AT_CODE:
+                stop = self.at_breakpoint(settings, cpu)
+                if stop is not None:
+                    return stop
         return None
 
     def check_records(self, settings: DebugSettings, rows: range) -> SessionStop | None:
-        """Return the stop for a watchpoint or event among these trace records, or at the entry of a CPU."""
+        """Return the stop for a watchpoint or event among these trace records."""
         trace = self._target.machine.trace
         found: SessionStop | None = None
+        if not (settings.watchpoints or settings.events):
+            return None
         for index in rows:
             kind, size, actor, pc, pa, value = trace.row(index)
-            if kind in STORES or kind in LOADS:
-                found = found or self.watched(settings, kind, size, actor, pa)
-            elif kind == Kind.POWER_ON and settings.breakpoints and found is None:
-                found = self.at_breakpoint(settings, actor)
-            if kind in settings.events and found is None and (value or kind != Kind.WFE):
+            if kind in LOADS or kind in WRITES:
+                found = found or self.watched(settings, kind, value if kind == Kind.COPY else size, actor, pa)
+            elif self._log.is_unrecorded(kind):
+                found = found or self._unrecorded(settings, actor)
+            is_event = kind in settings.events and kind not in (Kind.MMU, Kind.EL)
+            if is_event and found is None and (value or kind != Kind.WFE):
                 what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
                 found = SessionStop("event", actor, f"{_WORDS[Kind(kind)]}: {what}")
         return found
@@ -50,21 +113,55 @@ class StopChecker:
         self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int
     ) -> SessionStop | None:
         """Return the stop behind an access by ``actor``, if a watchpoint is for it."""
+        found: SessionStop | None = None
         for watch in settings.watchpoints.values():
-            if not (pa < watch.pa + watch.size and watch.pa < pa + size):
+            if not _touches(watch, pa, size):
                 continue
-            now = self._target.read(watch.pa, watch.size)
-            changed, watch.value = now != watch.value, now
-            wanted = {
-                "write": kind in STORES,
-                "read": kind in LOADS,
-                "access": True,
-                "change": kind in STORES and changed,
-            }
-            if wanted[watch.access] and watch.cpu in (-1, actor):
+            changed = self._has_changed(watch)
+            wanted = kind in _ACCESSES.get(watch.access, WRITES) and (changed or watch.access != "change")
+            if found is None and wanted and watch.cpu in (-1, actor):
                 watch.hits += 1
-                return SessionStop("watchpoint", actor, watch.text, watch.number, pa)
+                found = SessionStop("watchpoint", actor, watch.text, watch.number, pa)
+        return found
+
+    def _has_changed(self, watch: Watchpoint) -> bool:
+        now = self._target.loads.copies(watch.pa, watch.size)
+        changed, watch.value = now != watch.value, now
+        return changed
+
+    def _unrecorded(self, settings: DebugSettings, actor: int) -> SessionStop | None:
+        # The stop behind a boot that has no records, if it has changed what is watched.
+        found: SessionStop | None = None
+        for watch in settings.watchpoints.values():
+            changed = self._has_changed(watch)
+            if found is None and changed and watch.access != "read" and watch.cpu in (-1, actor):
+                watch.hits += 1
+                found = SessionStop(
+                    "watchpoint", actor, f"{watch.text}: {_UNRECORDED}", watch.number, watch.pa
+                )
+        return found
+
+    def _modes_now(self) -> list[_Mode]:
+        actors = self._target.machine.actors
+        return [_Mode(actor.state is not State.OFF, actor.pe.el, actor.pe.mmu_on) for actor in actors]
+
+    def _mode_changed(self, settings: DebugSettings) -> SessionStop | None:
+        # A CPU that was on before and is on has another EL now, or its MMU has been switched: by a write to
+        # SCTLR, or because the EL is another one, of which the MMU is on or off.
+        before, self._modes = self._modes, self._modes_now()
+        for cpu, (old, new) in enumerate(zip(before, self._modes, strict=False)):
+            if old == new or not (old.is_on and new.is_on) or cpu in self._powered_on():
+                continue
+            at = self._target.places.describe(self._target.machine.pc_before)
+            if Kind.MMU in settings.events and old.mmu != new.mmu:
+                return SessionStop("event", cpu, f"mmu: {'on' if new.mmu else 'off'}, at {at}")
+            if Kind.EL in settings.events and old.el != new.el:
+                return SessionStop("event", cpu, f"el: EL{old.el} to EL{new.el}, at {at}")
         return None
+
+    def _powered_on(self) -> set[int]:
+        trace = self._target.machine.trace
+        return {row[2] for row in map(trace.row, self._log.last_rows()) if row[0] == Kind.POWER_ON}
 
     def at_breakpoint(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return the stop before the instruction that ``cpu`` is at, if a breakpoint is for it."""
@@ -80,24 +177,70 @@ class StopChecker:
             return SessionStop("breakpoint", cpu, made.text, made.number)
         return None
 
+    # -- backwards --------------------------------------------------------------------------------
+
     def find_back(self, settings: DebugSettings) -> tuple[int, SessionStop]:
         """Return the last earlier position at which a breakpoint or watchpoint would have stopped, and why.
 
-        For a breakpoint this is the position before its instruction, for a watchpoint the one before the
-        access; 0 when nothing would have stopped. Conditions are not evaluated: the registers of an earlier
-        position are not known.
+        For a breakpoint this is where the CPU arrives, for a watchpoint the position before the access; 0
+        when nothing would have stopped. Conditions are not evaluated: the registers of an earlier position
+        are not known.
         """
-        log, trace = self._log, self._target.machine.trace
-        places = {made.pa: made for made in settings.breakpoints.values()}
-        for position, cpu, pc in log.steps_back():
+        log = self._log
+        arrivals = self.arrivals_back(settings)
+        arrival = next(arrivals, None)
+        for position, _cpu, _pc in log.steps_back():
+            if arrival is not None and arrival[0] == position + 1:
+                return arrival
             for index in log.rows_of(position) if settings.watchpoints else ():
-                kind, size, actor, _pc, pa, _value = trace.row(index)
-                for watch in settings.watchpoints.values():
-                    touched = pa < watch.pa + watch.size and watch.pa < pa + size
-                    kinds = _BACK.get(watch.access, STORES)
-                    if touched and kind in kinds and watch.cpu in (-1, actor):
-                        return position, SessionStop("watchpoint", actor, watch.text, watch.number, pa)
-            made = places.get(self._target.places.pa(pc)) if pc else None
-            if made is not None and made.cpu in (-1, cpu):
-                return position, SessionStop("breakpoint", cpu, made.text, made.number)
+                stop = self._watched_back(settings, index)
+                if stop is not None:
+                    return position, stop
         return 0, SessionStop("start", settings.cpu, "the start of the recording")
+
+    def _watched_back(self, settings: DebugSettings, index: int) -> SessionStop | None:
+        kind, size, actor, _pc, pa, value = self._target.machine.trace.row(index)
+        size = value if kind == Kind.COPY else size
+        unrecorded = self._log.is_unrecorded(kind)
+        for watch in settings.watchpoints.values():
+            if watch.cpu not in (-1, actor):
+                continue
+            if unrecorded and watch.access != "read":
+                return SessionStop(
+                    "watchpoint", actor, f"{watch.text}: {_UNRECORDED}", watch.number, watch.pa
+                )
+            if kind in _ACCESSES.get(watch.access, WRITES) and _touches(watch, pa, size):
+                return SessionStop("watchpoint", actor, watch.text, watch.number, pa)
+        return None
+
+    def arrivals_back(self, settings: DebugSettings) -> Iterator[tuple[int, SessionStop]]:
+        """Yield (position, stop) of each arrival at a breakpoint before here, the last first."""
+        if not settings.breakpoints:
+            return
+        target, log, trace = self._target, self._log, self._target.machine.trace
+        places: dict[int, list[Breakpoint]] = {}
+        for made in settings.breakpoints.values():
+            places.setdefault(made.pa, []).append(made)
+        # By CPU, the PC of its next step from there on; 0: it does not come to that place by a step.
+        coming = {cpu: target.pe(cpu).pc if _is_at_guest_code(target, cpu) else 0 for cpu in target.cpus}
+        here = log.position
+        for position, cpu, pc in log.steps_back():
+            rows = [trace.row(index) for index in log.rows_of(position)]
+            brought = [row[2] for row in rows if row[0] in _BRINGS]
+            for each in dict.fromkeys((*brought[::-1], cpu)):
+                at, coming[each] = coming.get(each, 0), 0
+                for made in places.get(target.places.pa(at), ()) if at else ():
+                    if made.cpu in (-1, each) and position + 1 < here:
+                        yield position + 1, SessionStop("breakpoint", each, made.text, made.number)
+            coming[cpu] = pc
+            if any(row[0] == Kind.REENTRY for row in rows):  # CPUs had other numbers before
+                coming = {row[5]: coming.get(row[2], 0) for row in rows if row[0] == Kind.REENTRY}
+
+
+def _touches(watch: Watchpoint, pa: int, size: int) -> bool:
+    return pa < watch.pa + watch.size and watch.pa < pa + size
+
+
+def _is_at_guest_code(target: DebugTarget, cpu: int) -> bool:
+    actor = target.machine.actors[cpu]
+    return actor.task is None and actor.state in _AT_CODE

@@ -64,7 +64,7 @@ class Watchpoint:
     :ivar text: the data as the user wrote it
     :ivar access: "write", "read", "access", or "change" (a write of another value)
     :ivar cpu: the only CPU that it stops; -1: any
-    :ivar value: the bytes at the last check
+    :ivar value: the bytes at the last check, all copies of them
     """
 
     number: int

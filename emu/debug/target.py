@@ -6,6 +6,7 @@ from emu.arch.mpidr import hwid
 from emu.cpu.pe import PE
 from emu.debug.debugged import Debugged
 from emu.debug.expressions import evaluate
+from emu.debug.loads import Loads
 from emu.debug.places import Places
 from emu.debug.system_registers import SystemRegisters
 from emu.machine.actor import State
@@ -20,6 +21,7 @@ class DebugTarget:
         self.machine = boot.machine
         self.places = Places(boot)
         self.system = SystemRegisters(boot.machine)
+        self.loads = Loads(self.machine, self.places, self.pa_of)
 
     def pe(self, cpu: int) -> PE:
         """Return the PE of a CPU."""
@@ -42,12 +44,6 @@ class DebugTarget:
             State.ENDED: "ended",
         }
         return names.get(actor.state) or ("host" if actor.task is not None else "runs")
-
-    def read(self, pa: int, size: int) -> bytes:
-        """Return ``size`` bytes of memory at a PA; fewer at the end of memory, none outside of it."""
-        memory = self.machine.memory
-        size = max(0, min(size, memory.base + memory.size - pa))
-        return memory.read_bytes(pa, size) if memory.contains(pa, size) else b""
 
     def pa_of(self, cpu: int, address: int) -> int | None:
         """Return the PA of a VA as ``cpu`` has it mapped now, or None."""
@@ -100,4 +96,4 @@ class _CpuNames:
         return self._target.system.field(self._cpu, name, field)
 
     def read_at(self, address: int, size: int) -> bytes:
-        return self._target.read(self._target.places.pa(address), size)
+        return self._target.loads.load(self._cpu, address, size)

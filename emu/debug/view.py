@@ -81,8 +81,9 @@ class CpuView:
 
     @property
     def mode(self) -> str:
-        """The exception level and the MMU, or the state of a CPU that runs no guest code."""
-        return f"EL{self.el} MMU {'on' if self.mmu else 'off'}" if self.el >= 0 else self.state
+        """The exception level and the MMU, and whether it sleeps; of a CPU without guest code its state."""
+        asleep = " asleep" if self.state in ("wfe", "wfi") else " spins" if self.state == "spins" else ""
+        return f"EL{self.el} MMU {'on' if self.mmu else 'off'}{asleep}" if self.el >= 0 else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +225,12 @@ class View:
         return found
 
     def data(self) -> list[Datum]:
-        """Return the shared words."""
-        found = []
+        """Return the shared words as the selected CPU sees them."""
+        found, cpu = [], self.session.settings.cpu
         for word in self.session.places.words:
             if word.minor:
                 continue
-            raw = self.session.read(word.pa, word.size)
+            raw = self.session.loads.load_data(cpu, word.pa, word.size)
             if len(raw) == word.size:
                 value = int.from_bytes(raw, "little")
                 found.append(Datum(word.name, value, word.size, word.meaning(value)))
@@ -336,7 +337,7 @@ class View:
             "now": session.machine.now,
             "cpu": cpu,
             "others": settings.others.value,
-            "cpus": [asdict(self.cpu(each)) for each in session.cpus],
+            "cpus": [{**asdict(found), "mode": found.mode} for found in map(self.cpu, session.cpus)],
             "registers": {} if silent else self.registers(cpu),
             "place": asdict(place),
             "path": self.path(place),

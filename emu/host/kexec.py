@@ -182,14 +182,15 @@ class Kexec:
                 registers = id_registers_of(loaded.config, number, entry, loaded.id_registers)
                 machine.actors[number].pe.set_overrides(machine.entry_el, registers)
         at_reset = [number for number in range(1, len(order)) if not machine.power.has_run(number)]
-        try:
-            with machine.unobserved():
-                guest = loaded.place(machine, counted=True)  # it cannot be begun again
-        except Untestable as error:
-            machine.end(0, Outcome(End.PRIMARY_DID_NOT_BOOT))
-            machine.stopped = f"kexec: {error}"
-            return
-        self._start(guest, at_reset)
+        with machine.host_memory.set_up(0):
+            try:
+                with machine.unobserved():
+                    guest = loaded.place(machine, counted=True)  # it cannot be begun again
+            except Untestable as error:
+                machine.end(0, Outcome(End.PRIMARY_DID_NOT_BOOT))
+                machine.stopped = f"kexec: {error}"
+                return
+            self._start(guest, at_reset)
 
     def _order(self, logical: LogicalMap) -> list[int]:
         # The machine's CPU of each new logical number; one that the first kernel had no number for is added.

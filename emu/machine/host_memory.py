@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from emu.cpu.engine import LINE_SHIFT
@@ -80,16 +82,39 @@ class HostMemory:
     def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
         """Store ``data`` from ``pa`` on, as a loader does; a CPU that executes there gets the new code."""
         machine = self._machine
+        assert machine.model is None, "lines that are copied over"
         self._memory.write_bytes(pa, data)
         machine.interconnect.stored(None, pa, len(data))
         if machine.engine.is_code(pa, len(data)):
             machine.engine.forget_code()
-        self._recorder.event(Kind.COPY, cpu, self._recorder.host_pc(actor), len(data), pa)
+        self._recorder.copy(cpu, self._recorder.host_pc(actor), pa, data)
+
+    @contextmanager
+    def set_up(self, cpu: int) -> Iterator[None]:
+        """Put what the host writes to memory on the way, in no task, into the trace: ``cpu`` copies it."""
+        with self._memory.following() as written:
+            yield
+        for pas in joined(written):
+            self._recorder.copy(cpu, 0, pas.start, self._memory.read_bytes(pas.start, len(pas)))
 
     def poke(self, pa: int, data: bytes) -> None:
         """Store bytes from outside of the machine, as a debugger does: no CPU has done it."""
         machine = self._machine
-        self._memory.write_bytes(pa, data)
+        if machine.model is None:
+            self._memory.write_bytes(pa, data)
+        else:
+            machine.model.put(pa, data)
         machine.interconnect.stored(None, pa, len(data))
         machine.engine.forget_code()  # and the TLB: it may have been a page table
         machine.queue.stored_in(range(pa, pa + len(data)))
+
+
+def joined(pieces: Iterable[tuple[int, int]]) -> list[range]:
+    """Return the PAs of pieces (PA, bytes) as ranges that do not touch, ascending."""
+    found: list[range] = []
+    for pa, size in sorted(pieces):
+        if found and pa <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, pa + size))
+        else:
+            found.append(range(pa, pa + size))
+    return found

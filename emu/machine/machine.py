@@ -69,6 +69,7 @@ class Machine:
     :ivar watch: what looks at it after each step
     :ivar unfinished: the CPU that is amid what a recorded pick lets it do, at instruction grain; -1: none is
     :ivar stopped: why run() ended early
+    :ivar next_boot: makes another boot before the next pick
     :ivar takes_turns: the scheduler always picks the runnable CPU behind the one that ran last
     """
 
@@ -122,7 +123,7 @@ class Machine:
         self.spins = Spins(self)
         self.naps = Naps(self)
         self.power = Power(self)
-        self._next_boot: Callable[[], None] | None = None
+        self.next_boot: Callable[[], None] | None = None
         self.delays_maintenance = False  # that of the operation under way: a recorded schedule says so
         self.unfinished = -1
 
@@ -225,8 +226,8 @@ class Machine:
 
         :param choose: the CPU that runs instead of the scheduler's; it must be runnable
         """
-        if self._next_boot is not None:
-            begin, self._next_boot = self._next_boot, None
+        if self.next_boot is not None:
+            begin, self.next_boot = self.next_boot, None
             begin()
         steered = self._steering is not None and choose < 0
         amid = steered and self.unfinished >= 0
@@ -288,7 +289,7 @@ class Machine:
     @property
     def picks_in_turn(self) -> bool:
         """Whether the next pick is the runnable CPU behind :attr:`current`, and nothing comes before it."""
-        return self.takes_turns and self._next_boot is None and not self.stopped and not self.spins.aside
+        return self.takes_turns and self.next_boot is None and not self.stopped and not self.spins.aside
 
     def _expire_timers(self) -> None:
         if self.free is not None and self.free.amid >= 0:
@@ -329,7 +330,7 @@ class Machine:
 
     def reboot(self, begin: Callable[[], None]) -> None:
         """Let ``begin`` make the next boot before the next pick."""
-        self._next_boot = begin
+        self.next_boot = begin
 
     def log(self, line: str, reported: Reported | None = None) -> None:
         """Keep one line of dmesg, and what it says of a CPU, from the CPU that runs now."""

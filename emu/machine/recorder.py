@@ -61,10 +61,12 @@ class Recorder:
 
     :ivar recording: keep every operation, not events alone
     :ivar keeps_caches: keep what CPUs say of their caches when they land: not all say the same
+    :ivar copied: by index of a COPY record, the bytes; None: they are not kept
     """
 
     def __init__(self, trace: Trace, *, recording: bool) -> None:
         self.keeps_caches = False
+        self.copied: dict[int, bytes] | None = None
         self.trace = trace
         self.recording = recording
         self.deferred = log.DeferredLog()
@@ -104,6 +106,12 @@ class Recorder:
         """``cpu`` calls firmware."""
         self.event(Kind.CALL, cpu, pc, function_id, x1)
         self.event(Kind.CALL_ARGS, cpu, pc, x3, x2)
+
+    def copy(self, cpu: int, pc: int, pa: int, data: bytes) -> None:
+        """Keep that ``data`` was copied to ``pa``; the bytes too where somebody asked for them."""
+        if self.copied is not None:
+            self.copied[len(self.trace)] = data
+        self.event(Kind.COPY, cpu, pc, len(data), pa)
 
     # -- the log ----------------------------------------------------------------------------------
 

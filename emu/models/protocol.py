@@ -131,6 +131,18 @@ class MachineMemory(Protocol):
         """Return the copies of the unit of ``pa`` other than memory: other bytes, other loads may differ."""
         ...
 
+    def seen(self, cpu: int, pa: int, size: int, cacheable: bool) -> bytes:
+        """Return the bytes that a load of ``cpu`` with these attributes would get now; nothing changes."""
+        ...
+
+    def describe(self, pa: int) -> str:
+        """Return what the unit of ``pa`` is now, in a few words for people."""
+        ...
+
+    def put(self, pa: int, data: bytes) -> None:
+        """Let all copies of these bytes be ``data``: nobody stores it, as of a loader or a debugger."""
+        ...
+
     def elapse(self) -> None:
         """Let so much time pass that whatever is delayed has taken effect."""
         ...

@@ -225,7 +225,7 @@ def test_the_monitor_answers(v3: Target) -> None:
         "* 2   0x2",
         "cpu_boot_data[2].task",
         "Bringing up secondary CPUs",
-        "mmu: mmu_on",
+        "mmu: on, at mmu_on",
         "#10 CPU",
         "never came to secondary_start_kernel",
         "nosuch: no such command",

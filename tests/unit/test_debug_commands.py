@@ -91,7 +91,7 @@ def test_the_host_s_words_have_names_too(commands: Commands) -> None:
 def test_events_stop_it(commands: Commands) -> None:
     assert "* mmu" in commands.run("events mmu")
     (line, where) = commands.run("c")
-    assert line.startswith("CPU1: mmu: init_el1")
+    assert line == "CPU1: mmu: on, at mmu_on"
     assert commands.run("events none")[0] == "  exception"
 
 

@@ -22,7 +22,7 @@ def test_memory_registers_and_flags_are_changed() -> None:
     debugged.edit(Edit(pa, bytes(range(8))))
     debugged.edit(Edit(5, (77).to_bytes(8, "little"), cpu=1))
     debugged.edit(Edit(NZCV, (0xA000_0000).to_bytes(4, "little"), cpu=1))
-    assert debugged.read(pa, 8) == bytes(range(8))
+    assert debugged.loads.memory(pa, 8) == bytes(range(8))
     assert debugged.pe(1).x[5] == 77
     assert debugged.pe(1).nzcv == 0xA000_0000
 

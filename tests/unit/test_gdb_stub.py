@@ -198,7 +198,7 @@ def test_memory_is_read_by_pa_and_by_va_before_and_after_the_mmu_is_on() -> None
     told = stub()
     subject = told.session.boot.guest.subject
     pa, va = subject.pa("__secondary_switched"), subject.va("__secondary_switched")
-    word = f"{told.session.read(pa, 4).hex()}"
+    word = f"{told.session.loads.memory(pa, 4).hex()}"
     for symbol in ("find", "__secondary_switched"):
         at(told, symbol, 2)
         ask(told, "Hg3")
@@ -214,7 +214,7 @@ def test_memory_is_written_as_text_and_as_bytes() -> None:
     pa, _ = told.session.places.data("cpu_boot_data[3].task")
     assert ask(told, f"M{pa:x},4:01020304") == "OK"
     assert told.answer(b"X%x,3:#$}" % (pa + 4)) == [b"OK"]
-    assert told.session.read(pa, 7) == b"\1\2\3\4#$}"
+    assert told.session.loads.memory(pa, 7) == b"\1\2\3\4#$}"
 
 
 # -- going on and stopping ------------------------------------------------------------------------

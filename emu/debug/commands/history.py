@@ -5,7 +5,7 @@ from __future__ import annotations
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
-from emu.operation import Record
+from emu.operation import Kind, Record
 from emu.report.words import finding_words
 
 TABLE = CommandTable()
@@ -15,10 +15,11 @@ TABLE = CommandTable()
 def _who_wrote(context: Context, text: str) -> list[str]:
     session, (place, _, count) = context.session, text.partition(" ")
     pa, size = session.places.data(check_given(place, "DATA"))
-    raw = session.read(pa, size)
+    raw = session.loads.load_data(context.cpu, pa, size)
     if not raw:
         raise InvalidCase(f"{place}: no memory there")
-    rows = [f"{place} (PA {pa:#x}, {size} bytes) is {int.from_bytes(raw, 'little'):#x}"]
+    now = int.from_bytes(raw, "little")
+    rows = [f"{place} (PA {pa:#x}, {size} bytes) is {_values(context, pa, size, now)}"]
     before = None
     for _ in range(parse_number(count.strip(), "N", 1, 1)):
         found = session.log.last_write(pa, size, before)
@@ -26,11 +27,21 @@ def _who_wrote(context: Context, text: str) -> list[str]:
             rows.append("  nobody has, since the start" if before is None else "  nobody before that")
             break
         before, record = found
+        if record.kind is Kind.TAKE_OVER:
+            rows.append(f"  #{before} CPU{record.actor} has booted a kernel: what it stored is not recorded")
+            continue
         to = "" if (record.pa, record.size) == (pa, size) else f" to {context.view.data_name(record.pa)}"
-        was = _was(context, before, record)
-        rows.append(f"  #{before} CPU{record.actor} stored {record.value:#x}{to}, before: {was}")
-        rows.append(f"    at {context.view.place_of(record.pc)}, PC {_pc(context, record.pc)}")
+        was, what = _was(context, before, record), _values(context, record.pa, record.size, record.value)
+        verb = "copied" if record.kind is Kind.COPY else "stored"
+        rows.append(f"  #{before} CPU{record.actor} {verb} {what}{to}, before: {was}")
+        rows.append(f"    at {_place(context, record)}")
     return rows
+
+
+def _values(context: Context, pa: int, size: int, value: int) -> str:
+    # The words of a value that lies at a PA, apart: 64 bits each, or less where words are narrower.
+    units = context.session.places.units(pa, size)
+    return " ".join(f"{value >> 8 * (at - pa) & (1 << 8 * wide) - 1:#x}" for at, wide in units)
 
 
 def _was(context: Context, position: int, record: Record) -> str:
@@ -39,9 +50,18 @@ def _was(context: Context, position: int, record: Record) -> str:
     if found is None:
         return "as at the start"
     earlier = found[1]
+    if earlier.kind is Kind.TAKE_OVER:
+        return "not recorded"
     if earlier.pa > record.pa or earlier.pa + earlier.size < record.pa + record.size:
-        return f"partly {earlier.value:#x}"
-    return f"{earlier.value >> 8 * (record.pa - earlier.pa) & (1 << 8 * record.size) - 1:#x}"
+        return f"partly {_values(context, earlier.pa, earlier.size, earlier.value)}"
+    value = earlier.value >> 8 * (record.pa - earlier.pa) & (1 << 8 * record.size) - 1
+    return _values(context, record.pa, record.size, value)
+
+
+def _place(context: Context, record: Record) -> str:
+    if not record.pc:
+        return "the set-up of the next boot, by the host"
+    return f"{context.view.place_of(record.pc)}, PC {_pc(context, record.pc)}"
 
 
 def _pc(context: Context, pc: int) -> str:

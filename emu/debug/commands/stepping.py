@@ -55,7 +55,7 @@ def _until(context: Context, text: str) -> list[str]:
     made = context.session.add_breakpoint(check_given(place, "PLACE"), cpu=cpu, temporary=True)
     context.remember()
     try:
-        stop = context.session.go_on()
+        stop = context.session.go_on_for(cpu)
     finally:
         context.session.delete(made.number)
     if stop.reason == "breakpoint" and stop.number == made.number:

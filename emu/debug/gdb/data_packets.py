@@ -63,7 +63,7 @@ class DataPackets:
     def read_memory(self, text: str) -> list[bytes]:
         """Return memory as the CPU sees it (m)."""
         address, size = parse_pair(text)
-        data = memory.read(self.session, self._cpu(), address, min(size, PACKET_MAX // 2 - 8))
+        data = self.session.loads.load(self._cpu(), address, min(size, PACKET_MAX // 2 - 8))
         return [data.hex().encode() if data or not size else ERROR]
 
     def write_memory(self, text: str) -> list[bytes]:

@@ -17,7 +17,7 @@ from typing import Any
 from emu.cpu.sysregs import vhe
 from emu.debug.commands import Commands, GoBack, SeenRegisters
 from emu.debug.edits import PC
-from emu.debug.gdb import memory, monitor, registers
+from emu.debug.gdb import monitor, registers
 from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
 from emu.debug.gdb.description import target_xml
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
@@ -322,11 +322,11 @@ class Stub:
         if mine.kind in BREAKPOINTS:
             number = session.add_breakpoint(f"{mine.address:#x}").number
         else:
-            pa = memory.pa_of(session, self.state.cpu, mine.address)
-            if pa is None:
+            located = session.loads.locate(self.state.cpu, mine.address)
+            if located is None:
                 return [ERROR]
             access = WATCHPOINTS[mine.kind][0]
-            number = session.add_watchpoint(f"{pa:#x}", max(mine.size, 1), access=access).number
+            number = session.add_watchpoint(f"{located.pa:#x}", max(mine.size, 1), access=access).number
         inserted[mine] = number
         return [OK]
 

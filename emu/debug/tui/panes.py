@@ -45,7 +45,7 @@ _PLAIN = {"start": "the start", "end": "the end"}
 
 
 def _mode(cpu: Mapping[str, Any]) -> str:
-    return f"EL{cpu['el']} MMU {'on' if cpu['mmu'] else 'off'}" if cpu["el"] >= 0 else str(cpu["state"])
+    return str(cpu["mode"])
 
 
 def _cut(name: str, width: int) -> str:

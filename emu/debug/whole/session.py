@@ -47,8 +47,6 @@ class WholeSession(Session):
         self._armed: tuple[frozenset[int], tuple[tuple[int, int, bool], ...]] = frozenset(), ()
         super().__init__(target, checkpoints)
         self.near = NEAR_INSTRUCTIONS
-        if checkpoints is not None:
-            checkpoints.answer = self._answer
 
     def _prepare(self) -> StepLog:
         assert self.machine.free is not None
@@ -180,11 +178,14 @@ class WholeSession(Session):
 
     def _check(self, ran: int, was: list[int]) -> SessionStop | None:
         # What stops the session after a piece of CPU `ran`; `was`: the PCs before it.
-        settings, checker = self.settings, self._checker
+        settings, checker = self.settings, self.checker
         found: SessionStop | None = None
         for access in self.turns.touched:
             found = found or checker.watched(settings, access.kind, access.size, access.actor, access.pa)
         found = found or checker.check_records(settings, self.turns.last_rows())
+        for row in map(self.machine.trace.row, self.turns.last_rows()):
+            if row[0] == Kind.POWER_ON and found is None and settings.breakpoints:
+                found = checker.at_breakpoint(settings, row[2])
         # It has not moved where it was switched on, and where the boot itself stops it.
         if found is None and was and (self.position > self._before or was[ran] != self.pe(ran).pc):
             found = checker.at_breakpoint(settings, ran)
@@ -284,7 +285,7 @@ class WholeSession(Session):
         self.interrupted = lambda: False
         settings = self.settings = question.settings
         for watch in settings.watchpoints.values():
-            watch.value = self.read(watch.pa, watch.size)
+            watch.value = self.loads.copies(watch.pa, watch.size)
         for made in settings.breakpoints.values():
             made.temporary = False
         self._arm([made.pa for made in settings.breakpoints.values()], settings.watchpoints.values())
@@ -292,7 +293,7 @@ class WholeSession(Session):
         store: tuple[int, Record] | None = None
         for cpu in self.cpus:  # who stands at a breakpoint already has got there before
             if self.machine.is_runnable(cpu):
-                found = self._checker.at_breakpoint(settings, cpu)
+                found = self.checker.at_breakpoint(settings, cpu)
                 stop = (self.position, found) if found is not None else stop
         while self.position < question.end:
             before, was = self.position, self._pcs()

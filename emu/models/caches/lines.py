@@ -101,6 +101,22 @@ def stored(line: Line, at: int, data: bytes, cacheable: bool) -> Line:
     return line._replace(memory=memory, behind=line.behind | bits)
 
 
+def put(line: Line, at: int, data: bytes) -> Line:
+    """Return the line with ``data`` at offset ``at`` in memory and in its copy, which are alike there."""
+    bits, end = ~mask(at, len(data)), at + len(data)
+    memory = line.memory[:at] + data + line.memory[end:]
+    if line.cached is None:
+        return line._replace(memory=memory)
+    cached = line.cached[:at] + data + line.cached[end:]
+    return line._replace(memory=memory, cached=cached, dirty=line.dirty & bits, behind=line.behind & bits)
+
+
+def words(line: Line) -> str:
+    """Return ``absent``, ``clean`` or ``dirty``, whether memory is newer, and what is on its way."""
+    newer = ", memory is newer" if line.behind else ""
+    return line.state + newer + (", maintenance is on its way" if line.delayed else "")
+
+
 def stale(line: Line, at: int, size: int, cacheable: bool) -> bytes | None:
     """Return the newer bytes that a load does not get, or None when it gets the newest."""
     if line.cached is None:

@@ -87,6 +87,41 @@ class Domain:
         line = self._held(pa & -self.granule)
         return b"" if line is None else line.memory
 
+    def seen(self, cpu: int, pa: int, size: int, cacheable: bool) -> bytes:
+        """Return what a load finds: a cacheable one behind the maintenance that ``cpu`` has issued before."""
+        self.settle()
+        found = b""
+        while size:
+            first, at = pa & -self.granule, pa % self.granule
+            part = min(size, self.granule - at)
+            line = self._held(first)
+            if line is None:
+                found += self.memory.read_bytes(pa, part)
+            else:
+                line = lines.complete(line, cpu)[0] if cacheable else line
+                found += line.view(cacheable)[at : at + part]
+            pa, size = pa + part, size - part
+        return found
+
+    def describe(self, pa: int) -> str:
+        """Return ``absent``, ``clean`` or ``dirty``, whether memory is newer, and what is on its way."""
+        self.settle()
+        line = self._held(pa & -self.granule)
+        return "absent" if line is None else lines.words(line)
+
+    def put(self, pa: int, data: bytes) -> None:
+        """Let memory and the domain have these bytes alike."""
+        self.settle()
+        while data:
+            first, at = pa & -self.granule, pa % self.granule
+            part = data[: self.granule - at]
+            line = self._held(first)
+            self.memory.write_bytes(pa, part)
+            if line is not None:
+                self.lines[first] = lines.put(line, at, part)
+                self._show(first)
+            pa, data = pa + len(part), data[len(part) :]
+
     def at_end(self) -> tuple[Note, ...]:
         """Return what dirty lines take away when they are written back."""
         self.settle()

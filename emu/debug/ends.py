@@ -1,0 +1,40 @@
+"""Why a command comes to no end: what CPUs are up to that cannot go on, in words."""
+
+from __future__ import annotations
+
+from emu.debug.target import DebugTarget
+from emu.machine.actor import State, end_pc, outcome_of
+from emu.outcome import End
+from emu.report.words import outcome_words
+
+_TOLD_MAX = 8  # CPUs, in one line
+# Those that are told of when nobody can go on.
+_STAND_STILL = (End.SPINS, End.EXCEPTION_LOOP, End.ASLEEP_WFE, End.ASLEEP_WFI)
+
+
+def how(target: DebugTarget, cpu: int) -> str:
+    """Return what ``cpu`` is up to while it cannot go on: ``asleep in WFE``, ``off``."""
+    actor = target.machine.actors[cpu]
+    return "delayed" if actor.state is State.DELAYED else outcome_words(outcome_of(actor))
+
+
+def at_its_end(target: DebugTarget, cpu: int) -> str:
+    """Return why nothing that others do lets ``cpu`` go on, as far as it is known; empty: something may."""
+    machine, actor = target.machine, target.machine.actors[cpu]
+    spins = actor.state is State.SPINNING and actor.spins is not None
+    if machine.next_boot or not (actor.state is State.ENDED or spins):
+        return ""
+    return f"CPU{cpu} cannot go on: {how(target, cpu)}, at {target.places.describe(end_pc(actor))}"
+
+
+def why_over(target: DebugTarget) -> str:
+    """Return why no step is left: the limit, or who sleeps or goes round for ever, and where."""
+    machine = target.machine
+    still = [
+        f"CPU{cpu} {outcome_words(outcome)}, at {target.places.describe(end_pc(actor))}"
+        for cpu, actor in enumerate(machine.actors)
+        if (outcome := machine.outcome(cpu)).end in _STAND_STILL
+    ]
+    if len(still) > _TOLD_MAX:
+        still[_TOLD_MAX:] = [f"and {len(still) - _TOLD_MAX} more"]
+    return machine.stopped or ": ".join(["nobody can go on", *(["; ".join(still)] if still else [])])

@@ -1,0 +1,194 @@
+"""Where a session stops: the same position forwards and backwards, at what happens and at nothing else."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from emu.case import Case
+from emu.debug.commands import Commands
+from emu.debug.session import Session
+from emu.debug.stop_checker import StopChecker
+from emu.debug.stops import EVENTS, Others, SessionStop
+from emu.host.build import build
+from emu.operation import Kind
+
+_CASES = (
+    "v3 topology=flat:4",
+    "v3 topology=flat:3 scheduler=random:5 memory=caches",
+    "mainline topology=flat:3 enable-method=spin-table",
+    "v2 topology=flat:3 fault=2:no-52bit-va el=2",
+    "v3 topology=flat:3 kexec=v3@1",
+    "v3 topology=flat:3 cycle=1",
+)
+
+
+def session(text: str) -> Session:
+    return Session(build(Case.parse(text)))
+
+
+def stops(debugged: Session) -> Iterator[tuple[int, SessionStop]]:
+    """Continue to the end; give the position of every stop."""
+    while (stop := debugged.go_on()).reason != "end":
+        yield debugged.position, stop
+
+
+def _with_breakpoints(text: str, seed: int) -> Session:
+    debugged, choice = session(text), random.Random(seed)
+    subject = debugged.boot.guest.subject
+    names = sorted(name for name, va in subject.symbols if subject.lines.at(subject.pa(name)))
+    for name in choice.sample(names, 6):
+        debugged.add_breakpoint(name, cpu=choice.choice((-1, -1, 1, 2)))
+    return debugged
+
+
+@pytest.mark.parametrize("text", _CASES)
+def test_forwards_and_backwards_a_breakpoint_names_the_same_position(text: str) -> None:
+    told = 0
+    for seed in range(4):
+        debugged = _with_breakpoints(text, seed)
+        forwards = [(position, stop.cpu, stop.number) for position, stop in stops(debugged)]
+        back = debugged.checker.arrivals_back(debugged.settings)
+        backwards = [(position, stop.cpu, stop.number) for position, stop in back]
+        assert sorted(backwards) == sorted(forwards), seed
+        assert [position for position, *_ in backwards] == sorted((p for p, *_ in forwards), reverse=True)
+        told += len(forwards)
+    assert told > 2
+
+
+def test_each_cpu_that_is_woken_stops_behind_its_wfe() -> None:
+    """It has slept in the pen: the step that brings it behind its WFE is that of the CPU that wakes it."""
+    debugged = session("mainline topology=flat:4 enable-method=spin-table")
+    pen = debugged.boot.guest.subject.pa("secondary_holding_pen")
+    wfe = next(pa for pa in range(pen, pen + 64, 4) if debugged.machine.memory.read(pa, 4) == 0xD503_205F)
+    debugged.add_breakpoint(f"{wfe + 4:#x}")
+    told = [(position, stop.cpu) for position, stop in stops(debugged)]
+    log = debugged.log
+    rows = [(at + 1, row) for at in range(log.position) for row in log.records_of(at)]
+    woken = [(at, row.actor) for at, row in rows if row.kind is Kind.WAKE and row.pc == wfe + 4]
+    assert [cpu for _, cpu in woken] == [2, 3, 3]
+    assert woken[0][0] == woken[1][0], "one SEV wakes both"
+    assert set(woken) <= set(told)
+    back = [(position, stop.cpu) for position, stop in debugged.checker.arrivals_back(debugged.settings)]
+    assert sorted(back) == sorted(told)
+
+
+def test_who_arrives_while_a_watchpoint_stops_is_told_next() -> None:
+    """One step can do both: the store is told first, and nothing moves before the breakpoint is told."""
+    debugged = session("v3 topology=flat:2")
+    debugged.add_breakpoint("set_cpu_boot_mode_store+0x4")
+    debugged.add_watchpoint("__boot_cpu_mode", cpu=1)
+    (first, store), (second, arrival) = list(stops(debugged))[:2]
+    assert (store.reason, arrival.reason) == ("watchpoint", "breakpoint")
+    assert first == second
+
+
+def test_the_step_off_a_breakpoint_that_is_still_to_be_told_is_made() -> None:
+    debugged = session("v3 topology=flat:2")
+    debugged.add_breakpoint("set_cpu_boot_mode_store+0x4")
+    debugged.add_watchpoint("__boot_cpu_mode", cpu=1)
+    assert debugged.go_on().reason == "watchpoint"
+    position = debugged.position
+    debugged.settings.others = Others.STAND
+    assert debugged.step(1).reason == "step"
+    assert debugged.position == position + 1
+
+
+# -- events -----------------------------------------------------------------------------------------
+
+
+_MMU = {
+    1: ["mmu: on, at mmu_on"],
+    # HVC goes to EL2, whose MMU is off, and ERET back.
+    2: ["mmu: on, at mmu_on", "mmu: off, at finalise_el2+0x18", "mmu: on, at hyp_refuse+0x8"],
+}
+
+
+@pytest.mark.parametrize("el", _MMU)
+def test_the_event_mmu_is_where_the_mmu_is_switched_by_whatever(el: int) -> None:
+    """By no other write to SCTLR, and by a change of the level as well."""
+    debugged = session(f"v3 topology=flat:3 el={el}")
+    debugged.settings.events.add(EVENTS["mmu"])
+    seen: dict[int, list[str]] = {1: [], 2: []}
+    now = {cpu: debugged.pe(cpu).mmu_on for cpu in debugged.cpus}
+    for _, stop in stops(debugged):
+        assert debugged.pe(stop.cpu).mmu_on != now[stop.cpu]
+        now[stop.cpu] = debugged.pe(stop.cpu).mmu_on
+        seen[stop.cpu].append(stop.text)
+    assert seen == {1: _MMU[el], 2: _MMU[el]}
+    writes = [row for row in debugged.machine.trace.rows() if row[0] == Kind.MMU and row[2] == 1]
+    assert len(writes) > 1, "SCTLR is written more often than the MMU is switched on"
+
+
+def test_the_event_el_is_where_the_level_changes() -> None:
+    debugged = session("v3 topology=flat:2 el=2")
+    debugged.settings.events.add(EVENTS["el"])
+    texts = [stop.text for _, stop in stops(debugged)]
+    assert texts
+    assert all(re.match(r"el: EL(\d) to EL(?!\1)\d, at ", text) for text in texts)
+
+
+# -- leave ------------------------------------------------------------------------------------------
+
+
+def _commands(text: str) -> Commands:
+    return Commands(Session(build(Case.parse(text))))
+
+
+def test_leave_that_falls_asleep_says_so_and_so_does_the_status_line() -> None:
+    commands = _commands("v2 topology=flat:3 fault=2:no-52bit-va")
+    commands.run("until va52_stuck cpu 2")
+    said, where = commands.run("leave")
+    assert re.fullmatch(
+        r"CPU2 in the loop 0x\w+\.\.0x\w+: asleep in WFE, after 1 instructions, at va52_stuck", said
+    )
+    assert " CPU2 EL1 MMU off asleep  va52_stuck " in where
+    (again, _) = commands.run("leave")
+    assert again == "CPU2 cannot go on: asleep in WFE"
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_breakpoint_in_the_loop_stops_leave(watched: bool) -> None:
+    """At full speed and, with a watchpoint, by single steps."""
+    commands = _commands("v3 topology=flat:4 nr-cpus=64")
+    commands.run("until scan cpu 3")
+    if watched:
+        commands.run("watch cpu_boot_data[2].status")
+    commands.run("break scan+0x4 if x19 == 2 and cpu == 3")
+    said, where = commands.run("leave")
+    assert said.startswith("breakpoint ")
+    assert "scan+0x4" in where
+    assert commands.session.pe(3).x[19] == 2
+    said, where = commands.run("leave")
+    assert said.startswith("left ")
+
+
+def test_a_watchpoint_stops_leave_behind_the_access() -> None:
+    commands = _commands("v3 topology=flat:4 nr-cpus=64")
+    commands.run("until scan cpu 3")
+    commands.run("watch __cpu_logical_map[2] read cpu 3")
+    said, *_ = commands.run("leave")
+    assert said == "watchpoint 2: __cpu_logical_map[2], CPU3"
+    assert commands.session.pe(3).x[19] == 2
+
+
+# -- planted --------------------------------------------------------------------------------------
+
+
+def test_a_search_that_stops_where_the_instruction_is_executed_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arrivals = StopChecker.arrivals_back
+
+    def executed(self: StopChecker, settings: object) -> Iterator[tuple[int, SessionStop]]:
+        log = self._log
+        for position, stop in arrivals(self, settings):  # type: ignore[arg-type]
+            later = (at for at in range(position, log.position) if log.stepped(at)[0] == stop.cpu)
+            yield next(later, position), stop
+
+    monkeypatch.setattr(StopChecker, "arrivals_back", executed)
+    with pytest.raises(AssertionError):
+        test_forwards_and_backwards_a_breakpoint_names_the_same_position(_CASES[0])
