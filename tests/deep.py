@@ -20,6 +20,7 @@ DEEP = (
     r"^tests/spec/test_whole_boot\.py::test_(an_init|a_schedule_is|schedules_from|a_kernel_of_debians|another_o)",
     r"^tests/spec/test_whole_(kept|races|record|traces)\.py",
     r"^tests/spec/test_whole_reports\.py::test_(ktap_of|verbose)",
+    r"^tests/spec/test_whole_schedules\.py::test_(ktap|a_worker|schedules_on)",
     r"^tests/spec/test_given_tree\.py::test_(the_console|a_kernel.*gicv2)",
     r"^tests/spec/test_(whole_and_host|patched_kernels|option_pairs|progress)\.py",
     r"^tests/spec/test_loops\.py::test_(an_exploration_does|an_exception_whose|a_boot_notices)",

@@ -79,6 +79,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), help="Processes that shorten findings. [default: one a CPU]"
 )
+@click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler, or local[:N], at depth whole.")
 @click.option(
     "--from", "start", metavar="SYMBOL", help="Where schedules begin, at depth whole. [default: smp_init]"
 )
@@ -103,6 +104,7 @@ def command(
     resume: Path | None,
     outcomes: str | None,
     jobs: int | None,
+    cluster: str | None,
     start: str | None,
     latency_max: int | None,
     races: bool,
@@ -134,13 +136,11 @@ def command(
         raise InvalidCase(f"depth={depth}: not {WHOLE}; the bound of a path is --steps-max {depth}")
     case = Case.parse(saved.case) if saved else make_case(**options)
     if case.depth == WHOLE:
-        from emu.cli.whole import Races, explore_command
+        from emu.cli.whole import Races, Search, explore_command
 
-        known = Races(races, known_race)
-        return explore_command(
-            case, max_schedules, start, latency_max, everything, jobs, known, as_object=as_object
-        )
-    if of_whole := given("start", "latency_max", "races", "known_race"):
+        search = Search(max_schedules, start, latency_max, everything, jobs, cluster)
+        return explore_command(case, search, Races(races, known_race), reports, as_object=as_object)
+    if of_whole := given("start", "latency_max", "races", "known_race", "cluster"):
         raise InvalidCase(f"{spelt(of_whole[0])}: --depth {WHOLE} alone has that")
     if case.instructions_max != Case(case.subject).instructions_max:
         raise InvalidCase(

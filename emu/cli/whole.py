@@ -22,6 +22,8 @@ from emu.finding import Verdict
 from emu.rules import judge
 
 if TYPE_CHECKING:
+    from emu.explore.whole import WholeExploration
+    from emu.explore.whole_cluster import WholeCluster
     from emu.explore.whole_races import RacesFound
     from emu.report.property import Suite
 from emu.host.whole.boot import Line, WholeBoot
@@ -51,8 +53,6 @@ _OF_OPERATIONS = (
     "resume",
     "outcomes",
     "html",
-    "ktap",
-    "junit",
 )
 
 
@@ -164,27 +164,36 @@ def run_recorded(boot: WholeBoot, files: Files) -> How:
     return how
 
 
-def explore_command(
-    case: Case,
-    schedules: int | None,
-    start: str | None,
-    latency_max: int | None,
-    everything: bool,
-    jobs: int | None,
-    races: Races,
-    *,
-    as_object: bool,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is asked of an exploration; None: as it is by itself.
+
+    :ivar everything: go on behind the first schedule that shows something
+    :ivar cluster: the address of a Dask scheduler
+    """
+
+    schedules: int | None
+    start: str | None
+    latency_max: int | None
+    everything: bool
+    jobs: int | None
+    cluster: str | None
+
+
+def explore_command(case: Case, search: Search, races: Races, reports: Reports, *, as_object: bool) -> int:
     """Run schedules of the case, print what they came to, and return the exit status."""
     if asked := given(*_OF_OPERATIONS):
         why = "schedules are runs there, not orders of operations"
         raise InvalidCase(f"{spelt(asked[0])}: not at depth {case.depth}: {why}")
     from emu.explore.whole import LATENCY_MAX, SCHEDULES, START, explore_whole
 
-    start = start or case.record_from or START
+    start = search.start or case.record_from or START
     case = recorded(case, start, races)
-    with asked_to_stop() as stop, progress(lambda: f"{done[-1]} schedules"):
+    with ExitStack() as stack:
+        elsewhere = _elsewhere(search, case, start, races, stack)
         done = [0]
+        stop = stack.enter_context(asked_to_stop())
+        stack.enter_context(progress(lambda: f"{done[-1]} schedules"))
 
         def tell(runs: int) -> bool:
             done.append(runs)
@@ -194,20 +203,44 @@ def explore_command(
             case,
             start=start,
             known=races.known,
-            schedules=SCHEDULES if schedules is None else schedules,
-            latency_max=LATENCY_MAX if latency_max is None else latency_max,
-            everything=everything,
-            jobs=jobs or os.cpu_count() or 1,
+            schedules=SCHEDULES if search.schedules is None else search.schedules,
+            latency_max=LATENCY_MAX if search.latency_max is None else search.latency_max,
+            everything=search.everything,
+            jobs=search.jobs or os.cpu_count() or 1,
+            elsewhere=elsewhere,
             tell=tell,
         )
         interrupted = stop()
-    if as_object:
+    if reports.show(lambda: _exploration_suite(found)):
+        pass
+    elif as_object:
         click.echo(json.dumps(exploration_json(found)))
     else:
         print_exploration(make_console(), found)
     if interrupted:
         return _INTERRUPTED
     return 1 if found.failing else 125 if found.undecided else 0
+
+
+def _elsewhere(search: Search, case: Case, start: str, races: Races, stack: ExitStack) -> WholeCluster | None:
+    # The cluster that runs the schedules, None: this machine does.
+    if search.cluster is None:
+        return None
+    if search.jobs is not None:
+        raise InvalidCase(
+            f"-j {search.jobs} and --cluster {search.cluster}: the cluster has workers of its own"
+        )
+    from emu.explore.whole_cluster import WholeCluster
+
+    cluster = WholeCluster(search.cluster, case, start, races.known)
+    stack.callback(cluster.close)
+    return cluster
+
+
+def _exploration_suite(found: WholeExploration) -> Suite:
+    from emu.report.whole_property import exploration_suite
+
+    return exploration_suite(found)
 
 
 def _print_line(line: Line) -> None:

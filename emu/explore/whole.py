@@ -10,9 +10,10 @@ anything.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Protocol
 
 from emu.case import Case
 from emu.errors import InvalidCase
@@ -80,6 +81,18 @@ class WholeExploration:
     failing: list[tuple[int, WholeRun]] = field(default_factory=list)
 
 
+class Elsewhere(Protocol):
+    """What runs schedules on other machines.
+
+    :ivar slots: schedules that can be in progress at the same time
+    """
+
+    slots: int
+
+    def run(self, case: Case, cases: Sequence[Case]) -> Iterator[WholeRun]:
+        """Yield what each of ``cases`` comes to, in order; ``case`` is what they are variants of."""
+
+
 def explore_whole(
     case: Case,
     *,
@@ -89,6 +102,7 @@ def explore_whole(
     everything: bool = False,
     known: Collection[str] = (),
     jobs: int = 1,
+    elsewhere: Elsewhere | None = None,
     tell: Callable[[int], bool] = lambda done: False,
 ) -> WholeExploration:
     """Run so many schedules of ``case`` from where a CPU first gets to ``start``.
@@ -97,11 +111,12 @@ def explore_whole(
     :param everything: go on behind the first schedule that shows something
     :param known: symbols whose races are known, where the case is recorded
     :param jobs: processes at a time; the result is the same whatever it is
+    :param elsewhere: runs the schedules in place of processes here
     :param tell: is called with the number of schedules that are done; True: end
     :raises InvalidCase: there is no such symbol, or the boot does not come to it
     """
     boot = checkpoint(case, start)
-    if schedules > _FEW:
+    if schedules > _FEW and elsewhere is None:
         warm(boot)
     shown: set[object] = set()
     done = WholeExploration(boot.case, start)
@@ -109,11 +124,14 @@ def explore_whole(
     cases = (vary(boot.case, cpus, number, latency_max) for number in range(schedules))
     stops = False
 
-    def run(varied: Case) -> WholeRun:
-        return run_from(boot, varied, known)
+    def run(some: Sequence[Case]) -> Iterator[WholeRun]:
+        if elsewhere is not None:
+            return elsewhere.run(boot.case, some)
+        return in_forks(lambda varied: run_from(boot, varied, known), some, jobs, changes=True)
 
-    while not stops and (some := list(islice(cases, 8 * jobs))):
-        for varied, found in zip(some, in_forks(run, some, jobs, changes=True), strict=True):
+    at_once = elsewhere.slots if elsewhere is not None else 8 * jobs
+    while not stops and (some := list(islice(cases, at_once))):
+        for varied, found in zip(some, run(some), strict=True):
             done.runs += 1
             done.instructions += found.instructions
             done.undecided += found.how in (How.BOUND, How.UNMODELLED)

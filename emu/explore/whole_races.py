@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from emu.arch.mpidr import hwid
+from emu.case import Case
 from emu.columns import among, both, either
 from emu.explore.known_races import KNOWN
 from emu.explore.races import Race, races
@@ -39,13 +40,13 @@ _WHY_NOT = {
 }
 
 
-def not_judged(boot: WholeBoot) -> dict[str, str]:
-    """Return by rule why it says nothing of a run of ``boot``, for those that do not."""
-    if boot.image.is_flat:
+def not_judged(case: Case, *, is_flat: bool = False) -> dict[str, str]:
+    """Return by rule why it says nothing of a run of ``case``, for those that do not."""
+    if is_flat:
         return dict.fromkeys(RULES, "a flat image is no kernel: it says itself whether it passes")
     judged = _OF_EVENTS | _OF_ACCESSES
     found = {name: _WHY_NOT[rule.sees] for name, rule in RULES.items() if name not in judged}
-    if not boot.case.record_from:
+    if not case.record_from:
         found |= dict.fromkeys(sorted(_OF_ACCESSES), "needs the accesses: --record-from, or --races")
     return found
 

@@ -171,12 +171,6 @@ def _unpack(spec: Spec, folder: Path) -> tuple[str, str, str]:
     return here(spec.subject), here(spec.contract), here(spec.system_map)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the type and message of an unexpected error, on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
 def check_same(old: Mapping[str, str], new: Mapping[str, str], where: str) -> None:
     """Check that a campaign is resumed with the files that it began with.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from contextlib import suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, Protocol, TypeVar
 
+from emu.cluster import children_without_sigint, one_line
 from emu.errors import EmuError
 from emu.fuzz.built_lookup import Point, UnderTest
-from emu.fuzz.spec import Spec, load_spec, one_line
+from emu.fuzz.spec import Spec, load_spec
 from emu.fuzz.unit import Unit, UnitResult, run_unit
 
 _ATTEMPTS = 2  # of a unit whose worker dies
@@ -54,20 +54,6 @@ class Workers(Protocol):
 
     def close(self) -> None:
         """Cancel the units in progress."""
-
-
-@contextmanager
-def children_without_sigint() -> Iterator[None]:
-    """Block SIGINT in the processes and threads that are started inside: their parent ends them.
-
-    Ctrl-C sends the signal to every process of the terminal's foreground group.
-    """
-    resource_tracker.ensure_running()  # it would unblock the signal when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _WorkerProcess(Generic[R]):

@@ -36,9 +36,14 @@ def _unless_design(name: str) -> str:
     return "" if name in DESIGNS else name
 
 
+def files_of(case: Case) -> dict[str, str]:
+    """Return the name of each file that ``case`` names by its field, in the order of the identity's parts."""
+    return {field: name for field, file in _FILES.items() if (name := file(case))}
+
+
 def roles(case: Case) -> list[str]:
     """Return the fields of ``case`` that name a file, in the order of the parts of its identity."""
-    return [field for field, file in _FILES.items() if file(case)]
+    return list(files_of(case))
 
 
 def kept_identity(before: Case, after: Case, given: set[str]) -> str:

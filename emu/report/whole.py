@@ -22,7 +22,7 @@ from emu.report.json_form import finding_json
 from emu.report.words import Namer, finding_words, fix_words, outcome_words, wrap
 
 if TYPE_CHECKING:
-    from emu.explore.whole import WholeExploration
+    from emu.explore.whole import WholeExploration, WholeRun
     from emu.explore.whole_races import RacesFound
 
 _WIDTH = 80
@@ -208,25 +208,43 @@ def print_exploration(console: Console, found: WholeExploration) -> None:
         console.print(
             f"schedule {number}: {run.how.value}, {run.instructions:,} instructions from {found.start}"
         )
-        assert run.boot is not None, "a schedule that shows something was run from the beginning"
-        for line in story_lines(run.boot, run.findings):
-            console.print(line)
-        for finding in run.findings:
-            for line in finding_lines(finding, run.boot.name):
-                console.print(Text(line, style="red"))
+        story = len(story_of(run))
+        for at, line in enumerate(run_lines(run)):
+            console.print(Text(line, style="red" if at >= story else ""))
         console.print(f"case: {run.case.text()}")
     if failing:
         console.print()
+    said, covered = exploration_summary(found)
+    for line in wrap(said, "  "):
+        console.print(Text(line, style="green" if said.startswith("pass") else "bold red"))
+    console.print(covered)
+    console.print(f"case: {found.case.text()}")
+
+
+def exploration_summary(found: WholeExploration) -> tuple[str, str]:
+    """Return the verdict on schedules with their number, and what it is about."""
+    failing = found.failing
     word = "fail" if failing else "undecided" if found.undecided else "pass"
     said = f"{word}: {found.runs:,} schedules from {found.start}, {found.failed:,} with findings"
     if found.failed > len(failing):
         said += f" ({len(failing)} told: those that show something new)"
     if found.undecided:
         said += f", {found.undecided} that came to a bound or to what is not modelled"
-    for line in wrap(f"{said}; {found.instructions:,} instructions", "  "):
-        console.print(Text(line, style="green" if word == "pass" else "bold red"))
-    console.print("covered: these schedules; other orders, and stores that others see late, are not")
-    console.print(f"case: {found.case.text()}")
+    covered = "covered: these schedules; other orders, and stores that others see late, are not"
+    return f"{said}; {found.instructions:,} instructions", covered
+
+
+def story_of(run: WholeRun) -> list[str]:
+    """Return what firmware and the kernel did with the CPUs of the findings of a schedule."""
+    assert run.boot is not None, "a schedule that shows something was run from the beginning"
+    return story_lines(run.boot, run.findings)
+
+
+def run_lines(run: WholeRun) -> list[str]:
+    """Return the story of a schedule that shows something, and its findings in words behind that."""
+    assert run.boot is not None, "a schedule that shows something was run from the beginning"
+    told = [line for finding in run.findings for line in finding_lines(finding, run.boot.name)]
+    return story_of(run) + told
 
 
 def exploration_json(found: WholeExploration) -> dict[str, Any]:

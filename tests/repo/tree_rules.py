@@ -12,7 +12,7 @@ ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
         "cache constraints errors milestone seed registry outcome version",
-        "operation",
+        "cluster operation",
         "arch",
         "case columns instructions memory finding properties schedulers",
         "records semantics",
