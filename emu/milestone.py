@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Milestone(IntEnum):
-    """How far the bring-up of a CPU is: BEGIN to END on the boot CPU, the rest on the CPU itself."""
+    """How far the bring-up of a CPU is: BEGIN to END, and ASKED, on the boot CPU, the rest on the CPU."""
 
     BEGIN = 0  # the boot CPU turns to it
     KICKED = 1  # and has kicked it
@@ -20,6 +20,7 @@ class Milestone(IntEnum):
     STARTED = 8  # begins to execute
     THREAD = 9  # its hotplug thread begins with what the boot CPU asks for
     THREAD_END = 10  # and has done it
+    ASKED = 11  # firmware is asked to start it, and will
 
 
 class Reach(NamedTuple):

@@ -54,7 +54,7 @@ def parse_sweep(text: str) -> Sweep:
             check_count(cpus, "sweep cpus")
     else:
         keys = (CPUS, *OF_MACHINE, *PER_CPU)
-        if key not in keys:
+        if key.partition("@")[0] not in keys:
             raise InvalidCase(f"{where}: {key:.80}: {not_one_of(key, keys)}")
         (low, _), (_, high) = (parse_span(where, _time(each)) for each in (first, last))
     if low >= high:

@@ -90,7 +90,7 @@ def bringup(trace: Trace) -> Bringup:
     for (_number, (kind, size, actor, _pc, pa, value)), ns in _timed(trace):
         if kind == Kind.MILESTONE:
             walk.milestone(Milestone(size), actor, pa, ns)
-        elif kind == Kind.POWER_ON:
+        elif kind == Kind.POWER_ON and walk.now.get(actor, ("",))[0] != STARTING:
             walk.enter(actor, STARTING, ns)
         elif kind == Kind.MMU and value & 1 and actor in walk.now:
             walk.enter(actor, LOOKUP, ns)
@@ -148,6 +148,8 @@ class _Walk:
             case Milestone.END:
                 self.leave(actor, ns)
                 self._end(cpu, ns)
+            case Milestone.ASKED:
+                self.enter(cpu, STARTING, ns)
             case Milestone.STARTED:
                 self.enter(cpu, MMU_OFF, ns)
             case Milestone.THREAD_END:

@@ -24,7 +24,7 @@ from emu.host.choices import (
     parse_case,
     resolve_case,
 )
-from emu.host.cpuhp import Core, SyncState, add_costs
+from emu.host.cpuhp import PATIENCE_NS, Core, SyncState, add_costs
 from emu.host.effects import WHOLE, notes
 from emu.host.enable_method import EnableMethod, WithFaults, make_enable_method
 from emu.host.fragment import load_fragment
@@ -233,6 +233,7 @@ def _start(
         syncs_alive=STRATEGIES[case.bringup].syncs_alive,
     )
     firmware.contexts = {cpu: guest.context_id(cpu) for cpu in range(len(guest.hwids))}
+    firmware.costs = machine.costs
     machine.landings.land_at(guest.landing_va, secondary.start_kernel)
     possible = sorted(logical.possible)
     secondaries = possible[1:]
@@ -247,6 +248,7 @@ def _start(
     wanted = _wanted(config, guest, firmware.disabled)
     gone = {cpu for cpu in secondaries if machine.actors[cpu].state is State.ENDED}
     excused = {cpu for cpu, found in faults.items() if any(fault.excuses for fault in found)}
+    excused |= {cpu for cpu, costs in machine.costs.items() if costs.alive > PATIENCE_NS}
     note_expectations(machine, guest, wanted, excused | gone)
     machine.power.event_register = bool(case.event_register)
     for cpu, actor in enumerate(machine.actors):

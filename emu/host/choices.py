@@ -29,7 +29,7 @@ from emu.host.parameters import Parameters, parse_parameters
 from emu.host.secondary import ORDERS
 from emu.host.smp_init_cpus import count_cores, smp_init_cpus
 from emu.host.vcpu import HotplugRequest, parse_hotplug
-from emu.latency import Latency, latency_profile
+from emu.latency import Latency, check_changes, latency_profile
 from emu.machine.actor import Grain
 from emu.models import memory_model
 from emu.models.protocol import MemoryModel
@@ -148,6 +148,7 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
         has_lines=bool(model.granules),
         latency=latency_profile(case.latency),
     )
+    check_changes(case.latency, count_cores(topology))
     check_effects(config)
     faults_before_load(
         config.faults, lines=bool(model.granules), again=bool(case.cycle or case.hotplug or kexec)

@@ -32,6 +32,9 @@ Callback = Callable[[int], Generator[Operation, Any, int]]
 
 EIO, EAGAIN, EINVAL = -5, -11, -22
 SYNC_TIMEOUT_NS = 10_000_000_000
+PATIENCE_NS = (
+    1_000_000_000  # a kernel waits longer than that for a CPU that it has kicked (kernel/cpu.c, smp.c)
+)
 # Busy looks for 1 ms, then usleep_range(1000, 2000) between them.
 _BUSY_NS = 1_000_000
 _PAUSES = ((0, 10_000), (_BUSY_NS, 1_500_000))

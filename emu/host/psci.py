@@ -9,6 +9,7 @@ from typing import NamedTuple
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.arch.psci import MIGRATE_NOT_REQUIRED, VERSION_1_1, Affinity, Function, Return
 from emu.host.faults import CpuOn, Fault
+from emu.latency import CpuCosts
 from emu.machine.firmware import Answer, Effect, Platform, PowerOff, PowerOn, Shutdown, StartLater
 
 _SECOND_START_NS = 1_000_000  # after the first, so that the CPU has got to C
@@ -61,6 +62,7 @@ class Psci:
         self.conduit = conduit
         self.contexts: Mapping[int, int] = {}  # context ID by logical CPU, for faults that mix them up
         self.faults = faults  # by logical CPU
+        self.costs: Mapping[int, CpuCosts] = {}  # likewise
         self.disabled: set[int] = set()  # logical CPUs whose _STA says "not enabled": policy denies them
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
@@ -122,6 +124,7 @@ class Psci:
             platform.entry_el,
             after_off=cpu in self._was_on,
             call=self._calls.get(cpu, 0),
+            delay_ns=self.costs[cpu].alive if cpu in self.costs else 0,
         )
         self._calls[cpu] = request.call + 1
         for fault in self.faults.get(cpu, ()):

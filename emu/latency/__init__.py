@@ -14,7 +14,7 @@ from emu.errors import InvalidCase
 from emu.latency.profile import NOMINAL, ZERO, CpuCosts, Latency
 from emu.registry import not_one_of
 
-__all__ = ["PROFILES", "CpuCosts", "Latency", "file_of", "latency_profile"]
+__all__ = ["PROFILES", "CpuCosts", "Latency", "check_changes", "file_of", "latency_profile"]
 
 _FOLDER = Path(__file__).with_name("profiles")
 _SEED_MAX = 2**64
@@ -50,7 +50,7 @@ PROFILES: Mapping[str, Latency] = _Profiles()
 
 
 def latency_profile(text: str) -> Latency:
-    """Return the profile of ``NAME[:SEED][,KEY=TIME...]``, or of a FILE in the place of NAME.
+    """Return the profile of ``NAME[:SEED][,KEY[@CPUS]=TIME...]``, or of a FILE in the place of NAME.
 
     :raises InvalidCase: there is none, the file breaks a rule, or a change does
     """
@@ -67,6 +67,21 @@ def latency_profile(text: str) -> Latency:
     if not found.draws:
         raise InvalidCase(f"latency={text}: {name} draws nothing, so that its seed changes nothing")
     return replace(found, seed=int(seed))
+
+
+def check_changes(text: str, cpus: int) -> None:
+    """Check that each ``KEY@CPUS`` of a profile's text is about one of CPUs 0 to ``cpus`` - 1.
+
+    :raises InvalidCase: one is not
+    """
+    changes = [change for change in _parts(text)[2] if "@" in change]
+    if changes:
+        from emu.latency.toml_form import changed
+
+        for change in changes:
+            (rule,) = changed(Latency(), text, [change]).rules
+            if isinstance(rule.of, frozenset) and min(rule.of) >= cpus:
+                raise InvalidCase(f"latency={text}: {change}: there are CPU0..CPU{cpus - 1}")
 
 
 def file_of(text: str) -> str:

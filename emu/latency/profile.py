@@ -28,7 +28,7 @@ class CpuCosts(NamedTuple):
     """What one CPU's bring-up costs besides the operations that emu runs, each in ns.
 
     :ivar prepare: the boot CPU's callbacks before the kick: it allocates, initialises and creates threads
-    :ivar alive: from the kick to the CPU's first instruction
+    :ivar alive: from the kick to the CPU's first instruction; so long its CPU_ON is pending
     :ivar before_alive: what the CPU does in C before it says that it is alive
     :ivar atomic: the atomic step behind the alive sync, which the boot CPU waits for
     :ivar online: the CPU's threaded callbacks to CPUHP_ONLINE, which the boot CPU waits for

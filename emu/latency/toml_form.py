@@ -88,18 +88,21 @@ def read_profile(path: Path) -> Latency:
 
 
 def changed(profile: Latency, text: str, changes: list[str]) -> Latency:
-    """Return the profile with some figures changed, each ``KEY=TIME``, of every CPU.
+    """Return the profile with some figures changed, each ``KEY=TIME``, of every CPU, or ``KEY@CPUS=TIME``.
 
     :raises InvalidCase: a change breaks a rule
     """
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
-            raise InvalidCase(f"latency={text}: {change}: KEY=TIME")
-        where = f"latency={text}"
+            raise InvalidCase(f"latency={text}: {change}: KEY=TIME, or KEY@CPUS=TIME")
+        where, (key, at, cpus) = f"latency={text}", key.partition("@")
         of_machine, spans = _split(where, {key: int(value) if value.isdecimal() else value})
+        if at and of_machine:
+            raise InvalidCase(f"{where}: {change}: {key} is of the machine, not of a CPU")
         if spans:
-            profile = replace(profile, rules=(*profile.rules, Rule("all", spans)))
+            of = _which(f"{where}: {change}", cpus) if at else "all"
+            profile = replace(profile, rules=(*profile.rules, Rule(of, spans)))
         else:
             figures: dict[str, Any] = dict(of_machine)
             profile = replace(profile, **figures)

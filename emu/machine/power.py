@@ -88,12 +88,14 @@ class Power:
                 case PowerOn(cpu, entry_pa, x0, el):
                     waited = self._wait_for_lock(cpu)
                     self.switch_on(cpu, entry_pa, x0, el)
-                    machine.actors[cpu].time += waited + machine.costs[cpu].alive
+                    machine.actors[cpu].time += waited
                     self._recorder.milestone(cpu, Milestone.STARTED, cpu)
                 case PowerOff(cpu):
                     self.switch_off(cpu)
                 case StartLater(ns, cpu, request):
-                    time = machine.now_of_current + ns
+                    waited = self._wait_for_lock(cpu)
+                    self._recorder.milestone(machine.current, Milestone.ASKED, cpu)
+                    time = machine.now_of_current + waited + ns
                     machine.clock.set_timer(time, cpu, partial(self._start, request, time))
                 case Shutdown(call):
                     machine.stopped = self.shutdown = call
@@ -111,7 +113,8 @@ class Power:
         if not lock or self._started_at >= 0:
             return 0
         caller = machine.actors[machine.current]
-        on_their_way = sum(
+        pending = {timer.cpu for timer in machine.clock.timers if timer.action and timer.cpu >= 0}
+        on_their_way = len(pending - {starting}) + sum(
             actor.state is not State.OFF
             and (actor.task is None or actor.time > caller.time)  # it has run ahead of the caller
             and actor is not caller
@@ -140,7 +143,8 @@ class Power:
         machine.engine.reset(actor.pe, el or machine.entry_el, entry_pa, x0)
         actor.task = actor.suspended = None
         actor.outcome, actor.made = None, ()
-        actor.time = max(actor.time, self._started_at, machine.now_of_current)
+        now = self._started_at if self._started_at >= 0 else machine.now_of_current
+        actor.time = max(actor.time, now)
         self._has_run.add(cpu)
         self._recorder.event(Kind.POWER_ON, cpu, entry_pa, x0)
         machine.queue.set(cpu, State.RUNNABLE)

@@ -122,6 +122,7 @@ class _Walk:
         self._last = [0] * cpus
         self._back: dict[int, str] = {}  # what a sleeper does when it wakes
         self._caller: tuple[int, int] | None = None  # CPU and time of the firmware call that is going on
+        self._asked: dict[int, tuple[int, int]] = {}  # CPU and time of the call, by CPU that is to be started
         self._event: tuple[int, int] | None = None
 
     def _enter(self, cpu: int, name: str, ns: int) -> None:
@@ -149,8 +150,9 @@ class _Walk:
             case Kind.RETURN:
                 self._caller = None
             case Kind.POWER_ON:
-                if self._caller is not None and self._caller[0] != cpu:
-                    self._found.flows.append(Flow("kick", *self._caller, cpu, ns))
+                kicked = self._asked.pop(cpu, self._caller)
+                if kicked is not None and kicked[0] != cpu:
+                    self._found.flows.append(Flow("kick", *kicked, cpu, ns))
                 self._enter(cpu, EARLY, ns)
             case Kind.MMU if record.value & 1 and name == EARLY:
                 self._enter(cpu, MMU_ON, ns)
@@ -172,6 +174,9 @@ class _Walk:
         if what in PARTS:
             name = PARTS[what]
             self._enter(actor, f"{name}: CPU{cpu}" if actor != cpu else name, ns)
+        elif what is Milestone.ASKED:
+            self._asked[cpu] = (actor, ns)
+            self._enter(cpu, STARTING, ns)
         elif what is Milestone.STARTED and cpu in self._now:
             self._now[cpu] = (STARTING, self._now[cpu][1])
             self._enter(cpu, EARLY, ns)

@@ -225,6 +225,22 @@ def test_late_cpu_after_the_time_out_finds_no_task() -> None:
     assert done.outcomes[3] == "asleep in WFE"
 
 
+@pytest.mark.parametrize("scheduler", ["timed", "boot-first", "random:7"])
+@pytest.mark.parametrize("ns", [5, 3_000_000, 11_000_000_000])
+def test_late_is_so_much_more_alive_of_the_latency_profile(ns: int, scheduler: str) -> None:
+    """One meaning: the CPU_ON is pending for that time, in any order of CPUs."""
+    case = f"v3 topology=flat:4 scheduler={scheduler}"
+    late, slow = run(f"{case} fault=2:late:{ns}"), run(f"{case} latency=nominal,alive@2={ns}ns")
+    assert without_expectations(late) == without_expectations(slow)
+    both = run(f"{case} fault=2:late:{ns} latency=nominal,alive@2=7ns")
+    more = run(f"{case} latency=nominal,alive@2={ns + 7}ns")
+    assert without_expectations(both) == without_expectations(more)
+
+
+def without_expectations(done: Run) -> list[tuple[int, ...]]:
+    return [row for row in done.boot.machine.trace.rows() if row[0] != Kind.EXPECT]
+
+
 def test_denied_then_success() -> None:
     """KERNEL defect 13: DENIED is -EPERM, which the kernel does not call an error; a later attempt works."""
     done = run("v3 topology=flat:3 bringup=split fault=2:denied:1 cycle=1")

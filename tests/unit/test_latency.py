@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu.errors import InvalidCase
-from emu.latency import PROFILES, latency_profile
+from emu.latency import PROFILES, check_changes, latency_profile
 from emu.latency.profile import CpuCosts
 from emu.latency.toml_form import OF_MACHINE, PER_CPU, read_profile
 
@@ -38,6 +38,20 @@ def test_each_cpu_draws_its_own_and_a_seed_draws_all_again(tmp_path: Path) -> No
     assert first == again != other
     assert len({each.alive for each in first}) > 32
     assert all(350_000 <= each.alive <= 3_500_000 for each in (*first, *other))
+
+
+def test_a_change_may_be_of_a_role_or_of_some_cpus(tmp_path: Path) -> None:
+    name = written(tmp_path, "[ns]\nalive = 5\n")
+    costs = latency_profile(f"{name},alive@sibling=1us,alive@2-3=2ns..9ns").costs(5, siblings=[1, 3])
+    assert [costs[cpu].alive for cpu in (0, 1, 4)] == [5, 1000, 5]
+    assert all(2 <= costs[cpu].alive <= 9 for cpu in (2, 3))
+
+
+def test_a_change_of_a_cpu_that_there_is_not_is_refused() -> None:
+    check_changes("nominal,alive@3=1ms", 4)
+    check_changes("nominal,alive@sibling=1ms", 4)
+    with pytest.raises(InvalidCase, match="alive@4-9=1ms: there are CPU0..CPU3"):
+        check_changes("nominal,alive@3=1ms,alive@4-9=1ms", 4)
 
 
 def test_a_change_is_of_every_cpu(tmp_path: Path) -> None:
@@ -89,6 +103,10 @@ def test_a_file_that_breaks_a_rule_is_refused_by_name(tmp_path: Path, text: str,
         ("zero,alive", "KEY=TIME"),
         ("zero,alive=soon", "a time is a number"),
         ("zero,live=1ns", "not one of"),
+        ("zero,alive@=1ns", "primary, sibling, or logical numbers"),
+        ("zero,alive@3-2=1ns", "the smaller number first"),
+        ("zero,lock@2=1ns", "of the machine"),
+        ("zero,live@2=1ns", "not one of"),
     ],
 )
 def test_a_name_that_is_none_is_refused(text: str, why: str) -> None:

@@ -1,4 +1,4 @@
-"""Firmware starts the CPU late: after the boot CPU may have given up on it.
+"""Firmware starts the CPU later than the latency profile says: the boot CPU may have given up on it.
 
 Source: Arm DEN0022, ON_PENDING.
 """
@@ -12,7 +12,7 @@ ARGUMENT = "the delay in ns"
 
 
 class Late(Fault):
-    """CPU_ON takes effect ``argument`` ns later."""
+    """CPU_ON takes effect ``argument`` ns later than ``alive`` of the latency profile."""
 
     def cannot_be(self, cpus: int) -> str:
         """It is 1 or more."""
@@ -20,7 +20,7 @@ class Late(Fault):
 
     def cpu_on(self, request: CpuOn) -> None:
         """Delay the start."""
-        request.delay_ns = self.argument
+        request.delay_ns += self.argument
 
 
 FAULT = Late

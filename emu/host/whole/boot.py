@@ -11,6 +11,7 @@ from emu.arch.flat_tree import texts, u64
 from emu.case import TYPED, Case
 from emu.errors import InvalidCase, InvalidSubject, Untestable
 from emu.host.choices import BootConfig, parse_case
+from emu.host.cpuhp import PATIENCE_NS
 from emu.host.faults import CpuOn, Fault
 from emu.host.firmware_tables import DTB_SIZE, hand_over_acpi
 from emu.host.identity import check_identity, identity_of
@@ -50,7 +51,6 @@ _INITRD_FROM_DTB = 4 << 20
 _SEED = bytes(range(64))
 _PANIC = "panic"
 _STDOUT = "stdout-path"  # of a device tree; ACPI has the SPCR
-_KERNEL_WAITS = 1_000_000_000  # ns, for a CPU that it has kicked, at least (Linux v6.12 kernel/cpu.c, smp.c)
 _RESET_AT_PANIC = "panic=-1"
 
 
@@ -145,8 +145,10 @@ class WholeBoot:
 
     def _excused(self) -> set[int]:
         # The CPUs that need not come, by what firmware does to them.
-        faults = self.firmware.faults
-        return {cpu for cpu, found in faults.items() if any(_excuses(fault) for fault in found)}
+        faults, costs = self.firmware.faults, self.machine.costs
+        return {
+            cpu for cpu, found in faults.items() if any(_excuses(fault, costs[cpu].alive) for fault in found)
+        } | {cpu for cpu, cost in costs.items() if cost.alive > PATIENCE_NS}
 
     def run(self) -> How:
         """Run to the end.
@@ -220,13 +222,13 @@ def run_to(boot: WholeBoot, start: str, option: str = "from") -> None:
     machine.engine.free.halt_at(())
 
 
-def _excuses(fault: Fault) -> bool:
+def _excuses(fault: Fault, alive_ns: int) -> bool:
     # A start that is late by less than the kernel waits is none that need not come.
     if type(fault).cpu_on is Fault.cpu_on:
         return fault.excuses
-    request = CpuOn(0, 0, {}, 1, after_off=False, call=0)
+    request = CpuOn(0, 0, {}, 1, after_off=False, call=0, delay_ns=alive_ns)
     fault.cpu_on(request)
-    return request.result is not None or request.starts != 1 or request.delay_ns > _KERNEL_WAITS
+    return request.result is not None or request.starts != 1 or request.delay_ns > PATIENCE_NS
 
 
 def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
@@ -262,6 +264,8 @@ def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
     )
     machine.trace.case = case.text()
     machine.record_times()
+    machine.costs = config.latency.costs(len(machine.actors), logical.siblings)
+    psci.costs = machine.costs
     board = Board(
         machine,
         controller,
