@@ -107,7 +107,7 @@ class Proof:
             self.why = f"a map is proposed that the tables cannot hold ({error}): an error of emu"
             return
         if checked.wrong is None:
-            checked = _smaller_begin(built, built.check_from(proposal.question, changes_of(proposal.start)))
+            checked = built.check_from(proposal.question, changes_of(proposal.start))
         if checked.wrong is None:
             question = f"mpidr {proposal.question.mpidr:#x} at NR_CPUS={built.nr_cpus}"
             self.why = (
@@ -115,20 +115,8 @@ class Proof:
             )
             return
         if cause(checked) not in self.found:
-            smallest = checked if checked.begin else shrink(self.under_test, checked)
+            smallest = shrink(self.under_test, checked)
             self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
-
-
-def _smaller_begin(built: BuiltLookup, checked: Checked) -> Checked:
-    # As usual at entry but for what matters.
-    for change in checked.begin:
-        if checked.wrong is None:
-            break
-        begin = tuple(each for each in checked.begin if each != change)
-        again = built.check_from(checked.question, begin)
-        if again.wrong is not None and again.wrong.prop == checked.wrong.prop:
-            checked = again
-    return checked
 
 
 def has_prover() -> bool:

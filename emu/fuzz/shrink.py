@@ -1,17 +1,26 @@
-"""Shrinking a wrong answer: fewer CPUs, lower hwids, fewer bits, while the same property stays broken."""
+"""Shrinking a wrong answer: the smaller question is taken while the same property is broken in the same way.
+
+What is smaller, :mod:`emu.fuzz.size` says. Each step proposes questions; what is not smaller is not asked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
+from typing import NamedTuple
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.errors import EmuError
 from emu.fuzz.built_lookup import Checked, UnderTest
+from emu.fuzz.size import Size, question_size
 from emu.lookup.case import Question
+from emu.lookup.starts import STARTS, changes_of
 from emu.lookup.tables import DoesNotFit
 
-_TRIES_MAX = 4000
+_TRIES_MAX = 4000  # but for questions of few places
 # NR_CPUS at which a smaller counterexample may be: small ones, and both sides of powers of two.
 _SIZES = (
     *range(1, 9),
@@ -23,126 +32,249 @@ _SIZES = (
     512,
     1024,
 )
+_HWID_BITS = tuple(bit for bit in range(40) if MPIDR_HWID_BITMASK >> bit & 1)
+_FIELDS = (0, 8, 16, 32)
+_PLACES_FEW, _PLACINGS_FEW, _BITS_FEW = 4, 3, 2  # of which all questions are asked
+
+Begin = tuple[tuple[str, int], ...]
+
+
+class _Asked(NamedTuple):
+    # A question, with all that decides what it comes to.
+    nr_cpus: int
+    question: Question
+    begin: Begin
+
+    @property
+    def size(self) -> Size:
+        return question_size(*self)
+
+    def with_map(self, logical_map: tuple[int | None, ...]) -> _Asked:
+        return self._replace(question=replace(self.question, logical_map=logical_map))
+
+
+@dataclass(slots=True)
+class _Shrinking:
+    under_test: UnderTest
+    best: Checked
+    asked: _Asked
+    kept: tuple[str, str]  # what has to stay broken, and how
+    tries: int = _TRIES_MAX
+
+    def takes(self, asked: _Asked, tried: set[_Asked]) -> bool:
+        # Whether it is smaller and breaks the same property: it is the best then.
+        few = asked.nr_cpus <= _PLACES_FEW
+        if (self.tries <= 0 and not few) or asked in tried:
+            return False
+        if not asked.size < self.asked.size or not self._is_fair(asked):
+            return False
+        tried.add(asked)
+        self.tries -= not few
+        try:
+            checked = self.under_test.at(asked.nr_cpus, self.best.others).check_from(*asked[1:])
+        except (DoesNotFit, EmuError):
+            return False
+        if checked.wrong is None or (checked.wrong.prop, checked.wrong.cause) != self.kept:
+            return False
+        self.best = checked
+        self.asked = _Asked(asked.nr_cpus, checked.question, checked.begin)
+        return True
+
+    def _is_fair(self, asked: _Asked) -> bool:
+        # No hwid twice, unless that was so; who has one that is there twice does not begin to ask.
+        twice = _twice(asked.question)
+        return not twice or (
+            bool(before := _twice(self.asked.question))
+            and (asked.question.mpidr & MPIDR_HWID_BITMASK in twice)
+            <= (self.asked.question.mpidr & MPIDR_HWID_BITMASK in before)
+        )
+
+
+def _twice(question: Question) -> set[int]:
+    counts = Counter(hwid for hwid in question.logical_map if hwid is not None)
+    return {hwid for hwid, count in counts.items() if count > 1}
 
 
 def shrink(under_test: UnderTest, found: Checked) -> Checked:
-    """Return the smallest question found in _TRIES_MAX tries that breaks the same property."""
-    tries = _TRIES_MAX
+    """Return the smallest question found that breaks the same property in the same way.
+
+    Of few places and few bits all are asked, of others at most _TRIES_MAX.
+    """
     assert found.wrong is not None
-    broken = found.wrong.prop
-    best = found
-
-    def try_one(nr_cpus: int, question: Question) -> bool:
-        nonlocal best, tries
-        if tries <= 0 or (nr_cpus, question) == (best.nr_cpus, best.question):
-            return False
-        tries -= 1
-        try:
-            checked = under_test.at(nr_cpus, best.others).check(question)
-        except (DoesNotFit, EmuError):
-            return False
-        if checked.wrong is None or checked.wrong.prop != broken:
-            return False
-        best = checked
-        return True
-
-    while _pass(under_test, lambda: best, try_one):
-        pass
-    return best
-
-
-def _pass(
-    under_test: UnderTest, best: Callable[[], Checked], try_one: Callable[[int, Question], bool]
-) -> bool:
-    improved = False
-    for step in (_fewer_places, _fewer_cpus, _moved_down, _simpler_hwids, _simpler_mpidr):
-        again = True
-        while again:
-            again = False
-            for nr_cpus, question in step(under_test, best()):
-                if try_one(nr_cpus, question):
-                    improved = again = True
-                    break
-    return improved
+    kept = found.wrong.prop, found.wrong.cause
+    work = _Shrinking(under_test, found, _Asked(found.nr_cpus, found.question, found.begin), kept)
+    if not found.begin:
+        found = work.best = _as_usual(under_test, found)
+        work.asked = work.asked._replace(begin=found.begin)
+    tried: set[_Asked] = set()
+    steps = (
+        _fewer_places,
+        _fewer_cpus,
+        _fewer_changes,
+        _lower_places,
+        _simpler_hwids,
+        _simpler_mpidr,
+        _few_bits,
+    )
+    improved = True
+    while improved:
+        improved = False
+        for step in steps:
+            again = True
+            while again:
+                again = any(work.takes(asked, tried) for asked in step(under_test, work.asked))
+                improved |= again
+    return work.best
 
 
-Steps = Iterator[tuple[int, Question]]
+def _as_usual(under_test: UnderTest, found: Checked) -> Checked:
+    # The same question from the first start, or from what makes the start that shows it of the first.
+    built = under_test.at(found.nr_cpus, found.others)
+    for start in STARTS:
+        checked = built.check_from(found.question, changes_of(start))
+        if checked.wrong is not None:
+            return checked
+    return found
 
 
-def _fewer_places(under_test: UnderTest, best: Checked) -> Steps:
-    logical_map = best.question.logical_map
-    for nr_cpus in _smaller_sizes(under_test, best.nr_cpus):
-        kept = [hwid for hwid in logical_map if hwid is not None]
-        ours = best.question.mpidr & MPIDR_HWID_BITMASK
-        yield nr_cpus, replace(best.question, logical_map=logical_map[:nr_cpus])
-        yield nr_cpus, replace(best.question, logical_map=logical_map[-nr_cpus:])
-        yield nr_cpus, replace(best.question, logical_map=tuple(kept[:nr_cpus]))
-        mine = tuple(hwid for hwid in kept if hwid == ours)
-        yield nr_cpus, replace(best.question, logical_map=mine)
-        yield nr_cpus, replace(best.question, logical_map=(*[None] * (nr_cpus - len(mine)), *mine))
+Steps = Iterator[_Asked]
+
+
+def _fewer_places(under_test: UnderTest, asked: _Asked) -> Steps:
+    logical_map = asked.question.logical_map
+    kept = [hwid for hwid in logical_map if hwid is not None]
+    ours = asked.question.mpidr & MPIDR_HWID_BITMASK
+    mine = tuple(hwid for hwid in kept if hwid == ours)
+    for nr_cpus in _smaller_sizes(under_test, asked.nr_cpus):
+        for smaller in (
+            logical_map[:nr_cpus],
+            logical_map[-nr_cpus:],
+            tuple(kept[:nr_cpus]),
+            mine,
+            (*[None] * (nr_cpus - len(mine)), *mine),
+        ):
+            padded = (*smaller, *[None] * (nr_cpus - len(smaller)))
+            yield asked._replace(nr_cpus=nr_cpus).with_map(padded)
 
 
 def _smaller_sizes(under_test: UnderTest, below: int) -> list[int]:
-    # NR_CPUS to try, ascending: of a contract that goes through several, also those between.
+    # NR_CPUS to try: ascending, of a contract that goes through several also those between; then the nearest.
     define = under_test.contract.defines.get("NR_CPUS")
     goes_through = under_test.sizes
-    if define is not None and define.sweep and len(goes_through) > 1:
-        goes_through = sorted({*goes_through, *_SIZES})
-    return [size for size in goes_through if size < below]
+    if define is None or not define.sweep or len(goes_through) < 2:
+        return [size for size in goes_through if size < below]
+    near = [below - (1 << step) for step in range(11, -1, -1)]
+    sizes = [*sorted({*goes_through, *_SIZES}), *near]
+    return [size for size in sizes if 0 < size < below]
 
 
-def _fewer_cpus(_under_test: UnderTest, best: Checked) -> Steps:
+def _fewer_cpus(_under_test: UnderTest, asked: _Asked) -> Steps:
     # Drop halves first, then smaller parts, then single CPUs.
-    logical_map = best.question.logical_map
+    logical_map = asked.question.logical_map
     present = [cpu for cpu, hwid in enumerate(logical_map) if hwid is not None]
     size = len(present)
     while size:
         for start in range(0, len(present), size):
             dropped = set(present[start : start + size])
-            kept = tuple(None if cpu in dropped else hwid for cpu, hwid in enumerate(logical_map))
-            yield best.nr_cpus, replace(best.question, logical_map=kept)
+            yield asked.with_map(
+                tuple(None if cpu in dropped else hwid for cpu, hwid in enumerate(logical_map))
+            )
         size //= 2
 
 
-def _moved_down(_under_test: UnderTest, best: Checked) -> Steps:
-    logical_map = best.question.logical_map
+def _fewer_changes(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # Of what is not as usual at entry: halves first, then each; then lower values.
+    begin = asked.begin
+    size = len(begin)
+    while size:
+        for start in range(0, len(begin), size):
+            yield asked._replace(begin=begin[:start] + begin[start + size :])
+        size //= 2
+    for place, (name, value) in enumerate(begin):
+        for simpler in (0, 1, *(value & ~(1 << bit) for bit in range(64) if value >> bit & 1)):
+            yield asked._replace(begin=(*begin[:place], (name, simpler), *begin[place + 1 :]))
+
+
+def _lower_places(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # All CPUs first; each further down; in ascending order.
+    logical_map = asked.question.logical_map
     hwids = [hwid for hwid in logical_map if hwid is not None]
     holes: list[int | None] = [None] * (len(logical_map) - len(hwids))
-    if list(logical_map) != [*hwids, *holes]:
-        yield best.nr_cpus, replace(best.question, logical_map=(*hwids, *holes))
+    yield asked.with_map((*hwids, *holes))
+    yield asked.with_map((*sorted(hwids), *holes))
     for cpu, hwid in enumerate(logical_map):
-        if hwid is not None and cpu and logical_map[cpu - 1] is None:
-            moved = list(logical_map)
-            moved[cpu - 1], moved[cpu] = hwid, None
-            yield best.nr_cpus, replace(best.question, logical_map=tuple(moved))
+        if hwid is None:
+            continue
+        for to in dict.fromkeys((0, cpu // 2, *(cpu - (1 << step) for step in range(11, -1, -1)))):
+            if 0 <= to < cpu:
+                moved = list(logical_map)
+                moved[to], moved[cpu] = hwid, logical_map[to]
+                yield asked.with_map(tuple(moved))
 
 
-def _simpler_hwids(_under_test: UnderTest, best: Checked) -> Steps:
-    # A CPU that is the asking one stays that; another one stays another.
-    question = best.question
+def _simpler_hwids(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # Of all at once, of all CPUs with one hwid, of one entry, of the asking CPU alone.
+    question = asked.question
+    ours, flags = question.mpidr & MPIDR_HWID_BITMASK, question.mpidr & ~MPIDR_HWID_BITMASK
+    values = sorted({hwid for hwid in question.logical_map if hwid is not None} | {ours})
+    for low in _FIELDS:  # another field, the same in all
+        for change in (0xFF << low, *(1 << bit for bit in range(low, low + 8))):
+            yield _changed(asked, {value: value & ~change for value in values}, flags)
+    for lower in _FIELDS[:3]:
+        for low in _FIELDS:
+            moved = {
+                v: v & ~(0xFF << low) | (v >> low & 0xFF) << lower for v in values if not v >> lower & 0xFF
+            }
+            yield _changed(asked, {**{value: value for value in values}, **moved}, flags)
+    for value in values:
+        for simpler in _simpler(value):
+            yield _changed(asked, {value: simpler}, flags)
+            if value == ours and ours in question.logical_map:
+                yield asked._replace(question=replace(question, mpidr=simpler | flags))
+                entries = tuple(simpler if entry == value else entry for entry in question.logical_map)
+                yield asked.with_map(entries)
+
+
+def _changed(asked: _Asked, new: dict[int, int], flags: int) -> _Asked:
+    # With these hwids in place of others, also of the asking CPU.
+    question = asked.question
+    entries = tuple(None if entry is None else new.get(entry, entry) for entry in question.logical_map)
     ours = question.mpidr & MPIDR_HWID_BITMASK
-    for hwid in sorted({h for h in question.logical_map if h is not None} | {ours}):
-        for simpler in _simpler(hwid):
-            if simpler in question.logical_map or (simpler == ours and hwid != ours):
-                continue
-            changed = tuple(simpler if entry == hwid else entry for entry in question.logical_map)
-            mpidr = question.mpidr & ~MPIDR_HWID_BITMASK | (simpler if hwid == ours else ours)
-            yield best.nr_cpus, Question(changed, mpidr)
+    return asked._replace(question=Question(entries, new.get(ours, ours) | flags))
 
 
 def _simpler(hwid: int) -> Iterator[int]:
-    for value in (0, 1, 0x100, 0x1_0000, 0x1_0000_0000):
-        if value < hwid:
-            yield value
-    for bit in range(39, -1, -1):
-        if hwid >> bit & 1 and hwid != 1 << bit:
-            yield hwid & ~(1 << bit)
+    # Fewer bits, the fewest first; then as many, lower ones.
+    yield 0
+    if hwid.bit_count() > 1:
+        yield from (1 << bit for bit in _HWID_BITS)
+        yield from (hwid & ~(1 << bit) for bit in reversed(_HWID_BITS) if hwid >> bit & 1)
+    for bit in _HWID_BITS:
+        if hwid >> bit & 1:
+            yield from (hwid ^ (1 << bit | 1 << to) for to in _HWID_BITS if to < bit and not hwid >> to & 1)
 
 
-def _simpler_mpidr(_under_test: UnderTest, best: Checked) -> Steps:
-    question = best.question
-    flags = question.mpidr & ~MPIDR_HWID_BITMASK
-    if flags == RES1:
+def _simpler_mpidr(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # Flags as on most machines.
+    flags = asked.question.mpidr & ~MPIDR_HWID_BITMASK
+    hwid = asked.question.mpidr & MPIDR_HWID_BITMASK
+    for simpler in (RES1, *(flags ^ 1 << bit for bit in range(64) if (flags ^ RES1) >> bit & 1)):
+        yield asked._replace(question=replace(asked.question, mpidr=hwid | simpler))
+
+
+def _few_bits(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # All questions of as many CPUs with few bits: no way down may lead to them.
+    nr_cpus = asked.nr_cpus
+    cpus = sum(hwid is not None for hwid in asked.question.logical_map)
+    if nr_cpus > _PLACES_FEW or cpus > 1 and comb(nr_cpus, cpus) > _PLACINGS_FEW:
         return
-    for simpler in (RES1, *(flags & ~(1 << bit) for bit in (24, 30, 31) if flags >> bit & 1)):
-        yield best.nr_cpus, replace(question, mpidr=question.mpidr & MPIDR_HWID_BITMASK | simpler)
+    flags = dict.fromkeys((RES1, asked.question.mpidr & ~MPIDR_HWID_BITMASK))
+    room = [(which, 1 << bit) for bit in _HWID_BITS for which in range(cpus + 1)]
+    for bits in range(_BITS_FEW + 1):
+        for chosen in combinations(room, bits):
+            values = [sum(bit for which, bit in chosen if which == each) for each in range(cpus + 1)]
+            for places in combinations(range(nr_cpus), cpus):
+                hwid_at = dict(zip(places, values, strict=False))
+                logical_map = tuple(hwid_at.get(cpu) for cpu in range(nr_cpus))
+                for flag in flags:
+                    yield asked._replace(question=Question(logical_map, values[-1] | flag))

@@ -17,7 +17,8 @@ from random import Random
 
 from emu.errors import EmuError
 from emu.fuzz.built_lookup import Others
-from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult, size_of
+from emu.fuzz.size import size_of
+from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult
 from emu.lookup.case import LookupCase
 
 VERSION = 2  # PRAGMA user_version

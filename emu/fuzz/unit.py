@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 
-from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import AssemblyError, InvalidCase
 from emu.fuzz.built_lookup import BuiltLookup, Checked, Others, Point, UnderTest
 from emu.fuzz.left_out import LeftOut
@@ -318,13 +317,3 @@ class _Work(Phases):
 def _drain(steps: Iterator[None]) -> None:
     for _ in steps:
         pass
-
-
-def size_of(case: LookupCase) -> tuple[object, ...]:
-    """Return a sort key of cases: the smaller case is easier to understand; different cases differ."""
-    question = case.question
-    hwids = tuple(hwid for hwid in question.logical_map if hwid is not None)
-    used = tuple(cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None)
-    flags = question.mpidr & ~MPIDR_HWID_BITMASK
-    mpidr = (question.mpidr & MPIDR_HWID_BITMASK).bit_count(), flags.bit_count(), question.mpidr
-    return (case.nr_cpus, len(hwids), sum(used), sum(hwids), mpidr, hwids, used, case.race or 0, case.others)

@@ -123,23 +123,34 @@ class LookupCase:
 def format_map(hwids: Sequence[int | None]) -> str:
     """Return a logical map as text: hwids in hexadecimal, ``-`` for a hole.
 
-    Four holes and more in a row are ``-*4``, hwids of which each is one more than that before ``0x0..0x3``.
+    Four holes and more in a row are ``-*4``, hwids that go up by one ``0x0..0x3``, by another step
+    ``0x0..0x300+0x100``, down ``0x3..0x0-0x1``.
     """
     parts: list[str] = []
     at = 0
     while at < len(hwids):
-        first, end = hwids[at], at + 1
-        while end < len(hwids) and hwids[end] == (None if first is None else first + end - at):
+        first, step = hwids[at], _step(hwids, at)
+        end = at + 1
+        while end < len(hwids) and hwids[end] == (None if first is None else first + (end - at) * step):
             end += 1
         count = end - at
         if count < _RUN_MIN:
             end, count = at + 1, 1
         if first is None:
             parts.append(HOLE if count == 1 else f"{HOLE}*{count}")
+        elif count == 1:
+            parts.append(f"{first:#x}")
         else:
-            parts.append(f"{first:#x}" if count == 1 else f"{first:#x}..{first + count - 1:#x}")
+            by = "" if step == 1 else f"{'-' if step < 0 else '+'}{abs(step):#x}"
+            parts.append(f"{first:#x}..{first + (count - 1) * step:#x}{by}")
         at = end
     return ",".join(parts)
+
+
+def _step(hwids: Sequence[int | None], at: int) -> int:
+    # From this hwid to the next; of the same one again, which makes no run, 1.
+    first, second = hwids[at], hwids[at + 1] if at + 1 < len(hwids) else None
+    return (second - first if first is not None and second is not None else 0) or 1
 
 
 def parse_map(text: str, where: str) -> tuple[int | None, ...]:
@@ -155,12 +166,24 @@ def parse_map(text: str, where: str) -> tuple[int | None, ...]:
         elif word.startswith(f"{HOLE}*"):
             hwids += [None] * _count(parse_u64(word[2:], at), at)
         elif ".." in word:
-            first, last = (parse_u64(each, at) for each in word.split("..", 1))
-            hwids += range(first, first + _count(last - first + 1, at))
+            hwids += _parse_run(word, at)
         else:
             hwids.append(parse_u64(word, at))
         _count(len(hwids), where)
     return tuple(hwids)
+
+
+def _parse_run(word: str, at: str) -> range:
+    first_text, _, rest = word.partition("..")
+    sign = "-" if "-" in rest else "+"
+    last_text, by, step_text = rest.partition(sign)
+    first, last = parse_u64(first_text, at), parse_u64(last_text, at)
+    step = parse_u64(step_text, at) if by else 1
+    if not step:
+        raise InvalidCase(f"{at}={word!r:.60}: a step of 0")
+    step = -step if sign == "-" else step
+    _count((last - first) // step + 1, at)
+    return range(first, last + (1 if step > 0 else -1), step)
 
 
 def _count(count: int, where: str) -> int:

@@ -106,6 +106,7 @@ class _Accesses(LocalInterconnect):
     def __init__(self, target: Target, memory: Memory) -> None:
         super().__init__()
         self.broken: list[Wrong] = []
+        self.overwritten: list[tuple[int, bytes]] = []  # outside of the stack: PA and what was there
         self.events = 0  # of the code so far: what the host takes part in and is no load or store
         self._target = target
         self._memory = memory
@@ -117,6 +118,8 @@ class _Accesses(LocalInterconnect):
         """Record an access that the contract does not allow."""
         if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
             if not (pa in self._stack and pa + size - 1 in self._stack):
+                if self._memory.contains(pa, size):
+                    self.overwritten.append((pa, self._memory.read_bytes(pa, size)))
                 self._note("stores", pa, f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
         elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
             for start, stop in self._tables:
@@ -187,14 +190,17 @@ class Single:
         self._map: tuple[int | None, ...] | None = None
 
     def fill(self, logical_map: Sequence[int | None]) -> None:
-        """Write the tables for this logical map."""
+        """Write the tables for this logical map, and what a look-up stored over."""
         self._map = tuple(logical_map)
+        for pa, data in reversed(self._accesses.overwritten):
+            self.memory.write_bytes(pa, data)
+        self._accesses.overwritten.clear()
         for placed in self.target.tables:
             self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
 
     def ask(self, question: Question, begin: Start = STARTS[0]) -> LookupAnswer:
         """Run the lookup once; ``begin`` is what it finds where the contract leaves it open."""
-        if question.logical_map != self._map:
+        if question.logical_map != self._map or self._accesses.overwritten:
             self.fill(question.logical_map)
         pe, contract = self.pe, self.target.contract
         pe.mpidr = self.target.mpidr_el1(question.mpidr)
@@ -255,6 +261,7 @@ class Single:
         if not isinstance(stop, StepLimit) or checked == self.limit:
             return stop
         engine.unobserve()
+        self._accesses.overwritten += self._contents()
         stop = engine.run(pe, self.limit - checked)
         engine.observe(record=True)
         if isinstance(stop, StepLimit):
@@ -262,6 +269,10 @@ class Single:
         pe.counters.instructions = before
         self._begin(given, begin)
         return engine.run(pe, self.limit)
+
+    def _contents(self) -> list[tuple[int, bytes]]:
+        # What stores that nobody sees may overwrite.
+        return [(segment.pa, segment.data) for segment in self.target.subject.segments]
 
     def _system(self) -> dict[str, int]:
         # System registers that a lookup must not write, and the interrupt masks.

@@ -102,7 +102,10 @@ def test_what_lies_beside_a_table_of_the_image_is_no_constant(tmp_path: Path) ->
     ("between", "words"),
     [
         ("msr daifset, #2\n", "registers: DAIF comes out as 0x80, not as it went in (0x0)"),
-        ("cbnz x7, 3f\nmov x0, #0\n3:\n", "answer: finds CPU 0; no CPU of the map has this hwid (with 0"),
+        (
+            "cbnz x7, 3f\nmov x0, #0\n3:\n",
+            "answer: finds CPU 0; no CPU of the map has this hwid (with x7 = 0x0 at entry)",
+        ),
         ("str x19, [sp, #-8]!\nstr x2, [sp, #-8]!\nadd sp, sp, #16\n", "exit: access by a stack pointer"),
     ],
     ids=["daif", "register-of-0", "sp"],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from zoo import CORRECT, FOLDER, cpus_of, search
+from zoo import CASE_LINE_MAX, CORRECT, FOLDER, case_line, cpus_of, search
 
 from emu.cli import main
 from emu.fuzz.built_lookup import Checked
@@ -152,6 +152,7 @@ def test_a_planted_bug_is_found_and_made_small(name: str) -> None:
     assert found.nr_cpus == expected.nr_cpus
     assert expected.cpus in (None, cpus_of(found)), found.question
     assert done.cases <= expected.cases
+    assert all(len(case_line(done.under_test, each)) <= CASE_LINE_MAX for each in done.findings)
 
 
 def test_every_mutant_is_in_the_table() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.search import LookupSearch
+from emu.report.lookup import case_of
 
 FOLDER = Path(__file__).parent
+CASE_LINE_MAX = 200  # characters, but for the user's path
 CORRECT = tuple(sorted((FOLDER / "correct").glob("*.S")))
 MUTANTS = tuple(sorted((FOLDER / "mutants").glob("*.S")))
 
@@ -29,3 +31,9 @@ def search(path: Path, cases: int, *, nr_cpus_max: int = 4096) -> Iterator[Looku
 def cpus_of(checked: Checked) -> int:
     """Return the number of CPUs in the map of a question."""
     return sum(hwid is not None for hwid in checked.question.logical_map)
+
+
+def case_line(lookup: UnderTest, checked: Checked) -> str:
+    """Return the line that asks this question again, with the name of the file for its path."""
+    path = Path(lookup.name)
+    return case_of(lookup, checked, "", "").text().replace(lookup.name, path.name)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from emu.errors import EmuError
+from emu.fuzz.size import size_of
 from emu.fuzz.store import FILE, CampaignStore, sample
-from emu.fuzz.unit import Edge, Hit, NewEdges, Snapshot, UnitResult, broken, opening, size_of
+from emu.fuzz.unit import Edge, Hit, NewEdges, Snapshot, UnitResult, broken, opening
 from emu.lookup.case import LookupCase, Question
 
 SUBJECT = LookupCase("my.S", 0, Question((), 0), "my.toml")
