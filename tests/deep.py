@@ -33,7 +33,7 @@ DEEP = (
     r"^tests/spec/test_nothing_runs_for_ever\.py::test_(two_runs|what_others_do)",
     r"^tests/spec/test_(primary_lines|logical_maps|acpi_kernels|newer_kernels|replay_of_a_livelock)\.py",
     r"^tests/property/test_prove_semantics\.py::.*\[40",  # many words of each instruction
-    r"^tests/spec/test_lookup_prove\.py::test_(correct|planted)",
+    r"^tests/spec/test_lookup_(prove\.py::test_(correct|planted)|induction\.py::test_(linear|a_bug|a_loop))",
     r"^tests/property/test_(generate|acpi_fuzz|devicetree_fuzz)\.py",
     r"^tests/lookup/test_(zoo|paths|contract_lies)\.py",
     r"^tests/lookup/test_smallest\.py::(test_no_smaller_question_breaks_the_property\[|.*hash_shift)",

@@ -23,7 +23,7 @@ from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import spec_of
 from emu.fuzz.workers import Processes
-from emu.lookup.case import LookupCase
+from emu.lookup.case import LookupCase, parse_proved
 from emu.report.lookup import as_json, case_of, describe, left_out
 from emu.report.lookup_property import lookup_suite, question_suite
 from emu.report.proof import proof_line
@@ -46,7 +46,10 @@ _RATE_MAX = len(" (9,999,999 cases/s)")
     "-j", "--jobs", type=click.IntRange(1, 256), help="Processes, for what takes long. [default: one a CPU]"
 )
 @click.option(
-    "--prove", "proved_cpus", metavar="N", type=int, help="Prove it for every table of up to N CPUs."
+    "--prove",
+    "proved_text",
+    metavar="N|all",
+    help="Prove it for every table of up to N CPUs; all: of up to NR_CPUS, by induction.",
 )
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
@@ -61,7 +64,7 @@ def command(
     matches: int,
     system_map: Path | None,
     jobs: int | None,
-    proved_cpus: int | None,
+    proved_text: str | None,
     case_text: str | None,
     as_object: bool,
     reports: Reports,
@@ -73,6 +76,7 @@ def command(
     """
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
+    proved_cpus = None if proved_text is None else parse_proved(proved_text, "prove")
     if proved_cpus is not None and (clash := given("cases", "seed", "matches", "jobs", "case_text")):
         raise InvalidCase(f"{spelt(clash[0])} and --prove: a proof asks no questions; leave one of them out")
     if case_text is not None:

@@ -14,6 +14,7 @@ from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.proof import Proof, has_prover
 from emu.report.lookup import case_of, describe
 from emu.report.proof import counted, proof_case, proof_json, proof_lines, proof_suite, why_not
+from emu.report.words import wrap
 
 
 def prove(
@@ -50,6 +51,8 @@ def prove(
     for found, text in zip(proof.findings, texts, strict=True):
         for line in describe(under_test, found, text):
             click.echo(line)
+    for size, reason in under_test.refused.items():
+        click.echo("\n".join(wrap(f"NR_CPUS={size} left out: {reason}", "  ")))
     for line in proof_lines(proof):
         click.echo(line)
     if proved:

@@ -10,21 +10,27 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from emu.errors import InvalidCase, Untestable
+from emu.arch.mpidr import RES1
+from emu.errors import AssemblyError, InvalidCase, Untestable
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.phases import cause
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.shrink import shrink
+from emu.lookup.case import EVERY, Question
 from emu.lookup.starts import changes_of
 from emu.lookup.tables import DoesNotFit
 
 if TYPE_CHECKING:
-    from emu.lookup.prove.paths import Counts, Proposal
+    from emu.lookup.prove.asking import Counts
+    from emu.lookup.prove.induction import Induction
+    from emu.lookup.prove.paths import Loop, Paths
+    from emu.lookup.prove.walk import Proposal
 
 CPUS_MAX = 64  # of a proof
 _CAUSES_MAX = 8
 _SMALL_MAX = 4  # NR_CPUS of a proof beside a search
 _PASSED_MAX = 512  # entries that such a proof passes over
+_NO_INDUCTION = "no inductive argument: "
 _PROPOSALS_MAX = 64  # of one NR_CPUS: those of known causes are judged too
 
 
@@ -34,17 +40,20 @@ class Proved:
 
     :ivar nr_cpus: NR_CPUS that it holds at
     :ivar cpus: it holds for maps of so many CPUs at most, numbered below that
+    :ivar loops: that were gone through by induction
     """
 
     nr_cpus: int
     cpus: int
     counts: Counts
+    loops: tuple[Loop, ...] = ()
 
 
 @dataclass(slots=True)
 class Proof:
     """What is proved so far, and what is refuted.
 
+    :ivar cpus_max: maps have so many CPUs at most; EVERY: as many as NR_CPUS, by induction
     :ivar proved: at these values of NR_CPUS, in order
     :ivar found: a judged counterexample of each cause
     :ivar why: why it cannot be proved or refuted, in words; nothing: it is
@@ -65,26 +74,39 @@ class Proof:
         """A judged counterexample of each cause."""
         return list({id(checked): checked for checked in self.found.values()}.values())
 
+    @property
+    def by_induction(self) -> bool:
+        """Whether it is by induction over the rounds of loops."""
+        return self.cpus_max == EVERY
+
     def run(self, sizes: Sequence[int], *, quick: bool = False) -> Iterator[None]:
         """Prove at each of ``sizes`` (NR_CPUS), ascending, up to the first with a counterexample.
+
+        By induction, those for which the text does not assemble are left out.
 
         :param quick: give up early (:class:`emu.lookup.prove.solver.Solver`)
         :raises EmuError: the look-up cannot be built so
         """
         for nr_cpus in sizes:
             self.at = nr_cpus
-            yield from self._prove(self.under_test.at(nr_cpus), quick)
+            try:
+                built = self.under_test.at(nr_cpus)
+            except AssemblyError as error:
+                if not self.by_induction or (nr_cpus == sizes[-1] and not self.proved):
+                    raise
+                self.under_test.refused[nr_cpus] = str(error)
+                continue
+            yield from self._prove(built, quick)
             if self.found or self.why:
                 return
 
     def _prove(self, built: BuiltLookup, quick: bool = False) -> Iterator[None]:
-        from emu.lookup.prove.paths import CannotProve, Paths
-        from emu.lookup.prove.world import World
+        from emu.lookup.prove.asking import CannotProve
 
-        cpus = min(self.cpus_max, built.nr_cpus)
+        cpus = built.nr_cpus if self.by_induction else min(self.cpus_max, built.nr_cpus)
         proposals = 0
         try:
-            paths = Paths(built.target, World(built.target, cpus), quick=quick)
+            paths = self._paths(built, cpus, quick)
             for proposal in paths.run():
                 if proposal is not None:
                     proposals += 1
@@ -93,12 +115,42 @@ class Proof:
                     return
                 yield
         except CannotProve as reason:
-            self.why = self.why or str(reason)
-            self.unknown = reason.unknown
+            if not self.found:
+                self.why = self.why or f"{_NO_INDUCTION if self.by_induction else ''}{reason}"
+                self.unknown = reason.unknown
         except Untestable as reason:
             self.why = str(reason)
+        if self.by_induction and self.why and not self.found:
+            self._ask_each_entry(built)
+        if self.by_induction and self.found:
+            self.why = ""  # a wrong answer is the reason
         if not self.found and not self.why:
-            self.proved.append(Proved(built.nr_cpus, cpus, paths.counts))
+            self.proved.append(Proved(built.nr_cpus, cpus, paths.counts, tuple(paths.loops)))
+
+    def _paths(self, built: BuiltLookup, cpus: int, quick: bool) -> Paths | Induction:
+        from emu.lookup.prove.induction import Induction
+        from emu.lookup.prove.paths import Paths
+        from emu.lookup.prove.world import World
+
+        if self.by_induction:
+            return Induction(built.target, quick=quick)
+        return Paths(built.target, World(built.target, cpus), quick=quick)
+
+    def _ask_each_entry(self, built: BuiltLookup) -> None:
+        # What the loops leave open may be wrong for another entry than the solver has chosen.
+        hwids = tuple(range(built.nr_cpus))
+        mpidrs = [RES1 | hwid for hwid in (*hwids, built.nr_cpus)]
+        try:
+            wrong = built.wrong_of(hwids, mpidrs)
+        except DoesNotFit:
+            return
+        for place in wrong[:1]:
+            self._keep(built.check(Question(hwids, mpidrs[place])))
+
+    def _keep(self, checked: Checked) -> None:
+        if checked.wrong is not None and cause(checked) not in self.found:
+            smallest = shrink(self.under_test, checked)
+            self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
 
     def _judge(self, built: BuiltLookup, proposal: Proposal) -> None:
         try:
@@ -109,14 +161,18 @@ class Proof:
         if checked.wrong is None:
             checked = built.check_from(proposal.question, changes_of(proposal.start))
         if checked.wrong is None:
+            if self.by_induction:
+                self.why = (
+                    f"{_NO_INDUCTION}what holds before each round of its loops leaves it open that it "
+                    f"{proposal.words}; the emulator does not confirm it"
+                )
+                return
             question = f"mpidr {proposal.question.mpidr:#x} at NR_CPUS={built.nr_cpus}"
             self.why = (
                 f"z3 proposes for {question} that it {proposal.words}; the emulator does not confirm it"
             )
             return
-        if cause(checked) not in self.found:
-            smallest = shrink(self.under_test, checked)
-            self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)
+        self._keep(checked)
 
 
 def has_prover() -> bool:
@@ -127,12 +183,15 @@ def has_prover() -> bool:
 def sizes_to_prove(under_test: UnderTest, cpus: int) -> list[int]:
     """Return the values of NR_CPUS that a proof for ``cpus`` CPUs goes through: all up to that.
 
+    For EVERY, those that the contract goes through.
     Code that is built already has one, and so may a contract: the proof is of the first ``cpus`` places.
 
     :raises InvalidCase: no number of CPUs that can be proved
     """
+    if cpus == EVERY:
+        return under_test.sizes
     if not 1 <= cpus <= CPUS_MAX:
-        raise InvalidCase(f"prove={cpus}: 1..{CPUS_MAX} CPUs")
+        raise InvalidCase(f"prove={cpus}: 1..{CPUS_MAX} CPUs, or all")
     if len(under_test.sizes) == 1:
         return under_test.sizes
     return list(range(1, cpus + 1))

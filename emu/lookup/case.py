@@ -12,6 +12,8 @@ from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
 HOLE = "-"
+EVERY = -1  # of a proof: by induction, for every number of CPUs
+_EVERY_TEXT = "all"
 _RUN_MIN = 4  # places in a row that are written as one
 
 
@@ -37,7 +39,7 @@ class LookupCase:
     :ivar others: values of other defines that differ from the defaults
     :ivar begin: what it finds at entry in what the contract leaves open, where that matters
         (:func:`emu.lookup.starts.start_from`)
-    :ivar prove: a proof, for maps of so many CPUs: it has no question; 0: it is one
+    :ivar prove: a proof, for maps of so many CPUs, or EVERY: it has no question; 0: it is one
     :ivar race: seed of a run in which the table changes; the question follows from it
     """
 
@@ -64,7 +66,7 @@ class LookupCase:
         parts += [f"define={name}:{value}" for name, value in self.others]
         parts += [f"with={name}:{value:#x}" for name, value in self.begin]
         if self.prove:
-            return " ".join([*parts, f"prove={self.prove}"])
+            return " ".join([*parts, f"prove={_EVERY_TEXT if self.prove == EVERY else self.prove}"])
         if self.race is not None:
             return " ".join([*parts, f"race={self.race}"])
         parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
@@ -116,8 +118,16 @@ class LookupCase:
             tuple(others),
             parse_u64(values["race"], "case: race") if "race" in values else None,
             tuple(begin),
-            parse_u64(values["prove"], "case: prove") if "prove" in values else 0,
+            parse_proved(values.get("prove", "0"), "case: prove"),
         )
+
+
+def parse_proved(text: str, where: str) -> int:
+    """Return for how many CPUs a proof is: a number, or EVERY for ``all``.
+
+    :raises InvalidCase: neither
+    """
+    return EVERY if text == _EVERY_TEXT else parse_u64(text, where)
 
 
 def format_map(hwids: Sequence[int | None]) -> str:

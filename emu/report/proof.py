@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.fuzz.proof import Proof, Proved
-from emu.lookup.case import LookupCase, Question
+from emu.lookup.case import EVERY, LookupCase, Question
 from emu.lookup.single import PROPERTIES
 from emu.report.disassembly import disassemble
 from emu.report.lookup import describe, finding_json
 from emu.report.property import Group, Property, Result, Suite
 from emu.report.words import wrap
+
+if TYPE_CHECKING:
+    from emu.lookup.prove.paths import Loop
 
 ASSUMED = (
     "the MMU is off, so an access that is not aligned faults",
@@ -26,7 +29,12 @@ _NOT_PROVED = ("concurrent",)
 def proof_case(proof: Proof, proved: Proved, contract: str, system_map: str) -> LookupCase:
     """Return the case that proves this part again."""
     return LookupCase(
-        proof.under_test.name, proved.nr_cpus, Question((), 0), contract, system_map, prove=proved.cpus
+        proof.under_test.name,
+        proved.nr_cpus,
+        Question((), 0),
+        contract,
+        system_map,
+        prove=EVERY if proof.by_induction else proved.cpus,
     )
 
 
@@ -38,15 +46,28 @@ def proof_lines(proof: Proof) -> Iterator[str]:
     cpus = max(each.cpus for each in proof.proved)
     bound = max(each.counts.longest for each in proof.proved)
     has_bound = proof.under_test.contract.instructions_max
-    one_or_more = f"{cpus} CPU{'' if cpus == 1 else 's'}{_first_places(proof.proved)}"
+    if proof.by_induction:
+        how, tables = " by induction", "every table of up to NR_CPUS CPUs"
+    else:
+        how = ""
+        tables = f"every table of up to {cpus} CPU{'' if cpus == 1 else 's'}{_first_places(proof.proved)}"
     yield from wrap(
-        f"proved at NR_CPUS {_listed(sizes)}: for every MPIDR_EL1, every table of up to {one_or_more} "
+        f"proved{how} at NR_CPUS {_listed(sizes)}: for every MPIDR_EL1, {tables} "
         "(distinct valid hwids, holes anywhere), whatever registers, flags and DAIF hold at entry: the "
         "answer, the exits, what must not change, memory read and written, "
         + (f"the bound ({bound} instructions at most)" if has_bound else "that it ends"),
         "  ",
     )
+    for loop in proof.proved[-1].loops:
+        yield from wrap(f"  {_loop_words(proof, loop, sizes[-1])}", "  ")
     yield from wrap(f"  assumed: {'; '.join(ASSUMED)}", "  ")
+
+
+def _loop_words(proof: Proof, loop: Loop, nr_cpus: int) -> str:
+    subject = proof.under_test.at(nr_cpus).target.subject
+    rounds = f"at most {loop.rounds_max} round{'' if loop.rounds_max == 1 else 's'}"
+    said = "; ".join((rounds, *loop.facts))
+    return f"loop at {subject.symbols.describe(loop.va)}, at NR_CPUS={nr_cpus}: before each round: {said}"
 
 
 def _first_places(proved: Sequence[Proved]) -> str:
@@ -108,6 +129,10 @@ def proof_json(proof: Proof, name: str, cases: Sequence[str], proved_cases: Sequ
                 "instructions": each.counts.steps,
                 "queries": each.counts.queries,
                 "longest": each.counts.longest,
+                "loops": [
+                    {"pc": loop.va, "rounds_max": loop.rounds_max, "facts": list(loop.facts)}
+                    for loop in each.loops
+                ],
                 "case": case,
             }
             for each, case in zip(proof.proved, proved_cases, strict=True)

@@ -6,7 +6,7 @@ expression, so semantics written in them can be held against the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import z3
@@ -209,6 +209,13 @@ def some(*conditions: Truth) -> Truth:
     return truth(z3.Or(*left_over)) if left_over else False
 
 
+def is_same(a: Value, b: Value) -> bool:
+    """Tell whether two values are the same without a question to the solver."""
+    if isinstance(a, int) or isinstance(b, int):
+        return type(a) is type(b) and a == b
+    return bool(a.eq(b))
+
+
 def same(a: Truth, b: Truth) -> Truth:
     """Tell whether both hold or none."""
     if isinstance(a, bool) and isinstance(b, bool):
@@ -228,3 +235,15 @@ def select(condition: Truth, a: Truth, b: Truth) -> Truth:
 def signed(value: int, width: int) -> int:
     """Return a number as two's complement of ``width`` bits says it."""
     return value - (1 << width) if value >> width - 1 else value
+
+
+def symbols(value: z3.ExprRef) -> Iterator[z3.ExprRef]:
+    """Yield the symbols in an expression, each once."""
+    todo, seen = [value], set[int]()
+    while todo:
+        each = todo.pop()
+        if each.get_id() not in seen:
+            seen.add(each.get_id())
+            if z3.is_const(each) and each.decl().kind() == z3.Z3_OP_UNINTERPRETED:
+                yield each
+            todo += each.children()

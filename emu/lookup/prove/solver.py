@@ -23,9 +23,15 @@ class Solver:
     :ivar quick: give up after about a second for one question
     """
 
-    def __init__(self, *, quick: bool = False) -> None:
+    def __init__(self, *, quick: bool = False, logic: str = "QF_BV", first: int | None = None) -> None:
+        """Begin with no assertions.
+
+        :param logic: of the solver that begins with each question, by its SMT-LIB name
+        :param first: effort of the incremental one, which is asked before
+        """
         self._solver = z3.Solver()
         self._lost = self._hard = 0
+        self._logic, self._first = logic, first
         self.quick = quick
 
     def add(self, *conditions: z3.BoolRef) -> None:
@@ -43,7 +49,7 @@ class Solver:
     def check(self) -> z3.ModelRef | Literal[False] | None:
         """Return a model of what is asserted, False when there is none, None when both give up."""
         if self._lost <= _LOST_MAX:
-            found = self._by(self._solver, _FIRST)
+            found = self._by(self._solver, self._first if self._first is not None else _FIRST)
             if found is not None:
                 self._lost = 0
                 return found
@@ -51,7 +57,7 @@ class Solver:
         self._hard += 1
         if self._hard > _HARD_MAX:
             return None
-        other = z3.SolverFor("QF_BV")
+        other = z3.SolverFor(self._logic)
         other.add(*self._solver.assertions())
         found = self._by(other, _BITS_QUICK if self.quick else _BITS)
         return self._by(self._solver, _LAST) if found is None and not self.quick else found

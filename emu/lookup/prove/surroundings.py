@@ -14,8 +14,8 @@ from emu.arch.mpidr import RES1
 from emu.lookup.constants import Constants
 from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Truth, Value
+from emu.lookup.prove.situation import Situation, Table
 from emu.lookup.prove.state import SP, Access, State
-from emu.lookup.prove.world import Table, World
 from emu.lookup.target import Target
 
 
@@ -35,24 +35,26 @@ class Around:
     """The surroundings of one target; the duties of the instruction under way.
 
     :ivar duties: of the instruction under way
+    :ivar loads: of tables, each with the byte in it, in the order in which they were met
     :ivar possible: tells whether a condition can hold on the path
     :ivar values: returns the values that an address can have on the path where a condition holds; None: too
         many
     """
 
-    def __init__(self, target: Target, world: World) -> None:
+    def __init__(self, target: Target, situation: Situation) -> None:
         self.duties: list[Duty] = []
+        self.loads: list[tuple[Table, Value]] = []
         self.possible: Callable[[Truth], bool] = lambda _condition: True
         self.values: Callable[[z3.BitVecRef, Truth], list[int] | None] = lambda _address, _condition: None
         self._target = target
-        self._world = world
+        self._situation = situation
         self._memory = target.memory()
         self._constants = Constants(target)
         self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
 
     def register(self, encoding: tuple[int, int, int, int, int]) -> Value | None:
         """Return MPIDR_EL1."""
-        return self._world.mpidr if self._target.contract.mpidr == "mpidr_el1" else RES1
+        return self._situation.mpidr if self._target.contract.mpidr == "mpidr_el1" else RES1
 
     def load(self, state: State, access: Access) -> Value:
         """Return what is there; duties: that it is of a table, the stack or a constant, and aligned."""
@@ -96,9 +98,9 @@ class Around:
 
     def _load_known(self, state: State, access: Access, at: int) -> Value:
         size = access.size
-        for table in self._world.tables:
+        for table in self._situation.tables:
             if table.placed.pa <= at and at + size <= table.placed.bytes_at.stop:
-                return _of_table(table, at - table.placed.pa, size)
+                return self._of_table(table, at - table.placed.pa, size)
         if self._is_in_stack(at, size):
             assert state.stored is not None
             found: list[Value] = []
@@ -115,7 +117,7 @@ class Around:
         # has few values: a table of the code's own.
         size = access.size
         fits: list[tuple[Truth, Table, Value]] = []
-        for table in self._world.tables:
+        for table in self._situation.tables:
             offset = bits.sub(at, table.placed.pa, 64)
             room = table.placed.size - size + 1
             inside: Truth = bits.below(offset, room, 64) if room > 0 else False
@@ -127,7 +129,7 @@ class Around:
         self._duty(allowed, "memory", f"reads {size} bytes out of its tables")
         value: Value = 0
         for number, (inside, table, offset) in enumerate(fits):
-            found = _of_table(table, offset, size)
+            found = self._of_table(table, offset, size)
             value = found if number == 0 else bits.choose(inside, found, value, 8 * size)
         for pa in others:
             known = bits.bv(self._load_known(state, access, pa), 8 * size)
@@ -140,6 +142,10 @@ class Around:
             return []
         found = self.values(at, elsewhere) or []
         return sorted(pa for pa in found if self._is_in_stack(pa, size) or self._constants.has(pa, size))
+
+    def _of_table(self, table: Table, offset: Value, size: int) -> Value:
+        self.loads.append((table, offset))
+        return _of_table(table, offset, size)
 
     def _is_in_stack(self, pa: int, size: int) -> bool:
         return pa in self._stack and pa + size - 1 in self._stack

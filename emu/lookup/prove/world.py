@@ -8,7 +8,7 @@ dearly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import z3
@@ -18,22 +18,11 @@ from emu.errors import Untestable
 from emu.lookup.case import Question
 from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Truth, Value
+from emu.lookup.prove.situation import Table
 from emu.lookup.tables import shape_of
 from emu.lookup.target import Placed, Target
 
 _LEVELS = (0, 8, 16, 32)  # lowest bit of each affinity field
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of symbols.
-
-    :ivar entry: the value of an entry, ``8 * element`` bits, by its number (64 bits), which may be a symbol
-    """
-
-    placed: Placed
-    element: int
-    entry: Callable[[Value], Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +60,23 @@ class World:
         else:
             self.map = self._make_map()
         self._hash = _Hash(self.map, self.known) if "mpidr-hash" in held or "hash-to-cpu" in held else None
-        self.tables = tuple(self._table(placed) for placed in target.tables)
+        self.tables: Sequence[Table] = tuple(self._table(placed) for placed in target.tables)
         self.right = self._right()
+
+    @property
+    def nobody(self) -> Truth:
+        """Tell whether it is right to find nothing."""
+        return bits.negate(bits.some(*self.right))
+
+    def finds(self, index: Value) -> Truth:
+        """Tell whether it is right to find the logical CPU ``index`` (64 bits)."""
+        return bits.some(
+            *(
+                bits.every(bits.equal(index, cpu, 64), each)
+                for cpu, each in enumerate(self.right)
+                if each is not False
+            )
+        )
 
     # -- logical maps -----------------------------------------------------------------------------
 

@@ -1,0 +1,207 @@
+"""``emu lookup --prove all``: for tables as long as NR_CPUS, by induction over the rounds of the loops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emu.cli import main
+from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.proof import Proof
+from emu.lookup.case import EVERY, LookupCase
+
+pytest.importorskip("z3")
+
+LOOKUPS = Path(__file__).parents[1] / "lookup"
+# Loops over a table in the order of CPUs, and NR_CPUS: an odd one where a rest counts.
+LINEAR = {
+    "backward": 256,
+    "branch_free": 256,
+    "compact": 256,
+    "early_out": 256,
+    "flagless": 256,
+    "forward": 256,
+    "framed": 256,
+    "gnu_only": 256,
+    "halves": 256,
+    "padded": 256,
+    "pairs": 255,
+    "parks": 256,
+    "pointer": 256,
+    "unrolled": 255,
+}
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return status, output and messages of ``emu lookup``."""
+    with pytest.raises(SystemExit) as ended:
+        main(["lookup", *arguments])
+    said = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, said.out, said.err
+
+
+def proof_at(path: Path, *sizes: int) -> Proof:
+    """Return the proof at these values of NR_CPUS."""
+    proof = Proof(UnderTest(str(path)), EVERY)
+    for _ in proof.run(sizes):
+        pass
+    return proof
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_look_ups_of_every_shape_are_proved_for_all_their_entries(name: str) -> None:
+    """Forwards, backwards, by pointer, unrolled with a rest, in pairs, with a call, without branches."""
+    proof = proof_at(LOOKUPS / "correct" / f"{name}.S", LINEAR[name])
+    assert (proof.findings, proof.why) == ([], "")
+    assert proof.proved[0].loops
+
+
+@pytest.mark.parametrize("design", ["v2", "v3"])
+def test_a_design_is_proved_for_4096_cpus(design: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is covered, the invariant, and the case that proves it again; its effort is that of 256 CPUs."""
+    status, out, _ = run(capsys, design, "--prove", "all", "--nr-cpus", "4096")
+    said = " ".join(out.split())
+    assert status == 0
+    assert (
+        "proved by induction at NR_CPUS 4096: for every MPIDR_EL1, every table of up to NR_CPUS CPUs" in said
+    )
+    assert "at most 4096 rounds; x19 = rounds; no entry below rounds matches" in said
+    assert "assumed: the MMU is off" in said
+    (case,) = [line.partition("case: ")[2] for line in out.splitlines() if "case: " in line]
+    assert case == f"{design} nr-cpus=4096 prove=all"
+    assert LookupCase.parse(case).text() == case
+    status, out, _ = run(capsys, "--case", case, "--json")
+    (proved,) = json.loads(out)["proved"]
+    assert (status, proved["cpus"], proved["loops"][0]["rounds_max"]) == (0, 4096, 4096)
+    assert proved["queries"] < 100
+
+
+def test_an_entry_of_no_cpu_that_is_a_hwid_is_refuted(capsys: pytest.CaptureFixture[str]) -> None:
+    """rfc's unused entries hold 0, which is the hwid of a CPU."""
+    status, out, _ = run(capsys, "rfc", "--prove", "all", "--json")
+    assert (status, json.loads(out)["findings"][0]["nr_cpus"]) == (1, 1)
+
+
+SCAN = """find:
+        mrs     x0, mpidr_el1
+        ldr     x1, =0xff00ffffff
+        and     x0, x0, x1
+        ldr     x1, =__cpu_logical_map
+        mov     x19, #0
+1:      {load}
+        cmp     x3, x0
+        b.eq    found
+        {step}
+        {compare}
+        b.lo    1b
+missing:
+        b       missing
+found:  nop
+"""
+TOML = """[lookup]
+entry = "find"
+found = "found"
+missing = "missing"
+index = "x19"
+may_change = ["x0", "x1", "x2", "x3", "x4"]
+instructions_max = "12 * NR_CPUS + 20"
+[defines]
+NR_CPUS = {{ default = {nr_cpus}, sweep = [] }}
+[[table]]
+symbol = "__cpu_logical_map"
+"""
+RIGHT = {
+    "load": "ldr x3, [x1, x19, lsl #3]",
+    "step": "add x19, x19, #1",
+    "compare": "ldr x4, =NR_CPUS\ncmp x19, x4",
+}
+# What is wrong in large tables only, and the same repaired; from which NR_CPUS on it is wrong.
+PLANTED = {
+    "index-of-8-bits": (
+        {"step": "add w19, w19, #1\nuxtb w19, w19"},
+        {"step": "add w19, w19, #1\nuxth w19, w19"},
+        256,
+    ),
+    "load-by-8-bits": (
+        {"load": "sxtb x4, w19\nldr x3, [x1, x4, lsl #3]"},
+        {"load": "sxth x4, w19\nldr x3, [x1, x4, lsl #3]"},
+        129,
+    ),
+    "offset-of-14-bits": (
+        {"load": "lsl w4, w19, #3\nand w4, w4, #0x3fff\nldr x3, [x1, x4]"},
+        {"load": "lsl w4, w19, #3\nand w4, w4, #0x7fff\nldr x3, [x1, x4]"},
+        2049,
+    ),
+    "end-of-12-bits": ({"compare": "cmp x19, #(NR_CPUS & 0xfff)"}, {}, 4096),
+}
+
+
+def written(folder: Path, nr_cpus: int, parts: dict[str, str]) -> Path:
+    """Write a linear look-up of these parts; return its path."""
+    path = folder / "user.S"
+    path.write_text(SCAN.format(**(RIGHT | parts)))
+    path.with_suffix(".toml").write_text(TOML.format(nr_cpus=nr_cpus))
+    return path
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_bug_of_large_tables_is_refuted_and_its_repair_proved(tmp_path: Path, name: str) -> None:
+    """Below the first NR_CPUS at which it is wrong it is right, and proved."""
+    wrong, repaired, nr_cpus = PLANTED[name]
+    path = written(tmp_path, nr_cpus, wrong)
+    refuted = proof_at(path, nr_cpus)
+    assert refuted.findings, refuted.why
+    assert not refuted.proved
+    assert proof_at(written(tmp_path, nr_cpus - 1, wrong), nr_cpus - 1).proved
+    mended = proof_at(written(tmp_path, nr_cpus, repaired), nr_cpus)
+    assert (mended.findings, mended.why) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("parts", "prop"),
+    [
+        ({"step": "add x19, x19, #2"}, "answer"),
+        ({"compare": "ldr x4, =NR_CPUS-1\ncmp x19, x4"}, "answer"),
+        ({"compare": "ldr x4, =NR_CPUS+2\ncmp x19, x4"}, "answer"),
+        ({"step": "nop"}, "exit"),
+        ({"load": "ldr x3, [x1], #16"}, "answer"),
+        ({"compare": "ldr x4, =NR_CPUS\ncmp x19, x4\nmov x5, #0"}, "registers"),
+        ({"load": "ldr x3, [x1, x19, lsl #3]\n" + "nop\n" * 12}, "bound"),
+    ],
+    ids=["every-second", "one-less", "one-more", "no-step", "stride", "clobber", "bound"],
+)
+def test_what_is_wrong_in_each_round_is_refuted_at_300(
+    tmp_path: Path, parts: dict[str, str], prop: str
+) -> None:
+    """By a question that the emulator answers wrongly."""
+    proof = proof_at(written(tmp_path, 300, parts), 300)
+    assert prop in {found.wrong.prop for found in proof.findings if found.wrong}, proof.why
+    assert not proof.proved
+
+
+def test_no_inductive_argument_is_said_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """125: neither proved nor refuted."""
+    status, _, err = run(capsys, str(LOOKUPS / "correct" / "binary.S"), "--prove", "all")
+    assert status == 125
+    assert "cannot be proved at NR_CPUS=1: no inductive argument: a table of sorted-hwid" in err
+
+
+def test_a_loop_within_a_loop_has_no_inductive_argument(tmp_path: Path) -> None:
+    """The number of an entry is counted up to in each round: right, and not proved."""
+    step = "mov x4, #0\n2: add x4, x4, #1\ncmp x4, x19\nb.ls 2b\nmov x19, x4"
+    proof = proof_at(written(tmp_path, 64, {"step": step}), 64)
+    assert (proof.findings, proof.proved) == ([], [])
+    assert proof.why == (
+        "no inductive argument: find+0x14: a loop with too many ways round, or with one within"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--prove", "any"), ("--prove", "0"), ("--prove", "65")])
+def test_for_how_many_cpus_is_a_number_or_all(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2."""
+    assert run(capsys, "v3", *arguments)[0] == 2
