@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 
 from emu.cli.asked import given, spelt
+from emu.cli.lookup_coverage import say_coverage, usual_size, write_coverage
 from emu.cli.lookup_proof import prove
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
-from emu.cli.outputs import Command
+from emu.cli.outputs import Command, Output
 from emu.cli.progress import progress
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.coverage import Coverage
 from emu.fuzz.pieces import Told
 from emu.fuzz.proof import prove_small, sizes_to_prove
 from emu.fuzz.race import ask_case
@@ -51,6 +53,12 @@ _RATE_MAX = len(" (9,999,999 cases/s)")
     metavar="N|all",
     help="Prove it for every table of up to N CPUs; all: of up to NR_CPUS, by induction.",
 )
+@click.option(
+    "--coverage",
+    type=Output(),
+    metavar="FILE",
+    help="Write how often each instruction is executed: text, or a page (.html).",
+)
 @click.option("--case", "case_text", metavar="TEXT", help="Ask this one question again.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @report_options
@@ -65,6 +73,7 @@ def command(
     system_map: Path | None,
     jobs: int | None,
     proved_text: str | None,
+    coverage: Path | None,
     case_text: str | None,
     as_object: bool,
     reports: Reports,
@@ -77,7 +86,9 @@ def command(
     if cases < 0 or not 0 <= matches <= 100:
         raise InvalidCase(f"cases={cases}, matches={matches}: no fewer than 0, and 0..100 percent")
     proved_cpus = None if proved_text is None else parse_proved(proved_text, "prove")
-    if proved_cpus is not None and (clash := given("cases", "seed", "matches", "jobs", "case_text")):
+    if proved_cpus is not None and (
+        clash := given("cases", "seed", "matches", "jobs", "coverage", "case_text")
+    ):
         raise InvalidCase(f"{spelt(clash[0])} and --prove: a proof asks no questions; leave one of them out")
     if case_text is not None:
         case = _changed(LookupCase.parse(case_text), subject, contract, system_map, nr_cpus)
@@ -118,6 +129,10 @@ def command(
                 if interrupted := stop():
                     break
     seconds = time.monotonic() - start
+    covered: list[Coverage] = []
+    if coverage is not None and not interrupted:
+        chosen = [size for size in sizes if size not in under_test.refused] if nr_cpus else []
+        covered = write_coverage(under_test, chosen or [usual_size(under_test, sizes)], coverage)
     if not cases and given("seed") and not search.raced:
         click.echo("emu: --seed: nothing that was asked is random", err=True)
     if not search.cases and not interrupted:
@@ -151,6 +166,7 @@ def command(
     proof = [] if search.proof is None else [proof_line(search.proof)]
     for text in (*less, *left_out(search), *proof):
         click.echo("\n".join(wrap(text, "  ")))
+    say_coverage(covered)
     count = f"{len(texts)} finding{'' if len(texts) == 1 else 's'}"
     lines = wrap(f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {count}", "  ")
     # Where the line breaks is the same at any rate.
@@ -167,7 +183,7 @@ def _changed(
     nr_cpus: tuple[int, ...],
 ) -> LookupCase:
     # The question of --case, on SUBJECT, and with what else was given beside it.
-    if asked := given("max_cpus", "cases", "seed", "matches", "jobs"):
+    if asked := given("max_cpus", "cases", "seed", "matches", "jobs", "coverage"):
         raise InvalidCase(f"{spelt(asked[0])} and --case: a case is one question; leave one of them out")
     if len(nr_cpus) > 1:
         raise InvalidCase(
