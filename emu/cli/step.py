@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from select import select
 from typing import Any
@@ -17,7 +17,7 @@ from emu.cli.outputs import Command
 from emu.cli.progress import booting_primary
 from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
-from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
+from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters, SourcedError
 from emu.debug.opening import session_of, target_of
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
@@ -115,24 +115,30 @@ class _StepScript:
         self._keep_interrupts()
         payload: tuple[int, SeenRegisters, SessionStop] = session.arrive(travelled.target, travelled.payload)
         self.next, commands.seen, stop = payload
-        for row in commands.arrived(stop):
-            click.echo(row)
-        yield self._run(session, commands)
+        yield self._run(session, commands, lambda: commands.arrived(stop))
 
-    def _run(self, session: Session, commands: Commands) -> int:
-        while self.next < len(self.lines):
-            line, self.next = self.lines[self.next].strip(), self.next + 1
-            if not line or line.startswith("#"):
-                continue
-            click.echo(f"(emu) {line}")
+    def _run(
+        self, session: Session, commands: Commands, arrive: Callable[[], list[str]] | None = None
+    ) -> int:
+        # What there is to do where a travel has ended, then the lines that are left.
+        while arrive is not None or self.next < len(self.lines):
+            line = ""
+            if arrive is None:
+                line, self.next = self.lines[self.next].strip(), self.next + 1
+                if not line or line.startswith("#"):
+                    continue
+                click.echo(f"(emu) {line}")
             try:
-                for row in commands.run(line):
+                for row in commands.run(line) if arrive is None else arrive():
                     click.echo(row)
+                arrive = None
             except GoBack as back:
                 session.go_back(back.position, (self.next, commands.seen, back.stop))
             except Quit:
                 break
             except EmuError as error:
+                for row in error.said if isinstance(error, SourcedError) else ():
+                    click.echo(row)
                 click.echo(f"emu: {self.name}:{self.next}: {error}", err=True)
                 return 2
             if session.interrupted():

@@ -20,12 +20,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
-from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters
+from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters, SourcedError
 from emu.debug.opening import session_of, target_of
 from emu.debug.stops import SessionStop
 from emu.errors import EmuError
@@ -163,25 +165,29 @@ class _Worker:
             travelled.target, travelled.payload
         )
         self.wire.rest, request, commands.seen, stop = payload
-        self._answer(commands, request, commands.arrived(stop), None)
+        self._do(commands, request, lambda: commands.arrived(stop))
 
     def _serve(self, commands: Commands) -> None:
         while True:
             request = self.wire.receive()
             if "run" not in request:
                 continue
-            lines: list[str] = []
-            error = None
-            try:
-                lines = commands.run(request["run"])
-            except GoBack as back:
-                payload = (self.wire.rest, request, commands.seen, back.stop)
-                commands.session.go_back(back.position, payload)
-            except Quit:
-                raise _Closed from None
-            except EmuError as wrong:
-                error = str(wrong)
-            self._answer(commands, request, lines, error)
+            self._do(commands, request, partial(commands.run, request["run"]))
+
+    def _do(self, commands: Commands, request: dict[str, Any], act: Callable[[], list[str]]) -> None:
+        lines: list[str] = []
+        error = None
+        try:
+            lines = act()
+        except GoBack as back:
+            payload = (self.wire.rest, request, commands.seen, back.stop)
+            commands.session.go_back(back.position, payload)
+        except Quit:
+            raise _Closed from None
+        except EmuError as wrong:
+            error = str(wrong)
+            lines = wrong.said if isinstance(wrong, SourcedError) else []
+        self._answer(commands, request, lines, error)
 
     def _answer(
         self, commands: Commands, request: dict[str, Any], lines: list[str], error: str | None

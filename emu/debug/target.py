@@ -84,7 +84,14 @@ class _CpuNames:
         pe = self._target.pe(self._cpu)
         if name in _X:
             return int(pe.x[_X[name]])
-        found = {"sp": pe.x[31], "pc": pe.pc, "el": pe.el, "cpu": self._cpu, "hwid": hwid(pe.mpidr)}
+        found = {
+            "nzcv": pe.nzcv,
+            "sp": pe.x[31],
+            "pc": pe.pc,
+            "el": pe.el,
+            "cpu": self._cpu,
+            "hwid": hwid(pe.mpidr),
+        }
         if name in found:
             return int(found[name])
         system = self._target.system.value_or_none(self._cpu, name)

@@ -84,6 +84,29 @@ def test_back_is_the_inverse_of_step() -> None:
     assert before == after
 
 
+def test_a_sourced_file_goes_on_where_it_has_gone_back_to(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.emu"
+    inner.write_text("back 2\nprint x0\nset x0 = 7\nback\nstep 2\nprint x0\n")
+    lines = step(f"until scan cpu 2\nstep 3\nsource {inner}\nwhere\n", "v3", "--cpus", "4")
+    commands = [line for line in lines if line.startswith("(emu)")]
+    assert commands == [
+        "(emu) until scan cpu 2",
+        "(emu) step 3",
+        f"(emu) source {inner}",
+        *(f"(emu) {line}" for line in inner.read_text().splitlines()),
+        "(emu) where",
+    ]
+    assert lines[lines.index("(emu) print x0", lines.index("(emu) set x0 = 7")) + 1] == "0x7 (7)"
+    inner.write_text("back\nnonsense\n")
+    done = _run(f"until scan cpu 2\nstep 3\nsource {inner}\nwhere\n", "v3", "--cpus", "4")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"emu: standard input:3: {inner}:2: nonsense: no such command; try help\n",
+    )
+    assert "(emu) back" in done.stdout
+    assert "(emu) where" not in done.stdout
+
+
 def test_breakpoints_come_along_through_time() -> None:
     lines = step("break scan+0x4 cpu 2\ncontinue\nback 4\ninfo breakpoints\ncontinue\n", "--cpus", "4")
     assert lines[-3] == "(emu) continue", lines

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu.case import Case
-from emu.debug.commands import Commands, GoBack, Quit
+from emu.debug.commands import Commands, GoBack, Quit, SourcedError
 from emu.debug.session import Session
 from emu.errors import InvalidCase
 from emu.host.build import build
@@ -338,3 +338,159 @@ def test_a_cpu_that_is_off_translates_nothing(commands: Commands) -> None:
     with pytest.raises(InvalidCase) as refused:
         commands.run("walk 0x40200000 cpu 3")
     assert str(refused.value) == "CPU3 is off: it translates nothing"
+
+
+# -- stack, state, search -------------------------------------------------------------------------
+
+
+def test_the_stack_names_what_its_words_are_addresses_of(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    with pytest.raises(InvalidCase) as refused:
+        commands.run("stack")
+    assert str(refused.value) == "CPU1: SP is 0x0, and no memory is there"
+    pa, _ = commands.session.places.data("cpu_boot_data[1].task")
+    commands.run(f"set sp = {pa - 8:#x}")
+    commands.run(f"set x29 = {pa:#x}")
+    lines = commands.run("stack 2")
+    assert lines[0].startswith(f"sp+0x000 {pa - 8:#x}: ")
+    assert lines[1].startswith(f"sp+0x008 {pa:#x}: 0xffff800080400080")
+    assert lines[1].endswith("<- x29")
+    commands.run("set u64[sp] = secondary_entry + 8")
+    assert commands.run("stack 1")[0].endswith("  secondary_entry+0x8")
+
+
+def test_the_state_of_a_cpu_has_power_events_monitor_and_interrupts(commands: Commands) -> None:
+    assert commands.run("state cpu 3")[:2] == [
+        "CPU             CPU3, off",
+        "power           off; AFFINITY_INFO says OFF",
+    ]
+    commands.run("until __secondary_switched cpu 1")
+    found = dict(line.split(None, 1) for line in commands.run("state") if not line.startswith("event"))
+    assert found["CPU"] == "CPU1, runs guest code"
+    assert found["power"] == "on; AFFINITY_INFO says ON"
+    assert found["mode"] == "EL1, MMU on, masked: D A I F"
+    assert found["monitor"] == "open"
+
+
+def test_the_state_tells_of_a_set_event_register_an_armed_monitor_and_a_pending_interrupt(
+    commands: Commands,
+) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    outside = commands.session.machine.interconnect
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    outside.system = outside.system._replace(events=1 << 1, interrupts=1 << 1, monitors=((1, pa),))
+    lines = commands.run("state")
+    assert "event register  set" in lines
+    assert (
+        f"monitor         armed by a load-exclusive of {pa:#x} cpu_boot_data[0].task, granule"
+        in "\n".join(lines)
+    )
+    assert "interrupts      one of another CPU is pending" in lines
+    assert "event register  clear" in commands.run("state cpu 2")
+
+
+def test_a_search_finds_values_at_their_alignment_and_texts(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    commands.run(f"set u64[{pa:#x}] = 0x1122334455667788")
+    assert commands.run("search 0x1122334455667788") == [f"{pa:#x} cpu_boot_data[0].task"]
+    assert commands.run("search u32 0x11223344") == [f"{pa + 4:#x} cpu_boot_data[0].task+4"]
+    assert commands.run("search u32 0x22334455") == ["nowhere in memory"], "it is at no multiple of 4"
+    assert commands.run('search "wfUD3"') == [f"{pa + 1:#x} cpu_boot_data[0].task+1"]
+    assert commands.run("search 0")[-1] == "and more: 20 are shown"
+    with pytest.raises(InvalidCase):
+        commands.run("search u8 0x100")
+
+
+# -- changing the machine -------------------------------------------------------------------------
+
+
+def test_registers_memory_and_fields_are_set(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    commands.run("set x0 = 5")
+    commands.run("set x1 = x0 << 4")
+    commands.run("set nzcv = 0x40000000")
+    assert commands.run("print x1") == ["0x50 (80)"]
+    assert commands.run("print nzcv") == ["0x40000000 (1073741824)"]
+    commands.run("set u8[cpu_boot_data + 1] = 0xab")
+    assert commands.run("print u16[cpu_boot_data]")[0].startswith("0xab")
+    commands.run("set cpu_boot_data[1].task = 0x77")
+    assert commands.run("data cpu_boot_data[1].task")[0].startswith("cpu_boot_data[1].task 0x77")
+    commands.run("set SCTLR_EL1.A = 1")
+    assert commands.run("print SCTLR_EL1.A") == ["0x1 (1)"]
+    assert commands.run("print SCTLR_EL1.M") == ["0x1 (1)"]
+    commands.run("set VBAR_EL1 = 0x40000800 cpu 2")
+    assert commands.run("regs system VBAR_EL1 cpu 2")[0].startswith("VBAR_EL1 0x0000000040000800")
+    assert commands.run("set pc = secondary_entry")[0].split("  ")[1].startswith("secondary_entry ")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("set x0", "x0: what is set, then = and a value"),
+        ("set x0 == 3", "what is set, then = and a value"),
+        ("set MPIDR_EL1 = 3", "MPIDR_EL1 is read-only"),
+        ("set ZCR_EL1 = 3", "ZCR_EL1: CPU1 has no such register"),
+        ("set SCTLR_EL1.M = 2", "0x2: SCTLR_EL1.M has 1 bits"),
+        ("set SCTLR_EL1.Q = 0", "SCTLR_EL1.Q: SCTLR_EL1 has M"),
+        ("set pc = 2", "an instruction is at a multiple of 4"),
+        ("set nzcv = 1", "nzcv has bits 31:28"),
+        ("set u8[cpu_boot_data] = 0x100", "0x100: u8[cpu_boot_data] has 1 bytes"),
+        ("set u8[0] = 1", "0x0: no memory there"),
+        ("set nosuch = 1", "no symbol nosuch in v3"),
+        ("set x0 = 1 cpu 0", "CPU0 runs a host task, which has no registers"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_with_its_reason(commands: Commands, line: str, words: str) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    with pytest.raises(InvalidCase) as refused:
+        commands.run(line)
+    assert words in str(refused.value)
+
+
+def test_registers_of_a_cpu_that_is_off_cannot_be_set(commands: Commands) -> None:
+    with pytest.raises(InvalidCase) as refused:
+        commands.run("set x0 = 1 cpu 3")
+    assert str(refused.value) == "CPU3 is off: it begins with what firmware gives it"
+
+
+def test_the_new_value_of_the_pc_is_what_runs_next(commands: Commands) -> None:
+    commands.run("until secondary_entry cpu 2")
+    (line,) = commands.run("set pc = __secondary_switched")
+    assert "MMU off  __secondary_switched " in line, "its PA, for the MMU is off"
+    commands.run("others stand")
+    assert "__secondary_switched+0x4 " in commands.run("step")[0]
+
+
+# -- scripts --------------------------------------------------------------------------------------
+
+
+def test_a_sourced_file_is_run_line_by_line_and_its_errors_have_its_lines(
+    commands: Commands, tmp_path: Path
+) -> None:
+    inner, outer = tmp_path / "inner.emu", tmp_path / "outer.emu"
+    inner.write_text("# a comment\n\ncpu 1\n")
+    outer.write_text(f"source {inner}\nwhere\nnonsense\nwhere\n")
+    with pytest.raises(SourcedError) as refused:
+        commands.run(f"source {outer}")
+    assert str(refused.value) == f"{outer}:3: nonsense: no such command; try help"
+    said = [line for line in refused.value.said if line.startswith("(emu)")]
+    assert said == [f"(emu) source {inner}", "(emu) cpu 1", "(emu) where", "(emu) nonsense"]
+    assert commands.cpu == 1
+    assert len(commands.run("where")) == 1, "nothing of the file is left"
+
+
+def test_a_file_that_sources_itself_ends(commands: Commands, tmp_path: Path) -> None:
+    own = tmp_path / "own.emu"
+    own.write_text(f"source {own}\n")
+    with pytest.raises(InvalidCase) as refused:
+        commands.run(f"source {own}")
+    assert "more than 10000 lines" in str(refused.value)
+    with pytest.raises(InvalidCase) as refused:
+        commands.run(f"source {tmp_path / 'none.emu'}")
+    assert "No such file" in str(refused.value)
+
+
+def test_the_case_is_printed_as_it_can_be_given_again(commands: Commands) -> None:
+    (line,) = commands.run("case")
+    assert Case.parse(line).text() == line

@@ -7,6 +7,7 @@ from typing import Any
 
 from travelling import watch
 
+from emu.arch import sysreg
 from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled
 from emu.debug.edits import NZCV, PC, Edit
@@ -57,6 +58,34 @@ def test_edits_come_along_through_time() -> None:
         except Travelled as back:
             changed, later = debugged.arrive(back.target, back.payload)
             tell(debugged.pe(2).x[7] != int.from_bytes(b"\x11" * 8, "little"))
+            debugged.run_to(later[0])
+            tell(state() == later)
+
+    assert watch(debugger) == [True, True]
+
+
+def test_an_edit_of_a_system_register_comes_along_through_time_and_does_what_an_msr_does() -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = Session(build(Case.parse("v3 topology=flat:4")), checkpoints)
+
+        def state() -> list[int]:
+            pe = debugged.pe(2)
+            return [debugged.position, pe.sysreg(sysreg.VBAR_EL1), pe.system_register(sysreg.TPIDR_EL1)]
+
+        try:
+            debugged.begin()
+            debugged.add_breakpoint("find", cpu=2)
+            debugged.go_on()
+            debugged.edit(Edit(0, (0x4000_0800).to_bytes(8, "little"), 2, sysreg.VBAR_EL1))
+            debugged.edit(Edit(0, (77).to_bytes(8, "little"), 2, sysreg.TPIDR_EL1))
+            changed = state()
+            for _ in range(5):
+                debugged.step(2)
+            debugged.go_back(changed[0] - 3, [changed, state()])
+        except Travelled as back:
+            changed, later = debugged.arrive(back.target, back.payload)
+            tell(state()[1:] != changed[1:])
+            debugged.run_to(changed[0])
             debugged.run_to(later[0])
             tell(state() == later)
 

@@ -186,7 +186,14 @@ def test_registers_are_written_and_those_that_cannot_be_are_refused() -> None:
     assert told.session.pe(1).x[5] == 0x8877665544332211
     assert ask(told, "P21=000000a0") == "OK"
     assert told.session.pe(1).nzcv == 0xA000_0000
-    assert ask(told, "P44=0000000000000000") == "E01", "SCTLR_EL1"
+    tpidr, midr, zcr = (
+        registers.FIRST_SYSTEM + [row.name for row in ROWS].index(name)
+        for name in ("TPIDR_EL1", "MIDR_EL1", "ZCR_EL1")
+    )
+    assert ask(told, f"P{tpidr:x}=1122334455667788") == "OK"
+    assert ask(told, f"p{tpidr:x}") == "1122334455667788"
+    assert ask(told, f"P{midr:x}=0000000000000000") == "E01", "it is read-only"
+    assert ask(told, f"P{zcr:x}=0000000000000000") == "E01", "there is none"
     assert ask(told, "P5=1122") == "E01"
     block = bytearray.fromhex(ask(told, "g"))
     block[8:16] = bytes(range(8))
@@ -316,6 +323,17 @@ def test_a_run_is_interrupted() -> None:
         ("goto x", "a position is a number"),
         ("dmesg", "Bringing up secondary CPUs"),
         ("findings", "never came to"),
+        ("regs system MPIDR_EL1", "RES1_31"),
+        ("print SCTLR_EL1.M", "0x1 (1)"),
+        ("walk 0x40200000", "PA 0x40200000 secondary_holding_pen"),
+        ("vas 0x40200000", "CPU0 has it at"),
+        ("state cpu 2", "AFFINITY_INFO says OFF"),
+        ("search cpu_boot_data", "nowhere in memory"),
+        ("set cpu_boot_data[1].task = 5", "cpu_boot_data[1].task is 0x5"),
+        ("set cpu_boot_data[1].task = 5", "maintenance flush register-cache"),
+        ("stack", "it has no stack pointer"),
+        ("source /nosuch", "No such file"),
+        ("case", "v3 topology=flat:4"),
         ("quit", "kill ends emu gdb"),
         ("delete", "its number"),
         ("nosuch", "no such command"),

@@ -6,12 +6,33 @@ A command that goes back in time raises :class:`GoBack`; the front end travels a
 
 from __future__ import annotations
 
-from emu.debug.commands import cpus, examining, history, registers, stepping, stopping, translating
-from emu.debug.commands.context import CommandEntry, CommandTable, Context, GoBack, SeenRegisters
-from emu.debug.stops import SessionStop
-from emu.errors import InvalidCase
+from collections.abc import Callable
 
-__all__ = ["Commands", "GoBack", "Quit", "SeenRegisters"]
+from emu.debug.commands import (
+    cpus,
+    editing,
+    examining,
+    history,
+    memory,
+    registers,
+    scripts,
+    states,
+    stepping,
+    stopping,
+    translating,
+)
+from emu.debug.commands.context import (
+    CommandEntry,
+    CommandTable,
+    Context,
+    GoBack,
+    SeenRegisters,
+    SourcedError,
+)
+from emu.debug.stops import SessionStop
+from emu.errors import EmuError, InvalidCase
+
+__all__ = ["Commands", "GoBack", "Quit", "SeenRegisters", "SourcedError"]
 
 
 class Quit(Exception):
@@ -22,12 +43,40 @@ class Commands(Context):
     """Runs commands on one session."""
 
     def run(self, line: str) -> list[str]:
-        """Run one line; a blank one and a comment (``# ...``) do nothing.
+        """Run one line, and those of a file that it sources; a blank one and a comment do nothing.
 
         :raises InvalidCase: no such command, or it cannot be done
         :raises GoBack: it needs an earlier position
         :raises Quit: the command is ``quit``
         """
+        self.seen.rest, self.seen.said, self.seen.sourced = [], [], 0
+        return self._with_rest(lambda: self._run(line))
+
+    def arrived(self, stop: SessionStop) -> list[str]:
+        """Return the lines to print where a travel back has ended; it runs what is left of a sourced file.
+
+        :raises GoBack: that needs an earlier position again
+        """
+        return self._with_rest(lambda: self.stopped(stop))
+
+    def _with_rest(self, first: Callable[[], list[str]]) -> list[str]:
+        # What `first` says, and then what lines of sourced files say, until one of them goes back.
+        seen = self.seen
+        seen.said += first()
+        while seen.rest:
+            place, line = seen.rest.pop(0)
+            if not line or line.startswith("#"):
+                continue
+            seen.said.append(f"(emu) {line}")
+            try:
+                seen.said += self._run(line)
+            except EmuError as error:
+                seen.rest = []
+                raise SourcedError(f"{place}: {error}", seen.said) from None
+        said, seen.said = seen.said, []
+        return said
+
+    def _run(self, line: str) -> list[str]:
         word, _, rest = line.strip().partition(" ")
         if not word or word.startswith("#"):
             return []
@@ -37,10 +86,6 @@ class Commands(Context):
             hint = f"; did you mean {', '.join(near)}?" if near else "; try help"
             raise InvalidCase(f"{word}: no such command{hint}")
         return entry.run(self, rest.strip())
-
-    def arrived(self, stop: SessionStop) -> list[str]:
-        """Return the lines to print where a travel back has ended."""
-        return self.stopped(stop)
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +113,10 @@ def _quit(_context: Context, text: str) -> list[str]:
     raise Quit
 
 
-_MODULES = (stepping, stopping, cpus, registers, examining, translating, history)
+_MODULES = (
+    *(stepping, stopping, cpus, states, registers, examining, memory, translating, editing, history),
+    scripts,
+)
 _TABLES = (*(module.TABLE for module in _MODULES), _GENERAL)
 _ENTRIES: list[CommandEntry] = [entry for table in _TABLES for entry in table.entries]
 _BY_NAME: dict[str, CommandEntry] = {name: entry for entry in _ENTRIES for name in entry.names}

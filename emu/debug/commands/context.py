@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
 from emu.debug.view import View, changed
+from emu.errors import InvalidCase
 from emu.machine.replay import coming
 from emu.operation import OPERATIONS
 
@@ -25,11 +26,31 @@ class GoBack(Exception):
         self.stop = stop
 
 
+class SourcedError(InvalidCase):
+    """A line of a sourced file cannot be done.
+
+    :ivar said: what the lines before it said
+    """
+
+    def __init__(self, message: str, said: list[str]) -> None:
+        super().__init__(message)
+        self.said = said
+
+
 @dataclass(slots=True)
 class SeenRegisters:
-    """Registers by CPU at the last stop. Going back in time keeps them."""
+    """What going back in time keeps of a front end: registers at the last stop, lines of sourced files.
+
+    :ivar by_cpu: the registers
+    :ivar rest: lines yet to be run, each with its place (``FILE:LINE``)
+    :ivar said: what those before have said, not yet told
+    :ivar sourced: lines that one command has led to
+    """
 
     by_cpu: dict[int, dict[str, int]]
+    rest: list[tuple[str, str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    sourced: int = 0
 
 
 class Context:
@@ -49,6 +70,19 @@ class Context:
     def cpu(self) -> int:
         """The selected CPU."""
         return self.session.settings.cpu
+
+    def load(self, cpu: int, address: int, size: int) -> bytes:
+        """Return what a CPU would load from an address (VA or PA); fewer bytes where memory ends."""
+        return self.session.loads.load(cpu, address, size)
+
+    def pointed(self, value: int) -> str:
+        """Return the name of what ``value`` is an address of, VA or PA; nothing when it is of nothing."""
+        if value >> 63:
+            return self.view.va_name(value).strip()
+        if not self.session.machine.memory.contains(value, 1):
+            return ""
+        name = self.view.data_name(value)
+        return "" if name.startswith("0x") else name
 
     def remember(self) -> None:
         """Keep the registers of all PEs that run guest code, to mark at the next stop those that changed."""

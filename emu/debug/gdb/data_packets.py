@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.debug.gdb import memory, registers
+from emu.arch.sysreg import Encoding
+from emu.cpu.sysregs.rows import TABLE
+from emu.debug.gdb import registers
 from emu.debug.gdb.fields import parse_hex, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.session import Session
 from emu.debug.system_registers import ROWS
+from emu.debug.writing import write_memory
 
 OK, ERROR = b"OK", b"E01"
 _UNAVAILABLE = b"x" * 16
@@ -55,10 +58,13 @@ class DataPackets:
         """Set one register (P)."""
         number, _, value = text.partition("=")
         made = registers.edit(self._cpu(), parse_hex(number), bytes.fromhex(value))
-        if made is None:
+        if made is None or (made.system is not None and not self._has(made.system)):
             return [ERROR]
         self.session.edit(made)
         return [OK]
+
+    def _has(self, encoding: Encoding) -> bool:
+        return self.session.system.value_or_none(self._cpu(), TABLE[encoding].name) is not None
 
     def read_memory(self, text: str) -> list[bytes]:
         """Return memory as the CPU sees it (m)."""
@@ -82,5 +88,5 @@ class DataPackets:
         return self._write(address, size, data)
 
     def _write(self, address: int, size: int, data: bytes) -> list[bytes]:
-        fits = len(data) == size and memory.write(self.session, self._cpu(), address, data)
+        fits = len(data) == size and write_memory(self.session, self._cpu(), address, data)
         return [OK if fits else ERROR]

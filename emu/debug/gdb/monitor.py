@@ -23,7 +23,7 @@ _FORWARDS = (
     "c",
     "until",
 )
-_MOVING = frozenset((*_FORWARDS, "goto", "back", "b-", "back-op", "rcontinue", "rc"))
+_MOVING = frozenset((*_FORWARDS, "goto", "back", "b-", "back-op", "rcontinue", "rc", "source", "set"))
 _STALE = "gdb still shows what it read before: maintenance flush register-cache"
 
 
@@ -36,7 +36,7 @@ class MonitorCommand:
 
     @property
     def moves(self) -> bool:
-        """Whether the command can step the machine or take it back."""
+        """Whether the command can step the machine, take it back or change it."""
         return self.word in _MOVING
 
     @property

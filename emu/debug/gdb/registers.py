@@ -42,7 +42,11 @@ def read(pe: PE, number: int) -> bytes | None:
 def edit(cpu: int, number: int, data: bytes) -> Edit | None:
     """Return the edit that writes ``data`` to register ``number``; None when that is not possible.
 
-    X0..X30, SP, PC and the flags in CPSR can be written.
+    X0..X30, SP, PC, the flags in CPSR and system registers that are not read-only can be written.
     """
-    fits = len(data) == (4 if number == CPSR else 8)
-    return Edit(number, data, cpu) if 0 <= number <= CPSR and fits else None
+    if len(data) != (4 if number == CPSR else 8):
+        return None
+    if FIRST_SYSTEM <= number < COUNT:
+        row = ROWS[number - FIRST_SYSTEM]
+        return None if row.write_el is None else Edit(0, data, cpu, row.encoding)
+    return Edit(number, data, cpu) if 0 <= number <= CPSR else None

@@ -246,4 +246,9 @@ class Server:
         self._reader = Reader(luggage.unread)
         if back.fds:
             self._take(socket.socket(fileno=back.fds[0]))
-        self._reply(self._stub.arrived(luggage.what))
+        try:
+            answers = self._stub.arrived(luggage.what)
+        except TravelNeeded as journey:
+            self._travel(journey)
+            return
+        self._reply(answers)

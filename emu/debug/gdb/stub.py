@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emu.cpu.sysregs import vhe
-from emu.debug.commands import Commands, GoBack, SeenRegisters
+from emu.debug.commands import Commands, GoBack, SeenRegisters, SourcedError
 from emu.debug.edits import PC
 from emu.debug.gdb import monitor, registers
 from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
@@ -141,8 +141,7 @@ class Stub:
         """Return the answer that a :class:`TravelNeeded` was made for."""
         kind, stop = what
         if kind == "monitor":
-            self._console.seen = self.state.seen
-            return [*self.console(monitor.arrived(self._console.arrived(stop))), OK]
+            return self._said(lambda: monitor.arrived(self._console.arrived(stop)))
         if stop.reason == "watchpoint":
             self.state.stepped = stop.cpu  # gdb steps back over the access, which is undone already
         return self._stopped(stop)
@@ -373,16 +372,20 @@ class Stub:
         return [_UNKNOWN]
 
     def _monitor(self, text: str) -> list[bytes]:
-        session, commands = self.session, self._console
-        session.settings.cpu = self.state.cpu
+        self.session.settings.cpu = self.state.cpu
+        return self._said(lambda: monitor.run(self._console, monitor.parse(text)))
+
+    def _said(self, act: Callable[[], list[str]]) -> list[bytes]:
+        # The answer to a monitor command, of which `act` does what is left.
+        commands = self._console
         commands.seen = self.state.seen
         try:
-            said = monitor.run(commands, monitor.parse(text))
+            said = act()
         except GoBack as back:
             self.state.seen = commands.seen
             raise TravelNeeded(back.position, ("monitor", back.stop)) from None
         except EmuError as error:
-            said = [str(error)]
+            said = [*(error.said if isinstance(error, SourcedError) else ()), str(error)]
         self.state.seen = commands.seen
         return [*self.console(said), OK]
 

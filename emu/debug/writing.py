@@ -1,4 +1,4 @@
-"""Memory that gdb writes: by VA or PA, through the current translation of the selected CPU."""
+"""Memory that a debugger writes: by VA or PA, through the current translation of the selected CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emu.debug.session import Session
 _PAGE = 4096
 
 
-def write(session: Session, cpu: int, address: int, data: bytes) -> bool:
+def write_memory(session: Session, cpu: int, address: int, data: bytes) -> bool:
     """Write bytes to memory; return False, and write none, when some of them are outside of memory."""
     edits = []
     done = 0
