@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+from emu.debug.operands import NextInstruction, referred
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
 from emu.debug.view import View, changed
@@ -131,11 +133,34 @@ class Context:
                 found.append(f"  {self.view.record(record)}")
         return found[:1]
 
+    def refers(self, cpu: int, va: int) -> str:
+        """Return what an instruction (VA, or PA with the MMU off) refers to, or nothing.
+
+        Of the next one of ``cpu`` that is what it will access, with the value there.
+        """
+        places, pe = self.session.places, self.session.pe(cpu)
+        word = places.word(places.pa(va))
+        said = ""
+        if (
+            word is not None
+            and va == pe.pc
+            and self.view.cpu(cpu).el >= 0
+            and self.session.state(cpu) != "ended"
+        ):
+            load = partial(self.load, cpu)
+            said = NextInstruction(self.session, cpu, load, self.pointed).words(word)
+        if not said:
+            address = referred(lambda at: places.word(places.pa(at)), va)
+            said = "" if address is None else f"{address:#x} {self.pointed(address)}".strip()
+        return f"  ; {said}" if said else ""
+
     def where(self, cpu: int) -> str:
         """Return the position, a CPU and where its PC is, in one line."""
         found = self.view.cpu(cpu)
         place = f"  {found.place}" if found.place.name else ""
         text = f": {found.place.text}" if found.place.text else ""
+        if found.el >= 0:
+            text += self.refers(cpu, self.session.pe(cpu).pc)
         return f"#{self.session.position} CPU{cpu} {found.mode}{place}{text}"
 
     def go_to(self, position: int, stop: SessionStop) -> list[str]:

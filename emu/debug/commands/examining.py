@@ -103,7 +103,8 @@ def _disas(context: Context, text: str) -> list[str]:
     for line in found:
         mark = ">" if context.session.places.pa(line.address) == here else " "
         stop = "b" if line.breakpoint else " "
-        rows.append(f"{mark}{stop} {line.address:016x} {line.name:<{width}} {line.text}")
+        refers = context.refers(context.cpu, line.address)
+        rows.append(f"{mark}{stop} {line.address:016x} {line.name:<{width}} {line.text}{refers}")
     return rows
 
 
