@@ -59,7 +59,7 @@ _BESIDE_RESUME = {"resume", "max_schedules", "everything", "html", "jobs", "as_o
     "--max-schedules", type=int, help="End after so many. [default: 1,000,000; of random ones 1,000]"
 )
 @click.option("--preemptions", type=int, help="At most so many changes from a CPU that could go on.")
-@click.option("--steps-max", type=int, help="Steps of one schedule. [default: 100,000]")
+@click.option("--steps-max", type=int, help="Steps of one schedule. [default: 100,000; above 223 CPUs 2 N N]")
 @click.option("--early", type=int, default=0, help="Time-outs and wake-ups without need. [default: 0]")
 @click.option("--spurious", is_flag=True, help="WFE may end without an event (counts for --early).")
 @click.option(
@@ -168,6 +168,8 @@ def command(
     _check_walk(case)
     with booting_primary(case.subject):
         explorer, boot = explore_case(case)
+    if steps_max is None and not saved:
+        bounds = replace(bounds, depth=_default_depth(len(boot.machine.actors)))
     say_notes(boot)
     if outcomes is not None:
         return _print_outcomes(explorer, boot, outcomes, bounds, as_object)
@@ -224,6 +226,11 @@ def _check_alone(resume: Path) -> None:
     parameters = {str(parameter.name) for parameter in click.get_current_context().command.params}
     if others := given(*sorted(parameters - _BESIDE_RESUME)):
         raise InvalidCase(f"{spelt(others[0])} and --resume {resume}: the search goes on as it was begun")
+
+
+def _default_depth(cpus: int) -> int:
+    # Steps of one schedule, at most: twice what a boot takes in which each CPU scans a table of all.
+    return max(DEFAULT_DEPTH, 2 * cpus * cpus)
 
 
 def _check_walk(case: Case) -> None:

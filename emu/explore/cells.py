@@ -6,7 +6,7 @@ alone: 128 bits, the exclusive or over all cells of BLAKE2b of their PA and of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -35,8 +35,13 @@ class Cells:
         value = self.stored.get(number)
         if value is None:
             value = self._initial.get(number)
-            if value is None:
-                value = self._initial[number] = self._read(number << 3, CELL)
+        return self.initial(number) if value is None else value
+
+    def initial(self, number: int) -> int:
+        """Return the u64 that was there at the beginning."""
+        value = self._initial.get(number)
+        if value is None:
+            value = self._initial[number] = self._read(number << 3, CELL)
         return value
 
     def loaded(self, parts: Parts) -> Any:
@@ -90,6 +95,35 @@ class Cells:
                 del self.stored[number]
             else:
                 self.stored[number] = old
+
+
+class LoggedCells(Cells):
+    """Cells that know which of them have changed since somebody asked."""
+
+    def __init__(self, read: Callable[[int, int], int]) -> None:
+        super().__init__(read)
+        self._changed: dict[int, None] = {}
+
+    def store(self, parts: Parts, digest: int, undo: Undo) -> int:
+        """Make the stores among ``parts``; return what the digest of memory ``digest`` becomes."""
+        before = len(undo)
+        digest = super().store(parts, digest, undo)
+        self.has_changed(number for number, _ in undo[before:])
+        return digest
+
+    def undo(self, undo: Undo) -> None:
+        """Restore the cells that a transition changed."""
+        super().undo(undo)
+        self.has_changed(number for number, _ in undo)
+
+    def has_changed(self, numbers: Iterable[int]) -> None:
+        """Let these be among the changed ones."""
+        self._changed.update(dict.fromkeys(numbers))
+
+    def take_changed(self) -> dict[int, None]:
+        """Return the numbers of the cells that may have changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
 
 
 def parts_of(accesses: tuple[Access, ...]) -> Parts:

@@ -6,8 +6,7 @@ has left nothing out; what others find is as true, but they do not say that ther
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -27,6 +26,7 @@ from emu.explore.resume import Saved
 from emu.explore.search import Bounds, Count, Search
 from emu.explore.thread_stepper import ThreadStepper
 from emu.explore.transition_system import TransitionSystem
+from emu.explore.walk import walk_once
 from emu.explore.watch import Watch
 from emu.host.build import Boot, build_config
 from emu.host.choices import parse_case
@@ -98,9 +98,11 @@ class Explorer:
         bounds: Bounds = Bounds(failures=0),  # noqa: B008 - frozen
         *,
         joins_alike: bool = False,
+        mirrors: bool = False,
     ) -> TransitionSystem:
         """Return the transition system of a new round, with all that is known of the actors.
 
+        :param mirrors: as of :class:`emu.explore.transition_system.TransitionSystem`
         :param joins_alike: take local states that do the same for one (:mod:`emu.explore.alike`)
         """
         goes_round = may_go_round(self.stepper.locals)
@@ -121,7 +123,13 @@ class Explorer:
             self._firmware.set_state(self._reset)
         memory = self.stepper.model.explored(footprints.units, self._granule)
         return TransitionSystem(
-            self.stepper, footprints, memory, self._firmware, self._event_register, bounds.failures
+            self.stepper,
+            footprints,
+            memory,
+            self._firmware,
+            self._event_register,
+            bounds.failures,
+            mirrors=mirrors,
         )
 
     # -- all of it --------------------------------------------------------------------------------
@@ -278,83 +286,37 @@ class Explorer:
         """
         count = Count(rounds=1)
         collector = FindingCollector(self.case, everything)
-        system = self.system()
+        system = self.system(mirrors=True)
         cut: set[str] = set()
-        hit: set[str] = set()
         while count.schedules < bounds.schedules:
             self.stepper.grew = False
-            path = self._walk_once(system, schedules(count.schedules), bounds, collector, cut, hit)
+            steps, ended = walk_once(system, schedules(count.schedules), bounds, collector)
+            if not ended:
+                cut.add(f"{bounds.depth} steps")
             if self.stepper.grew:
                 if not self._holds(system):  # once more, with the new lines
                     collector.found.clear()
-                    system = self.system()
+                    system = self.system(mirrors=True)
                     count = Count(rounds=count.rounds + 1)
                     continue
-                system = self.system()
+                system = self.system(mirrors=True)
             count.schedules += 1
             count.complete += 1
-            count.operations += path
-            count.depth = max(count.depth, path)
+            count.operations += steps
+            count.depth = max(count.depth, steps)
             if collector.found and not everything:
-                return self._walked(system, count, ["stopped at the first finding"], collector, hit, bounds)
-            if tell(count, path):
-                cut.add("interrupted")
+                why = ["stopped at the first finding"]
                 break
-        why = [f"{count.schedules} random schedules", *sorted(cut)]
-        return self._walked(system, count, why, collector, hit, bounds)
-
-    def _walked(
-        self,
-        system: TransitionSystem,
-        count: Count,
-        why: list[str],
-        collector: FindingCollector,
-        hit: Collection[str],
-        bounds: Bounds,
-    ) -> ExplorationResult:
+            if tell(count, steps):
+                why = [f"{count.schedules} random schedules", *sorted(cut | {"interrupted"})]
+                break
+        else:
+            why = [f"{count.schedules} random schedules", *sorted(cut)]
         actors = self.stepper.cpus + len(system.footprints.units)
         found = list(collector.found.values())
         covered = coverage_of(self.stepper, failures=0, early=bounds.early)
-        return ExplorationResult(count, why, found, actors, bounds_hit=frozenset(hit), coverage=covered)
-
-    def _walk_once(
-        self,
-        system: TransitionSystem,
-        text: str,
-        bounds: Bounds,
-        collector: FindingCollector,
-        cut: set[str],
-        hit: set[str],
-    ) -> int:
-        scheduler = make_scheduler(text)
-        draw = random.Random(text)  # which part of a pair comes first
-        state, last = system.first(), -1
-        path: list[Transition] = []
-        undone = []
-        while len(path) < bounds.depth:
-            moves = EnabledSet(system, state, bounds.early, bounds.spurious)
-            if not moves.enabled and not moves.wakes and not moves.blocked_on_units():
-                break
-            if collector.state(system, state, moves, path):
-                break
-            can = moves.everybody & ~moves.turning
-            runnable = [actor for actor in range(moves.actors) if can >> actor & 1]
-            last = scheduler.pick(runnable, last)
-            options = moves.options(last)
-            way = draw.randrange(len(options)) if moves.has_parts(last) else -1
-            state, undo, transition = options[way]()
-            if moves.is_early(last, transition.pick):
-                state = state._replace(early=state.early + 1)
-            path.append(transition)
-            undone.append(undo)
-        else:
-            cut.add(f"{bounds.depth} steps")
-            hit.add("depth")
-        if len(path) < bounds.depth:
-            collector.end(system, state, path)
-        for undo in reversed(undone):
-            system.undo(undo)
-        return len(path)
+        hit = frozenset({"depth"} if cut else ())
+        return ExplorationResult(count, why, found, actors, bounds_hit=hit, coverage=covered)
 
     def learn(self, picks: Sequence[Pick]) -> None:
         """Take a schedule as often as it shows lines of the caches that have to be followed."""

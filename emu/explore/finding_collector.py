@@ -20,6 +20,7 @@ from emu.operation import LOADS, Kind
 from emu.rules import SEES, identity, judge, rules_of_marks
 from emu.schedulers import Pick
 from emu.semantics.log import EVERY_CPU, DeferredLog, defer, flush
+from emu.semantics.state import members
 from emu.trace import Trace
 
 # kind, CPU, size, PC, PA, value of a record that the machine does not make
@@ -71,12 +72,9 @@ class FindingCollector(Judge):
             marks = [mark for mark in end_marks(system, state) if mark[0] is Kind.LOST_WAKEUP]
             if marks and self._look(system, state, path, marks, alone=True):
                 return True
-        plain = [
-            cpu
-            for cpu, local in enumerate(state.locals)
-            if local.action.is_plain and moves.enabled >> cpu & 1 and system.can_step(state, cpu)
-        ]
-        for cpu in plain:
+        for cpu in members(moves.plain & moves.enabled):
+            if not system.can_step(state, cpu):
+                continue
             for other, local in enumerate(state.locals):
                 if other == cpu or not system.can_step(state, other):
                     continue
@@ -118,6 +116,7 @@ class FindingCollector(Judge):
         picks: tuple[Pick, ...] | None = None,
     ) -> bool:
         # Left out: what has nothing to look at, or, with `alone`, every rule that reads none of the marks.
+        system.lender.settle()
         without = SEES.keys() - {rules_of_marks()[mark[0]] for mark in marks} if alone else _ELSEWHERE
         if not marks:
             without |= _OF_MARKS

@@ -44,6 +44,7 @@ _EXCLUSIVES = (LoadExclusive, StoreExclusive)
 _PLAIN = (Load, Store, MemoryAccess)
 # What changes nothing that CPUs share, unless the memory model has to do with it.
 _SILENT = (Invisible, Barrier, CacheOp, GuestCall, Park)
+_BUCKET = 64  # bytes: regions are looked for in as many
 
 
 class Footprints:
@@ -75,6 +76,7 @@ class Footprints:
         self._bits: dict[tuple[int, int], int] = {}  # (PA, size) to number
         self._over: list[int] = []  # by number: the bits of all that overlap
         self._regions: list[tuple[int, int]] = []
+        self._near: dict[int, list[int]] = {}  # numbers of the regions in each bucket
         self.changed = False  # something new overlaps something known
         # The CPUs, as bits, that never wait for an event, as far as is known.
         listen = {local.cpu for local in stepper.locals if _listens(local)}
@@ -176,11 +178,15 @@ class Footprints:
         if number is None:
             number = self._bits[pa, size] = len(self._regions)
             over = 1 << number
-            for other, (first, length) in enumerate(self._regions):
-                if first < pa + size and pa < first + length:
-                    over |= 1 << other
-                    self._over[other] |= 1 << number
-                    self.changed = True
+            for bucket in range(pa // _BUCKET, (pa + size - 1) // _BUCKET + 1):
+                near = self._near.setdefault(bucket, [])
+                for other in near:
+                    first, length = self._regions[other]
+                    if first < pa + size and pa < first + length:
+                        over |= 1 << other
+                        self._over[other] |= 1 << number
+                        self.changed = True
+                near.append(number)
             self._regions.append((pa, size))
             self._over.append(over)
         return 1 << number + self._low

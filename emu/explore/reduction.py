@@ -12,7 +12,8 @@ change by itself, unless their moves are put off (:mod:`emu.explore.unit_moves`)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from emu.explore import variants
@@ -23,6 +24,7 @@ from emu.explore.unit_moves import Step, UnitMoves, Way
 from emu.machine.actor import State
 from emu.operation import Delay, Poll
 from emu.schedulers import Pick
+from emu.semantics.state import members
 
 Option = Callable[[], Stepped]
 _TIMED = (Poll, Delay)  # what time can end
@@ -32,13 +34,57 @@ def _always(_state: GlobalState) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class WhoCan:
+    """What the CPUs of a state are, as bits.
+
+    :ivar can: those that can step
+    :ivar timed: of the others, those whose wait time can end
+    :ivar targets: of the rest, those that run and stand where a loop may be
+    :ivar asleep: those that wait for an event
+    :ivar plain: those whose next operation is plain C code's
+    """
+
+    can: int = 0
+    timed: int = 0
+    targets: int = 0
+    asleep: int = 0
+    plain: int = 0
+
+    def ask(self, state: GlobalState, can: Callable[[GlobalState, int], bool], cpus: Iterable[int]) -> None:
+        """Ask the system about some CPUs, of which nothing is known."""
+        for cpu in cpus:
+            local, bit = state.locals[cpu], 1 << cpu
+            if local.action.is_plain:
+                self.plain |= bit
+            if can(state, cpu):
+                self.can |= bit
+            elif local.state is State.RUNNABLE:
+                if isinstance(local.action.operation, _TIMED):
+                    self.timed |= bit
+                elif local.is_target:
+                    self.targets |= bit
+            elif local.state is State.WAITING:
+                self.asleep |= bit
+
+    def forget(self, cpus: int) -> None:
+        """Know nothing of some CPUs, as bits, any more."""
+        self.can &= ~cpus
+        self.timed &= ~cpus
+        self.targets &= ~cpus
+        self.asleep &= ~cpus
+        self.plain &= ~cpus
+
+
 class EnabledSet:
     """What can be done in one state: ``enabled`` has a bit for each actor that can move.
 
     :ivar turning: CPUs that go round in a loop that looks more than once, and may stand at any of its looks
     :ivar standing: CPUs that could look and sleep, and are taken for blocked
     :param unit_moves: moves of units are put off until an access needs them; None: units are actors
+    :ivar plain: CPUs whose next operation is C code's that the compiler may tear, fuse or repeat
     :param stand: take loops that wait for an event for waits
+    :param who: what is known of the CPUs of this state, without ``stand``; None: nothing yet
     """
 
     __slots__ = (
@@ -53,6 +99,7 @@ class EnabledSet:
         "cpus",
         "enabled",
         "expired",
+        "plain",
         "standing",
         "turning",
         "unblocked",
@@ -68,6 +115,8 @@ class EnabledSet:
         spurious: bool,
         unit_moves: UnitMoves | None = None,
         stand: bool = False,
+        *,
+        who: WhoCan | None = None,
     ) -> None:
         self._system = system
         self._can = partial(can_go, system) if stand else system.can_step
@@ -84,20 +133,19 @@ class EnabledSet:
         self.wakes = 0  # CPUs whose WFE may end without an event
         self.standing = self.turning = 0
         early = state.early < early_max
-        polls = 0
-        for cpu, local in enumerate(state.locals):
-            if self._can(state, cpu):
-                self.enabled |= 1 << cpu
-            elif local.state is State.RUNNABLE and isinstance(local.action.operation, _TIMED):
-                polls |= 1 << cpu
-            elif early and spurious and local.state is State.WAITING:
-                self.wakes |= 1 << cpu
-            elif stand and stands(system, state, cpu):
-                self.standing |= 1 << cpu
+        if who is None:
+            who = WhoCan()
+            who.ask(state, self._can, range(self.cpus))
+        self.enabled, self.plain = who.can, who.plain
+        if early and spurious:
+            self.wakes = who.asleep
+        if stand:
+            for cpu in members(system.all_cpus & ~(who.can | who.timed | self.wakes)):
+                self.standing |= stands(system, state, cpu) << cpu
         if early or not self.enabled:
             # Time passes when no actor can run; a poll that gives up before that is a choice.
-            self.enabled |= polls
-            self.expired = polls
+            self.enabled |= who.timed
+            self.expired = who.timed
         for index in range(len(state.later)):
             self.enabled |= 1 << self.cpus + self.units + index
         self.unblocked = 0  # CPUs that cannot step, and can once a unit has moved
@@ -111,17 +159,15 @@ class EnabledSet:
             # Those who stand may sleep by then or not: they go on by themselves, and no time passes.
             self.enabled = self.standing | self.enabled & ~self.expired
             self.expired = self.standing = 0
-        self.turning = self._find_turning()
+        self.turning = self._find_turning(who.targets)
 
-    def _find_turning(self) -> int:
+    def _find_turning(self, targets: int) -> int:
         # The place of a CPU that goes round matters as long as another CPU may change what it looks at.
         if not self.enabled | self.wakes | self.unblocked:
             return 0
-        system, state, found = self._system, self._state, 0
-        for cpu, local in enumerate(state.locals):
-            if local.is_target and local.state is State.RUNNABLE and not self.everybody >> cpu & 1:
-                is_timed = isinstance(local.action.operation, _TIMED)
-                found |= (not is_timed and turns(system, state, cpu)) << cpu
+        found = 0
+        for cpu in members(targets & ~self.everybody):
+            found |= turns(self._system, self._state, cpu) << cpu
         return found
 
     def options(self, actor: int) -> list[Option]:

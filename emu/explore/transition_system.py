@@ -10,11 +10,12 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 
 from emu.errors import Untestable
-from emu.explore.cells import CELL, Cells, Undo, parts_of
+from emu.explore.cells import CELL, Undo, parts_of
 from emu.explore.firmware import Answers
 from emu.explore.footprints import Footprints
 from emu.explore.global_state import GlobalState, Stepped, Transition
 from emu.explore.history import noted_after
+from emu.explore.lending import make_cells
 from emu.explore.local_state import NO_UPDATES, Action, Edge, LocalState, OfPart
 from emu.explore.thread_stepper import WAKE, ThreadStepper
 from emu.machine.actor import State
@@ -51,7 +52,10 @@ SPIN_MAX = 256  # steps of a loop that is looked through whether it does nothing
 
 
 class TransitionSystem:
-    """Takes steps on states. ``footprints`` and ``model`` are those of the round."""
+    """Takes steps on states. ``footprints`` and ``model`` are those of the round.
+
+    :param mirrors: the machine's memory follows the states, until ``lender`` settles it: for long paths
+    """
 
     def __init__(
         self,
@@ -61,11 +65,13 @@ class TransitionSystem:
         firmware: Firmware | None,
         event_register: int,
         failures: int = 0,
+        *,
+        mirrors: bool = False,
     ) -> None:
         self.stepper = stepper
         self.footprints = footprints
         self.model = model
-        self.cells = Cells(stepper.machine.memory.read)
+        self.cells, self.lender = make_cells(stepper.machine, mirrors)
         self._answers = Answers(stepper, firmware) if firmware else None
         self._first_firmware = firmware.state() if firmware else None
         self._event_at_reset = event_register
@@ -255,7 +261,7 @@ class TransitionSystem:
 
     def _lend(self, state: GlobalState, local: LocalState) -> dict[int, int]:
         # Memory as the actor finds it, by cells: maintenance of its own comes before its loads.
-        lent = {number << 3: value for number, value in self.cells.stored.items()}
+        lent = self.lender.lend()
         _, model, _ = self.loaded(state, local.cpu, local.action)
         cacheable = all(access.cacheable for access in local.action.accesses)
         for index, first in enumerate(self.model.units):

@@ -26,6 +26,7 @@ class Pct:
         seed, depth, steps = parse_pct(text)
         self._random = random.Random(seed)
         self._order: list[int] = []  # highest priority first
+        self._known: set[int] = set()  # those in the order
         self._at = 0
         self._row = 0  # picks of one actor in a row
         self._waits = False
@@ -41,15 +42,17 @@ class Pct:
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return the runnable actor with the highest priority."""
         for actor in runnable:
-            if actor not in self._order:
+            if actor not in self._known:
+                self._known.add(actor)
                 self._order.insert(int(self._random.random() * (len(self._order) + 1)), actor)
         waits = self._waits or self._row >= _ROW_MAX
         self._waits = False
-        if (self._at in self._changes or waits) and current in self._order:
+        if (self._at in self._changes or waits) and current in self._known:
             self._order.remove(current)
             self._order.append(current)
         self._at += 1
-        chosen = next(actor for actor in self._order if actor in runnable)
+        can = set(runnable)
+        chosen = next(actor for actor in self._order if actor in can)
         self._row = self._row + 1 if chosen == current and not waits else 0
         return chosen
 
