@@ -106,8 +106,7 @@ class FreeTurns:
         """Let ``cpu`` have a turn, or the next piece of it."""
         machine, pe = self._machine, actor.pe
         if cpu != self.amid:
-            deadline = self._deadline(cpu, actor.time)
-            self._left = self.turn if deadline is None else min(self.turn, max(deadline - actor.time, 1))
+            self._left = self._length(cpu, actor.time)
             self._waits[cpu].is_on = False
         before = pe.counters.instructions
         made = machine.trace.made
@@ -137,6 +136,17 @@ class FreeTurns:
                 machine.exits.handle(cpu, actor, stop)
         if machine.clock.begun >= machine.instructions_max:
             machine.count(0)
+
+    def _length(self, cpu: int, now: int) -> int:
+        # Instructions of a turn that begins, at most.
+        machine, turn = self._machine, self.turn
+        deadline = self._deadline(cpu, now)
+        ends = [] if deadline is None else [deadline]
+        if turn < TURN and len(machine.queue.runnable) == 1:
+            # There is nobody to take turns with, up to where a timer wakes somebody.
+            turn = TURN
+            ends += [timer.deadline for timer in machine.clock.timers[:1]]
+        return min(turn, *(max(end - now, 1) for end in ends)) if ends else turn
 
     def record(self) -> None:
         """From now on keep every access, barrier and interrupt between CPUs in the trace."""

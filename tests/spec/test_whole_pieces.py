@@ -51,6 +51,24 @@ def test_pieces_of_any_length_come_to_the_same(irq_late: str, real_kernel: Kerne
         assert state(whole) != state(at_once)
 
 
+@pytest.mark.parametrize("choices", [{}, {"scheduler": "random:4", "irq_late": "3:5000"}])
+def test_short_turns_cost_nothing_while_one_cpu_can_run(
+    choices: dict[str, str], real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turns are long then, and all comes to the same."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    picks, ends = [], []
+    for alone in (20_000, 0):  # 0: each turn is as short as it is said to be
+        monkeypatch.setattr("emu.machine.free_turns.TURN", alone)
+        boot = build_whole(Case(str(kernel), topology="flat:3", depth="whole", turn=400, **choices))
+        boot.run()
+        assert boot.reached
+        picks.append(boot.machine.picks)
+        ends.append(state(boot))
+    assert ends[0] == ends[1]
+    assert 10_000 < picks[1] > 5 * picks[0]
+
+
 def test_halts_and_watches_see_each_pass_and_change_nothing(real_kernel: Kernel) -> None:
     """In the middle of a block as at its beginning; a halt is seen once for each time a CPU gets there."""
     kernel = real_kernel("EMU_KERNEL_SMALL")
