@@ -22,6 +22,7 @@ WORDS = {
     "boot-cpu": "CPU{cpu}, the boot CPU, does not come out of its own set-up code: {outcome}, {pc}",
     "not-again": "CPU{cpu} did not come again to secondary_start_kernel: {outcome}, {pc}",
     "not-again-nor-ended": "CPU{cpu} did not come again to secondary_start_kernel: no trace of it",
+    "unhandled": "CPU{cpu} takes an exception that no code handles, ESR {esr}, ELR {pc}: {outcome}",
     "brk": "CPU{cpu} executes BRK #{number}, ESR {esr}, ELR {pc}",
     "started-twice": "CPU{cpu} was switched on while it was on",
     "landed-twice": "CPU{cpu} came to secondary_start_kernel again without having been off",
@@ -111,6 +112,7 @@ class _Seen:
     on: bool = False
     awaited: bool = False  # it is to come, and has not
     brks: dict[tuple[int, int], int] = field(default_factory=dict)  # PC and ESR to the number of the record
+    raised: tuple[int, int] = (0, 0)  # PC and ESR of its last exception
     started_twice: int = -1  # number of the record
     landed_twice: int = -1
     outcome: Outcome | None = None
@@ -158,8 +160,10 @@ def _read(trace: Trace, number: int, rows: Iterator[tuple[int, Row]]) -> _Boot:
             seen.awaited = bool(value & Wanted.ARRIVE) or seen.awaited and value != 0
         elif kind == Kind.TAKE_OVER:
             current = _Landing(index, boot.boot_cpu)
-        elif kind == Kind.EXCEPTION and value >> 26 == _EC_BRK and not seen.since_on:
-            seen.brks.setdefault((pc, value), index)
+        elif kind == Kind.EXCEPTION:
+            seen.raised = (pc, value)
+            if value >> 26 == _EC_BRK and not seen.since_on:
+                seen.brks.setdefault((pc, value), index)
         elif kind == Kind.LAND:
             current = _Landing(index)
             seen.landings.append(current)
@@ -216,6 +220,8 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
             if cpu == 0 and not boot.boot_cpu:  # it is awaited only where the host cannot play it
                 what = "boot-cpu"
             yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": PC(pc)})
+    elif _dies(seen):
+        yield boot.finding("unhandled", (cpu,), seen.ended[1], _death(seen))
     for (at, esr), record in seen.brks.items():
         data: dict[str, Value] = {"number": Word(esr & 0xFFFF), "esr": Word(esr), "pc": PC(at)}
         yield boot.finding("brk", (cpu,), record, data)
@@ -226,6 +232,19 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
     yield from each_once(
         finding for landing in seen.landings for finding in _registers(boot, cpu, landing, seen.expect)
     )
+
+
+def _dies(seen: _Seen) -> bool:
+    # Of an exception, and nothing else tells of it.
+    if seen.outcome is None or seen.brks or seen.expect.get(Expect.FAULTY):
+        return False
+    return seen.outcome.end in (End.VECTOR_WITHOUT_CODE, End.VECTOR_RAISES)
+
+
+def _death(seen: _Seen) -> dict[str, Value]:
+    (at, esr), outcome = seen.raised, seen.outcome
+    assert outcome is not None, "it dies"
+    return {"esr": Word(esr), "pc": PC(at), "outcome": outcome}
 
 
 def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, int]) -> Iterator[Finding]:

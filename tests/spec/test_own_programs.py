@@ -182,6 +182,52 @@ def test_without_firmware_smc_is_undefined(tmp_path: Path) -> None:
     assert ends[1] == "off"
 
 
+DIES = """/* dies - a CPU takes an exception
+ *
+ * start: boot {starts[0]}
+ * start: secondary {starts[1]}
+ */
+raises: {setup}
+        {bad}
+done:   b       .
+idle:   b       .
+        .balign 2048
+vectors: .skip  0x200
+        mrs     x1, elr_el1
+        add     x1, x1, #4
+        msr     elr_el1, x1
+        eret
+"""
+VECTORS = "adr x1, vectors\n msr vbar_el1, x1\n isb"
+
+
+@pytest.mark.parametrize("command", ["boot", "explore"])
+@pytest.mark.parametrize("cpu", [0, 1])
+@pytest.mark.parametrize(
+    ("bad", "esr"),
+    [
+        ("mov x0, #1\n ldr x2, [x0, #2]", "ESR 0x96000010"),  # nobody answers at PA 3
+        (".word 0", "ESR 0x2000000"),
+        ("hvc #7", "ESR 0x2000000"),  # there is no EL2
+        ("mrs x0, s3_6_c1_c1_0", "ESR 0x2000000"),
+    ],
+)
+def test_an_exception_that_no_code_handles_is_a_finding(
+    tmp_path: Path, bad: str, esr: str, cpu: int, command: str
+) -> None:
+    """Of each CPU, and with the exception that it took, not that of its vector; its twin handles it."""
+    path = tmp_path / "dies.S"
+    starts = ("idle", "raises") if cpu else ("raises", "idle")
+    path.write_text(DIES.format(starts=starts, setup="nop", bad=bad))
+    done = run_emu(command, str(path), "--cpus", "2")
+    assert done.returncode == 1, done.stdout
+    words = " ".join(done.stdout.split())
+    assert f"finding (arrival): CPU{cpu} takes an exception that no code handles, {esr}" in words
+    path.write_text(DIES.format(starts=starts, setup=VECTORS, bad=bad))
+    done = run_emu(command, str(path), "--cpus", "2", "--assert", f"finally cpu{cpu}@done")
+    assert done.returncode == 0, done.stdout
+
+
 # -- headers ------------------------------------------------------------------------------------------
 
 
