@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,42 @@ LOOKUP: Mapping[str, Sequence[str]] = {
     "--contract": ("", "nowhere.toml"),
     "FORM": ("", "--json", "--ktap"),
 }
+# At depth whole alone: what goes together, and what is refused with everything, or with much.
+WHOLE: Mapping[str, Sequence[str]] = {
+    "--topology": ("flat:1", "flat:3", "smt:4"),
+    "--gic": ("", "gicv2", "gicv3"),
+    "--ram": ("", "256"),
+    "--turn": ("", "1", "100"),
+    "--irq-late": ("", "3:5000"),
+    "--initrd": ("", "some"),
+    "--input": ("", "some"),
+    "--record-from": ("", "smp_init"),
+    "--until": ("", "panic", "smp_prepare_cpus"),
+    "--append": ("", "quiet", "maxcpus=1"),
+    "--scheduler": ("", "random:1", "timed"),
+    "--el": ("", "2"),
+    "FORM": ("", "--json", "--ktap", "-v"),
+}
+ODD: Mapping[str, Sequence[str]] = {
+    "--gic": ("gicv4",),
+    "--ram": ("1",),
+    "--turn": ("0",),
+    "--irq-late": ("late",),
+    "--initrd": ("nowhere",),
+    "--input": ("nowhere",),
+    "--dtb": ("some", "nowhere"),
+    "--record-from": ("nowhere",),
+    "--until": ("Brought up", "nobody says so"),
+    "--scheduler": ("pct:1",),
+    "--cpu": ("max",),
+    "--event-register": ("1",),
+    "--firmware": ("acpi",),
+    "--fault": ("1:never-starts", "1:no-clean"),
+    "--cycle": ("1",),
+    "--memory": ("caches",),
+    "--latency": ("zero",),
+}
+WHOLE_LIMIT = ("--instructions-max", "6500000")  # the small kernel has its CPUs up by 5.8 million
 FLAGS = {"--force", "--all", "--no-reduction", "--spurious"}
 
 
@@ -156,11 +192,11 @@ def check(command: str, row: Mapping[str, str], folder: Path) -> None:
     for line in done.stdout.splitlines():
         if command != "lookup" and line.startswith("case: "):
             found = Case.parse(line.removeprefix("case: "))
-            if found.scheduler.startswith("replay:"):  # that of a finding has its own schedule and grain
-                continue
+            # The case of a finding has the schedule that shows it, and that schedule's grain.
+            own = {*FLAGS, *(("--scheduler", "--grain") if found.scheduler.startswith("replay:") else ())}
             for name, value in row.items():
                 field = name.removeprefix("--").replace("-", "_")
-                if value and name.startswith("--") and hasattr(found, field) and name not in FLAGS:
+                if value and name.startswith("--") and hasattr(found, field) and name not in own:
                     assert str(getattr(found, field)) == value, f"{shown}{line}"
 
 
@@ -184,6 +220,18 @@ def test_every_pair_of_a_look_up_ends_with_a_documented_status(tmp_path: Path) -
     rows = rows_of(LOOKUP)
     for row in rows if os.environ.get("EMU_EVERY_PAIR") else rows[::4]:
         check("lookup", {"--max-cpus": "3", **row} if not row["--max-cpus"] else row, tmp_path)
+
+
+def test_every_pair_at_depth_whole_ends_with_a_documented_status(
+    tmp_path: Path, real_kernel: Callable[[str], Path]
+) -> None:
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    (tmp_path / "some").write_bytes(b"some bytes")
+    every = {name: (*WHOLE.get(name, ()), *ODD.get(name, ())) for name in WHOLE | ODD}
+    rows = rows_of(WHOLE) + [{**row, "--topology": "flat:2"} for row in pairs_of(every)]
+    fixed = {"SUBJECT": kernel, "--depth": "whole", WHOLE_LIMIT[0]: WHOLE_LIMIT[1]}
+    for row in rows if os.environ.get("EMU_EVERY_PAIR") else rows[::30]:
+        check("boot", {**row, **fixed}, tmp_path)
 
 
 def test_the_rows_have_every_pair() -> None:
