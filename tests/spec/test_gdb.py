@@ -317,6 +317,45 @@ def test_a_kernel_stops_on_both_sides_of_the_mmu(tmp_path: Path, real_kernel: Ca
     assert "hit Hardware watchpoint 3" in text
 
 
+@pytest.mark.parametrize("el", ["1", "2"])
+def test_the_newest_kernel_from_its_entry_to_the_end(
+    tmp_path: Path, real_kernel: Callable[[str], Path], el: str
+) -> None:
+    """Break, step, back, and on until nobody can go on."""
+    place = r'printf "+%d EL%d\n", (long)$pc & 4095, ($cpsr >> 2) & 3'
+    image = real_kernel("EMU_KERNEL_NEWEST")
+    with serving(tmp_path, str(image), "--cpus", "3", "--el", el) as target:
+        text = target.gdb(
+            "tbreak secondary_entry",
+            "break __secondary_switched",
+            "continue",
+            place,
+            "stepi",
+            place,
+            "reverse-stepi",
+            place,
+            "continue",
+            place,
+            "stepi",
+            "reverse-continue",
+            "info threads",
+            "delete",
+            "continue",
+            "info threads",
+            "monitor findings",
+            "kill",
+        )
+    assert "Thread 2 hit Temporary breakpoint 1" in text
+    first, second, again, switched = re.findall(r"^\+(\d+) EL(\d)$", text, re.MULTILINE)
+    assert first == again != second
+    assert first[1] == el
+    assert switched[1] == "1"  # cortex-a72 has no VHE
+    assert text.count("Thread 2 hit Breakpoint 2") == 2  # there and back
+    behind = after(text, "No more reverse-execution history")
+    assert "nobody can go on" in text
+    assert len(re.findall(r"\(CPU\d 0x\d host (boot_cpu|hotplug_thread)", behind)) == 3, behind
+
+
 def test_the_script_can_be_had_without_a_server(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emu", "gdb", "v3", "--print-script"]
     done = run_program(*command, "--symbols", tmp_path / "s")
