@@ -494,3 +494,63 @@ def test_a_file_that_sources_itself_ends(commands: Commands, tmp_path: Path) -> 
 def test_the_case_is_printed_as_it_can_be_given_again(commands: Commands) -> None:
     (line,) = commands.run("case")
     assert Case.parse(line).text() == line
+
+
+# -- x --------------------------------------------------------------------------------------------
+
+
+def test_x_takes_addresses_as_expressions_with_width_and_count(commands: Commands) -> None:
+    commands.run("until scan cpu 1")
+    pa, _ = commands.session.places.data("__cpu_logical_map")
+    rows = [f"{pa + 8 * cpu:#x} __cpu_logical_map[{cpu}]: {cpu:#018x}  CPU{cpu}" for cpu in range(4)]
+    assert commands.run("x __cpu_logical_map 4") == rows
+    assert commands.run("x x1 4") == commands.run("x [x1] 4") == commands.run("x x1 + 8*x19 4") == rows
+    assert commands.run("x [x1 + 8*x19 + 8]") == commands.run(f"x {pa + 8:#x}") == rows[1:2]
+    halves = [f"{pa + 8:#x} __cpu_logical_map[1]: 0x00000001  CPU1"]
+    halves.append(f"{pa + 12:#x} __cpu_logical_map[1]+4: 0x00000000")
+    assert commands.run("x u32 x1+8 2") == commands.run("x u32[x1 + 8] 2") == halves
+    assert commands.run("x dec u8 __cpu_logical_map[3] 1") == [f"{pa + 24:#x} __cpu_logical_map[3]: 3  CPU3"]
+    assert commands.run("x x1 + 8")[0] == rows[1], "the 8 belongs to the expression"
+
+
+def test_x_shows_texts_and_the_symbols_of_addresses(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    commands.run("set [cpu_boot_data] = secondary_entry + 4")
+    commands.run("set [cpu_boot_data + 8] = 0x676e6f6c20227868")
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    assert commands.run("x [cpu_boot_data + 0]")[0].endswith(": 0xffff80008000003c  no idle task")
+    commands.run("set [0xffff800080400088] = secondary_entry + 4")
+    assert commands.run("x [0xffff800080400088]")[0].endswith("  secondary_entry+0x4")
+    assert commands.run(f"x text {pa + 8:#x} 6") == [f'{pa + 8:#x} cpu_boot_data[0].status: "hx" lo"...']
+    commands.run(f"set u8[{pa + 11:#x}] = 10")
+    commands.run(f"set u8[{pa + 13:#x}] = 0")
+    assert commands.run(f"x text {pa + 8:#x}") == [f'{pa + 8:#x} cpu_boot_data[0].status: "hx"\\x0al"']
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("x", "DATA is missing"),
+        ("x nosuch", "no symbol nosuch in v3"),
+        ("x nosuch + 1", "nosuch: neither a register nor a symbol"),
+        ("x [0]", "0x0: no memory there"),
+        ("x sp", "0x0: no memory there"),
+        ("x x1 0", "0: N is at least 1"),
+        ("x x1 +", "not an expression"),
+    ],
+)
+def test_what_x_cannot_show_is_refused_with_its_reason(commands: Commands, line: str, words: str) -> None:
+    commands.run("until scan cpu 1")
+    with pytest.raises(InvalidCase) as refused:
+        commands.run(line)
+    assert words in str(refused.value)
+
+
+def test_an_expression_is_seen_as_the_cpu_sees_it() -> None:
+    """CPU2's hwid is in a dirty line alone: with its MMU off it finds what is in memory."""
+    stale = _commands(topology="flat:3", memory="caches", fault="2:no-clean")
+    stale.run("until scan cpu 2")
+    assert stale.run("x [x1 + 16]")[0].split(": ")[1].startswith("0xffffffffffffffff")
+    rows = stale.run("x [x1 + 16] --all")
+    assert any(row.startswith("  its line: dirty") for row in rows)
+    assert len(stale.run("search 0x2")) > 0

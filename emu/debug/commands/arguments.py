@@ -7,7 +7,22 @@ import re
 from emu.debug.commands.context import Context
 from emu.errors import InvalidCase
 
+WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+_WORD = re.compile(r"(u8|u16|u32|u64)?\[(.+)\]")
 _CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
+
+
+def parse_word(text: str) -> tuple[int, str] | None:
+    """Return bytes and address of a word of memory: ``[ADDRESS]``, ``u32[ADDRESS]``; None: it is none."""
+    match = _WORD.fullmatch(text)
+    if match is None:
+        return None
+    depth = 0
+    for letter in match[2]:
+        depth += (letter == "[") - (letter == "]")
+        if depth < 0:  # [a] + [b]
+            return None
+    return WIDTHS[match[1] or "u64"], match[2]
 
 
 def parse_number(text: str, what: str, default: int | None = None, least: int = 0) -> int:

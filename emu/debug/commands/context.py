@@ -77,6 +77,10 @@ class Context:
         """Return what a CPU would load from an address (VA or PA); fewer bytes where memory ends."""
         return self.session.loads.load(cpu, address, size)
 
+    def name_of(self, address: int) -> str:
+        """Return the name of what is at an address (VA or PA), or the address."""
+        return self.pointed(address) or f"{address:#x}"
+
     def pointed(self, value: int) -> str:
         """Return the name of what ``value`` is an address of, VA or PA; nothing when it is of nothing."""
         if value >> 63:

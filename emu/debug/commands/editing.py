@@ -7,16 +7,14 @@ import re
 from emu.arch.fields import fields_of
 from emu.arch.sysreg import HCR_E2H, HCR_EL2
 from emu.cpu.sysregs.row import Row
-from emu.debug.commands.arguments import check_given, split_cpu
+from emu.debug.commands.arguments import check_given, parse_word, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.edits import NZCV, PC, SP, Edit
 from emu.debug.writing import write_memory
 from emu.errors import InvalidCase
 
 _ASSIGNED = re.compile(r"(.+?)(?<![=!<>])=(?!=)(.+)")
-_MEMORY = re.compile(r"(u8|u16|u32|u64)?\[(.+)\]")
 _GENERAL = {**{f"x{number}": number for number in range(31)}, "sp": SP, "pc": PC, "nzcv": NZCV}
-_WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, None: 8}
 
 TABLE = CommandTable()
 
@@ -29,10 +27,9 @@ def _set(context: Context, text: str) -> list[str]:
     if match is None:
         raise InvalidCase(f"{text}: what is set, then = and a value")
     what, value = match[1].strip(), context.session.evaluate(match[2].strip(), cpu)
-    located = _MEMORY.fullmatch(what)
-    if located is not None:
-        address = context.session.evaluate(located[2], cpu)
-        return _set_memory(context, cpu, what, address, _WIDTHS[located[1]], value)
+    word = parse_word(what)
+    if word is not None:
+        return _set_memory(context, cpu, what, context.session.evaluate(word[1], cpu), word[0], value)
     name, _, field = what.partition(".")
     if name.lower() in _GENERAL and not field:
         return _set_general(context, cpu, name.lower(), value)

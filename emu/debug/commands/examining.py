@@ -8,7 +8,6 @@ from emu.debug.commands.registers import summary
 from emu.debug.frames import backtrace
 from emu.debug.sources import read_source
 from emu.errors import InvalidCase
-from emu.report.diff import cpu_ranges
 
 _LIST_LINES = 5
 _FRAMES_MAX = 64
@@ -27,56 +26,6 @@ def _backtrace(context: Context, text: str) -> list[str]:
     places = context.session.places
     found = backtrace(context.session, context.cpu, parse_number(text, "N", _FRAMES_MAX, 1))
     return [f"{at:<3} {va:#018x} {places.describe(va)}" for at, va in enumerate(found)]
-
-
-@TABLE.command(
-    "x", "DATA [N] [--all]", "memory as the CPU sees it; --all: as memory, line and all CPUs have it"
-)
-def _x(context: Context, text: str) -> list[str]:
-    session = context.session
-    words = [word for word in text.split() if word != "--all"]
-    place, count = [*words, "", ""][:2]
-    check_no_more(" ".join(words[2:]))
-    pa, size = session.places.data(check_given(place, "DATA"))
-    units = session.places.units(pa, size)
-    if count:
-        wide = units[0][1]
-        units = [(pa + wide * at, wide) for at in range(parse_number(count, "N", 1, 1))]
-    rows = []
-    for at, wide in units:
-        raw = session.loads.load_data(context.cpu, at, wide)
-        if len(raw) < wide:
-            raise InvalidCase(f"{at:#x}: no memory there")
-        meaning = _meaning(context, at, raw)
-        rows.append(f"{at:#x} {context.view.data_name(at)}: {_hex(raw)}{meaning}")
-        if "--all" in text.split():
-            rows += [f"  {row}" for row in _views(context, at, raw)]
-    return rows
-
-
-def _hex(raw: bytes) -> str:
-    return f"{int.from_bytes(raw, 'little'):#0{2 + 2 * len(raw)}x}"
-
-
-def _meaning(context: Context, pa: int, raw: bytes) -> str:
-    value = int.from_bytes(raw, "little")
-    meaning = next((word.meaning(value) for word in context.session.places.words if word.pa == pa), "")
-    return f"  {meaning}" if meaning else ""
-
-
-def _views(context: Context, pa: int, raw: bytes) -> list[str]:
-    # Memory, the line, and what each CPU would load; ``raw``: what the selected one would.
-    loads = context.session.loads
-    memory, line = loads.memory(pa, len(raw)), loads.line(pa)
-    rows = [f"memory has {_hex(memory)}{_meaning(context, pa, memory)}"]
-    rows += [f"its line: {line}"] if line else ["memory is coherent: no lines"]
-    for view in loads.views(pa, len(raw)):
-        who = cpu_ranges(view.cpus)
-        if len(view.cpus) == len(context.session.cpus):
-            rows.append("all CPUs load this")
-        else:
-            rows.append(f"{who} would load {_hex(view.data)}{_meaning(context, pa, view.data)}")
-    return rows
 
 
 @TABLE.command("print p", "EXPRESSION", "its value on the CPU: x0, sp, symbol, [address], u32[address] ...")

@@ -1,20 +1,143 @@
-"""Commands that show memory in other ways than word by word: the stack, and where bytes are."""
+"""Commands that show memory as the selected CPU sees it: words, texts, the stack, and where bytes are."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from emu.debug.commands.arguments import check_given, parse_number, split_cpu
+from emu.debug.commands.arguments import WIDTHS, check_given, parse_number, parse_word, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
+from emu.report.diff import cpu_ranges
 
 _STACK_WORDS = 16
 _FOUND_MAX = 20
-_CHUNK = 1 << 20
+_CHUNK, _PAGE = 1 << 20, 4096
+_TEXT_MAX = 256
+_UNFINISHED = re.compile(r"[-+*/&|^<>=(\[,]\s*$|\b(and|or|not)$")  # an expression that a number goes on
+_PLAIN = re.compile(r"[\w.$+*\[\]]+")  # what names data, where it is no expression
 _SOUGHT = re.compile(r'"(.*)"|(u8|u16|u32|u64)?\s*(.+)', re.DOTALL)
-_WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, None: 8}
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_U64 = 2**64 - 1
 
 TABLE = CommandTable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    # What an x shows: units by address and bytes; PAs of data, or addresses that an expression gives.
+    units: list[tuple[int, int]]
+    by_pa: bool
+
+
+@TABLE.command(
+    "x",
+    "[u8|u16|u32|u64] [dec|text] DATA|EXPRESSION [N] [--all]",
+    "memory as the CPU sees it; --all: as memory, line and all CPUs have it",
+)
+def _x(context: Context, text: str) -> list[str]:
+    words = text.split()
+    shows_all = "--all" in words
+    words = [word for word in words if word != "--all"]
+    width, form = 0, ""
+    while len(words) > 1 and words[0] in (*WIDTHS, "hex", "dec", "text"):
+        first = words.pop(0)
+        width, form = (WIDTHS[first], form) if first in WIDTHS else (width, first)
+    what, count = _split_count(words)
+    if form == "text":
+        return _text(context, what, count or _TEXT_MAX)
+    shown = _shown(context, what, width, count)
+    rows = []
+    for at, wide in shown.units:
+        raw = _load(context, at, wide, shown.by_pa)
+        pa = _pa(context, at, shown.by_pa)
+        rows.append(f"{at:#x} {context.name_of(at)}: {_spelled(raw, form)}{_meaning(context, pa, raw)}")
+        if shows_all:
+            rows += [f"  {row}" for row in _views(context, pa, raw)]
+    return rows
+
+
+def _split_count(words: list[str]) -> tuple[str, int]:
+    # DATA or an expression, and N behind it; 0: none is given.
+    what = " ".join(words)
+    before = " ".join(words[:-1])
+    if before and _NUMBER.fullmatch(words[-1]) and not _UNFINISHED.search(before):
+        return before, parse_number(words[-1], "N", least=1)
+    return check_given(what, "DATA"), 0
+
+
+def _shown(context: Context, what: str, width: int, count: int) -> _Shown:
+    session = context.session
+    try:
+        pa, size = session.places.data(what)
+    except InvalidCase as no_data:
+        try:
+            word = parse_word(what)
+            address = session.evaluate(what if word is None else word[1], context.cpu)
+        except InvalidCase as no_expression:
+            raise (no_data if _PLAIN.fullmatch(what) else no_expression) from None
+        width = width or (8 if word is None else word[0])
+        return _Shown([(address + width * at & _U64, width) for at in range(count or 1)], False)
+    units = session.places.units(pa, size)
+    if width or count:
+        wide = width or units[0][1]
+        units = [(pa + wide * at, wide) for at in range(count or max(size // wide, 1))]
+    return _Shown(units, True)
+
+
+def _load(context: Context, at: int, size: int, by_pa: bool) -> bytes:
+    loads = context.session.loads
+    raw = loads.load_data(context.cpu, at, size) if by_pa else loads.load(context.cpu, at, size)
+    if len(raw) < size:
+        raise InvalidCase(f"{at:#x}: no memory there")
+    return raw
+
+
+def _pa(context: Context, at: int, by_pa: bool) -> int:
+    located = None if by_pa else context.session.loads.locate(context.cpu, at)
+    return at if located is None else located.pa
+
+
+def _text(context: Context, what: str, length: int) -> list[str]:
+    # A text of so many bytes at most, up to its NUL.
+    shown = _shown(context, what, 1, 1)
+    at = shown.units[0][0]
+    found = b""
+    while len(found) < length and (byte := _load(context, at + len(found), 1, shown.by_pa)) != b"\0":
+        found += byte
+    spelled = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in found)
+    return [f'{at:#x} {context.name_of(at)}: "{spelled}"' + ("..." if len(found) == length else "")]
+
+
+def _spelled(raw: bytes, form: str) -> str:
+    return f"{int.from_bytes(raw, 'little')}" if form == "dec" else _hex(raw)
+
+
+def _hex(raw: bytes) -> str:
+    return f"{int.from_bytes(raw, 'little'):#0{2 + 2 * len(raw)}x}"
+
+
+def _meaning(context: Context, pa: int, raw: bytes) -> str:
+    value = int.from_bytes(raw, "little")
+    meaning = next((word.meaning(value) for word in context.session.places.words if word.pa == pa), "")
+    if not meaning and len(raw) == 8:
+        meaning = context.pointed(value)
+    return f"  {meaning}" if meaning else ""
+
+
+def _views(context: Context, pa: int, raw: bytes) -> list[str]:
+    # Memory, the line, and what each CPU would load; ``raw``: what the selected one would.
+    loads = context.session.loads
+    memory, line = loads.memory(pa, len(raw)), loads.line(pa)
+    rows = [f"memory has {_hex(memory)}{_meaning(context, pa, memory)}"]
+    rows += [f"its line: {line}"] if line else ["memory is coherent: no lines"]
+    for view in loads.views(pa, len(raw)):
+        who = cpu_ranges(view.cpus)
+        if len(view.cpus) == len(context.session.cpus):
+            rows.append("all CPUs load this")
+        else:
+            rows.append(f"{who} would load {_hex(view.data)}{_meaning(context, pa, view.data)}")
+    return rows
 
 
 @TABLE.command(
@@ -53,7 +176,7 @@ def _search(context: Context, text: str) -> list[str]:
         sought, step = match[1].encode(), 1
     else:
         value = context.session.evaluate(match[3], context.cpu)
-        step = _WIDTHS[match[2]]
+        step = WIDTHS[match[2] or "u64"]
         if value >> 8 * step:
             raise InvalidCase(f"{value:#x} has more than {step} bytes")
         sought = value.to_bytes(step, "little")
@@ -67,11 +190,13 @@ def _search(context: Context, text: str) -> list[str]:
 
 
 def _places(context: Context, sought: bytes, step: int) -> list[int]:
-    # PAs of the bytes, at multiples of `step`; one more than are shown at most.
-    memory, found = context.session.machine.memory, []
+    # PAs of the bytes, at multiples of `step`, as the CPU sees them; one more than are shown at most.
+    machine, found = context.session.machine, []
+    memory, loads = machine.memory, context.session.loads
+    chunk = _CHUNK if machine.model is None else _PAGE  # which is cacheable or not as a whole
     end = memory.base + memory.size
-    for start in range(memory.base, end, _CHUNK):
-        data = memory.read_bytes(start, min(_CHUNK + len(sought) - 1, end - start))
+    for start in range(memory.base, end, chunk):
+        data = loads.load_data(context.cpu, start, min(chunk + len(sought) - 1, end - start))
         at = data.find(sought)
         while at >= 0:
             if not (start + at) % step:
