@@ -239,6 +239,8 @@ class Session(DebugTarget):
             return False
         cpu, pc = machine.current, machine.pc_before
         self.log.add(*((-1, 0) if pc == NOBODY else (cpu, pc)), rows, forced=choose >= 0)
+        if self.settings.edits:
+            self._edit_again()
         if self.position % CHECKPOINT_STEPS == 0:
             self._save()
         return True
@@ -306,8 +308,6 @@ class Session(DebugTarget):
         """Return where going back stops, and why (:meth:`emu.debug.stop_checker.StopChecker.find_back`)."""
         if self._checkpoints is not None:
             tell_runs_apart(self.log, self._checkpoints, self.settings)
-        return self.checker.find_back(self.settings)
-
         return self.checker.find_back(self.settings)
 
     def _answer(self, question: Any) -> Any:

@@ -135,6 +135,10 @@ class MachineMemory(Protocol):
         """Return the bytes that a load of ``cpu`` with these attributes would get now; nothing changes."""
         ...
 
+    def held(self) -> list[range]:
+        """Return the units that have copies beside memory, or are about to change, as PAs, ascending."""
+        ...
+
     def describe(self, pa: int) -> str:
         """Return what the unit of ``pa`` is now, in a few words for people."""
         ...

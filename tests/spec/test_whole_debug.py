@@ -184,3 +184,28 @@ def test_commands_of_every_depth_work_here_too(
     kernel = real_kernel("EMU_KERNEL_SMALL")
     text = step(kernel, script, "--until", "what no kernel says", cpus=2, status=status)
     assert says in text.rpartition("(emu) ")[2]
+
+
+def test_views_of_a_kernel_that_boots_by_itself(real_kernel: Kernel) -> None:
+    """Translation, registers, stack, state, memory by expressions, and a change that time travel keeps."""
+    text = step(
+        real_kernel("EMU_KERNEL_SMALL"),
+        "break cpuhp_online_idle; continue; walk sp; vas sp; regs system TCR_EL1; stack 8; state; "
+        "state cpu 2; x sp 2; x text linux_banner 13; set x19 = 0x77; back; step; print x19; "
+        'search "Linux version"; walk 0xffff000000000000; regs system SCTLR_EL1 cpu 2',
+        "--from",
+        "start_kernel",
+    )
+    walk = said(text, "walk sp")
+    assert walk[0].split(": ")[1].startswith("EL1&0 by TTBR1_EL1 0x")
+    assert [line.split(" at ")[0] for line in walk if " at " in line] == [f"  level {n}" for n in range(4)]
+    assert any(row.split()[0] == f"{walk[0].split()[1]}" for row in said(text, "vas sp")[1:])
+    assert "  31:30 TG1    0x2    4 KiB" in said(text, "regs system TCR_EL1")
+    assert any(line.endswith("  kernel_init") for line in said(text, "stack 8"))
+    assert "power           on; AFFINITY_INFO says ON" in said(text, "state")
+    assert "power           off; AFFINITY_INFO says OFF" in said(text, "state cpu 2")
+    assert said(text, "x sp 2")[0].split(": ")[1] == said(text, "stack 8")[0].split(": ")[1].split("  <-")[0]
+    assert said(text, "x text linux_banner 13")[0].endswith('"Linux version"...')
+    assert said(text, "print x19") == ["0x77 (119)"]
+    assert any(line.endswith(" linux_banner") for line in said(text, 'search "Linux version"'))
+    assert said(text, "walk 0xffff000000000000")[-1].startswith("PA 0x40000000")

@@ -554,3 +554,33 @@ def test_an_expression_is_seen_as_the_cpu_sees_it() -> None:
     rows = stale.run("x [x1 + 16] --all")
     assert any(row.startswith("  its line: dirty") for row in rows)
     assert len(stale.run("search 0x2")) > 0
+
+
+def test_who_can_see_a_word_is_told_by_cpus_with_addresses_and_attributes(commands: Commands) -> None:
+    commands.run("until __secondary_switched cpu 1")
+    pa, _ = commands.session.places.data("cpu_boot_data")
+    assert commands.run("vas cpu_boot_data all") == [
+        f"PA {pa:#x} cpu_boot_data[0].task",
+        "  CPU0: a host task, by its PA",
+        "  CPU1: EL1, MMU on",
+        f"    {pa:#018x}: Normal Write-Back RA WA",
+        "    0xffff800080002080 cpu_boot_data: Normal Write-Back RA WA",
+        "  CPU2..CPU3: EL1, MMU off",
+        f"    {pa:#018x}: Device-nGnRnE",
+    ]
+
+
+def test_cache_lines_are_listed_dirty_ones_first_with_what_memory_has(commands: Commands) -> None:
+    with pytest.raises(InvalidCase) as refused:
+        commands.run("lines")
+    assert "memory is coherent" in str(refused.value)
+    stale = _commands(topology="flat:3", memory="caches", fault="2:no-clean")
+    stale.run("until scan cpu 2")
+    rows = stale.run("lines")
+    states = [row.split(": ")[1].split(",")[0] for row in rows if row[0] != " "]
+    assert states[0] == "dirty"
+    assert states == sorted(states, key=lambda state: state != "dirty")
+    pa, _ = stale.session.places.data("__cpu_logical_map[2]")
+    assert f"  {pa:#x} __cpu_logical_map[2]: 0x2, memory has 0xffffffffffffffff" in rows
+    assert stale.run("lines __cpu_logical_map")[0].endswith(": dirty")
+    assert stale.run("lines nosuch") == ["none"]

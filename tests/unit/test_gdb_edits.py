@@ -12,6 +12,7 @@ from emu.case import Case
 from emu.debug.checkpoints import Checkpoints, Travelled
 from emu.debug.edits import NZCV, PC, Edit
 from emu.debug.session import Session
+from emu.debug.stops import Others
 from emu.host.build import build
 
 
@@ -90,3 +91,26 @@ def test_an_edit_of_a_system_register_comes_along_through_time_and_does_what_an_
             tell(state() == later)
 
     assert watch(debugger) == [True, True]
+
+
+def test_a_step_that_comes_to_the_position_of_a_change_ends_with_it() -> None:
+    """As it was when it was made: not only from the next step on."""
+
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = Session(build(Case.parse("v3 topology=flat:4")), checkpoints)
+        try:
+            debugged.begin()
+            debugged.add_breakpoint("find", cpu=2)
+            debugged.go_on()
+            debugged.settings.others = Others.STAND
+            debugged.step(2)
+            debugged.edit(Edit(7, b"\x11" * 8, cpu=2))
+            debugged.go_back(debugged.position - 1, debugged.position)
+        except Travelled as back:
+            position = debugged.arrive(back.target, back.payload)
+            tell(debugged.pe(2).x[7] == 0x1111_1111_1111_1111)
+            debugged.settings.breakpoints.clear()
+            debugged.step(2)
+            tell((debugged.position, debugged.pe(2).x[7]) == (position, 0x1111_1111_1111_1111))
+
+    assert watch(debugger) == [False, True]

@@ -13,6 +13,7 @@ from emu.debug.commands import (
     editing,
     examining,
     history,
+    lines,
     memory,
     registers,
     scripts,
@@ -114,7 +115,7 @@ def _quit(_context: Context, text: str) -> list[str]:
 
 
 _MODULES = (
-    *(stepping, stopping, cpus, states, registers, examining, memory, translating, editing, history),
+    *(stepping, stopping, cpus, states, registers, examining, memory, lines, translating, editing, history),
     scripts,
 )
 _TABLES = (*(module.TABLE for module in _MODULES), _GENERAL)

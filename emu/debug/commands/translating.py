@@ -6,12 +6,14 @@ from emu.arch import sysreg
 from emu.arch.fields import tables
 from emu.arch.fields.field import Fields
 from emu.arch.fields.translation import attribute_words
+from emu.cpu.attributes import attribute
 from emu.cpu.pe import PE
 from emu.cpu.translation import ADDRESS, Fault, uses_el2
 from emu.debug.commands.arguments import check_given, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.page_walk import Entry, Walk, page_walk, vas_of
 from emu.errors import InvalidCase
+from emu.report.diff import cpu_ranges
 
 _FAULTS = {
     "ADDRESS_SIZE": "address size fault",
@@ -111,8 +113,11 @@ def _result(context: Context, pe: PE, va: int, found: Walk) -> list[str]:
     return [said]
 
 
-@TABLE.command("vas", "PA [cpu N]", "the VAs that the CPU's tables have for a PA")
+@TABLE.command("vas", "PA [cpu N|all]", "the VAs that the CPU's tables, or all CPUs', have for a PA")
 def _vas(context: Context, text: str) -> list[str]:
+    everybody = text.removesuffix(" all")
+    if everybody != text:
+        return _vas_of_all(context, everybody)
     pa, cpu, pe = _pe(context, text, "PA")
     pa = context.session.places.pa(pa)
     found = vas_of(pe, pa, context.session.machine.memory.u64)
@@ -126,3 +131,36 @@ def _vas(context: Context, text: str) -> list[str]:
         *(f"  {va:#018x}{context.view.va_name(va)}" for va in found.addresses),
     ]
     return rows if found.is_all else [*rows, "  and more: the search has ended here"]
+
+
+def _vas_of_all(context: Context, text: str) -> list[str]:
+    # Who can see a PA, by which VAs and as which memory: CPUs that have the same together.
+    session = context.session
+    pa = session.places.pa(session.evaluate(check_given(text, "PA"), context.cpu))
+    name = context.view.data_name(pa)
+    seen: dict[tuple[str, ...], list[int]] = {}
+    for cpu in session.cpus:
+        seen.setdefault(_sight(context, cpu, pa), []).append(cpu)
+    rows = [f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")]
+    for said, cpus in seen.items():
+        rows += [f"  {cpu_ranges(cpus)}: {said[0]}", *(f"    {line}" for line in said[1:])]
+    return rows
+
+
+def _sight(context: Context, cpu: int, pa: int) -> tuple[str, ...]:
+    session = context.session
+    state, pe = session.state(cpu), session.pe(cpu)
+    if state == "off":
+        return ("off",)
+    if session.machine.actors[cpu].task is not None:
+        return ("a host task, by its PA",)
+    read = session.machine.memory.u64
+    found = vas_of(pe, pa, read)
+    more = [] if found.is_all else ["and more"]
+    if not found.addresses:
+        return ("mapped nowhere", *more)
+    rows = [
+        f"{va:#018x}{context.view.va_name(va)}: {attribute_words(attribute(pe, va, read))}"
+        for va in found.addresses
+    ]
+    return (f"EL{pe.el}, MMU {'on' if pe.mmu_on else 'off'}", *rows, *more)

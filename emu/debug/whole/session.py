@@ -211,6 +211,8 @@ class WholeSession(Session):
         free.piece = UNLIMITED
         if not goes_on:
             return -1
+        if edits:
+            self._edit_again()
         self.turns.end_step(machine.current, position)
         self.turns.touched = [
             Record(each.kind, each.pe.index, each.size, each.pc, each.pa, each.value)

@@ -103,6 +103,16 @@ class Domain:
             pa, size = pa + part, size - part
         return found
 
+    def held(self) -> list[range]:
+        """Return the lines that are present, or on whose maintenance nothing has happened yet, ascending."""
+        self.settle()
+        found = []
+        for first in sorted({*self.lines, *(pa & -self.granule for pa in self.memory.behind)}):
+            line = self._held(first)
+            if line is not None and (line.cached is not None or line.delayed):
+                found.append(range(first, first + self.granule))
+        return found
+
     def describe(self, pa: int) -> str:
         """Return ``absent``, ``clean`` or ``dirty``, whether memory is newer, and what is on its way."""
         self.settle()
