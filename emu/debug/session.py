@@ -13,6 +13,7 @@ from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
 from emu.debug.ends import at_its_end, how, why_over
+from emu.debug.host_entries import HostEntries
 from emu.debug.leaving import leave_loop
 from emu.debug.redone import make_again, tell_runs_apart
 from emu.debug.step_log import StepLog
@@ -47,7 +48,7 @@ class Session(DebugTarget):
         self.near = NEAR_STEPS
         self.interrupted: Callable[[], bool] = lambda: False
         self._checkpoints = checkpoints
-        self.checker = StopChecker(self, self.log)
+        self.checker = StopChecker(self, self.log, self._entries())
         if checkpoints is not None:
             checkpoints.answer = self._answer
 
@@ -58,6 +59,10 @@ class Session(DebugTarget):
         machine.recorder.recording = True
         machine.observe()
         return StepLog(machine)
+
+    def _entries(self) -> HostEntries | None:
+        # Where host tasks enter functions.
+        return HostEntries(self.machine, lambda: self.position)
 
     def begin(self) -> None:
         """Make the checkpoint of the start. From here on every step may raise ``Travelled``.
@@ -82,9 +87,12 @@ class Session(DebugTarget):
     ) -> Breakpoint:
         """Add a stop at a place: a symbol, ``symbol+0x10``, ``FILE:LINE``, a PA or a VA.
 
+        The name of a kernel function that the host plays is a place too: where a host task enters it.
+
         :raises InvalidCase: there is no such place
         """
-        pa = self.places.instruction(text)
+        host_only = self.checker.knows(text) and self.boot.guest.subject.symbols.address(text) is None
+        pa = -1 if host_only else self.places.instruction(text)
         settings = self.settings
         settings.last_number += 1
         made = Breakpoint(settings.last_number, pa, text, cpu, condition, temporary)

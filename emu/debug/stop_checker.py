@@ -7,11 +7,14 @@ its own, or that of whoever switches it on or wakes it. Forwards and backwards n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import NamedTuple
 
+from emu.debug.host_entries import HostEntries, HostEntry
 from emu.debug.step_log import WRITES, StepLog
 from emu.debug.stops import EVENTS, Breakpoint, DebugSettings, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
+from emu.host.played import played_names
 from emu.machine.actor import State
 from emu.operation import LOADS, Kind
 
@@ -32,11 +35,17 @@ class _Mode(NamedTuple):
 class StopChecker:
     """Compares the steps of a session with its breakpoints, watchpoints and events."""
 
-    def __init__(self, target: DebugTarget, log: StepLog) -> None:
+    def __init__(self, target: DebugTarget, log: StepLog, entries: HostEntries | None) -> None:
         self._target = target
         self._log = log
+        self._entries = entries  # None: the host plays nothing
+        self._entered: list[HostEntry] = []  # those that are still to be compared with breakpoints
         self._modes: list[_Mode] = []  # by CPU, at the last check
         self._arrived: list[int] = []  # CPUs whose place is still to be compared with breakpoints
+
+    def knows(self, text: str) -> bool:
+        """Tell whether a place is a kernel function that the host plays."""
+        return self._entries is not None and text in played_names()
 
     # -- forwards ---------------------------------------------------------------------------------
 
@@ -47,7 +56,8 @@ class StopChecker:
         """
         self._modes = self._modes_now() if settings.events & {Kind.MMU, Kind.EL} else []
         if not settings.breakpoints:
-            self._arrived.clear()
+            self.forget()
+        self._entered = [entry for entry in self._entered if entry.cpu != cpu]
         if cpu in self._arrived:
             self._arrived.remove(cpu)  # it is stepped off
         return self._next_arrival(settings)
@@ -55,6 +65,7 @@ class StopChecker:
     def forget(self) -> None:
         """The session is somewhere else."""
         self._arrived.clear()
+        self._entered.clear()
 
     def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return what stops the session after the last step, which ``cpu`` made (-1: no CPU), or None."""
@@ -80,8 +91,14 @@ class StopChecker:
             kind, _size, actor, *_ = trace.row(index)
             if kind in _BRINGS and actor not in arrived:
                 arrived.append(actor)
+        self._entered += self._entries.at(self._log.position) if self._entries is not None else ()
 
     def _next_arrival(self, settings: DebugSettings) -> SessionStop | None:
+        while self._entered:
+            entry = self._entered.pop(0)
+            for made in self._on_entry(settings, entry):
+                if not made.condition or self._target.evaluate(made.condition, entry.cpu):
+                    return _hit(settings, made, entry.cpu)
         while self._arrived:
             cpu = self._arrived.pop(0)
             actor = self._target.machine.actors[cpu]
@@ -171,11 +188,16 @@ class StopChecker:
                 continue
             if made.condition and not self._target.evaluate(made.condition, cpu):
                 continue
-            made.hits += 1
-            if made.temporary:
-                del settings.breakpoints[made.number]
-            return SessionStop("breakpoint", cpu, made.text, made.number)
+            return _hit(settings, made, cpu)
         return None
+
+    def _on_entry(self, settings: DebugSettings, entry: HostEntry) -> Iterator[Breakpoint]:
+        cpu, pc = self._log.stepped(entry.position - 1)
+        for made in list(settings.breakpoints.values()):
+            # Where code of the subject goes on in a host task it has stopped already.
+            landed = cpu == entry.cpu and pc != 0 and self._target.places.pa(pc) == made.pa
+            if made.text in entry.names and made.cpu in (-1, entry.cpu) and not landed:
+                yield made
 
     # -- backwards --------------------------------------------------------------------------------
 
@@ -216,7 +238,16 @@ class StopChecker:
     def arrivals_back(self, settings: DebugSettings) -> Iterator[tuple[int, SessionStop]]:
         """Yield (position, stop) of each arrival at a breakpoint before here, the last first."""
         if not settings.breakpoints:
-            return
+            return iter(())
+        both = self._at_code_back(settings), self._entered_back(settings)
+        return merge(*both, key=lambda arrival: arrival[0], reverse=True)
+
+    def _entered_back(self, settings: DebugSettings) -> Iterator[tuple[int, SessionStop]]:
+        for entry in self._entries.back() if self._entries is not None else ():
+            for made in self._on_entry(settings, entry) if entry.position < self._log.position else ():
+                yield entry.position, SessionStop("breakpoint", entry.cpu, made.text, made.number)
+
+    def _at_code_back(self, settings: DebugSettings) -> Iterator[tuple[int, SessionStop]]:
         target, log, trace = self._target, self._log, self._target.machine.trace
         places: dict[int, list[Breakpoint]] = {}
         for made in settings.breakpoints.values():
@@ -235,6 +266,13 @@ class StopChecker:
             coming[cpu] = pc
             if any(row[0] == Kind.REENTRY for row in rows):  # CPUs had other numbers before
                 coming = {row[5]: coming.get(row[2], 0) for row in rows if row[0] == Kind.REENTRY}
+
+
+def _hit(settings: DebugSettings, made: Breakpoint, cpu: int) -> SessionStop:
+    made.hits += 1
+    if made.temporary:
+        del settings.breakpoints[made.number]
+    return SessionStop("breakpoint", cpu, made.text, made.number)
 
 
 def _touches(watch: Watchpoint, pa: int, size: int) -> bool:

@@ -40,8 +40,8 @@ EVENTS = {
 class Breakpoint:
     """A stop before an instruction, at its PA and at every VA that it is mapped at.
 
-    :ivar pa: PA of the instruction
-    :ivar text: the place as the user wrote it
+    :ivar pa: PA of the instruction; -1: there is none, but a function of the kernel that the host plays
+    :ivar text: the place as the user wrote it; it also stops a host task that enters a function of this name
     :ivar cpu: the only CPU that it stops; -1: any
     :ivar condition: expression (:mod:`emu.debug.expressions`); empty: always
     """

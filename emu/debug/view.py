@@ -18,7 +18,8 @@ from emu.debug.session import Session
 from emu.debug.sources import find_source
 from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
 from emu.finding import Verdict
-from emu.machine.actor import State, end_pc, function_name, location
+from emu.host.played import frames, function_at
+from emu.machine.actor import State, end_pc
 from emu.models import MODELS
 from emu.operation import OPERATIONS, Kind, Record
 from emu.report.disassembly import disassemble
@@ -121,8 +122,8 @@ class View:
         session = self.session
         actor = session.machine.actors[cpu]
         if actor.task is not None:
-            file, _, line = location(actor.task).rpartition(":")
-            return CodeLocation(function_name(actor.task), file, int(line), self._pending(cpu))
+            frame = frames(actor.task)[0]
+            return CodeLocation(frame.shown, frame.file, frame.line, self._pending(cpu))
         if actor.state is State.OFF:
             return CodeLocation("", "", 0, "")
         found = self.place_of(end_pc(actor))
@@ -138,7 +139,7 @@ class View:
         host = session.machine.trace.location(pc)
         if host is not None:
             file, _, line = host.rpartition(":")
-            return CodeLocation("host", file, int(line), "")
+            return CodeLocation(function_at(host), file, int(line), "")
         pa = session.places.pa(pc)
         word = session.places.word(pa)
         line_of = session.boot.guest.subject.lines.at(pa)
@@ -341,6 +342,7 @@ class View:
             "registers": {} if silent else self.registers(cpu),
             "place": asdict(place),
             "path": self.path(place),
+            "stack": [asdict(frame) for frame in frames(session.machine.actors[cpu].task)],
             "code": [] if silent else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
             "marked": [list(at) for at in marked if at],
             "operations": self.operations(operations),

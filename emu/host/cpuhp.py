@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from emu.host.data import HostData
+from emu.host.played import plays
 from emu.latency.profile import CpuCosts
 from emu.milestone import Milestone, Reach
 from emu.operation import (
@@ -151,6 +152,7 @@ class Core:
 
     # -- states -----------------------------------------------------------------------------------
 
+    @plays("cpu_up _cpu_up", "kernel/cpu.c")
     def cpu_up(self, cpu: int, target: Cpuhp = Cpuhp.CPUHP_ONLINE) -> Generator[Operation, Any, int]:
         """_cpu_up(): bring ``cpu`` to ``target``; on failure it is back. Gives 0 or a negative errno."""
         present = yield Load(self.data.present(cpu), 1)
@@ -161,20 +163,27 @@ class Core:
         before = self.state[cpu]
         result: int = 0
         last = min(target, Cpuhp.CPUHP_BRINGUP_CPU)
-        for state in _ORDER[before + 1 : last + 1]:
-            startup = self.steps[state].startup
-            if startup:
-                self.state[cpu] = state
-                result = yield from startup(cpu)
-            if result:
-                self.state[cpu] = _ORDER[state - 1]
-                yield from self.roll_back(cpu, before)
-                return result
+        result = yield from self._up_callbacks(cpu, before, last)
+        if result:
+            yield from self.roll_back(cpu, before)
+            return result
         self.state[cpu] = max(before, last)
         if target > Cpuhp.CPUHP_BRINGUP_CPU:
             result = yield from self.ask_thread(cpu, target)
             self.state[cpu] = Cpuhp.CPUHP_AP_ONLINE_IDLE if result else target
         return result
+
+    @plays("cpuhp_up_callbacks cpuhp_invoke_callback_range __cpuhp_invoke_callback_range", "kernel/cpu.c")
+    def _up_callbacks(self, cpu: int, before: Cpuhp, last: Cpuhp) -> Generator[Operation, Any, int]:
+        for state in _ORDER[before + 1 : last + 1]:
+            startup = self.steps[state].startup
+            if startup:
+                self.state[cpu] = state
+                result = yield from _invoke_callback(startup, cpu)
+                if result:
+                    self.state[cpu] = _ORDER[state - 1]
+                    return result
+        return 0
 
     def roll_back(self, cpu: int, target: Cpuhp) -> Generator[Operation, Any, None]:
         """Undo the boot CPU's states down to ``target``."""
@@ -184,6 +193,7 @@ class Core:
                 yield from teardown(cpu)
             self.state[cpu] = _ORDER[self.state[cpu] - 1]
 
+    @plays("cpu_down _cpu_down", "kernel/cpu.c")
     def cpu_down(self, cpu: int, target: Cpuhp = Cpuhp.CPUHP_OFFLINE) -> Generator[Operation, Any, int]:
         """_cpu_down(): take ``cpu`` to ``target``, a state of the boot CPU. Gives 0 or a negative errno."""
         present = yield Load(self.data.present(cpu), 1)
@@ -200,6 +210,7 @@ class Core:
         yield from self.roll_back(cpu, target)
         return 0
 
+    @plays("cpuhp_kick_ap", "kernel/cpu.c")
     def ask_thread(self, cpu: int, target: Cpuhp) -> Generator[Operation, Any, int]:
         """cpuhp_kick_ap(): kick the CPU's hotplug thread towards ``target`` and wait for it."""
         yield Store(self.data.done(cpu), 0, 4)
@@ -209,6 +220,7 @@ class Core:
 
     # -- the AP's side ----------------------------------------------------------------------------
 
+    @plays("cpuhp_thread_fun", "kernel/cpu.c")
     def run_thread(self, cpu: int, current: Cpuhp, target: Cpuhp) -> Generator[Operation, Any, int]:
         """cpuhp_thread_fun(): what the hotplug thread of ``cpu`` does: from ``current`` to ``target``."""
         state = current
@@ -231,10 +243,12 @@ class Core:
 
     # -- synchronisation --------------------------------------------------------------------------
 
+    @plays("cpuhp_ap_update_sync_state", "kernel/cpu.c")
     def update_sync_state(self, cpu: int, state: SyncState) -> Generator[Operation, Any, None]:
         """cpuhp_ap_update_sync_state(): an exchange, on the AP."""
         yield AtomicUpdate(self.data.sync_state(cpu), None, state, 4)
 
+    @plays("cpuhp_ap_sync_alive", "kernel/cpu.c")
     def ap_sync_alive(self, cpu: int) -> Generator[Operation, Any, None]:
         """cpuhp_ap_sync_alive(): say that the AP is alive, then spin until it may go on."""
         yield from self.update_sync_state(cpu, SyncState.SYNC_STATE_ALIVE)
@@ -242,6 +256,7 @@ class Core:
         yield LoadUntil(self.data.sync_state(cpu), 4, SyncState.SYNC_STATE_SHOULD_ONLINE)
         yield Reach(Milestone.RELEASED, cpu)
 
+    @plays("cpuhp_can_boot_ap", "kernel/cpu.c")
     def can_boot_ap(self, cpu: int) -> Generator[Operation, Any, bool]:
         """cpuhp_can_boot_ap(): False for a CPU in limbo; else its state is KICKED now."""
         sync = yield Load(self.data.sync_state(cpu), 4)
@@ -257,6 +272,7 @@ class Core:
                 return True
             sync = old
 
+    @plays("cpuhp_wait_for_sync_state", "kernel/cpu.c")
     def wait_for_sync_state(
         self, cpu: int, state: SyncState, then: SyncState
     ) -> Generator[Operation, Any, bool]:
@@ -270,6 +286,7 @@ class Core:
             sync = yield look
         return False
 
+    @plays("cpuhp_bp_sync_dead", "kernel/cpu.c")
     def bp_sync_dead(self, cpu: int) -> Generator[Operation, Any, bool]:
         """cpuhp_bp_sync_dead(): True when the AP has reported DEAD."""
         sync = yield Load(self.data.sync_state(cpu), 4)
@@ -282,6 +299,11 @@ class Core:
         if not dead:
             yield Log(f"CPU{cpu} failed to report dead state", Reported(Report.FAILED, cpu))
         return bool(dead)
+
+
+@plays("cpuhp_invoke_callback", "kernel/cpu.c")
+def _invoke_callback(callback: Callback, cpu: int) -> Generator[Operation, Any, int]:
+    return (yield from callback(cpu))
 
 
 def add_costs(core: Core, costs: Mapping[int, CpuCosts]) -> None:

@@ -30,6 +30,14 @@ class KernelKick(Kick):
             machine.landings.intercept(printk, lambda cpu: self._printk(machine, cpu))
 
     def kick_ap_alive(self, cpu: int) -> Generator[Operation, Any, int]:
+        """The function is the kernel's own."""
+        return self.kick(cpu)
+
+    def cleanup_kick_cpu(self, cpu: int, is_alive: bool) -> Generator[Operation, Any, None]:
+        """The function is the kernel's own."""
+        return self.cleanup(cpu, is_alive)
+
+    def kick(self, cpu: int) -> Generator[Operation, Any, int]:
         """Let the kernel write its boot data and start the CPU."""
         yield Store(self.guest.data.done(cpu), 0, 4)
         result = yield GuestCall(self._kick_va, (cpu, self.guest.idle[cpu].task))

@@ -21,6 +21,7 @@ from emu.host.guest import Guest
 from emu.host.logical_map import LogicalMap
 from emu.host.parameters import FIRST_BOOT_ONLY
 from emu.host.platform import LoadedSubject, id_registers_of
+from emu.host.played import plays
 from emu.host.psci import Psci
 from emu.host.secondary import MIGRATE, STOP, Secondary
 from emu.machine import Machine
@@ -151,6 +152,7 @@ class Kexec:
         yield Log(f"emu: kexec: {name} boots on CPU{cpu}, hwid {hwid_now:#x}: CPU0 from now on")
         yield Reboot(self._begin)
 
+    @plays("smp_shutdown_nonboot_cpus", "kernel/cpu.c")
     def _take_others_down(self, cpu: int) -> Task:
         """smp_shutdown_nonboot_cpus(); with --force, CPUs that cannot be switched off are stopped as before a
         crash kernel: smp_send_stop().

@@ -12,6 +12,7 @@ from emu.arch.boot import CPU_BOOT_TASK, CPU_MMU_OFF
 from emu.host.cpuhp import Core
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.host.telemetry import decode_failure, update_cpu_boot_status
 from emu.operation import Log, Operation, Report, Reported, Store
 
@@ -21,7 +22,7 @@ _EPERM, _EFAULT = -1, -14
 
 
 class Kick:
-    """arch_cpuhp_kick_ap_alive() and arch_cpuhp_cleanup_kick_cpu() for one guest."""
+    """The kick and what comes after the wait, of one guest; of a serial bring-up both are in __cpu_up()."""
 
     def __init__(self, guest: Guest, core: Core, method: EnableMethod) -> None:
         self.guest = guest
@@ -29,8 +30,18 @@ class Kick:
         self.method = method
         self.data_read_only = False
 
+    @plays("arch_cpuhp_kick_ap_alive", "arch/arm64/kernel/smp.c")
     def kick_ap_alive(self, cpu: int) -> Generator[Operation, Any, int]:
-        """arch_cpuhp_kick_ap_alive(): let the enable-method start the CPU; 0 or a negative errno."""
+        """The kick as a function of its own, of a kernel whose bring-up is split."""
+        return (yield from self.kick(cpu))
+
+    @plays("arch_cpuhp_cleanup_kick_cpu", "arch/arm64/kernel/smp.c")
+    def cleanup_kick_cpu(self, cpu: int, is_alive: bool) -> Generator[Operation, Any, None]:
+        """What comes after the wait as a function of its own."""
+        yield from self.cleanup(cpu, is_alive)
+
+    def kick(self, cpu: int) -> Generator[Operation, Any, int]:
+        """Write the CPU's boot data and let the enable-method start it; 0 or a negative errno."""
         slot_pa = self.guest.slot_pa(cpu)
         if self.data_read_only:
             va = self.guest.slot_va(cpu)
@@ -40,13 +51,17 @@ class Kick:
         yield Store(self.guest.data.done(cpu), 0, 4)
         yield Store(slot_pa + CPU_BOOT_TASK, self.guest.idle[cpu].task, plain=True)
         yield from update_cpu_boot_status(slot_pa, CPU_MMU_OFF)
-        result: int = yield from self.method.cpu_boot(cpu)
+        result = yield from self._boot_secondary(cpu)
         if result and result != _EPERM:
             yield Log(f"CPU{cpu}: failed to boot: {result}", Reported(Report.FAILED, cpu))
         return result
 
+    @plays("boot_secondary", "arch/arm64/kernel/smp.c")
+    def _boot_secondary(self, cpu: int) -> Generator[Operation, Any, int]:
+        return (yield from self.method.cpu_boot(cpu))
+
     def cleanup(self, cpu: int, is_alive: bool) -> Generator[Operation, Any, None]:
-        """arch_cpuhp_cleanup_kick_cpu(): read what a CPU that is not alive left behind."""
+        """After the wait: reset the enable-method, and read what a CPU that is not alive left behind."""
         yield from self.method.cpu_booted(cpu)
         if not is_alive and self.guest.design.decodes_failures:
             yield from decode_failure(self.guest, self.method, cpu)

@@ -7,6 +7,7 @@ from typing import Any
 
 from emu.host.dcache import clean
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.operation import Operation, Store
 
 
@@ -16,6 +17,7 @@ def entry_pa(guest: Guest, cpu: int) -> int:
     return guest.pa_of(guest.subject.va(symbol)) + 8 * cpu if symbol is not None else 0
 
 
+@plays("set_cpu_logical_map", "arch/arm64/kernel/smp.c")
 def write_entry(guest: Guest, cpu: int, value: int) -> Generator[Operation, Any, None]:
     """set_cpu_logical_map(): store ``value`` (u64), and clean it to the PoC for readers with the MMU off."""
     pa = entry_pa(guest, cpu)

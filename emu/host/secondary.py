@@ -14,6 +14,7 @@ from emu.host.cpuhp import Core, Cpuhp, SyncState
 from emu.host.enable_method import METHOD_KINDS, EnableMethod
 from emu.host.faults import Fault
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.host.telemetry import update_cpu_boot_status
 from emu.machine import Machine
 from emu.machine.actor import HostTask
@@ -67,6 +68,7 @@ class Secondary:
         self._syncs_alive = syncs_alive
         self.migrated: Callable[[], Task] | None = None  # the task of MIGRATE
 
+    @plays("secondary_start_kernel", "arch/arm64/kernel/smp.c")
     def start_kernel(self, cpu: int) -> HostTask:
         """secondary_start_kernel() on the PE of ``cpu``. Who it is, it learns from its task alone."""
         guest, data = self._guest, self._guest.data
@@ -110,17 +112,23 @@ class Secondary:
         yield from self._idle(cpu, me)
         return None
 
+    @plays("cpu_startup_entry", "kernel/sched/idle.c")
     def _idle(self, cpu: int, me: int) -> Task:
-        """cpu_startup_entry(), with CPUHP_AP_ONLINE_IDLE."""
-        core, data, actor = self._core, self._guest.data, self._machine.actors[cpu]
+        # cpu_startup_entry(CPUHP_AP_ONLINE_IDLE).
+        yield from self._online_idle(me)
+        self._machine.actors[cpu].outcome = ONLINE if me == cpu else Outcome(End.RUNS_AS, number=me)
+        yield from self.hotplug_thread(cpu, me)
+
+    @plays("cpuhp_online_idle", "kernel/cpu.c")
+    def _online_idle(self, me: int) -> Task:
+        core, data = self._core, self._guest.data
         yield from core.update_sync_state(me, SyncState.SYNC_STATE_ONLINE)
         yield Store(data.rcu(me), 0, 4)
         yield Store(data.done(me), 1, 4)
-        actor.outcome = ONLINE if me == cpu else Outcome(End.RUNS_AS, number=me)
-        yield from self.hotplug_thread(cpu, me)
 
+    @plays("do_idle", "kernel/sched/idle.c")
     def hotplug_thread(self, cpu: int, me: int) -> Task:
-        """cpuhp_thread_fun(), and the idle loop, on the PE of ``cpu``, which is CPU ``me``.
+        """The idle loop on the PE of ``cpu``, which is CPU ``me``, and the hotplug thread beside it.
 
         Does not return.
         """
@@ -150,6 +158,7 @@ class Secondary:
             yield Reach(Milestone.THREAD_END, me)
             yield Store(data.done(me), 1 - result, 4)
 
+    @plays("cpu_die", "arch/arm64/kernel/smp.c")
     def cpu_die(self, me: int) -> Task:
         """cpu_ops->cpu_die(): CPU_OFF, which does not return; a CPU without it parks."""
         yield from self._method.cpu_die(me)
@@ -163,6 +172,7 @@ class Secondary:
         """update_cpu_boot_status() of the slot that this CPU has."""
         yield from update_cpu_boot_status(self._guest.slot_pa(me), status)
 
+    @plays("set_cpu_present", "kernel/cpu.c")
     def set_present(self, me: int, present: bool) -> Task:
         """set_cpu_present()."""
         yield Store(self._guest.data.present(me), int(present), 1)

@@ -18,6 +18,7 @@ from emu.host.faults import Fault
 from emu.host.guest import Guest, note_table
 from emu.host.kick import Kick
 from emu.host.lookup_table import write_entry
+from emu.host.played import plays
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import FlushDeferred, Load, Log, Operation, Park, Store
@@ -53,9 +54,8 @@ class Smp:
         cycles: int,
         after: Callable[[], Generator[Operation, Any, None]] | None = None,
     ) -> HostTask:
-        """smp_init(): bring up at most ``maxcpus`` CPUs, the boot CPU among them.
-
-        Then take all down and up ``cycles`` times, then do what comes ``after``.
+        """Bring up at most ``maxcpus`` CPUs, the boot CPU among them, then take all down and up ``cycles``
+        times, then do what comes ``after``.
         """
         yield Store(self._guest.data.online(0), 1, 1)
         yield from self._fill_table()
@@ -64,11 +64,7 @@ class Smp:
             yield Log(line)
         for cpu in secondaries:
             yield from self._method.cpu_init(cpu)
-        yield Log("smp: Bringing up secondary CPUs ...")
-        yield from self._strategy.bring_up(secondaries, maxcpus - 1)
-        yield FlushDeferred(-1)
-        yield from self._smp_announce()
-        yield from self._hyp_mode_check()
+        yield from self._smp_init(secondaries, maxcpus)
         if self._guest.design.data_read_only_after_init:
             self._kick.data_read_only = True  # mark_rodata_ro()
         for _ in range(cycles):
@@ -80,6 +76,18 @@ class Smp:
         yield Park(ONLINE)
         return None
 
+    @plays("smp_init", "kernel/smp.c")
+    def _smp_init(self, secondaries: Sequence[int], maxcpus: int) -> Generator[Operation, Any, None]:
+        yield Log("smp: Bringing up secondary CPUs ...")
+        yield from self._strategy.bring_up(secondaries, maxcpus - 1)
+        yield FlushDeferred(-1)
+        online = 0
+        for cpu in range(len(self._guest.hwids)):
+            online += yield Load(self._guest.data.online(cpu), 1)
+        yield Log(f"smp: Brought up 1 node, {online} CPU{'s' if online != 1 else ''}")
+        yield from self._hyp_mode_check()
+
+    @plays("smp_init_cpus", "arch/arm64/kernel/smp.c")
     def _fill_table(self) -> Generator[Operation, Any, None]:
         """smp_init_cpus(): the logical map, or the table that this design scans instead."""
         guest, design = self._guest, self._guest.design
@@ -100,13 +108,7 @@ class Smp:
             if hwid != final:  # smp_cpu_setup() has failed
                 yield from write_entry(guest, cpu, design.lookup_table_unused)
 
-    def _smp_announce(self) -> Generator[Operation, Any, None]:
-        """smp_init(): its last line."""
-        online = 0
-        for cpu in range(len(self._guest.hwids)):
-            online += yield Load(self._guest.data.online(cpu), 1)
-        yield Log(f"smp: Brought up 1 node, {online} CPU{'s' if online != 1 else ''}")
-
+    @plays("smp_cpus_done hyp_mode_check", "arch/arm64/kernel/smp.c")
     def _hyp_mode_check(self) -> Generator[Operation, Any, None]:
         pa = self._guest.pa_of(self._guest.subject.va("__boot_cpu_mode"))
         modes = []

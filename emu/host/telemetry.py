@@ -10,6 +10,7 @@ from typing import Any
 from emu.arch import boot
 from emu.host.enable_method import EnableMethod
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.operation import DSB_ISHST, Barrier, Load, Log, Operation, Park, Report, Reported, Store
 from emu.outcome import End, Outcome
 
@@ -17,6 +18,7 @@ Task = Generator[Operation, Any, None]
 _CPU_MMU_OFF = boot.CPU_MMU_OFF & (2**64 - 1)
 
 
+@plays("update_cpu_boot_status", "arch/arm64/include/asm/smp.h")
 def update_cpu_boot_status(slot_pa: int, status: int) -> Task:
     """update_cpu_boot_status(): write the status word of a struct secondary_data and make it visible."""
     yield Store(slot_pa + boot.CPU_BOOT_STATUS, status)

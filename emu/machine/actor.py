@@ -17,6 +17,7 @@ from emu.semantics.parts import Made
 if TYPE_CHECKING:
     from emu.machine.naps import Nap
 
+PACKAGES = Path(__file__).parent.parent.parent  # the folder that the package is in
 LOOK_AFTER = 1 << 15  # instructions of a PE before it is looked at, whether it goes round
 # A host task that plays firmware gives the entry (PA, x0) at which its CPU goes on in guest code.
 HostTask = Generator[Operation, Any, "tuple[int, int] | None"]
@@ -160,7 +161,7 @@ def end_pc(actor: Actor) -> int:
 def location(task: HostTask | None) -> str:
     """Return file:line of the ``yield`` that ``task``, or what it delegates to, has reached."""
     task = _innermost(task)
-    return f"{_file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
+    return f"{file_name(task.gi_code.co_filename)}:{task.gi_frame.f_lineno if task.gi_frame else 0}"
 
 
 def function_name(task: HostTask | None) -> str:
@@ -183,8 +184,22 @@ def _innermost(task: HostTask | None) -> GeneratorType[Any, Any, Any]:
         inner = deeper
 
 
+def generators(task: HostTask | None) -> list[GeneratorType[Any, Any, Any]]:
+    """Return the generators that ``task`` is in, by `yield from`, the outermost first."""
+    found: list[GeneratorType[Any, Any, Any]] = []
+    inner: Any = task
+    while True:
+        if isinstance(inner, Filtered):
+            inner = inner.task
+        elif isinstance(inner, GeneratorType):
+            found.append(inner)
+            inner = inner.gi_yieldfrom
+        else:
+            return found
+
+
 @cache
-def _file_name(path: str) -> str:
-    # Below the package's parent the name is relative, so that a trace does not tell where it was made.
-    here, root = Path(path), Path(__file__).parent.parent.parent
-    return str(here.relative_to(root)) if here.is_relative_to(root) else here.name
+def file_name(path: str) -> str:
+    """Return the path of a file below PACKAGES, as a trace must not tell where that is; else its name."""
+    here = Path(path)
+    return str(here.relative_to(PACKAGES)) if here.is_relative_to(PACKAGES) else here.name

@@ -51,6 +51,7 @@ class HostTasks:
         self._queue = machine.queue
         self._recorder = machine.recorder
         self._memory = machine.host_memory
+        self.advanced: Callable[[int, Actor], None] | None = None  # is called where a task stands anew
         # By class, for all but Store and Load.
         self._does: dict[type, Callable[[int, Actor, Any], object]] = {
             LoadUntil: self._load_until,
@@ -123,6 +124,8 @@ class HostTasks:
             else:
                 self._queue.set(cpu, State.ENDED)
             return
+        if self.advanced is not None:
+            self.advanced(cpu, actor)
         actor.pending = operation
         actor.waited = 0
         actor.slept = False

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from emu.explore.api import Exploration
 from emu.explore.confirm import Confirmed
@@ -14,6 +12,7 @@ from emu.explore.global_state import GlobalState, Transition
 from emu.explore.watch import pc_of
 from emu.finding import PA, PC, VA, Finding, Word
 from emu.host.build import Boot
+from emu.host.played import function_at
 from emu.host.tracing import symbol_table
 from emu.machine.actor import State
 from emu.operation import LOADS, STORES, Kind, Record, WaitForEvent
@@ -371,25 +370,4 @@ class _Teller:
         location = self._trace.location(pc)
         if location is None:
             return self._names.place(pc).partition("+")[0]
-        file, _, line = location.rpartition(":")
-        return function_at(file, int(line))
-
-
-@cache
-def _functions(file: str) -> list[tuple[int, int, str]]:
-    # (first line, last line, name) of each function of a Python file of ours.
-    path = Path(__file__).parent.parent.parent / file
-    if not path.is_file():
-        return []
-    found = [
-        (node.lineno, node.end_lineno or node.lineno, node.name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
-    ]
-    return sorted(found)
-
-
-def function_at(file: str, line: int) -> str:
-    """Return the name of the function of ``file`` that has this line; without one the file's name."""
-    around = [name for first, last, name in _functions(file) if first <= line <= last]
-    return around[-1] if around else PurePath(file).stem
+        return function_at(location)

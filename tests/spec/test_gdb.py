@@ -109,7 +109,7 @@ def test_threads_have_names_and_the_selected_one_has_registers(v3: Target) -> No
         "set remote threads-packet on",
         "info threads",
     )
-    assert '"CPU0 0x0 host wait_for_sync_state() delayed"' in text, "as a name too, when it is asked for"
+    assert '"CPU0 0x0 host cpuhp_wait_for_sync_state() delayed"' in text, "as a name too, if asked for"
     assert "(CPU0 0x0 host boot_cpu())" in text
     assert "(CPU3 0x3 off)" in text
     assert "$1 = 0x80000001" in text

@@ -31,14 +31,14 @@ def test_without_instructions_functions_with_operations_are_seen() -> None:
 
 def test_the_boot_cpu_is_in_functions_of_the_kernel_that_the_host_plays() -> None:
     found = names(CASES[0], 0)
-    assert {"smp_init", "cpuhp_bringup_mask", "_cpu_up", "arch_cpuhp_kick_ap_alive"} <= set(found)
-    assert {"cpu_psci_cpu_boot", "cpuhp_wait_for_sync_state", "bringup_wait_for_ap_online"} <= set(found)
+    assert {"smp_init", "cpuhp_bringup_mask", "_cpu_up", "__psci_cpu_on"} <= set(found)
+    assert {"__psci_cpu_on", "cpuhp_wait_for_sync_state", "bringup_wait_for_ap_online"} <= set(found)
 
 
 def test_a_firmware_call_is_in_the_function_that_makes_it() -> None:
     """It takes 2 us, which is what it costs."""
     found = timeline_of(CASES[0], instructions=True)
-    calls = [each for each in found.functions if each.name == "cpu_psci_cpu_boot"]
+    calls = [each for each in found.functions if each.name == "__psci_cpu_on"]
     assert len(calls) == 3
     assert all(each.end - each.start >= 2000 for each in calls)
 

@@ -8,6 +8,7 @@ from emu.debug.commands.registers import summary
 from emu.debug.frames import backtrace
 from emu.debug.sources import read_source
 from emu.errors import InvalidCase
+from emu.host.played import frames
 
 _LIST_LINES = 5
 _FRAMES_MAX = 64
@@ -21,11 +22,18 @@ def _where(context: Context, text: str) -> list[str]:
     return [*context.why(context.stop), context.where(context.cpu)]
 
 
-@TABLE.command("backtrace bt", "[N]", "the functions that the CPU is in, by its frame records; N at most")
+@TABLE.command("backtrace bt", "[N]", "the functions that the CPU is in; N at most")
 def _backtrace(context: Context, text: str) -> list[str]:
-    places = context.session.places
-    found = backtrace(context.session, context.cpu, parse_number(text, "N", _FRAMES_MAX, 1))
-    return [f"{at:<3} {va:#018x} {places.describe(va)}" for at, va in enumerate(found)]
+    places, count = context.session.places, parse_number(text, "N", _FRAMES_MAX, 1)
+    actor = context.session.machine.actors[context.cpu]
+    rows = []
+    if actor.task is None:
+        found = backtrace(context.session, context.cpu, count)
+        rows = [f"{va:#018x} {places.describe(va)}" for va in found]
+    host = frames(actor.task or actor.suspended)
+    width = max((len(frame.shown) for frame in host), default=0)
+    rows += [f"{frame.kernel or '-':<{width}} {frame.name} ({frame.file}:{frame.line})" for frame in host]
+    return [f"{at:<3} {row}" for at, row in enumerate(rows[:count])]
 
 
 @TABLE.command("print p", "EXPRESSION", "its value on the CPU: x0, sp, symbol, [address], u32[address] ...")

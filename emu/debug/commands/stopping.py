@@ -26,6 +26,8 @@ def _add_breakpoint(context: Context, text: str, temporary: bool) -> list[str]:
         _check_condition(context, condition)
     where = place or place_of_pc(context)
     made = context.session.add_breakpoint(where, cpu=cpu, condition=condition, temporary=temporary)
+    if made.pa < 0:
+        return [f"breakpoint {made.number} at {made.text}, which the host plays"]
     line = context.view.place_of(made.pa)
     return [f"breakpoint {made.number} at PA {made.pa:#x}: {line}"]
 

@@ -6,7 +6,7 @@ from xml.sax.saxutils import quoteattr
 
 from emu.arch.mpidr import hwid
 from emu.debug.session import Session
-from emu.machine.actor import function_name
+from emu.host.played import frames
 
 
 def describe(session: Session, cpu: int) -> str:
@@ -16,7 +16,7 @@ def describe(session: Session, cpu: int) -> str:
     if state == "off":
         return f"CPU{cpu} {hwid(pe.mpidr):#x} off"
     if actor.task is not None:
-        does = f"host {function_name(actor.task)}()"
+        does = f"host {frames(actor.task)[0].shown}()"
         return f"CPU{cpu} {hwid(pe.mpidr):#x} {does}" + (f" {state}" if state != "host" else "")
     return f"CPU{cpu} {hwid(pe.mpidr):#x} EL{pe.el} mmu-{'on' if pe.mmu_on else 'off'} {state}"
 

@@ -102,7 +102,7 @@ def registers(view: View, changed: Collection[str], width: int) -> Text:
     values: dict[str, int] = view["registers"]
     if not values:
         off = view["cpus"][view["cpu"]]["state"] == "off"
-        return Text("off" if off else "a host task runs\nin its stead", _FAINT)
+        return Text("off", _FAINT) if off else _stack(view)
     return _table(values, [name for name in _GENERAL if name in values], changed, width)
 
 
@@ -143,6 +143,15 @@ def clicked(view: View, pane: str, row: int, as_source: bool, twice: bool) -> st
     if pane == "code" and row < len(view["code"]):
         return f"toggle {view['code'][row]['address']:#x}"
     return ""
+
+
+def _stack(view: View) -> Text:
+    # The functions that a host task is in, the innermost first.
+    text = Text(no_wrap=True, overflow="crop")
+    for frame in view["stack"]:
+        text.append(frame["kernel"] or frame["name"], "" if frame["kernel"] else _FAINT)
+        text.append(f" {frame['file'].rpartition('/')[2]}:{frame['line']}\n", _FAINT)
+    return text
 
 
 def cpus(view: View) -> Text:

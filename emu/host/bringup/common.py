@@ -7,10 +7,12 @@ from typing import Any
 
 from emu.host.cpuhp import Core, Cpuhp
 from emu.host.kick import Kick
+from emu.host.played import plays
 from emu.milestone import Milestone, Reach
 from emu.operation import Load, LoadUntil, Log, Operation, Report, Reported, Store
 
 
+@plays("cpuhp_bringup_mask", "kernel/cpu.c")
 def bring_up_each(
     core: Core, cpus: Sequence[int], count: int, target: Cpuhp
 ) -> Generator[Operation, Any, None]:
@@ -27,6 +29,7 @@ def bring_up_each(
         yield Reach(Milestone.END, cpu)
 
 
+@plays("bringup_wait_for_ap_online", "kernel/cpu.c")
 def wait_for_ap_online(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
     """bringup_wait_for_ap_online(): the AP says that it is in CPUHP_AP_ONLINE_IDLE. No time-out."""
     yield LoadUntil(kick.guest.data.done(cpu), 4, sleeps=True)
@@ -34,6 +37,7 @@ def wait_for_ap_online(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
     return 0
 
 
+@plays("takedown_cpu", "kernel/cpu.c")
 def takedown(kick: Kick, cpu: int) -> Generator[Operation, Any, int]:
     """takedown_cpu(), its end: wait for DEAD, then ask the enable-method whether the CPU is gone."""
     if (yield from kick.core.bp_sync_dead(cpu)):

@@ -13,6 +13,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each
 from emu.host.bringup.split import Split
 from emu.host.cpuhp import Cpuhp
+from emu.host.played import plays
 from emu.operation import Load, Operation
 
 NAME = "parallel"
@@ -21,6 +22,7 @@ NAME = "parallel"
 class Parallel(Split):
     """Split, in two passes over all CPUs."""
 
+    @plays("bringup_nonboot_cpus cpuhp_bringup_cpus_parallel", "kernel/cpu.c")
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
         """cpuhp_bringup_cpus_parallel(): both passes for the primary threads, then for their siblings."""
         kick = self._kick

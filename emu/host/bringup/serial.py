@@ -8,6 +8,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EIO, Cpuhp
 from emu.host.kick import Kick
+from emu.host.played import plays
 from emu.milestone import Milestone, Reach
 from emu.operation import (
     FlushDeferred,
@@ -38,14 +39,22 @@ class Serial:
         steps[Cpuhp.CPUHP_BRINGUP_CPU].startup = self._bringup_cpu
         steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown = lambda cpu: takedown(kick, cpu)
 
+    @plays("bringup_nonboot_cpus", "kernel/cpu.c")
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
-        """cpuhp_bringup_mask(): one CPU at a time to CPUHP_ONLINE."""
+        """One CPU at a time to CPUHP_ONLINE."""
         yield from bring_up_each(self._kick.core, cpus, count, Cpuhp.CPUHP_ONLINE)
 
+    @plays("bringup_cpu", "kernel/cpu.c")
     def _bringup_cpu(self, cpu: int) -> Generator[Operation, Any, int]:
-        """__cpu_up(): kick it, and wait for cpu_running."""
+        error = yield from self._cpu_up(cpu)
+        if error:
+            return error
+        return (yield from wait_for_ap_online(self._kick, cpu))
+
+    @plays("__cpu_up", "arch/arm64/kernel/smp.c")
+    def _cpu_up(self, cpu: int) -> Generator[Operation, Any, int]:
         data = self._kick.guest.data
-        result: int = yield from self._kick.kick_ap_alive(cpu)
+        result: int = yield from self._kick.kick(cpu)
         yield Reach(Milestone.KICKED, cpu)
         if result:
             return result
@@ -59,9 +68,7 @@ class Serial:
             yield FlushDeferred(cpu)
             yield Log(f"CPU{cpu}: failed to come online", Reported(Report.NOT_ONLINE, cpu))
         yield from self._kick.cleanup(cpu, bool(online))
-        if not online:
-            return EIO
-        return (yield from wait_for_ap_online(self._kick, cpu))
+        return 0 if online else EIO
 
 
 STRATEGY = Serial

@@ -12,6 +12,7 @@ from typing import Any
 from emu.host.bringup.common import bring_up_each, takedown, wait_for_ap_online
 from emu.host.cpuhp import EAGAIN, EIO, Cpuhp, SyncState
 from emu.host.kick import Kick
+from emu.host.played import plays
 from emu.milestone import Milestone, Reach
 from emu.operation import FlushDeferred, Log, Operation, Report, Reported
 
@@ -30,20 +31,27 @@ class Split:
         steps[Cpuhp.CPUHP_BRINGUP_CPU].startup = self._bringup_ap
         steps[Cpuhp.CPUHP_TEARDOWN_CPU].teardown = lambda cpu: takedown(kick, cpu)
 
+    @plays("bringup_nonboot_cpus", "kernel/cpu.c")
     def bring_up(self, cpus: Sequence[int], count: int) -> Generator[Operation, Any, None]:
-        """cpuhp_bringup_mask(): one CPU at a time to CPUHP_ONLINE."""
+        """One CPU at a time to CPUHP_ONLINE."""
         yield from bring_up_each(self._kick.core, cpus, count, Cpuhp.CPUHP_ONLINE)
 
+    @plays("cpuhp_kick_ap_alive", "kernel/cpu.c")
     def _kick_ap(self, cpu: int) -> Generator[Operation, Any, int]:
-        """cpuhp_kick_ap_alive()."""
         if not (yield from self._kick.core.can_boot_ap(cpu)):
             return EAGAIN
         result: int = yield from self._kick.kick_ap_alive(cpu)
         yield Reach(Milestone.KICKED, cpu)
         return result
 
+    @plays("cpuhp_bringup_ap", "kernel/cpu.c")
     def _bringup_ap(self, cpu: int) -> Generator[Operation, Any, int]:
-        """cpuhp_bringup_ap()."""
+        if not (yield from self._bp_sync_alive(cpu)):
+            return EIO
+        return (yield from wait_for_ap_online(self._kick, cpu))
+
+    @plays("cpuhp_bp_sync_alive", "kernel/cpu.c")
+    def _bp_sync_alive(self, cpu: int) -> Generator[Operation, Any, bool]:
         yield Reach(Milestone.WAIT, cpu)
         alive = yield from self._kick.core.wait_for_sync_state(
             cpu, SyncState.SYNC_STATE_ALIVE, SyncState.SYNC_STATE_SHOULD_ONLINE
@@ -52,10 +60,8 @@ class Split:
         if not alive:
             yield FlushDeferred(cpu)
             yield Log(f"CPU{cpu} failed to report alive state", Reported(Report.NOT_ALIVE, cpu))
-        yield from self._kick.cleanup(cpu, bool(alive))
-        if not alive:
-            return EIO
-        return (yield from wait_for_ap_online(self._kick, cpu))
+        yield from self._kick.cleanup_kick_cpu(cpu, bool(alive))
+        return bool(alive)
 
 
 STRATEGY = Split

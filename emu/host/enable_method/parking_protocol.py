@@ -10,6 +10,7 @@ from collections.abc import Collection, Generator
 from typing import Any
 
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import Again, Load, Log, Operation, SendInterrupt, Store, WaitForInterrupt
@@ -59,6 +60,7 @@ class ParkingProtocol:
         """The mailbox was noted when the MADT was read."""
         yield from ()
 
+    @plays("acpi_parking_protocol_cpu_boot", "arch/arm64/kernel/acpi_parking_protocol.c")
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
         """acpi_parking_protocol_cpu_boot(): -ENXIO when firmware has not set the mailbox up."""
         mailbox_pa = self._guest.data.mailbox(cpu)
@@ -76,6 +78,7 @@ class ParkingProtocol:
         """Nothing to do for the boot CPU."""
         yield from ()
 
+    @plays("acpi_parking_protocol_cpu_postboot", "arch/arm64/kernel/acpi_parking_protocol.c")
     def cpu_postboot(self, cpu: int) -> Generator[Operation, Any, None]:
         """acpi_parking_protocol_cpu_postboot(): firmware must have cleared the entry point."""
         entry_pa = yield Load(self._guest.data.mailbox(cpu) + _ENTRY_POINT, cacheable=False)

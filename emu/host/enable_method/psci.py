@@ -10,6 +10,7 @@ from typing import Any
 
 from emu.arch.psci import Affinity, Function, Return
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import Delay, FirmwareCall, Log, Operation, Report, Reported
@@ -50,6 +51,7 @@ class PsciOperations:
         """Nothing to do for PSCI."""
         yield from ()
 
+    @plays("cpu_psci_cpu_boot psci_0_2_cpu_on __psci_cpu_on", "arch/arm64/kernel/psci.c")
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
         """cpu_psci_cpu_boot(): CPU_ON; give 0 or the errno of psci_to_linux_errno()."""
         guest = self._guest
@@ -69,10 +71,12 @@ class PsciOperations:
         """Nothing to do for PSCI."""
         yield from ()
 
+    @plays("cpu_psci_cpu_die psci_0_2_cpu_off", "arch/arm64/kernel/psci.c")
     def cpu_die(self, cpu: int) -> Generator[Operation, Any, None]:
         """cpu_psci_cpu_die(): CPU_OFF, which does not return."""
         yield FirmwareCall(Function.CPU_OFF)
 
+    @plays("op_cpu_kill cpu_psci_cpu_kill", "arch/arm64/kernel/psci.c")
     def cpu_kill(self, cpu: int) -> Generator[Operation, Any, int]:
         """cpu_psci_cpu_kill(): poll AFFINITY_INFO for at most 100 ms."""
         for look in range(_KILL_LOOKS):

@@ -12,6 +12,7 @@ from typing import Any
 from emu.arch.mpidr import INVALID_HWID
 from emu.host.dcache import clean
 from emu.host.guest import Guest
+from emu.host.played import plays
 from emu.machine import Machine
 from emu.machine.actor import HostTask
 from emu.operation import Again, Load, Operation, SendEvent, Store, WaitForEvent
@@ -49,6 +50,7 @@ class SpinTable:
             yield WaitForEvent()
             yield Again()
 
+    @plays("smp_spin_table_cpu_prepare", "arch/arm64/kernel/smp_spin_table.c")
     def cpu_init(self, cpu: int) -> Generator[Operation, Any, None]:
         """smp_spin_table_cpu_prepare(): send the CPU from firmware into the pen."""
         word_pa = self._guest.data.release(cpu)
@@ -56,6 +58,7 @@ class SpinTable:
         yield from clean(word_pa)
         yield SendEvent()
 
+    @plays("smp_spin_table_cpu_boot", "arch/arm64/kernel/smp_spin_table.c")
     def cpu_boot(self, cpu: int) -> Generator[Operation, Any, int]:
         """smp_spin_table_cpu_boot(): name the CPU that may leave the pen."""
         yield from self._write_pen_release(self._guest.hwids[cpu])
@@ -79,6 +82,7 @@ class SpinTable:
         yield from ()
         return 0
 
+    @plays("write_pen_release", "arch/arm64/kernel/smp_spin_table.c")
     def _write_pen_release(self, value: int) -> Generator[Operation, Any, None]:
         yield Store(self._release_pa, value)
         yield from clean(self._release_pa)
