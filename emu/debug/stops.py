@@ -102,6 +102,7 @@ class DebugSettings:
     :ivar cpu: the selected CPU
     :ivar forced: by position, the CPU that stepped there although the scheduler had not picked it
     :ivar edits: by position, the changes that the user made there
+    :ivar displayed: by number, what ``x`` shows again at each stop
     """
 
     breakpoints: dict[int, Breakpoint] = field(default_factory=dict)
@@ -112,3 +113,4 @@ class DebugSettings:
     last_number: int = 0
     forced: dict[int, int] = field(default_factory=dict)
     edits: dict[int, list[Edit]] = field(default_factory=dict)
+    displayed: dict[int, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emu.arch import psci
+from emu.arch.fields import syndrome
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.constraints import constraint_words
 from emu.cpu.sysregs.rows import BY_NAME
@@ -289,7 +290,8 @@ class View:
             case Kind.POWER_ON:
                 return f"is switched on, x0={value:#x}"
             case Kind.EXCEPTION:
-                return f"takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}"
+                taken = f"takes an exception to EL{record.size}, ESR {value:#x}, FAR {record.pa:#x}"
+                return f"{taken} ({syndrome.words(value, self.session.system.name_at)})"
             case Kind.MMU:
                 return f"MMU {'on' if value & 1 else 'off'}"
             case Kind.EL:

@@ -312,3 +312,16 @@ def test_help_lists_the_commands() -> None:
         assert "who-wrote" in text(app, "output")
 
     drive(run)
+
+
+def test_what_is_displayed_stands_above_the_boot_data_and_the_case_is_copied() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await enter(app, pilot, "until scan cpu 1")
+        await enter(app, pilot, "display [x1 + 8*x19] 2")
+        await press(app, pilot, "3")
+        shown = str(app.query_one("#data Static", Static).content)
+        assert shown.startswith("1: x [x1 + 8*x19] 2\n  0x40202100 __cpu_logical_map[0]: ")
+        await enter(app, pilot, "case")
+        assert app.clipboard == Case.parse(app.clipboard).text()
+
+    drive(run)

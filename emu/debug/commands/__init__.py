@@ -60,6 +60,14 @@ class Commands(Context):
         """
         return self._with_rest(lambda: self.stopped(stop))
 
+    def stopped(self, stop: SessionStop) -> list[str]:
+        """Keep a stop as the last one, and return it as text: why, where, and what is displayed."""
+        return [*super().stopped(stop), *self.displayed()]
+
+    def displayed(self) -> list[str]:
+        """Return the memory that is shown at each stop."""
+        return memory.displayed(self)
+
     def _with_rest(self, first: Callable[[], list[str]]) -> list[str]:
         # What `first` says, and then what lines of sourced files say, until one of them goes back.
         seen = self.seen

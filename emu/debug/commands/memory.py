@@ -57,6 +57,37 @@ def _x(context: Context, text: str) -> list[str]:
     return rows
 
 
+@TABLE.command("display", "[DATA as x has it]", "show memory at each stop, as x does; without DATA: now")
+def _display(context: Context, text: str) -> list[str]:
+    settings = context.session.settings
+    if text:
+        _x(context, text)  # refused now, or never
+        settings.displayed[max(settings.displayed, default=0) + 1] = text
+    return displayed(context) or ["nothing: name what x shows"]
+
+
+def displayed(context: Context) -> list[str]:
+    """Return what is displayed, each with its number."""
+    rows = []
+    for number, text in context.session.settings.displayed.items():
+        try:
+            shown = _x(context, text)
+        except InvalidCase as error:
+            shown = [str(error)]
+        rows += [f"{number}: x {text}", *(f"  {row}" for row in shown)]
+    return rows
+
+
+@TABLE.command("undisplay", "[N]", "display number N no more, or nothing")
+def _undisplay(context: Context, text: str) -> list[str]:
+    settings = context.session.settings
+    if not text:
+        settings.displayed.clear()
+    elif settings.displayed.pop(parse_number(text, "N"), None) is None:
+        raise InvalidCase(f"{text}: no display has that number")
+    return []
+
+
 def _split_count(words: list[str]) -> tuple[str, int]:
     # DATA or an expression, and N behind it; 0: none is given.
     what = " ".join(words)

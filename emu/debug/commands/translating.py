@@ -44,7 +44,9 @@ def _walk(context: Context, text: str) -> list[str]:
     va, cpu, pe = _pe(context, text, "ADDRESS")
     found = page_walk(pe, va, context.session.machine.memory.u64)
     name = context.view.va_name(va)
+    hosted = context.session.machine.actors[cpu].task is not None
     rows = [f"VA {va:#x}{name}, CPU{cpu}: {_regime(pe, found)}"]
+    rows += ["  by its registers as they are: a host task runs in its stead"] if hosted else []
     for entry in found.entries:
         rows += _entry_lines(pe, found, entry)
     return [*rows, *_result(context, pe, va, found)]

@@ -204,6 +204,8 @@ class StepApp(App[int]):
             error = [f"error: {answer['error']}"] if answer["error"] else []
             self._last_answer = [f"(emu) {command.strip()}", *answer["lines"], *error]
             self.output += self._last_answer
+            if command.strip() == "case":
+                self.copy_to_clipboard("".join(answer["lines"]))
             del self.output[:-_OUTPUT_LINES_MAX]
         self._draw()
 

@@ -183,10 +183,13 @@ def operations(view: View) -> Text:
 
 
 def data(view: View, before: View | None) -> Text:
-    """Return the shared words, those that changed since the last stop marked."""
+    """Return the shared words, those that changed since the last stop marked, and what is displayed."""
     old = {datum["name"]: datum["value"] for datum in before["data"]} if before else {}
     width = max((len(datum["name"]) for datum in view["data"]), default=0)
     text = Text(no_wrap=True, overflow="crop")
+    was = set(before["displayed"]) if before else set()
+    for line in view["displayed"]:
+        text.append(f"{line}\n", _CHANGED if before and line not in was else "")
     for datum in view["data"]:
         is_new = bool(old) and old.get(datum["name"]) != datum["value"]
         text.append(f"{datum['name']:<{width}} ", _FAINT)
