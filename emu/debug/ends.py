@@ -27,14 +27,32 @@ def at_its_end(target: DebugTarget, cpu: int) -> str:
     return f"CPU{cpu} cannot go on: {how(target, cpu)}, at {target.places.describe(end_pc(actor))}"
 
 
+def not_there(target: DebugTarget, steps: int) -> str:
+    """Return where CPUs are that have not come to a place in so many steps: in which loop, or asleep."""
+    told = []
+    for cpu, actor in enumerate(target.machine.actors):
+        if actor.task is not None or actor.state in (State.OFF, State.ENDED):
+            continue
+        loop = target.places.loop(actor.pe.pc) if actor.state is State.RUNNABLE else None
+        if loop is not None:
+            told.append(f"CPU{cpu} is in the loop {target.places.describe(loop[0])}..{loop[1]:#x}")
+        elif actor.state is not State.RUNNABLE:
+            told.append(_stands(target, cpu))
+    return f"not there after {steps} steps" + (f": {_some(told)}" if told else "")
+
+
 def why_over(target: DebugTarget) -> str:
     """Return why no step is left: the limit, or who sleeps or goes round for ever, and where."""
     machine = target.machine
-    still = [
-        f"CPU{cpu} {outcome_words(outcome)}, at {target.places.describe(end_pc(actor))}"
-        for cpu, actor in enumerate(machine.actors)
-        if (outcome := machine.outcome(cpu)).end in _STAND_STILL
-    ]
-    if len(still) > _TOLD_MAX:
-        still[_TOLD_MAX:] = [f"and {len(still) - _TOLD_MAX} more"]
-    return machine.stopped or ": ".join(["nobody can go on", *(["; ".join(still)] if still else [])])
+    still = [_stands(target, cpu) for cpu in target.cpus if machine.outcome(cpu).end in _STAND_STILL]
+    return machine.stopped or ": ".join(["nobody can go on", *([_some(still)] if still else [])])
+
+
+def _stands(target: DebugTarget, cpu: int) -> str:
+    actor = target.machine.actors[cpu]
+    return f"CPU{cpu} {outcome_words(outcome_of(actor))}, at {target.places.describe(end_pc(actor))}"
+
+
+def _some(told: list[str]) -> str:
+    more = [f"and {len(told) - _TOLD_MAX} more"] if len(told) > _TOLD_MAX else []
+    return "; ".join(told[:_TOLD_MAX] + more)

@@ -81,18 +81,32 @@ class Places:
     def instruction(self, text: str) -> int:
         """Return the PA of an instruction: ``symbol``, ``symbol+0x10``, ``FILE:LINE``, a PA or a VA.
 
-        :raises InvalidCase: there is none of that name
+        A line without an instruction stands for the next one of its file that has one.
+
+        :raises InvalidCase: there is none of that name, or no instruction can be there
         """
         line = _LINE.fullmatch(text)
         if line:
-            pa = self._guest.subject.lines.find(line[1], int(line[2]))
-            if pa is None:
-                raise InvalidCase(f"{text}: no instruction of the subject is from that line")
-            return pa
+            return self._line(text, line[1], int(line[2]))
         match = _CODE.fullmatch(text)
         if not match:
             raise InvalidCase(f"{text}: a place is a symbol, symbol+0x10, FILE:LINE, a PA or a VA")
-        return self._address(match[1], text) + int(match[2] or "0", 0)
+        pa = self._address(match[1], text) + int(match[2] or "0", 0)
+        if pa & 3:
+            raise InvalidCase(f"{text}: {pa:#x} is in the midst of an instruction; they are 4 bytes, aligned")
+        if not pa >> 63 and not self._memory.contains(pa, 4):
+            raise InvalidCase(f"{text}: no memory at PA {pa:#x}")
+        return pa
+
+    def _line(self, text: str, file: str, number: int) -> int:
+        lines = self._guest.subject.lines
+        pa = lines.find(file, number)
+        later = lines.after(file, number) if pa is None else None
+        if later is not None:
+            pa = lines.find(file, later)
+        if pa is None:
+            raise InvalidCase(f"{text}: no instruction of the subject is from that line")
+        return pa
 
     def data(self, text: str) -> tuple[int, int]:
         """Return (PA, size in bytes) of data: ``symbol``, ``symbol[3].field``, ``symbol+8``, or an address.

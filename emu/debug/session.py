@@ -12,7 +12,7 @@ from typing import Any
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
-from emu.debug.ends import at_its_end, how, why_over
+from emu.debug.ends import at_its_end, how, not_there, why_over
 from emu.debug.host_entries import HostEntries
 from emu.debug.leaving import leave_loop
 from emu.debug.redone import make_again, tell_runs_apart
@@ -28,6 +28,7 @@ from emu.report.json_form import verdict_word
 
 CHECKPOINT_STEPS = 4096
 NEAR_STEPS = 256  # a checkpoint is made this far before the position that a travel goes to
+ARRIVE_STEPS = 1 << 20  # of all CPUs, until a command says that it has not come where it was to go
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
 
 
@@ -146,7 +147,9 @@ class Session(DebugTarget):
         """Run until the function of ``cpu`` has returned: the PC is its X30, and SP is not below its SP."""
         pe = self.pe(cpu)
         target, sp = self.places.pa(pe.x[30]), pe.x[31]
-        return self._run(lambda ran: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp, cpu)
+        return self._run(
+            lambda ran: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp, cpu, ARRIVE_STEPS
+        )
 
     def until_other(self) -> SessionStop:
         """Run until a CPU steps that is not the one that made the last step."""
@@ -158,10 +161,10 @@ class Session(DebugTarget):
         return self._run(lambda _ran: False, cpu)
 
     def go_on_for(self, cpu: int) -> SessionStop:
-        """Run until a stop, or until nothing lets ``cpu`` go on (-1: anybody)."""
+        """Run until a stop, until nothing lets ``cpu`` go on (-1: anybody), or for ARRIVE_STEPS."""
         others, self.settings.others = self.settings.others, Others.SCHEDULE
         try:
-            return self._run(lambda _ran: False, cpu)
+            return self._run(lambda _ran: False, cpu, ARRIVE_STEPS)
         finally:
             self.settings.others = others
 
@@ -194,9 +197,11 @@ class Session(DebugTarget):
                 return SessionStop("end", machine.current, self._why_over())
         return SessionStop("goal", machine.current)
 
-    def _run(self, done: Callable[[int], bool], cpu: int) -> SessionStop:
-        # Step until `done` or a stop; `cpu` is the CPU that the command is about, or -1 for all.
+    def _run(self, done: Callable[[int], bool], cpu: int, steps_max: int = 0) -> SessionStop:
+        # Step until `done` or a stop; `cpu` is the CPU that the command is about, or -1 for all; 0 steps: as
+        # many as it takes.
         machine, settings = self.machine, self.settings
+        last = self.position + steps_max if steps_max else -1
         unpolled = 0
         alone = settings.others is not Others.SCHEDULE and cpu >= 0
         told = self.checker.begin(settings, cpu)
@@ -227,6 +232,8 @@ class Session(DebugTarget):
                 if settings.others is Others.FREE and cpu >= 0:
                     self._let_others(cpu)
                 return SessionStop("step", ran)
+            if self.position == last:
+                return SessionStop("step", ran, not_there(self, steps_max))
             unpolled += 1
             if unpolled >= _POLL_STEPS:
                 unpolled = 0

@@ -34,6 +34,11 @@ class Lines:
                 self._first[path, number] = self._first[PurePath(path).name, number] = pa
         return self._first.get((file, line))
 
+    def after(self, file: str, line: int) -> int | None:
+        """Return the first line behind ``line`` of ``file`` that has an instruction, or None."""
+        self.find(file, line)
+        return min((number for name, number in self._first if name == file and number > line), default=None)
+
     def _read(self) -> Places:
         if self._places is None:
             self._places = self._source() if callable(self._source) else self._source

@@ -123,7 +123,11 @@ class Context:
         if stop.reason == "event":
             return [f"CPU{stop.cpu}: {stop.text}"]
         if stop.reason == "end":
-            return [f"the end: {stop.text}"]
+            unmet = [made for made in self.session.settings.breakpoints.values() if not made.hits]
+            return [
+                f"the end: {stop.text}",
+                *(f"breakpoint {made.number} was not met: {made.text}" for made in unmet),
+            ]
         return [stop.text] if stop.text else []
 
     def _touched(self, stop: SessionStop) -> list[str]:

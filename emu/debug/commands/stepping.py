@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number, split_cpu
 from emu.debug.commands.context import CommandTable, Context
+from emu.debug.commands.stopping import notes_of
 from emu.debug.stops import SessionStop
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS
@@ -53,6 +56,7 @@ def _continue(context: Context, text: str) -> list[str]:
 def _until(context: Context, text: str) -> list[str]:
     place, cpu = split_cpu(context, text)
     made = context.session.add_breakpoint(check_given(place, "PLACE"), cpu=cpu, temporary=True)
+    notes = notes_of(context, place, made.pa)
     context.remember()
     try:
         stop = context.session.go_on_for(cpu)
@@ -61,7 +65,10 @@ def _until(context: Context, text: str) -> list[str]:
     if stop.reason == "breakpoint" and stop.number == made.number:
         context.session.settings.cpu = stop.cpu
         stop = SessionStop("step", stop.cpu)
-    return context.stopped(stop)
+    if stop.reason == "end":
+        who = "no CPU has" if cpu < 0 else f"CPU{cpu} has not"
+        stop = replace(stop, text=f"{who} come to {place}; {stop.text}")
+    return [*notes, *context.stopped(stop)]
 
 
 @TABLE.command("goto", "POSITION", "go to a position, earlier or later; #N is a position too")

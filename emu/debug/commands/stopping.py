@@ -7,11 +7,13 @@ import re
 from emu.debug.commands.arguments import check_given, parse_number, place_of_pc, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.commands.cpus import list_cpus
+from emu.debug.reach import why_never
 from emu.debug.stops import EVENTS
 from emu.debug.view import stop_lines
 from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
+_LINE_AT_END = re.compile(r":(\d+)$")
 _SIZE_AT_END = re.compile(r"\s+size\s+(\d+)$")
 
 TABLE = CommandTable()
@@ -29,7 +31,20 @@ def _add_breakpoint(context: Context, text: str, temporary: bool) -> list[str]:
     if made.pa < 0:
         return [f"breakpoint {made.number} at {made.text}, which the host plays"]
     line = context.view.place_of(made.pa)
-    return [f"breakpoint {made.number} at PA {made.pa:#x}: {line}"]
+    return [f"breakpoint {made.number} at PA {made.pa:#x}: {line}", *notes_of(context, where, made.pa)]
+
+
+def notes_of(context: Context, where: str, pa: int) -> list[str]:
+    """Return what is to be said of a place to come to: it is from another line, or no CPU comes there."""
+    never = why_never(context.session, pa)
+    line = context.session.boot.guest.subject.lines.at(pa)
+    asked = _LINE_AT_END.search(where)
+    slid = (
+        [f"  no code is from line {asked[1]}: the next one is {line[1]}"]
+        if asked and line and int(asked[1]) != line[1]
+        else []
+    )
+    return [*slid, *([f"  {never}"] if never else [])]
 
 
 def _check_condition(context: Context, condition: str) -> None:
