@@ -184,6 +184,7 @@ def _contract(path: Path) -> tuple[Contract | None, list[str]]:
 
 def _kernel(subject: str, system_map: Path | None) -> tuple[dict[str, Any], Subject]:
     from emu.subject.kernel import is_kernel, load_kernel
+    from emu.subject.kernel_files import is_elf
 
     try:
         check_exists(subject)
@@ -195,7 +196,7 @@ def _kernel(subject: str, system_map: Path | None) -> tuple[dict[str, Any], Subj
             f"{error}" + (f"; and no topology; did you mean {near}?" if near else "")
         ) from None
     path = Path(subject)
-    if not is_kernel(path):
+    if not is_kernel(path) and not is_elf(path):
         raise InvalidSubject(f"{subject}: no arm64 kernel, and no design: {not_one_of(subject, DESIGNS)}")
     image = load_kernel(path, system_map=system_map)
     found = {

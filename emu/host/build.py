@@ -186,9 +186,12 @@ def load(config: BootConfig) -> LoadedSubject:
         return load_program(config, header) if header else load_fragment(config)
     if name in DESIGNS or is_source(name):
         return load_fragment(config)
-    from emu.subject.kernel_files import is_kernel  # a tenth of the start-up, which fragments need not pay
+    from emu.subject.kernel_files import (  # a tenth of the start-up, which fragments need not pay
+        is_elf,
+        is_kernel,
+    )
 
-    if is_kernel(Path(name)):
+    if is_kernel(Path(name)) or is_elf(Path(name)):
         from emu.host.kernel import load_kernel_of
 
         return load_kernel_of(config)

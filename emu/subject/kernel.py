@@ -167,5 +167,10 @@ def _lines(vmlinux: Path | None, va_offset: int) -> Lines:
 def _banner(image: bytes, name: str) -> str:
     match = _BANNER.search(image)
     if match is None:
-        raise InvalidSubject(f"{name}: no 'Linux version' banner in {len(image)} bytes: not a Linux kernel")
+        size = parse_header(image, name).image_size
+        # The rest of image_size is BSS, which is not as long as that.
+        cut = f", of {size} of its image_size: truncated, or" if 2 * len(image) < size else ":"
+        raise InvalidSubject(
+            f"{name}: no 'Linux version' banner in {len(image)} bytes{cut} not a Linux kernel"
+        )
     return match[0].decode("latin-1").rstrip("\n")

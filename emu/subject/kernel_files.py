@@ -14,6 +14,7 @@ from emu.subject.unwrap import LZOP_MAGIC, peek
 _IN_TREE = Path("arch/arm64/boot/Image")
 _STUB_MAX = 4096  # bytes; Debian ships a System.map of one line
 _HEAD = 1 << 20  # bytes; the first block of bzip2 is up to 900 kB and comes out whole
+_ELF = b"\x7fELF"
 _BIG_ENDIAN = b"\x7fELF\x02\x02"  # 64-bit, most significant byte first; then the machine is so too
 _AARCH64 = b"\x00\xb7"
 
@@ -50,6 +51,15 @@ def is_kernel(path: Path) -> bool:
         return True
     packed = head.startswith(LZOP_MAGIC) or (head[:2] == b"MZ" and head[4:8] == b"zimg")
     return packed or is_fit(head) or has_magic(peek(head))
+
+
+def is_elf(path: Path) -> bool:
+    """Tell whether ``path`` is an ELF file: ``load_kernel`` says why one that is no kernel is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ELF)) == _ELF
+    except (OSError, ValueError):
+        return False
 
 
 def find_files(path: Path, system_map: Path | None, vmlinux: Path | None) -> KernelFiles:

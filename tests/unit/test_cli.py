@@ -139,7 +139,7 @@ def test_info_of_a_design_lists_fragments_and_symbols(design: str) -> None:
             2,
             "/etc/hostname: no .S or .o file, no arm64 kernel, and no",
         ),
-        (["boot", "/bin/ls"], 2, "/bin/ls"),
+        (["boot", "/bin/ls"], 2, "/bin/ls: "),
         (["boot", "/nonexistent/Image"], 2, "/nonexistent/Image: no such file"),
         (["boot", "--cpus", "0"], 2, "cpus=0: NR_CPUS is 1..4096"),
         (["boot", "--cpus", "4097"], 2, "cpus=4097: NR_CPUS is 1..4096"),

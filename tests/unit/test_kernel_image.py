@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from make_kernel import BASE_VA, DATA_AT, IMAGE_SIZE, SYMBOLS, kernel_btf, system_map
-from programs import run_program
+from programs import run_emu, run_program
 
 from emu.errors import EmuError, InvalidCase, InvalidSubject, Untestable
 from emu.subject.bootcode import task_setup
@@ -232,6 +232,26 @@ def test_files_that_are_no_kernel_are_refused(boot: Path) -> None:
     )
     (boot / "vmlinuz-1").write_bytes(make_kernel.elf(b"\xd5\x03\x20\x1f" * 64))
     _refused(InvalidSubject, r"at offset 56: an arm64 Image has", boot / "vmlinuz-1")
+    (boot / "vmlinuz-1").write_bytes(make_kernel.image()[:0x80])
+    rule = (
+        r"no 'Linux version' banner in 128 bytes, of \d+ of its image_size: truncated, or not a Linux kernel"
+    )
+    _refused(InvalidSubject, rule, boot / "vmlinuz-1")
+
+
+@pytest.mark.parametrize("command", ["boot", "info"])
+def test_an_elf_file_that_is_no_kernel_is_told_why(command: str, tmp_path: Path) -> None:
+    """Of the host's machine, cut off, or an AArch64 program."""
+    path, whole = tmp_path / "vmlinux", make_kernel.elf(b"\xd5\x03\x20\x1f" * 64)
+    for data, rule in (
+        (whole[:18] + b"\x3e" + whole[19:], "ELF machine 62: must be AArch64 (183)"),
+        (whole[:100], "program headers end at"),
+        (whole, "at offset 56: an arm64 Image has"),
+    ):
+        path.write_bytes(data)
+        done = run_emu(command, path)
+        assert (done.returncode, rule in done.stderr) == (2, True), done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_truncated_image_is_refused_by_edata(boot: Path) -> None:
