@@ -21,6 +21,7 @@ class Milestone(IntEnum):
     THREAD = 9  # its hotplug thread begins with what the boot CPU asks for
     THREAD_END = 10  # and has done it
     ASKED = 11  # firmware is asked to start it, and will
+    MAPPED = 12  # the CPU has its MMU on; where the register is not seen
 
 
 class Reach(NamedTuple):

@@ -88,8 +88,6 @@ def command(
 
     if sweep and (timeline or html):
         raise InvalidCase("--sweep: it has no timeline; --svg FILE draws its curve")
-    if options.get("depth") == WHOLE and (timeline or svg or html):
-        raise InvalidCase(f"--depth {WHOLE}: no lanes are made of it; emu boot --perfetto FILE has its time")
     cases = _cases(subjects or (DEFAULT_SUBJECT,), bringup, latencies or ("nominal",), options)
     jobs = jobs or os.cpu_count() or 1
     if sweep:

@@ -149,12 +149,9 @@ def write_timelines(
     machine: Machine,
     case: Case,
     symbols: Callable[[], SymbolTable],
-    *,
-    accesses: bool = True,
 ) -> None:
-    """Write what was asked for of a run that recorded times.
+    """Write what was asked for of a run that recorded times; of a kernel that boots by itself no accesses.
 
-    :param accesses: loads, stores and barriers too
     :raises InvalidCase: a file cannot be written
     """
     ftrace, perfetto = files.ftrace, files.perfetto
@@ -167,7 +164,15 @@ def write_timelines(
     from emu.report.timeline import timeline
     from emu.report.trace_dat import trace_dat
 
-    found = timeline(machine.trace, symbols(), len(machine.actors), accesses=accesses)
+    whole = case.depth == WHOLE
+    found = timeline(
+        machine.trace,
+        symbols(),
+        len(machine.actors),
+        accesses=not whole,
+        functions=not whole or bool(case.record_from),
+        whole=whole,
+    )
     if ftrace is not None:
         with open_for_writing(ftrace) as file:
             is_dat = ftrace.suffix == DAT

@@ -98,7 +98,7 @@ def trace_whole(case: Case, files: Files) -> int:
     from emu.host.whole.ending import How
     from emu.host.whole.recording import RECORD_FROM, boot_from
 
-    if files.trace is not None and not case.record_from:
+    if not case.record_from:
         case = replace(case, record_from=RECORD_FROM)
     with loading(case.subject):
         boot = boot_from(case)

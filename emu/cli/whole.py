@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 from emu.host.whole.boot import Line, WholeBoot
 from emu.host.whole.ending import How
 from emu.host.whole.recording import RECORD_FROM, boot_from, image_symbols, used_symbols
+from emu.host.whole.trace_points import TracePoints
 from emu.report.text import make_console
 from emu.report.whole import (
     event_lines,
@@ -155,12 +156,15 @@ def run_recorded(boot: WholeBoot, files: Files) -> How:
     with ExitStack() as stack:
         if files.trace is not None:
             trace.attach(stack.enter_context(open_for_writing(files.trace)))
+        points = TracePoints(boot) if files.timed else None
         how = _run(boot)
+        if points is not None:
+            points.finish()
         boot.finish()
         if files.trace is not None:
             trace.add_symbols(used_symbols(boot))
             trace.detach()
-    write_timelines(files, boot.machine, boot.case, lambda: image_symbols(boot), accesses=False)
+    write_timelines(files, boot.machine, boot.case, lambda: image_symbols(boot))
     return how
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from emu.arch.mpidr import hwid
 from emu.arch.psci import Function
 from emu.case import Case
 from emu.compare.times import Bringup, bringup
@@ -41,7 +42,7 @@ class Run:
     :ivar case: the subject, bring-up and latency that were asked for are in it
     :ivar text: the case that runs it again, in one line
     :ivar refused: why there is none
-    :ivar counters: by the names of :data:`COUNTERS`
+    :ivar counters: by the names of :data:`COUNTERS`, those that are counted
     :ivar findings: how many rules' findings there are
     :ivar stopped: why it did not come to its end
     """
@@ -87,7 +88,13 @@ def run_one(case: Case, *, record: bool = False) -> Run:
     machine.run()
     machine.finish()
     times, loads = bringup(machine.trace), _of_aps(machine, "loads_mmu_off")
-    counters = {**asdict(machine.waits), "waiting_ns": times.waiting, "loads_mmu_off": loads}
+    counters = {
+        **asdict(machine.waits),
+        "waiting_ns": times.waiting,
+        "instructions": _of_aps(machine, "instructions"),
+        "loads_mmu_off": loads,
+        "wfe_sleeps": _of_aps(machine, "wfe_sleeps"),
+    }
     online = sum(outcome == ONLINE for _, _, outcome in machine.ends())
     return _run(boot.case, machine, times, online, counters, hwids=boot.guest.hwids)
 
@@ -96,30 +103,30 @@ def _run_whole(case: Case) -> Run:
     from emu.compare.whole import run_whole
 
     try:
-        boot, times = run_whole(case)
+        boot, times, instructions = run_whole(case)
     except EmuError as error:
         return Run(case, refused=str(error))
+    machine = boot.machine
     asked = replace(boot.case, bringup=case.bringup)
-    return _run(asked, boot.machine, times, len(boot.arrivals.online()), {}, text=boot.case.text())
+    waits = {key: value for key, value in asdict(machine.waits).items() if key.startswith("lock")}
+    counters = {**waits, "waiting_ns": times.waiting, "instructions": instructions}
+    more = {"text": boot.case.text(), "hwids": tuple(hwid(actor.pe.mpidr) for actor in machine.actors)}
+    return _run(asked, machine, times, len(boot.arrivals.online()), counters, **more)
 
 
 def _run(
     case: Case, machine: Machine, times: Bringup, online: int, counters: dict[str, int], **more: Any
 ) -> Run:
-    # Of a machine that has come to its end; what is not among `counters` and is not counted here is 0.
+    # Of a machine that has come to its end.
     calls = machine.trace.numbered(frozenset((Kind.CALL,)))
-    counted = {
-        "cpu_on": sum(row[5] in _CPU_ON for _, row in calls),
-        "instructions": _of_aps(machine, "instructions"),
-        "wfe_sleeps": _of_aps(machine, "wfe_sleeps"),
-    }
+    counters["cpu_on"] = sum(row[5] in _CPU_ON for _, row in calls)
     return Run(
         case,
         refused="" if times.cpus else "no secondary is brought up",
         times=times,
         cpus=len(machine.actors),
         online=online,
-        counters={**dict.fromkeys(COUNTERS, 0), **counters, **counted},
+        counters={key: counters[key] for key in COUNTERS if key in counters},
         findings=len(judge(machine.trace).findings),
         stopped=machine.stopped,
         **more,

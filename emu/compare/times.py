@@ -152,6 +152,8 @@ class _Walk:
                 self.enter(cpu, STARTING, ns)
             case Milestone.STARTED:
                 self.enter(cpu, MMU_OFF, ns)
+            case Milestone.MAPPED:
+                self.enter(cpu, LOOKUP, ns)
             case Milestone.THREAD_END:
                 self.leave(actor, ns)
 

@@ -110,6 +110,12 @@ class FreeRunning(Protocol):
     def note_stores(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> None:
         """As :meth:`watch` of stores, beside it, and once: what is watched stays so."""
 
+    def note_at(self, va: int, seen: Callable[[PE], None]) -> None:
+        """Call ``seen`` as a PE gets to ``va``, the first instruction of a block; the run goes on.
+
+        What comes of it may not change the PE. Where a run ends there and another begins, it is called again.
+        """
+
     def record(self, into: EngineRecords) -> None:
         """From now on put a record there for each access to RAM and each barrier (DSB, DMB).
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.machine.actor import State
+from emu.machine.actor import Actor, State
 from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater
 from emu.milestone import Milestone
 from emu.operation import Kind
@@ -116,7 +116,7 @@ class Power:
         pending = {timer.cpu for timer in machine.clock.timers if timer.action and timer.cpu >= 0}
         on_their_way = len(pending - {starting}) + sum(
             actor.state is not State.OFF
-            and (actor.task is None or actor.time > caller.time)  # it has run ahead of the caller
+            and (not self._is_in_c(actor) or actor.time > caller.time)  # it has run ahead of the caller
             and actor is not caller
             and cpu != starting
             for cpu, actor in enumerate(machine.actors)
@@ -126,6 +126,9 @@ class Power:
         waits.lock_ns += 2 * ns
         caller.time += ns
         return ns
+
+    def _is_in_c(self, actor: Actor) -> bool:
+        return actor.task is not None or (self._machine.free is not None and actor.landings > 0)
 
     # -- on and off -------------------------------------------------------------------------------
 

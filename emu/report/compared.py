@@ -12,7 +12,7 @@ from emu.compare.sweep import CPUS
 from emu.latency import Latency, latency_profile
 from emu.report.words import wrap
 
-_LABEL, _COLUMN = 20, 10
+_LABEL, _COLUMN, _LINE = 20, 10, 80
 _TIMES = ("total", "prepare", "online", "avg/CPU", "min", "max")
 CONFOUNDERS = (
     "caches and what misses in them, interrupts, other work on the machine, and callbacks of the kernel but "
@@ -43,7 +43,7 @@ def label_of(run: Run, runs: Sequence[Run]) -> str:
     parts = ["its own" if run.case.bringup == "auto" else run.case.bringup]
     for field in ("subject", "latency", "topology"):
         if len({getattr(other.case, field) for other in runs}) > 1:
-            parts.append(getattr(run.case, field).rsplit("/", 1)[-1])
+            parts.append(getattr(run.case, field).rsplit("/", 1)[-1].replace(".toml", ""))
     return " ".join(parts)
 
 
@@ -54,12 +54,11 @@ def text_of(runs: Sequence[Run]) -> Iterator[str]:
         cpus = sorted({run.cpus for run in done})
         yield f"{cpus[0] if len(cpus) == 1 else f'{cpus[0]}..{cpus[-1]}'} CPUs; simulated ms"
         yield ""
-        yield " " * _LABEL + "".join(f"{name:>{_COLUMN}}" for name in _TIMES)
-        for run in done:
-            row = "".join(f"{milliseconds(ns):>{_COLUMN}}" for ns in times_of(run).values())
-            yield f"{label_of(run, runs):<{_LABEL}.{_LABEL}}{row}"
-        yield ""
-        yield from _counters(done, runs)
+        labels = [label_of(run, runs) for run in done]
+        yield from _table(
+            labels, _TIMES, [[milliseconds(ns) for ns in times_of(run).values()] for run in done]
+        )
+        yield from _counters(done, labels)
         yield from _extremes(done, runs)
         for name in dict.fromkeys(run.case.latency for run in done):
             yield from wrap(profile_line(latency_profile(name)), "  ")
@@ -76,16 +75,30 @@ def text_of(runs: Sequence[Run]) -> Iterator[str]:
         yield f"case: {run.text}"
 
 
-def _counters(done: Sequence[Run], runs: Sequence[Run]) -> Iterator[str]:
-    shown = [key for key in COUNTERS if any(run.counters[key] for run in done)]
-    widths = [max(len(COUNTERS[key]), *(len(_figure(key, run)) for run in done)) + 2 for key in shown]
-    yield " " * _LABEL + "".join(
-        f"{COUNTERS[key].removesuffix(' ns'):>{width}}" for key, width in zip(shown, widths, strict=True)
-    )
-    for run in done:
-        row = "".join(f"{_figure(key, run):>{width}}" for key, width in zip(shown, widths, strict=True))
-        yield f"{label_of(run, runs):<{_LABEL}.{_LABEL}}{row}"
-    yield ""
+def _counters(done: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
+    shown = [key for key in COUNTERS if any(run.counters.get(key) for run in done)]
+    heads = [COUNTERS[key].removesuffix(" ns") for key in shown]
+    yield from _table(labels, heads, [[_figure(key, run) for key in shown] for run in done], least=0)
+
+
+def _table(
+    labels: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence[str]], least: int = _COLUMN
+) -> Iterator[str]:
+    # Rows of figures behind their labels, and an empty line; columns for which 80 are too few stand below. A
+    # column is at least so wide where the labels leave room for that.
+    left = max(_LABEL, *(len(label) + 1 for label in labels))
+    least = least if left == _LABEL else 0
+    widths = [max(least, len(head) + 2, *(len(row[at]) + 1 for row in rows)) for at, head in enumerate(heads)]
+    at = 0
+    while at < len(heads):
+        end = at + 1
+        while end < len(heads) and left + sum(widths[at : end + 1]) <= _LINE:
+            end += 1
+        for label, row in zip(("", *labels), (heads, *rows), strict=True):
+            figures = zip(row[at:end], widths[at:end], strict=True)
+            yield f"{label:<{left}}" + "".join(f"{figure:>{width}}" for figure, width in figures)
+        yield ""
+        at = end
 
 
 def _figure(key: str, run: Run) -> str:
@@ -157,7 +170,7 @@ def as_csv(runs: Sequence[Run]) -> str:
         if not run.refused:
             case = run.case
             row = [case.subject, case.bringup, case.latency, case.topology, run.cpus, run.online]
-            writer.writerow([*row, *times_of(run).values(), *(run.counters[key] for key in COUNTERS)])
+            writer.writerow([*row, *times_of(run).values(), *(run.counters.get(key, "") for key in COUNTERS)])
     return text.getvalue()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emu.compare.times import PARTS, STARTING
 from emu.instructions import InstructionRow
@@ -58,17 +58,27 @@ class Timeline:
     flows: list[Flow] = field(default_factory=list)
 
 
-def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = True) -> Timeline:
+def timeline(
+    trace: Trace,
+    symbols: SymbolTable,
+    cpus: int,
+    *,
+    accesses: bool = True,
+    functions: bool = True,
+    whole: bool = False,
+) -> Timeline:
     """Return the timeline of a trace that has the times of its records.
 
-    :param accesses: with loads, stores and barriers, and functions: by them it is known where a CPU is
+    :param accesses: with loads, stores and barriers
+    :param functions: with functions: it is known from one record to the next where a CPU is
+    :param whole: it begins where the boot CPU turns to the first secondary, if it does
     """
     names = Names(trace, symbols)
     found = Timeline(cpus)
-    walk, functions = _Walk(found, cpus), Functions(cpus, names, trace.word)
+    walk, in_functions = _Walk(found, cpus), Functions(cpus, names, trace.word)
     for record, steps, ns in _timed(trace):
-        if accesses:
-            functions.record(record, steps, ns)
+        if functions:
+            in_functions.record(record, steps, ns)
         if not accesses and (record.kind in _MEMORY or record.kind is Kind.BARRIER):
             continue
         if record.kind is Kind.LOG:
@@ -79,11 +89,25 @@ def timeline(trace: Trace, symbols: SymbolTable, cpus: int, *, accesses: bool = 
             item = tell(record, trace, names)
             walk.record(record, ns, host=names.is_host(record.pc))
             found.marks.append(Mark(record.actor, ns, record.kind, item.place, _line(item)))
-    functions.close(walk.close())
+    in_functions.close(walk.close())
     found.marks.sort(key=lambda mark: mark.ns)
     found.phases.sort(key=_by_cpu_and_time)
-    found.functions = list(within(sorted(functions.found, key=_by_cpu_and_time), found.phases))
-    return found
+    found.functions = list(within(sorted(in_functions.found, key=_by_cpu_and_time), found.phases))
+    return _from(found, walk.begun) if whole else found
+
+
+def _from(found: Timeline, begin: int) -> Timeline:
+    # What happens from `begin` on.
+    def clipped(slices: list[Phase]) -> list[Phase]:
+        return [replace(each, start=max(each.start, begin)) for each in slices if each.end > begin]
+
+    return Timeline(
+        found.cpus,
+        clipped(found.phases),
+        clipped(found.functions),
+        [mark for mark in found.marks if mark.ns >= begin],
+        [flow for flow in found.flows if flow.from_ns >= begin],
+    )
 
 
 def _by_cpu_and_time(phase: Phase) -> tuple[int, int]:
@@ -118,6 +142,7 @@ class _Walk:
 
     def __init__(self, found: Timeline, cpus: int) -> None:
         self._found = found
+        self.begun = 0  # when the boot CPU turns to the first secondary
         self._now: dict[int, tuple[str, int]] = {0: (BOOT_CPU, 0)}
         self._last = [0] * cpus
         self._back: dict[int, str] = {}  # what a sleeper does when it wakes
@@ -171,6 +196,8 @@ class _Walk:
                 self._enter(cpu, IDLE if name == HOST else "", ns)
 
     def milestone(self, what: Milestone, actor: int, cpu: int, ns: int) -> None:
+        if what is Milestone.BEGIN:
+            self.begun = self.begun or ns
         if what in PARTS:
             name = PARTS[what]
             self._enter(actor, f"{name}: CPU{cpu}" if actor != cpu else name, ns)
@@ -180,6 +207,8 @@ class _Walk:
         elif what is Milestone.STARTED and cpu in self._now:
             self._now[cpu] = (STARTING, self._now[cpu][1])
             self._enter(cpu, EARLY, ns)
+        elif what is Milestone.MAPPED:
+            self._enter(actor, MMU_ON if actor else BOOT_CPU, ns)
         elif what is Milestone.END:
             self._enter(actor, BOOT_CPU, ns)
         elif what is Milestone.THREAD_END:

@@ -150,6 +150,16 @@ def test_json_and_csv_have_the_same_figures(tmp_path: Path) -> None:
         assert int(row["sleeps"]) == each["counters"]["sleeps"]
 
 
+def test_each_row_names_its_run_in_80_columns() -> None:
+    words = ("compare", "v3", "mainline", "--cpus", "4", "--latency", "kvm-128")
+    shown = emu(*words, "--latency", "examples/slow-cluster.toml:7", "--bringup", "serial,split").splitlines()
+    tables = shown[: next(number for number, line in enumerate(shown) if line.startswith("least:"))]
+    assert max(map(len, tables)) <= 80
+    rows = [line for line in tables if line.startswith("split mainline slow-cluster:7 ")]
+    assert len(rows) == 3, "times, and counters in two pieces"
+    assert len({line.partition("  ")[0] for line in tables if line.startswith(("serial", "split"))}) == 8
+
+
 def test_results_do_not_depend_on_processes() -> None:
     arguments = ("compare", "v3", "v2", "--cpus", "6", "--latency", "kvm-128", "--json")
     assert emu(*arguments, "-j", "1") == emu(*arguments, "-j", "3")
@@ -224,6 +234,7 @@ def test_a_kernel_that_boots_by_itself_has_times_of_its_own(real_kernel: Callabl
     for found in (split, parallel):
         assert found["online"] == 4
         assert found["counters"]["cpu_on"] == 3
+        assert not {"looks", "sleeps", "loads_mmu_off"} & set(found["counters"]), "nobody counts them"
         assert sum(each["prepare"] + each["online"] for each in found["per_cpu"]) == found["times"]["total"]
     assert "cpuhp.parallel=0" in split["case"]
     assert "cpuhp.parallel=1" in parallel["case"]

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emu.case import Case
+from emu.compare.runs import run_one, timed
+from emu.compare.times import (
+    ATOMIC,
+    CALLBACKS,
+    IN_C,
+    LOOKUP,
+    MMU_OFF,
+    PREPARE,
+    STARTING,
+    WAIT_ONLINE,
+    WAITS,
+)
+from emu.compare.whole import run_whole
 from emu.host.build import build
 from emu.host.whole.boot import build_whole
+from emu.milestone import Milestone
 from emu.operation import Kind
+from emu.trace import Trace
 
 _STAMP = re.compile(r"^\[[^]]*\] ")
 # The lines of CPUs: what both can say. The host begins with smp_init_cpus() and ends with smp_cpus_done().
@@ -85,3 +102,91 @@ def test_it_says_the_same_of_a_parallel_bring_up(fault: str, real_kernel: Callab
     kernel = real_kernel("EMU_KERNEL_RFC")
     choices = {"topology": "flat:4", "fault": fault}
     assert by_itself(kernel, **choices) == played(kernel, **choices, bringup="parallel")
+
+
+# -- time -------------------------------------------------------------------------------------------
+
+_COMMON = "nominal,alive=100us"
+_ON_ONE_SIDE = (Milestone.MAPPED, Milestone.STARTED, Milestone.ASKED)
+# A kernel, its bring-up as the host plays it, and as a parameter asks for it.
+_MODES = [
+    ("EMU_KERNEL_SMALL", "serial", "auto"),
+    ("EMU_KERNEL_612", "serial", "auto"),
+    ("EMU_KERNEL_SPLIT", "split", "auto"),
+    ("EMU_KERNEL_RFC", "split", "split"),
+    ("EMU_KERNEL_RFC", "parallel", "parallel"),
+]
+
+
+def events(trace: Trace) -> list[tuple[int, str, int]]:
+    """Actor, what, and the CPU that it is about, in the order in which they came to be."""
+    found = []
+    for record in trace:
+        if record.kind is Kind.MILESTONE and record.size not in _ON_ONE_SIDE:
+            found.append((record.actor, Milestone(record.size).name, record.pa))
+        elif record.kind is Kind.LAND and record.actor:
+            found.append((record.actor, "LAND", record.actor))
+    return found
+
+
+@pytest.mark.parametrize(("name", "played_as", "asked_as"), _MODES)
+def test_milestones_and_counters_of_the_host_are_those_of_the_kernel(
+    name: str, played_as: str, asked_as: str, real_kernel: Callable[[str], Path]
+) -> None:
+    """In parallel, whose event comes first depends on what callbacks cost; each CPU's own order does not."""
+    case = timed(Case(str(real_kernel(name)), topology="flat:4", latency=_COMMON))
+    boot = build(replace(case, bringup=played_as), record=True)
+    boot.machine.record_times()
+    boot.machine.run()
+    boot.machine.finish()
+    played = events(boot.machine.trace)
+    itself = events(run_whole(replace(case, depth="whole", bringup=asked_as)).boot.machine.trace)
+    assert len(played) > 24
+    if played_as == "parallel":
+        for cpu in range(4):
+            assert [each for each in itself if each[0] == cpu] == [each for each in played if each[0] == cpu]
+    else:
+        assert itself == played
+    runs = [
+        run_one(replace(case, bringup=played_as)),
+        run_one(replace(case, depth="whole", bringup=asked_as)),
+    ]
+    host, whole = runs
+    for counter in ("cpu_on", "instructions", "lock_waits"):
+        assert whole.counters[counter] == host.counters[counter], counter
+    assert host.counters["instructions"] > 300
+    assert host.online == whole.online == 4
+    assert [each.cpu for each in host.times.cpus] == [each.cpu for each in whole.times.cpus] == [1, 2, 3]
+
+
+def test_a_lock_over_cpu_on_is_waited_for_as_often(real_kernel: Callable[[str], Path]) -> None:
+    """Of a parallel bring-up, in which all CPUs are on their way when the next is kicked."""
+    kernel = str(real_kernel("EMU_KERNEL_RFC"))
+    case = timed(Case(kernel, topology="flat:4", latency="nominal,alive=50ms,lock=1us", bringup="parallel"))
+    host, whole = run_one(case), run_one(replace(case, depth="whole"))
+    assert host.counters["lock_waits"] == whole.counters["lock_waits"] == 2
+    assert host.counters["lock_ns"] == whole.counters["lock_ns"]
+
+
+@pytest.mark.parametrize("name", ["EMU_KERNEL_SMALL", "EMU_KERNEL_612"])
+def test_trace_points_change_nothing_of_the_run(name: str, real_kernel: Callable[[str], Path]) -> None:
+    case = Case(str(real_kernel(name)), topology="flat:4", depth="whole", scheduler="timed")
+    plain = build_whole(case)
+    plain.run()
+    plain.read_log()
+    watched = run_whole(case).boot
+    assert [str(line) for line in watched.lines] == [str(line) for line in plain.lines]
+    for mine, theirs in zip(watched.machine.actors, plain.machine.actors, strict=True):
+        assert (mine.time, mine.pe.counters.instructions) == (theirs.time, theirs.pe.counters.instructions)
+
+
+def test_lanes_of_a_kernel_have_each_cpu_from_its_kick_to_its_callbacks(
+    real_kernel: Callable[[str], Path],
+) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_RFC")), topology="flat:4", depth="whole", bringup="parallel")
+    lanes = run_whole(timed(replace(case, latency=_COMMON))).times.lanes
+    for cpu in (1, 2, 3):
+        names = [name for name, _ in groupby(part.name for part in lanes[cpu])]
+        assert names == [STARTING, MMU_OFF, LOOKUP, IN_C, WAITS, ATOMIC, WAITS, CALLBACKS]
+    assert {part.name for part in lanes[0]} >= {PREPARE, WAIT_ONLINE}
+    assert all(a.end <= b.start for lane in lanes.values() for a, b in pairwise(lane))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,7 +35,14 @@ def test_a_trace_is_the_same_twice_and_has_what_a_timeline_needs(real_kernel: Ke
     text = ftrace.read_text()
     assert "call CPU_ON64" in text
     assert "Brought up 1 node, 2 CPUs" in text
-    assert text.count("\n") < 1000
+    assert text.count(": I|") < 1000
+    assert "|set_cpu_online\n" in text, "functions are those in which an access is"
+    first, last = (
+        re.search(r" (\d+\.\d+): ", text[text.index(mark) - 90 :]) for mark in ("B|", "Brought up")
+    )
+    assert first is not None
+    assert last is not None
+    assert 0 < float(last[1]) - float(first[1]) < 0.001, "it begins where secondaries are brought up"
     assert run_emu("diff", str(paths[0]), str(paths[1])).returncode == 0
 
 

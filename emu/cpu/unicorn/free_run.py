@@ -106,6 +106,7 @@ class FreeRunner:
             Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
         }
         self._breaks: dict[int, Any] = {}
+        self._notes: list[Any] = []
         self._ends = False
         self._reached = -1
         self._begun_at = -1  # VA that the run has begun at, as long as nothing is retired
@@ -164,6 +165,21 @@ class FreeRunner:
         if va in self._breaks:
             self._handle.unhook(self._breaks.pop(va))
             self._contexts.forget_code()
+
+    def note_at(self, va: int, seen: Callable[[PE], None]) -> None:
+        """Call ``seen`` as a PE gets to ``va``, the first instruction of a block."""
+
+        def noted(*_: int) -> None:
+            loaded = self._contexts.loaded
+            assert loaded is not None
+            try:
+                seen(loaded)
+            except BaseException as error:
+                self._pending.error = error
+                self.stop_behind()
+
+        self._notes.append(self._handle.hook(HOOK_BLOCK, CODE_CALLBACK(noted), va, va))
+        self._contexts.forget_code()
 
     def halt_at(self, pas: Collection[int]) -> None:
         """End each run before an instruction at one of these PAs, as if its limit had come."""
