@@ -39,7 +39,7 @@ DEEP = (
     r"^tests/lookup/test_smallest\.py::(test_no_smaller_question_breaks_the_property\[|.*hash_shift)",
     r"^tests/unit/test_(counting\.py::.*drawn_loops|spins\.py::.*is_let_on\[)",
     r"^tests/unit/test_pytest_plugin\.py::test_what_the_documentation_shows",
-    r"^tests/unit/test_perfetto_ui\.py",  # a browser
+    r"^tests/unit/test_(perfetto_ui|pictures)\.py",  # a browser
     r"^tests/conformance/test_assembler\.py::.*\[gnu\]",
 )
 _DEEP = re.compile("|".join(DEEP))

@@ -8,6 +8,7 @@ from html import escape
 from emu.compare.runs import Run
 from emu.compare.times import PREPARE, WAIT_ALIVE, WAIT_ONLINE, Part
 from emu.report.compared import milliseconds
+from emu.report.lane_words import Bar, words_in
 from emu.report.lanes import LOOKS, cells, groups
 
 STYLE = """
@@ -18,14 +19,17 @@ text { fill: var(--ink); font: 12px ui-monospace, monospace; } .head { font-weig
 .prepare { fill: #2f6fb3; } .alive { fill: #c9541f; } .online { fill: #e0a32e; } .starting { fill: #8d8d8d; }
 .off { fill: #6b4fa0; } .on { fill: #a07fd0; } .c { fill: #2c8f7b; } .waits { fill: #c9541f; opacity: .35; }
 .atomic { fill: #b83280; } .callbacks { fill: #58a55c; }
+.word { font-size: 11px; fill: #fff; } .in-online, .in-starting, .in-callbacks { fill: #111; }
+.in-waits { fill: var(--ink); }
 """
 _WIDTH, _LEFT, _RIGHT = 1200, 110, 20
 _PLOT = _WIDTH - _LEFT - _RIGHT
 _BOOT, _HEAD, _FOOT, _GAP = 16, 26, 34, 14
-_LANES_HIGH, _LANE_LEAST = 200, 1.0  # pixels of all lanes of a bring-up, and of one
+_LANES_HIGH, _LANE_LEAST = 200, 0.8  # pixels of all lanes of a bring-up, and of one
+_ALL_HIGH = 480  # pixels of the lanes of all bring-ups, so that three of them are seen at once
 _ROWS_MAX, _CELLS = 192, 400  # with more CPUs a row has several; pieces of time of such a row
 _BLOCKS_FROM = 8  # rows from which on a line stands between sockets or clusters
-_NAMES_APART = 12  # pixels between two names of lanes
+_NAMES_APART = 14  # pixels between two names of lanes
 
 
 def chart(runs: Sequence[Run], labels: Sequence[str]) -> str:
@@ -36,7 +40,7 @@ def chart(runs: Sequence[Run], labels: Sequence[str]) -> str:
     top = _HEAD + 20 * len(list(_legend_rows(seen)))
     parts += _legend(seen)
     for run, label in zip(runs, labels, strict=True):
-        drawn, bottom = _panel(run, label, scale, top)
+        drawn, bottom = _panel(run, label, scale, top, min(_LANES_HIGH, _ALL_HIGH / len(runs)))
         parts += drawn
         top = bottom + _GAP
     parts += _axis(scale, top)
@@ -66,17 +70,19 @@ def _x(ns: int, scale: int) -> float:
     return _LEFT + ns * _PLOT / scale
 
 
-def _panel(run: Run, label: str, scale: int, top: int) -> tuple[list[str], int]:
+def _panel(run: Run, label: str, scale: int, top: int, lanes_high: float) -> tuple[list[str], int]:
     times = run.times
     boot, *rows = groups(run, _ROWS_MAX)
-    high = max(_LANE_LEAST, min(_BOOT, _LANES_HIGH / max(1, len(rows))))
+    high = max(_LANE_LEAST, min(_BOOT, lanes_high / max(1, len(rows))))
     head = f"{label}: {milliseconds(times.total)} ms"
     parts = [f'<text class="head" x="{_LEFT}" y="{top + 14}">{escape(head)}</text>']
     at: float = top + 22
     parts.append(_name("CPU0", at + _BOOT - 4))
-    parts += _bars(boot.lanes[0], times.begin, scale, at, _BOOT)
+    bars = _bars(boot.lanes[0], times.begin, scale, (at, _BOOT))
+    parts += [*_drawn(bars, scale), *words_in([bars])]
     at += _BOOT + 4
     named, block, shift = at - _NAMES_APART, -1, _block_shift(run.hwids)
+    drawn: list[list[Bar]] = []
     for name, first, lanes in rows:
         if (now := run.hwids[first] >> shift) != block and block >= 0 and len(rows) > _BLOCKS_FROM:
             parts.append(
@@ -87,8 +93,10 @@ def _panel(run: Run, label: str, scale: int, top: int) -> tuple[list[str], int]:
             parts.append(_name(name, at + high - 4 if high >= 12 else at + 8))
             named = at
         lane = lanes[0] if len(lanes) == 1 else _merged(lanes, times.begin, scale)
-        parts += _bars(lane, times.begin, scale, at, high if high < 5 else high - 1)
+        drawn.append(_bars(lane, times.begin, scale, (at, high if high < 5 else high - 1)))
+        parts += _drawn(drawn[-1], scale)
         at += high
+    parts += words_in(drawn)
     end = _x(times.total, scale)
     parts.append(f'<line class="axis" x1="{end:.1f}" y1="{top + 20}" x2="{end:.1f}" y2="{at:.1f}"/>')
     return parts, int(at) + 4
@@ -111,7 +119,7 @@ def _name(text: str, y: float) -> str:
     return f'<text x="{_LEFT - 8}" y="{y:.1f}" text-anchor="end">{text}</text>'
 
 
-def _bars(lane: Sequence[Part], begin: int, scale: int, top: float, high: float) -> Iterator[str]:
+def _bars(lane: Sequence[Part], begin: int, scale: int, place: tuple[float, float]) -> list[Bar]:
     # Neighbours of one name are one bar: thousands of spans of the boot CPU are less than a pixel each.
     joined: list[Part] = []
     for part in lane:
@@ -121,14 +129,20 @@ def _bars(lane: Sequence[Part], begin: int, scale: int, top: float, high: float)
             joined[-1] = last._replace(end=end)
         else:
             joined.append(part._replace(start=start, end=end))
-    for part in joined:
-        x, width = _x(part.start, scale), (part.end - part.start) * _PLOT / scale
-        if width >= 0.1:
-            style, what = LOOKS[part.name].style, f"{part.name}, {milliseconds(part.end - part.start)} ms"
-            yield (
-                f'<rect class="{style}" x="{x:.2f}" y="{top:.2f}" width="{max(width, 0.4):.2f}" '
-                f'height="{high:.2f}"><title>{escape(what)}</title></rect>'
-            )
+    return [
+        Bar(part.name, LOOKS[part.name].style, _x(part.start, scale), width, *place)
+        for part in joined
+        if (width := (part.end - part.start) * _PLOT / scale) >= 0.1
+    ]
+
+
+def _drawn(bars: Sequence[Bar], scale: int) -> Iterator[str]:
+    for bar in bars:
+        what = f"{bar.name}, {milliseconds(round(bar.width * scale / _PLOT))} ms"
+        yield (
+            f'<rect class="{bar.style}" x="{bar.x:.2f}" y="{bar.top:.2f}" width="{max(bar.width, 0.4):.2f}" '
+            f'height="{bar.high:.2f}"><title>{escape(what)}</title></rect>'
+        )
 
 
 def _axis(scale: int, top: int) -> Iterator[str]:
