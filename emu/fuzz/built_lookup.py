@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emu.arch.boot import NR_CPUS_MAX
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
 from emu.lookup.case import Question
+from emu.lookup.constants import own_constants
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
@@ -21,6 +23,7 @@ from emu.topology import check_count
 Others = tuple[tuple[str, int], ...]
 Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
+_CONSTANTS_MAX = 3  # of the code, near which NR_CPUS is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +154,29 @@ class UnderTest:
         default = self.contract.defines.get("NR_CPUS")
         self._only_nr_cpus = default.default if self._fixed and default is not None else None
         self._built: dict[tuple[int, Others], BuiltLookup] = {}
+        self._near: set[int] | None = None  # NR_CPUS near constants of the code; found when first asked
         self.refused: dict[int, str] = {}  # NR_CPUS that does not assemble
 
     @property
     def sizes(self) -> list[int]:
-        """Values of NR_CPUS to go through, ascending."""
+        """NR_CPUS to go through, ascending: the contract's values, and those near constants of the code."""
         define = self.contract.defines.get("NR_CPUS")
-        if define is None:
-            return [256] if self._fixed else list(SIZES)
         if self._fixed:
-            return [define.default]
-        return sorted({define.default, *define.sweep})
+            return [256 if define is None else define.default]
+        found = set(SIZES) if define is None else {define.default, *define.sweep}
+        if len(found) > 1 and self._near is None:
+            self._near = self._near_constants(min(found), max(found)) - found
+        return sorted(found | (self._near or set()))
+
+    def _near_constants(self, *sizes: int) -> set[int]:
+        # NR_CPUS on both sides of constants that the code has whatever its NR_CPUS is.
+        try:
+            same = [set(own_constants(self.at(size).target)) for size in sizes]
+        except AssemblyError:  # said when it is built
+            return set()
+        near = [value for value in sorted(set.intersection(*same)) if value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
+        around = {value + step for value in near for step in (-1, 0, 1)}
+        return {size for size in around if size <= NR_CPUS_MAX}
 
     @property
     def variants(self) -> list[Others]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
-from emu.fuzz.questions import FLAGS
+from emu.fuzz.questions import BITS, FLAGS, OTHER_BITS
 
-_BITS = (0, 1, 7, 8, 9, 15, 16, 17, 23, 32, 33, 39)
 _CHANGES_MAX = 4
 
 
@@ -24,7 +23,7 @@ def mutated_map(rng: Random, logical_map: Sequence[int | None], nr_cpus: int) ->
         elif kind < 0.45:
             changed[at] = None
         else:
-            new = rng.getrandbits(40) if hwid is None or kind > 0.9 else hwid ^ 1 << rng.choice(_BITS)
+            new = rng.getrandbits(40) if hwid is None or kind > 0.9 else hwid ^ 1 << rng.choice(BITS)
             new &= MPIDR_HWID_BITMASK
             if new not in changed:
                 changed[at] = new
@@ -32,11 +31,12 @@ def mutated_map(rng: Random, logical_map: Sequence[int | None], nr_cpus: int) ->
 
 
 def mutated_mpidrs(rng: Random, mpidr: int, count: int) -> list[int]:
-    """Return ``count`` raw MPIDR_EL1 (u64): ``mpidr``, then some that differ in a bit or in the flags."""
+    """Return ``count`` raw MPIDR_EL1 (u64): ``mpidr``, then some a bit or the flags away."""
     found = [mpidr]
     while len(found) < count:
         hwid = mpidr & MPIDR_HWID_BITMASK
         if rng.random() < 0.7:
-            hwid ^= 1 << rng.choice(_BITS)
-        found.append(hwid | rng.choice(FLAGS))
+            hwid ^= 1 << rng.choice(BITS)
+        flags = rng.choice(FLAGS) ^ (1 << rng.choice(OTHER_BITS) if rng.random() < 0.1 else 0)
+        found.append(hwid | flags)
     return found

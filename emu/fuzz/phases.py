@@ -78,7 +78,7 @@ class Phases:
         Those that ask are not in the map, then are its first CPU, its last, and others are beside them.
         """
         self._repeats = 0
-        if built.others or not (mpidrs := learned_mpidrs(built.target)):
+        if built.others or not (mpidrs := learned_mpidrs(built)):
             return
         empty = (None,) * built.nr_cpus
         if self._ask_unless_done(built, empty, mpidrs, ()):

@@ -9,14 +9,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import cache
-from operator import or_
+from operator import or_, xor
 from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, MT, RES1, U, affinity
 
 FLAGS = tuple(res1 | mt | u for res1 in (RES1, 0) for mt in (0, MT) for u in (0, U))
 COUNT_MAX = 1 << 16  # MPIDRs at once
+BITS = tuple(bit for bit in range(64) if MPIDR_HWID_BITMASK >> bit & 1)
+OTHER_BITS = tuple(bit for bit in range(64) if not MPIDR_HWID_BITMASK >> bit & 1)
 _EDGES = (0, MPIDR_HWID_BITMASK, 0xFF, 0xFF00, 0xFF0000, 0xFF << 32, 1 << 32, 0x7FFFFF, 0x800000)
+_BIT_VALUES = tuple(1 << bit for bit in BITS)
+_FIELD_VALUES = tuple(0xFF << low for low in (0, 8, 16, 32))
+# Of a hundred that are not in the map: a bit differs, a field, fields moved, edges, noise.
+_KINDS, _KINDS_OF_NONE = (50, 15, 15, 10, 10), (0, 0, 0, 90, 10)
 _STEPS = (1, 1, 1, 2, 4, 16)
 _PER_FIELD = (1, 2, 4, 8, 16, 256, 256)
 
@@ -80,8 +86,11 @@ _FLAGS_POOL = 1 << 12
 
 @cache
 def _pool() -> list[int]:
-    # Flags in a fixed pseudo-random order; callers start at a random place.
-    flags = Random(0).choices(FLAGS, k=_FLAGS_POOL)
+    # Flags in a fixed pseudo-random order, with any other bit set in one of eight; callers start at a random
+    # place.
+    rng = Random(0)
+    flags = rng.choices(FLAGS, k=_FLAGS_POOL)
+    flags = [flag ^ (1 << rng.choice(OTHER_BITS) if rng.random() < 1 / 8 else 0) for flag in flags]
     return flags * (2 + COUNT_MAX // _FLAGS_POOL)
 
 
@@ -97,20 +106,19 @@ def _drawn(rng: Random, values: Sequence[int], count: int) -> list[int]:
 
 def _absent(rng: Random, present: Sequence[int], count: int) -> list[int]:
     # Mostly hwids that differ from one of the map in a bit or a field. Some of them may be in the map, too.
-    found = []
-    for _ in range(count):
-        kind = rng.random()
-        if present and kind < 0.8:
-            hwid = rng.choice(present)
-            if kind < 0.5:
-                hwid ^= 1 << rng.choice((0, 1, 7, 8, 9, 15, 16, 17, 23, 32, 33, 39))
-            elif kind < 0.65:
-                hwid ^= 0xFF << rng.choice((0, 8, 16, 32))
-            else:
-                hwid = hwid << 8 & MPIDR_HWID_BITMASK | hwid >> 32
-        elif kind < 0.9:
-            hwid = rng.choice(_EDGES)
-        else:
-            hwid = rng.getrandbits(40) & MPIDR_HWID_BITMASK
-        found.append(hwid)
+    bits, fields, moved, edges, noise = _split(rng, count, _KINDS if present else _KINDS_OF_NONE)
+    found = list(map(xor, _drawn(rng, present, bits), _drawn(rng, _BIT_VALUES, bits)))
+    found += map(xor, _drawn(rng, present, fields), _drawn(rng, _FIELD_VALUES, fields))
+    found += [hwid << 8 & MPIDR_HWID_BITMASK | hwid >> 32 for hwid in _drawn(rng, present, moved)]
+    found += _drawn(rng, _EDGES, edges)
+    found += [value & MPIDR_HWID_BITMASK for value in array("Q", rng.randbytes(8 * noise))]
+    return found
+
+
+def _split(rng: Random, count: int, weights: Sequence[int]) -> list[int]:
+    # As the weights say; what is left over goes to some of them.
+    whole = sum(weights)
+    found = [count * weight // whole for weight in weights]
+    for place in rng.choices(range(len(weights)), weights, k=count - sum(found)):
+        found[place] += 1
     return found

@@ -1,4 +1,4 @@
-"""Shrinking a wrong answer: the smaller question is taken while the same property is broken in the same way.
+"""Shrinking a wrong answer: the smaller question is taken as long as the same property is broken.
 
 What is smaller, :mod:`emu.fuzz.size` says. Each step proposes questions; what is not smaller is not asked.
 """
@@ -58,11 +58,10 @@ class _Shrinking:
     under_test: UnderTest
     best: Checked
     asked: _Asked
-    kept: tuple[str, str]  # what has to stay broken, and how
     tries: int = _TRIES_MAX
 
-    def takes(self, asked: _Asked, tried: set[_Asked]) -> bool:
-        # Whether it is smaller and breaks the same property: it is the best then.
+    def takes(self, asked: _Asked, tried: set[_Asked], *, alike: bool) -> bool:
+        # Whether it is smaller and breaks the same property, or does that alike: it is the best then.
         few = asked.nr_cpus <= _PLACES_FEW
         if (self.tries <= 0 and not few) or asked in tried:
             return False
@@ -74,7 +73,8 @@ class _Shrinking:
             checked = self.under_test.at(asked.nr_cpus, self.best.others).check_from(*asked[1:])
         except (DoesNotFit, EmuError):
             return False
-        if checked.wrong is None or (checked.wrong.prop, checked.wrong.cause) != self.kept:
+        was, now = self.best.wrong, checked.wrong
+        if was is None or now is None or now.prop != was.prop or (alike and now.cause != was.cause):
             return False
         self.best = checked
         self.asked = _Asked(asked.nr_cpus, checked.question, checked.begin)
@@ -96,13 +96,13 @@ def _twice(question: Question) -> set[int]:
 
 
 def shrink(under_test: UnderTest, found: Checked) -> Checked:
-    """Return the smallest question found that breaks the same property in the same way.
+    """Return the smallest question found that breaks the same property.
 
-    Of few places and few bits all are asked, of others at most _TRIES_MAX.
+    It may lead from one way in which that is broken to another, so that a bug is told once. Of few places and
+    few bits all questions are asked that break it alike, of others at most _TRIES_MAX.
     """
     assert found.wrong is not None
-    kept = found.wrong.prop, found.wrong.cause
-    work = _Shrinking(under_test, found, _Asked(found.nr_cpus, found.question, found.begin), kept)
+    work = _Shrinking(under_test, found, _Asked(found.nr_cpus, found.question, found.begin))
     if not found.begin:
         found = work.best = _as_usual(under_test, found)
         work.asked = work.asked._replace(begin=found.begin)
@@ -122,7 +122,10 @@ def shrink(under_test: UnderTest, found: Checked) -> Checked:
         for step in steps:
             again = True
             while again:
-                again = any(work.takes(asked, tried) for asked in step(under_test, work.asked))
+                again = any(
+                    work.takes(asked, tried, alike=step is _few_bits)
+                    for asked in step(under_test, work.asked)
+                )
                 improved |= again
     return work.best
 

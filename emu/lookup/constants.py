@@ -6,11 +6,13 @@ What is beside a table of the image is none: to read it is to read over the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from emu.arch import a64
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.lookup.target import Target
 
+_SMALL = 16  # numbers up to it say nothing
 BESIDE = 64  # bytes before and behind a table that count as read by mistake
 
 
@@ -70,3 +72,46 @@ def _word(target: Target, pa: int) -> int | None:
         if segment.pa <= pa and pa + 4 <= segment.pa + len(segment.data):
             return int.from_bytes(segment.data[pa - segment.pa : pa - segment.pa + 4], "little")
     return None
+
+
+def own_constants(target: Target) -> Iterator[int]:
+    """Yield the unusual ones of its immediates of compares and moves, and of its literals, in order."""
+    for pa, word in code_words(target):
+        yield from unusual(target, _immediates(target, pa, word))
+
+
+def unusual(target: Target, values: Iterable[int]) -> Iterator[int]:
+    """Yield those that not every look-up has: no small numbers, masks, NR_CPUS, addresses."""
+    usual = {target.nr_cpus, target.nr_cpus - 1, *(placed.count for placed in target.tables)}
+    for value in values:
+        if value > _SMALL and value not in usual and not _is_mask(value) and not _is_address(target, value):
+            yield value
+
+
+def _immediates(target: Target, pa: int, word: int) -> Iterator[int]:
+    if word & 0x1F80_0000 == 0x1280_0000:  # MOVN, MOVZ, MOVK
+        yield word >> 5 & 0xFFFF
+    elif word & 0x7F80_001F == 0x7100_001F:  # CMP with a number
+        yield (word >> 10 & 0xFFF) << 12 * (word >> 22 & 1)
+    elif word & 0x3F00_0000 == 0x1800_0000 and word >> 30 < 2:  # LDR of a literal
+        offset = word >> 5 & 0x7FFFF
+        at, size = pa + 4 * (offset - (offset >> 18 << 19)), 8 if word >> 30 else 4
+        for segment in target.subject.segments:
+            if segment.pa <= at and at + size <= segment.pa + len(segment.data):
+                yield int.from_bytes(segment.data[at - segment.pa : at - segment.pa + size], "little")
+
+
+def _is_mask(value: int) -> bool:
+    # Ones side by side, or the mask of hwids, or the opposite of one.
+    for each in (value, value ^ 2**64 - 1, value ^ 2**32 - 1):
+        low = each & -each
+        if each in (0, MPIDR_HWID_BITMASK) or each & each + low == 0:
+            return True
+    return False
+
+
+def _is_address(target: Target, value: int) -> bool:
+    places = [placed.bytes_at for placed in target.tables]
+    places += [range(segment.pa, segment.pa + segment.size + 1) for segment in target.subject.segments]
+    pa = value - target.subject.va_offset & 2**64 - 1
+    return any(value in place or pa in place for place in places)

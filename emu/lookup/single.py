@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,7 +10,7 @@ from emu.arch import sysreg
 from emu.constraints import constraint_words
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
-from emu.cpu.pe import PE
+from emu.cpu.pe import PE, Registers
 from emu.cpu.stops import (
     STEP_LIMIT,
     Call,
@@ -224,6 +224,27 @@ class Single:
             if value != system[name]:
                 self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
+
+    def walk(self, question: Question, most: int) -> Iterator[tuple[int, int, Registers]]:
+        """Run the lookup an instruction at a time, up to an exit or for ``most`` instructions.
+
+        Yields before each its PA, the instruction (u32), and X0..X30 and SP (u64).
+        """
+        if question.logical_map != self._map or self._accesses.overwritten:
+            self.fill(question.logical_map)
+        pe, begin = self.pe, STARTS[0]
+        pe.mpidr = self.target.mpidr_el1(question.mpidr)
+        if self.target.contract.el == 2:
+            pe.override(sysreg.MPIDR_EL1, pe.mpidr)
+        self._begin(self.registers(question, begin), begin)
+        for _ in range(most):
+            pc = pe.pc
+            if pc in self._exits or not self.memory.contains(pc, 4):
+                return
+            yield pc, self.memory.read(pc, 4), pe.x
+            stop = self.engine.run(pe, 1)
+            if not isinstance(stop, StepLimit):
+                return
 
     def _begin(self, given: Sequence[int], begin: Start) -> None:
         pe, el = self.pe, self.target.contract.el

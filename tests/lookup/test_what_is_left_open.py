@@ -248,4 +248,4 @@ def test_constants_of_the_code_are_asked_about(tmp_path: Path, between: str) -> 
 
 def test_constants_that_every_look_up_has_are_not_asked_about(tmp_path: Path) -> None:
     """Masks, NR_CPUS and addresses: nothing is learned of them."""
-    assert learned_mpidrs(searched(tmp_path, HWID + SCAN).under_test.at(2).target) == []
+    assert learned_mpidrs(searched(tmp_path, HWID + SCAN).under_test.at(2)) == []

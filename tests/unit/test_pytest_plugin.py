@@ -111,17 +111,17 @@ def test_a_failure_shows_the_case_the_window_and_the_registers(pytester: pytest.
     done.stdout.fnmatch_lines(
         [
             '>       emu_lookup("wrong.S", cases=100, max_cpus=2)',
-            "E       AssertionError: lookup wrong.S: 2 findings in * cases",
-            "E       finding (answer): finds nothing; CPU 0 is in the map",
-            "E         NR_CPUS=1, map 0x100000000, MPIDR_EL1 0x180000000",
-            "E         expected CPU 0; missing after 13 instructions",
-            "E         > missing                  b #*",
-            "E         pc : 00000000402000?? missing",
+            "E       AssertionError: lookup wrong.S: 1 finding in * cases",
+            "E       finding (answer): finds CPU 0; no CPU of the map has this hwid",
+            "E         NR_CPUS=1, map 0x0, MPIDR_EL1 0x180000000",
+            "E         expected none; found, x19 = 0x0 after 10 instructions",
+            "E         > found                    nop",
+            "E         pc : 00000000402000?? found",
             "E         lr : a5c300000000001e",
             "E         sp : dead000000000000 nzcv: nZCv EL1 MPIDR_EL1: 0x180000000",
-            "E         x5 : * x4 : * x3 : 0000000100000000",
+            "E         x5 : * x4 : * x3 : 0000000000000000",
             "E         x2 : * x1 : * x0 : 0000000000000000",
-            "E         case: wrong.S nr-cpus=1 map=0x100000000 mpidr=0x180000000",
+            "E         case: wrong.S nr-cpus=1 map=0x0 mpidr=0x180000000",
             "test_a_failure_*.py:2: AssertionError",
         ]
     )

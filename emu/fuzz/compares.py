@@ -1,0 +1,206 @@
+"""What a look-up compares, as met at run time, and the MPIDR_EL1 for which two operands are equal.
+
+The look-up is run an instruction at a time, and the operands of its compares are noted. Then it is run again
+with each bit of MPIDR_EL1 flipped. Where an operand is made of these bits by moves, masks, shifts, rotations
+and exclusive-or, the equation is linear over bits; where it is made by adding and multiplying, over integers.
+Both are solved, whatever the constant was made of. What it goes on to from there is looked at likewise.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
+from emu.cpu.pe import Registers
+from emu.fuzz.built_lookup import BuiltLookup
+from emu.lookup.case import Question
+from emu.lookup.tables import DoesNotFit
+
+_STEPS_MAX = 300  # instructions of a run that are looked at
+_TURNS_MAX = 2  # times that one instruction is looked at in a run
+_RUNS_MAX = 12  # MPIDRs from which bits are flipped
+_BASES = (RES1 | 0x5A_0033_CC69, RES1)
+_BITS = range(64)
+
+_CLEAR, _SET = -1, -2  # a tested bit that is to be so
+Site = tuple[int, int]  # PA of a compare, and how many times it was met before in the run; or one of these
+Operands = tuple[int, int, int]  # left, right, and the bits that count (u64 each)
+
+
+class Compared(NamedTuple):
+    """What was learned.
+
+    :ivar mpidrs: MPIDR_EL1 values (u64) for which operands are equal that were not
+    :ivar values: operands that do not depend on MPIDR_EL1
+    """
+
+    mpidrs: tuple[int, ...]
+    values: tuple[int, ...]
+
+
+def compared(built: BuiltLookup) -> Compared:
+    """Run a look-up with empty tables, and learn from its compares.
+
+    Nothing, where the tables cannot be empty.
+    """
+    found: dict[int, None] = {}
+    constant: dict[int, None] = {}
+    waiting, seen = deque(_BASES), set(_BASES)
+    solved: set[tuple[int, int]] = set()
+    runs = 0
+    try:
+        while waiting and runs < _RUNS_MAX:
+            base = waiting.popleft()
+            runs += 1
+            at, flipped = _with_flips(built, base)
+            for site, operands in at.items():
+                rows = [row.get(site) for row in flipped]
+                for side in (0, 1):
+                    if all(row is None or row[side] == operands[side] for row in rows):
+                        constant[operands[side]] = None
+                for mpidr in _solutions(base, operands, rows):
+                    key = site[0], mpidr & MPIDR_HWID_BITMASK
+                    if mpidr in seen or key in solved:
+                        continue
+                    solved.add(key)
+                    now = _operands(built, mpidr).get(site)
+                    if now is not None and (now[0] ^ now[1]) & now[2] == 0:
+                        seen.add(mpidr)
+                        found[mpidr] = None
+                        waiting.append(mpidr)
+    except DoesNotFit:
+        pass
+    return Compared(tuple(found), tuple(constant))
+
+
+def _with_flips(
+    built: BuiltLookup, mpidr: int
+) -> tuple[Mapping[Site, Operands], list[Mapping[Site, Operands]]]:
+    # What is compared for this MPIDR, and for it with each bit flipped.
+    return _operands(built, mpidr), [_operands(built, mpidr ^ 1 << bit) for bit in _BITS]
+
+
+def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:
+    # Of each compare that is met.
+    found: dict[Site, Operands] = {}
+    met: dict[int, int] = {}
+    question = Question(built.whole(()), mpidr)
+    for pa, word, registers in built.single.walk(question, _STEPS_MAX):
+        if word & 0x7E00_0000 == 0x3600_0000:  # TBZ, TBNZ: either way
+            bit = 1 << (word >> 19 & 31 | word >> 26 & 32)
+            left = registers[word & 31] & bit if word & 31 < 31 else 0
+            found[pa, _CLEAR], found[pa, _SET] = (left, 0, bit), (left, bit, bit)
+            continue
+        operands = _of_word(word, registers)
+        if operands is not None:
+            turn = met.get(pa, 0)
+            met[pa] = turn + 1
+            if turn < _TURNS_MAX:
+                found[pa, turn] = operands
+    return found
+
+
+def _of_word(word: int, registers: Registers) -> Operands | None:
+    # Source: Arm DDI 0487, C4.1 (encodings).
+    width = 64 if word >> 31 else 32
+    ones = (1 << width) - 1
+    n, m = word >> 5 & 31, word >> 16 & 31
+    left = registers[n] if n < 31 else 0
+    right = registers[m] if m < 31 else 0
+    if word & 0x7F80_0000 == 0x7100_0000:  # SUBS (immediate)
+        right = (word >> 10 & 0xFFF) << 12 * (word >> 22 & 1)
+    elif word & 0x7F80_0000 == 0x3100_0000:  # ADDS (immediate)
+        right = -((word >> 10 & 0xFFF) << 12 * (word >> 22 & 1))
+    elif word & 0x7F20_0000 == 0x6B00_0000:  # SUBS (shifted register)
+        right = _shifted(right & ones, word >> 22 & 3, word >> 10 & 63, width)
+    elif word & 0x7F20_0000 == 0x2B00_0000:  # ADDS (shifted register)
+        right = -_shifted(right & ones, word >> 22 & 3, word >> 10 & 63, width)
+    elif word & 0x7FE0_0000 == 0x6B20_0000:  # SUBS (extended register)
+        right = _extended(right, word >> 13 & 7) << (word >> 10 & 7)
+    elif word & 0x7FE0_0C10 == 0x7A40_0800:  # CCMP (immediate)
+        right = m
+    elif word & 0x7FE0_0C10 == 0x7A40_0000:  # CCMP (register)
+        pass
+    elif word & 0x7E00_0000 == 0x3400_0000:  # CBZ, CBNZ
+        left, right = registers[word & 31] if word & 31 < 31 else 0, 0
+    else:
+        return None
+    return left & ones, right & ones, ones
+
+
+def _shifted(value: int, kind: int, by: int, width: int) -> int:
+    ones = (1 << width) - 1
+    if kind == 0:
+        return value << by & ones
+    if kind == 1:
+        return value >> by
+    if kind == 2:
+        return (value - ((value >> width - 1) << width) >> by) & ones
+    return (value >> by | value << width - by) & ones
+
+
+def _extended(value: int, option: int) -> int:
+    width = 8 << (option & 3)
+    value &= (1 << width) - 1
+    return value - ((value >> width - 1) << width) if option & 4 else value
+
+
+def _solutions(base: int, operands: Operands, flipped: Sequence[Operands | None]) -> Iterator[int]:
+    left, right, counted = operands
+    wanted = (left ^ right) & counted
+    columns = [None if row is None else (row[0] ^ row[1]) & counted ^ wanted for row in flipped]
+    if not any(columns) or not wanted:
+        return
+    flips = _over_bits([column or 0 for column in columns], wanted)
+    if flips is not None:
+        yield base ^ flips
+    added = _over_integers(base, operands, flipped)
+    if added is not None:
+        yield added
+
+
+def _over_bits(columns: Sequence[int], wanted: int) -> int | None:
+    # Which columns have ``wanted`` for their exclusive-or, as bits; None: no choice of them has.
+    rows: list[tuple[int, int]] = []  # value, and which columns make it; each has its own top bit
+    for place, column in enumerate(columns):
+        value, made = column, 1 << place
+        for other, how in rows:
+            if value ^ other < value:
+                value, made = value ^ other, made ^ how
+        if value:
+            rows.append((value, made))
+            rows.sort(reverse=True)
+    flips = 0
+    for value, made in rows:
+        if wanted ^ value < wanted:
+            wanted, flips = wanted ^ value, flips ^ made
+    return flips if wanted == 0 else None
+
+
+def _over_integers(base: int, operands: Operands, flipped: Sequence[Operands | None]) -> int | None:
+    # Where left - right is K * field + C modulo the width, for the bits of MPIDR_EL1 on which it depends.
+    modulus = operands[2] + 1
+    if modulus & modulus - 1 or modulus < 1 << 32:
+        return None
+    difference = operands[0] - operands[1]
+    low, factor, field = -1, 0, 0
+    for bit, row in enumerate(flipped):
+        step = 0 if row is None else row[0] - row[1] - difference
+        step = (-step if base >> bit & 1 else step) % modulus
+        if not step:
+            continue
+        if low < 0:
+            low, factor = bit, step
+        if step != (factor << bit - low) % modulus:
+            return None
+        field |= 1 << bit
+    even = factor & -factor
+    if low < 0 or difference % even:
+        return None
+    modulus //= even
+    added = -(difference // even) * pow(factor // even, -1, modulus)
+    value = ((base & field) >> low) + added
+    value = value % modulus << low
+    return None if value & ~field else base & ~field | value

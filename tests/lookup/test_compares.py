@@ -1,0 +1,99 @@
+"""What a look-up compares with at run time steers the search: constants that no word of the code has.
+
+Each look-up here is wrong for one hwid of 2^40, or where one bit of MPIDR_EL1 is set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_what_is_left_open import HWID, SCAN, TOML, searched
+
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
+from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.compares import compared
+from emu.subject.fragment import asm_dir
+
+MAGIC = 0x5A_00C3_719B
+GOLDEN = 0x9E37_79B9_7F4A_7C15  # an odd factor, as hashes have one
+FINDS_0 = "b.ne 3f\nmov x19, #0\nb found\n3:\n"
+ROTATED = MAGIC ^ ((MAGIC >> 13 | MAGIC << 51) % 2**64)
+
+SHAPES = {
+    "added-up": "movz x4, #0x3000\nmovk x4, #0xc3, lsl #16\nmov x5, #0x419b\nadd x4, x4, x5\n"
+    f"mov x5, #0x5a\norr x4, x4, x5, lsl #32\ncmp x0, x4\n{FINDS_0}",
+    "loaded-and-inverted": "b 4f\n.balign 8\nk: .quad 0xa5ff3c8e64\n4: adr x4, k\nldr x4, [x4]\n"
+    f"mvn x4, x4\nand x4, x4, x2\ncmp x0, x4\n{FINDS_0}",
+    "loaded-in-bytes": "b 4f\n.balign 8\nk: .byte 0x9b, 1, 0x71, 1, 0xc3, 1, 0x5a, 1\n4: adr x4, k\n"
+    "ldrb w5, [x4]\nldrb w3, [x4, #2]\norr x5, x5, x3, lsl #8\nldrb w3, [x4, #4]\n"
+    f"orr x5, x5, x3, lsl #16\nldrb w3, [x4, #6]\norr x5, x5, x3, lsl #32\ncmp x0, x5\n{FINDS_0}",
+    "hashed-by-rotation": f"eor x4, x0, x0, ror #13\nldr x5, ={ROTATED:#x}\ncmp x4, x5\n{FINDS_0}",
+    "hashed-by-a-factor": f"ldr x4, ={GOLDEN:#x}\nmul x4, x0, x4\nldr x5, ={MAGIC * GOLDEN % 2**64:#x}\n"
+    f"cmp x4, x5\n{FINDS_0}",
+    "key-added": f"ldr x4, =0x1234567890\nadd x4, x0, x4\nldr x5, ={MAGIC + 0x1234567890:#x}\n"
+    f"cmp x4, x5\n{FINDS_0}",
+    "hashed-in-halves": f"ldr w4, ={GOLDEN % 2**32:#x}\nmul w4, w0, w4\n"
+    f"ldr w5, ={MAGIC * GOLDEN % 2**32:#x}\n"
+    f"cmp w4, w5\nb.ne 3f\nlsr x4, x0, #32\nsub x4, x4, #0x5a\ncbnz x4, 3f\nmov x19, #0\nb found\n3:\n",
+    "a-range-of-one": f"ldr x4, ={MAGIC:#x}\ncmp x0, x4\nb.lo 3f\nadd x4, x4, #1\ncmp x0, x4\nb.hs 3f\n"
+    "mov x19, #0\nb found\n3:\n",
+    "one-after-the-other": f"ror x4, x0, #16\nmov x5, #0xc3\nmovk x5, #0x5a, lsl #16\nubfx x4, x0, #16, #24\n"
+    f"cmp x4, x5\nb.ne 3f\nuxth w4, w0\nmov w5, #0x719b\nccmp w4, w5, #0, eq\n{FINDS_0}",
+}
+
+
+def _lookup(folder: Path, between: str) -> UnderTest:
+    source = folder / "user.S"
+    source.write_text(HWID + between + SCAN)
+    source.with_suffix(".toml").write_text(TOML)
+    return UnderTest(str(source))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_hwid_is_found_by_what_it_is_compared_with(tmp_path: Path, shape: str) -> None:
+    """However the constant is made, and whatever is done to the hwid that a solution can undo."""
+    met = compared(_lookup(tmp_path, SHAPES[shape]).at(2))
+    assert MAGIC in {mpidr & MPIDR_HWID_BITMASK for mpidr in met.mpidrs}
+
+
+@pytest.mark.parametrize("shape", ["hashed-by-a-factor", "loaded-in-bytes"])
+def test_the_search_tells_the_one_hwid(tmp_path: Path, shape: str) -> None:
+    found = searched(tmp_path, HWID + SHAPES[shape] + SCAN).findings
+    assert {each.question.mpidr & MPIDR_HWID_BITMASK for each in found} == {MAGIC}
+
+
+@pytest.mark.parametrize("bit", [24, 27, 44, 63])
+def test_any_bit_of_mpidr_el1_may_matter(tmp_path: Path, bit: int) -> None:
+    """And, behind it, the hwid."""
+    wanted = MAGIC * 3 & MPIDR_HWID_BITMASK
+    between = f"mrs x4, mpidr_el1\ntbz x4, #{bit}, 3f\nldr x5, ={wanted - 7:#x}\nadd x5, x5, #7\n"
+    met = compared(_lookup(tmp_path, f"{between}cmp x0, x5\n{FINDS_0}").at(2))
+    assert any(mpidr >> bit & 1 and mpidr & MPIDR_HWID_BITMASK == wanted for mpidr in met.mpidrs)
+
+
+def test_what_no_equation_undoes_is_not_guessed(tmp_path: Path) -> None:
+    """Bits and integers by turns: a proof finds it."""
+    mixed = (MAGIC ^ MAGIC >> 16) * GOLDEN % 2**64
+    between = f"eor x4, x0, x0, lsr #16\nldr x5, ={GOLDEN:#x}\nmul x4, x4, x5\nldr x5, ={mixed:#x}\n"
+    assert compared(_lookup(tmp_path, f"{between}cmp x4, x5\n{FINDS_0}").at(2)).mpidrs == ()
+
+
+def test_a_right_look_up_has_no_such_compare() -> None:
+    assert compared(UnderTest("v3").at(2)).mpidrs == ()
+
+
+def test_nr_cpus_near_constants_of_the_code_is_tried(tmp_path: Path) -> None:
+    """Planted: entry 300 is passed over; the contract goes through no NR_CPUS between 2 and 4095."""
+    path = tmp_path / "passes.S"
+    text = (asm_dir() / "lookup/v3.S").read_text()
+    add = "        add     x19, x19, #1\n"
+    assert add in text
+    path.write_text(
+        text.replace(add, f"{add}        cmp     x19, #300\n        cinc    x19, x19, eq\n").replace(
+            "8*NR_CPUS", "10*NR_CPUS"
+        )
+    )
+    lookup = UnderTest(str(path))
+    assert {299, 300, 301} <= set(lookup.sizes)
+    assert UnderTest("v3").sizes == [1, 2, 255, 256, 4095, 4096]
