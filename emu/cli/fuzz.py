@@ -16,6 +16,9 @@ from typing import Any
 
 import click
 
+from emu.cli.asked import given as options_given
+from emu.cli.asked import spelt
+from emu.cli.campaign_kept import counted, export, show_status
 from emu.cli.outputs import Command
 from emu.errors import EmuError, InvalidCase
 from emu.fuzz.built_lookup import Checked, UnderTest
@@ -29,6 +32,8 @@ from emu.fuzz.campaign import (
     lock,
     written,
 )
+from emu.fuzz.campaign_log import CampaignLog
+from emu.fuzz.exchange import read_cases
 from emu.fuzz.race import ask_case
 from emu.fuzz.spec import Spec, absolute, digests, make_spec, packed
 from emu.fuzz.store import FILE, CampaignStore, StoredFinding
@@ -38,6 +43,7 @@ from emu.report.lookup import describe, finding_json
 from emu.report.words import wrap
 
 _PATH = click.Path(path_type=Path)
+_LOOKS = ("folder", "exported", "minimise", "is_status", "as_object")  # what runs nothing
 
 
 @click.command("fuzz", cls=Command)
@@ -57,6 +63,14 @@ _PATH = click.Path(path_type=Path)
     "--generation", type=click.IntRange(1), help=f"Units that know the same. [default: {GENERATION}]"
 )
 @click.option("--restart", is_flag=True, help="Begin again; what was found is asked again first.")
+@click.option("--import", "imported", type=_PATH, metavar="FOLDER", help="Ask its cases (*.txt) first.")
+@click.option(
+    "--export", "exported", type=_PATH, metavar="FOLDER", help="Write corpus and findings there, and end."
+)
+@click.option("--minimise", is_flag=True, help="Of the corpus export no more than reaches the same edges.")
+@click.option(
+    "--status", "is_status", is_flag=True, help="Say what the campaign has, running or not, and end."
+)
 @click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler, or local[:N].")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end.")
 def command(
@@ -66,6 +80,10 @@ def command(
     cases: int | None,
     seconds: float | None,
     restart: bool,
+    imported: Path | None,
+    exported: Path | None,
+    minimise: bool,
+    is_status: bool,
     cluster: str | None,
     as_object: bool,
     **given: Any,
@@ -75,6 +93,21 @@ def command(
     SUBJECT is what emu lookup takes; with a campaign in DIR already it goes on, and SUBJECT can be left out.
     Ctrl-C ends it in good order, and so may anything else: no unit that was done is lost.
     """
+    if minimise and exported is None:
+        raise InvalidCase("--minimise: it is of --export")
+    if is_status or exported is not None:
+        only = "--status" if is_status else "--export"
+        names = (parameter.name or "" for parameter in click.get_current_context().command.params)
+        if others := options_given(*(name for name in names if name not in _LOOKS)):
+            raise InvalidCase(f"{only} and {spelt(others[0])}: it runs nothing; leave one of them out")
+        if is_status and exported is not None:
+            raise InvalidCase("--status and --export: leave one of them out")
+        return (
+            show_status(folder, as_object)
+            if exported is None
+            else export(folder, exported, minimise=minimise)
+        )
+    questions = [] if imported is None else read_cases(imported)
     if seconds is not None and not math.isfinite(seconds):
         raise InvalidCase(f"--for {seconds}: a number of seconds")
     if cases is not None and seconds is not None:
@@ -88,21 +121,28 @@ def command(
         store = CampaignStore(folder)
         stack.callback(store.close)
         stored = store.settings
+        if imported is not None and stored and not restart:
+            raise InvalidCase(f"--import {imported}: the campaign has begun; --restart, or another --dir")
         spec, under_test, settings = prepared or _prepare(subject or stored.get("subject", ""), given, stored)
         beginning = written(spec, settings, digests(spec, under_test))
         if stored and not restart:
             check_goes_on(stored, beginning, str(folder))
         else:
             store.begin(beginning)
+            store.keep(case.text() for case in questions)
         campaign = Campaign(store, spec, settings)
         end = campaign.end + -(-cases // settings.unit_cases) if cases is not None else None
-        show = _Show(store, spec.subject, quiet=as_object)
+        log = CampaignLog(folder)
+        if not stored or restart:
+            log.clear()
+        show = _Show(store, spec.subject, log, quiet=as_object)
         stop = stack.enter_context(_stop_at(seconds))
         workers = _workers(spec, under_test, jobs, cluster)
         stack.callback(workers.close)
         with show.progress():
             for step in campaign.run(workers, end, stop):
                 show.step(step)
+        show.end()
         return show.summary(under_test, as_object)
 
 
@@ -170,8 +210,9 @@ def _stop_at(seconds: float | None) -> Iterator[Callable[[], bool]]:
 class _Show:
     # What the user sees: a line of progress on a terminal, each new finding, the summary.
 
-    def __init__(self, store: CampaignStore, name: str, *, quiet: bool) -> None:
+    def __init__(self, store: CampaignStore, name: str, log: CampaignLog, *, quiet: bool) -> None:
         self._store = store
+        self._log = log
         self._name = name
         self._quiet = quiet
         self._bar: Any = None
@@ -196,6 +237,8 @@ class _Show:
 
     def step(self, step: CommittedUnit) -> None:
         self._cases += step.result.cases
+        for finding in step.new:
+            self._log.add(finding.key, time.monotonic() - self._start, self._store.totals().cases)
         if not self._quiet:
             for finding in step.new:
                 text = f"unit {step.result.number}: finding ({finding.prop}): {finding.message}"
@@ -205,8 +248,11 @@ class _Show:
             self._bar.update(
                 self._bar.task_ids[0],
                 description=f"{self._rate():,.0f} cases/s, {totals.units} units, {totals.cases:,} cases, "
-                f"{totals.edges} edges, {_count(totals.findings, 'finding')}",
+                f"{totals.edges} edges, {counted(totals.findings, 'finding')}",
             )
+
+    def end(self) -> None:
+        self._log.add("", time.monotonic() - self._start, self._store.totals().cases)
 
     def _rate(self) -> float:
         return self._cases / max(time.monotonic() - self._start, 1e-9)
@@ -235,10 +281,10 @@ class _Show:
             else:
                 for line in describe(under_test, checked, finding.case):
                     click.echo(line)
-            click.echo(f"  met {_count(finding.count, 'time')}, first in unit {finding.first_unit}")
+            click.echo(f"  met {counted(finding.count, 'time')}, first in unit {finding.first_unit}")
         click.echo(
-            f"{verdict}: {self._name}, {totals.cases:,} cases in {_count(totals.units, 'unit')}, "
-            f"{totals.edges} edges, {_count(totals.findings, 'finding')} ({rate:,.0f} cases/s)"
+            f"{verdict}: {self._name}, {totals.cases:,} cases in {counted(totals.units, 'unit')}, "
+            f"{totals.edges} edges, {counted(totals.findings, 'finding')} ({rate:,.0f} cases/s)"
         )
         return int(bool(findings))
 
@@ -257,16 +303,13 @@ def _ask_again(under_test: UnderTest, finding: StoredFinding) -> Checked | None:
 def _as_json(under_test: UnderTest, finding: StoredFinding) -> dict[str, Any]:
     checked = _ask_again(under_test, finding)
     if checked is not None:
-        found = finding_json(checked, finding.case)
+        found = finding_json(under_test, checked, finding.case)
     else:
         found = {
             "rule": "lookup",
+            "key": finding.key,
             "property": finding.prop,
             "message": finding.message,
             "case": finding.case,
         }
     return found | {"place": finding.place, "count": finding.count, "first_unit": finding.first_unit}
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from random import Random
 from emu.errors import EmuError
 from emu.fuzz.built_lookup import Others
 from emu.fuzz.size import size_of
-from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult
+from emu.fuzz.unit import Cause, Edge, Hit, NewEdges, Snapshot, UnitResult, key_of
 from emu.lookup.case import LookupCase
 
 VERSION = 2  # PRAGMA user_version
@@ -61,6 +61,7 @@ _SAMPLE = 8  # questions of the corpus that a unit gets
 class StoredFinding:
     """A cause of wrong answers, merged over all units.
 
+    :ivar key: the same for the same cause in ``emu lookup`` and other campaigns
     :ivar place: where the code ended, as label and offset in bytes; "": not known
     :ivar message: message of the smallest question
     :ivar case: the smallest question, as ``emu lookup --case`` takes it; "": there is none
@@ -74,6 +75,7 @@ class StoredFinding:
     case: str
     count: int
     first_unit: int
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,16 +261,39 @@ class CampaignStore:
             rows = self._db.execute('select "case" from kept order by "case"').fetchall()
             return tuple(LookupCase.parse(text) for (text,) in rows)
 
+    def corpus(self) -> tuple[LookupCase, ...]:
+        """Return the questions that reached new edges, in the order of units."""
+        with self._reading():
+            rows = self._db.execute('select "case" from corpus order by unit, place').fetchall()
+            return tuple(LookupCase.parse(text) for (text,) in rows)
+
+    def keep(self, cases: Iterable[str]) -> None:
+        """Keep questions, which the first unit asks."""
+        with self._transaction() as db:
+            db.executemany("insert or ignore into kept values (?)", [(case,) for case in cases])
+
+    def units(self) -> list[tuple[str, int, int]]:
+        """Return of each kind of unit how many are done, and the questions that they asked."""
+        with self._reading():
+            return list(
+                self._db.execute(
+                    "select kind, count(*), sum(cases) from unit group by kind order by min(number)"
+                )
+            )
+
     def findings(self) -> list[StoredFinding]:
         """Return the findings, in the order of the lowest unit that met each."""
         with self._reading():
             rows = self._db.execute(
-                'select property, place, message, "case", count, first_unit from findings '
-                "order by first_unit, property, message, place"
+                'select f.property, f.pattern, f.place, f.message, f."case", f.first_unit, '
+                "coalesce((select sum(h.count) from hit h where (h.finding_property, h.finding_pattern, "
+                "h.finding_place) = (f.property, f.pattern, f.place)), 0) from finding f "
+                "order by f.first_unit, f.property, f.message, f.place"
             ).fetchall()
-        return [
-            StoredFinding(p, at, text, case or "", count, unit) for p, at, text, case, count, unit in rows
-        ]
+            return [
+                StoredFinding(prop, at, text, case or "", count, unit, key_of((prop, pattern, at)))
+                for prop, pattern, at, text, case, unit, count in rows
+            ]
 
     def finding(self, cause: Cause) -> StoredFinding:
         """Return the finding of this cause."""
@@ -278,7 +303,7 @@ class CampaignStore:
                 "where (property, pattern, place) = (?, ?, ?)",
                 cause,
             ).fetchone()
-        return StoredFinding(prop, place, message, case or "", 0, unit)
+        return StoredFinding(prop, place, message, case or "", 0, unit, key_of(cause))
 
     def totals(self) -> Totals:
         """Return the totals of the campaign."""

@@ -6,6 +6,7 @@ depend on the worker, on the order of units, or on how often the unit is run.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -153,6 +154,11 @@ def cause_at(under_test: UnderTest, checked: Checked) -> Cause:
         return prop, how, ""  # it ended where the limit, or the other one, found it
     subject = under_test.at(checked.nr_cpus, checked.others).target.subject
     return prop, how, subject.symbols.describe((checked.answer.pc + subject.va_offset) % 2**64)
+
+
+def key_of(cause: Cause) -> str:
+    """Return the key of a finding with this cause: the same in a search, a proof and a campaign."""
+    return hashlib.sha256("\0".join(cause).encode()).hexdigest()[:12]
 
 
 class _Work(Phases):

@@ -8,6 +8,7 @@ from typing import Any
 from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.left_out import LeftOut
 from emu.fuzz.search import LookupSearch
+from emu.fuzz.unit import cause_at, key_of
 from emu.lookup.case import LookupCase, format_map
 from emu.report.disassembly import disassemble
 from emu.report.words import WIDTH, wrap
@@ -88,7 +89,10 @@ def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]
     return {
         "case": name,
         "verdict": "fail" if findings else "pass",
-        "findings": [finding_json(checked, case) for checked, case in zip(findings, cases, strict=True)],
+        "findings": [
+            finding_json(search.under_test, checked, case)
+            for checked, case in zip(findings, cases, strict=True)
+        ],
         "counters": {"cases": search.cases},
         "left_out": [
             {"phase": phase, "reason": why.value, "cases": count}
@@ -104,12 +108,13 @@ def _proved(search: LookupSearch) -> dict[str, Any]:
     return {} if search.proof is None else {"proved": [each.nr_cpus for each in search.proof.proved]}
 
 
-def finding_json(checked: Checked, case: str) -> dict[str, Any]:
+def finding_json(under_test: UnderTest, checked: Checked, case: str) -> dict[str, Any]:
     """Return one wrong answer as plain data; a hole of the map is null."""
     assert checked.wrong is not None
     answer = checked.answer
     return {
         "rule": "lookup",
+        "key": key_of(cause_at(under_test, checked)),
         "property": checked.wrong.prop,
         "message": checked.wrong.text,
         "nr_cpus": checked.nr_cpus,

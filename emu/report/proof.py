@@ -119,7 +119,8 @@ def proof_json(proof: Proof, name: str, cases: Sequence[str], proved_cases: Sequ
         "case": name,
         "verdict": "fail" if proof.findings else "untestable" if proof.why else "pass",
         "findings": [
-            finding_json(checked, case) for checked, case in zip(proof.findings, cases, strict=True)
+            finding_json(proof.under_test, checked, case)
+            for checked, case in zip(proof.findings, cases, strict=True)
         ],
         "proved": [
             {

@@ -20,4 +20,4 @@ def test_it_has_every_command() -> None:
     described = [line.removeprefix("## emu ") for line in lines if line.startswith("## emu ")]
     files = {path.stem for path in (_ROOT / "emu" / "cli").glob("*.py")}
     shared = {"__init__", "asked", "options", "outputs", "progress", "recording"}
-    assert described == sorted(files - shared - {"lookup_coverage", "lookup_proof", "whole"})
+    assert described == sorted(files - shared - {"campaign_kept", "lookup_coverage", "lookup_proof", "whole"})
