@@ -248,21 +248,17 @@ class Session(DebugTarget):
         # Make one step and log it; False when no CPU can.
         machine = self.machine
         if self.settings.edits:
-            self._edit_again()
+            self.settings.edit(self.position, self.machine)
         rows = len(machine.trace)
         if not machine.step(choose):
             return False
         cpu, pc = machine.current, machine.pc_before
         self.log.add(*((-1, 0) if pc == NOBODY else (cpu, pc)), rows, forced=choose >= 0)
         if self.settings.edits:
-            self._edit_again()
+            self.settings.edit(self.position, self.machine)
         if self.position % CHECKPOINT_STEPS == 0:
             self._save()
         return True
-
-    def _edit_again(self) -> None:
-        for edit in self.settings.edits.get(self.position, ()):
-            edit.apply(self.machine)
 
     def _let_others(self, cpu: int) -> bool:
         # Step every other CPU while it is runnable, up to FREE_STEPS; False when none made a step.
@@ -314,7 +310,7 @@ class Session(DebugTarget):
             self.run_to(target - self.near)
             self._save()
         self.run_to(target)
-        self._edit_again()
+        self.settings.edit(self.position, self.machine)
         for watch in settings.watchpoints.values():
             watch.value = self.loads.copies(watch.pa, watch.size)
         return payload

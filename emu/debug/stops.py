@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from emu.debug.edits import Edit
+from emu.machine import Machine
 from emu.operation import Kind
 
 
@@ -114,3 +115,8 @@ class DebugSettings:
     forced: dict[int, int] = field(default_factory=dict)
     edits: dict[int, list[Edit]] = field(default_factory=dict)
     displayed: dict[int, str] = field(default_factory=dict)
+
+    def edit(self, position: int, machine: Machine) -> None:
+        """Make the changes of a position, again where they were made before."""
+        for edit in self.edits.get(position, ()):
+            edit.apply(machine)

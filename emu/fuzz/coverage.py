@@ -111,7 +111,7 @@ def usual_questions(built: BuiltLookup) -> Iterator[Question]:
     maps = list(small_maps(built.nr_cpus))
     for logical_map in maps[:: max(1, len(maps) // _SMALL_MAPS)]:
         yield from (Question(logical_map, mpidr) for mpidr in MPIDRS)
-    for mpidr in learned_mpidrs(built.target)[:_LEARNED]:
+    for mpidr in learned_mpidrs(built)[:_LEARNED]:
         yield Question(empty, mpidr)
         yield Question((mpidr & 0xFF_00FF_FFFF, *empty[1:]), mpidr)
     literal = get_model(built.target.contract.model).literal

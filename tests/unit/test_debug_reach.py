@@ -103,7 +103,7 @@ def test_what_is_no_instruction_is_refused(
 def test_until_that_does_not_arrive_says_who_sleeps_where(commands: Commands) -> None:
     said, *_ = commands.run("until __secondary_switched cpu 2")
     stands = "nobody can go on: CPU2 asleep in WFE, at va52_stuck"
-    assert said == f"the end: CPU2 has not come to __secondary_switched; {stands}"
+    assert said == f"the end: CPU2 does not come to __secondary_switched from here on; {stands}"
     assert commands.run("info breakpoints") == ["none"]
 
 

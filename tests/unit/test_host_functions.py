@@ -170,3 +170,10 @@ def test_every_function_that_plays_one_yields_operations_and_names_a_file_of_the
                     assert names.split()
                     assert set(names.split()) <= played_names()
     assert found > 30
+
+
+@pytest.mark.parametrize("command", ["break", "until"])
+def test_of_a_function_that_the_host_plays_nobody_says_that_no_path_leads_there(command: str) -> None:
+    said = Commands(session("v3 topology=flat:2")).run(f"{command} cpuhp_online_idle")
+    assert not [line for line in said if "no path" in line]
+    assert [line for line in Commands(session()).run("break secondary_start_kernel+8") if "no path" in line]

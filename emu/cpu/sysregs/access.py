@@ -11,7 +11,7 @@ from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE, own_register
 from emu.cpu.sysregs import pmu
 from emu.cpu.sysregs.row import NEVER, Row, WriteEffect
-from emu.cpu.sysregs.rows import FEAT_GICV3, TABLE
+from emu.cpu.sysregs.rows import FEAT_GICV3, NOTED, TABLE, note_written
 from emu.cpu.translation import uses_el2
 from emu.cpu.traps import default_target_el
 
@@ -156,6 +156,21 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     if pe.el < 2 and ((row is not None and row.virtual) or traps(row, pe, encoding, is_write=False)):
         return None
     return value
+
+
+def write(pe: PE, encoding: Encoding, interconnect: Interconnect, value: int) -> bool:
+    """Do what an MSR does; False: the engine does it, or raises what is due."""
+    row = TABLE.get(encoding)
+    if encoding in NOTED:
+        note_written(pe, NOTED[encoding])
+    if row is None:
+        return interconnect.write_register(pe, encoding, value)
+    if row.write is None or row.write_el is None or pe.el < row.write_el:
+        return False
+    if traps(row, pe, encoding, is_write=True):
+        return False
+    row.write(pe, interconnect, value)
+    return True
 
 
 def look(pe: PE, row: Row, interconnect: Interconnect) -> int:

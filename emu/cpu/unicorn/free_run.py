@@ -22,7 +22,7 @@ from emu.cpu.engine import SeenAccess
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs.rows import NOTED, TABLE, note_written
+from emu.cpu.sysregs.rows import NOTED, TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
@@ -56,7 +56,6 @@ _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itse
 _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
 # Kinds of a site: a block that ends with a yield, one with a place to halt at, one with barriers.
 _YIELD, _HALT, _BARRIERS = -1, -2, -3
-_REGISTERS = (Other.MRS, Other.MSR)
 # QEMU's interrupt_request by the lines that are asserted: CPU_INTERRUPT_HARD for IRQ, TGT_EXT_1 for FIQ.
 _REQUESTS = (0, 0x2, 0x10, 0x12)
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
@@ -100,9 +99,16 @@ class FreeRunner:
         self.note_stores = FreeStops(contexts, memory, pending).note
         self._recorded = FreeRecord(contexts, memory, pending, self._counter)
         self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
+        registers: dict[int, Callable[[UnicornPE, int], bool]] = {
+            Other.MRS: self._load_register,
+            Other.MSR: lambda pe, word: sysregs.write(
+                pe, a64.system_register(word), observing.to, operand(pe.x, word & 31)
+            ),
+        }
+        self._registers = registers
         self._of_instruction: dict[int, tuple[Any, int]] = {
-            Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, self._load_register)), MRS),
-            Other.MSR: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MSR, self._store_register)), MSR),
+            Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, registers[Other.MRS])), MRS),
+            Other.MSR: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MSR, registers[Other.MSR])), MSR),
             Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
         }
         self._breaks: dict[int, Any] = {}
@@ -329,7 +335,7 @@ class FreeRunner:
                 line = 4 * at + 4
                 break
             kind, site = a64.classify(word), va + 4 * at
-            if kind in _REGISTERS and (site, kind) not in self._hooks and self._is_ours(kind, word):
+            if kind in self._registers and (site, kind) not in self._hooks and self._is_ours(kind, word):
                 self._found.append((site, kind, 0, va, size))
             at = tops.find(_SYSTEM, at + 1)
         else:
@@ -432,21 +438,6 @@ class FreeRunner:
             self._live.x[word & 31] = value
         return True
 
-    def _store_register(self, pe: UnicornPE, word: int) -> bool:
-        # MSR, likewise.
-        encoding, outside = a64.system_register(word), self._observing.to
-        row, value = TABLE.get(encoding), operand(pe.x, word & 31)
-        if encoding in NOTED:
-            note_written(pe, NOTED[encoding])
-        if row is None:
-            return outside.write_register(pe, encoding, value)
-        if row.write is None or row.write_el is None or pe.el < row.write_el:
-            return False
-        if sysregs.traps(row, pe, encoding, is_write=True):
-            return False
-        row.write(pe, outside, value)
-        return True
-
     def _do_register(self, pe: UnicornPE) -> bool:
         # Do an MRS or MSR that the engine calls UNDEFINED, of a register that the table or a device has.
         exception = self._pending.exception
@@ -456,9 +447,7 @@ class FreeRunner:
         va = self._live.pc.value
         word = self._word(va)
         kind = None if word is None else a64.classify(word)
-        if word is None or kind not in _REGISTERS:
-            return False
-        if not (self._load_register if kind is Other.MRS else self._store_register)(pe, word):
+        if word is None or kind is None or (do := self._registers.get(kind)) is None or not do(pe, word):
             return False
         self._live.pc.value = va + 4
         return True

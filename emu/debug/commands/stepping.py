@@ -66,8 +66,8 @@ def _until(context: Context, text: str) -> list[str]:
         context.session.settings.cpu = stop.cpu
         stop = SessionStop("step", stop.cpu)
     if stop.reason == "end":
-        who = "no CPU has" if cpu < 0 else f"CPU{cpu} has not"
-        stop = replace(stop, text=f"{who} come to {place}; {stop.text}")
+        who = "no CPU comes" if cpu < 0 else f"CPU{cpu} does not come"
+        stop = replace(stop, text=f"{who} to {place} from here on; {stop.text}")
     return [*notes, *context.stopped(stop)]
 
 

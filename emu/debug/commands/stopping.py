@@ -36,6 +36,8 @@ def _add_breakpoint(context: Context, text: str, temporary: bool) -> list[str]:
 
 def notes_of(context: Context, where: str, pa: int) -> list[str]:
     """Return what is to be said of a place to come to: it is from another line, or no CPU comes there."""
+    if context.session.checker.knows(where):
+        return []  # a host task comes there
     never = why_never(context.session, pa)
     line = context.session.boot.guest.subject.lines.at(pa)
     asked = _LINE_AT_END.search(where)

@@ -201,7 +201,7 @@ class WholeSession(Session):
         due = CHECKPOINT_INSTRUCTIONS - position % CHECKPOINT_INSTRUCTIONS
         edits = self.settings.edits
         if edits:
-            self._edit_again()
+            self.settings.edit(self.position, self.machine)
             due = min([due, *(at - position for at in edits if at > position)])
         choose = self.settings.forced.pop(position, -1)
         if choose >= 0 and not machine.is_runnable(choose):
@@ -215,7 +215,7 @@ class WholeSession(Session):
         if not goes_on:
             return -1
         if edits:
-            self._edit_again()
+            self.settings.edit(self.position, self.machine)
         self.turns.end_step(machine.current, position)
         self.turns.touched = [
             Record(each.kind, each.pe.index, each.size, each.pc, each.pa, each.value)
