@@ -14,7 +14,9 @@ from emu.host.whole.kernel_memory import KernelMemory
 from emu.memory import Memory
 from emu.subject.kernel import KernelImage
 
-_DESC_BYTES, _INFO_BYTES = 24, 88
+_DESC_BYTES = 24
+# Of struct printk_info: CONFIG_PRINTK_EXECUTION_CTX (in 7.3, not in 6.18) puts caller_id2 and comm into it.
+_INFO_LEAST, _INFO_MOST = 88, 256
 _FLAGS_SHIFT = 62  # of state_var: desc_state
 _RESERVED, _COMMITTED, _FINALIZED = 0, 1, 2
 _HEAD = 24  # of struct printk_ringbuffer: desc_ring.head_id
@@ -99,11 +101,12 @@ class _Ring:
         if not 0 < count_bits <= _COUNT_BITS_MAX or not 0 < size_bits <= _COUNT_BITS_MAX + 8:
             return
         count = head_id - tail_id & _ID_MASK
+        info_bytes = self._info_bytes(infos, tail_id, count, 1 << count_bits)
         begin = 0 if behind is None else (behind - tail_id & _ID_MASK) + 1
         for number in range(begin if begin <= count + 1 else 0, count + 1):
             index = (tail_id + number) % (1 << count_bits)
             desc = self._read(descs + index * _DESC_BYTES, _DESC_BYTES)
-            info = self._read(infos + index * _INFO_BYTES, _INFO_BYTES)
+            info = self._read(infos + index * info_bytes, _INFO_LEAST)
             if (
                 desc is None
                 or info is None
@@ -114,6 +117,19 @@ class _Ring:
                 found = self._record(desc, info, data, size_bits, tail_id + number & _ID_MASK)
                 if found is not None:
                     yield found
+
+    def _info_bytes(self, infos: int, tail_id: int, count: int, size: int) -> int:
+        # How far two infos are apart: so far that neighbours in the ring have numbers that follow each other.
+        # Of one line it does not matter: a ring begins at its first info.
+        for number in range(1, min(count, 3)):
+            index = (tail_id + number) % size
+            for apart in range(_INFO_LEAST, _INFO_MOST + 1, 8) if index + 1 < size else ():
+                first, next_ = (self._read(infos + each * apart, 8) for each in (index, index + 1))
+                if first is None or next_ is None:
+                    continue
+                if int.from_bytes(next_, "little") - int.from_bytes(first, "little") == 1:
+                    return apart
+        return _INFO_LEAST
 
     def _record(self, desc: bytes, info: bytes, data: int, size_bits: int, id_: int) -> RingLine | None:
         state, begin, end = (int.from_bytes(desc[at : at + 8], "little") for at in (0, 8, 16))
