@@ -150,9 +150,8 @@ def parse_case(case: Case, *, record: bool = False) -> BootConfig:
     )
     check_changes(case.latency, count_cores(topology))
     check_effects(config)
-    faults_before_load(
-        config.faults, lines=bool(model.granules), again=bool(case.cycle or case.hotplug or kexec)
-    )
+    again = bool(case.cycle or case.hotplug or kexec or case.initrd)
+    faults_before_load(config.faults, lines=bool(model.granules), again=again)
     return config
 
 

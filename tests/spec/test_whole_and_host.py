@@ -25,7 +25,9 @@ from emu.compare.times import (
     WAITS,
 )
 from emu.compare.whole import run_whole
+from emu.errors import InvalidCase, Untestable
 from emu.host.build import build
+from emu.host.faults import FAULTS
 from emu.host.whole.boot import build_whole
 from emu.milestone import Milestone
 from emu.operation import Kind
@@ -57,16 +59,39 @@ def played(kernel: Path, **choices: Any) -> list[str]:
     return [line for line in lines if _OF_CPUS.search(line)]
 
 
+# Faults in one run or more of each depth below, and those that both depths refuse of a kernel.
+_SAME = (
+    "2:never-starts",
+    "2:denied:1",
+    "2:no-granule",
+    "2:late:3000000000",
+    "1:never-starts,3:denied:1",
+    "1-3:no-granule",
+)
+_BEHIND_THE_END = ("2:double-start", "2:late:7000000000")
+_REFUSED = {
+    "2:context-lost": "no secondary takes a context ID",
+    "2:context-swapped:1": "no secondary takes a context ID",
+    "2:context-truncated": "no secondary takes a context ID",
+    "2:no-52bit-va": "it runs with 48-bit VAs, and asks no secondary for 52",
+    "2:refuse-after-off": "no CPU is started a second time",
+}
+_OTHERS = ("2:wrong-el", "2:e2h-res1")  # with a kernel of Debian's; of VHE, which depth whole has not
+
+
+def test_every_fault_that_both_depths_know_is_held_here() -> None:
+    """A new kind in firmware or in the CPU wants a line."""
+    listed = ",".join((*_SAME, *_BEHIND_THE_END, *_REFUSED, *_OTHERS))
+    held = {spec.split(":")[1] for spec in listed.split(",")}
+    assert held == {name for name, kind in FAULTS.items() if kind.fault().is_of_hardware}
+
+
 @pytest.mark.parametrize(
     "choices",
     [
         {},
         {"el": 2},
-        {"fault": "2:never-starts"},
-        {"fault": "2:denied:1"},
-        {"fault": "2:no-granule"},
-        {"fault": "2:late:3000000000"},
-        {"fault": "1:never-starts,3:denied:1"},
+        *({"fault": fault} for fault in _SAME),
         {"append": "maxcpus=2"},
         {"append": "nr_cpus=3"},
         {"append": "nosmp"},
@@ -96,7 +121,43 @@ def test_a_debian_kernel_and_the_host_see_inconsistent_modes(real_kernel: Callab
     assert by_itself(real_kernel("EMU_KERNEL_612"), **choices, append="earlycon keep_bootcon") == lines
 
 
-@pytest.mark.parametrize("fault", ["2:never-starts", "2:no-granule", "1:late:100000"])
+@pytest.mark.parametrize("fault", _BEHIND_THE_END)
+def test_what_starts_behind_the_end_is_what_the_host_plays_on(
+    fault: str, real_kernel: Callable[[str], Path]
+) -> None:
+    """The lines are the same up to where the kernel's run ends; the host plays on, to one more."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    choices = {"topology": "flat:4", "fault": fault}
+    *lines, last = played(kernel, **choices)
+    assert last.startswith("CPU3: Booted secondary processor 0x0000000002")
+    assert by_itself(kernel, **choices) == lines
+
+
+@pytest.mark.parametrize(("fault", "why"), _REFUSED.items())
+def test_both_refuse_a_fault_that_changes_nothing(
+    fault: str, why: str, real_kernel: Callable[[str], Path]
+) -> None:
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    said = []
+    for say in (played, by_itself):
+        with pytest.raises(InvalidCase, match=why) as refused:
+            say(kernel, topology="flat:4", fault=fault)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+
+
+def test_a_core_with_vhe_at_el2_cannot_be_tested_by_itself(real_kernel: Callable[[str], Path]) -> None:
+    """Its registers would not be redirected, and the kernel would take exceptions for ever."""
+    choices = {"topology": "flat:4", "el": 2, "cpu": "neoverse-n1", "fault": "2:e2h-res1"}
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    with pytest.raises(Untestable, match="neoverse-n1 has VHE, which is not modelled"):
+        by_itself(kernel, **choices)
+    assert played(kernel, **choices)
+
+
+@pytest.mark.parametrize(
+    "fault", ["2:never-starts", "2:no-granule", "1:late:100000", "1-3:denied:1", "2:double-start"]
+)
 def test_it_says_the_same_of_a_parallel_bring_up(fault: str, real_kernel: Callable[[str], Path]) -> None:
     """CONFIG_HOTPLUG_PARALLEL, with a secondary_data for each CPU."""
     kernel = real_kernel("EMU_KERNEL_RFC")

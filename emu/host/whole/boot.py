@@ -21,6 +21,7 @@ from emu.host.psci import Psci
 from emu.host.whole.arrivals import Arrivals
 from emu.host.whole.board import Board, Typed
 from emu.host.whole.choices import (
+    check_faulted,
     check_tree,
     check_whole,
     controller_of,
@@ -244,6 +245,7 @@ def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
     base = tree.ram[0] if tree else DRAM_BASE
     image = _load(case, base)
     check_firmware(config, image)
+    check_faulted(config, image)
     until = parse_until(case.until or (POWEROFF if image.is_flat else ""), image.subject.symbols)
     initrd = read_initrd(case.initrd) if case.initrd else b""
     if case.input == TYPED and typed is None:

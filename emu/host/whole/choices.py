@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from emu.case import Case
+from emu.cpu.cores import core_of
 from emu.devices.controllers import CONTROLLERS
-from emu.errors import InvalidCase
+from emu.errors import InvalidCase, Untestable
+from emu.host.built import Built
 from emu.host.choices import BootConfig
 from emu.host.effects import WHOLE, default_of
+from emu.host.faults import FaultedSubject, check_faults
+from emu.host.faults.context_swapped import ContextSwapped
 from emu.host.whole.given_tree import GivenTree
 from emu.machine.irq_delays import parse_irq_delays
 from emu.registry import not_one_of
+from emu.subject.kernel import KernelImage
 
 INSTRUCTIONS_MAX = 5_000_000_000  # of all CPUs together, unless the case has another bound
 RAM_MAX = 64 << 10  # MiB
@@ -18,6 +23,7 @@ _RAM_LEAST = 64  # MiB
 # MiB of a kernel of Debian's, and of each CPU beyond the first ones.
 _RAM, _RAM_CPU, _RAM_CPUS = 256, 4, 8
 _ALIGN = 16
+_U64 = 2**64 - 1
 _DEFAULT_GIC, _DEFAULT_SCHEDULER = "gicv3", "timed"
 
 # Why a field that other depths have changes nothing here.
@@ -47,6 +53,7 @@ def check_whole(config: BootConfig) -> None:
     """Check the choices of a case whose depth is whole.
 
     :raises InvalidCase: one of them has no place there
+    :raises Untestable: a CPU has what is not modelled there
     """
     case = config.case
     for name, why in _REFUSED.items():
@@ -56,6 +63,8 @@ def check_whole(config: BootConfig) -> None:
     for cpu in config.topology.cpus:
         if cpu.enable_method not in ("psci", ""):
             raise InvalidCase(f"depth={WHOLE}: enable-method={cpu.enable_method}: PSCI starts the CPUs there")
+    if case.el == 2:
+        _check_vhe(config)
     if case.dtb:
         _check_numbers(config)
         return
@@ -69,6 +78,17 @@ def check_whole(config: BootConfig) -> None:
     _check_numbers(config)
 
 
+def _check_vhe(config: BootConfig) -> None:
+    # A CPU that runs freely has no redirection of registers by HCR_EL2.E2H, which a kernel at EL2 turns on.
+    for cpu in config.topology.cpus:
+        core = core_of(cpu.midr)
+        if core.has("FEAT_VHE"):
+            raise Untestable(
+                f"depth={WHOLE}: el=2: {core.name} has VHE, which is not modelled at this depth "
+                "(--cpu cortex-a72, or --el 1)"
+            )
+
+
 def _check_numbers(config: BootConfig) -> None:
     case = config.case
     if case.ram and not _RAM_LEAST <= case.ram <= RAM_MAX:
@@ -79,6 +99,39 @@ def _check_numbers(config: BootConfig) -> None:
     if any(not fault.is_of_hardware for found in config.faults.values() for fault in found):
         why = "faults of firmware and of CPUs alone; no host plays the kernel"
         raise InvalidCase(f"depth={WHOLE}: fault={case.fault}: {why}")
+
+
+def check_faulted(config: BootConfig, image: KernelImage) -> None:
+    """Refuse a fault that changes nothing of a boot of ``image``.
+
+    :raises InvalidCase: there is one; the message says why
+    """
+    if image.is_flat:
+        if any(isinstance(fault, ContextSwapped) for found in config.faults.values() for fault in found):
+            why = "what a flat image hands another CPU is not known before it does"
+            raise InvalidCase(f"fault={config.case.fault}: {why}")
+        return
+    # No engine has FEAT_LVA: a kernel runs with VA_BITS_MIN (Linux v6.12 asm/memory.h, KIMAGE_VADDR).
+    subject = image.subject
+    text_va = subject.segments[0].pa + subject.va_offset & _U64
+    built = Built(fills_tables=True, va_bits=(_U64 + 1 - text_va).bit_length() + 1)
+
+    def faulted(cpu: int) -> FaultedSubject:
+        return FaultedSubject(
+            name=image.version,
+            context_id=False,
+            conduit=config.topology.conduit,
+            entry_el=config.case.el,
+            built=built,
+            cpu=cpu,
+            method="psci",
+            calls_firmware=True,
+            sends_event=False,
+            cleans=False,
+            starts_again=True,
+        )
+
+    check_faults(config.faults, faulted)
 
 
 def check_tree(case: Case, tree: GivenTree | None) -> None:
