@@ -102,7 +102,8 @@ class Exits:
         actor.raised = kind
         el = pe.take(raised)
         self._recorder.event(Kind.EXCEPTION, cpu, at, raised.syndrome, raised.far or 0, el)
-        if ec not in (_EC_SVC, _EC_HVC, _EC_SMC):
+        # In free running nothing sees the stores of a PE that is run ahead, so they could not be undone.
+        if ec not in (_EC_SVC, _EC_HVC, _EC_SMC) and self._machine.free is None:
             self._machine.spins.look_at_exception(cpu)
 
     def _call(self, cpu: int, actor: Actor, call: Call) -> None:

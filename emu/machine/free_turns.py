@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from emu.arch.counter import count_at
 from emu.arch.sysreg import CNTHCTL_EL2, CNTKCTL_EL1, CNTVOFF_EL2
 from emu.cpu.engine import UNLIMITED
-from emu.cpu.stops import STEP_LIMIT, Reached, StepLimit, Waiting
+from emu.cpu.pe import PE
+from emu.cpu.stops import STEP_LIMIT, Raised, Reached, StepLimit, Waiting
 from emu.devices.protocol import CpuTimer
 from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
 TURN = 20_000  # instructions
+EXCEPTIONS_MAX = 10_000  # of a CPU one behind the other, with the same registers
 RECORDS_MAX = 10_000_000  # of a trace; 36 bytes each in memory
 # A CPU that yields again after no more instructions than these, no further away, is in a loop that waits.
 _LOOP_MAX, _LOOP_BYTES = 200, 256
@@ -62,7 +64,8 @@ class FreeTurns:
     :ivar turn: instructions of a turn, at most
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
     :ivar delays: how late interrupts reach CPUs
-    :ivar is_full: the trace has had room for no more, and the run is over
+    :ivar is_at_bound: the run is over: the trace has room for no more, or a CPU takes one exception again and
+        again
     :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
 
@@ -79,7 +82,8 @@ class FreeTurns:
         self.turn, self.piece = TURN, UNLIMITED
         self._goes_by_time = goes_by_time(machine.scheduler)
         self.delays = IrqDelays()
-        self.is_full = False
+        self.is_at_bound = False
+        self._raised: dict[int, tuple[bytes, int]] = {}  # by CPU: registers at its last exception, how often
         self.amid = -1
         self._left = 0  # instructions of the turn of `amid`, at most
 
@@ -132,6 +136,9 @@ class FreeTurns:
                 self._yield(cpu, actor)
             case Reached(va) if va not in machine.landings:
                 self._at_breakpoint(cpu, va)
+            case Raised():
+                machine.exits.handle(cpu, actor, stop)
+                self._count_exception(cpu, actor.pe, stop)
             case _:
                 machine.exits.handle(cpu, actor, stop)
         if machine.clock.begun >= machine.instructions_max:
@@ -155,11 +162,25 @@ class FreeTurns:
         machine.trace.made = EngineRecords(machine.latency.instruction)
         machine.engine.free.record(machine.trace.made)
 
+    def _count_exception(self, cpu: int, pe: PE, raised: Raised) -> None:
+        # A CPU that takes one exception with the same registers again and again gets nowhere, or counts in
+        # memory: each costs so much time that the run would not come to its bound of instructions.
+        registers = pe.general(0, 33)
+        before, times = self._raised.get(cpu, (b"", 0))
+        times = times + 1 if registers == before else 0
+        self._raised[cpu] = registers, times
+        if times >= EXCEPTIONS_MAX:
+            self.is_at_bound = True
+            self._machine.stopped = (
+                f"limit of {EXCEPTIONS_MAX:,} exceptions of CPU{cpu} with the same registers: "
+                f"ESR {raised.syndrome:#x} at {raised.preferred_return:#x}"
+            )
+
     def _take(self, trace: Trace) -> None:
         # What the engine has recorded in a run.
         trace.take_made()
         if len(trace) >= RECORDS_MAX:
-            self.is_full = True
+            self.is_at_bound = True
             self._machine.stopped = f"limit of {RECORDS_MAX:,} records of a trace (--record-from, --until)"
 
     def _deadline(self, cpu: int, now: int) -> int | None:

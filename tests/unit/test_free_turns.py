@@ -460,3 +460,33 @@ def test_a_cpu_that_waits_for_ever_keeps_a_time_of_64_bits() -> None:
     machine.finish()
     assert 10**12 < machine.actors[0].time < 2**63
     assert machine.trace.times[-1] == machine.actors[0].time
+
+
+def test_an_exception_that_is_taken_again_and_again_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that counts in memory would not come to its bound of instructions in hours."""
+    monkeypatch.setattr("emu.machine.free_turns.EXCEPTIONS_MAX", 50)
+    in_memory = "ldr x1, [x20]\n add x1, x1, #1\n str x1, [x20]\n mov x1, xzr"
+    for count, is_bound in ((in_memory, True), ("str x9, [x20]\n add x9, x9, #1", False)):
+        text = f".long 0\n {DONE} .balign 4096\n .skip 0x200\n {count}\n eret"
+        machine = make(BEGIN + text, scheduler="timed", record=False)
+        machine.instructions_max = 500
+        run_freely(machine, Board(machine, "gicv2", b"").timer, lambda cpu, va: None)
+        machine.power_on(0, CODE, 0)
+        machine.memory.write(DATA, 8, 0)
+        machine.actors[0].pe.x[9] = 0
+        machine.run()
+        assert machine.free is not None
+        assert machine.free.is_at_bound is is_bound
+        assert 50 <= word(machine, 0) < 200
+
+
+def test_what_an_exception_handler_stores_is_stored_once() -> None:
+    """Nothing of a CPU that takes an exception is run ahead: its stores would stay."""
+    text = f".long 0\n {DONE} .balign 4096\n .skip 0x200\n ldr x1, [x20]\n add x1, x1, #1\n str x1, [x20]\n"
+    text += "mrs x2, elr_el1\n add x2, x2, #4\n msr elr_el1, x2\n eret"
+    machine = make(BEGIN + text, scheduler="timed", record=False)
+    run_freely(machine, Board(machine, "gicv2", b"").timer, lambda cpu, va: None)
+    machine.power_on(0, CODE, 0)
+    machine.memory.write(DATA, 8, 0)
+    machine.run()
+    assert (word(machine, 0), machine.outcome(0).end) == (1, End.SELF_BRANCH)

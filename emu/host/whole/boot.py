@@ -196,8 +196,8 @@ class WholeBoot:
             return How.SHUTDOWN
         if not machine.stopped:
             return How.STUCK
-        is_full = machine.free is not None and machine.free.is_full
-        return How.BOUND if is_full or machine.instructions_left <= 0 else How.UNMODELLED
+        is_at_bound = machine.free is not None and machine.free.is_at_bound
+        return How.BOUND if is_at_bound or machine.instructions_left <= 0 else How.UNMODELLED
 
 
 def run_to(boot: WholeBoot, start: str, option: str = "from") -> None:
