@@ -25,7 +25,8 @@ from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit, shape_of
 
 _LEARNED_MAX = 300  # questions of constants of the code that are asked with a map of their own
-BATCH, _BATCH_MIN = 4096, 256  # questions about one map; of a small one there are more maps
+BATCH, _BATCH_MIN = 4096, 1024  # questions about one map; of a small one there are more maps
+_BATCH_KNOWN = 256  # of them, where something is found already
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 1  # questions of a batch that are asked again one by one, with every promise checked
@@ -120,7 +121,7 @@ class Phases:
                 return
             built = rng.choice(lookups)
             logical_map = random_map(rng, built.nr_cpus)
-            size = _BATCH_MIN if self.known else min(BATCH, max(_BATCH_MIN, 16 * built.nr_cpus))
+            size = _BATCH_KNOWN if self.known else min(BATCH, max(_BATCH_MIN, 16 * built.nr_cpus))
             mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
             if self.ask(built, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
                 cases -= len(mpidrs)

@@ -1,16 +1,18 @@
 """A lookup asked thousands of questions in one engine entry, at the speed of translated code.
 
 The exits are overwritten with branches into the driver (:mod:`emu.lookup.driver`), which is what makes it
-fast. Reads of MPIDR_EL1 become reads of TPIDRRO_EL0, which the driver writes, and what has no effect becomes
-NOP. The code can store to its stack only. A question that reaches no exit, or gets a wrong answer, is asked
-again by :class:`emu.lookup.single.Single`: the batch finds, the single run judges.
+fast. Reads of MPIDR_EL1 become reads of what the driver writes, a register that the code does not name or
+TPIDRRO_EL0, and what has no effect becomes NOP. The code can store to its stack only. A question that reaches
+no exit, or gets a wrong answer, is asked again by :class:`emu.lookup.single.Single`: the batch finds, the
+single run judges.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import cast
 
 from emu.cpu.factory import make_engine
@@ -24,7 +26,6 @@ from emu.lookup.driver import (
     MRS_MPIDR_MASK,
     RESULT_SIZE,
     Driver,
-    mrs_tpidrro,
 )
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
@@ -84,7 +85,7 @@ class Batch:
         while at >= 0:
             word = words[at >> 2] if at - 1 & 3 == 0 and at >> 2 < len(words) else 0
             if word & MRS_MPIDR_MASK == MRS_MPIDR:
-                self._memory.write(pa + at - 1, 4, mrs_tpidrro(word))
+                self._memory.write(pa + at - 1, 4, self._driver.patched(word))
             at = data.find(low, at + 1)
 
     def _protect(self, driver_pa: int) -> None:
@@ -130,9 +131,9 @@ class Batch:
         none = self._missing_index
         if None in expected:
             missing = MISSING if none is None else none
-            wanted[::2] = array("Q", [missing if index is None else index for index in expected])
+            wanted[::2] = _in_place_of_none(missing, expected, expected)
             if none is None:
-                wanted[1::2] = array("Q", [MISSING_BIT if index is None else 0 for index in expected])
+                wanted[1::2] = _in_place_of_none(MISSING_BIT, expected, repeat(0))
         else:
             wanted[::2] = array("Q", cast(Sequence[int], expected))
         if wanted.tobytes() == got:
@@ -164,7 +165,9 @@ class Batch:
                 stop = self._run_counted(asked * limit)
             else:
                 stop = engine.run_uncounted(pe, self._patience(asked))
-            left = memory.read(self._cells_pa + CELLS_SIZE - 8, 8)
+            in_register = self._driver.left
+            cell = self._cells_pa + CELLS_SIZE - 8
+            left = memory.read(cell, 8) if in_register is None else pe.x[in_register]
             done += asked - left
             hung = isinstance(stop, StepLimit)
             if left == 0 or (hung and not counted):
@@ -196,3 +199,9 @@ class Batch:
     def _patience(self, count: int) -> float:
         # Host seconds for ``count`` questions of code that has not hung.
         return min(_SECONDS + count * self.target.instructions_limit / _INSTRUCTIONS_PER_SECOND, _SECONDS_MAX)
+
+
+def _in_place_of_none(value: int, keys: Sequence[int | None], others: Iterable[int | None]) -> array[int]:
+    # ``value`` where the key is None, else what ``others`` has: twice as fast as a comprehension.
+    get = cast(Callable[[int | None, int | None], int], {None: value}.get)
+    return array("Q", list(map(get, keys, others)))

@@ -4,13 +4,19 @@ Per question: take the next MPIDR, poison every register, enter; at either exit 
 changed into one word that is 0 when nothing has, store it with the index, go on. Poisons are bitmask
 immediates, so that setting and comparing one takes a single instruction and no register of its own.
 
+A register that no instruction of the code names cannot change, nor can its value matter. It is not looked at
+again, and where there are enough of them the driver keeps what it needs in some: MPIDR_EL1 as well, for each
+MSR ends a translated block, and with it the run of what follows.
+
 Source: Arm DDI 0487, C4.1 (encodings), C3.4.2 (bitmask immediates).
 """
 
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
+from emu.lookup.constants import code_words
 from emu.lookup.contract import RETURN, Contract
 from emu.lookup.target import RETURN_PA, Target
 
@@ -38,9 +44,32 @@ _POISONS = [_bitmask(25 + number, 1 + (25 + number) // 2) for number in range(31
 DRIVER_POISONS = tuple(value for value, _fields in _POISONS)  # X0..X30, u64
 
 
-def mrs_tpidrro(word: int) -> int:
-    """Return an MRS from MPIDR_EL1 (u32) as one from TPIDRRO_EL0, which the driver writes, to the same Xt."""
-    return _MRS_TPIDRRO | word & 31
+class _Own(NamedTuple):
+    # Registers of the driver, for as long as it runs.
+    question: int
+    result: int
+    left: int
+    sp: int
+    flags: int
+    mpidr: int
+    folded: int
+    work: int
+
+
+def named_registers(target: Target) -> frozenset[int]:
+    """Return the numbers of the X registers that instructions from the entry to the exits may read or write.
+
+    Any number in a field of any of them; all, where an instruction changes registers that it does not name,
+    or goes where a register says.
+    """
+    found: set[int] = set()
+    for _pa, word in code_words(target):
+        calls_or_jumps = word >> 26 == 0x25 or word >> 25 == 0x6B
+        several = word & 0x3F00_0000 == 0x0800_0000 or word & 0xFFFF_FC00 == 0xF83F_D000  # CASP, LD64B
+        if calls_or_jumps or several:
+            return frozenset(range(31))
+        found |= {word >> low & 31 for low in (0, 5, 10, 16)}
+    return frozenset(found - {31})
 
 
 class Driver:
@@ -57,12 +86,27 @@ class Driver:
         self._index = int(contract.index[1:])
         allowed = {contract.index, *contract.may_change}
         self._inputs = self._given()
+        named = named_registers(target)
+        self._named = [n for n in range(31) if n in named]
+        free = [n for n in range(31) if not {n} & {*named, *self._inputs} and f"x{n}" not in allowed]
+        self._own = _Own(*free[: len(_Own._fields)]) if len(free) >= len(_Own._fields) else None
         self._kept = [n for n in range(31) if f"x{n}" not in allowed and n not in self._inputs]
-        self._start()
+        if self._own is not None:
+            self._kept = [n for n in self._kept if n in named]
+            self._begin(self._own)
+            self._loop_pa = self._here
+            self._start_quickly(self._own)
+        else:
+            self._start()
         self.found_pa = self._here
         self._exit(missing=False)
         self.missing_pa = self._here
         self._exit(missing=True)
+
+    @property
+    def left(self) -> int | None:
+        """The register with how many questions are left; None: it is in the third cell."""
+        return None if self._own is None else self._own.left
 
     @property
     def code(self) -> bytes:
@@ -109,23 +153,102 @@ class Driver:
             0xF900_0000 | 20 << 5 | 21,  # str x21, [x20]
             _MSR_TPIDRRO | 22,
         )
-        contract = self._contract
-        if contract.stack:
-            self._load_constant(23, self._target.stack_top)
-        else:
-            self._load_constant(23, 0xDEAD_0000_0000_0000)
+        self._load_constant(23, self._sp)
         self._emit(0x9100_0000 | 23 << 5 | 31)  # mov sp, x23
         self._emit(0xD2A0_0000 | (DRIVER_FLAGS >> 16) << 5 | 24, _MSR_NZCV | 24)  # movz x24, lsl #16
         for number, (_value, fields) in enumerate(_POISONS):
             self._emit(0xB200_0000 | fields | 31 << 5 | number)  # mov xN, #poison
+        self._load_inputs()
+        self._branch(self._target.entry_pa)
+
+    @property
+    def _sp(self) -> int:
+        # At entry; an address of nothing where there is no stack.
+        return self._target.stack_top if self._contract.stack else 0xDEAD_0000_0000_0000
+
+    def _mpidr_to(self, number: int) -> int:
+        # mov xN, mpidr; or an MRS.
+        return _MRS_TPIDRRO | number if self._own is None else 0xAA00_03E0 | self._own.mpidr << 16 | number
+
+    def patched(self, word: int) -> int:
+        """Return what takes the place of an MRS of MPIDR_EL1 (u32)."""
+        return self._mpidr_to(word & 31)
+
+    def _load_inputs(self) -> None:
         for number, value in self._inputs.items():
             if value is None:
-                self._emit(_MRS_TPIDRRO | number)
+                self._emit(self._mpidr_to(number))
             else:
                 self._load_constant(number, value)
+
+    def _fold_inputs(self, folded: int, work: int) -> None:
+        # Those that may not change.
+        for number, value in self._inputs.items():
+            if f"x{number}" in self._contract.may_change or number == self._index:
+                continue
+            if value is None:
+                self._emit(self._mpidr_to(work))
+            else:
+                self._load_constant(work, value)
+            self._xor(work, number)
+            self._or(folded, work)
+
+    def _say_missing(self, folded: int, *, missing: bool) -> None:
+        if missing:
+            self._load_constant(self._index, MISSING)
+            self._emit(0xB200_0000 | 1 << 22 | 1 << 16 | folded << 5 | folded)  # orr folded, #1 << 63
+
+    def _begin(self, own: _Own) -> None:
+        # Once: what the driver keeps, and a poison in what no instruction names.
+        for number, (_value, fields) in enumerate(_POISONS):
+            if number not in self._named:
+                self._emit(0xB200_0000 | fields | 31 << 5 | number)  # mov xN, #poison
+        self._load_constant(own.work, self._cells_pa)
+        for cell, register in enumerate((own.question, own.result, own.left)):
+            self._emit(0xF940_0000 | cell << 10 | own.work << 5 | register)  # ldr xN, [work, #8 * cell]
+        self._load_constant(own.sp, self._sp)
+        self._emit(0xD2A0_0000 | (DRIVER_FLAGS >> 16) << 5 | own.flags)  # movz flags, lsl #16
+
+    def _start_quickly(self, own: _Own) -> None:
+        self._emit(
+            0xF840_8400 | own.question << 5 | own.mpidr,  # ldr mpidr, [question], #8
+            0x9100_0000 | own.sp << 5 | 31,  # mov sp, x
+            _MSR_NZCV | own.flags,
+        )
+        for number in self._named:
+            self._emit(0xB200_0000 | _POISONS[number][1] | 31 << 5 | number)  # mov xN, #poison
+        self._load_inputs()
         self._branch(self._target.entry_pa)
 
     def _exit(self, *, missing: bool) -> None:
+        if self._own is None:
+            self._exit_by_cells(missing=missing)
+            return
+        own, folded, work = self._own, self._own.folded, self._own.work
+        self._emit(0x9100_0000 | 31 << 5 | folded)  # mov folded, sp
+        self._xor(folded, own.sp)
+        for number in self._kept:
+            self._emit(0xD200_0000 | _POISONS[number][1] | number << 5 | work)  # eor work, xN, #poison
+            self._or(folded, work)
+        self._fold_inputs(folded, work)
+        if self._contract.preserve_flags:
+            self._emit(_MRS_NZCV | work)
+            self._xor(work, own.flags)
+            self._or(folded, work)
+        self._say_missing(folded, missing=missing)
+        self._emit(
+            0xA880_0000
+            | 2 << 15
+            | folded << 10
+            | own.result << 5
+            | self._index,  # stp index, folded, [result], #16
+            0xD100_0400 | own.left << 5 | own.left,  # sub left, left, #1
+            0xB400_0040 | own.left,  # cbz left, over the branch
+        )
+        self._branch(self._loop_pa)
+        self._emit(_HVC)
+
+    def _exit_by_cells(self, *, missing: bool) -> None:
         # Which registers are free to work with: all but the index, once they are folded.
         index, contract = self._index, self._contract
         kept = self._kept
@@ -140,16 +263,8 @@ class Driver:
             folded, work = work[0], work[1:]
             self._emit(0xD280_0000 | folded)
         a, b = work[:2]
-        for number, value in self._inputs.items():
-            if f"x{number}" in contract.may_change or number == index:
-                continue
-            if value is None:
-                self._emit(_MRS_TPIDRRO | a)
-            else:
-                self._load_constant(a, value)
-            self._xor(a, number)
-            self._or(folded, a)
-        self._load_constant(a, self._target.stack_top if contract.stack else 0xDEAD_0000_0000_0000)
+        self._fold_inputs(folded, a)
+        self._load_constant(a, self._sp)
         self._emit(0x9100_0000 | 31 << 5 | b)  # mov b, sp
         self._xor(a, b)
         self._or(folded, a)
@@ -158,9 +273,7 @@ class Driver:
             self._load_constant(a, DRIVER_FLAGS)
             self._xor(a, b)
             self._or(folded, a)
-        if missing:
-            self._load_constant(index, MISSING)
-            self._emit(0xB200_0000 | 1 << 22 | 1 << 16 | folded << 5 | folded)  # orr folded, #1 << 63
+        self._say_missing(folded, missing=missing)
         self._load_constant(a, self._cells_pa)
         self._emit(
             0xF940_0000 | 1 << 10 | a << 5 | b,  # ldr b, [a, #8]: next result

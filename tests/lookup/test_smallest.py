@@ -133,7 +133,7 @@ def test_any_wrong_question_shrinks_to_the_same(name: str) -> None:
     under_test, findings = found_in(name)
     drawn = Phases(under_test)
     for seed in range(8):
-        for _ in drawn.random([under_test.at(16)], 2000, Random(seed), 75):
+        for _ in drawn.random([under_test.at(16)], 8000, Random(seed), 75):
             pass
         drawn.known.clear()
         drawn.causes = 0
