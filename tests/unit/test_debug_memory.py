@@ -135,8 +135,6 @@ def test_values_of_more_than_64_bits_are_not_run_together() -> None:
     [
         ("x", "DATA is missing"),
         ("x --all", "DATA is missing"),
-        ("x vabits_actual 2 3", "3: the command takes nothing more"),
-        ("x vabits_actual many", "many: N is a number"),
         ("x 0x10", "0x10: no memory there"),
     ],
 )

@@ -48,6 +48,7 @@ class ConnectionState:
     resumed: int = -1  # the CPU that s and c step (Hc); -1: `cpu`
     inserted: dict[Inserted, int] = field(default_factory=dict)  # number in the session, of each
     seen: SeenRegisters = field(default_factory=lambda: SeenRegisters({}))
+    steps: bool = False  # gdb has asked for a step, and takes a SIGTRAP without a reason for its end
     stepped: int = -1  # gdb will step this CPU off an access that is done already
     last: bytes = b""  # the stop reply that ? repeats
 
@@ -188,9 +189,8 @@ class Stub:
             made = registers.edit(cpu, PC, parse_hex(text).to_bytes(8, "little"))
             assert made is not None
             self.session.edit(made)
-        if step:
-            return self._go(lambda: self.session.step(cpu))
-        return self._go(self.session.go_on)
+        self.state.steps = step
+        return self._go(lambda: self.session.step(cpu) if step else self.session.go_on())
 
     def _continue(self, text: str) -> list[bytes]:
         # vCont: the first action with a thread is for that CPU, the one without a thread for all others.
@@ -210,6 +210,7 @@ class Stub:
                 return self._go(self.session.go_on)
         alone = not default
         session = self.session
+        self.state.steps = action[0] in "sSr"
         if action[0] in "sS":
             if alone and self.state.stepped == chosen:
                 self.state.stepped = -1  # off the access that it has stopped behind
@@ -292,7 +293,10 @@ class Stub:
             why = b"replaylog:begin;"
         elif stop.text and stop.reason != "interrupt":
             said = stop.text
-        signal = b"T02" if stop.reason == "interrupt" else b"T05"
+        # While gdb steps (stepi N, next, until) it goes on behind a SIGTRAP that it knows no reason for.
+        unknown = state.steps and said and not why
+        signal = b"T02" if stop.reason == "interrupt" or unknown else b"T05"
+        state.steps = False
         pe = self.session.pe(stop.cpu)
         state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, registers.expedited(pe))
         return [*self.console([said]), state.last] if said else [state.last]
