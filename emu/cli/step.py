@@ -134,7 +134,9 @@ class _StepScript:
                 arrive = None
             except GoBack as back:
                 session.go_back(back.position, (self.next, commands.seen, back.stop))
-            except Quit:
+            except Quit as end:
+                for row in end.said:
+                    click.echo(row)
                 break
             except EmuError as error:
                 for row in error.said if isinstance(error, SourcedError) else ():

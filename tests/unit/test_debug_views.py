@@ -12,7 +12,7 @@ import pytest
 from command_sessions import commands_on
 
 from emu.case import Case
-from emu.debug.commands import Commands, SourcedError
+from emu.debug.commands import Commands, Quit, SourcedError
 from emu.errors import InvalidCase
 
 
@@ -399,3 +399,21 @@ def test_what_is_displayed_is_shown_at_each_stop(commands: Commands) -> None:
         with pytest.raises(InvalidCase) as refused:
             commands.run(line)
         assert words in str(refused.value)
+
+
+def test_a_sourced_file_ends_with_quit_and_with_an_interrupt(commands: Commands, tmp_path: Path) -> None:
+    script = tmp_path / "script.emu"
+    script.write_text("cpu 1\nquit\ncpu 2\n")
+    with pytest.raises(Quit) as end:
+        commands.run(f"source {script}")
+    assert [line for line in end.value.said if line.startswith("(emu)")] == ["(emu) cpu 1", "(emu) quit"]
+    assert commands.cpu == 1
+    commands = commands_on(topology="flat:32")
+    script.write_text("continue\ncpu 3\n")
+    commands.session.interrupted = lambda: True
+    lines = commands.run(f"source {script}")
+    assert lines[:2] == ["(emu) continue", "interrupted"]
+    assert commands.cpu != 3
+    script.write_text("where\ncpu 3\n")
+    commands.run(f"source {script}")
+    assert commands.cpu == 3, "an interrupt of before is over"

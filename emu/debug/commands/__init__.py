@@ -6,7 +6,7 @@ A command that goes back in time raises :class:`GoBack`; the front end travels a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from emu.debug.commands import (
     cpus,
@@ -37,7 +37,14 @@ __all__ = ["Commands", "GoBack", "Quit", "SeenRegisters", "SourcedError"]
 
 
 class Quit(Exception):
-    """The command ``quit``."""
+    """The command ``quit``.
+
+    :ivar said: what lines of a sourced file before it said
+    """
+
+    def __init__(self, said: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.said = said
 
 
 class Commands(Context):
@@ -77,11 +84,15 @@ class Commands(Context):
             if not line or line.startswith("#"):
                 continue
             seen.said.append(f"(emu) {line}")
+            before = self.stop
             try:
                 seen.said += self._run(line)
             except EmuError as error:
-                seen.rest = []
                 raise SourcedError(f"{place}: {error}", seen.said) from None
+            except Quit:
+                raise Quit(seen.said) from None
+            if self.stop is not before and self.stop.reason == "interrupt":
+                seen.rest = []
         said, seen.said = seen.said, []
         return said
 
