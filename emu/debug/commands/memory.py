@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from emu.debug.commands.arguments import WIDTHS, check_given, parse_number, parse_word, split_cpu
+from emu.debug.commands.arguments import (
+    WIDTHS,
+    check_given,
+    check_no_more,
+    parse_number,
+    parse_word,
+    split_cpu,
+)
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
 from emu.report.diff import cpu_ranges
@@ -15,6 +22,7 @@ _FOUND_MAX = 20
 _CHUNK, _PAGE = 1 << 20, 4096
 _TEXT_MAX = 256
 _UNFINISHED = re.compile(r"[-+*/&|^<>=(\[,]\s*$|\b(and|or|not)$")  # an expression that a number goes on
+_OPERATOR = re.compile(r"[-+*/&|^<>=]|(and|or)$")
 _PLAIN = re.compile(r"[\w.$+*\[\]]+")  # what names data, where it is no expression
 _SOUGHT = re.compile(r'"(.*)"|(u8|u16|u32|u64)?\s*(.+)', re.DOTALL)
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
@@ -106,6 +114,7 @@ def _shown(context: Context, what: str, width: int, count: int) -> _Shown:
             word = parse_word(what)
             address = session.evaluate(what if word is None else word[1], context.cpu)
         except InvalidCase as no_expression:
+            _check_behind_data(context, what, count)
             raise (no_data if _PLAIN.fullmatch(what) else no_expression) from None
         width = width or (8 if word is None else word[0])
         return _Shown([(address + width * at & _U64, width) for at in range(count or 1)], False)
@@ -114,6 +123,19 @@ def _shown(context: Context, what: str, width: int, count: int) -> _Shown:
         wide = width or units[0][1]
         units = [(pa + wide * at, wide) for at in range(count or max(size // wide, 1))]
     return _Shown(units, True)
+
+
+def _check_behind_data(context: Context, what: str, count: int) -> None:
+    # Refuse what stands behind the name of data and is neither N nor the rest of an expression.
+    name, *rest = what.split()
+    if not rest or _OPERATOR.match(rest[0]):
+        return
+    try:
+        context.session.places.data(name)
+    except InvalidCase:
+        return
+    parse_number(rest[0], "N", least=1)
+    check_no_more(" ".join([*rest[1:], *([f"{count}"] if count else [])]))
 
 
 def _load(context: Context, at: int, size: int, by_pa: bool) -> bytes:
