@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import PurePath
 
 from emu.explore.api import Exploration
@@ -31,6 +32,14 @@ _ACCESSES = (*LOADS, *STORES)
 _ALWAYS = (Kind.CALL, Kind.WFE, Kind.SEV, Kind.POWER_ON, Kind.LAND, Kind.OUTCOME, Kind.LOG, Kind.WAKE)
 
 
+class Part(Enum):
+    """What a step has to do with the finding."""
+
+    NONE = ""
+    STORE = "store"  # the store, or event, that is at fault
+    LOAD = "load"  # the load that gets its value, or ought to
+
+
 @dataclass(frozen=True, slots=True)
 class StoryStep:
     """One thing that happened: ``cpu`` -1 is the caches; ``state`` what lines and event registers became.
@@ -43,6 +52,7 @@ class StoryStep:
     text: str
     where: str
     state: str = ""
+    part: Part = Part.NONE
 
 
 @dataclass(slots=True)
@@ -151,6 +161,7 @@ class _Teller:
                 for transition in path
             )
         ]
+        self._fault = self._at_fault()
 
     def story(self) -> Story:
         found = self._finding
@@ -229,7 +240,7 @@ class _Teller:
             told = list(self._told(number, transition, records, words, cpus, lines))
             for at, step in enumerate(told):
                 last = at == len(told) - 1
-                yield step if not last else StoryStep(step.number, step.cpu, step.text, step.where, state)
+                yield step if not last else replace(step, state=state)
         if self._property() is not None:
             yield from self._where_they_are(cpus)
         for text in self._at_end(words):
@@ -301,10 +312,47 @@ class _Teller:
                     continue
             elif record.kind not in _ALWAYS:
                 continue
-            yield StoryStep(position, cpu, step_text(record, self._trace, self._names), self._at(record.pc))
+            text, part = step_text(record, self._trace, self._names), self._part(record, words)
+            yield StoryStep(position, cpu, text, self._at(record.pc), part=part)
         for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
                 yield StoryStep(begins, -1, self._lost(note.pa, note.value), "")
+
+    def _part(self, record: Record, words: set[int]) -> Part:
+        # The finding names records; where these are no accesses: what was loaded of its words, and its store.
+        named = self._fault if self._fault else self._passed(words)
+        for each in named:
+            if each is record:
+                return Part.LOAD if record.kind in LOADS else Part.STORE
+        return Part.NONE
+
+    def _at_fault(self) -> list[Record]:
+        rows = [self._trace.row(number) for number in self._finding.records]
+        wanted = [row for row in rows if row[0] in (*_ACCESSES, Kind.SEV)]
+        found = []
+        for row in wanted:
+            same = [
+                each
+                for records in self._records
+                for each in records
+                if (each.kind, each.size, each.actor, each.pc, each.pa, each.value) == row
+            ]
+            found += same[-1:]
+        return found
+
+    def _passed(self, words: set[int]) -> list[Record]:
+        # The first load by a CPU of the finding that gave a value it is about, and the store of that before.
+        values = {int(value) for _, value in self._finding.data if isinstance(value, VA | Word)}
+        stored: dict[tuple[int, int], Record] = {}
+        for record in (record for records in self._records for record in records):
+            key = (record.pa, record.value)
+            if record.kind in STORES and record.value >= _VALUE_MIN:
+                stored[key] = record
+            elif record.kind not in LOADS or record.actor not in self._finding.cpus or record.pa not in words:
+                continue
+            elif record.value in values and key in stored and stored[key].actor != record.actor:
+                return [stored[key], record]
+        return []
 
     def _holds_line(self, pa: int, index: int) -> bool:
         return pa & -self._granule == self._system.model.units[index]
