@@ -29,33 +29,54 @@ def _options(function: Any) -> Any:
 
 @click.command("diff", cls=Command)
 @click.argument("a")
-@click.argument("b")
+@click.argument("b", required=False)
 @click.option(
     "--grain",
     type=click.Choice(GRAINS),
     help="Compare every instruction, or operations alone.  [default: instruction, if both traces have them]",
 )
+@click.option("--all", "everything", is_flag=True, help="Show every place where they part, not the first.")
+@click.option("--pair", metavar="N:M", help="Compare CPU N of A with CPU M of B, or of A when B is left out.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @_options
-def command(a: str, b: str, grain: str | None, as_object: bool, **options: Any) -> int:
+def command(
+    a: str,
+    b: str | None,
+    grain: str | None,
+    everything: bool,
+    pair: str | None,
+    as_object: bool,
+    **options: Any,
+) -> int:
     """Show where the runs A and B part, for each CPU.
 
     A and B are traces that `emu trace` has written, subjects as `emu boot` takes them, or cases in quotes.
     What is no trace is run with the options given. Status 0: the runs are the same, 1: they differ.
     """
+    cpus = None if pair is None else _pair(pair)
+    if b is None and cpus is None:
+        raise click.UsageError("Missing argument 'B': with --pair alone it may be left out")
+    b = a if b is None else b
     if all(_is_trace(Path(name)) for name in (a, b)) and (asked := given(*sorted(options))):
         raise InvalidCase(f"{spelt(asked[0])}: {a} and {b} are traces, and nothing is run; leave it out")
     runs = [_run_of(name, dict(options), grain != "operation") for name in (a, b)]
     able = all(run.trace.has_instructions for run in runs)
     if grain == "instruction" and not able:
         raise InvalidCase("--grain instruction: a trace has no instructions; record it with that grain")
-    diff = compare(*runs, instructions=able and grain != "operation")
+    diff = compare(*runs, instructions=able and grain != "operation", everything=everything, pair=cpus)
     if as_object:
         click.echo(json.dumps(diff_json(diff)))
     else:
         for line in diff_text(diff):
             click.echo(line)
     return 0 if diff.same else 1
+
+
+def _pair(text: str) -> tuple[int, int]:
+    numbers = text.split(":")
+    if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise InvalidCase(f"--pair {text}: two CPU numbers, N:M")
+    return int(numbers[0]), int(numbers[1])
 
 
 def _run_of(name: str, options: dict[str, Any], instructions: bool) -> Run:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import islice, zip_longest
 from typing import Any
 
+from emu.errors import InvalidCase
 from emu.report.history import History, Item, Names, OperationHistories, histories
+from emu.report.hunks import hunks, loose
 from emu.report.words import runs_of
 from emu.trace import SymbolTable, Trace
 
@@ -46,6 +48,7 @@ class CpuDiff:
     """One CPU on both sides; ``first`` is the number of the item at which they part, or None.
 
     :ivar skipped: how many items, alike on both sides, come before those that the histories have
+    :ivar other: its number on the second side where that is another; else -1
     """
 
     cpu: int
@@ -53,6 +56,7 @@ class CpuDiff:
     b: History
     first: int | None
     skipped: int = 0
+    other: int = -1
 
     @property
     def alike(self) -> int:
@@ -74,12 +78,16 @@ class CpuDiff:
 
 @dataclass(slots=True)
 class Diff:
-    """Both runs; ``instructions`` says whether every instruction was compared, or operations alone."""
+    """Both runs; ``instructions`` says whether every instruction was compared, or operations alone.
+
+    :ivar everything: all places where CPUs part are told, not the first alone
+    """
 
     a: str  # the case
     b: str
     instructions: bool
     cpus: list[CpuDiff] = field(default_factory=list)
+    everything: bool = False
 
     @property
     def same(self) -> bool:
@@ -87,33 +95,53 @@ class Diff:
         return all(cpu.first is None for cpu in self.cpus)
 
 
-def compare(a: Run, b: Run, *, instructions: bool) -> Diff:
+def compare(
+    a: Run, b: Run, *, instructions: bool, everything: bool = False, pair: tuple[int, int] | None = None
+) -> Diff:
     """Align the runs CPU by CPU.
 
     :param instructions: compare each instruction and the registers it changed; else operations alone
+    :param everything: tell all places where CPUs part
+    :param pair: compare this CPU of ``a`` with that one of ``b``, and no others
     :raises InvalidSubject: a trace is damaged
+    :raises InvalidCase: one has not the CPU of ``pair``
     """
-    found = Diff(a.trace.case, b.trace.case, instructions)
+    found = Diff(a.trace.case, b.trace.case, instructions, everything=everything)
+    names = [Names(run.trace, run.symbols) for run in (a, b)]
     if not instructions:
-        found.cpus = _compare_operations(a, b)
-        return found
-    sides = [histories(run.trace, Names(run.trace, run.symbols), instructions=True) for run in (a, b)]
-    for cpu in sorted(sides[0].keys() | sides[1].keys()):
-        one, other = (side.get(cpu) or History() for side in sides)
-        found.cpus.append(CpuDiff(cpu, one, other, _first(one.items, other.items)))
+        # Item by item, of which a few are kept: a kernel that boots by itself has millions.
+        logs = [OperationHistories(run.trace, named) for run, named in zip((a, b), names, strict=True)]
+        cpus = _pairs(pair, set(logs[0].cpus), set(logs[1].cpus))
+        found.cpus = [_compare_cpu(cpu, logs[0], logs[1], None if everything else _WINDOW) for cpu in cpus]
+        return _numbered(found, pair)
+    sides = [histories(run.trace, each, instructions=True) for run, each in zip((a, b), names, strict=True)]
+    for ours, theirs in _pairs(pair, sides[0], sides[1]):
+        one, other = sides[0].get(ours) or History(), sides[1].get(theirs) or History()
+        found.cpus.append(CpuDiff(ours, one, other, _first(one.items, other.items)))
+    return _numbered(found, pair)
+
+
+def _numbered(found: Diff, pair: tuple[int, int] | None) -> Diff:
+    if pair is not None and pair[0] != pair[1]:
+        for cpu in found.cpus:
+            cpu.other = pair[1]
     return found
 
 
-def _compare_operations(a: Run, b: Run) -> list[CpuDiff]:
-    # Item by item, of which a few are kept: a kernel that boots by itself has millions.
-    sides = [OperationHistories(run.trace, Names(run.trace, run.symbols)) for run in (a, b)]
-    cpus = sorted({*sides[0].cpus, *sides[1].cpus})
-    return [_compare_cpu(cpu, *sides) for cpu in cpus]
+def _pairs(pair: tuple[int, int] | None, a: Collection[int], b: Collection[int]) -> Sequence[tuple[int, int]]:
+    if pair is None:
+        return [(cpu, cpu) for cpu in sorted({*a, *b})]
+    for cpu, side, name in zip(pair, (a, b), "AB", strict=True):
+        if cpu not in side:
+            raise InvalidCase(f"CPU{cpu}: {name} has no such CPU, or it does nothing")
+    return [pair]
 
 
-def _compare_cpu(cpu: int, a: OperationHistories, b: OperationHistories) -> CpuDiff:
-    ours, theirs = a.items(cpu), b.items(cpu)
-    one, other = History(counts=a.counts(cpu)), History(counts=b.counts(cpu))
+def _compare_cpu(
+    cpus: tuple[int, int], a: OperationHistories, b: OperationHistories, window: int | None
+) -> CpuDiff:
+    ours, theirs = a.items(cpus[0]), b.items(cpus[1])
+    one, other = History(counts=a.counts(cpus[0])), History(counts=b.counts(cpus[1]))
     before: deque[Item] = deque(maxlen=_BEFORE)
     alike, first = 0, None
     for mine, yours in zip_longest(ours, theirs):
@@ -123,9 +151,9 @@ def _compare_cpu(cpu: int, a: OperationHistories, b: OperationHistories) -> CpuD
             continue
         first = len(before)
         for side, item, rest in ((one, mine, ours), (other, yours, theirs)):
-            side.items = [*before, *([] if item is None else [item]), *islice(rest, _WINDOW - 1)]
+            side.items = [*before, *([] if item is None else [item]), *islice(rest, window and window - 1)]
         break
-    return CpuDiff(cpu, one, other, first, alike - (first or 0))
+    return CpuDiff(cpus[0], one, other, first, alike - (first or 0))
 
 
 def _first(a: Sequence[Item], b: Sequence[Item]) -> int | None:
@@ -144,16 +172,16 @@ def diff_text(diff: Diff) -> Iterator[str]:
     yield from _wrapped("+++ ", _short(diff.b, diff.a))
     for group in _groups(diff):
         yield ""
-        yield from _hunk(group)
+        yield from _all_hunks(group) if diff.everything else _hunk(group)
     yield ""
     yield from _summary(diff)
     yield ""
-    parted = [cpu.cpu for cpu in diff.cpus if cpu.first is not None]
+    parted = [cpu for cpu in diff.cpus if cpu.first is not None]
     count = len(diff.cpus)
     if parted:
         alike = [cpu.cpu for cpu in diff.cpus if cpu.first is None]
         rest = f"; {cpu_ranges(alike)} alike" if alike else ""
-        yield from _wrapped("", f"different: {cpu_ranges(parted)}{rest}")
+        yield from _wrapped("", f"different: {_who(parted)}{rest}")
     else:
         yield f"same: {count} CPU{'' if count == 1 else 's'}"
 
@@ -180,8 +208,50 @@ def _groups(diff: Diff) -> list[list[CpuDiff]]:
     found: dict[tuple[object, ...], list[CpuDiff]] = {}
     for cpu in diff.cpus:
         if cpu.first is not None:
-            found.setdefault(cpu.place, []).append(cpu)
+            found.setdefault(_all_places(cpu) if diff.everything else cpu.place, []).append(cpu)
     return list(found.values())
+
+
+def _all_places(cpu: CpuDiff) -> tuple[object, ...]:
+    # What CPUs have in common that part in the same way everywhere.
+    items = cpu.a.items, cpu.b.items
+    return tuple(
+        tuple(
+            (items[side][at].place, items[side][at].like) if at >= 0 else None for side, at in enumerate(row)
+        )
+        for hunk in hunks(*items, _BEFORE)
+        for row, changed in zip(hunk.rows, hunk.changed, strict=True)
+        if changed
+    )
+
+
+def _all_hunks(group: Sequence[CpuDiff]) -> Iterator[str]:
+    # Every place where they part, each with the function that it is in.
+    shown = group[0]
+    a, b = shown.a.items, shown.b.items
+    who = _who(group) + (f" (CPU{shown.cpu} is shown)" if len(group) > 1 else "")
+    for number, hunk in enumerate(hunks(a, b, _BEFORE)):
+        sides = [[row[side] for row in hunk.rows if row[side] >= 0] for side in (0, 1)]
+        spans = [f"{at[0] + shown.skipped},{len(at)}" if at else "0,0" for at in sides]
+        row = hunk.rows[hunk.changed.index(True)]
+        place = (a[row[0]] if row[0] >= 0 else b[row[1]]).place
+        if number:
+            yield ""
+        yield from _wrapped(
+            "@@ ", f"{who}: -{spans[0]} +{spans[1]} {place.partition('+')[0].partition(':')[0]}"
+        )
+        width = _place_width([*(a[at] for at in sides[0]), *(b[at] for at in sides[1])])
+        for here, there in hunk.rows:
+            if here >= 0 and there >= 0:
+                yield from _pair(a[here], b[there], width)
+            else:
+                yield from _full("-", a[here], width) if here >= 0 else _full("+", b[there], width)
+
+
+def _who(cpus: Sequence[CpuDiff]) -> str:
+    if len(cpus) == 1 and cpus[0].other >= 0:
+        return f"CPU{cpus[0].cpu} and CPU{cpus[0].other}"
+    return cpu_ranges([cpu.cpu for cpu in cpus])
 
 
 def cpu_ranges(cpus: Sequence[int]) -> str:
@@ -199,7 +269,7 @@ def _hunk(group: Sequence[CpuDiff]) -> Iterator[str]:
     shown = group[0]
     first = shown.first
     assert first is not None
-    who = cpu_ranges([cpu.cpu for cpu in group])
+    who = _who(group)
     after = _spread([cpu.alike for cpu in group])
     alike = f"alike for {after} step{'' if after == '1' else 's'}" if after != "0" else "nothing alike"
     yield from _wrapped("@@ ", f"{who}: {alike}" + (f"; CPU{shown.cpu} is shown" if len(group) > 1 else ""))
@@ -213,9 +283,7 @@ def _hunk(group: Sequence[CpuDiff]) -> Iterator[str]:
 
 def _aligned(a: Sequence[Item], b: Sequence[Item], width: int) -> Iterator[str]:
     # What is behind the first difference, up to where both do the same for a while.
-    matcher = SequenceMatcher(
-        None, [_loose(item) for item in a], [_loose(item) for item in b], autojunk=False
-    )
+    matcher = SequenceMatcher(None, [loose(item) for item in a], [loose(item) for item in b], autojunk=False)
     lines: list[str] = []
     for what, a_from, a_to, b_from, b_to in matcher.get_opcodes():
         if what != "equal":
@@ -239,11 +307,6 @@ def _aligned(a: Sequence[Item], b: Sequence[Item], width: int) -> Iterator[str]:
         yield "- (nothing more)"
     if not b:
         yield "+ (nothing more)"
-
-
-def _loose(item: Item) -> object:
-    # Equal for items that belong together although what they did differs.
-    return item.place.partition("+")[0].partition(":")[0], item.like
 
 
 def _limited(lines: list[str]) -> list[str]:
@@ -314,7 +377,8 @@ def _summary(diff: Diff) -> Iterator[str]:
         for mark in "-+":
             counts = [(cpu.a if mark == "-" else cpu.b).counts for cpu in group]
             numbers = [_spread([count[key] for count in counts]) for key, _ in columns]
-            rows.append([f"{mark} {cpu_ranges([cpu.cpu for cpu in group])}", *numbers])
+            cpus = [cpu.other if mark == "+" and cpu.other >= 0 else cpu.cpu for cpu in group]
+            rows.append([f"{mark} {cpu_ranges(cpus)}", *numbers])
         if rows[-1][1:] == rows[-2][1:]:
             rows.pop()
             rows[-1][0] = " " + rows[-1][0][1:]

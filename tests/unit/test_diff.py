@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from functools import cache
 
 import pytest
 
 from emu.case import Case
+from emu.errors import InvalidCase
 from emu.host.build import Boot, build
 from emu.host.tracing import record_instructions, symbol_table
 from emu.operation import Kind
 from emu.report.diff import WIDTH, Diff, Run, compare, cpu_ranges, diff_json, diff_text
 from emu.report.history import Item, Names, histories
+from emu.report.hunks import align, hunks
 
 DESIGNS = ("mainline", "rfc", "v2", "v3", "context-id")
 
@@ -156,3 +159,74 @@ def test_a_register_that_had_the_value_already_is_no_difference() -> None:
     assert other.same_as(one)
     other.after = lambda _name: "1000"
     assert not one.same_as(other)
+
+
+def items_of(text: str) -> list[Item]:
+    """An item for each letter; one in capitals has an effect that the small one has not."""
+    return [
+        Item(letter.lower(), letter.lower(), (letter.lower(),), [("x0", letter)], is_instruction=True)
+        for letter in text
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ("abcdefgh", "abcdefgh", []),
+        ("abcdefghijklmnop", "abcdXefghijklmnop", ["bcd+efg"]),
+        ("abcdefghijklmnop", "abcdefghijkl", ["jkl----"]),
+        ("abcdefghijklmnopqrst", "Abcdefghijklmnopqrst", ["!bcd"]),
+        ("abcdefghijklmnopqrst", "aBcdefghijklmnopqrSt", ["a!cde", "pqr!t"]),
+        ("aXcdefghijklmnop", "aYcdefghijklmnop", ["a-+cde"]),
+        ("abcdefgh", "stuvwxyz", ["--------++++++++"]),
+    ],
+)
+def test_both_sides_come_together_again_behind_each_difference(a: str, b: str, found: list[str]) -> None:
+    one, other = items_of(a), items_of(b)
+
+    def shown(row: tuple[int, int], changed: bool) -> str:
+        return "+" if row[0] < 0 else "-" if row[1] < 0 else "!" if changed else one[row[0]].place
+
+    drawn = ["".join(map(shown, hunk.rows, hunk.changed)) for hunk in hunks(one, other, 3)]
+    assert drawn == found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_alignment_has_each_item_of_both_sides_once_and_in_order(seed: int) -> None:
+    draw = random.Random(seed)
+    a = [draw.choice("abcde") for _ in range(draw.randrange(300))]
+    b = [letter for letter in a if draw.random() > 0.1]
+    for _ in range(draw.randrange(8)):
+        b.insert(draw.randint(0, len(b)), "f")
+    one, other = items_of("".join(a)), items_of("".join(b))
+    rows = list(align(one, other))
+    assert [here for here, _ in rows if here >= 0] == list(range(len(a)))
+    assert [there for _, there in rows if there >= 0] == list(range(len(b)))
+    assert all(a[here] == b[there] for here, there in rows if here >= 0 and there >= 0)
+
+
+@pytest.mark.parametrize("instructions", [True, False])
+@pytest.mark.parametrize(("a", "b"), [("mainline", "v3"), ("v2", "v3"), ("rfc", "context-id")])
+def test_all_hunks_have_all_that_differs_in_lines_that_fit(a: str, b: str, instructions: bool) -> None:
+    runs = [run_of(Case(design, topology="flat:3")) for design in (a, b)]
+    diff = compare(*runs, instructions=instructions, everything=True)
+    lines = list(diff_text(diff))
+    assert max(map(len, lines)) <= WIDTH
+    first = list(diff_text(compare(*runs, instructions=instructions)))
+    heads = [sum(line.startswith("@@ ") for line in text) for text in (lines, first)]
+    assert heads[0] > heads[1]
+    for cpu in diff.cpus:
+        assert sum(here >= 0 for here, _ in align(cpu.a.items, cpu.b.items)) == len(cpu.a.items)
+
+
+def test_two_cpus_of_one_run_differ_in_who_they_are() -> None:
+    run = run_of(Case("v3", topology="flat:3"))
+    lines = list(diff_text(compare(run, run, instructions=True, everything=True, pair=(1, 2))))
+    assert [line for line in lines if line.startswith("@@ ")][0].startswith("@@ CPU1 and CPU2: -")
+    assert any(line.split() == ["-", ";", "x0", "=", "0x80000001"] for line in lines)
+    assert any(line.split() == ["+", ";", "x0", "=", "0x80000002"] for line in lines)
+    assert lines[-1] == "different: CPU1 and CPU2"
+    assert [line.split()[:2] for line in lines[-4:-2]] == [["-", "CPU1"], ["+", "CPU2"]]
+    assert compare(run, run, instructions=True, pair=(1, 1)).same
+    with pytest.raises(InvalidCase, match="CPU7: B has no such CPU"):
+        compare(run, run, instructions=True, pair=(1, 7))
