@@ -15,6 +15,7 @@ from emu.arch.fields import syndrome
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.constraints import constraint_words
 from emu.cpu.sysregs.rows import BY_NAME
+from emu.debug.host_locals import host_locals
 from emu.debug.session import Session
 from emu.debug.sources import find_source
 from emu.debug.stops import Breakpoint, DebugSettings, Watchpoint
@@ -345,6 +346,7 @@ class View:
             "place": asdict(place),
             "path": self.path(place),
             "stack": [asdict(frame) for frame in frames(session.machine.actors[cpu].task)],
+            "locals": [asdict(each) for each in host_locals(session.machine.actors[cpu].task)],
             "code": [] if silent else [asdict(line) for line in self.code(session.pe(cpu).pc, before, after)],
             "marked": [list(at) for at in marked if at],
             "operations": self.operations(operations),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from programs import FOREVER
+from screens import LOOKS_MAX, idle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -15,7 +16,6 @@ from emu.case import Case
 from emu.debug.remote import Debugger
 from emu.debug.tui.app import Prompt, StepApp
 
-_LOOKS_MAX = 1500
 _MINE = Path(__file__).parents[2] / "examples" / "my_boot.S"
 Drive = Callable[[StepApp, Pilot[int]], Awaitable[None]]
 
@@ -36,14 +36,13 @@ def drive(run: Drive, case: Case | None = None, size: tuple[int, int] = (80, 24)
     return app
 
 
-async def idle(app: StepApp, pilot: Pilot[int]) -> None:
-    """Wait until everything asked for has been answered and drawn."""
-    for _ in range(_LOOKS_MAX):
-        await pilot.pause(0.01)
-        if not app.waiting and app.answer:
-            await pilot.pause()
+async def until(pilot: Pilot[int], holds: Callable[[], bool]) -> None:
+    """Wait until the screen has been laid out so."""
+    for _ in range(LOOKS_MAX):
+        if holds():
             return
-    raise AssertionError("the debugger does not answer")
+        await pilot.pause(0.01)
+    raise AssertionError("the screen does not come to it")
 
 
 async def press(app: StepApp, pilot: Pilot[int], *keys: str) -> None:
@@ -184,10 +183,10 @@ def test_help_opens_at_its_top_and_other_output_at_its_end() -> None:
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
         await press(app, pilot, "question_mark")
         pane = app._panes["output"]
-        assert pane.max_scroll_y > 0
+        await until(pilot, lambda: pane.max_scroll_y > 0 and pane.scroll_y < pane.max_scroll_y)
         assert text(app, "output").splitlines()[int(pane.scroll_y)] == "(emu) help"
         await enter(app, pilot, "position")
-        assert pane.scroll_y == pane.max_scroll_y
+        await until(pilot, lambda: pane.scroll_y == pane.max_scroll_y)
 
     drive(run)
 

@@ -177,3 +177,15 @@ def test_of_a_function_that_the_host_plays_nobody_says_that_no_path_leads_there(
     said = Commands(session("v3 topology=flat:2")).run(f"{command} cpuhp_online_idle")
     assert not [line for line in said if "no path" in line]
     assert [line for line in Commands(session()).run("break secondary_start_kernel+8") if "no path" in line]
+
+
+def test_locals_are_the_same_in_every_process_and_have_names_of_the_kernel() -> None:
+    commands = Commands(session())
+    commands.run("until boot_secondary")
+    rows = commands.run("locals")
+    assert ["boot_secondary", "cpu", "=", "1"] in [row.split() for row in rows]
+    assert any(row.split()[0] == "smp_init" and row.endswith("secondaries = [1, 2]") for row in rows)
+    assert not [row for row in rows if " at 0x" in row], "an address of this process"
+    commands.run("until secondary_startup cpu 1")
+    with pytest.raises(InvalidCase, match="CPU1 runs no host task: regs"):
+        commands.run("locals")

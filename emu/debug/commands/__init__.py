@@ -6,6 +6,7 @@ A command that goes back in time raises :class:`GoBack`; the front end travels a
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 from emu.debug.commands import (
@@ -114,18 +115,23 @@ class Commands(Context):
 
 
 _GENERAL = CommandTable()
+_HELP_WIDTH, _HEAD_WIDTH = 70, 24  # columns: the screen's output has 70 of 120
 
 
 @_GENERAL.command("help h", "[COMMAND]", "this")
 def _help(_context: Context, text: str) -> list[str]:
     if text and text not in _BY_NAME:
         raise InvalidCase(f"{text}: no such command")
-    listed = [_BY_NAME[text]] if text else _ENTRIES
-    rows = []
-    for entry in listed:
-        names = "|".join(entry.names)
-        rows.append(f"{f'{names} {entry.usage}'.strip():<38} {entry.purpose}")
-    return rows
+    return [row for entry in ([_BY_NAME[text]] if text else _ENTRIES) for row in _help_rows(entry)]
+
+
+def _help_rows(entry: CommandEntry) -> list[str]:
+    # Names and arguments, and beside them the purpose, which begins below them where they are long.
+    head = f"{'|'.join(entry.names)} {entry.usage}".strip()
+    first, *more = textwrap.wrap(entry.purpose, _HELP_WIDTH - _HEAD_WIDTH)
+    rows = [head] if len(head) >= _HEAD_WIDTH else []
+    rows.append(f"{'' if rows else head:<{_HEAD_WIDTH}}{first}")
+    return [*rows, *(" " * _HEAD_WIDTH + line for line in more)]
 
 
 @_GENERAL.command("quit q", "", "end")

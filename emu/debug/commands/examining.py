@@ -6,6 +6,7 @@ from emu.debug.commands.arguments import check_given, check_no_more, parse_numbe
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.commands.registers import summary
 from emu.debug.frames import backtrace
+from emu.debug.host_locals import host_locals
 from emu.debug.sources import read_source
 from emu.errors import InvalidCase
 from emu.host.played import frames
@@ -34,6 +35,17 @@ def _backtrace(context: Context, text: str) -> list[str]:
     width = max((len(frame.shown) for frame in host), default=0)
     rows += [f"{frame.kernel or '-':<{width}} {frame.name} ({frame.file}:{frame.line})" for frame in host]
     return [f"{at:<3} {row}" for at, row in enumerate(rows[:count])]
+
+
+@TABLE.command("locals", "", "the variables of the functions that the host plays on this CPU")
+def _locals(context: Context, text: str) -> list[str]:
+    check_no_more(text)
+    actor = context.session.machine.actors[context.cpu]
+    found = host_locals(actor.task or actor.suspended)
+    if not found:
+        raise InvalidCase(f"CPU{context.cpu} runs no host task: regs")
+    width = max(len(each.function) for each in found)
+    return [f"{each.function:<{width}} {each.name} = {each.value}" for each in found]
 
 
 @TABLE.command("print p", "EXPRESSION", "its value on the CPU: x0, sp, symbol, [address], u32[address] ...")

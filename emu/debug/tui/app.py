@@ -57,12 +57,24 @@ class RowClicked(Message):
         self.clicks = clicks
 
 
+class TextResized(Message):
+    """The text of a pane has got another size: ``pane`` is its name."""
+
+    def __init__(self, pane: str) -> None:
+        super().__init__()
+        self.pane = pane
+
+
 class Body(Static):
-    """The text of a pane; tells which of its rows is clicked."""
+    """The text of a pane; tells which of its rows is clicked, and that it has another size."""
 
     def __init__(self, pane: str) -> None:
         super().__init__(markup=False)
         self.pane = pane
+
+    def on_resize(self, _event: Resize) -> None:
+        """Tell that there is more of it, or less."""
+        self.post_message(TextResized(self.pane))
 
     def on_click(self, event: Click) -> None:
         """Tell the row."""
@@ -272,6 +284,11 @@ class StepApp(App[int]):
         self._queue.put(None)
         self.exit(0)
 
+    def on_text_resized(self, event: TextResized) -> None:
+        """Show the last output, also when it was laid out only now."""
+        if event.pane == "output":
+            self._scroll_output()
+
     def on_row_clicked(self, event: RowClicked) -> None:
         """Select a CPU; set a breakpoint on a line or delete it; twice: go to an operation."""
         if not self.answer:
@@ -308,6 +325,9 @@ class StepApp(App[int]):
         self._fill("code", text, row)
         shown["code"].border_title = Text(heading)
         width = shown["registers"].content_size.width
+        of_host = bool(view["stack"])
+        shown["registers"].border_title = "stack" if of_host else _HEADINGS["registers"]
+        shown["system"].border_title = "6 locals" if of_host else _HEADINGS["system"]
         self._fill("registers", panes.registers(view, self.answer["changed"], width))
         self._fill("system", panes.system(view, self.answer["changed"], shown["system"].content_size.width))
         self._fill("cpus", panes.cpus(view), view["cpu"])

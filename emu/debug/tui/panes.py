@@ -102,16 +102,16 @@ def registers(view: View, changed: Collection[str], width: int) -> Text:
     values: dict[str, int] = view["registers"]
     if not values:
         off = view["cpus"][view["cpu"]]["state"] == "off"
-        return Text("off", _FAINT) if off else _stack(view)
+        return Text("off", _FAINT) if off else _stack(view, width - 1)
     return _table(values, [name for name in _GENERAL if name in values], changed, width)
 
 
 def system(view: View, changed: Collection[str], width: int) -> Text:
-    """Return the system registers, in the same way."""
+    """Return the system registers, in the same way; of a host task its locals."""
     values: dict[str, int] = view["registers"]
     names = [name for name in values if name not in _GENERAL]
     if not names:
-        return Text("none: no guest code runs here", _FAINT)
+        return _locals(view) if view["stack"] else Text("off", _FAINT)
     return _table(values, names, changed, width)
 
 
@@ -145,12 +145,29 @@ def clicked(view: View, pane: str, row: int, as_source: bool, twice: bool) -> st
     return ""
 
 
-def _stack(view: View) -> Text:
-    # The functions that a host task is in, the innermost first.
+def _stack(view: View, width: int) -> Text:
+    # The functions that a host task is in, the innermost first; where each stands, if there is room.
     text = Text(no_wrap=True, overflow="crop")
     for frame in view["stack"]:
-        text.append(frame["kernel"] or frame["name"], "" if frame["kernel"] else _FAINT)
-        text.append(f" {frame['file'].rpartition('/')[2]}:{frame['line']}\n", _FAINT)
+        name = frame["kernel"] or frame["name"]
+        text.append(
+            name if len(name) <= width else f"{name[: width - 1]}…", "" if frame["kernel"] else _FAINT
+        )
+        at = f" {frame['file'].rpartition('/')[2]}:{frame['line']}"
+        text.append(f"{at}\n" if len(name) + len(at) <= width else "\n", _FAINT)
+    text.rstrip()
+    return text
+
+
+def _locals(view: View) -> Text:
+    # A function's name, then its locals; an inner function first.
+    text, function = Text(no_wrap=True, overflow="crop"), ""
+    for each in view["locals"]:
+        if each["function"] != function:
+            function = each["function"]
+            text.append(f"{function}\n", _FAINT)
+        text.append(f"  {each['name']} = {each['value']}\n")
+    text.rstrip()
     return text
 
 
