@@ -77,6 +77,23 @@ assert len(found) >= 1 and set(found) & {build.env for build in builds}, found
     assert _child(script) == (0, "")
 
 
+def test_a_look_for_offsets_leaves_system_registers_alone() -> None:
+    """Or what was written to find them is what a PE starts with."""
+    script = """
+from emu.arch import sysreg
+from emu.cpu.unicorn import layout, live
+from emu.cpu.unicorn.binding import Handle
+from emu.memory import Memory
+memory = Memory(1 << 30, 1 << 20)
+handle = Handle(memory)
+known = set(layout.IN_CONTEXT) - {sysreg.TTBR1_EL2}  # which an Armv8.0 CPU lacks
+before = {encoding: handle.read_system(encoding) for encoding in known}
+live.find_live(handle, memory)
+assert {encoding: handle.read_system(encoding) for encoding in known} == before
+"""
+    assert _child(script) == (0, "")
+
+
 def test_the_build_of_this_host_is_in_the_table_once() -> None:
     """A second build of another host is tried too, so a container of musl needs no row of its own."""
     hosts = [build.host for build in layout.BUILDS]

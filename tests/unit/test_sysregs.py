@@ -116,6 +116,65 @@ def test_reset_values_are_what_code_reads() -> None:
                 assert pe.sysreg(row.encoding) == pe.system_register(row.encoding), row.name
 
 
+# What a PE starts with, of the registers that the table has no reset value for: not one is left to chance.
+_STARTS = {
+    "SPSR_EL1": access.UNSET_SPSR,
+    "SPSR_EL2": access.UNSET_SPSR,
+    "ELR_EL1": access.UNSET_ELR,
+    "ELR_EL2": access.UNSET_ELR,
+    "SCTLR_EL3": 0xC5_0838,
+    "SPSEL": 1,
+    "DAIF": 0x3C0,
+    "PMCR_EL0": 0x4102_3000,
+    "MDCR_EL2": 6,
+}
+_STARTS_AT = {
+    1: {"CNTHCTL_EL2": 3},
+    2: {"VTTBR_EL2": 0x5AD0_0000_0000, "CNTVOFF_EL2": 0x5AD0_0000_0000, "HSTR_EL2": 0x5AD0},
+}
+
+
+@pytest.mark.parametrize("el", [1, 2])
+def test_registers_without_a_reset_value_start_with_zero_but_for_those_listed(el: int) -> None:
+    """Those whose reset is UNKNOWN have the same value on every host and in every process."""
+    pe = Bare().pe(el=el)
+    found = {
+        row.name: pe.system_register(row.encoding)
+        for row in ROWS
+        if row.reset is None
+        and row.value is None
+        and row.write_el is not None
+        and "TVAL" not in row.name
+        and row.read_el <= 3
+    }
+    assert {name: value for name, value in found.items() if value} == _STARTS | _STARTS_AT[el]
+
+
+@pytest.mark.parametrize("name", ["TTBR0_EL2", "TTBR1_EL2", "TCR_EL2", "MAIR_EL2"])
+def test_tables_of_el2_start_as_those_of_el1(name: str) -> None:
+    """Zero: TCR_EL2.TBI too, or an address with a tag would not be told while the MMU is off."""
+    assert BY_NAME[name].reset == BY_NAME[name.replace("EL2", "EL1")].reset == 0
+
+
+@pytest.mark.parametrize("el", [1, 2])
+def test_an_address_with_a_tag_is_no_address_until_tcr_says_so(el: int) -> None:
+    """Arm DDI 0487, D8.8: with stage 1 off too, tags are ignored by TCR_ELx.TBI alone."""
+    for tbi in (0, 1):
+        bare = Bare()
+        pe = bare.pe(el=el)
+        bare.load("ldr x1, [x0]\n b .")
+        pe.x[0] = 0x55 << 56 | CODE
+        if tbi:
+            tcr = sysreg.TCR_EL2 if el == 2 else sysreg.TCR_EL1
+            pe.set_system_register(tcr, 1 << 20 if el == 2 else 1 << 37)
+        stop = bare.engine.step(pe)
+        if tbi:
+            assert stop is STEP_LIMIT
+        else:
+            assert isinstance(stop, Raised)
+            assert (stop.syndrome >> 26, stop.syndrome & 0x3F) == (0x25, 0), "address size fault, level 0"
+
+
 def test_registers_at_hand_are_those_whose_place_is_known() -> None:
     assert {row.encoding for row in TABLE.values() if row.at_hand} == set(layout.IN_CONTEXT)
 

@@ -53,7 +53,8 @@ Writer = Callable[[PE, Interconnect, int], None]
 class Row:
     """One system register.
 
-    :ivar reset: what a PE starts with (u64); None: the engine's value (UNKNOWN or IMPLEMENTATION DEFINED)
+    :ivar reset: what a PE starts with (u64), 0 where that is UNKNOWN; None: the engine's value, which is 0
+        where code can write the register, but for those that :mod:`emu.cpu.sysregs.access` sets
     :ivar read_el: lowest level at which an MRS is not UNDEFINED
     :ivar write_el: the same of an MSR; None: read-only
     :ivar at_hand: a PE that is switched out has it (:meth:`emu.cpu.pe.PE.sysreg`)

@@ -31,7 +31,8 @@ _FIXED_BITS = (sysreg.SCTLR_EL1, sysreg.SCTLR_EL2, sysreg.HCR_EL2, sysreg.SCR_EL
 def find_live(handle: Handle, memory: Memory) -> tuple[Env, c_uint64]:
     """Return the live state, and the engine's counter of instructions begun.
 
-    This executes two instructions at the beginning of memory, which is left as it was.
+    This executes two instructions at the beginning of memory. Memory and system registers are left as they
+    were.
 
     :raises EngineError: this build of Unicorn keeps them elsewhere
     """
@@ -85,9 +86,12 @@ def _check(handle: Handle, memory: Memory, live: Env, counter: c_uint64) -> Iter
     for encoding, offset in layout.IN_CONTEXT.items():
         if encoding == sysreg.TTBR1_EL2 and not handle.beyond_v8_0:
             continue  # a CPU without FEAT_VHE lacks it
+        before = handle.read_system(encoding)
         if encoding not in _FIXED_BITS:
             handle.write_system(encoding, 0x5566_7000 + offset * 0x1000)
         yield sysreg.name(encoding), live.u64(offset).value, handle.read_system(encoding)
+        if encoding not in _FIXED_BITS:
+            handle.write_system(encoding, before)  # no PE starts with a probe
     for encoding, offset in layout.FEATURES.items():
         yield f"the engine's {sysreg.name(encoding)}", live.u64(offset).value, handle.read_system(encoding)
     handle.write(regs.UC_ARM64_REG_NZCV, 0xA000_0000)
