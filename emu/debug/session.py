@@ -23,7 +23,7 @@ from emu.debug.target import DebugTarget
 from emu.finding import Verdict
 from emu.machine.actor import Grain
 from emu.machine.machine import NOBODY
-from emu.operation import OPERATIONS
+from emu.operation import OPERATIONS, Kind
 from emu.report.json_form import verdict_word
 
 CHECKPOINT_STEPS = 4096
@@ -275,6 +275,10 @@ class Session(DebugTarget):
 
         :raises InvalidCase: it does not
         """
+
+    def unseen(self, event: Kind) -> str:
+        """Return why the session cannot stop at an event, in words; empty: it can."""
+        return ""
 
     # -- backwards --------------------------------------------------------------------------------
 

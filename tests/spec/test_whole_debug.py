@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from emu.case import Case
+from emu.debug.opening import session_of, target_of
+from emu.debug.stops import EVENTS
+from emu.debug.whole import session as whole_session
+from emu.host.whole.boot import build_whole
+
 Kernel = Callable[[str], Path]
 
 TRAVEL = """
@@ -209,3 +215,64 @@ def test_views_of_a_kernel_that_boots_by_itself(real_kernel: Kernel) -> None:
     assert said(text, "print x19") == ["0x77 (119)"]
     assert any(line.endswith(" linux_banner") for line in said(text, 'search "Linux version"'))
     assert said(text, "walk 0xffff000000000000")[-1].startswith("PA 0x40000000")
+
+
+def test_until_stops_there_whoever_comes(real_kernel: Kernel) -> None:
+    text = step(
+        real_kernel("EMU_KERNEL_SMALL"),
+        "until start_kernel; until secondary_entry; others stand; until secondary_start_kernel cpu 2; "
+        "others; until panic",
+    )
+    places = {
+        "until start_kernel": "CPU0 EL1 MMU on  start_kernel:",
+        "until secondary_entry": "CPU1 EL1 MMU off  secondary_entry:",
+        "until secondary_start_kernel cpu 2": "CPU2 EL1 MMU on  secondary_start_kernel:",
+    }
+    for command, place in places.items():
+        (line,) = said(text, command)
+        assert line.split(" ", 1)[1].startswith(place)
+    assert said(text, "others") == ["the others: stand"]
+    end = "the end: no CPU comes to panic from here on; it has come to 'smp: Brought up'"
+    assert said(text, "until panic")[0] == end
+
+
+def test_until_and_finish_have_a_bound_of_their_own(
+    real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They say where CPUs are then, and given again they go on."""
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:2", depth="whole")
+    session = session_of(target_of(case), None)
+    session.add_breakpoint("start_kernel")
+    assert session.go_on().reason == "breakpoint"
+    session.settings.breakpoints.clear()
+    monkeypatch.setattr(whole_session, "ARRIVE_INSTRUCTIONS", 1000)
+    for way in (session.step_out, session.go_on_for):
+        before = session.position
+        stop = way(0)
+        assert session.position == before + 1000
+        assert stop.text.startswith("not there after 1000 steps")
+
+
+def test_events_that_a_free_run_does_not_see_are_refused(real_kernel: Kernel) -> None:
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    for event in ("mmu", "el", "wfe", "land"):
+        done = run(kernel, f"events {event}", "--depth", "whole")
+        assert done.returncode == 2
+        assert f"{event}: not seen at depth whole; " in done.stderr
+        assert done.stderr.count("\n") == 1
+    text = step(kernel, "events all")
+    on = {line[2:] for line in said(text, "events all") if line.startswith("*")}
+    assert on == {"exception", "call", "power-on", "log"}
+
+
+@pytest.mark.parametrize("name", ["power-on", "call", "log"])
+def test_events_that_it_sees_stop_it_at_the_first_of_the_trace(name: str, real_kernel: Kernel) -> None:
+    """As in the trace of a boot without a debugger: the same CPU first."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    whole = build_whole(Case(str(kernel), topology="flat:3", depth="whole"))
+    whole.run()
+    rows = map(whole.machine.trace.row, range(len(whole.machine.trace)))
+    # The session begins behind CPU0's own power-on.
+    cpu = next(row[2] for row in rows if row[0] == EVENTS[name] and (row[2] or name != "power-on"))
+    text = step(kernel, f"events {name}; continue")
+    assert said(text, "continue")[0].startswith(f"CPU{cpu}: {name}: ")

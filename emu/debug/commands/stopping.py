@@ -115,11 +115,13 @@ def _events(context: Context, text: str) -> list[str]:
     if words == ["none"]:
         settings.events = set()
     elif words == ["all"]:
-        settings.events = set(EVENTS.values())
+        settings.events = {kind for kind in EVENTS.values() if not context.session.unseen(kind)}
     elif words:
         for word in words:
             if word not in EVENTS:
                 raise InvalidCase(f"{word}: {not_one_of(word, [*EVENTS, 'all', 'none'])}")
+            if why := context.session.unseen(EVENTS[word]):
+                raise InvalidCase(f"{word}: {why}")
         settings.events |= {EVENTS[word] for word in words}
     return [f"{'*' if kind in settings.events else ' '} {word}" for word, kind in EVENTS.items()]
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from emu.cpu.engine import UNLIMITED, SeenAccess
 from emu.debug.checkpoints import Checkpoints
+from emu.debug.ends import not_there
 from emu.debug.session import Session
 from emu.debug.step_log import StepLog
 from emu.debug.stops import DebugSettings, Others, SessionStop, Watchpoint
@@ -28,6 +29,14 @@ from emu.report.whole import how_words, verdict_of
 
 CHECKPOINT_INSTRUCTIONS = 2_000_000
 NEAR_INSTRUCTIONS = 50_000
+ARRIVE_INSTRUCTIONS = 1 << 28  # of all CPUs, until a command says that it has not come where it was to go
+# Events of which a free run keeps no record, and what to do instead.
+_NOT_SEEN = {
+    Kind.MMU: "break behind the write to SCTLR",
+    Kind.EL: "break at the vector, or where ERET goes",
+    Kind.WFE: "break at the WFE",
+    Kind.LAND: "the host plays no function there",
+}
 
 
 class _Question(NamedTuple):
@@ -70,6 +79,11 @@ class WholeSession(Session):
         kept.read_log()
         return [line.text for line in kept.lines]
 
+    def unseen(self, event: Kind) -> str:
+        """Return why the session cannot stop at an event, in words; empty: it can."""
+        instead = _NOT_SEEN.get(event, "")
+        return instead and f"not seen at depth whole; {instead}"
+
     def check_operations(self) -> None:
         """Refuse what goes by operations.
 
@@ -101,7 +115,11 @@ class WholeSession(Session):
         pa = self.pa_of(cpu, target)
         if pa is None:
             raise InvalidCase(f"CPU{cpu}: X30 is {target:#x}, and nothing is mapped there")
-        return self._go(lambda ran: ran == cpu and pe.pc == target and pe.x[31] >= sp, halts=(pa,))
+        return self._go(
+            lambda ran: ran == cpu and pe.pc == target and pe.x[31] >= sp,
+            halts=(pa,),
+            most=ARRIVE_INSTRUCTIONS,
+        )
 
     def until_other(self) -> SessionStop:
         """Run until a CPU steps that is not the one that made the last step."""
@@ -112,6 +130,14 @@ class WholeSession(Session):
         """Run until a stop. With ``cpu`` and the others not scheduled: or until that CPU is not runnable."""
         alone = self.settings.others is Others.STAND
         return self._go(lambda _ran: False, cpu=cpu if alone else -1)
+
+    def go_on_for(self, cpu: int) -> SessionStop:
+        """Run until a stop, until ``cpu`` (-1: any) cannot go on, or for ARRIVE_INSTRUCTIONS."""
+        others, self.settings.others = self.settings.others, Others.SCHEDULE
+        try:
+            return self._go(lambda _ran: False, most=ARRIVE_INSTRUCTIONS)
+        finally:
+            self.settings.others = others
 
     def leave_loop(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has left the innermost loop around its PC."""
@@ -145,13 +171,16 @@ class WholeSession(Session):
         single: bool = False,
         of: int = -1,
         halts: Collection[int] = (),
+        most: int = UNLIMITED,
     ) -> SessionStop:
         """Run until ``done``, asked after each piece with the CPU that ran, or a stop.
 
         :param cpu: it goes on, whatever the scheduler picks; -1: as the scheduler picks
         :param single: pieces are of one instruction, but for what others than ``of`` have left of a turn
         :param halts: PAs to end pieces at, beside breakpoints
+        :param most: instructions of all CPUs, after which it is not there
         """
+        end = self.position + most
         settings, machine = self.settings, self.machine
         breakpoints = [made.pa for made in settings.breakpoints.values()]
         self._arm([*breakpoints, *halts], settings.watchpoints.values())
@@ -163,7 +192,7 @@ class WholeSession(Session):
                 settings.forced[self.position] = cpu
             others = of >= 0 and self.free.amid not in (-1, of)
             before, was = self.position, self._pcs()
-            ran = self._piece(1 if single and not others else UNLIMITED)
+            ran = self._piece(1 if single and not others else end - before)
             if ran < 0:
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
@@ -172,6 +201,8 @@ class WholeSession(Session):
                 return stop
             if self.position > before and done(ran):
                 return SessionStop("step", ran)
+            if self.position >= end:
+                return SessionStop("step", ran, not_there(self, most))
             if self.interrupted():
                 return SessionStop("interrupt", ran, "interrupted")
 
