@@ -199,6 +199,24 @@ def branch_target(word: int, pc: int) -> int | None:
     return pc + 4 * (offset - (offset >> bits - 1 << bits))
 
 
+def call_target(word: int, pc: int) -> int | None:
+    """Return the target of a BL at ``pc``; None for other words."""
+    offset = word & 0x3FF_FFFF
+    return pc + 4 * (offset - (offset >> 25 << 26)) if word >> 26 == 0b100101 else None
+
+
+def is_call(word: int) -> bool:
+    """Tell whether the word is a call, which sets X30: BL, or BLR and its authenticating forms."""
+    return word >> 26 == 0b100101 or word & 0xFE60_0000 == 0xD620_0000
+
+
+def returns_by(word: int) -> int | None:
+    """Return the number of the register that a RET goes to, RETAA and RETAB by X30; None for other words."""
+    if word & 0xFFFF_FC1F == 0xD65F_0000:
+        return word >> 5 & 31
+    return 30 if word | 1 << 10 == 0xD65F_0FFF else None
+
+
 def system_register(word: int) -> tuple[int, int, int, int, int]:
     """Return (op0, op1, CRn, CRm, op2) of an MRS, MSR (register) or SYS word."""
     return (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from emu.arch import a64
+from emu.debug.leads import VECTOR_BYTES, VECTORS_BYTES, goes_on, made_address
 from emu.debug.target import DebugTarget
 from emu.host.guest import Guest
 from emu.host.kernel_kick import CLEANUP
@@ -29,8 +30,6 @@ _TEXT = (
     ("__hyp_idmap_text_start", "__hyp_idmap_text_end"),
 )
 _LOOKED_AT_MAX = 30_000  # instructions; where there are more, nothing is said
-_TABLE, _VECTOR = 0x800, 0x80  # bytes of a vector table, and of one vector
-_ADD_WITHIN = 4  # instructions from an ADRP to the ADD that completes it
 
 
 def why_never(target: DebugTarget, pa: int) -> str:
@@ -66,7 +65,7 @@ def reached_code(target: DebugTarget, guest: Guest) -> tuple[set[int] | None, st
     if found is not None or not _known(guest, (_VECTORS,)):
         return (None if found is None else found | ends), ""
     vectors = guest.subject.pa(_VECTORS)
-    found = _reached(target, roots, ends.union(range(vectors, vectors + _TABLE, _VECTOR)))
+    found = _reached(target, roots, ends.union(range(vectors, vectors + VECTORS_BYTES, VECTOR_BYTES)))
     return (None if found is None else found | ends), ", but for exceptions"
 
 
@@ -88,7 +87,7 @@ def _reached(target: DebugTarget, roots: Iterable[int], ends: set[int]) -> set[i
             if len(seen) > _LOOKED_AT_MAX:
                 return None
             ahead += _leads_to(target, pa, word)
-            if _ends_here(word):
+            if not goes_on(word):
                 break
             pa += 4
     return seen
@@ -102,45 +101,21 @@ def _text(target: DebugTarget) -> list[range]:
     ]
 
 
-def _ends_here(word: int) -> bool:
-    # Whether the next instruction is not come to from this one: B, and BR, RET and ERET, but not BLR.
-    top = word >> 24
-    return top & 0xFC == 0x14 or (top in (0xD6, 0xD7) and word >> 21 & 0xF != 1)
-
-
 def _leads_to(target: DebugTarget, pa: int, word: int) -> Iterator[int]:
     # PAs that the instruction branches to, or makes the address of.
-    top, places = word >> 24, target.places
     branch = a64.branch_target(word, pa)
+    called = a64.call_target(word, pa)
     if branch is not None:
         yield branch
-    elif top & 0xFC == 0x94:  # BL
-        yield pa + 4 * _signed(word & 0x3FF_FFFF, 26)
-    elif top & 0x1F == 0x10:  # ADR, ADRP
-        offset = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-        if not word >> 31:
-            yield from _entries(pa + offset)
-            return
-        page = (pa & -0x1000) + (offset << 12)
-        for at in range(pa + 4, pa + 4 + 4 * _ADD_WITHIN, 4):
-            added = places.word(at)
-            if added is not None and added >> 22 == 0x244 and added >> 5 & 31 == word & 31:
-                yield from _entries(page + (added >> 10 & 0xFFF))
-    elif top == 0x58:  # LDR (literal)
-        low = places.word(pa + 4 * _signed(word >> 5 & 0x7FFFF, 19))
-        high = places.word(pa + 4 * _signed(word >> 5 & 0x7FFFF, 19) + 4)
-        if low is not None and high is not None:
-            found = places.pa(high << 32 | low)
-            if not found & 3:
-                yield found
+    elif called is not None:
+        yield called
+    else:
+        made = made_address(target.places.word, target.places.pa, pa, word)
+        yield from _entries(made) if made is not None else ()
 
 
 def _entries(pa: int) -> Iterator[int]:
     # Where code may begin at an address that is made: there, and at all vectors if it is a table of them.
     yield pa
-    if not pa % _TABLE:
-        yield from range(pa, pa + _TABLE, _VECTOR)
-
-
-def _signed(value: int, bits: int) -> int:
-    return value - (value >> bits - 1 << bits)
+    if not pa % VECTORS_BYTES:
+        yield from range(pa, pa + VECTORS_BYTES, VECTOR_BYTES)

@@ -9,6 +9,7 @@ from emu.debug.expressions import evaluate
 from emu.debug.loads import Loads
 from emu.debug.places import Places
 from emu.debug.system_registers import SystemRegisters
+from emu.debug.unwind import Unwindings
 from emu.machine.actor import State
 from emu.operation import Kind
 
@@ -22,6 +23,7 @@ class DebugTarget:
         self.places = Places(boot)
         self.system = SystemRegisters(boot.machine)
         self.loads = Loads(self.machine, self.places, self.pa_of)
+        self.unwindings = Unwindings(lambda: boot.guest.subject)
 
     def pe(self, cpu: int) -> PE:
         """Return the PE of a CPU."""

@@ -1,5 +1,7 @@
 """Symbols for gdb, at both addresses that code has: an ELF file without code, and the script that loads it.
 
+It has .debug_frame (:mod:`emu.debug.gdb.frame_section`), by which gdb unwinds the boot path.
+
 Source: ELF-64 Object File Format 1.5; ELF for the Arm 64-bit Architecture (IHI 0056).
 """
 
@@ -10,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from emu.debug.gdb.frame_section import frame_section
 from emu.subject import Subject
 
 _EM_AARCH64, _ET_EXEC = 183, 2
-_SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS = 2, 3, 8
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS = 1, 2, 3, 8
 _ALLOC, _EXECUTE, _WRITE = 2, 4, 1
 _STT_OBJECT, _STT_FUNC, _GLOBAL, _ABSOLUTE = 1, 2, 1 << 4, 0xFFF1
 _PAGE = 4096
@@ -56,7 +59,8 @@ def symbol_file(subject: Subject) -> bytes:
         names += name.encode("latin-1", errors="replace") + b"\0"
     if runs:
         runs[-1].end = (runs[-1].end + _PAGE - 1) // _PAGE * _PAGE % 2**64 or 2**64 - 1
-    return _elf(runs, bytes(tables[False]), bytes(tables[True]), bytes(names))
+    tables_of = (bytes(tables[False]), bytes(tables[True]), bytes(names))
+    return _elf(runs, *tables_of, frame_section(subject))
 
 
 def _rows(subject: Subject) -> Iterator[tuple[int, str, str]]:
@@ -65,7 +69,7 @@ def _rows(subject: Subject) -> Iterator[tuple[int, str, str]]:
         yield int(row[:16], 16), row[17], row[19:]
 
 
-def _elf(runs: list[_Run], private: bytes, public: bytes, names: bytes) -> bytes:
+def _elf(runs: list[_Run], private: bytes, public: bytes, names: bytes, frames: bytes) -> bytes:
     section_names = bytearray(b"\0")
 
     def named(name: str) -> int:
@@ -101,6 +105,8 @@ def _elf(runs: list[_Run], private: bytes, public: bytes, names: bytes) -> bytes
     at += len(symbols)
     headers.append(_SECTION.pack(named(".strtab"), _SHT_STRTAB, 0, 0, at, len(names), 0, 0, 1, 0))
     at += len(names)
+    headers.append(_SECTION.pack(named(".debug_frame"), _SHT_PROGBITS, 0, 0, at, len(frames), 0, 0, 1, 0))
+    at += len(frames)
     own = named(".shstrtab")
     headers.append(_SECTION.pack(own, _SHT_STRTAB, 0, 0, at, len(section_names), 0, 0, 1, 0))
     at += len(section_names)
@@ -122,7 +128,7 @@ def _elf(runs: list[_Run], private: bytes, public: bytes, names: bytes) -> bytes
         len(headers),
         len(headers) - 1,
     )
-    return ident + head + symbols + names + bytes(section_names) + bytes(padding) + b"".join(headers)
+    return ident + head + symbols + names + frames + bytes(section_names) + bytes(padding) + b"".join(headers)
 
 
 def script(subject: Subject, symbols: Path, place: str) -> str:
