@@ -362,3 +362,37 @@ def test_a_loop_is_left() -> None:
     text = monitor(told, "leave-loop")
     assert "found" in text
     assert "maintenance flush register-cache" in text
+
+
+# -- a function that the host plays ---------------------------------------------------------------
+
+_NOT_THERE = "secondary_start_kernel+0x8: no CPU comes there, the host plays the kernel from "
+
+
+@pytest.mark.parametrize("by_pa", [False, True])
+def test_a_breakpoint_inside_of_what_the_host_plays_is_at_its_start(by_pa: bool) -> None:
+    """gdb with DWARF puts one behind the prologue. Why it stops elsewhere is said once."""
+    served = stub("v3 topology=flat:3")
+    landing = served.session.boot.guest.subject.va("secondary_start_kernel")
+    place = (landing + 8) - (served.session.boot.guest.subject.va_offset if by_pa else 0) & 2**64 - 1
+    assert ask(served, f"Z0,{place:x},4") == "OK"
+    for cpu in (1, 2):
+        text = served.answer(b"vCont;c")
+        assert text[-1].startswith(b"T05thread:%x;" % (cpu + 1)), "no swbreak: gdb has none at this PC"
+        told = bytes.fromhex(b"".join(line[1:] for line in text[:-1]).decode()).decode()
+        assert (_NOT_THERE in told) == (cpu == 1)
+        assert told.endswith(f"breakpoint at {landing:#x}\n")
+        assert served.session.pe(cpu).pc == landing
+        assert ask(served, f"z0,{place:x},4") == ask(served, f"Z0,{place:x},4") == "OK"
+    assert "replaylog:end" in ask(served, "vCont;c")
+
+
+def test_a_breakpoint_at_its_first_instruction_and_at_another_function_is_where_it_is() -> None:
+    served = stub("v3 topology=flat:2")
+    subject = served.session.boot.guest.subject
+    for name, offset in (("secondary_load_task", 4), ("secondary_start_kernel", 0)):
+        place = subject.va(name) + offset
+        assert ask(served, f"Z0,{place:x},4") == "OK"
+        assert ask(served, "vCont;c").startswith("T05swbreak:;thread:2;")
+        assert served.session.pe(1).pc == place
+    assert not served.state.notes

@@ -95,15 +95,15 @@ def test_a_subject_with_lines_goes_to_another_process() -> None:
     assert subject.at(IMAGE_PA) is not None
 
 
-@pytest.fixture
-def vmlinux(tmp_path: Path) -> Path:
+@pytest.fixture(params=["-gdwarf-4", "-gdwarf-5"])
+def vmlinux(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Two units of assembly with line tables, linked where a kernel is."""
     (tmp_path / "head.S").write_text(
         "        .globl _start\n_start:\n        nop\n        bl other\n        ret\n"
     )
     (tmp_path / "other.S").write_text("        .globl other\nother:\n\n        mov x0, #1\n        ret\n")
     for name in ("head", "other"):
-        command = [GNU + "as", "-g", "-o", f"{name}.o", f"{name}.S"]
+        command = [GNU + "as", request.param, "-o", f"{name}.o", f"{name}.S"]
         run_program(*command, cwd=tmp_path)
     link = [GNU + "ld", "-Ttext", f"{IMAGE_PA + VA_OFFSET:#x}", "-o", "vmlinux", "head.o", "other.o"]
     run_program(*link, cwd=tmp_path)

@@ -17,7 +17,7 @@ from typing import Any
 from emu.cpu.sysregs import vhe
 from emu.debug.commands import Commands, GoBack, SeenRegisters, SourcedError
 from emu.debug.edits import PC
-from emu.debug.gdb import monitor, registers
+from emu.debug.gdb import monitor, played, registers
 from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
 from emu.debug.gdb.description import target_xml
 from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
@@ -50,6 +50,8 @@ class ConnectionState:
     seen: SeenRegisters = field(default_factory=lambda: SeenRegisters({}))
     steps: bool = False  # gdb has asked for a step, and takes a SIGTRAP without a reason for its end
     stepped: int = -1  # gdb will step this CPU off an access that is done already
+    explained: set[int] = field(default_factory=set)  # addresses whose breakpoints are elsewhere
+    notes: list[str] = field(default_factory=list)  # to be said with the next stop
     last: bytes = b""  # the stop reply that ? repeats
 
 
@@ -299,7 +301,9 @@ class Stub:
         state.steps = False
         pe = self.session.pe(stop.cpu)
         state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, registers.expedited(pe))
-        return [*self.console([said]), state.last] if said else [state.last]
+        notes, state.notes = state.notes, []
+        lines = [*notes, said] if said else notes
+        return [*self.console(lines), state.last]
 
     def _inserted(self, number: int) -> Inserted | None:
         return next((mine for mine, made in self.state.inserted.items() if made == number), None)
@@ -323,7 +327,7 @@ class Stub:
         if len(inserted) >= _INSERTED_MAX:
             return [ERROR]
         if mine.kind in BREAKPOINTS:
-            number = session.add_breakpoint(f"{mine.address:#x}").number
+            number = session.add_breakpoint(f"{self._place(mine.address):#x}").number
         else:
             located = session.loads.locate(self.state.cpu, mine.address)
             if located is None:
@@ -332,6 +336,16 @@ class Stub:
             number = session.add_watchpoint(f"{located.pa:#x}", max(mine.size, 1), access=access).number
         inserted[mine] = number
         return [OK]
+
+    def _place(self, address: int) -> int:
+        # Where a breakpoint of gdb stops. Why not at its address is said once, with the next stop.
+        first = played.first_instruction(self.session, address)
+        if first is None:
+            return address
+        if address not in self.state.explained:
+            self.state.explained.add(address)
+            self.state.notes.append(played.why_elsewhere(self.session, address, first))
+        return first
 
     def _remove(self, text: str) -> list[bytes]:
         mine = parse_inserted(text)
