@@ -12,7 +12,6 @@ import click
 
 from emu.cli.options import (
     Reports,
-    boot_cpu_first,
     case_options,
     check_scheduler,
     make_case,
@@ -83,7 +82,7 @@ def command(
         raise InvalidCase(f"--races: --depth {WHOLE} alone has that")
     if start:
         raise InvalidCase(f"--from: --depth {WHOLE} alone has that")
-    boot = loaded(boot_cpu_first(case), record=timed or trace_path is not None)
+    boot = loaded(case, record=timed or trace_path is not None)
     machine = boot.machine
     if timed:
         machine.record_times()

@@ -89,7 +89,11 @@ def case_options(function: F) -> F:
         click.option(
             "--nr-cpus", type=int, help="NR_CPUS of a fragment, 1..4096. [default: as many as CPUs]"
         ),
-        _names_option("--bringup", "emu.host.bringup:STRATEGIES", "NAMES. [default: the most parallel]"),
+        _names_option(
+            "--bringup",
+            "emu.host.bringup:STRATEGIES",
+            "NAMES. [default: the most parallel; of a kernel its own]",
+        ),
         click.option("--firmware", help="devicetree or acpi. [default: as the topology]"),
         _names_option(
             "--enable-method",
@@ -106,7 +110,7 @@ def case_options(function: F) -> F:
         _names_option(
             "--scheduler",
             "emu.schedulers:SCHEDULERS",
-            "NAMES. [default: round-robin; of a parallel run with --force boot-first, at depth whole timed]",
+            "NAMES. [default: round-robin; of a parallel run that races boot-first, at depth whole timed]",
             metavar="NAME[:SEED]",
         ),
         click.option("--grain", help="free, operation or instruction. [default: free]"),
@@ -265,22 +269,26 @@ def say_notes(boot: Boot) -> Boot:
     """Say on standard error what the case of ``boot`` asks for and cannot change its run; return ``boot``."""
     if boot.case.scheduler == BOOT_FIRST and not given("scheduler", "case_text"):
         said = f"the boot CPU kicks all before one goes on (--scheduler {BOOT_FIRST})"
-        click.echo(f"emu: --force: {said}", err=True)
+        click.echo(f"emu: {'--force' if boot.case.force else 'bringup=parallel'}: {said}", err=True)
     for note in boot.notes:
         click.echo(f"emu: {note}", err=True)
     return boot
 
 
-def boot_cpu_first(case: Case) -> Case:
-    """Return the case for one run of what would be refused: all are kicked before one of them goes.
+def boot_cpu_first(boot: Boot) -> Boot:
+    """Let the boot CPU kick all before one of them goes, in one run of what must not be parallel.
 
     Where CPUs run freely, round robin lets each come to its end before the next one is kicked; then a
     bring-up that must not be parallel may pass. A case that was given, or another scheduler, stays.
     """
-    forced = case.force and case.bringup == "parallel" and case.grain == "free"
-    if not forced or given("scheduler", "case_text"):
-        return case
-    return replace(case, scheduler=BOOT_FIRST)
+    from emu.host.choices import is_unsafe
+
+    case = boot.case
+    forced = bool(case.force) and case.bringup == "parallel"
+    unsafe = forced or is_unsafe(case, boot.guest, boot.method)
+    if unsafe and case.grain == "free" and not given("scheduler", "case_text"):
+        boot.use(BOOT_FIRST)
+    return boot
 
 
 def stepped(case: Case) -> Case:

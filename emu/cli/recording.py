@@ -66,7 +66,7 @@ def built(case: Case, *, instructions: bool) -> Boot:
 
     :raises EmuError: the case breaks a rule, or its subject cannot be loaded
     """
-    boot = loaded(boot_cpu_first(case), record=True)
+    boot = loaded(case, record=True)
     if instructions:
         record_instructions(boot)
     return boot
@@ -79,7 +79,7 @@ def loaded(case: Case, *, record: bool) -> Boot:
     """
     with booting_primary(case.subject):
         boot = build(case, record=record)
-    return say_notes(boot)
+    return say_notes(boot_cpu_first(boot))
 
 
 def _arrived(boot: Boot) -> str:

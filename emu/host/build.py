@@ -40,6 +40,7 @@ from emu.machine import Machine
 from emu.machine.actor import HostTask, State
 from emu.operation import Operation
 from emu.registry import not_one_of
+from emu.schedulers import make_scheduler
 from emu.subject.fragment import is_source
 from emu.topology import Topology
 
@@ -74,6 +75,15 @@ class Boot:
     earlier: list[Guest] = field(default_factory=list)
     properties: Sequence[Resolved] = ()  # that its runs are held to
     notes: list[str] = field(default_factory=list)  # what the case asks for and cannot change this run
+
+    def use(self, scheduler: str) -> None:
+        """Let another scheduler pick, before the machine has run.
+
+        :raises InvalidCase: there is none of that name
+        """
+        self.case = replace(self.case, scheduler=scheduler)
+        self.machine.scheduler = make_scheduler(scheduler)
+        self.machine.trace.case = self.case.text()
 
     @property
     def names(self) -> SubjectNames:
@@ -141,7 +151,7 @@ def build_config(config: BootConfig) -> Boot:
         resolve_case(automatic, guest, method),
         guest,
         _wanted(config, guest, guest.logical.disabled),
-        forced=needs_force(config.case, guest, method),
+        forced=needs_force(config, guest, method),
     )
     return boot
 

@@ -203,7 +203,7 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
     :raises InvalidCase: ``bringup``, ``cycle`` or ``fault`` is not supported
     """
     case = config.case
-    if case.bringup != "auto":  # the kernel's own choice is never refused
+    if case.bringup not in ("auto", own_bringup(config, guest, method)):  # which is never refused
         _check_bringup(case, guest, method)
     if case.cycle and not method.can_die:
         raise InvalidCase(f"cycle={case.cycle}: enable-method {method.name} cannot take a CPU down")
@@ -237,27 +237,44 @@ def check_subject(config: BootConfig, guest: Guest, method: EnableMethod) -> Non
 def resolve_case(config: BootConfig, guest: Guest, method: EnableMethod) -> Case:
     """Return the case of one boot with ``bringup`` and ``base`` filled in.
 
-    An automatic ``bringup`` is the most parallel one that the subject and the enable-method support.
-
     :param method: the enable-method of the secondaries
     :raises InvalidCase: ``bringup`` contradicts the kernel parameters
     """
-    case, parameters, asked = config.case, config.parameters, method
-    if guest.design.asks_boot_cpu and guest.method_of(0) in METHODS:
-        asked = METHODS[guest.method_of(0)](guest)
-    parallel = guest.design.parallel and not asked.why_serial and parameters.parallel is not False
-    least = "split" if guest.design.split and not method.why_serial else "serial"
-    bringup = ("parallel" if parallel else least) if case.bringup == "auto" else case.bringup
-    said = parameters.parallel
+    case, said = config.case, config.parameters.parallel
+    bringup = own_bringup(config, guest, method) if case.bringup == "auto" else case.bringup
     if case.bringup != "auto" and said is not None and said != (case.bringup == "parallel"):
         raise InvalidCase(f"bringup={case.bringup}: contradicts {case.append!r}")
     return replace(case, bringup=bringup, base=guest.design.base if case.base == "auto" else case.base)
 
 
-def needs_force(case: Case, guest: Guest, method: EnableMethod) -> bool:
+def own_bringup(config: BootConfig, guest: Guest, method: EnableMethod) -> str:
+    """Return the ``bringup`` that the subject's own cpuhp core takes with this enable-method.
+
+    A design's is the most parallel one that the two support. A kernel's is the one that it was built for,
+    whether its boot data allows that or not.
+
+    :param method: the enable-method of the secondaries
+    """
+    asked = method
+    if guest.design.asks_boot_cpu and guest.method_of(0) in METHODS:
+        asked = METHODS[guest.method_of(0)](guest)
+    refused = guest.built.asks_method and asked.why_serial
+    if guest.has_parallel and not refused and config.parameters.parallel is not False:
+        return "parallel"
+    return "split" if guest.design.split and not (method.why_serial and guest.built.cpu_up) else "serial"
+
+
+def is_unsafe(case: Case, guest: Guest, method: EnableMethod) -> bool:
+    """Tell whether CPUs are kicked all at once, and their boot data or their enable-method is for one."""
+    return case.bringup == "parallel" and bool(method.why_serial or not guest.design.parallel)
+
+
+def needs_force(config: BootConfig, guest: Guest, method: EnableMethod) -> bool:
     """Tell whether the case would be refused without ``force``, or may be once it runs (kexec)."""
+    case = config.case
     try:
-        _check_bringup(replace(case, force=0), guest, method)
+        if case.bringup not in ("auto", own_bringup(config, guest, method)):
+            _check_bringup(replace(case, force=0), guest, method)
     except InvalidCase:
         return True
     return bool(case.kexec)

@@ -190,7 +190,7 @@ def _append_notes(config: BootConfig, guest: Guest) -> list[str]:
     parameters, possible = config.parameters, len(guest.logical.possible)
     found = []
     unused = list(parameters.unused) if _is_fragment(config.case) else []  # a kernel reads them itself
-    if parameters.parallel and not guest.design.parallel:
+    if parameters.parallel and not guest.has_parallel:
         unused.append("cpuhp.parallel")
     if unused:
         found.append(f"append: not used: {' '.join(unused)}")

@@ -70,6 +70,11 @@ class Guest:
         return self.cpu(number).enable_method
 
     @property
+    def has_parallel(self) -> bool:
+        """Whether its cpuhp core kicks all CPUs before it waits for one, unless ``cpuhp.parallel=0``."""
+        return self.design.parallel if self.built.parallel is None else self.built.parallel
+
+    @property
     def entry_pa(self) -> int:
         """PA of secondary_entry."""
         return self.subject.pa(self.entry_symbol)

@@ -113,7 +113,11 @@ class LoadedKernel:
         va_bits = 64 - (boot.sysreg(sysreg.TCR_EL1) >> 16 & 0x3F)  # T1SZ
         design = _design(image)
         built = built_kernel(
-            subject.symbols, va_bits=va_bits, looks_up=scanned_table is not None, kicks=design.split
+            subject.symbols,
+            lambda va: memory.read(pa_of(va), 4),
+            va_bits=va_bits,
+            looks_up=scanned_table is not None,
+            kicks=design.split,
         )
         _give_unknown_mpidrs(machine, self.config, logical)
         return Guest(

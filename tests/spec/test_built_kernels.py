@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from booting import run
 
+from emu.case import Case
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.errors import InvalidCase
+from emu.host.build import build
 from emu.host.cpuhp import SyncState
 
 Kernel = Callable[[str], Path]
@@ -36,6 +39,42 @@ Kernel = Callable[[str], Path]
 def test_what_it_cannot_do_is_refused(real_kernel: Kernel, kernel: str, rest: str, why: str) -> None:
     with pytest.raises(InvalidCase, match=why):
         run(f"{real_kernel(kernel)} topology=flat:2 {rest}")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "rest", "bringup"),
+    [
+        ("EMU_KERNEL_SMALL", "", "serial"),
+        ("EMU_KERNEL_SPLIT", "", "split"),
+        ("EMU_KERNEL_RFC", "", "parallel"),
+        ("EMU_KERNEL_NAIVE", "", "parallel"),
+        ("EMU_KERNEL_NAIVE", "append=cpuhp.parallel=0", "split"),
+        ("EMU_KERNEL_NAIVE", "bringup=split", "split"),
+        ("EMU_KERNEL_SMALL", "enable-method=spin-table", "serial"),
+        ("EMU_KERNEL_SPLIT", "enable-method=spin-table", "split"),
+        # Nothing of it asks for PSCI: arch_cpuhp_init_parallel_bringup() is the weak one.
+        ("EMU_KERNEL_RFC", "enable-method=spin-table", "parallel"),
+    ],
+)
+def test_its_own_cpuhp_core_says_how_cpus_come_up(
+    real_kernel: Kernel, kernel: str, rest: str, bringup: str
+) -> None:
+    """Linux v6.12 kernel/cpu.c, bringup_nonboot_cpus()."""
+    boot = build(Case.parse(f"{real_kernel(kernel)} topology=flat:2 {rest}"))
+    assert boot.case.bringup == bringup
+
+
+def test_what_it_does_by_itself_needs_no_force(real_kernel: Kernel) -> None:
+    boot = build(Case.parse(f"{real_kernel('EMU_KERNEL_NAIVE')} topology=flat:2 bringup=parallel"))
+    assert boot.notes == []
+    forced = build(replace(boot.case, force=1))
+    assert forced.notes == ["force=1: nothing here would be refused"]
+
+
+def test_a_kernel_parameter_that_it_reads_is_used(real_kernel: Kernel) -> None:
+    for kernel, notes in (("NAIVE", []), ("SPLIT", ["append: not used: cpuhp.parallel"])):
+        case = f"{real_kernel(f'EMU_KERNEL_{kernel}')} topology=flat:2 append=cpuhp.parallel=1"
+        assert build(Case.parse(case)).notes == notes
 
 
 def test_without_cpu_hotplug_a_cpu_that_gives_up_is_stuck_in_the_kernel(real_kernel: Kernel) -> None:

@@ -23,6 +23,14 @@ def test_two_cpus_take_one_task(variable: str, cpus: str, real_kernel: Callable[
     assert "(--scheduler boot-first)" in done.stderr
 
 
+def test_a_kernel_that_kicks_all_by_itself_needs_no_force(real_kernel: Callable[[str], Path]) -> None:
+    done = run_emu("boot", real_kernel("EMU_KERNEL_NAIVE"), "--cpus", "3")
+    assert done.returncode == 1, done.stdout
+    assert "took the task" in done.stdout
+    assert " bringup=parallel scheduler=boot-first " in done.stdout.splitlines()[-1]
+    assert done.stderr.startswith("emu: bringup=parallel: the boot CPU kicks all")
+
+
 def test_round_robin_lets_each_come_to_its_end_first(real_kernel: Callable[[str], Path]) -> None:
     """The kernel kicks in its own code, so a CPU that was kicked runs before the next one is."""
     kernel = real_kernel("EMU_KERNEL_SPLIT")
