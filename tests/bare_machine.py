@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from bare_pe import BASE, CODE, DATA, SIZE, assemble
 
+from emu.cpu.cores import DEFAULT, Core
 from emu.cpu.factory import make_engine
 from emu.machine import Machine
 from emu.machine.actor import Grain
@@ -52,6 +54,8 @@ def make(
     cpus: int = 1,
     grain: Grain = Grain.FREE,
     scheduler: str | Scheduler = "round-robin",
+    core: Core = DEFAULT,
+    entry_el: int = 1,
     **options: Any,
 ) -> Machine:
     """Return a machine whose CPUs are off, with ``text`` at CODE."""
@@ -60,9 +64,11 @@ def make(
     picker = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
     options.setdefault("record", True)
     options.setdefault("instructions_max", 10_000_000)
-    machine = Machine(memory, picker, Trace("test"), make_engine, grain=grain, **options)
+    engine = partial(make_engine, cores=[core])
+    machine = Machine(memory, picker, Trace("test"), engine, grain=grain, **options)
+    machine.entry_el = entry_el
     for cpu in range(cpus):
-        machine.add_cpu(0x8000_0000 | cpu, 0x410F_D083, {})
+        machine.add_cpu(0x8000_0000 | cpu, core.midr, {})
     return machine
 
 

@@ -19,6 +19,7 @@ from emu.arch.sysreg import CNTHCTL_EL2, CNTKCTL_EL1, CNTVOFF_EL2
 from emu.cpu.engine import UNLIMITED
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Raised, Reached, StepLimit, Waiting
+from emu.cpu.sysregs import vhe
 from emu.devices.protocol import CpuTimer
 from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
@@ -229,7 +230,10 @@ class FreeTurns:
         pa = pe.translate(pe.pc - 4)
         if pa is None or self._machine.memory.read(pa, 4) != _WFE:
             return
-        for control, ahead in ((CNTKCTL_EL1, pe.sysreg(CNTVOFF_EL2)), (CNTHCTL_EL2, 0)):
+        streams = [(CNTHCTL_EL2, 0)]
+        if not vhe.is_host(pe):  # else CNTKCTL_EL1 has no stream
+            streams.append((CNTKCTL_EL1, pe.sysreg(CNTVOFF_EL2)))
+        for control, ahead in streams:
             event = next_event(pe.system_register(control), ahead, now)
             if event is not None:
                 yield event - now

@@ -50,7 +50,7 @@ _ALL = 2**64 - 1
 _POINTER_AUTHENTICATION = 1 << 31 | 1 << 30 | 1 << 27 | 1 << 13
 _EC_BRK = 0x3C
 _E2H = 1 << 34
-_CNTHCTL_BOTH = 3 << 10 | 3
+_CNTHCTL_BOTH, _EL0VCTEN = 3 << 10 | 3, 1 << 1
 _CPTR_RES1 = 0x32FF
 # What must equal the boot CPU's, and in which bits: not the ASID and CnP, not T0SZ, which the kernel
 # switches together with TTBR0_EL1 (cpu_install_idmap, cpu_uninstall_idmap), and not IPS, which __cpu_setup()
@@ -301,8 +301,10 @@ def _comparable(register: Register, of: Mapping[Register, int]) -> int:
         return value
     if register is Register.CNTHCTL_EL2:
         # EL1PCTEN and EL1PTEN; 1:0 are these too where E2H was set later. With it they are what EL0 may do,
-        # which the timer's driver sets on each CPU.
-        return value & ~_CNTHCTL_BOTH | (value >> 10 | value) & 3
+        # which the timer's driver sets on each CPU: on a boot CPU that has come to smp_init() by itself it
+        # has left EL0VCTEN alone of both (arch_counter_set_user_access()).
+        both = 3 if value & _CNTHCTL_BOTH == _EL0VCTEN else (value >> 10 | value) & 3
+        return value & ~_CNTHCTL_BOTH | both
     if register is Register.CPTR_EL2:  # FPEN and ZEN
         return (
             _CPTR_RES1 | (value >> 20 & 3 != 3) << 10 | (value >> 16 & 3 != 3) << 8 | (value >> 28 & 1) << 20

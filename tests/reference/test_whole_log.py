@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
         ("EMU_KERNEL_612", "cortex-a72", 2, 1, 4),
         ("EMU_KERNEL_612", "cortex-a72", 3, 1, 4),
         ("EMU_KERNEL_612", "cortex-a72", 3, 2, 4),
+        ("EMU_KERNEL_612", "neoverse-n1", 3, 2, 4),  # VHE
         ("EMU_KERNEL_612", "cortex-a72", 3, 1, 32),
         ("EMU_KERNEL_61", "cortex-a72", 3, 1, 8),
         ("EMU_KERNEL_16K", "neoverse-n1", 3, 1, 2),

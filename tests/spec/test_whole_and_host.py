@@ -25,7 +25,7 @@ from emu.compare.times import (
     WAITS,
 )
 from emu.compare.whole import run_whole
-from emu.errors import InvalidCase, Untestable
+from emu.errors import InvalidCase
 from emu.host.build import build
 from emu.host.faults import FAULTS
 from emu.host.whole.boot import build_whole
@@ -76,7 +76,7 @@ _REFUSED = {
     "2:no-52bit-va": "it runs with 48-bit VAs, and asks no secondary for 52",
     "2:refuse-after-off": "no CPU is started a second time",
 }
-_OTHERS = ("2:wrong-el", "2:e2h-res1")  # with a kernel of Debian's; of VHE, which depth whole has not
+_OTHERS = ("2:wrong-el", "2:e2h-res1")  # with a kernel of Debian's; of a core with VHE
 
 
 def test_every_fault_that_both_depths_know_is_held_here() -> None:
@@ -146,13 +146,14 @@ def test_both_refuse_a_fault_that_changes_nothing(
     assert said[0] == said[1]
 
 
-def test_a_core_with_vhe_at_el2_cannot_be_tested_by_itself(real_kernel: Callable[[str], Path]) -> None:
-    """Its registers would not be redirected, and the kernel would take exceptions for ever."""
-    choices = {"topology": "flat:4", "el": 2, "cpu": "neoverse-n1", "fault": "2:e2h-res1"}
+@pytest.mark.parametrize("fault", ["", "2:e2h-res1", "2:never-starts"])
+def test_it_says_the_same_where_the_kernel_is_a_host_at_el2(
+    fault: str, real_kernel: Callable[[str], Path]
+) -> None:
+    """With FEAT_VHE, where every CPU sets HCR_EL2.E2H, or one has it from the start."""
+    choices = {"topology": "flat:4", "el": 2, "cpu": "neoverse-n1", "fault": fault}
     kernel = real_kernel("EMU_KERNEL_SMALL")
-    with pytest.raises(Untestable, match="neoverse-n1 has VHE, which is not modelled"):
-        by_itself(kernel, **choices)
-    assert played(kernel, **choices)
+    assert by_itself(kernel, **choices) == played(kernel, **choices)
 
 
 @pytest.mark.parametrize(

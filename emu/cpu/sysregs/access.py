@@ -9,7 +9,7 @@ from emu.arch.sysreg import Encoding
 from emu.cpu.cores import Core
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE, own_register
-from emu.cpu.sysregs import pmu
+from emu.cpu.sysregs import pmu, vhe
 from emu.cpu.sysregs.row import NEVER, Row, WriteEffect
 from emu.cpu.sysregs.rows import FEAT_GICV3, NOTED, TABLE, note_written
 from emu.cpu.translation import uses_el2
@@ -146,6 +146,9 @@ def _control(pe: PE, encoding: Encoding) -> int:
 def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     """Return what an MRS reads; None: the engine reads it, or raises what is due."""
     row = TABLE.get(encoding)
+    other = vhe.redirected(pe, encoding)
+    if other is not None:
+        return None if traps(row, pe, encoding, is_write=False) else _read_instead(pe, other, interconnect)
     if pe.el < (row.read_el if row is not None else sysreg.lowest_el(encoding)):
         return None
     value = own_register(pe, encoding)
@@ -158,11 +161,27 @@ def read(pe: PE, encoding: Encoding, interconnect: Interconnect) -> int | None:
     return value
 
 
+def _read_instead(pe: PE, other: Encoding, interconnect: Interconnect) -> int:
+    # The register that an access is redirected to, whatever its own level is.
+    row = TABLE.get(other)
+    found = None if row is None or row.read is None else row.read(pe, interconnect)
+    return pe.system_register(other) if found is None else found
+
+
 def write(pe: PE, encoding: Encoding, interconnect: Interconnect, value: int) -> bool:
     """Do what an MSR does; False: the engine does it, or raises what is due."""
     row = TABLE.get(encoding)
+    other = vhe.redirected(pe, encoding)
+    if other is not None:
+        if traps(row, pe, encoding, is_write=True):
+            return False
+        _write_instead(pe, other, interconnect, value)
+        return True
     if encoding in NOTED:
         note_written(pe, NOTED[encoding])
+    if pe.e2h_res1 and encoding == sysreg.HCR_EL2 and pe.el == 2:
+        pe.set_system_register(encoding, value | sysreg.HCR_E2H)
+        return True
     if row is None:
         return interconnect.write_register(pe, encoding, value)
     if row.write is None or row.write_el is None or pe.el < row.write_el:
@@ -171,6 +190,16 @@ def write(pe: PE, encoding: Encoding, interconnect: Interconnect, value: int) ->
         return False
     row.write(pe, interconnect, value)
     return True
+
+
+def _write_instead(pe: PE, other: Encoding, interconnect: Interconnect, value: int) -> None:
+    row = TABLE.get(other)
+    if other in NOTED:
+        note_written(pe, NOTED[other])
+    if row is not None and row.write is not None:
+        row.write(pe, interconnect, value)
+    else:
+        pe.set_system_register(other, value)
 
 
 def look(pe: PE, row: Row, interconnect: Interconnect) -> int:

@@ -10,7 +10,7 @@ from emu.arch.counter import FREQUENCY_HZ
 from emu.arch.sysreg import Encoding
 from emu.cpu.interconnect import Interconnect
 from emu.cpu.pe import PE
-from emu.cpu.sysregs import debug, pmu
+from emu.cpu.sysregs import debug, pmu, vhe
 from emu.cpu.sysregs.row import NEVER, Row, Trap, WriteEffect, Writer
 from emu.operation import WrittenAtEl2
 
@@ -38,11 +38,11 @@ def _ccsidr(pe: PE) -> int:
 
 
 def _count(name: str, encoding: Encoding, *traps: Trap) -> Row:
-    # One of the two views of the generic counter; the virtual one is CNTVOFF_EL2 behind.
+    # One of the two views of the generic counter; the virtual one is CNTVOFF_EL2 behind, but for a host.
     is_virtual = encoding == sysreg.CNTVCT_EL0
 
     def behind(pe: PE, counter: int) -> int:
-        offset = pe.sysreg(sysreg.CNTVOFF_EL2) if is_virtual else 0
+        offset = pe.sysreg(sysreg.CNTVOFF_EL2) if is_virtual and not vhe.is_host(pe) else 0
         return counter - offset & 2**64 - 1
 
     return Row(

@@ -40,11 +40,22 @@ _BY_ITS_NAME: dict[Encoding, Encoding] = {
     **{(3, 5, *place): (3, 3, *place) for place in _TIMERS},
 }
 _REDIRECTED = {**_AT_EL2, **_BY_ITS_NAME}
+_AT_EL0 = frozenset((3, 3, *place) for place in _TIMERS)  # of those: EL0 has the timers of its host
 ENCODINGS = frozenset(_REDIRECTED)
+EL12 = frozenset(encoding for encoding in _BY_ITS_NAME if encoding[2:] not in _TIMERS)
+
+
+def is_host(pe: PE) -> bool:
+    """Tell whether EL2 hosts EL0 (HCR_EL2.E2H and TGE), or is what runs, with E2H set."""
+    el, hcr = pe.el, pe.sysreg(sysreg.HCR_EL2)
+    if el == 1 or not hcr & sysreg.HCR_E2H or not pe.core.has(FEATURE):
+        return False
+    return el == 2 or bool(hcr & sysreg.HCR_TGE)
 
 
 def redirected(pe: PE, encoding: Encoding) -> Encoding | None:
     """Return the register that ``pe`` accesses by ``encoding`` now; None: what the encoding says."""
-    if pe.el != 2 or not pe.core.has(FEATURE) or not pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H:
+    other = _REDIRECTED.get(encoding)
+    if other is None or not is_host(pe) or (pe.el == 0 and encoding not in _AT_EL0):
         return None
-    return _REDIRECTED.get(encoding)
+    return other

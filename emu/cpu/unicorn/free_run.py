@@ -22,6 +22,7 @@ from emu.cpu.engine import SeenAccess
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
+from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.rows import NOTED, TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
@@ -58,6 +59,7 @@ _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
 _YIELD, _HALT, _BARRIERS = -1, -2, -3
 # QEMU's interrupt_request by the lines that are asserted: CPU_INTERRUPT_HARD for IRQ, TGT_EXT_1 for FIQ.
 _REQUESTS = (0, 0x2, 0x10, 0x12)
+_EL, _EL2 = 3 << 2, 2 << 2  # PSTATE.EL
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
 _SELF = B_SELF.to_bytes(4, "little")
 _ENTRY_MAX = 512  # words of the first block of a run that are looked at: QEMU's TCG_MAX_INSNS
@@ -89,7 +91,10 @@ class FreeRunner:
         self._request = c_uint32.from_address(cpu_state + layout.INTERRUPT_IN_CPUSTATE)
         self._hooks: dict[tuple[int, int], Any] = {}  # by VA and what is there: Kind or Other
         self._yields: dict[int, int] = {}  # instructions of a block that ends so, by its VA
-        self._looked: dict[int, bytes] = {}  # code that a run began at, by VA
+        # Code that a run began at, by VA and whether at EL2, where other words are not the engine's.
+        self._looked: dict[tuple[int, bool], bytes] = {}
+        # MRS and MSR of these are ours at EL2. The engine knows the names in _EL02, and none in _EL12.
+        self._redirected = contexts.code.gated & vhe.ENCODINGS - vhe.EL12
         self._looks_at_all = False  # at blocks that neither halt by themselves nor use system registers too
         # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
         self._found: list[tuple[int, int, int, int, int]] = []
@@ -297,8 +302,9 @@ class FreeRunner:
         assert self._code is not None
         self._code.note(pa)
         code = self._memory.read_bytes(pa, size)
-        if self._looked.get(va) != code:
-            self._looked[va] = code
+        where = va, self._live.pstate.value & _EL == _EL2
+        if self._looked.get(where) != code:
+            self._looked[where] = code
             first = pa - self._memory.base >> 2
             words = enumerate(self._words[first : first + size // 4], 1)
             count = next((count for count, word in words if a64.is_branch(word)), size // 4)
@@ -358,6 +364,8 @@ class FreeRunner:
     def _is_ours(self, kind: int, word: int) -> bool:
         # Whether an access to a system register is not left to the engine.
         encoding = a64.system_register(word)
+        if encoding in self._redirected and self._live.pstate.value & _EL == _EL2:
+            return True
         row = TABLE.get(encoding)
         if row is not None and row.by_host:
             return False  # the engine calls it UNDEFINED, and it is done then

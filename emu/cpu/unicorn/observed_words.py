@@ -235,13 +235,9 @@ class ObservedWords:
         encoding, number = a64.system_register(word), word & 31
         if self._is_refused(pe, TABLE.get(encoding), is_write=False):
             return Other.MRS
-        other = vhe.redirected(pe, encoding) if self._code.gated else None
-        if other is None:
-            value = sysregs.read(pe, encoding, self._observing.to)
-            if value is None:
-                return None  # the engine reads it, or raises what is due
-        else:
-            value = self._handle.read_system(other)
+        value = sysregs.read(pe, encoding, self._observing.to)
+        if value is None:
+            return None  # the engine reads it, or raises what is due
         if number != 31:
             self._live.x[number] = value
         self._pass_over(va)
@@ -254,15 +250,15 @@ class ObservedWords:
         if self._is_refused(pe, row, is_write=True):
             return Other.MSR
         value = operand(pe.x, word & 31)
-        other = vhe.redirected(pe, encoding) if self._code.gated else None
+        other = vhe.redirected(pe, encoding)
         if other is not None:
             row = TABLE.get(other)
-            if row is not None:
-                self._note_write(pe, va, row, value)
-            self._handle.write_system(other, value)
+        elif row is None:
+            return None  # the site is for a word that was here before
+        if row is not None:
+            self._note_write(pe, va, row, value)
+        if sysregs.write(pe, encoding, self._observing.to, value):
             self._pass_over(va)
-        elif row is not None:  # else the site is for a word that was here before
-            self._write_register(pe, va, row, value)
         return None
 
     @staticmethod
@@ -278,18 +274,6 @@ class ObservedWords:
         if lowest is None or pe.el < lowest:
             return False  # UNDEFINED, which comes first
         return bool(sysregs.trap_el(row, pe, is_write=is_write))
-
-    def _write_register(self, pe: UnicornPE, va: int, row: Row, value: int) -> None:
-        self._note_write(pe, va, row, value)
-        if pe.e2h_res1 and row.encoding == sysreg.HCR_EL2 and pe.el == 2:
-            self._handle.write_system(sysreg.HCR_EL2, value | sysreg.HCR_E2H)
-            self._pass_over(va)
-            return
-        if row.write is None or row.write_el is None or pe.el < row.write_el:
-            return
-        if not sysregs.traps(row, pe, row.encoding, is_write=True):  # else the engine raises what is due
-            row.write(pe, self._observing.to, value)
-            self._pass_over(va)
 
     def _note_write(self, pe: PE, va: int, row: Row, value: int) -> None:
         if row.encoding in NOTED:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from emu.case import Case
-from emu.cpu.cores import core_of
 from emu.devices.controllers import CONTROLLERS
-from emu.errors import InvalidCase, Untestable
+from emu.errors import InvalidCase
 from emu.host.built import Built
 from emu.host.choices import BootConfig
 from emu.host.effects import WHOLE, default_of
@@ -53,7 +52,6 @@ def check_whole(config: BootConfig) -> None:
     """Check the choices of a case whose depth is whole.
 
     :raises InvalidCase: one of them has no place there
-    :raises Untestable: a CPU has what is not modelled there
     """
     case = config.case
     for name, why in _REFUSED.items():
@@ -63,8 +61,6 @@ def check_whole(config: BootConfig) -> None:
     for cpu in config.topology.cpus:
         if cpu.enable_method not in ("psci", ""):
             raise InvalidCase(f"depth={WHOLE}: enable-method={cpu.enable_method}: PSCI starts the CPUs there")
-    if case.el == 2:
-        _check_vhe(config)
     if case.dtb:
         _check_numbers(config)
         return
@@ -76,17 +72,6 @@ def check_whole(config: BootConfig) -> None:
     if count > kind.cpus_max:
         raise InvalidCase(f"gic={name}: it has room for {kind.cpus_max} CPUs, and there are {count}")
     _check_numbers(config)
-
-
-def _check_vhe(config: BootConfig) -> None:
-    # A CPU that runs freely has no redirection of registers by HCR_EL2.E2H, which a kernel at EL2 turns on.
-    for cpu in config.topology.cpus:
-        core = core_of(cpu.midr)
-        if core.has("FEAT_VHE"):
-            raise Untestable(
-                f"depth={WHOLE}: el=2: {core.name} has VHE, which is not modelled at this depth "
-                "(--cpu cortex-a72, or --el 1)"
-            )
 
 
 def _check_numbers(config: BootConfig) -> None:
