@@ -9,10 +9,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import cache
-from operator import or_, xor
+from itertools import islice, product
+from math import prod
+from operator import xor
 from random import Random
 
-from emu.arch.mpidr import MPIDR_HWID_BITMASK, MT, RES1, U, affinity
+from emu.arch.mpidr import AFF0, AFF1, AFF2, AFF3, MPIDR_HWID_BITMASK, MT, RES1, U
 
 FLAGS = tuple(res1 | mt | u for res1 in (RES1, 0) for mt in (0, MT) for u in (0, U))
 COUNT_MAX = 1 << 16  # MPIDRs at once
@@ -25,6 +27,7 @@ _FIELD_VALUES = tuple(0xFF << low for low in (0, 8, 16, 32))
 _KINDS, _KINDS_OF_NONE = (50, 15, 15, 10, 10), (0, 0, 0, 90, 10)
 _STEPS = (1, 1, 1, 2, 4, 16)
 _PER_FIELD = (1, 2, 4, 8, 16, 256, 256)
+_LOWS = tuple(low for _high, low in (AFF0, AFF1, AFF2, AFF3))
 
 
 def random_map(rng: Random, nr_cpus: int) -> tuple[int | None, ...]:
@@ -53,45 +56,52 @@ def _shaped(rng: Random, count: int) -> list[int]:
     steps = [rng.choice(_STEPS) for _ in range(4)]
     offsets = [rng.choice((0, 0, 0, 1, 128)) for _ in range(4)]
     order = rng.sample(range(4), 4) if rng.random() < 0.3 else [0, 1, 2, 3]
-    hwids: dict[int, None] = {}
-    for number in range(count):
-        fields, rest = [0, 0, 0, 0], number
-        for place, size in zip(order, (*sizes, 1 << 16), strict=True):
-            rest, value = divmod(rest, size)
-            fields[place] = value * steps[place] + offsets[place] & 0xFF
-        hwids[affinity(fields[3], fields[2], fields[1], fields[0])] = None
-    while len(hwids) < count:
-        hwids[rng.getrandbits(40) & MPIDR_HWID_BITMASK] = None
-    return list(hwids)
+    beyond = -(-count // prod(sizes))  # values of the last of the four fields
+    ranges = []
+    for place, size in zip(order, (*sizes, beyond), strict=True):
+        low, step, offset = _LOWS[place], steps[place], offsets[place]
+        ranges.append([(value * step + offset & 0xFF) << low for value in range(min(size, count))])
+    counted = islice(product(*reversed(ranges)), count)  # the first field counts fastest
+    return _filled_up(rng, dict.fromkeys(map(sum, counted)), count)
 
 
 def _noise(rng: Random, count: int) -> list[int]:
-    hwids: dict[int, None] = {}
-    while len(hwids) < count:
-        hwids[rng.getrandbits(40) & MPIDR_HWID_BITMASK] = None
+    return _filled_up(rng, {}, count)
+
+
+def _filled_up(rng: Random, hwids: dict[int, None], count: int) -> list[int]:
+    # With any others up to `count`. What is drawn is that of so many getrandbits(40): two words of 32 bits
+    # each, the low one whole and the top byte of the other.
+    while missing := count - len(hwids):
+        drawn = array("Q", rng.randbytes(8 * missing))
+        hwids |= dict.fromkeys([value & 0xFF_FFFF | value >> 56 << 32 for value in drawn])
     return list(hwids)
 
 
-def random_mpidrs(rng: Random, logical_map: Sequence[int | None], count: int, matches: int = 75) -> list[int]:
+def random_mpidrs(
+    rng: Random, logical_map: Sequence[int | None], count: int, matches: int = 75
+) -> array[int]:
     """Return ``count`` raw MPIDR_EL1 (u64), ``matches`` of a hundred in the map, with any flags."""
     present = [hwid for hwid in logical_map if hwid is not None]
     inside = count * matches // 100 if present else 0
-    hwids = _drawn(rng, present, inside) + _absent(rng, present, count - inside)
+    hwids = _drawn_many(rng, present, inside) + array("Q", _absent(rng, present, count - inside))
     start = rng.randrange(_FLAGS_POOL)
-    return list(map(or_, hwids, _pool()[start : start + count]))
+    flags = _pool()[start : start + count]
+    both = int.from_bytes(hwids, "little") | int.from_bytes(flags, "little")  # all of them at once
+    return array("Q", both.to_bytes(8 * count, "little"))
 
 
 _FLAGS_POOL = 1 << 12
 
 
 @cache
-def _pool() -> list[int]:
+def _pool() -> array[int]:
     # Flags in a fixed pseudo-random order, with any other bit set in one of eight; callers start at a random
     # place.
     rng = Random(0)
     flags = rng.choices(FLAGS, k=_FLAGS_POOL)
     flags = [flag ^ (1 << rng.choice(OTHER_BITS) if rng.random() < 1 / 8 else 0) for flag in flags]
-    return flags * (2 + COUNT_MAX // _FLAGS_POOL)
+    return array("Q", flags * (2 + COUNT_MAX // _FLAGS_POOL))
 
 
 def _drawn(rng: Random, values: Sequence[int], count: int) -> list[int]:
@@ -99,9 +109,23 @@ def _drawn(rng: Random, values: Sequence[int], count: int) -> list[int]:
     if not count:
         return []
     width, code = (1, "B") if len(values) <= 256 else (2, "H")
-    room = 1 << 8 * width
-    padded = [*values] * (room // len(values) + 1)
+    padded = _padded(values, 1 << 8 * width)
     return [padded[place] for place in array(code, rng.randbytes(width * count))]
+
+
+def _drawn_many(rng: Random, values: Sequence[int], count: int) -> array[int]:
+    # The same, faster for thousands: byte by byte of all of them at once.
+    if not count or len(values) > 256:
+        return array("Q", _drawn(rng, values, count))
+    places, columns = rng.randbytes(count), array("Q", _padded(values, 256)).tobytes()
+    found = bytearray(8 * count)
+    for byte in range(8):
+        found[byte::8] = places.translate(columns[byte::8])
+    return array("Q", bytes(found))
+
+
+def _padded(values: Sequence[int], room: int) -> list[int]:
+    return ([*values] * (room // len(values) + 1))[:room]
 
 
 def _absent(rng: Random, present: Sequence[int], count: int) -> list[int]:

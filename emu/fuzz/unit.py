@@ -210,6 +210,7 @@ class _Work(Phases):
     def _mixed(self) -> None:
         unit = self._unit
         rng, left = self._rng(), unit.cases
+        mpidrs: Sequence[int]
         while left > 0:
             count = min(left, BATCH)
             left -= count
@@ -235,7 +236,11 @@ class _Work(Phases):
         built = self._at(point)
         logical_map = mutated_map(rng, parent.question.logical_map, built.nr_cpus)
         near = mutated_mpidrs(rng, parent.question.mpidr, min(count, 64))
-        return built, logical_map, near + random_mpidrs(rng, logical_map, count - len(near), self._matches)
+        return (
+            built,
+            logical_map,
+            [*near, *random_mpidrs(rng, logical_map, count - len(near), self._matches)],
+        )
 
     def _races(self) -> None:
         # At the smallest NR_CPUS with room for a change beside the one that asks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,7 +22,7 @@ SLOW_ONLY = ("memory", "bound")
 
 
 def one_by_one(
-    built: BuiltLookup, logical_map: tuple[int | None, ...], mpidrs: list[int]
+    built: BuiltLookup, logical_map: tuple[int | None, ...], mpidrs: Sequence[int]
 ) -> list[Wrong | None]:
     """Return what is wrong with each answer, asked with what the registers hold on the fast path."""
     expected = built.expected(logical_map, mpidrs)
