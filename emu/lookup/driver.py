@@ -1,8 +1,9 @@
 """The A64 code that asks a lookup one question after another inside one engine entry.
 
 Per question: take the next MPIDR, poison every register, enter; at either exit fold what should not have
-changed into one word that is 0 when nothing has, store it with the index, go on. Poisons are bitmask
-immediates, so that setting and comparing one takes a single instruction and no register of its own.
+changed, and the difference from the answer that is right, into one word that is 0 when all is right; where it
+is not, store where the question is; go on. Poisons are bitmask immediates, so that setting and comparing one
+takes a single instruction and no register of its own.
 
 A register that no instruction of the code names cannot change, nor can its value matter. It is not looked at
 again, and where there are enough of them the driver keeps what it needs in some: MPIDR_EL1 as well, for each
@@ -20,10 +21,9 @@ from emu.lookup.constants import code_words
 from emu.lookup.contract import RETURN, Contract
 from emu.lookup.target import RETURN_PA, Target
 
-MISSING = 0xFEDC_BA98_7654_3210  # stored for the index when the exit was "missing" ...
-MISSING_BIT = 1 << 63  # ... and this bit beside it
-RESULT_SIZE = 16  # index, then what has changed (u64 each)
-CELLS_SIZE = 24  # next MPIDR, next result (PAs), questions left (u64 each)
+CELLS_SIZE = (
+    32  # PAs of the next MPIDR and of where the next wrong one is told, questions left, NONE (u64 each)
+)
 MRS_MPIDR, MRS_MPIDR_MASK = 0xD538_00A0, 0xFFFF_FFE0
 _TPIDRRO = 0xD060  # o0, op1, CRn, CRm, op2 of TPIDRRO_EL0, as bits of MRS and MSR
 _MRS_TPIDRRO, _MSR_TPIDRRO = 0xD53B_0000 | _TPIDRRO, 0xD51B_0000 | _TPIDRRO
@@ -47,8 +47,10 @@ DRIVER_POISONS = tuple(value for value, _fields in _POISONS)  # X0..X30, u64
 class _Own(NamedTuple):
     # Registers of the driver, for as long as it runs.
     question: int
-    result: int
+    wrong: int
     left: int
+    none: int
+    answers: int
     sp: int
     flags: int
     mpidr: int
@@ -72,13 +74,27 @@ def named_registers(target: Target) -> frozenset[int]:
     return frozenset(found - {31})
 
 
-class Driver:
-    """The code for one target, to be placed at ``pa``; its cells are at ``cells_pa``."""
+class Places(NamedTuple):
+    """Where a driver finds what it needs: PAs.
 
-    def __init__(self, target: Target, pa: int, cells_pa: int) -> None:
+    :ivar code: of itself
+    :ivar cells: of its cells
+    :ivar answers: from each question to what is right: bytes
+    """
+
+    code: int
+    cells: int
+    answers: int
+
+
+class Driver:
+    """The code for one target."""
+
+    def __init__(self, target: Target, places: Places) -> None:
         self._target = target
         self._contract: Contract = target.contract
-        self._cells_pa = cells_pa
+        self._places = places
+        pa = places.code
         self._words: list[int] = []
         self._pa = pa
         contract = self._contract
@@ -107,6 +123,11 @@ class Driver:
     def left(self) -> int | None:
         """The register with how many questions are left; None: it is in the third cell."""
         return None if self._own is None else self._own.left
+
+    @property
+    def wrong(self) -> int | None:
+        """The register with where the next wrong question is told (PA); None: it is in the second cell."""
+        return None if self._own is None else self._own.wrong
 
     @property
     def code(self) -> bytes:
@@ -146,7 +167,7 @@ class Driver:
         self._emit(0x1400_0000 | (pa - self._here) >> 2 & 0x3FF_FFFF)
 
     def _start(self) -> None:
-        self._load_constant(20, self._cells_pa)
+        self._load_constant(20, self._places.cells)
         self._emit(
             0xF940_0000 | 20 << 5 | 21,  # ldr x21, [x20]: next MPIDR
             0xF840_8400 | 21 << 5 | 22,  # ldr x22, [x21], #8
@@ -193,19 +214,27 @@ class Driver:
             self._xor(work, number)
             self._or(folded, work)
 
-    def _say_missing(self, folded: int, *, missing: bool) -> None:
+    def _compare(self, folded: int, want: int, none: int, *, missing: bool) -> None:
+        # Fold in how the answer differs from `want`. Flags are folded already.
         if missing:
-            self._load_constant(self._index, MISSING)
-            self._emit(0xB200_0000 | 1 << 22 | 1 << 16 | folded << 5 | folded)  # orr folded, #1 << 63
+            self._xor(want, none)
+        else:
+            if self._contract.missing_index is None:
+                self._emit(0xEB00_0000 | none << 16 | want << 5 | 31)  # cmp want, none
+            self._xor(want, self._index)
+            if self._contract.missing_index is None:
+                self._emit(0xDA9F_1000 | want << 5 | want)  # csinv want, want, xzr, ne: -1 where it is none
+        self._or(folded, want)
 
     def _begin(self, own: _Own) -> None:
         # Once: what the driver keeps, and a poison in what no instruction names.
         for number, (_value, fields) in enumerate(_POISONS):
             if number not in self._named:
                 self._emit(0xB200_0000 | fields | 31 << 5 | number)  # mov xN, #poison
-        self._load_constant(own.work, self._cells_pa)
-        for cell, register in enumerate((own.question, own.result, own.left)):
+        self._load_constant(own.work, self._places.cells)
+        for cell, register in enumerate((own.question, own.wrong, own.left, own.none)):
             self._emit(0xF940_0000 | cell << 10 | own.work << 5 | register)  # ldr xN, [work, #8 * cell]
+        self._load_constant(own.answers, self._places.answers - 8)  # from the question after it
         self._load_constant(own.sp, self._sp)
         self._emit(0xD2A0_0000 | (DRIVER_FLAGS >> 16) << 5 | own.flags)  # movz flags, lsl #16
 
@@ -235,18 +264,17 @@ class Driver:
             self._emit(_MRS_NZCV | work)
             self._xor(work, own.flags)
             self._or(folded, work)
-        self._say_missing(folded, missing=missing)
+        self._emit(0xF860_6800 | own.answers << 16 | own.question << 5 | work)  # ldr
+        self._compare(folded, work, own.none, missing=missing)
         self._emit(
-            0xA880_0000
-            | 2 << 15
-            | folded << 10
-            | own.result << 5
-            | self._index,  # stp index, folded, [result], #16
+            0xB400_0040 | folded,  # cbz folded, over the store
+            0xF800_8400 | own.wrong << 5 | own.question,  # str question, [wrong], #8
             0xD100_0400 | own.left << 5 | own.left,  # sub left, left, #1
-            0xB400_0040 | own.left,  # cbz left, over the branch
         )
-        self._branch(self._loop_pa)
-        self._emit(_HVC)
+        self._loop_while(own.left, self._loop_pa)
+
+    def _loop_while(self, left: int, pa: int) -> None:
+        self._emit(0xB500_0000 | ((pa - self._here) >> 2 & 0x7FFFF) << 5 | left, _HVC)  # cbnz left, pa
 
     def _exit_by_cells(self, *, missing: bool) -> None:
         # Which registers are free to work with: all but the index, once they are folded.
@@ -273,19 +301,25 @@ class Driver:
             self._load_constant(a, DRIVER_FLAGS)
             self._xor(a, b)
             self._or(folded, a)
-        self._say_missing(folded, missing=missing)
-        self._load_constant(a, self._cells_pa)
+        self._load_constant(a, self._places.cells)
+        c, d = work[2:4]
+        self._emit(0xF940_0000 | a << 5 | b)  # ldr b, [a]: the question after it
+        self._load_constant(c, self._places.answers - 8)
         self._emit(
-            0xF940_0000 | 1 << 10 | a << 5 | b,  # ldr b, [a, #8]: next result
-            0xA880_0000 | 2 << 15 | folded << 10 | b << 5 | index,  # stp index, folded, [b], #16
-            0xF900_0000 | 1 << 10 | a << 5 | b,  # str b, [a, #8]
+            0xF860_6800 | c << 16 | b << 5 | c,  # ldr c, [b, c]: what is right
+            0xF940_0000 | 3 << 10 | a << 5 | d,  # ldr d, [a, #24]: none
+        )
+        self._compare(folded, c, d, missing=missing)
+        self._emit(
+            0xF940_0000 | 1 << 10 | a << 5 | c,  # ldr c, [a, #8]: where the next wrong one is told
+            0xB400_0060 | folded,  # cbz folded, over the stores
+            0xF800_8400 | c << 5 | b,  # str b, [c], #8
+            0xF900_0000 | 1 << 10 | a << 5 | c,  # str c, [a, #8]
             0xF940_0000 | 2 << 10 | a << 5 | b,  # ldr b, [a, #16]: questions left
             0xD100_0400 | b << 5 | b,  # sub b, b, #1
             0xF900_0000 | 2 << 10 | a << 5 | b,  # str b, [a, #16]
-            0xB400_0040 | b,  # cbz b, over the branch
         )
-        self._branch(self.start_pa)
-        self._emit(_HVC)
+        self._loop_while(b, self.start_pa)
 
     def _or(self, into: int, number: int) -> None:
         self._emit(0xAA00_0000 | number << 16 | into << 5 | into)

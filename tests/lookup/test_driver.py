@@ -11,7 +11,7 @@ from zoo import CORRECT, MUTANTS, under_test
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.case import Question
-from emu.lookup.driver import Driver, named_registers
+from emu.lookup.driver import Driver, Places, named_registers
 from emu.lookup.single import judge
 from emu.lookup.starts import STARTS
 from emu.lookup.tables import DoesNotFit
@@ -78,7 +78,78 @@ def test_a_register_that_is_changed_is_seen_whether_it_is_named_once_or_often(tm
     assert _lookup(tmp_path, "").at(2).wrong_of((0, None), [1 << 31, 1 << 31 | 5]) == []
 
 
+_RIGHT = (0, None)
+_ASKED = [1 << 31, 1 << 31 | 5]  # CPU 0, and nobody
+_NONE = 0xFEDC_BA98_7654_3210
+_TO_NONE = "".join(f"movk x19, #{_NONE >> low & 0xFFFF:#x}, lsl #{low}\n" for low in (0, 16, 32, 48))
+_FLAGS = TOML.replace("stack = 64\n", "stack = 64\npreserve_flags = true\n")
+_SYMBOL = 'symbol = "__cpu_logical_map"\n'
+_INPUT = TOML.replace(_SYMBOL, f'{_SYMBOL}base = "x6"\n')
+_BROKEN: dict[str, tuple[str, str, str, list[int]]] = {  # between, scan, contract, who is answered wrongly
+    "nothing": ("", SCAN, TOML, []),
+    "a register": ("mov x22, #1\n", SCAN, TOML, [0, 1]),
+    "a bit of a register": ("eor x28, x28, #1 << 63\n", SCAN, TOML, [0, 1]),
+    "SP": ("sub sp, sp, #16\n", SCAN, TOML, [0, 1]),
+    "an input": ("add x6, x6, #8\n", SCAN, _INPUT, [0, 1]),
+    "the flags": ("", SCAN, _FLAGS, [0, 1]),
+    "the index": (
+        "",
+        SCAN.replace("b.eq    found", "b.eq 3f").replace(
+            "missing:", "b missing\n3: add x19, x19, #1\nb found\nmissing:"
+        ),
+        TOML,
+        [0],
+    ),
+    "found too often": (
+        "",
+        SCAN.replace("        cmp     x19", "tbz x0, #2, 2f\nb found\n2: cmp x19"),
+        TOML,
+        [1],
+    ),
+    "found with the number of none": (
+        "",
+        SCAN.replace("missing:\n", f"{_TO_NONE}        b       found\nmissing:\n"),
+        TOML,
+        [1],
+    ),
+    "missed": ("cbz x0, missing\n", SCAN, TOML, [0]),
+    "a load from nowhere": ("cbz x0, 4f\nmov x4, #0\nldr x4, [x4]\n4:\n", SCAN, TOML, [1]),
+    "a store to the table": ("ldr x1, =__cpu_logical_map\nstr x0, [x1]\n", SCAN, TOML, [0, 1]),
+    "a store below the stack": (
+        "cbnz x0, 4f\nsub x4, sp, #2, lsl #12\nstr x0, [x4]\n4:\n",
+        SCAN,
+        TOML,
+        [0],
+    ),
+    "no exit": ("cbz x0, .\n", SCAN, TOML, [0]),
+    "undefined": ("cbz x0, 4f\nudf #0\n4:\n", SCAN, TOML, [1]),
+}
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "cells"])
+@pytest.mark.parametrize("broken", _BROKEN)
+def test_each_promise_that_is_broken_is_told(
+    tmp_path: Path, broken: str, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that break it, and of no other; asked often, so that one does not hide the next."""
+    if not own:
+        monkeypatch.setattr("emu.lookup.driver.named_registers", lambda target: frozenset(range(31)))
+    between, scan, contract, wrong = _BROKEN[broken]
+    source = tmp_path / "user.S"
+    source.write_text(HWID + between + scan)
+    source.with_suffix(".toml").write_text(contract)
+    built = UnderTest(str(source)).at(2)
+    assert (built.batch._driver.left is not None) == own
+    times = 1 if broken == "no exit" else 3  # what has hung once is not asked on
+    expected = [place + 2 * time for time in range(times) for place in wrong]
+    assert built.wrong_of(_RIGHT, _ASKED * times) == expected
+    for place, mpidr in enumerate(_ASKED):
+        right = built.expected(_RIGHT, [mpidr])[0]
+        said = judge(built.single.ask(Question(_RIGHT, mpidr), STARTS[1]), right, built.target)
+        assert (said is not None) == (place in wrong), said
+
+
 def test_the_driver_fits_its_page() -> None:
     for name in ("v2", "v3", "rfc"):
         target = UnderTest(name).at(4096).target
-        assert len(Driver(target, 1 << 30, (1 << 30) + 4096).code) <= 4096
+        assert len(Driver(target, Places(1 << 30, (1 << 30) + 4096, 1 << 19)).code) <= 4096
