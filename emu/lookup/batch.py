@@ -28,7 +28,7 @@ QUESTIONS_MAX = 1 << 16
 _SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.05, 5.0, 100e6
 _OF_DRIVER = 1000  # instructions of the driver to a question, at most
 _HANGS_MAX = 4  # questions of a batch that hang before the rest is left out, where a hang may be right
-_NONE = 0xFEDC_BA98_7654_3210  # what is right where no entry matches: the answer of no model
+_NONE = 0xFEDC_BA98_7654_3210  # what is right where no entry matches: no logical id
 
 
 class Batch:

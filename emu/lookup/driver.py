@@ -21,9 +21,6 @@ from emu.lookup.constants import code_words
 from emu.lookup.contract import RETURN, Contract
 from emu.lookup.target import RETURN_PA, Target
 
-CELLS_SIZE = (
-    32  # PAs of the next MPIDR and of where the next wrong one is told, questions left, NONE (u64 each)
-)
 MRS_MPIDR, MRS_MPIDR_MASK = 0xD538_00A0, 0xFFFF_FFE0
 _TPIDRRO = 0xD060  # o0, op1, CRn, CRm, op2 of TPIDRRO_EL0, as bits of MRS and MSR
 _MRS_TPIDRRO, _MSR_TPIDRRO = 0xD53B_0000 | _TPIDRRO, 0xD51B_0000 | _TPIDRRO
@@ -78,7 +75,8 @@ class Places(NamedTuple):
     """Where a driver finds what it needs: PAs.
 
     :ivar code: of itself
-    :ivar cells: of its cells
+    :ivar cells: of its cells, u64 each: PAs of the next question and of where the next wrong one is told,
+        questions left, what is right where no entry matches
     :ivar answers: from each question to what is right: bytes
     """
 

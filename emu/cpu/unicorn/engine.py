@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from ctypes import memmove
-from threading import Event, Thread
+from threading import Event
 
 from emu.cpu.cores import Core
 from emu.cpu.engine import INVISIBLE_MAX, UNCOUNTED_SECONDS, UNLIMITED, SeenCode
@@ -37,18 +37,9 @@ from emu.cpu.unicorn.pending import Pending
 from emu.cpu.unicorn.preview import execute_and_undo
 from emu.cpu.unicorn.sites import CodeMap
 from emu.cpu.unicorn.steps import StepCopies, unrecorded
+from emu.cpu.unicorn.watchdog import Watchdog
 from emu.memory import Memory
 from emu.operation import Access, Invisible, Operation
-
-_STOP_AGAIN_SECONDS = 0.005
-
-
-def _stop_after(handle: Handle, seconds: float, ended: Event, over: Event) -> None:
-    # Again and again: a stop is lost on an engine that is just being entered, or is entered again.
-    while not ended.wait(seconds):
-        over.set()
-        handle.stop()
-        seconds = _STOP_AGAIN_SECONDS
 
 
 class UnicornEngine:
@@ -77,6 +68,7 @@ class UnicornEngine:
         )
         self.in_parts = InParts(self._observing, self._contexts, memory, self.step, self._traced_steps)
         self.free = FreeRunner(self._hooks, self._observing, self._contexts, memory, self._pending)
+        self._watchdog = Watchdog()
         self._counted = True
         self._recount = False  # blocks without the instruction counter may be about
 
@@ -207,14 +199,11 @@ class UnicornEngine:
         self._recount = True
         counters = pe.counters.instructions
         # Not Unicorn's own time-out: its thread looks at the clock every other microsecond.
-        ended, over = Event(), Event()
-        watchdog = Thread(target=_stop_after, args=(self._handle, seconds, ended, over), daemon=True)
-        watchdog.start()
+        self._watchdog.begin(self._handle.stop, seconds)
         try:
-            stop = self._run(UNLIMITED, over)
+            stop = self._run(UNLIMITED, self._watchdog.over)
         finally:
-            ended.set()
-            watchdog.join()
+            self._watchdog.end()
         pe.counters.instructions = counters
         self._counted = True
         return stop
