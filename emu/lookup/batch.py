@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
 
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
@@ -113,19 +112,13 @@ class Batch:
         :param expected: logical CPU number for each MPIDR, None when no entry matches
         """
         assert len(mpidrs) == len(expected) <= QUESTIONS_MAX
-        memory = self._memory
+        memory, none = self._memory, self._none
         memory.write_bytes(self._questions_pa, array("Q", mpidrs).tobytes())
-        memory.write_bytes(self._answers_pa, self._answers(expected).tobytes())
+        answers = array("Q", [none if answer is None else answer for answer in expected])
+        memory.write_bytes(self._answers_pa, answers.tobytes())
         for place, idle in self._run(len(mpidrs)):
             if not (idle and expected[place] is None and self._may_park):
                 yield place
-
-    def _answers(self, expected: Sequence[int | None]) -> array[int]:
-        # With a number in place of None: twice as fast as a comprehension.
-        if None not in expected:
-            return array("Q", cast(Sequence[int], expected))
-        get = cast(Callable[[int | None, int | None], int], {None: self._none}.get)
-        return array("Q", list(map(get, expected, expected)))
 
     def _run(self, count: int) -> Iterator[tuple[int, bool]]:
         # Yield the place of each wrong answer, and whether it came to no exit but parks, sleeps or loops.

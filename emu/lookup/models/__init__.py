@@ -10,10 +10,13 @@ and the tables as they lie in memory, by what they hold.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.user_file import load_definition
 from emu.registry import discover, not_one_of, part_of
@@ -66,6 +69,18 @@ class Model:
     def expected(self, logical_map: Sequence[int | None], tables: Tables, mpidr: int) -> int | None:
         """Return the logical id for one raw MPIDR_EL1 (u64), or None where the lookup has to miss."""
         return self.expected_many(logical_map, tables, (mpidr,))[0]
+
+
+@lru_cache(8)
+def _mask_of_many(count: int) -> int:
+    return int.from_bytes(MPIDR_HWID_BITMASK.to_bytes(8, "little") * count, "little")
+
+
+def answers_of(cpus: Mapping[int, int], mpidrs: Sequence[int]) -> list[int | None]:
+    """Return the logical id in ``cpus`` of the hwid (u64) of each MPIDR (u64), or None: of all at once."""
+    count = len(mpidrs)
+    hwids = int.from_bytes(array("Q", mpidrs), "little") & _mask_of_many(count)
+    return list(map(cpus.get, array("Q", hwids.to_bytes(8 * count, "little"))))
 
 
 def get_model(name: str) -> Model:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.arch.mpidr import MPIDR_HWID_BITMASK
-from emu.lookup.models import Model, Tables
+from emu.lookup.models import Model, Tables, answers_of
 
 NAME = "logical-map"
 
@@ -18,7 +17,7 @@ def _expected_many(
     logical_map: Sequence[int | None], tables: Tables, mpidrs: Sequence[int]
 ) -> list[int | None]:
     cpu_of = {hwid: cpu for cpu, hwid in enumerate(logical_map) if hwid is not None}
-    return [cpu_of.get(mpidr & MPIDR_HWID_BITMASK) for mpidr in mpidrs]
+    return answers_of(cpu_of, mpidrs)
 
 
 MODEL = Model(_expected_many)

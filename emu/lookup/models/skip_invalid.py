@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emu.arch.mpidr import MPIDR_HWID_BITMASK
-from emu.lookup.models import Model, Tables
+from emu.lookup.models import Model, Tables, answers_of
 
 NAME = "skip-invalid"
 
@@ -22,7 +21,7 @@ def _expected_many(
     # Backwards, so that the first of several stays.
     first = dict(zip(reversed(entries), range(len(entries) - 1, -1, -1), strict=True))
     first.pop(invalid, None)
-    return [first.get(mpidr & MPIDR_HWID_BITMASK) for mpidr in mpidrs]
+    return answers_of(first, mpidrs)
 
 
 MODEL = Model(_expected_many, needs=("hwid",), literal=True)
