@@ -72,7 +72,7 @@ class BuiltLookup:
 
     @property
     def batch(self) -> Batch:
-        """Asks thousands of questions at once, and checks the index alone."""
+        """Asks thousands of questions at once, and checks the answer and the registers."""
         if self._batch is None:
             self._batch = Batch(self.target)
         return self._batch

@@ -100,6 +100,9 @@ class LookupAnswer:
     short: Short | None = None
 
 
+_LOAD = Kind.LOAD  # most of all accesses
+
+
 class _Accesses(LocalInterconnect):
     # Checks the accesses of the code under test against its contract.
 
@@ -116,12 +119,7 @@ class _Accesses(LocalInterconnect):
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
         """Record an access that the contract does not allow."""
-        if kind == Kind.STORE or kind == Kind.STORE_EXCLUSIVE:
-            if not (pa in self._stack and pa + size - 1 in self._stack):
-                if self._memory.contains(pa, size):
-                    self.overwritten.append((pa, self._memory.read_bytes(pa, size)))
-                self._note("stores", pa, f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
-        elif kind in (Kind.LOAD, Kind.LOAD_EXCLUSIVE):
+        if kind == _LOAD or kind == Kind.LOAD_EXCLUSIVE:
             for start, stop in self._tables:
                 if start <= pa and pa + size <= stop:
                     return
@@ -130,6 +128,11 @@ class _Accesses(LocalInterconnect):
             if self._constants.has(pa, size):
                 return
             self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
+        elif kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
+            if not (pa in self._stack and pa + size - 1 in self._stack):
+                if self._memory.contains(pa, size):
+                    self.overwritten.append((pa, self._memory.read_bytes(pa, size)))
+                self._note("stores", pa, f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
         elif kind not in STORES:
             self.events += 1
 
