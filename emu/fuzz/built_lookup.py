@@ -16,6 +16,7 @@ from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
 from emu.lookup.starts import STARTS, start_from
 from emu.lookup.target import Placed, Target, fill_table, place
+from emu.lookup.tear import Tear
 from emu.registry import not_one_of
 from emu.topology import check_count
 
@@ -33,7 +34,7 @@ class Checked:
     :ivar others: the defines beside NR_CPUS that do not have their defaults
     :ivar expected: logical CPU number; None: no CPU; of a race, what is right at its end
     :ivar wrong: the broken promise, or None
-    :ivar race: seed of a run in which the table changed
+    :ivar race: the run in which the table changed: a seed or a tear
     :ivar begin: what it found at entry, when none of the usual starts shows it
     """
 
@@ -43,7 +44,7 @@ class Checked:
     expected: int | None
     answer: LookupAnswer
     wrong: Wrong | None
-    race: int | None = None
+    race: int | Tear | None = None
     begin: tuple[tuple[str, int], ...] = ()
 
 
@@ -167,6 +168,11 @@ class UnderTest:
         if len(found) > 1 and self._near is None:
             self._near = self._near_constants(min(found), max(found)) - found
         return sorted(found | (self._near or set()))
+
+    @property
+    def sizes_near(self) -> frozenset[int]:
+        """Those of :attr:`sizes` that are there for a constant of the code alone."""
+        return frozenset(self._near or ()) if self.sizes else frozenset()
 
     def _near_constants(self, *sizes: int) -> set[int]:
         # NR_CPUS on both sides of constants that the code has whatever its NR_CPUS is.

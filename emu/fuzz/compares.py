@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
@@ -23,6 +24,7 @@ _TURNS_MAX = 2  # times that one instruction is looked at in a run
 _RUNS_MAX = 12  # MPIDRs from which bits are flipped
 _BASES = (RES1 | 0x5A_0033_CC69, RES1)
 _BITS = range(64)
+_NO_REGISTERS = (0,) * 32
 
 _CLEAR, _SET = -1, -2  # a tested bit that is to be so
 Site = tuple[int, int]  # PA of a compare, and how many times it was met before in the run; or one of these
@@ -38,6 +40,9 @@ class Compared(NamedTuple):
 
     mpidrs: tuple[int, ...]
     values: tuple[int, ...]
+
+
+NOTHING = Compared((), ())
 
 
 def compared(built: BuiltLookup) -> Compared:
@@ -87,7 +92,7 @@ def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:
     found: dict[Site, Operands] = {}
     met: dict[int, int] = {}
     question = Question(built.whole(()), mpidr)
-    for pa, word, registers in built.single.walk(question, _STEPS_MAX):
+    for pa, word, registers in built.single.walk(question, _STEPS_MAX, _is_compare):
         if word & 0x7E00_0000 == 0x3600_0000:  # TBZ, TBNZ: either way
             bit = 1 << (word >> 19 & 31 | word >> 26 & 32)
             left = registers[word & 31] & bit if word & 31 < 31 else 0
@@ -102,7 +107,13 @@ def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:
     return found
 
 
-def _of_word(word: int, registers: Registers) -> Operands | None:
+@lru_cache(maxsize=1 << 12)
+def _is_compare(word: int) -> bool:
+    tests_bit = word & 0x7E00_0000 == 0x3600_0000  # TBZ, TBNZ
+    return tests_bit or _of_word(word, _NO_REGISTERS) is not None
+
+
+def _of_word(word: int, registers: Registers | Sequence[int]) -> Operands | None:
     # Source: Arm DDI 0487, C4.1 (encodings).
     width = 64 if word >> 31 else 32
     ones = (1 << width) - 1

@@ -11,20 +11,22 @@ from itertools import islice, product
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.fuzz.built_lookup import BuiltLookup
-from emu.fuzz.compares import compared
+from emu.fuzz.compares import NOTHING, compared
 from emu.lookup.constants import own_constants, unusual
 
 _VALUES_MAX, _BYTES_MAX, _QUESTIONS_MAX = 8, 6, 4096
 
 
-def learned_mpidrs(built: BuiltLookup) -> list[int]:
+def learned_mpidrs(built: BuiltLookup, *, walks: bool = True) -> list[int]:
     """Return MPIDR_EL1 values (u64) that compares and constants of the code make.
 
     First those for which operands of a compare are equal (:mod:`emu.fuzz.compares`), then constants: whole,
     moved, joined of parts.
+
+    :param walks: False: constants alone
     """
     target = built.target
-    met = compared(built)
+    met = compared(built) if walks else NOTHING
     found = dict.fromkeys(mpidr + step for mpidr in met.mpidrs for step in (0, 1, -1))
     own = [*own_constants(target), *unusual(target, met.values)]
     if values := list(dict.fromkeys(own))[:_VALUES_MAX]:

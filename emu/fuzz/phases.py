@@ -24,7 +24,7 @@ from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit, shape_of
 
-_LEARNED_MAX = 300  # questions of constants of the code that are asked with a map of their own
+_LEARNED_MAX = 300  # hwids of constants of the code that are in a map too
 BATCH, _BATCH_MIN = 4096, 1024  # questions about one map; of a small one there are more maps
 _BATCH_KNOWN = 256  # of them, where something is found already
 RACES = 300  # runs in which the table changes
@@ -73,21 +73,27 @@ class Phases:
                 if self._ask_unless_done(built, logical_map, MPIDRS, closely):
                     yield
 
-    def learned(self, built: BuiltLookup) -> Iterator[None]:
-        """Ask what constants of the code make.
+    def learned(self, built: BuiltLookup, *, walks: bool = True) -> Iterator[None]:
+        """Ask what constants of the code make, and, unless ``walks`` is False, its compares.
 
-        Those that ask are not in the map, then are its first CPU, its last, and others are beside them.
+        Those that ask are not in the map, then are its first CPUs, then its last, and others are beside them.
         """
         self._repeats = 0
-        if built.others or not (mpidrs := learned_mpidrs(built)):
+        if built.others or not (mpidrs := learned_mpidrs(built, walks=walks)):
             return
-        empty = (None,) * built.nr_cpus
-        if self._ask_unless_done(built, empty, mpidrs, ()):
+        if self._ask_unless_done(built, (None,) * built.nr_cpus, mpidrs, ()):
             yield
-        for mpidr in mpidrs[:_LEARNED_MAX]:
-            hwid, rest = mpidr & MPIDR_HWID_BITMASK, empty[1:]
-            for logical_map in ((hwid, *rest), (*rest, hwid)):
-                if self._ask_unless_done(built, logical_map, [mpidr, RES1 | hwid ^ 1], ()):
+        first: dict[int, int] = {}  # of each hwid the first that asks so
+        for mpidr in mpidrs:
+            first.setdefault(mpidr & MPIDR_HWID_BITMASK, mpidr)
+        hwids = list(first)[:_LEARNED_MAX]
+        size = max(1, built.nr_cpus // 2)  # with as many holes, so that none is in the same place twice
+        for start in range(0, len(hwids), size):
+            some = hwids[start : start + size]
+            asks = [mpidr for hwid in some for mpidr in (first[hwid], RES1 | hwid ^ 1)]
+            holes: tuple[None, ...] = (None,) * (built.nr_cpus - len(some))
+            for logical_map in dict.fromkeys(((*some, *holes), (*holes, *some))):
+                if self._ask_unless_done(built, logical_map, asks, ()):
                     yield
 
     def regression(self, built: BuiltLookup, part: int = 0, parts: int = 1) -> Iterator[None]:
@@ -145,6 +151,7 @@ class Phases:
             self.leave_out(why, RACES)
             return
         race = Race(larger[0])
+        yield from self.torn(race)
         for number in range(RACES):
             why = self.why_done(repeats=False)
             if why is not None:
@@ -158,6 +165,19 @@ class Phases:
             self.cases += 1
             self.meet(checked)
             yield
+
+    def torn(self, race: Race) -> Iterator[None]:
+        """Let an entry change at each place within the look-up's reads of it."""
+        try:
+            for tear in race.tears():
+                if self.why_done(repeats=False) is not None:
+                    return
+                checked = race.run(tear)
+                self.cases += 1
+                self.meet(checked)
+                yield
+        except DoesNotFit:
+            self.leave_out(LeftOut.MISFIT, 1)
 
     def leave_out(self, why: LeftOut, cases: int) -> None:
         """Count ``cases`` cases of the current phase as left out."""

@@ -59,6 +59,7 @@ class Piece:
     :ivar known: causes that are known when its stage begins
     :ivar causes: how many findings these are
     :ivar closed: why it asks nothing, and counts all as left out; None: it asks
+    :ivar walks: whether it learns from compares (:func:`emu.fuzz.learned.learned_mpidrs`)
     """
 
     number: int
@@ -71,6 +72,7 @@ class Piece:
     known: frozenset[Cause] = frozenset()
     causes: int = 0
     closed: LeftOut | None = None
+    walks: bool = True
 
     @property
     def seconds(self) -> float:
@@ -107,7 +109,7 @@ class Piece:
             case "small":
                 return phases.small(lookups[0])
             case "learned":
-                return phases.learned(lookups[0])
+                return phases.learned(lookups[0], walks=self.walks)
             case "regression":
                 return phases.regression(lookups[0], self.part, _parts(self.points[0]))
             case "random":
@@ -135,10 +137,13 @@ def _parts(point: Point) -> int:
     return 1 if point[0] <= WHOLE_LOOK_MAX else _PARTS
 
 
-def stages(points: Sequence[Point], cases: int, seed: int, matches: int) -> list[list[Piece]]:
+def stages(
+    points: Sequence[Point], cases: int, seed: int, matches: int, alike: frozenset[int] = frozenset()
+) -> list[list[Piece]]:
     """Return the pieces of a search, in order; those of a stage begin with the same causes known.
 
     :param cases: random questions
+    :param alike: NR_CPUS at which the code compares what it does at others
     """
     found: list[list[Piece]] = []
     number = 0
@@ -148,8 +153,8 @@ def stages(points: Sequence[Point], cases: int, seed: int, matches: int) -> list
         number += 1
         return Piece(number - 1, phase, tuple(at), part, count, seed, matches)
 
-    for phase in ("small", "learned"):
-        found += [[piece(phase, [point])] for point in points]
+    found += [[piece("small", [point])] for point in points]
+    found += [[replace(piece("learned", [point]), walks=point[0] not in alike)] for point in points]
     for large in (False, True):
         some = [point for point in points if (point[0] > WHOLE_LOOK_MAX) == large]
         found.append([piece("regression", [point], part) for point in some for part in range(_parts(point))])

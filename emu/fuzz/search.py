@@ -60,7 +60,9 @@ class LookupSearch:
         :raises EmuError: it cannot be tested
         """
         points = [(built.nr_cpus, built.others) for built in self.under_test.build_all(sizes)]
-        row = stages(points, cases, seed, matches)
+        near = self.under_test.sizes_near
+        alike = near if {nr_cpus for nr_cpus, _others in points} - near else frozenset[int]()
+        row = stages(points, cases, seed, matches, alike)
         shared = [stage for stage in row if sum(piece.seconds for piece in stage) > _LONG_SECONDS]
         if hands is None:
             shared = []

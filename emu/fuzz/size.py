@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.lookup.case import LookupCase, Question
+from emu.lookup.tear import Tear
 
 Size = tuple[object, ...]  # as a sort key
 
 
 def size_of(case: LookupCase) -> Size:
     """Return a sort key of cases: the smaller case is easier to understand; different cases differ."""
-    return (*question_size(case.nr_cpus, case.question, case.begin), case.race or 0, case.others)
+    race = case.race.size if isinstance(case.race, Tear) else (case.race or 0,)
+    return (*question_size(case.nr_cpus, case.question, case.begin), race, case.others)
 
 
 def question_size(nr_cpus: int, question: Question, begin: Sequence[tuple[str, int]] = ()) -> Size:

@@ -23,6 +23,7 @@ from emu.fuzz.shrink import shrink
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import Short
 from emu.lookup.tables import DoesNotFit
+from emu.lookup.tear import Tear
 
 CONCURRENT_EVERY = 8  # one random unit in 8 has a table that changes
 _MUTATED = 0.4  # share of mutated batches in a random unit, when there is a corpus
@@ -53,8 +54,9 @@ class Unit:
     """A unit, before it is run.
 
     :ivar number: from 0
-    :ivar kind: "kept": the questions of the snapshot's corpus; "small" and "regression": all of them at
-        ``point``; "random"; "concurrent": runs in which the table changes
+    :ivar kind: "kept": the questions of the snapshot's corpus; "small", "learned" and "regression": all of
+        them at ``point``; "torn": an entry changes within its read; "random"; "concurrent": runs in which the
+        table changes
     :ivar cases: random questions; whole batches of 4,096 but for the last
     """
 
@@ -124,11 +126,12 @@ def broken(unit: Unit, cause: str, what: str) -> UnitResult:
 def opening(points: Sequence[Point]) -> list[Unit]:
     """Return the units that every campaign begins with; unit 0 is there for questions that were kept."""
     found = [Unit(0, "kept")]
-    for kind in ("small", "regression"):
+    for kind in ("small", "learned", "regression"):
         for point in points:
-            if kind == "regression" or point[0] <= SMALL_MAX:
+            nr_cpus, others = point
+            if kind == "regression" or (nr_cpus <= SMALL_MAX if kind == "small" else not others):
                 found.append(Unit(len(found), kind, point))
-    return found
+    return [*found, Unit(len(found), "torn")]
 
 
 def run_unit(under_test: UnderTest, points: Sequence[Point], unit: Unit, matches: int = 75) -> UnitResult:
@@ -180,6 +183,8 @@ class _Work(Phases):
         kinds = {
             "kept": self._kept,
             "small": lambda: _drain(self.small(self._at(unit.point))),
+            "learned": lambda: _drain(self.learned(self._at(unit.point))),
+            "torn": self._races,
             "regression": lambda: _drain(self.regression(self._at(unit.point))),
             "random": self._mixed,
             "concurrent": self._races,
@@ -249,8 +254,10 @@ class _Work(Phases):
             for built in map(self._at, self._points)
             if built.nr_cpus > 1 and table_of(built) is not None
         ]
+        directed = self._unit.kind == "torn"
         if not lookups:
-            self._mixed()
+            if not directed:
+                self._mixed()
             return
         _drain(islice(self.small(lookups[0]), _SMALL_LOOK))
         if any(
@@ -259,16 +266,23 @@ class _Work(Phases):
             self.leave_out(LeftOut.WRONG_AT_REST, RACES)
             return  # what is wrong while nothing changes need not be found again
         race, rng = Race(lookups[0]), self._rng()
+        if directed:
+            _drain(self.torn(race))
+            return
         for _ in range(RACES):
             self._race(race, rng.getrandbits(40))
 
-    def _race(self, race: Race, seed: int) -> None:
+    def _race(self, race: Race, run: int | Tear) -> None:
         try:
-            checked = race.run(seed)
+            checked = race.run(run)
         except DoesNotFit:
             self.leave_out(LeftOut.MISFIT, 1)
             return
         self.cases += 1
+        self.meet(checked)
+
+    def meet(self, checked: Checked) -> None:
+        """Count a wrong answer; ignore other answers."""
         if checked.wrong is not None:
             self._note(checked)
 
@@ -284,9 +298,9 @@ class _Work(Phases):
             return
         self.cases += 1
         self._note_edges(built, checked, edges)
-        if checked.wrong is not None:
-            self._note(checked)
-        elif wrong and built.wrong_of(checked.question.logical_map, [checked.question.mpidr]):
+        self.meet(checked)
+        question = checked.question
+        if checked.wrong is None and wrong and built.wrong_of(question.logical_map, [question.mpidr]):
             # Twice, so no matter of a busy host, on which a question may have seemed to hang.
             what = "batch", "the batch finds it wrong, the close look does not: an error of emu", ""
             self._count(what, what, what[1], subject_of(self.under_test, checked))

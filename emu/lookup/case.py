@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import check_text
 from emu.errors import InvalidCase
+from emu.lookup.tear import Tear, parse_tear
 from emu.registry import not_one_of
 
 HOLE = "-"
@@ -40,7 +41,7 @@ class LookupCase:
     :ivar begin: what it finds at entry in what the contract leaves open, where that matters
         (:func:`emu.lookup.starts.start_from`)
     :ivar prove: a proof, for maps of so many CPUs, or EVERY: it has no question; 0: it is one
-    :ivar race: seed of a run in which the table changes; the question follows from it
+    :ivar race: a run in which the table changes, a seed or a tear; the question follows from it
     """
 
     subject: str
@@ -49,7 +50,7 @@ class LookupCase:
     contract: str = ""
     system_map: str = ""
     others: tuple[tuple[str, int], ...] = ()
-    race: int | None = None
+    race: int | Tear | None = None
     begin: tuple[tuple[str, int], ...] = ()
     prove: int = 0
 
@@ -116,10 +117,15 @@ class LookupCase:
             values.get("contract", ""),
             values.get("system-map", ""),
             tuple(others),
-            parse_u64(values["race"], "case: race") if "race" in values else None,
+            _parse_race(values["race"]) if "race" in values else None,
             tuple(begin),
             parse_proved(values.get("prove", "0"), "case: prove"),
         )
+
+
+def _parse_race(text: str) -> int | Tear:
+    tear = parse_tear(text, "case: race")
+    return parse_u64(text, "case: race") if tear is None else tear
 
 
 def parse_proved(text: str, where: str) -> int:

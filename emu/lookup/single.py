@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from emu.arch import sysreg
+from emu.arch.a64 import is_branch
 from emu.constraints import constraint_words
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
@@ -228,10 +229,13 @@ class Single:
                 self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
-    def walk(self, question: Question, most: int) -> Iterator[tuple[int, int, Registers]]:
-        """Run the lookup an instruction at a time, up to an exit or for ``most`` instructions.
+    def walk(
+        self, question: Question, most: int, wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, int, Registers]]:
+        """Run the lookup up to an exit or for ``most`` instructions, and stop before those that are wanted.
 
-        Yields before each its PA, the instruction (u32), and X0..X30 and SP (u64).
+        Yields before each instruction (u32) for which ``wanted`` is true its PA, itself, and X0..X30 and SP
+        (u64).
         """
         if question.logical_map != self._map or self._accesses.overwritten:
             self.fill(question.logical_map)
@@ -240,14 +244,32 @@ class Single:
         if self.target.contract.el == 2:
             pe.override(sysreg.MPIDR_EL1, pe.mpidr)
         self._begin(self.registers(question, begin), begin)
-        for _ in range(most):
+        stretches: dict[int, tuple[int, bool, int]] = {}
+        while most > 0:
             pc = pe.pc
             if pc in self._exits or not self.memory.contains(pc, 4):
                 return
-            yield pc, self.memory.read(pc, 4), pe.x
-            stop = self.engine.run(pe, 1)
-            if not isinstance(stop, StepLimit):
+            if pc not in stretches:
+                stretches[pc] = self._stretch(pc, wanted)
+            word, is_wanted, count = stretches[pc]
+            if is_wanted:
+                yield pc, word, pe.x
+            count = min(count, most)
+            most -= count
+            if not isinstance(self.engine.run(pe, count), StepLimit):
                 return
+
+    def _stretch(self, pc: int, wanted: Callable[[int], bool]) -> tuple[int, bool, int]:
+        # The instruction at `pc`, whether it is wanted, and how many to run up to one that may be next.
+        word = self.memory.read(pc, 4)
+        count, end = 1, pc + 4
+        last = word
+        while not is_branch(last) and self.memory.contains(end, 4):
+            last = self.memory.read(end, 4)
+            if end in self._exits or wanted(last):
+                break
+            count, end = count + 1, end + 4
+        return word, wanted(word), count
 
     def _begin(self, given: Sequence[int], begin: Start) -> None:
         pe, el = self.pe, self.target.contract.el

@@ -5,6 +5,7 @@ Each look-up here is wrong for one hwid of 2^40, or where one bit of MPIDR_EL1 i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from test_what_is_left_open import HWID, SCAN, TOML, searched
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.compares import compared
+from emu.fuzz.unit import opening, run_unit
+from emu.lookup.case import Question
 from emu.subject.fragment import asm_dir
 
 MAGIC = 0x5A_00C3_719B
@@ -63,6 +66,16 @@ def test_the_search_tells_the_one_hwid(tmp_path: Path, shape: str) -> None:
     assert {each.question.mpidr & MPIDR_HWID_BITMASK for each in found} == {MAGIC}
 
 
+@pytest.mark.parametrize("between", ["", SHAPES["hashed-by-rotation"]], ids=["right", "planted"])
+def test_a_campaign_has_units_that_learn(tmp_path: Path, between: str) -> None:
+    """One for each NR_CPUS, in its opening; what it finds has the smallest question."""
+    points = [(2, ())]
+    (unit,) = [unit for unit in opening(points) if unit.kind == "learned"]
+    hits = run_unit(_lookup(tmp_path, between), points, unit).hits
+    asked = {hit.case.question.mpidr & MPIDR_HWID_BITMASK for hit in hits if hit.case is not None}
+    assert asked == ({MAGIC} if between else set())
+
+
 @pytest.mark.parametrize("bit", [24, 27, 44, 63])
 def test_any_bit_of_mpidr_el1_may_matter(tmp_path: Path, bit: int) -> None:
     """And, behind it, the hwid."""
@@ -97,3 +110,21 @@ def test_nr_cpus_near_constants_of_the_code_is_tried(tmp_path: Path) -> None:
     lookup = UnderTest(str(path))
     assert {299, 300, 301} <= set(lookup.sizes)
     assert UnderTest("v3").sizes == [1, 2, 255, 256, 4095, 4096]
+
+
+def test_the_walk_goes_over_what_compares_nothing(tmp_path: Path) -> None:
+    """It stops before what is wanted alone, at the same states as one that stops before each instruction."""
+    single = _lookup(tmp_path, SHAPES["loaded-in-bytes"]).at(2).single
+    question = Question((None, None), MAGIC ^ 1)
+
+    def met(wanted: Callable[[int], bool], most: int = 300) -> list[tuple[int, int, tuple[int, ...]]]:
+        walk = single.walk(question, most, wanted)
+        return [(pa, word, tuple(registers[n] for n in range(31))) for pa, word, registers in walk]
+
+    def compares(word: int) -> bool:
+        return word >> 21 == 0x758  # CMP of X registers
+
+    every = met(lambda _word: True)
+    assert len(every) >= 30
+    assert met(compares) == [step for step in every if compares(step[1])]
+    assert met(compares, 20) == [step for step in every[:20] if compares(step[1])]

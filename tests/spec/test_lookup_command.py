@@ -18,7 +18,8 @@ from programs import run_emu, run_program
 
 from emu.errors import InvalidCase
 from emu.fuzz.built_lookup import BuiltLookup, UnderTest
-from emu.fuzz.race import Race, make_plan, table_of
+from emu.fuzz.race import Race, table_of
+from emu.fuzz.race_plan import make_plan
 from emu.fuzz.search import LookupSearch
 from emu.lookup.case import LookupCase, Question, format_map, parse_map
 from emu.lookup.single import judge
