@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emu.arch.boot import DRAM_BASE, IMAGE_PA
 from emu.arch.mpidr import RES1
-from emu.errors import InvalidCase, InvalidContract, Untestable
+from emu.errors import InvalidCase, InvalidContract
 from emu.lookup.contract import RETURN, Contract, LookupTable, Place
 from emu.lookup.expression import evaluate
 from emu.lookup.tables import fill, shape_of
@@ -117,7 +117,7 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
 
     :raises InvalidCase: a define that the contract does not have, or a table of no or too many bytes
     :raises AssemblyError: the text does not assemble
-    :raises Untestable: a place of the contract is not in the subject
+    :raises InvalidContract: a place or a table of the contract is not in the subject
     """
     defines = {"NR_CPUS": 256} | {name: define.default for name, define in contract.defines.items()}
     for name in changes:
@@ -132,7 +132,7 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
     for table in contract.tables:
         own = subject.symbols.address(table.symbol)
         if own is None and end > _TABLES_PA:
-            raise Untestable(f"{contract.source}: no symbol {table.symbol} in {subject.name}")
+            raise InvalidContract(f"{contract.source}: table {table.symbol}: no symbol of {subject.name}")
         pa = ours[table.symbol] if own is None else _pa(subject, own)
         placed.append(Placed(table, pa, shape_of(table, defines).count))
         if own is not None:
@@ -171,26 +171,34 @@ def fill_table(placed: Placed, logical_map: Sequence[int | None], target: Target
 def find_place(subject: Subject, place: Place) -> int:
     """Return the PA of a label, ``symbol+0x10``, or an address (a VA, or a PA below 2**63) of ``subject``.
 
-    :raises Untestable: it has no such symbol
+    :raises InvalidContract: it has no such symbol
     """
     if place == RETURN:
         return RETURN_PA
     if isinstance(place, int):
         return _pa(subject, place)
     symbol, plus, offset = place.partition("+")
-    return subject.pa(symbol) + (int(offset, 0) if plus else 0)
+    va = subject.symbols.address(symbol)
+    if va is None:
+        raise InvalidContract(f"no symbol {symbol} in {subject.name}")
+    return _pa(subject, va) + (int(offset, 0) if plus else 0)
 
 
 def _code_pa(contract: Contract, subject: Subject, key: str) -> int:
     # PA of a place of the contract where an instruction can be.
     place: Place = getattr(contract, key)
-    pa = find_place(subject, place)
+    said = f"{place:#x}" if isinstance(place, int) else place
+    where = f"{contract.source}: lookup.{key}={said}"
+    try:
+        pa = find_place(subject, place)
+    except InvalidContract as error:
+        raise InvalidContract(f"{where}: {error}") from None
     if pa & 3:
-        said = f"{place:#x}" if isinstance(place, int) else place
-        raise InvalidContract(
-            f"{contract.source}: lookup.{key}={said}: {pa:#x} is no address of an instruction: those are "
-            "multiples of 4"
-        )
+        raise InvalidContract(f"{where}: {pa:#x} is no address of an instruction: those are multiples of 4")
+    # A label may stand behind the last instruction, or be of code that is somewhere else.
+    inside = any(segment.pa <= pa <= segment.pa + segment.size for segment in subject.segments)
+    if not inside and place != RETURN and (isinstance(place, int) or "+" in place):
+        raise InvalidContract(f"{where}: {pa:#x} is not in {subject.name}")
     return pa
 
 

@@ -27,7 +27,7 @@ STACK_MAX = 64 << 10  # bytes
 SIZE_MAX = 1 << 20  # bytes of a contract
 
 _REGISTER = re.compile(r"x(?:[12]?[0-9]|30)")
-_OFFSET = re.compile(r"[A-Za-z_.$][\w.$]{0,127}\+0x[0-9a-fA-F]{1,8}")  # of a symbol
+_OFFSET = re.compile(r"[A-Za-z_.$][\w.$]{0,127}\+(0x[0-9a-fA-F]{1,8}|0|[1-9]\d{0,8})")  # of a symbol
 _NAME = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
 _DEFINE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+")
@@ -218,7 +218,7 @@ def _known(mapping: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
 
 
 def _place(value: object, where: str) -> Place:
-    rule = "a label, 'symbol+0x10', 'ret', or an address (integer or '0x...', 64 bits)"
+    rule = "a label, 'symbol+0x10', 'symbol+16', 'ret', or an address (integer or '0x...', 64 bits)"
     if type(value) is int and 0 <= value < 2**64:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value) and len(value) <= 18:

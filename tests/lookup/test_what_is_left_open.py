@@ -142,8 +142,12 @@ def test_entries_of_no_cpu_may_hold_nr_cpus(tmp_path: Path) -> None:
             ("NR_CPUS = 2", "NR_CPUS = 3"),
             "table __cpu_logical_map: 3 entries of 8 bytes; before behind there",
         ),
+        (('"missing"', '"misssing"'), "lookup.missing=misssing: no symbol misssing in user.S"),
+        (('"found"', '"gone+8"'), "lookup.found=gone+8: no symbol gone in user.S"),
+        (('"found"', '"find+4096"'), "lookup.found=find+4096: 0x40201000 is not in user.S"),
+        (('"missing"', '"0x1000"'), "lookup.missing=0x1000: 0x1000 is not in user.S"),
     ],
-    ids=["odd-place", "table-larger-than-its-symbol"],
+    ids=["odd-place", "table-larger-than-its-symbol", "no-label", "no-symbol", "far-behind", "no-address"],
 )
 def test_a_contract_that_cannot_be_right_is_refused(
     tmp_path: Path, change: tuple[str, str], words: str
@@ -177,6 +181,25 @@ def test_what_gcc_makes_of_a_loop_is_no_finding(tmp_path: Path) -> None:
     *_, last = search(tmp_path / "plain.o", 500)
     assert said(last) == []
     assert isinstance(last.under_test, UnderTest)
+
+
+@pytest.mark.parametrize("offset", ["0x40", "64", "0X40", "064", "-8", "0x"])
+def test_a_place_of_an_object_may_be_a_local_label(tmp_path: Path, offset: str) -> None:
+    """``.Lfound`` is no symbol of the ELF: its offset from one says where it is, hexadecimal or decimal."""
+    gcc = shutil.which("aarch64-linux-gnu-gcc")
+    if gcc is None:
+        pytest.skip("no aarch64-linux-gnu-gcc")
+    local = SCAN.replace("b.eq    found", "b.eq    .Lfound").replace("found:  nop", ".Lfound: nop")
+    source = local.replace("ldr     x1, =__cpu_logical_map", "adr x1, __cpu_logical_map\n nop")
+    (tmp_path / "user.S").write_text(f".globl find, missing\n{HWID}{source}".replace("#NR_CPUS", "#2"))
+    subprocess.run([gcc, "-c", "user.S"], cwd=tmp_path, check=True)
+    (tmp_path / "user.toml").write_text(TOML.replace('"found"', f'"find+{offset}"'))
+    if offset in ("0x40", "64"):
+        *_, last = search(tmp_path / "user.o", 500)
+        assert said(last) == []
+        return
+    with pytest.raises(InvalidContract, match="'symbol\\+0x10', 'symbol\\+16'"):
+        search(tmp_path / "user.o", 500).__next__()
 
 
 @pytest.mark.parametrize(
