@@ -106,6 +106,11 @@ def needs_monitor(word: int) -> bool:
     return classify(word) is Kind.LOAD_EXCLUSIVE or is_atomic(word)
 
 
+def is_at_of_el1(word: int) -> bool:
+    """Tell whether the word is AT S1E1R or AT S1E1W; bit 5 is set of the second."""
+    return word & 0xFFFF_FFC0 == 0xD508_7800
+
+
 def is_atomic(word: int) -> bool:
     """Tell whether the word is an atomic instruction of FEAT_LSE: CAS, CASP, SWP, LDADD and its like."""
     compares = word & 0x3FA0_7C00 == 0x08A0_7C00 or word & 0xBFA0_7C00 == 0x0820_7C00  # CAS, CASP

@@ -58,12 +58,14 @@ class Translation(NamedTuple):
     :ivar attribute: AttrIndx of the descriptor; None: the MMU is off
     :ivar guarded: GP of the descriptor (FEAT_BTI)
     :ivar level: that of the descriptor; -1: the MMU is off
+    :ivar descriptor: u64; 0: the MMU is off
     """
 
     pa: int
     attribute: int | None
     guarded: bool = False
     level: int = -1
+    descriptor: int = 0
 
 
 def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
@@ -127,7 +129,8 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
     pa = descriptor & ADDRESS & -(1 << shift)
     if pa >> _PA_BITS_MIN and pa >> pa_bits(pe, ips):
         return Fault(FaultClass.ADDRESS_SIZE, level)
-    return Translation(pa | va & (1 << shift) - 1, descriptor >> 2 & 7, bool(descriptor & _GP), level)
+    pa |= va & (1 << shift) - 1
+    return Translation(pa, descriptor >> 2 & 7, bool(descriptor & _GP), level, descriptor)
 
 
 def range_of(tcr: int, is_el2: bool, two_ranges: bool, high: int) -> tuple[Encoding, int | None, int]:

@@ -285,3 +285,43 @@ def test_el0_of_a_host_has_the_timers_of_el2(allowed: bool) -> None:
     assert of_el1 == 0x1230
     assert (word(machine, 0) >> 26, of_el2) == ((0x15, 0x4560) if allowed else (0x18, 0))
     assert machine.actors[0].pe.x[2] == (0x4560 if allowed else 0xDEAD_0000_0000_0002)
+
+
+# -- AT ---------------------------------------------------------------------------------------------
+
+TABLES = BASE + 0x80_0000
+BLOCK = BASE | 0x701  # AF, inner shareable, attribute 0: a block of 1 GiB
+READ, WRITE = "#0, c7, c8, #0", "#0, c7, c8, #1"
+# VA, the instruction, and PAR_EL1: RES1, NS, or F and a fault status at level 1.
+ADDRESSES = [
+    (BASE + 0x12_3456, READ, 0xFF << 56 | BASE + 0x12_3000 | 1 << 11 | 1 << 9 | 3 << 7),
+    (0x8012_3456, READ, 0xFF << 56 | BASE + 0x12_3000 | 1 << 11 | 1 << 9 | 3 << 7),
+    (0x8012_3456, WRITE, 1 << 11 | 0b1101 << 1 | 1),  # read-only
+    (0xC000_0000, READ, 1 << 11 | 0b0101 << 1 | 1),  # not mapped
+    (0x1_0000_0000, READ, 1 << 11 | 0b1001 << 1 | 1),  # no access flag
+    (0x1_4000_0000, READ, BASE | 1 << 11 | 1 << 9 | 2 << 7),  # Device
+]
+
+
+@pytest.mark.parametrize("is_free", [True, False], ids=["free", "stepped"])
+def test_at_of_a_host_translates_in_its_own_regime(is_free: bool) -> None:
+    """The engine would translate in EL1's, whose MMU is off."""
+    text = "ldr x2, =0x580103510\n msr tcr_el1, x2\n mov x2, #0xff\n msr mair_el1, x2\n"
+    text += f"ldr x2, ={TABLES:#x}\n msr ttbr0_el1, x2\n mrs x2, sctlr_el1\n"
+    text += "orr x2, x2, #1\n orr x2, x2, #4\n"
+    text += "msr sctlr_el1, x2\n isb\n b there\n .ltorg\n there:\n"
+    for number, (va, operation, _) in enumerate(ADDRESSES):
+        text += f"movz x1, #{va >> 32}, lsl #32\n movk x1, #{va >> 16 & 0xFFFF}, lsl #16\n"
+        text += f"movk x1, #{va & 0xFFFF}\n sys {operation}, x1\n mrs x2, s3_0_c7_c4_0\n"
+        text += f"str x2, [x20, #{8 * number}]\n"
+    machine = at_el2(text)
+    blocks = [0, BLOCK, BLOCK | 1 << 7, 0, BLOCK & ~(1 << 10), BLOCK | 1 << 2]
+    machine.memory.write(TABLES, 8, TABLES + 0x1000 | 3)
+    for number, block in enumerate(blocks):
+        machine.memory.write(TABLES + 0x1000 + 8 * number, 8, block)
+    if is_free:
+        run_freely(machine, Board(machine, "gicv2", b"").timer, lambda cpu, va: None)
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    found = [word(machine, number) for number in range(len(ADDRESSES))]
+    assert found == [expected for *_, expected in ADDRESSES]

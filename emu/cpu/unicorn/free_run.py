@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from ctypes import c_int, c_uint32, c_uint64
+from functools import partial
 from typing import Any
 
 from emu.arch import a64
@@ -22,7 +23,7 @@ from emu.cpu.engine import SeenAccess
 from emu.cpu.pe import PE, operand
 from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, Unsupported, Waiting
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs import vhe
+from emu.cpu.sysregs import address_translation, vhe
 from emu.cpu.sysregs.rows import NOTED, TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
@@ -57,6 +58,7 @@ _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itse
 _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
 # Kinds of a site: a block that ends with a yield, one with a place to halt at, one with barriers.
 _YIELD, _HALT, _BARRIERS = -1, -2, -3
+_TRANSLATE = -4  # and AT S1E1R or S1E1W
 # QEMU's interrupt_request by the lines that are asserted: CPU_INTERRUPT_HARD for IRQ, TGT_EXT_1 for FIQ.
 _REQUESTS = (0, 0x2, 0x10, 0x12)
 _EL, _EL2 = 3 << 2, 2 << 2  # PSTATE.EL
@@ -111,10 +113,12 @@ class FreeRunner:
             ),
         }
         self._registers = registers
+        translate = partial(address_translation.translate, memory.u64)
         self._of_instruction: dict[int, tuple[Any, int]] = {
             Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, registers[Other.MRS])), MRS),
             Other.MSR: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MSR, registers[Other.MSR])), MSR),
             Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
+            _TRANSLATE: (REGISTER_CALLBACK(lambda *_: self._instead(Other.INVISIBLE, translate)), SYS),
         }
         self._breaks: dict[int, Any] = {}
         self._notes: list[Any] = []
@@ -343,6 +347,8 @@ class FreeRunner:
             kind, site = a64.classify(word), va + 4 * at
             if kind in self._registers and (site, kind) not in self._hooks and self._is_ours(kind, word):
                 self._found.append((site, kind, 0, va, size))
+            elif self._redirected and a64.is_at_of_el1(word) and (site, _TRANSLATE) not in self._hooks:
+                self._found.append((site, _TRANSLATE, 0, va, size))
             at = tops.find(_SYSTEM, at + 1)
         else:
             if words[-1] == B_SELF:

@@ -17,7 +17,7 @@ from emu.cpu.exception_return import IL, is_illegal, is_to_aarch32
 from emu.cpu.faulting_address import access_address
 from emu.cpu.pe import PE, operand
 from emu.cpu.sysregs import access as sysregs
-from emu.cpu.sysregs import vhe
+from emu.cpu.sysregs import address_translation, vhe
 from emu.cpu.sysregs.row import Row, WriteEffect
 from emu.cpu.sysregs.rows import NOTED, TABLE, note_written
 from emu.cpu.translation import Translation, control, walk
@@ -90,6 +90,8 @@ class ObservedWords:
         look = self._looks.get(word)
         if look is None:
             of_class = self._by_class.get(a64.classify(word), self._nothing)
+            if a64.is_at_of_el1(word):
+                of_class = self._translate
             look = self._looks[word] = self._fp if a64.uses_fp(word) else of_class
         emulated = look(pe, va, word)
         if emulated is None:
@@ -158,6 +160,12 @@ class ObservedWords:
             return None
         target = operand(pe.x, word & 31) & -64
         return None if self._handle.translate(target, WRITE) is None else Other.ZERO
+
+    def _translate(self, pe: UnicornPE, va: int, word: int) -> int | None:
+        # AT S1E1R and S1E1W: of a host it is done here, and passed over.
+        if address_translation.translate(self._memory.u64, pe, word):
+            self._pass_over(va)
+        return None
 
     def _access(self, pe: UnicornPE, va: int, word: int) -> int | None:
         if self._code.observing and a64.is_atomic(word) and pe.core.has("FEAT_LSE"):
