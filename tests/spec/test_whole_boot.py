@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from programs import run_emu
 
+from emu.arch.sysreg import CNTHCTL_EL2
 from emu.case import Case
 from emu.errors import InvalidCase
 from emu.explore.whole import checkpoint, explore_whole, run_from, vary
@@ -197,6 +198,24 @@ def test_each_cpu_arrives_with_what_the_kernel_has_prepared_for_it(real_kernel: 
     tasks = {record.actor for record in trace if record.kind is Kind.EXPECT and record.size == Expect.TASK}
     assert tasks == {1, 2, 3}
     assert [boot.machine.outcome(cpu) for cpu in range(4)] == [ONLINE] * 4
+
+
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_a_host_at_el2_arrives_with_what_init_el2_sets(is_left_out: bool, real_kernel: Kernel) -> None:
+    """The boot CPU's driver of the timer has changed CNTHCTL_EL2 by then. The bug: CPU2 has not written it."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 3, el=2, cpu="neoverse-n1")
+    land = boot.arrivals.land
+
+    def planted(cpu: int) -> bool:
+        if cpu == 2 and is_left_out:
+            boot.machine.actors[cpu].pe.set_system_register(CNTHCTL_EL2, 1 << 2)
+        return land(cpu)
+
+    boot.arrivals.land = planted  # type: ignore[method-assign]
+    boot.run()
+    boot.finish()
+    found = [(finding.what, finding.cpus) for finding in judge(boot.machine.trace).findings]
+    assert found == [("unlike-boot-cpu", (2,))] * is_left_out
 
 
 def test_a_cpu_that_arrives_with_anothers_stack_is_found(real_kernel: Kernel) -> None:
