@@ -107,8 +107,11 @@ class FreeRunning(Protocol):
         What was watched before is forgotten. Not seen: the second page of an access that crosses one.
         """
 
-    def note_stores(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> None:
-        """As :meth:`watch` of stores, beside it, and once: what is watched stays so."""
+    def note_stores(self, pas: range, seen: Callable[[SeenAccess], None]) -> None:
+        """As :meth:`watch` of stores, beside it, and once: what is watched stays so.
+
+        Stores to other pages are as fast as without; one to theirs takes some us.
+        """
 
     def note_at(self, va: int, seen: Callable[[PE], None]) -> None:
         """Call ``seen`` as a PE gets to ``va``, the first instruction of a block; the run goes on.

@@ -207,3 +207,50 @@ def test_what_el2_has_written_is_kept_in_a_free_run_as_in_another(is_free: bool,
     written = WrittenAtEl2.SCTLR_EL1 | WrittenAtEl2.HCR_EL2 if at_el2 else 0
     assert pe.system_register(WRITTEN_AT_EL2) == written
     assert pe.sysreg(SCTLR_EL1) == pe.x[1]
+
+
+@every_piece
+def test_a_store_to_code_beside_what_is_noted_is_seen(piece: int) -> None:
+    """The engine does not make stores to such pages by itself; those to the noted bytes alone are told."""
+    text = "str w4, [x20, #4]\n"
+    for number in (1, 2, 3):
+        text += f"str w{number}, [x20]\n {CALL} str x7, [x22, #{8 * number}]\n str w7, [x20, #64]\n"
+    bare, pe = free(text)
+    seen: list[tuple[int, int, int]] = []
+    noted = range(PAGES + 64, PAGES + 68)
+    bare.engine.free.note_stores(noted, lambda store: seen.append((store.pa, store.size, store.value)))
+    assert run(bare, pe, piece) == Waiting(Kind.WFI)
+    assert [bare.memory.read(DATA + 8 * number, 8) for number in (1, 2, 3)] == [1, 2, 3]
+    assert seen == [(PAGES + 64, 4, 1), (PAGES + 64, 4, 2), (PAGES + 64, 4, 3)]
+
+
+@every_piece
+def test_each_kind_of_store_to_a_page_with_noted_bytes_is_made(piece: int) -> None:
+    """And told once with PC, PA, size and value, where it is to the noted bytes; loads are as ever."""
+    text = """
+    str x1, [x22, #16]
+    stp x2, x3, [x22, #8]
+    strb w4, [x22, #23]
+again:
+    ldxr x5, [x23]
+    stxr w6, x22, [x23]
+    cbnz w6, again
+    str x2, [x22, #4096]
+    ldr x8, [x22, #16]
+    """
+    bare, pe = free(text)
+    pe.x[23] = DATA + 16
+    seen: list[tuple[int, int, int, int]] = []
+    bare.engine.free.note_stores(
+        range(DATA + 16, DATA + 24), lambda store: seen.append((store.pc, store.pa, store.size, store.value))
+    )
+    ret = pe.x[4] & 0xFF
+    assert run(bare, pe, piece) == Waiting(Kind.WFI)
+    assert seen == [
+        (CODE, DATA + 16, 8, pe.x[1]),
+        (CODE + 4, DATA + 16, 8, pe.x[3]),
+        (CODE + 8, DATA + 23, 1, ret),
+        (CODE + 16, DATA + 16, 8, DATA),
+    ]
+    assert (pe.x[8], pe.x[5] >> 56, pe.x[6]) == (DATA, ret, 0)
+    assert [bare.memory.read(DATA + at, 8) for at in (8, 16, 4096)] == [pe.x[2], DATA, pe.x[2]]

@@ -46,6 +46,7 @@ from emu.cpu.unicorn.faults import ABORTS, FETCHES, external_abort, misaligned, 
 from emu.cpu.unicorn.free_record import FreeRecord
 from emu.cpu.unicorn.free_stops import FreeStops
 from emu.cpu.unicorn.hooks import Hooks
+from emu.cpu.unicorn.noted_stores import NotedStores
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
@@ -103,7 +104,10 @@ class FreeRunner:
         self._on_yield_callback = CODE_CALLBACK(self._on_yield)
         self._on_halt_callback = CODE_CALLBACK(self._on_halt)
         self._stops = FreeStops(contexts, memory, pending)
-        self.note_stores = FreeStops(contexts, memory, pending).note
+        self._noted = NotedStores(
+            contexts, memory, pending, lambda pa: bool(self._code and self._code.holds(pa)), self.pause_behind
+        )
+        self.note_stores = self._noted.note
         self._recorded = FreeRecord(contexts, memory, pending, self._counter)
         self._on_barriers_callback = CODE_CALLBACK(self._recorded.on_block)
         registers: dict[int, Callable[[UnicornPE, int], bool]] = {
@@ -219,6 +223,7 @@ class FreeRunner:
         """Run the PE that is loaded until it stops or has retired ``limit`` instructions (1 at least)."""
         pe = self._contexts.loaded
         assert pe is not None
+        self._noted.forget_rewritten(pe)
         pending, counters, recorded = self._pending, pe.counters, self._recorded
         pc, counter, handle = self._live.pc, self._counter, self._handle.address
         self._request.value = _REQUESTS[pe.lines]

@@ -73,28 +73,35 @@ class FreeStops:
             self._hooks.append(handle.hook(kinds, callback, first, last))
         self._contexts.forget_code()
 
-    def note(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> None:
-        """Call ``seen`` with each store to these PAs from now on, unless something is watched already."""
-        if not self._hooks:
-            self.watch(pas, False, seen)
-
     def _caller(self, pas: Sequence[range], seen: Callable[[SeenAccess], None]) -> Callable[..., None]:
-        memory, contexts, pending, pc = self._memory, self._contexts, self._pending, self._contexts.live.pc
-
-        def called(_uc: int, kind: int, pa: int, size: int, value: int, _data: int) -> None:
-            try:
-                loaded = contexts.loaded
-                if loaded is None or not any(pa < each.stop and each.start < pa + size for each in pas):
-                    return
-                is_store = kind == _STORE
-                if not is_store:
-                    value = int.from_bytes(memory.read_bytes(pa, size), "little")
-                value &= (1 << 8 * size) - 1
-                seen(SeenAccess(loaded, Kind.STORE if is_store else Kind.LOAD, size, pc.value, pa, value))
-            except BaseException as error:
-                pending.error = error
-
-        return called
+        tell = teller(self._contexts, self._memory, self._pending, pas, seen)
+        return lambda _uc, kind, pa, size, value, _data: tell(kind, pa, size, value)
 
 
-_STORE = 17  # UC_MEM_WRITE
+def teller(
+    contexts: Contexts,
+    memory: Memory,
+    pending: Pending,
+    pas: Sequence[range],
+    seen: Callable[[SeenAccess], None],
+) -> Callable[[int, int, int, int], None]:
+    """Return what calls ``seen`` with an access to these PAs: Unicorn's kind of it, PA, size and value."""
+    pc = contexts.live.pc
+
+    def tell(kind: int, pa: int, size: int, value: int) -> None:
+        try:
+            loaded = contexts.loaded
+            if loaded is None or not any(pa < each.stop and each.start < pa + size for each in pas):
+                return
+            is_store = kind == STORE
+            if not is_store:
+                value = int.from_bytes(memory.read_bytes(pa, size), "little")
+            value &= (1 << 8 * size) - 1
+            seen(SeenAccess(loaded, Kind.STORE if is_store else Kind.LOAD, size, pc.value, pa, value))
+        except BaseException as error:
+            pending.error = error
+
+    return tell
+
+
+STORE = 17  # UC_MEM_WRITE

@@ -156,6 +156,7 @@ class WholeBoot:
 
         :raises KeyboardInterrupt: the machine can be looked at
         """
+        self.told.begin()
         self.machine.run()
         return self.how
 

@@ -57,10 +57,14 @@ class Told:
         if self.notes_early_status and not machine.recorder.recording:  # then it comes from elsewhere
             machine.recorder.event(seen.kind, seen.pe.index, seen.pc, seen.value, seen.pa, seen.size)
 
+    def begin(self) -> None:
+        """See to it that stores to the early status are told, if they are to be."""
+        if self.notes_early_status and self._early:
+            self._machine.engine.free.note_stores(self._early, self._stored)
+
     def step(self, cpu: int) -> None:
         """Put lines that are new, and to which nothing will be added, into the trace."""
-        if self.notes_early_status and self._early:
-            self._machine.engine.free.note_stores([self._early], self._stored)
+        self.begin()
         if not self._ring.is_known or (head := self._ring.read()) == self._head:
             return
         machine, pe = self._machine, self._machine.actors[0].pe
