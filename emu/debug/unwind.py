@@ -24,7 +24,7 @@ from emu.subject import Subject
 
 FP, LINK, SP = 29, 30, 31
 CALLEE_SAVED = range(19, 30)
-_REGISTERS_MAX = 1 << 31
+_GENERAL = (1 << 31) - 1  # X0 to X30
 _CALLER_SAVED = (1 << 18) - 1  # X0 to X17
 _STARTS = ("secondary_entry", "secondary_holding_pen", "__secondary_switched")
 _PLAYED, _VECTORS = "secondary_start_kernel", ("vectors", "__hyp_stub_vectors")
@@ -96,7 +96,7 @@ def _written(row: Row, registers: int) -> Row:
     fp = None if registers >> FP & 1 else row.fp
     if registers >> SP & 1:
         row = row._replace(sp=None)
-    registers &= _REGISTERS_MAX - 1
+    registers &= _GENERAL
     return row._replace(fp=fp, links=row.links & ~registers, lost=row.lost | registers)
 
 

@@ -353,7 +353,7 @@ def test_the_newest_kernel_from_its_entry_to_the_end(
     assert text.count("Thread 2 hit Breakpoint 2") == 2  # there and back
     behind = after(text, "No more reverse-execution history")
     assert "nobody can go on" in text
-    assert len(re.findall(r"\(CPU\d 0x\d host (boot_cpu|hotplug_thread)", behind)) == 3, behind
+    assert len(re.findall(r"\(CPU\d 0x\d host (boot_cpu|do_idle)\(\)", behind)) == 3, behind
 
 
 def test_the_script_can_be_had_without_a_server(tmp_path: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+from nested_lookup import write_nested
 
 from emu.debug.gdb.symbols import script, symbol_file
+from emu.debug.unwind import Unwinding
 from emu.designs import DESIGNS
 from emu.subject import Segment, Subject
 from emu.subject.elf import Elf
+from emu.subject.fragment import load_source
 from emu.subject.symbols import Symbols
 
 _TEXT = b"""ffff800080000000 T _text
@@ -61,3 +68,39 @@ def test_the_script_loads_the_symbols_at_both_addresses() -> None:
     assert (subject.va("later") + offset) % 2**64 == subject.pa("later")
     assert text.endswith("target remote 127.0.0.1:1234\n")
     assert "target remote" not in script(subject, Path("s.elf"), "")
+
+
+def test_the_section_says_what_the_code_says_as_another_reader_reads_it(tmp_path: Path) -> None:
+    """pyelftools on .debug_frame, against the rows; an outermost function has nothing but that."""
+    for subject in (DESIGNS["v3"].load(2), load_source(write_nested(tmp_path), nr_cpus=2)):
+        dwarf = ELFFile(io.BytesIO(symbol_file(subject))).get_dwarf_info()
+        cie, *entries = dwarf.CFI_entries()
+        assert cie["return_address_register"] == 30
+        unwinding, told, inside = Unwinding(subject), set(), False
+        for entry in entries:
+            table = entry.get_decoded().table
+            for pc in range(entry["initial_location"], entry["initial_location"] + entry["address_range"], 4):
+                pa = pc - subject.va_offset & 2**64 - 1
+                told.add(pa)
+                for at, row in ((pc, unwinding.rows[pa]), (pc + 3, unwinding.row(pa + 4, called=True))):
+                    if row is None:
+                        continue
+                    found = [line for line in table if line["pc"] <= at][-1]
+                    assert read(found, 30) == row.where(30)
+                    if row.where(30)[0] == "undefined":
+                        continue
+                    inside = True
+                    assert (found["cfa"].reg, found["cfa"].offset) == row.base
+                    assert [read(found, number) for number in range(30)] == [row.where(n) for n in range(30)]
+        assert told == unwinding.rows.keys()
+        assert inside
+
+
+def read(line: dict[str | int, Any], register: int) -> tuple[str, int]:
+    """What a decoded line says of a register, as a row does."""
+    rule = line.get(register)
+    kind = "same" if rule is None else _KINDS[rule.type]
+    return kind, rule.arg if rule is not None and kind in ("slot", "register") else 0
+
+
+_KINDS = {"UNDEFINED": "undefined", "SAME_VALUE": "same", "OFFSET": "slot", "REGISTER": "register"}

@@ -73,10 +73,12 @@ def test_functions_that_call_are_unwound_by_register_record_and_slot(tmp_path: P
     assert unwound(debugged)[0] == 5, "my_table, my_scan, my_find, my_lookup, secondary_startup"
 
 
-def unwinding(*words: int) -> Unwinding:
-    """Of code that begins at secondary_entry, PA 0x1000."""
+def unwinding(*words: int, function: int = 0) -> Unwinding:
+    """Of code that begins at secondary_entry, PA 0x1000; a function may have a symbol at another PA."""
     data = b"".join(word.to_bytes(4, "little") for word in words)
     rows = {"secondary_entry": (1 << 63) + 0x1000}
+    if function:
+        rows["function"] = (1 << 63) + function
     return Unwinding(Subject("test", "0", (Segment(0x1000, data, 0),), Symbols.of(rows), 1 << 63))
 
 
@@ -163,3 +165,19 @@ def test_the_caller_is_asked_for_behind_its_call_and_only_there() -> None:
     assert behind.where(30) == ("register", 5)
     assert made.row(0x1010, called=True) is None, "no call is before it"
     assert made.row(0x9000, called=False) is None
+
+
+_ADR_X1_12, _BLR_X1, _BR_X1, _B_SELF = 0x1000_0061, 0xD63F_0020, 0xD61F_0020, 0x1400_0000
+
+
+@pytest.mark.parametrize(
+    ("way", "last", "where"),
+    [(_BLR_X1, _RET, ("same", 0)), (_BR_X1, _B_SELF, ("undefined", 0)), (_BLR_X1, _B_SELF, ("undefined", 0))],
+)
+def test_a_function_that_an_address_leads_to_is_called_when_it_returns(
+    way: int, last: int, where: tuple[str, int]
+) -> None:
+    """What a branch to a register goes to is not known; a function that returns by its X30 was called."""
+    made = unwinding(_ADR_X1_12, way, _B_SELF, _NOP, last, function=0x100C)
+    assert made.rows[0x100C].where(30) == where
+    assert 0x100C not in unwinding(_ADR_X1_12, way, _B_SELF, _NOP, last).rows, "no symbol is there: data"
