@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from emu.debug.boots import Boots
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
@@ -49,7 +50,8 @@ class Session(DebugTarget):
         self.near = NEAR_STEPS
         self.interrupted: Callable[[], bool] = lambda: False
         self._checkpoints = checkpoints
-        self.checker = StopChecker(self, self.log, self._entries())
+        self.boots = Boots(boot)
+        self.checker = StopChecker(self, self.log, self._entries(), self.boots)
         if checkpoints is not None:
             checkpoints.answer = self._answer
 
@@ -252,6 +254,8 @@ class Session(DebugTarget):
         rows = len(machine.trace)
         if not machine.step(choose):
             return False
+        if self.boot.guest is not self.boots.guest:
+            self.boots.begin(self.position + 1, self.settings.breakpoints.values())
         cpu, pc = machine.current, machine.pc_before
         self.log.add(*((-1, 0) if pc == NOBODY else (cpu, pc)), rows, forced=choose >= 0)
         if self.settings.edits:
@@ -314,6 +318,7 @@ class Session(DebugTarget):
             self.run_to(target - self.near)
             self._save()
         self.run_to(target)
+        self.boots.place(settings.breakpoints.values())
         self.settings.edit(self.position, self.machine)
         for watch in settings.watchpoints.values():
             watch.value = self.loads.copies(watch.pa, watch.size)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import NamedTuple
 
+from emu.debug.boots import Boots
 from emu.debug.host_entries import HostEntries, HostEntry
 from emu.debug.step_log import WRITES, StepLog
 from emu.debug.stops import EVENTS, Breakpoint, DebugSettings, SessionStop, Watchpoint
@@ -35,9 +36,10 @@ class _Mode(NamedTuple):
 class StopChecker:
     """Compares the steps of a session with its breakpoints, watchpoints and events."""
 
-    def __init__(self, target: DebugTarget, log: StepLog, entries: HostEntries | None) -> None:
+    def __init__(self, target: DebugTarget, log: StepLog, entries: HostEntries | None, boots: Boots) -> None:
         self._target = target
         self._log = log
+        self._boots = boots
         self._entries = entries  # None: the host plays nothing
         self._entered: list[HostEntry] = []  # those that are still to be compared with breakpoints
         self._modes: list[_Mode] = []  # by CPU, at the last check
@@ -192,11 +194,13 @@ class StopChecker:
         return None
 
     def _on_entry(self, settings: DebugSettings, entry: HostEntry) -> Iterator[Breakpoint]:
+        # Where code of the subject goes on in a host task it has stopped already.
         cpu, pc = self._log.stepped(entry.position - 1)
         for made in list(settings.breakpoints.values()):
-            # Where code of the subject goes on in a host task it has stopped already.
-            landed = cpu == entry.cpu and pc != 0 and self._target.places.pa(pc) == made.pa
-            if made.text in entry.names and made.cpu in (-1, entry.cpu) and not landed:
+            if made.text not in entry.names or made.cpu not in (-1, entry.cpu):
+                continue
+            _, places, stops = self._boots.at(entry.position, [made])
+            if cpu != entry.cpu or not pc or places.pa(pc) not in stops:
                 yield made
 
     # -- backwards --------------------------------------------------------------------------------
@@ -249,18 +253,18 @@ class StopChecker:
 
     def _at_code_back(self, settings: DebugSettings) -> Iterator[tuple[int, SessionStop]]:
         target, log, trace = self._target, self._log, self._target.machine.trace
-        places: dict[int, list[Breakpoint]] = {}
-        for made in settings.breakpoints.values():
-            places.setdefault(made.pa, []).append(made)
+        first, places, stops = self._boots.at(log.position, settings.breakpoints.values())
         # By CPU, the PC of its next step from there on; 0: it does not come to that place by a step.
         coming = {cpu: target.pe(cpu).pc if _is_at_guest_code(target, cpu) else 0 for cpu in target.cpus}
         here = log.position
         for position, cpu, pc in log.steps_back():
+            if position + 1 < first:
+                first, places, stops = self._boots.at(position + 1, settings.breakpoints.values())
             rows = [trace.row(index) for index in log.rows_of(position)]
             brought = [row[2] for row in rows if row[0] in _BRINGS]
             for each in dict.fromkeys((*brought[::-1], cpu)):
                 at, coming[each] = coming.get(each, 0), 0
-                for made in places.get(target.places.pa(at), ()) if at else ():
+                for made in stops.get(places.pa(at), ()) if at else ():
                     if made.cpu in (-1, each) and position + 1 < here:
                         yield position + 1, SessionStop("breakpoint", each, made.text, made.number)
             coming[cpu] = pc

@@ -22,6 +22,7 @@ _CASES = (
     "mainline topology=flat:3 enable-method=spin-table",
     "v2 topology=flat:3 fault=2:no-52bit-va el=2",
     "v3 topology=flat:3 kexec=v3@1",
+    "v3 topology=flat:3 kexec=mainline@1",
     "v3 topology=flat:3 cycle=1",
 )
 
@@ -95,6 +96,29 @@ def test_the_step_off_a_breakpoint_that_is_still_to_be_told_is_made() -> None:
     debugged.settings.others = Others.STAND
     assert debugged.step(1).reason == "step"
     assert debugged.position == position + 1
+
+
+def test_behind_a_kexec_a_breakpoint_stands_where_that_boot_s_code_has_the_name() -> None:
+    """__secondary_switched lies elsewhere in the second boot; the first alone has scan."""
+    debugged = session("v3 topology=flat:3 kexec=mainline@1")
+    for name in ("__secondary_switched", "secondary_load_task", "scan"):
+        debugged.add_breakpoint(name)
+    first = {made.text: made.pa for made in debugged.settings.breakpoints.values()}
+    places = []
+    for _, stop in stops(debugged):
+        assert debugged.places.describe(debugged.pe(stop.cpu).pc) == stop.text
+        places.append(debugged.code_pa(stop.cpu))
+    now = {made.text: made.pa for made in debugged.settings.breakpoints.values()}
+    assert now["scan"] == -1
+    assert {first["__secondary_switched"], now["__secondary_switched"]} <= set(places)
+    assert first["__secondary_switched"] != now["__secondary_switched"]
+    kexec = next(at for at in range(debugged.position) if _is_reentry(debugged, at))
+    for position, stop in debugged.checker.arrivals_back(debugged.settings):
+        assert stop.text != "scan" or position <= kexec
+
+
+def _is_reentry(debugged: Session, position: int) -> bool:
+    return any(record.kind is Kind.REENTRY for record in debugged.log.records_of(position))
 
 
 # -- events -----------------------------------------------------------------------------------------
