@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from emu.case import Case
+from emu.debug.commands import _ENTRIES
 from emu.debug.session import Session
 from emu.host.build import build
-from emu.operation import STORES, Kind
+from emu.operation import OPERATIONS, STORES, Kind
 
 _CASES = {
     "coherent": ("v3 topology=flat:3", ["v3", "--cpus", "3"]),
@@ -32,6 +36,7 @@ _CASES = {
 }
 _WORDS = ("ap_sync_state[1]", "cpu_online[2]", "__boot_cpu_mode+4", "cpu_running")
 _SHOW = ("where", "cpus", "regs cpu 1", "backtrace", "data", "dmesg", "log 5", "info breakpoints", "findings")
+_SHOW += ("disas secondary_entry 4", "print __boot_cpu_mode", "state", "case", "help step")
 _LOOKS = [*_SHOW, *(f"{command} {word}" for word in _WORDS for command in ("x", "who-wrote", "watch"))]
 
 
@@ -128,3 +133,122 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
         assert shown[f"who-wrote {word}"][1].startswith(f"  #{at} "), (position, word)
         assert f" stored {value:#x}" in shown[f"who-wrote {word}"][1]
         assert int(shown[f"x {word}"][0].split(": ")[1].split()[0], 16) == value
+
+
+# Commands whose sessions are elsewhere: of a loop, a function, a file or page tables (test_step.py,
+# test_whole_debug.py).
+_ELSEWHERE = {"finish", "leave", "toggle", "list", "display", "undisplay", "stack", "lines", "walk", "vas"}
+_ELSEWHERE |= {"set", "source", "quit", "search"}
+_ROW = re.compile(r"^\| (`.*?) \| ", re.M)
+_WATCHED = "ap_sync_state[1]"
+_PLACE = "__secondary_switched"
+
+
+def _names() -> set[str]:
+    # The own name of each command that the documentation's table has: of `si` it is step.
+    text = (Path(__file__).parents[2] / "docs" / "stepping.md").read_text().partition("\n## Commands\n")[2]
+    rows = _ROW.findall(text.partition("\n## ")[0])
+    own = {name: entry.names[0] for entry in _ENTRIES for name in entry.names}
+    return {own[words.split()[0]] for row in rows for words in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_documented_command_has_a_session() -> None:
+    """A command that is new in the table of docs/stepping.md fails here until a session gives it."""
+    moves = [line for lines, _ in _MOVES for line in lines]
+    given = {line.split()[0] for line in (*_LOOKS, *moves, "goto 0", "cpu 0", "delete")}
+    names = _names()
+    assert len(names) > 40
+    assert names == {entry.names[0] for entry in _ENTRIES}
+    assert names - given == _ELSEWHERE
+
+
+def _next(run: Straight, position: int, wanted: Callable[[int], bool]) -> int | None:
+    # The position behind the first step from there on that is wanted.
+    return next((at + 1 for at in range(position, run.session.position) if wanted(at)), None)
+
+
+def _last(run: Straight, position: int, wanted: Callable[[int], bool]) -> int | None:
+    # The position before the last step before there that is wanted.
+    return next((at for at in range(position - 1, -1, -1) if wanted(at)), None)
+
+
+def _kinds(run: Straight, at: int, cpu: int = -1) -> set[int]:
+    # Kinds of the records of a step, by a CPU or by all.
+    rows = map(run.session.machine.trace.row, range(run.rows[at], run.rows[at + 1]))
+    return {row[0] for row in rows if cpu in (-1, row[2])}
+
+
+def _stores(run: Straight, at: int) -> bool:
+    pa, size = run.session.places.data(_WATCHED)
+    rows = map(run.session.machine.trace.row, range(run.rows[at], run.rows[at + 1]))
+    return any(row[0] in STORES and row[4] < pa + size and pa < row[4] + row[1] for row in rows)
+
+
+def _ran(run: Straight, at: int) -> int:
+    return run.session.log.stepped(at)[0]
+
+
+Expected = Callable[[Straight, int, int], "int | None"]
+# Lines of a command, the last of which moves, and where it comes to from a position with a CPU selected, by
+# the steps and records of a run without a debugger; None: to the end, or there is no such position.
+_MOVES: tuple[tuple[list[str], Expected], ...] = (
+    (["step"], lambda run, at, cpu: _next(run, at, lambda each: _ran(run, each) == cpu)),
+    (["op"], lambda run, at, cpu: _next(run, at, lambda each: _operates(run, each, cpu))),
+    (["back"], lambda run, at, cpu: _last(run, at, lambda each: _ran(run, each) == cpu)),
+    (["back-op"], lambda run, at, cpu: _last(run, at, lambda each: _operates(run, each, cpu))),
+    (["other"], lambda run, at, _cpu: _next(run, at, lambda each: _ran(run, each) != _ran(run, at - 1))),
+    (
+        ["events log", "continue"],
+        lambda run, at, _: _next(run, at, lambda each: Kind.LOG in _kinds(run, each)),
+    ),
+    ([f"watch {_WATCHED}", "continue"], lambda run, at, _: _next(run, at, lambda each: _stores(run, each))),
+    ([f"watch {_WATCHED}", "rcontinue"], lambda run, at, _: _last(run, at, lambda each: _stores(run, each))),
+    ([f"break {_PLACE} cpu 1", "continue"], lambda run, at, _: _arrival(run, at)),
+    ([f"tbreak {_PLACE} cpu 1", "continue"], lambda run, at, _: _arrival(run, at)),
+    ([f"until {_PLACE} cpu 1"], lambda run, at, _: _arrival(run, at)),
+    (["others stand", "others schedule", "step"], lambda run, at, cpu: _MOVES[0][1](run, at, cpu)),
+)
+
+
+def _operates(run: Straight, at: int, cpu: int) -> bool:
+    return _ran(run, at) == cpu and bool(_kinds(run, at, cpu) & OPERATIONS)
+
+
+def _arrival(run: Straight, position: int) -> int | None:
+    # Behind the step that brings CPU1 to _PLACE, the first from a position on.
+    pa = run.session.places.instruction(_PLACE)
+    steps = [(at, run.session.log.stepped(at)) for at in range(run.session.position)]
+    own = [(at, pc) for at, (cpu, pc) in steps if cpu == 1]
+    came = [before + 1 for (before, _), (_, pc) in pairwise(own) if pc and run.session.places.pa(pc) == pa]
+    return next((at for at in came if at > position), None)
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_what_moves_comes_to_where_the_trace_says_both_ways(name: str) -> None:
+    text, options = _CASES[name]
+    run = _straight(text)
+    last = run.session.position
+    positions = _positions(run)
+    wanted: list[tuple[int, list[str], int]] = []
+    script: list[str] = []
+    for position in (*positions, *positions[::-1]):
+        for lines, expected in _MOVES:
+            cpu = _ran(run, min(position, last - 1))
+            goal = expected(run, position, cpu) if position or lines != ["other"] else None
+            if goal is None or not _same_numbers(run, min(position, goal), max(position, goal)):
+                continue
+            script += [f"goto {position}", f"cpu {cpu}", *lines, "delete", "events none"]
+            wanted.append((position, lines, goal))
+    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    moves = {lines[-1] for lines, _ in _MOVES}
+    said = [lines[-1] for line, lines in _said(done.stdout) if line in moves]
+    assert len(said) == len(wanted) > 2 * len(_MOVES)
+    for (position, lines, goal), line in zip(wanted, said, strict=True):
+        assert line.startswith(f"#{goal} "), (position, lines, line)
+
+
+def _same_numbers(run: Straight, first: int, last: int) -> bool:
+    # Whether CPUs have the same numbers from one position to the other: no kexec lies between.
+    return not any(Kind.REENTRY in _kinds(run, at) for at in range(first, last))
