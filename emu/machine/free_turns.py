@@ -18,7 +18,7 @@ from emu.arch.counter import count_at
 from emu.arch.sysreg import CNTHCTL_EL2, CNTKCTL_EL1, CNTVOFF_EL2
 from emu.cpu.engine import UNLIMITED
 from emu.cpu.pe import PE
-from emu.cpu.stops import STEP_LIMIT, Raised, Reached, StepLimit, Waiting
+from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, StepLimit, Waiting
 from emu.cpu.sysregs import vhe
 from emu.devices.protocol import CpuTimer
 from emu.devices.timer import next_event
@@ -126,6 +126,8 @@ class FreeTurns:
         self.amid = cpu if goes_on else -1
         machine.clock.begun += done
         machine.guest_code.spend_time(actor)
+        if machine.watch is not None and isinstance(stop, Call | Raised):
+            machine.watch.step(cpu)  # what the CPU has said comes before what it does now
         match stop:
             case StepLimit():
                 pass

@@ -97,6 +97,15 @@ def test_another_order_of_cpus_gives_another_run_with_the_same_end(real_kernel: 
     assert boots[0].machine.actors[0].time != boots[1].machine.actors[0].time
 
 
+def test_a_line_of_the_log_comes_before_the_firmware_call_behind_it(real_kernel: Kernel) -> None:
+    """Linux v6.12 drivers/firmware/psci/psci.c, psci_0_2_init() and psci_init_migrate()."""
+    kernel = str(real_kernel("EMU_KERNEL_SMALL"))
+    shown = run_emu("boot", kernel, "--depth", "whole", "--cpus", "2", "-v").stdout
+    said = ("probing for conduit method", "PSCI_VERSION", "PSCIv1.", "MIGRATE_INFO_TYPE", "Trusted OS")
+    places = [shown.index(text) for text in said]
+    assert places == sorted(places)
+
+
 def test_a_panic_ends_in_a_reset_and_is_a_finding(real_kernel: Kernel) -> None:
     """Without a root file system: mount_root_generic()."""
     boot = build(real_kernel("EMU_KERNEL_SMALL"), 2, until="what no kernel says")
