@@ -26,6 +26,21 @@ def check_text(value: str, where: str) -> str:
 TYPED = "-"  # for a file of input: standard input
 
 
+# Numbers that are what they are when nobody says them, by another value than one that can be said.
+_LEAST = {"boot_cpu": 0, "nr_cpus": 1, "primary_max": 1, "ram": 1, "turn": 1}
+
+
+def check_said(name: str, value: object) -> None:
+    """Check a number of a case that was said, which may not be the one of a field that nobody says.
+
+    :param name: of the field
+    :raises InvalidCase: it is
+    """
+    least = _LEAST.get(name)
+    if least is not None and value == least - 1:
+        raise InvalidCase(f"{name.replace('_', '-')}={value}: at least {least}; leave it out for the default")
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """All inputs that decide a run. A case and a version of emu reproduce a run bit for bit."""
@@ -120,6 +135,7 @@ class Case:
                     values[name] = int(value, 0)
                 except ValueError:
                     raise InvalidCase(f"case: {word}: {key} is an integer") from None
+                check_said(name, values[name])
             else:
                 values[name] = value
         return cls(**values)  # type: ignore[arg-type]

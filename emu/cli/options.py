@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from emu.case import Case
+from emu.case import Case, check_said
 from emu.cli.asked import given
 from emu.cli.outputs import Output
 from emu.errors import InvalidCase, Untestable
@@ -323,6 +323,8 @@ def make_case(
     if options.get("nr_cpus") is not None:
         check_count(options["nr_cpus"], "nr-cpus")
     changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for name, value in changes.items():
+        check_said(name, value)
     for name, between in (("fault", ","), ("hotplug", ","), ("device", ","), ("append", " ")):
         changes[name] = between.join(changes.get(name, ())) or getattr(case, name)
     changes["asserts"] = _asserts_of(changes.get("asserts", ())) or case.asserts

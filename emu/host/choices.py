@@ -170,9 +170,10 @@ def _check_values(case: Case) -> MemoryModel:
         if value not in allowed:
             raise InvalidCase(f"{name.replace('_', '-')}={value}: {not_one_of(value, allowed)}")
     model = memory_model(case.memory, case.granule)
-    for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", -1), ("primary_max", 0)):
-        if getattr(case, name) < least:
-            raise InvalidCase(f"{name.replace('_', '-')}={getattr(case, name)}: at least {least}")
+    for name, least in (("cycle", 0), ("instructions_max", 1), ("boot_cpu", 0), ("primary_max", 1)):
+        value = getattr(case, name)
+        if value < least and value != default_of(name):
+            raise InvalidCase(f"{name.replace('_', '-')}={value}: at least {least}")
     if scheduler_kind(case.scheduler)[0].of_operations and case.grain == "free":
         raise InvalidCase("grain=free: a recorded schedule is one of operations; give grain=operation")
     if case.memory != "coherent" and case.kexec:

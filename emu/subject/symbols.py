@@ -59,7 +59,8 @@ class Symbols:
         if whole is None or whole.end() < len(text):
             at = whole.end() if whole else 0
             line, number = text[at : text.find(b"\n", at)], text.count(b"\n", 0, at) + 1
-            raise InvalidSubject(f"{name}:{number}: {line[:40]!r}: expected '<16 hex digits> <type> <name>'")
+            shown = repr(line[:40]) if line[:40].decode("latin1").isprintable() else "no text"
+            raise InvalidSubject(f"{name}:{number}: {shown}: expected '<16 hex digits> <type> <name>'")
         rows = text.split(b"\n")[:-1]
         keys = [row[:16] for row in rows]
         if keys != sorted(keys):

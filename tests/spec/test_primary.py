@@ -102,7 +102,7 @@ def test_a_bound_of_a_primary_that_there_is_not_is_refused(case: str) -> None:
 
 
 def test_a_bound_below_zero_is_refused() -> None:
-    with pytest.raises(InvalidCase, match="primary-max=-1: at least 0"):
+    with pytest.raises(InvalidCase, match="primary-max=-1: at least 1"):
         build(Case.parse("v3 primary-max=-1"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +139,9 @@ def test_no_address_of_the_kernel_is_near_a_number_that_is_kept_as_a_symbol() ->
     assert symbols.at(0xFFFF_8000_7FE0_0008) is None
     assert symbols.describe_pc(0x4000_0008, 0xFFFF_8000_8000_0000 - 0x4020_0000) == "0x40000008"
     assert symbols.describe(0x50_0004) == "_kernel_size_le_lo32+0x4"
+
+
+def test_what_is_no_text_is_said_so_and_not_shown() -> None:
+    for data in (gzip.compress(b"ffff800080000000 T _text\n"), b"\x7fELF\x02\x01\x01" + bytes(64)):
+        with pytest.raises(InvalidSubject, match=r"^map:1: no text: expected"):
+            Symbols.parse(data, "map")
