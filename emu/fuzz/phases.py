@@ -13,7 +13,8 @@ from itertools import islice
 from random import Random
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
-from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
+from emu.fuzz.again import questions_again
+from emu.fuzz.built_lookup import BuiltLookup, Checked, Point, UnderTest
 from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.questions import random_map, random_mpidrs
@@ -95,6 +96,20 @@ class Phases:
             for logical_map in dict.fromkeys(((*some, *holes), (*holes, *some))):
                 if self._ask_unless_done(built, logical_map, asks, ()):
                     yield
+
+    def again(self, built: BuiltLookup) -> Iterator[None]:
+        """Ask small questions from what others have left (:mod:`emu.fuzz.again`), while all is right."""
+        for question, begin in questions_again(built):
+            why = self.why_done(repeats=False)
+            if why is not None:
+                self.leave_out(why, 1)
+                continue
+            self.cases += 1
+            checked = built.check_from(question, begin)
+            if checked.wrong is not None:
+                usual = built.check(question)  # what is wrong from any start has nothing to do with it
+                self.meet(checked if usual.wrong is None else usual)
+            yield
 
     def regression(self, built: BuiltLookup, part: int = 0, parts: int = 1) -> Iterator[None]:
         """Go through the regression corpus at this NR_CPUS, or through one of ``parts`` of it."""
@@ -260,3 +275,10 @@ def cause(checked: Checked) -> Cause:
     if checked.race is not None:
         return checked.wrong.prop, checked.answer.exit
     return checked.wrong.prop, checked.wrong.cause
+
+
+def again_at(points: Sequence[Point]) -> Point:
+    """Return the NR_CPUS at which a look-up is called again: the largest small one, else the smallest."""
+    usual = [point for point in points if not point[1]] or list(points)
+    small = [point for point in usual if point[0] <= SMALL_MAX]
+    return max(small) if small else min(usual)

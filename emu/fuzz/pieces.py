@@ -15,7 +15,7 @@ from random import Random
 from emu.errors import EmuError, Untestable
 from emu.fuzz.built_lookup import Checked, Point, UnderTest
 from emu.fuzz.left_out import Key, LeftOut
-from emu.fuzz.phases import BATCH, WHOLE_LOOK_MAX, Cause, Phases
+from emu.fuzz.phases import BATCH, WHOLE_LOOK_MAX, Cause, Phases, again_at
 
 RANDOM_CASES = 4 * BATCH  # of a piece
 _PARTS = 4  # of the regression corpus at a large NR_CPUS
@@ -110,6 +110,8 @@ class Piece:
                 return phases.small(lookups[0])
             case "learned":
                 return phases.learned(lookups[0], walks=self.walks)
+            case "again":
+                return phases.again(lookups[0])
             case "regression":
                 return phases.regression(lookups[0], self.part, _parts(self.points[0]))
             case "random":
@@ -160,5 +162,6 @@ def stages(
         found.append([piece("regression", [point], part) for point in some for part in range(_parts(point))])
     counts = [min(RANDOM_CASES, cases - start) for start in range(0, cases, RANDOM_CASES)]
     found.append([piece("random", points, part, count) for part, count in enumerate(counts)])
+    found.append([piece("again", [again_at(points)])])
     found.append([piece("concurrent", points)])
     return [stage for stage in found if stage]

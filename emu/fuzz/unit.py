@@ -16,7 +16,7 @@ from emu.errors import AssemblyError, InvalidCase
 from emu.fuzz.built_lookup import BuiltLookup, Checked, Others, Point, UnderTest
 from emu.fuzz.left_out import LeftOut
 from emu.fuzz.mutate import mutated_map, mutated_mpidrs
-from emu.fuzz.phases import BATCH, RACES, SMALL_MAX, Phases, cause
+from emu.fuzz.phases import BATCH, RACES, SMALL_MAX, Phases, again_at, cause
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
 from emu.fuzz.shrink import shrink
@@ -55,8 +55,8 @@ class Unit:
 
     :ivar number: from 0
     :ivar kind: "kept": the questions of the snapshot's corpus; "small", "learned" and "regression": all of
-        them at ``point``; "torn": an entry changes within its read; "random"; "concurrent": runs in which the
-        table changes
+        them at ``point``; "again": it is called again; "torn": an entry changes within its read; "random";
+        "concurrent": runs in which the table changes
     :ivar cases: random questions; whole batches of 4,096 but for the last
     """
 
@@ -131,6 +131,8 @@ def opening(points: Sequence[Point]) -> list[Unit]:
             nr_cpus, others = point
             if kind == "regression" or (nr_cpus <= SMALL_MAX if kind == "small" else not others):
                 found.append(Unit(len(found), kind, point))
+    if points:
+        found.append(Unit(len(found), "again", again_at(points)))
     return [*found, Unit(len(found), "torn")]
 
 
@@ -145,8 +147,9 @@ def run_unit(under_test: UnderTest, points: Sequence[Point], unit: Unit, matches
 
 def subject_of(under_test: UnderTest, checked: Checked) -> LookupCase:
     """Return the case of a question, without contract and System.map, which the store adds."""
+    others, race, begin = checked.others, checked.race, checked.begin
     return LookupCase(
-        under_test.name, checked.nr_cpus, checked.question, others=checked.others, race=checked.race
+        under_test.name, checked.nr_cpus, checked.question, others=others, race=race, begin=begin
     )
 
 
@@ -184,6 +187,7 @@ class _Work(Phases):
             "kept": self._kept,
             "small": lambda: _drain(self.small(self._at(unit.point))),
             "learned": lambda: _drain(self.learned(self._at(unit.point))),
+            "again": lambda: _drain(self.again(self._at(unit.point))),
             "torn": self._races,
             "regression": lambda: _drain(self.regression(self._at(unit.point))),
             "random": self._mixed,
@@ -203,7 +207,10 @@ class _Work(Phases):
         for case in self._unit.snapshot.corpus:
             try:
                 built = self.under_test.at(case.nr_cpus, case.others)
-                if case.race is None:
+                if case.begin:
+                    self.cases += 1
+                    self.meet(built.check_from(case.question, case.begin))
+                elif case.race is None:
                     self.check(
                         built, Question(built.whole(case.question.logical_map), case.question.mpidr), False
                     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from emu.arch import sysreg
@@ -228,6 +228,11 @@ class Single:
             if value != system[name]:
                 self._changed(name, f"{value:#x}", f"{system[name]:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
+
+    def left(self) -> Start:
+        """Return what the last question has left, as the start of another one."""
+        pe = self.pe
+        return replace(STARTS[0], registers=tuple(pe.x[number] for number in range(31)), nzcv=pe.nzcv)
 
     def walk(
         self, question: Question, most: int, wanted: Callable[[int], bool]

@@ -117,7 +117,7 @@ def test_a_planted_bug_is_found_and_told(tmp_path: Path) -> None:
     assert lines[0] == "unit 2: finding (answer): finds nothing; CPU 1 is in the map"
     assert f"  case: {subject} nr-cpus=2 map=-,0x0 mpidr=0x80000000" in lines
     assert lines[-1].startswith(f"fail: {subject}, ")
-    assert units(tmp_path / "c") == list(range(14))
+    assert units(tmp_path / "c") == list(range(15))
     again = run_emu("lookup", "--case", lines[-3].removeprefix("  case: "))
     assert again.returncode == 1
     assert "finding (answer): finds nothing; CPU 1 is in the map" in again.stdout
@@ -138,7 +138,7 @@ def test_one_that_finds_nothing_says_pass(tmp_path: Path) -> None:
     done = emu_fuzz(*arguments, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
-    assert (report["verdict"], report["findings"], report["counters"]["units"]) == ("pass", [], 13)
+    assert (report["verdict"], report["findings"], report["counters"]["units"]) == ("pass", [], 14)
     assert report["counters"]["edges"] > 10
 
 
@@ -343,9 +343,9 @@ def test_a_worker_that_dies_is_replaced_and_told(tmp_path: Path, how: str, messa
     (tmp_path / "deadly.py").write_text(_DEADLY.format(parent=os.getpid(), how=how))
     spec, _ = make_spec(str(subject))
     results = list(run_units(spec, opening(spec.points), 2))
-    assert sorted(result.number for result in results) == list(range(11))
+    assert sorted(result.number for result in results) == list(range(12))
     dead = [r for r in results if r.hits and r.hits[0].finding[0] == "worker"]
-    assert {(r.number, r.kind) for r in dead} == {(3, "small"), (9, "regression")}
+    assert {(r.number, r.kind) for r in dead} == {(3, "small"), (9, "regression"), (10, "again")}
     assert {r.hits[0].message for r in dead} == {message}
     assert any(hit.finding[0] == "answer" for result in results for hit in result.hits)
 

@@ -62,6 +62,37 @@ def test_planted_bugs_are_refuted(name: str) -> None:
         assert found.nr_cpus == proof.at
 
 
+CHANGED = {
+    # The kernel's struct mpidr_hash, and 256 buckets whatever NR_CPUS is.
+    "hash": (("b.ne    missing", "nop"), ("hash.toml", '"hash-to-cpu"', '"hash-to-cpu"\ncount = 256')),
+    # Trusted Firmware-A's plat_arm_calc_core_pos: a guess that is not in the table, or past its end.
+    "core_pos": (
+        ("ldr     x2, [x1, x19, lsl #3]\n        cmp     x2, x0\n        b.eq    found\n1:", "b found\n1:"),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize("is_planted", [False, True], ids=["right", "planted"])
+def test_correct_arithmetic_is_proved_and_its_twin_refuted(
+    tmp_path: Path, name: str, is_planted: bool
+) -> None:
+    """For up to 4 CPUs; the planted bug believes what it has computed."""
+    (old, new), contract = CHANGED[name]
+    text = (LOOKUPS / "correct" / f"{name}.S").read_text()
+    assert old in text
+    (tmp_path / f"{name}.S").write_text(text.replace(old, new, 1) if is_planted else text)
+    if contract is not None:
+        file, old, new = contract
+        toml = (LOOKUPS / "correct" / file).read_text()
+        assert old in toml
+        (tmp_path / file).write_text(toml.replace(old, new))
+    proof = proof_of(tmp_path / f"{name}.S", 4)
+    assert bool(proof.findings) == is_planted
+    assert is_planted or [each.nr_cpus for each in proof.proved] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_has_no_semantics_is_neither_proved_nor_refuted(name: str) -> None:
     """The instruction is known by its place and word."""

@@ -1,0 +1,43 @@
+"""A look-up that is called again: it finds in registers and flags what an earlier call has left there.
+
+The table may be the same or another one meanwhile. A right answer depends on neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from emu.arch.mpidr import RES1
+from emu.fuzz.built_lookup import BuiltLookup
+from emu.lookup.case import Question
+from emu.lookup.starts import Start, changes_of
+from emu.lookup.tables import DoesNotFit
+
+_HWIDS = (0, 1)  # of the maps, in their first two places
+_ASK = (*_HWIDS, 1 << 32)  # the last is in none, and like the first in its low bits
+
+
+def questions_again(built: BuiltLookup) -> Iterator[tuple[Question, tuple[tuple[str, int], ...]]]:
+    """Yield each small question from what each of them leaves (:func:`emu.lookup.starts.start_from`)."""
+    questions = [Question(built.whole(row), RES1 | hwid) for row in _maps(built.nr_cpus) for hwid in _ASK]
+    fit = [question for question in questions if _fits(built, question)]
+    left: dict[Start, None] = {}
+    for question in fit:
+        if built.single.ask(question).exit:
+            left[built.single.left()] = None
+    for question in fit:
+        yield from ((question, changes_of(start)) for start in left)
+
+
+def _maps(nr_cpus: int) -> list[tuple[int | None, ...]]:
+    rows = product((None, *_HWIDS), repeat=min(nr_cpus, 2))
+    return [row for row in rows if len(set(row)) == len(row) or row == (None, None)]
+
+
+def _fits(built: BuiltLookup, question: Question) -> bool:
+    try:
+        built.expected(question.logical_map, [question.mpidr])
+    except DoesNotFit:
+        return False
+    return True
