@@ -211,7 +211,7 @@ def test_each_cpu_arrives_with_what_the_kernel_has_prepared_for_it(real_kernel: 
 
 @pytest.mark.parametrize("is_left_out", [False, True])
 def test_a_host_at_el2_arrives_with_what_init_el2_sets(is_left_out: bool, real_kernel: Kernel) -> None:
-    """The boot CPU's driver of the timer has changed CNTHCTL_EL2 by then. The bug: CPU2 has not written it."""
+    """The boot CPU's timer driver has changed CNTHCTL_EL2 by then. The bug: CPU2 does not write it."""
     boot = build(real_kernel("EMU_KERNEL_SMALL"), 3, el=2, cpu="neoverse-n1")
     land = boot.arrivals.land
 
