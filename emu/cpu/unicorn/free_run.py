@@ -94,10 +94,8 @@ class FreeRunner:
         self._request = c_uint32.from_address(cpu_state + layout.INTERRUPT_IN_CPUSTATE)
         self._hooks: dict[tuple[int, int], Any] = {}  # by VA and what is there: Kind or Other
         self._yields: dict[int, int] = {}  # instructions of a block that ends so, by its VA
-        # Code that a run began at, by VA and whether at EL2, where other words are not the engine's.
-        self._looked: dict[tuple[int, bool], bytes] = {}
-        # MRS and MSR of these are ours at EL2. The engine knows the names in _EL02, and none in _EL12.
-        self._redirected = contexts.code.gated & vhe.ENCODINGS - vhe.EL12
+        self._looked: dict[tuple[int, bool], bytes] = {}  # code that a run began at, by VA and is it at EL2
+        self._redirected = contexts.code.gated & vhe.ENCODINGS - vhe.EL12  # ours at EL2, where it knows them
         self._looks_at_all = False  # at blocks that neither halt by themselves nor use system registers too
         # Sites without a hook: VA, kind, instructions of a block to its yield, the block and its size.
         self._found: list[tuple[int, int, int, int, int]] = []
