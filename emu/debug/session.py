@@ -45,27 +45,23 @@ class Session(DebugTarget):
         """Set the machine up to step one instruction at a time; without checkpoints it cannot go back."""
         super().__init__(boot)
         self.settings = DebugSettings()
-        self.log = self._prepare()
+        self.log, entries = self._prepare()
         self.ended = False
         self.near = NEAR_STEPS
         self.interrupted: Callable[[], bool] = lambda: False
         self._checkpoints = checkpoints
         self.boots = Boots(boot)
-        self.checker = StopChecker(self, self.log, self._entries(), self.boots)
+        self.checker = StopChecker(self, self.log, entries, self.boots)
         if checkpoints is not None:
             checkpoints.answer = self._answer
 
-    def _prepare(self) -> StepLog:
-        # Let the machine go by instructions, and keep what it does.
+    def _prepare(self) -> tuple[StepLog, HostEntries | None]:
+        # Let the machine go by instructions, keep what it does, and where host tasks enter functions.
         machine = self.machine
         machine.grain = Grain.INSTRUCTION
         machine.recorder.recording = True
         machine.observe()
-        return StepLog(machine)
-
-    def _entries(self) -> HostEntries | None:
-        # Where host tasks enter functions.
-        return HostEntries(self.machine, lambda: self.position)
+        return StepLog(machine), HostEntries(machine, lambda: self.position)
 
     def begin(self) -> None:
         """Make the checkpoint of the start. From here on every step may raise ``Travelled``.

@@ -11,8 +11,8 @@ from programs import run_emu
 from emu.cli import cli
 from emu.cli.outputs import Command, Output
 
-READS = {"contract", "files", "resume", "system_map"}  # options that name a file to read
-FOLDERS = {"folder", "tables"}  # that are made
+READS = {"contract", "files", "imported", "resume", "system_map"}  # options that name a file to read
+FOLDERS = {"exported", "folder", "tables"}  # that are made
 
 
 def options() -> list[tuple[str, str]]:

@@ -57,14 +57,11 @@ class WholeSession(Session):
         super().__init__(target, checkpoints)
         self.near = NEAR_INSTRUCTIONS
 
-    def _prepare(self) -> StepLog:
+    def _prepare(self) -> tuple[StepLog, None]:
         assert self.machine.free is not None
         self.free = self.machine.free
         self.turns = WholeLog(self.machine, self._last_write)
-        return self.turns
-
-    def _entries(self) -> None:
-        return None  # the kernel does all that itself
+        return self.turns, None  # no host task plays a function of the kernel
 
     def code_pa(self, cpu: int) -> int:
         """Return the PA of the instruction that ``cpu`` is at; of no mapped one its PC."""
