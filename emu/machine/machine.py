@@ -271,8 +271,10 @@ class Machine:
                     self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next; of a host task it is alone.
+            # Where nothing can be fetched the next pick is the exception that this raises.
             goes_on = runs_guest and actor.task is None and actor.state is State.RUNNABLE
-            self.unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
+            is_amid = goes_on and self.engine.word(actor.pe.pc) is not None
+            self.unfinished = cpu if is_amid and not self.engine.at_operation(actor.pe) else -1
         self.delays_maintenance = False
         self.parts.alone = -1
         if actor.time > self.clock.now:
