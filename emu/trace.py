@@ -68,11 +68,15 @@ class SymbolTable:
 
 
 class Trace(Records):
-    """Collects the records of one run. With a sink (:meth:`attach`) they are also written to a file."""
+    """Collects the records of one run. With a sink (:meth:`attach`) they are also written to a file.
+
+    :ivar is_cut: it was read from a file that ends amid a chunk
+    """
 
     def __init__(self, case: str) -> None:
         super().__init__()
         self.case = case
+        self.is_cut = False
         self._sink: BinaryIO | None = None
         self._written = 0
         self._strings_written = 0
@@ -377,6 +381,7 @@ def read_trace(path: Path) -> Trace:
             except (ValueError, zlib.error) as error:
                 raise InvalidSubject(f"{path}: chunk at {at:#x}: {error}") from None
         at += _CHUNK.size + size
+    trace.is_cut = at < len(data)
     return trace
 
 

@@ -14,7 +14,7 @@ from emu.cli.asked import given, spelt
 from emu.cli.outputs import Command
 from emu.cli.recording import GRAINS, Files, built, recorded_case, recorded_case_options, run
 from emu.designs import DESIGNS
-from emu.errors import EmuError, InvalidCase
+from emu.errors import EmuError, InvalidCase, Untestable
 from emu.host.build import build
 from emu.host.effects import WHOLE
 from emu.host.tracing import symbol_table
@@ -51,7 +51,8 @@ def command(
     """Show where the runs A and B part, for each CPU.
 
     A and B are traces that `emu trace` has written, subjects as `emu boot` takes them, or cases in quotes.
-    What is no trace is run with the options given. Status 0: the runs are the same, 1: they differ.
+    What is no trace is run with the options given. Status 0: the runs are the same, 1: they differ,
+    125: a trace is cut off, so what it shows is not all.
     """
     cpus = None if pair is None else _pair(pair)
     if b is None and cpus is None:
@@ -64,12 +65,15 @@ def command(
     if grain == "instruction" and not able:
         raise InvalidCase("--grain instruction: a trace has no instructions; record it with that grain")
     diff = compare(*runs, instructions=able and grain != "operation", everything=everything, pair=cpus)
+    cut = [name for name, run in zip((a, b), runs, strict=True) if run.trace.is_cut]
     if as_object:
-        click.echo(json.dumps(diff_json(diff)))
+        click.echo(json.dumps(diff_json(diff) | {"cut_off": cut}))
     else:
         for line in diff_text(diff):
             click.echo(line)
-    return 0 if diff.same else 1
+        for name in dict.fromkeys(cut):
+            click.echo(f"undecided: {name} is cut off; what came behind its end is not compared")
+    return Untestable.exit_status if cut else int(not diff.same)
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -137,7 +137,6 @@ def test_a_scheduler_without_a_seed_takes_none(name: str) -> None:
         (("explore", "--grain", "instruction"), "grain=instruction: an exploration goes by operations"),
         (("explore", "--scheduler", "random:1", "--preemptions", "2"), "--preemptions: of all orders"),
         (("explore", "--scheduler", "pct:1", "--no-reduction"), "--no-reduction: of all orders"),
-        (("lookup", "v3", "--cases", "0", "-j", "2"), "-j 2 and --cases 0"),
     ],
 )
 def test_an_option_that_a_command_would_not_use_is_refused(words: tuple[str, ...], why: str) -> None:
