@@ -15,7 +15,7 @@ from emu.debug.host_entries import HostEntries, HostEntry
 from emu.debug.step_log import WRITES, StepLog
 from emu.debug.stops import EVENTS, Breakpoint, DebugSettings, SessionStop, Watchpoint
 from emu.debug.target import DebugTarget
-from emu.host.played import played_names
+from emu.host.played_names import played_names
 from emu.machine.actor import State
 from emu.operation import LOADS, Kind
 

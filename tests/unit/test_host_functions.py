@@ -13,7 +13,8 @@ from emu.debug.commands import Commands
 from emu.debug.session import Session
 from emu.errors import InvalidCase
 from emu.host.build import build
-from emu.host.played import frames, function_at, played_names
+from emu.host.played import frames, function_at
+from emu.host.played_names import played_names
 from emu.machine.actor import location
 from emu.operation import Store
 
