@@ -74,7 +74,7 @@ def test_a_track_for_each_cpu_and_an_arrow_from_each_kick() -> None:
     events = events_of(CASES[0])
     names = {e["tid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
     assert names == {1: "CPU0 0x0", 2: "CPU1 0x1", 3: "CPU2 0x2", 4: "CPU3 0x3"}
-    arrows = [(e["ph"], e["tid"]) for e in events if e.get("name") == "kick"]
+    arrows = [(e["ph"], e["tid"]) for e in events if e.get("name") == "kick" and e["ph"] in "sf"]
     assert arrows == [("s", 1), ("f", 2), ("s", 1), ("f", 3), ("s", 1), ("f", 4)]
     calls = [e["name"] for e in events if e.get("cat") == "call"]
     assert calls == [f"call CPU_ON64 x1={cpu:#x}" for cpu in (1, 2, 3)]

@@ -12,8 +12,8 @@
  */
 // thread + THREADS * (core + CORES * cluster); without MT, Aff0 is the core
 #include "macros.inc"
-#define CORES 4
-#define THREADS 2
+        .equ    CORES, 4
+        .equ    THREADS, 2
 
 core_pos:
         mrs     x5, mpidr_el1
