@@ -133,6 +133,8 @@ def lock(folder: Path) -> TextIO:
     :raises EmuError: another campaign runs in the folder, or it cannot be created
     """
     path = folder / "lock"
+    if folder.exists() and not folder.is_dir():
+        raise EmuError(f"{folder}: not a directory")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a")

@@ -133,7 +133,11 @@ def parse_proved(text: str, where: str) -> int:
 
     :raises InvalidCase: neither
     """
-    return EVERY if text == _EVERY_TEXT else parse_u64(text, where)
+    if text == _EVERY_TEXT:
+        return EVERY
+    if not text.isascii() or not text.isdigit():
+        raise InvalidCase(f"{where}={text}: 1..64 CPUs, or {_EVERY_TEXT}")
+    return parse_u64(text, where)
 
 
 def format_map(hwids: Sequence[int | None]) -> str:

@@ -137,3 +137,9 @@ def test_a_defect_has_the_same_key_in_a_search_and_in_a_campaign(
     ]
     assert keys[0] == keys[1]
     assert len(keys[0]) == len(searched["findings"]) > 0
+
+
+def test_a_folder_of_a_campaign_that_is_a_file_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_emu("fuzz", "v3", "--dir", str(tmp_path / "file"))
+    assert (done.returncode, done.stderr) == (2, f"emu: {tmp_path / 'file'}: not a directory\n")

@@ -278,3 +278,9 @@ def test_a_question_that_is_too_hard_ends_as_not_proved(
     status, _, err = run(capsys, path, "--prove", "1")
     assert status == 125
     assert "z3 has given up a question of it: too much work" in err
+
+
+@pytest.mark.parametrize("asked", ["-1", "0", "65", "1e3", "every"])
+def test_a_number_of_cpus_that_no_proof_is_for_is_refused_in_words(asked: str) -> None:
+    done = run_emu("lookup", "v3", "--prove", asked)
+    assert (done.returncode, done.stderr) == (2, f"emu: prove={asked}: 1..64 CPUs, or all\n")
