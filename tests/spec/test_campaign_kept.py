@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from programs import run_emu
 
 from emu.cli import main
 from emu.fuzz.built_lookup import UnderTest
