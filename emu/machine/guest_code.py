@@ -22,15 +22,15 @@ class GuestCode:
         self._machine = machine
         self._clock = machine.clock
 
-    def run(self, cpu: int, actor: Actor) -> None:
-        """Run the PE of ``cpu`` for one grain, and do what its stop asks for."""
+    def run(self, cpu: int, actor: Actor) -> bool:
+        """Run the PE of ``cpu`` for one grain, and do what its stop asks for; tell whether there was one."""
         machine, pe, clock = self._machine, actor.pe, self._clock
         if machine.free is not None:
             machine.free.run(cpu, actor)
-            return
+            return False
         if actor.nap is not None:
             if machine.naps.rest((cpu,)):
-                return
+                return False
             machine.naps.forget(actor)
         trace, engine = machine.recorder.trace, machine.engine
         before = pe.counters.instructions
@@ -53,13 +53,15 @@ class GuestCode:
             engine.take_state(pe)
             trace.stopped()
         self.spend_time(actor)
-        if stop.__class__ is not StepLimit:
+        is_stopped = stop.__class__ is not StepLimit
+        if is_stopped:
             machine.exits.handle(cpu, actor, stop)
             if actor.state is State.WAITING:
                 machine.naps.learn(actor)
                 machine.spins.count_sleep(cpu)
         if clock.begun >= machine.instructions_max:
             machine.count(0)
+        return is_stopped
 
     def _run_slice(self, cpu: int, actor: Actor, instructions: int) -> EngineStop:
         # In two parts when it is to be looked at in the middle, whether it goes round.

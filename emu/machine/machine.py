@@ -257,13 +257,13 @@ class Machine:
         self.current = cpu
         self.picks += 1
         actor = self.actors[cpu]
-        runs_guest = actor.task is None
+        runs_guest, is_stopped = actor.task is None, False
         if not runs_guest:
             self.pc_before = 0
             self.tasks.run(cpu, actor)
         else:
             self.pc_before = actor.pe.pc
-            self.guest_code.run(cpu, actor)
+            is_stopped = self.guest_code.run(cpu, actor)
             counted = actor.pe.counters.instructions
             if (counted >= actor.look_at or actor.repeats >= actor.repeats_max) and self.free is None:
                 goes_on = actor.state is State.RUNNABLE and actor.task is None and not actor.made
@@ -271,10 +271,9 @@ class Machine:
                     self.spins.look(cpu, actor)
         if steered and self.grain is Grain.INSTRUCTION:
             # A pick is an operation, with all that comes before the next; of a host task it is alone.
-            # Where nothing can be fetched the next pick is the exception that this raises.
-            goes_on = runs_guest and actor.task is None and actor.state is State.RUNNABLE
-            is_amid = goes_on and self.engine.word(actor.pe.pc) is not None
-            self.unfinished = cpu if is_amid and not self.engine.at_operation(actor.pe) else -1
+            # What stops the PE, an exception say, ends it too.
+            goes_on = runs_guest and actor.task is None and actor.state is State.RUNNABLE and not is_stopped
+            self.unfinished = cpu if goes_on and not self.engine.at_operation(actor.pe) else -1
         self.delays_maintenance = False
         self.parts.alone = -1
         if actor.time > self.clock.now:
