@@ -138,7 +138,7 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
 # Commands whose sessions are elsewhere: of a loop, a function, a file or page tables (test_step.py,
 # test_whole_debug.py).
 _ELSEWHERE = {"finish", "leave", "toggle", "list", "display", "undisplay", "stack", "lines", "walk", "vas"}
-_ELSEWHERE |= {"set", "source", "quit", "search"}
+_ELSEWHERE |= {"set", "source", "quit", "search", "locals"}
 _ROW = re.compile(r"^\| (`.*?) \| ", re.M)
 _WATCHED = "ap_sync_state[1]"
 _PLACE = "__secondary_switched"
