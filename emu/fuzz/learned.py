@@ -27,7 +27,7 @@ def learned_mpidrs(built: BuiltLookup, *, walks: bool = True) -> list[int]:
     """
     target = built.target
     met = compared(built) if walks else NOTHING
-    found = dict.fromkeys(mpidr + step for mpidr in met.mpidrs for step in (0, 1, -1))
+    found = dict.fromkeys((mpidr + step) & 2**64 - 1 for mpidr in met.mpidrs for step in (0, 1, -1))
     own = [*own_constants(target), *unusual(target, met.values)]
     if values := list(dict.fromkeys(own))[:_VALUES_MAX]:
         hwids = dict.fromkeys(value & MPIDR_HWID_BITMASK for value in _joined(values))

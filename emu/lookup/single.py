@@ -38,6 +38,7 @@ _EVENTS = 16  # that a look-up may have before it is looked at, whether it comes
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
 _SA = 1 << 3  # SCTLR_ELx: accesses by an SP that is not aligned fault
 _DAIF = (3, 3, 4, 2, 1)
+_STRETCH_MAX = 256  # instructions that a walk runs at once
 _SYSTEM = (
     sysreg.SCTLR_EL1,
     sysreg.CPACR_EL1,
@@ -265,11 +266,12 @@ class Single:
                 return
 
     def _stretch(self, pc: int, wanted: Callable[[int], bool]) -> tuple[int, bool, int]:
-        # The instruction at `pc`, whether it is wanted, and how many to run up to one that may be next.
+        # The instruction at `pc`, whether it is wanted, and how many to run up to one that may be next, or to
+        # where another stretch begins: where there is no code no branch ends one.
         word = self.memory.read(pc, 4)
         count, end = 1, pc + 4
         last = word
-        while not is_branch(last) and self.memory.contains(end, 4):
+        while count < _STRETCH_MAX and not is_branch(last) and self.memory.contains(end, 4):
             last = self.memory.read(end, 4)
             if end in self._exits or wanted(last):
                 break

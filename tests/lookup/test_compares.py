@@ -14,6 +14,7 @@ from test_what_is_left_open import HWID, SCAN, TOML, searched
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.compares import compared
+from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.unit import opening, run_unit
 from emu.lookup.case import Question
 from emu.subject.fragment import asm_dir
@@ -92,6 +93,14 @@ def test_what_no_equation_undoes_is_not_guessed(tmp_path: Path) -> None:
     assert compared(_lookup(tmp_path, f"{between}cmp x4, x5\n{FINDS_0}").at(2)).mpidrs == ()
 
 
+def test_beside_the_largest_value_is_the_smallest(tmp_path: Path) -> None:
+    """Values beside one that makes operands equal are asked too, and are 64 bits wide as it is."""
+    between = "mrs x4, mpidr_el1\nmov x5, #-1\ncmp x4, x5\nb.ne 3f\nmov x19, #0\nb found\n3:\n"
+    learned = learned_mpidrs(_lookup(tmp_path, between).at(2))
+    assert {0, 2**64 - 1, 2**64 - 2} <= set(learned)
+    assert max(learned) < 2**64
+
+
 def test_a_right_look_up_has_no_such_compare() -> None:
     assert compared(UnderTest("v3").at(2)).mpidrs == ()
 
@@ -128,3 +137,16 @@ def test_the_walk_goes_over_what_compares_nothing(tmp_path: Path) -> None:
     assert len(every) >= 30
     assert met(compares) == [step for step in every if compares(step[1])]
     assert met(compares, 20) == [step for step in every[:20] if compares(step[1])]
+
+
+def test_a_walk_ends_where_no_code_is_and_reads_little_of_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the look-up are megabytes of zeros, without a branch. A walk read all of them, at each step."""
+    target = _lookup(tmp_path, "        movz    x4, #0x4030, lsl #16\n        br      x4").at(2)
+    single = target.single
+    looked: list[int] = []
+    read = single.memory.read
+    monkeypatch.setattr(single.memory, "read", lambda pa, size: looked.append(pa) or read(pa, size))
+    assert list(single.walk(Question((None, None), 0x8000_0000), 100, lambda word: False)) == []
+    assert len(looked) < 1000
