@@ -128,8 +128,8 @@ def test_git_bisect_run_names_the_commit_that_broke_it(history: Path, good: int)
     assert all(line.endswith(NOT_ASSEMBLED) for line in skips)
     assert skips
     # What a report of it says: the finding, the smallest question, and the case that asks it again.
-    assert "finding (answer): finds nothing; CPU 0 is in the map" in done.stdout
-    assert "case: head_fragment.S nr-cpus=1 map=0x100000000 mpidr=0x180000000" in done.stdout
+    assert "finding (answer): finds CPU 0; no CPU of the map has this hwid" in done.stdout
+    assert "case: head_fragment.S nr-cpus=1 map=0x0 mpidr=0x180000000" in done.stdout
 
 
 def test_a_commit_without_a_contract_stops_the_search_when_told_so(history: Path) -> None:

@@ -223,7 +223,7 @@ def test_a_unit_does_not_depend_on_what_its_worker_did_before(tmp_path: Path) ->
     for jobs in (1, 2):
         results = list(run_units(spec, [*opening(spec.points), *reversed(random)], jobs))
         assert {r.number: r for r in results if r.number >= 20} == wanted
-        assert len(results) == 10
+        assert len(results) == len(opening(spec.points)) + len(random)
 
 
 # -- snapshots --------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_a_worker_that_dies_is_replaced_and_told(tmp_path: Path, how: str, messa
     results = list(run_units(spec, opening(spec.points), 2))
     assert sorted(result.number for result in results) == list(range(12))
     dead = [r for r in results if r.hits and r.hits[0].finding[0] == "worker"]
-    assert {(r.number, r.kind) for r in dead} == {(3, "small"), (9, "regression"), (10, "again")}
+    assert {(r.number, r.kind) for r in dead} == {(3, "small"), (9, "regression")}
     assert {r.hits[0].message for r in dead} == {message}
     assert any(hit.finding[0] == "answer" for result in results for hit in result.hits)
 

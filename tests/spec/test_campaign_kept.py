@@ -46,7 +46,7 @@ def test_the_status_of_a_campaign_is_that_of_its_database(
     assert (status, lines[0]) == (1, f"ended: {LARGE}")
     assert "  small: 2 units, 7,400 cases" in lines
     (met,) = [line for line in lines if line.startswith("  met ")]
-    assert ", first in unit 7, after " in met
+    assert ", first in unit 12, after " in met
     assert met.endswith(" cases")
     with lock(campaign):
         found = json.loads(run(capsys, "fuzz", "--dir", campaign, "--status", "--json")[1])
