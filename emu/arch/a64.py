@@ -210,6 +210,20 @@ def call_target(word: int, pc: int) -> int | None:
     return pc + 4 * (offset - (offset >> 25 << 26)) if word >> 26 == 0b100101 else None
 
 
+def is_adrp(word: int) -> bool:
+    """Tell whether the word is an ADRP, which makes the address of a page of 4 KiB."""
+    return word & 0x9F00_0000 == 0x9000_0000
+
+
+def pc_relative(word: int, pc: int) -> int | None:
+    """Return the address (u64) that an ADR or ADRP at ``pc`` makes; None for other words."""
+    if word & 0x1F00_0000 != 0x1000_0000:
+        return None
+    offset = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
+    offset -= offset >> 20 << 21
+    return ((pc & ~0xFFF) + (offset << 12) if word >> 31 else pc + offset) & 2**64 - 1
+
+
 def is_call(word: int) -> bool:
     """Tell whether the word is a call, which sets X30: BL, or BLR and its authenticating forms."""
     return word >> 26 == 0b100101 or word & 0xFE60_0000 == 0xD620_0000

@@ -11,7 +11,8 @@ from typing import NamedTuple
 _ALL = 2**64 - 1
 
 
-def _signed(value: int, bits: int) -> int:
+def sign_extended(value: int, bits: int) -> int:
+    """Return a number of so many bits as a signed one."""
     return value - (value >> bits - 1 << bits)
 
 
@@ -27,8 +28,8 @@ def access_va(word: int, pc: int, x: Sequence[int]) -> int:
         return base
     if group == 1:
         if not word >> 24 & 1:  # literal
-            return pc + 4 * _signed(word >> 5 & 0x7FFFF, 19) & _ALL
-        return base + _signed(word >> 12 & 0x1FF, 9) & _ALL  # LDAPUR, STLUR
+            return pc + 4 * sign_extended(word >> 5 & 0x7FFFF, 19) & _ALL
+        return base + sign_extended(word >> 12 & 0x1FF, 9) & _ALL  # LDAPUR, STLUR
     if group == 2:
         return base + _pair_offset(word) & _ALL
     return base + _single_offset(word, x) & _ALL
@@ -40,7 +41,7 @@ def _pair_offset(word: int) -> int:
         return 0
     opc = word >> 30
     scale = 2 + opc if word >> 26 & 1 else 2 + (opc >> 1)
-    return _signed(word >> 15 & 0x7F, 7) << scale
+    return sign_extended(word >> 15 & 0x7F, 7) << scale
 
 
 def _single_offset(word: int, x: Sequence[int]) -> int:
@@ -50,7 +51,7 @@ def _single_offset(word: int, x: Sequence[int]) -> int:
         return (word >> 10 & 0xFFF) << scale
     mode = word >> 10 & 3
     if not word >> 21 & 1:
-        return 0 if mode == 1 else _signed(word >> 12 & 0x1FF, 9)
+        return 0 if mode == 1 else sign_extended(word >> 12 & 0x1FF, 9)
     if mode != 2:  # atomics
         return 0
     number, option = word >> 16 & 31, word >> 13 & 7
@@ -58,7 +59,7 @@ def _single_offset(word: int, x: Sequence[int]) -> int:
     if not option & 1:
         index &= 0xFFFF_FFFF
         if option == 6:  # SXTW
-            index = _signed(index, 32)
+            index = sign_extended(index, 32)
     return index << scale if word >> 12 & 1 else index
 
 

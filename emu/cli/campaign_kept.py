@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from emu.errors import InvalidCase
 from emu.fuzz.built_lookup import UnderTest
+from emu.fuzz.campaign import is_running
 from emu.fuzz.campaign_log import CampaignLog
 from emu.fuzz.exchange import CORPUS, FINDINGS, minimised, write_cases
 from emu.fuzz.store import FILE, CampaignStore, StoredFinding
@@ -31,18 +31,6 @@ def open_campaign(folder: Path) -> CampaignStore:
     if not (folder / FILE).exists():
         raise InvalidCase(f"{folder}: no campaign in it")
     return CampaignStore(folder)
-
-
-def is_running(folder: Path) -> bool:
-    """Tell whether an ``emu fuzz`` runs in the folder."""
-    try:
-        with (folder / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def show_status(folder: Path, as_object: bool) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from struct import unpack
 from typing import NamedTuple
 
-from emu.arch.operand import access_va, transfers, writes_back
+from emu.arch.operand import access_va, sign_extended, transfers, writes_back
 from emu.cpu.stops import Raised
 
 _ZR = 31
@@ -83,17 +83,13 @@ def reads_counter(step: Step) -> bool:
     return step.word & 0xFFFF_FF80 == 0xD53B_E000 and step.word >> 5 & 3 in (1, 2)
 
 
-def _signed(value: int, bits: int) -> int:
-    return value - (value >> bits - 1 << bits)
-
-
 class Round:
     """Takes one round: ``before`` is the round before, ``after`` the first instruction of the next one."""
 
     def __init__(self, before: Sequence[Step], now: Sequence[Step], after: Step, rounds: int) -> None:
         self._before, self._now, self._after, self._rounds = before, now, after, rounds
         then, here = (unpack("<32Q", steps[0].registers) for steps in (before, now))
-        self._begin = [Line(b, _signed(b - a & 2**64 - 1, 64)) for a, b in zip(then, here, strict=True)]
+        self._begin = [Line(b, sign_extended(b - a & 2**64 - 1, 64)) for a, b in zip(then, here, strict=True)]
         self._x = list(self._begin)
         self._flags: _Flags | None = None
         self._cells: dict[tuple[int, int], Line] = {}  # by PA and bytes
@@ -126,7 +122,7 @@ class Round:
         # Its values in the first and in the last round; both, and all between, fit the width.
         value = line.value & (1 << bits) - 1
         if signed:
-            value = _signed(value, bits)
+            value = sign_extended(value, bits)
         end = value + line.slope * self._rounds
         least = -(1 << bits - 1) if signed else 0
         if not least <= end < least + (1 << bits):
@@ -185,7 +181,7 @@ class Round:
             return
         then = self._before[number + 1] if number + 1 < len(self._before) else self._now[0]
         a, b = (int.from_bytes(each.registers[8 * rd : 8 * rd + 8], "little") for each in (then, following))
-        self._write(rd, self._line(b, _signed(b - a & 2**64 - 1, 64), 64))
+        self._write(rd, self._line(b, sign_extended(b - a & 2**64 - 1, 64), 64))
 
     def _immediate(self, step: Step, following: Step) -> None:
         word = step.word

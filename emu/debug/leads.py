@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.arch import a64
+from emu.arch.operand import access_va
+
 VECTORS_BYTES, VECTOR_BYTES = 0x800, 0x80  # of a vector table, and of one vector
+_ZEROS = (0,) * 32  # registers, which a literal does not need
 _ADD_WITHIN = 4  # instructions from an ADRP to the ADD that completes it
 
 
@@ -26,24 +30,18 @@ def made_address(
     :param word_at: returns the word (u32) at a PA, or None outside of memory
     :param pa_of: returns the PA of an address that a literal holds
     """
-    top = word >> 24
-    if top & 0x1F == 0x10:  # ADR, ADRP
-        offset = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-        if not word >> 31:
-            return pa + offset
-        page = (pa & -0x1000) + (offset << 12)
+    made = a64.pc_relative(word, pa)
+    if made is not None:
+        if not a64.is_adrp(word):
+            return made
         for at in range(pa + 4, pa + 4 + 4 * _ADD_WITHIN, 4):
             added = word_at(at)
             if added is not None and added >> 22 == 0x244 and added >> 5 & 31 == word & 31:
-                return page + (added >> 10 & 0xFFF)
-    elif top == 0x58:  # LDR (literal)
-        literal = pa + 4 * _signed(word >> 5 & 0x7FFFF, 19)
+                return made + (added >> 10 & 0xFFF)
+    elif word >> 24 == 0x58:  # LDR (literal)
+        literal = access_va(word, pa, _ZEROS)
         low, high = word_at(literal), word_at(literal + 4)
         if low is not None and high is not None:
             found = pa_of(high << 32 | low)
             return None if found & 3 else found
     return None
-
-
-def _signed(value: int, bits: int) -> int:
-    return value - (value >> bits - 1 << bits)

@@ -18,18 +18,14 @@ from emu.operation import Kind
 
 _U64 = 2**64 - 1
 _BY_REGISTER = (0, 1, 2)  # BR, BLR, RET
-_PAGE = 4096
 _ACCESSES = (Other.ACCESS, Kind.LOAD_EXCLUSIVE, Kind.STORE_EXCLUSIVE)
 Load = Callable[[int, int], bytes]  # what a CPU would load from an address, of so many bytes
 Named = Callable[[int], str]  # the name of what is at an address (VA or PA); nothing: it has none
 
 
-def page_of(word: int, va: int) -> int | None:
-    """Return the address that an ADRP at ``va`` makes, None of another word."""
-    if word & 0x9F00_0000 != 0x9000_0000:
-        return None
-    offset = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
-    return (va & -_PAGE) + (offset - (offset >> 20 << 21) << 12) & _U64
+def _page_of(word: int, va: int) -> int | None:
+    # The address that an ADRP makes.
+    return a64.pc_relative(word, va) if a64.is_adrp(word) else None
 
 
 def _offset_in_page(word: int, register: int) -> int | None:
@@ -53,14 +49,14 @@ def referred(words: Callable[[int], int | None], va: int) -> int | None:
     word = words(va)
     if word is None:
         return None
-    page = page_of(word, va)
+    page = _page_of(word, va)
     if page is not None:
         behind = words(va + 4)
         offset = None if behind is None else _offset_in_page(behind, word & 31)
         return page if offset is None else page + offset & _U64
     before = words(va - 4)
     if before is not None:
-        page = page_of(before, va - 4)
+        page = _page_of(before, va - 4)
         offset = _offset_in_page(word, before & 31)
         if page is not None and offset is not None:
             return page + offset & _U64

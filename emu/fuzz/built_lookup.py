@@ -15,6 +15,7 @@ from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
 from emu.lookup.starts import STARTS, start_from
+from emu.lookup.tables import shape_of
 from emu.lookup.target import Placed, Target, fill_table, place
 from emu.lookup.tear import Tear
 from emu.registry import not_one_of
@@ -56,8 +57,6 @@ class BuiltLookup:
         self.others = others
         self._single: Single | None = None
         self._batch: Batch | None = None
-        self._filled: tuple[int | None, ...] | None = None
-        self._tables: dict[str, InMemory] = {}
 
     @property
     def nr_cpus(self) -> int:
@@ -77,6 +76,12 @@ class BuiltLookup:
         if self._batch is None:
             self._batch = Batch(self.target)
         return self._batch
+
+    @property
+    def unused(self) -> list[int]:
+        """Values (u64) of unused entries in the tables, ascending."""
+        contract, defines = self.target.contract, self.target.defines
+        return sorted({shape_of(table, defines).unused for table in contract.tables})
 
     def expected(self, logical_map: Sequence[int | None], mpidrs: Sequence[int]) -> list[int | None]:
         """Return the right answer for each MPIDR (u64): a logical CPU number, or None.

@@ -24,6 +24,7 @@ from emu.lookup.case import LookupCase, Question
 
 UNIT_CASES = 1 << 16
 GENERATION = 64
+_LOCK = "lock"  # file of a folder: an emu fuzz that runs in it holds its lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def lock(folder: Path) -> TextIO:
 
     :raises EmuError: another campaign runs in the folder, or it cannot be created
     """
-    path = folder / "lock"
+    path = folder / _LOCK
     if folder.exists() and not folder.is_dir():
         raise EmuError(f"{folder}: not a directory")
     try:
@@ -146,6 +147,18 @@ def lock(folder: Path) -> TextIO:
         file.close()
         raise EmuError(f"{folder}: another emu fuzz runs in it; wait for it, or use another --dir") from None
     return file
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether an ``emu fuzz`` has the folder locked."""
+    try:
+        with (folder / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def written(spec: Spec, settings: CampaignSettings, digests: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from emu.arch import a64
+from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz.built_lookup import BuiltLookup
 from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.questions import random_map, random_mpidrs
@@ -17,7 +18,7 @@ from emu.lookup.constants import code_words
 from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
 from emu.lookup.single import Short
-from emu.lookup.tables import DoesNotFit, shape_of
+from emu.lookup.tables import DoesNotFit
 
 QUESTIONS_MAX = 4_000
 _SMALL_MAPS = 12  # of all small ones
@@ -113,10 +114,9 @@ def usual_questions(built: BuiltLookup) -> Iterator[Question]:
         yield from (Question(logical_map, mpidr) for mpidr in MPIDRS)
     for mpidr in learned_mpidrs(built)[:_LEARNED]:
         yield Question(empty, mpidr)
-        yield Question((mpidr & 0xFF_00FF_FFFF, *empty[1:]), mpidr)
+        yield Question((mpidr & MPIDR_HWID_BITMASK, *empty[1:]), mpidr)
     literal = get_model(built.target.contract.model).literal
-    unused = sorted({shape_of(table, built.target.defines).unused for table in built.target.contract.tables})
-    for situation in situations(built.nr_cpus, unused=unused, literal=True):
+    for situation in situations(built.nr_cpus, unused=built.unused, literal=True):
         if literal or not situation.literal:
             yield from (Question(situation.logical_map, mpidr) for mpidr in situation.mpidrs)
     rng = Random(0)

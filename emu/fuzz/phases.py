@@ -23,7 +23,7 @@ from emu.fuzz.small import MPIDRS, small_maps
 from emu.lookup.case import Question
 from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
-from emu.lookup.tables import DoesNotFit, shape_of
+from emu.lookup.tables import DoesNotFit
 
 _LEARNED_MAX = 300  # hwids of constants of the code that are in a map too
 BATCH, _BATCH_MIN = 4096, 1024  # questions about one map; of a small one there are more maps
@@ -115,9 +115,10 @@ class Phases:
         """Go through the regression corpus at this NR_CPUS, or through one of ``parts`` of it."""
         literal = get_model(self.under_test.contract.model).literal
         self._repeats = 0
-        unused = sorted({shape_of(t, built.target.defines).unused for t in self.under_test.contract.tables})
         whole = built.nr_cpus <= WHOLE_LOOK_MAX
-        for situation in islice(situations(built.nr_cpus, unused=unused, literal=True), part, None, parts):
+        for situation in islice(
+            situations(built.nr_cpus, unused=built.unused, literal=True), part, None, parts
+        ):
             mpidrs = situation.mpidrs
             if situation.literal and not literal:
                 self.leave_out(LeftOut.RULED_OUT, len(mpidrs))

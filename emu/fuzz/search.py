@@ -32,7 +32,7 @@ class LookupSearch:
 
     :ivar cases: questions asked
     :ivar found: smallest question of each cause, in the order of discovery
-    :ivar phase: "small", "learned", "regression", "random", "concurrent"
+    :ivar phase: "small", "learned", "regression", "random", "again", "concurrent"
     :ivar proof: what is proved beside it (:func:`emu.fuzz.proof.prove_small`)
     :ivar left_out: how many cases were not asked, by phase and reason
     """

@@ -302,7 +302,7 @@ class _Teller:
         if before is None or item is None:
             return
         word = self._trace.word(before.pc) or 0
-        is_page = word & 0x9F00_0000 == 0x9000_0000
+        is_page = a64.is_adrp(word)
         changed = []
         for number in range(32):
             value = after.x[number]
@@ -352,7 +352,7 @@ class _Teller:
         target = text.rpartition("#")[2]
         if _is_relative(word) and target.startswith("0x"):
             shown = self._names.place(int(target, 16))
-            if word & 0x9F00_0000 == 0x9000_0000:
+            if a64.is_adrp(word):
                 shown = "page of " + shown.partition("+")[0]
             return text.rpartition("#")[0] + shown
         return text

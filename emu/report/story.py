@@ -161,11 +161,12 @@ class _Teller:
                 for transition in path
             )
         ]
-        self._fault = self._at_fault()
+        self._fault = self._at_fault()  # records of the trace
 
     def story(self) -> Story:
         found = self._finding
         words = self._words(found)
+        self._fault = self._fault or self._passed(words)
         property_ = self._property()
         about = found.cpus
         if property_ is not None:
@@ -312,16 +313,15 @@ class _Teller:
                     continue
             elif record.kind not in _ALWAYS:
                 continue
-            text, part = step_text(record, self._trace, self._names), self._part(record, words)
+            text, part = step_text(record, self._trace, self._names), self._part(record)
             yield StoryStep(position, cpu, text, self._at(record.pc), part=part)
         for note in transition.notes:
             if note.kind is Kind.LOST and self._holds(note.pa & -self._granule, words):
                 yield StoryStep(begins, -1, self._lost(note.pa, note.value), "")
 
-    def _part(self, record: Record, words: set[int]) -> Part:
+    def _part(self, record: Record) -> Part:
         # The finding names records; where these are no accesses: what was loaded of its words, and its store.
-        named = self._fault if self._fault else self._passed(words)
-        for each in named:
+        for each in self._fault:
             if each is record:
                 return Part.LOAD if record.kind in LOADS else Part.STORE
         return Part.NONE

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from emu.arch.a64 import pc_relative
+
 CODE_MAX = 256  # bytes looked at from the start of a function
 _SP_EL0_WRITE = 0xD518_4100  # msr sp_el0, x0
 _BRK = 0xD420_0000
@@ -97,8 +99,9 @@ def _walk(code: bytes, va: int) -> Iterator[tuple[int, dict[int, int]]]:
         rd, rn = word & 31, word >> 5 & 31
         if word & 0xFFE0_001F == _BRK:
             return
-        if word & 0x1F00_0000 == 0x1000_0000:
-            known[rd] = _pc_relative(word, va + 4 * number)
+        made = pc_relative(word, va + 4 * number)
+        if made is not None:
+            known[rd] = made
         elif word & 0xFF80_0000 == 0x9100_0000 and rd != 31:
             value = known.get(rn)
             if value is None:
@@ -115,12 +118,4 @@ def _is_ldr_x(word: int) -> bool:
 
 
 def _is_forming(word: int) -> bool:
-    return word & 0x1F00_0000 == 0x1000_0000 or word & 0xFF80_0000 == 0x9100_0000
-
-
-def _pc_relative(word: int, pc: int) -> int:
-    # adr, adrp: a signed 21-bit immediate, in bytes or 4 KiB pages.
-    value = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
-    value -= (value & 1 << 20) << 1
-    base = (pc & ~0xFFF) + (value << 12) if word >> 31 else pc + value
-    return base & (2**64 - 1)
+    return pc_relative(word, 0) is not None or word & 0xFF80_0000 == 0x9100_0000

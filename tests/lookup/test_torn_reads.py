@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from contracts import contract_toml
 
 from emu.errors import InvalidCase
 from emu.fuzz.built_lookup import UnderTest
@@ -37,19 +38,7 @@ missing:
         b       missing
 found:  nop
 """
-TOML = """[lookup]
-entry = "find"
-found = "found"
-missing = "missing"
-index = "x19"
-may_change = ["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8"]
-instructions_max = "60 * NR_CPUS + 60"
-[defines]
-NR_CPUS = 2
-[[table]]
-symbol = "__cpu_logical_map"
-element = "{element}"
-"""
+TOML = contract_toml(range(9), lookup='instructions_max = "60 * NR_CPUS + 60"', table='element = "{element}"')
 
 
 @dataclass(frozen=True, slots=True)

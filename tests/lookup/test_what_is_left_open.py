@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from contracts import contract_toml
 from zoo import search
 
 from emu.errors import InvalidCase, InvalidContract
@@ -36,19 +37,7 @@ missing:
         b       missing
 found:  nop
 """
-TOML = """[lookup]
-entry = "find"
-found = "found"
-missing = "missing"
-index = "x19"
-may_change = ["x0", "x1", "x2", "x3", "x4", "x5"]
-instructions_max = "20 * NR_CPUS + 60"
-stack = 64
-[defines]
-NR_CPUS = 2
-[[table]]
-symbol = "__cpu_logical_map"
-"""
+TOML = contract_toml(range(6), lookup='instructions_max = "20 * NR_CPUS + 60"\nstack = 64')
 LDP_SCAN = SCAN.replace(
     "ldr     x3, [x1, x19, lsl #3]",
     "add x4, x1, x19, lsl #3\n ldp w3, w5, [x4]\n orr x3, x3, x5, lsl #32",

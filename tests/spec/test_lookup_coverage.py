@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from contracts import contract_toml
 
 from emu.arch.mpidr import RES1
 from emu.cli import main
@@ -32,17 +33,7 @@ dead:   mov     x19, #0
         b       found
 found:  nop
 """
-TOML = """[lookup]
-entry = "find"
-found = "found"
-missing = "missing"
-index = "x19"
-may_change = ["x0", "x1", "x3"]
-[defines]
-NR_CPUS = { default = 3, sweep = [2] }
-[[table]]
-symbol = "__cpu_logical_map"
-"""
+TOML = contract_toml((0, 1, 3), nr_cpus="{ default = 3, sweep = [2] }")
 
 
 @pytest.fixture

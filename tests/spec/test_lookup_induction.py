@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from contracts import contract_toml
 
 from emu.cli import main
 from emu.fuzz.built_lookup import UnderTest
@@ -101,18 +102,9 @@ missing:
         b       missing
 found:  nop
 """
-TOML = """[lookup]
-entry = "find"
-found = "found"
-missing = "missing"
-index = "x19"
-may_change = ["x0", "x1", "x2", "x3", "x4"]
-instructions_max = "12 * NR_CPUS + 20"
-[defines]
-NR_CPUS = {{ default = {nr_cpus}, sweep = [] }}
-[[table]]
-symbol = "__cpu_logical_map"
-"""
+TOML = contract_toml(
+    range(5), nr_cpus="{{ default = {nr_cpus}, sweep = [] }}", lookup='instructions_max = "12 * NR_CPUS + 20"'
+)
 RIGHT = {
     "load": "ldr x3, [x1, x19, lsl #3]",
     "step": "add x19, x19, #1",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from contracts import contract_toml
 from programs import run_emu
 
 from emu.cli import main
@@ -145,17 +146,7 @@ missing:
         b       missing
 found:  nop
 """
-TOML = """[lookup]
-entry = "find"
-found = "found"
-missing = "missing"
-index = "x19"
-may_change = ["x0", "x1", "x2", "x3", "x4"]
-[defines]
-NR_CPUS = 2
-[[table]]
-symbol = "__cpu_logical_map"
-"""
+TOML = contract_toml(range(5))
 
 
 def written(folder: Path, between: str) -> str:

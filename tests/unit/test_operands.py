@@ -7,12 +7,12 @@ import random
 import pytest
 from bare_pe import CODE, DATA, Bare, assemble
 
-from emu.arch import sysreg
+from emu.arch import a64, sysreg
 from emu.arch.taken import condition_holds, is_taken
 from emu.case import Case
 from emu.cpu.stops import STEP_LIMIT
 from emu.debug.commands import Commands
-from emu.debug.operands import page_of, referred
+from emu.debug.operands import referred
 from emu.debug.session import Session
 from emu.host.build import build
 
@@ -74,7 +74,7 @@ def test_an_adrp_and_what_is_behind_it_refer_to_what_the_engine_makes() -> None:
     _, _, found = made(f"adrp x3, {DATA:#x}\n ldr w0, [x3, #0x44]")
     assert found == [DATA + 0x44, DATA + 0x44, None]
     _, x0, _ = made("adrp x0, 0x40000000")
-    assert page_of(int.from_bytes(assemble("adrp x0, 0x40000000")[:4], "little"), CODE) == x0
+    assert a64.pc_relative(int.from_bytes(assemble("adrp x0, 0x40000000")[:4], "little"), CODE) == x0
 
 
 def at(place: str, cpu: int = 1, **options: object) -> Commands:

@@ -19,7 +19,7 @@ from emu.cpu.pe import PE, operand
 from emu.cpu.sysregs import access as sysregs
 from emu.cpu.sysregs import address_translation, vhe
 from emu.cpu.sysregs.row import Row, WriteEffect
-from emu.cpu.sysregs.rows import NOTED, TABLE, note_written
+from emu.cpu.sysregs.rows import TABLE
 from emu.cpu.translation import Translation, control, walk
 from emu.cpu.traps import fp_trap_el
 from emu.cpu.unicorn import layout
@@ -284,8 +284,6 @@ class ObservedWords:
         return bool(sysregs.trap_el(row, pe, is_write=is_write))
 
     def _note_write(self, pe: PE, va: int, row: Row, value: int) -> None:
-        if row.encoding in NOTED:
-            note_written(pe, NOTED[row.encoding])
         effect = int(row.effect)  # operators of an IntFlag are Python code
         if effect & _TRANSLATION and (effect & _ENABLE or pe.mmu_on):
             self._code.stale = True

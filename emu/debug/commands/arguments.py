@@ -63,6 +63,15 @@ def split_cpu(context: Context, text: str) -> tuple[str, int]:
     return text[: match.start()].strip(), check_cpu(context, int(match[1]))
 
 
+def split_selected_cpu(context: Context, text: str) -> tuple[str, int]:
+    """Return the same; the selected CPU where the text names none.
+
+    :raises InvalidCase: there is no such CPU
+    """
+    text, cpu = split_cpu(context, text)
+    return text, context.cpu if cpu < 0 else cpu
+
+
 def check_cpu(context: Context, cpu: int) -> int:
     """Return ``cpu``.
 

@@ -7,7 +7,7 @@ import re
 from emu.arch.fields import fields_of
 from emu.arch.sysreg import HCR_E2H, HCR_EL2
 from emu.cpu.sysregs.row import Row
-from emu.debug.commands.arguments import check_given, parse_word, split_cpu
+from emu.debug.commands.arguments import check_given, parse_word, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.edits import NZCV, PC, SP, Edit
 from emu.debug.writing import write_memory
@@ -21,8 +21,7 @@ TABLE = CommandTable()
 
 @TABLE.command("set", "REGISTER|u32[ADDRESS]|DATA = EXPRESSION [cpu N]", "change it; going back keeps that")
 def _set(context: Context, text: str) -> list[str]:
-    text, cpu = split_cpu(context, text)
-    cpu = context.cpu if cpu < 0 else cpu
+    text, cpu = split_selected_cpu(context, text)
     match = _ASSIGNED.fullmatch(check_given(text, "REGISTER or DATA"))
     if match is None:
         raise InvalidCase(f"{text}: what is set, then = and a value")

@@ -11,7 +11,7 @@ from emu.debug.commands.arguments import (
     check_no_more,
     parse_number,
     parse_word,
-    split_cpu,
+    split_selected_cpu,
 )
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
@@ -197,8 +197,7 @@ def _views(context: Context, pa: int, raw: bytes) -> list[str]:
     "stack", "[N] [cpu N]", "N words from the CPU's SP on, with the symbols that they are addresses of"
 )
 def _stack(context: Context, text: str) -> list[str]:
-    text, cpu = split_cpu(context, text)
-    cpu = context.cpu if cpu < 0 else cpu
+    text, cpu = split_selected_cpu(context, text)
     count = parse_number(text, "N", _STACK_WORDS, 1)
     pe = context.session.pe(cpu)
     if context.view.cpu(cpu).el < 0:
@@ -211,7 +210,8 @@ def _stack(context: Context, text: str) -> list[str]:
         if len(data) < 8:
             break
         value = int.from_bytes(data, "little")
-        marks = [context.pointed(value)] if context.pointed(value) else []
+        name = context.pointed(value)
+        marks = [name] if name else []
         marks += ["<- x29"] if address == frame else []
         rows.append("  ".join([f"sp+{8 * at:#05x} {address:#x}: {value:#018x}", *marks]))
     if not rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emu.arch.fields import FieldValue
 from emu.cpu.sysregs.row import Row
-from emu.debug.commands.arguments import check_no_more, split_cpu
+from emu.debug.commands.arguments import check_no_more, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.view import flags
 from emu.report.words import wrap
@@ -19,8 +19,7 @@ TABLE = CommandTable()
     "regs r", "[system [NAME|PATTERN]] [cpu N]", "registers, * is changed; or system registers, with fields"
 )
 def _regs(context: Context, text: str) -> list[str]:
-    rest, cpu = split_cpu(context, text)
-    cpu = context.cpu if cpu < 0 else cpu
+    rest, cpu = split_selected_cpu(context, text)
     word, _, pattern = rest.partition(" ")
     if word == "system":
         return _system(context, cpu, pattern.strip() or "*")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.arch.psci import Affinity, Function
-from emu.debug.commands.arguments import check_no_more, split_cpu
+from emu.debug.commands.arguments import check_no_more, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.report.words import outcome_words
 from emu.semantics import events, monitors
@@ -25,9 +25,8 @@ TABLE = CommandTable()
 
 @TABLE.command("state", "[cpu N]", "power, sleep, event register, exclusive monitor, interrupts of a CPU")
 def _state(context: Context, text: str) -> list[str]:
-    text, cpu = split_cpu(context, text)
+    text, cpu = split_selected_cpu(context, text)
     check_no_more(text)
-    cpu = context.cpu if cpu < 0 else cpu
     session = context.session
     machine, actor = session.machine, session.machine.actors[cpu]
     system, pe = machine.interconnect.system, actor.pe

@@ -9,7 +9,7 @@ from emu.arch.fields.translation import attribute_words
 from emu.cpu.attributes import attribute
 from emu.cpu.pe import PE
 from emu.cpu.translation import ADDRESS, Fault, uses_el2
-from emu.debug.commands.arguments import check_given, split_cpu
+from emu.debug.commands.arguments import check_given, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.page_walk import Entry, Walk, page_walk, vas_of
 from emu.errors import InvalidCase
@@ -29,8 +29,7 @@ TABLE = CommandTable()
 
 def _pe(context: Context, text: str, what: str) -> tuple[int, int, PE]:
     # The value of an expression, and the CPU behind it, which must be on.
-    text, cpu = split_cpu(context, text)
-    cpu = context.cpu if cpu < 0 else cpu
+    text, cpu = split_selected_cpu(context, text)
     address = context.session.evaluate(check_given(text, what), cpu)
     if context.session.state(cpu) == "off":
         raise InvalidCase(f"CPU{cpu} is off: it translates nothing")
@@ -108,11 +107,15 @@ def _result(context: Context, pe: PE, va: int, found: Walk) -> list[str]:
         for verb, is_store in (("load", False), ("store", True))
         if pe.translate(va, is_store=is_store) is None
     ]
-    name = context.view.data_name(pa)
-    said = f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")
+    said = _named(context, pa)
     if refused:
         said += f"; EL{pe.el} may not {' nor '.join(refused)}"
     return [said]
+
+
+def _named(context: Context, pa: int) -> str:
+    name = context.view.data_name(pa)
+    return f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")
 
 
 @TABLE.command("vas", "PA [cpu N|all]", "the VAs that the CPU's tables, or all CPUs', have for a PA")
@@ -123,8 +126,7 @@ def _vas(context: Context, text: str) -> list[str]:
     pa, cpu, pe = _pe(context, text, "PA")
     pa = context.session.places.pa(pa)
     found = vas_of(pe, pa, context.session.machine.memory.u64)
-    name = context.view.data_name(pa)
-    head = f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")
+    head = _named(context, pa)
     if not found.addresses:
         rest = "" if found.is_all else ", as far as its tables were searched"
         return [f"{head}: CPU{cpu} maps it nowhere{rest}"]
@@ -139,11 +141,10 @@ def _vas_of_all(context: Context, text: str) -> list[str]:
     # Who can see a PA, by which VAs and as which memory: CPUs that have the same together.
     session = context.session
     pa = session.places.pa(session.evaluate(check_given(text, "PA"), context.cpu))
-    name = context.view.data_name(pa)
     seen: dict[tuple[str, ...], list[int]] = {}
     for cpu in session.cpus:
         seen.setdefault(_sight(context, cpu, pa), []).append(cpu)
-    rows = [f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")]
+    rows = [_named(context, pa)]
     for said, cpus in seen.items():
         rows += [f"  {cpu_ranges(cpus)}: {said[0]}", *(f"    {line}" for line in said[1:])]
     return rows
