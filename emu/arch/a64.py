@@ -106,9 +106,9 @@ def needs_monitor(word: int) -> bool:
     return classify(word) is Kind.LOAD_EXCLUSIVE or is_atomic(word)
 
 
-def is_at_of_el1(word: int) -> bool:
-    """Tell whether the word is AT S1E1R or AT S1E1W; bit 5 is set of the second."""
-    return word & 0xFFFF_FFC0 == 0xD508_7800
+def is_at(word: int) -> bool:
+    """Tell whether the word is an AT below EL3: S1E0, S1E1, S1E2, S12E0, S12E1, S1E1RP, S1E1WP."""
+    return word & 0xFFFB_FF00 == 0xD508_7800 or word & 0xFFFF_FFC0 == 0xD508_7900
 
 
 def is_atomic(word: int) -> bool:

@@ -59,6 +59,7 @@ class Translation(NamedTuple):
     :ivar guarded: GP of the descriptor (FEAT_BTI)
     :ivar level: that of the descriptor; -1: the MMU is off
     :ivar descriptor: u64; 0: the MMU is off
+    :ivar tables: u64, all bits that descriptors of tables on the way have set
     """
 
     pa: int
@@ -66,6 +67,7 @@ class Translation(NamedTuple):
     guarded: bool = False
     level: int = -1
     descriptor: int = 0
+    tables: int = 0
 
 
 def walk(pe: PE, va: int, read: Read) -> Translation | Fault:
@@ -112,7 +114,7 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
     ips = tcr >> (32 if two_ranges else 16) & 7
     per_level = granule - 3
     levels = -(-(width - granule) // per_level)
-    table, level, shift, descriptor = pe.sysreg(ttbr) & ADDRESS, 0, 0, 0
+    table, level, shift, descriptor, tables = pe.sysreg(ttbr) & ADDRESS, 0, 0, 0, 0
     for left in range(levels - 1, -1, -1):
         if table >> _PA_BITS_MIN and table >> pa_bits(pe, ips):
             return Fault(FaultClass.ADDRESS_SIZE, level)
@@ -125,12 +127,13 @@ def walk_with(pe: PE, va: int, read: Read, is_el2: bool, sctlr: int) -> Translat
             return Fault(FaultClass.TRANSLATION, level)
         if not left or not descriptor & 2:  # a page, or a block
             break
+        tables |= descriptor
         table = descriptor & ADDRESS & -(1 << granule)
     pa = descriptor & ADDRESS & -(1 << shift)
     if pa >> _PA_BITS_MIN and pa >> pa_bits(pe, ips):
         return Fault(FaultClass.ADDRESS_SIZE, level)
     pa |= va & (1 << shift) - 1
-    return Translation(pa, descriptor >> 2 & 7, bool(descriptor & _GP), level, descriptor)
+    return Translation(pa, descriptor >> 2 & 7, bool(descriptor & _GP), level, descriptor, tables)
 
 
 def range_of(tcr: int, is_el2: bool, two_ranges: bool, high: int) -> tuple[Encoding, int | None, int]:

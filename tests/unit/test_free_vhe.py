@@ -291,7 +291,13 @@ def test_el0_of_a_host_has_the_timers_of_el2(allowed: bool) -> None:
 
 TABLES = BASE + 0x80_0000
 BLOCK = BASE | 0x701  # AF, inner shareable, attribute 0: a block of 1 GiB
-READ, WRITE = "#0, c7, c8, #0", "#0, c7, c8, #1"
+READ, WRITE = "#0, c7, c8, #0", "#0, c7, c8, #1"  # AT S1E1R, S1E1W
+EL0_READ, EL0_WRITE = "#0, c7, c8, #2", "#0, c7, c8, #3"  # S1E0R, S1E0W
+PAN_READ, PAN_WRITE = "#0, c7, c9, #0", "#0, c7, c9, #1"  # S1E1RP, S1E1WP
+EL2_READ, BOTH_WRITE, BOTH_EL0_READ = "#4, c7, c8, #0", "#4, c7, c8, #5", "#4, c7, c8, #6"  # S1E2R, S12E..
+USER, LIMITED = 0x1_8012_3456, 0x80_0000_0000  # a page of EL0; by a table that keeps EL0 and stores away
+MAPPED = 0xFF << 56 | BASE + 0x12_3000 | 1 << 11 | 1 << 9 | 3 << 7
+FORBIDDEN = 1 << 11 | 0b1101 << 1 | 1
 # VA, the instruction, and PAR_EL1: RES1, NS, or F and a fault status at level 1.
 ADDRESSES = [
     (BASE + 0x12_3456, READ, 0xFF << 56 | BASE + 0x12_3000 | 1 << 11 | 1 << 9 | 3 << 7),
@@ -300,23 +306,41 @@ ADDRESSES = [
     (0xC000_0000, READ, 1 << 11 | 0b0101 << 1 | 1),  # not mapped
     (0x1_0000_0000, READ, 1 << 11 | 0b1001 << 1 | 1),  # no access flag
     (0x1_4000_0000, READ, BASE | 1 << 11 | 1 << 9 | 2 << 7),  # Device
+    (USER, READ, MAPPED),  # whatever PSTATE.PAN is
+    (USER, EL0_READ, MAPPED),
+    (USER, EL0_WRITE, MAPPED),
+    (USER, PAN_READ, FORBIDDEN),
+    (USER, PAN_WRITE, FORBIDDEN),
+    (BASE + 0x12_3456, PAN_WRITE, MAPPED),
+    (BASE + 0x12_3456, EL0_READ, FORBIDDEN),
+    (USER, EL2_READ, MAPPED),
+    (USER, BOTH_WRITE, MAPPED),
+    (0x8012_3456, BOTH_WRITE, FORBIDDEN),
+    (USER, BOTH_EL0_READ, MAPPED),
+    (0xC000_0000, BOTH_EL0_READ, 1 << 11 | 0b0101 << 1 | 1),
+    (LIMITED + USER, READ, MAPPED),
+    (LIMITED + USER, WRITE, FORBIDDEN),
+    (LIMITED + USER, EL0_READ, FORBIDDEN),
+    (LIMITED + USER, PAN_READ, MAPPED),  # EL0 cannot read it
 ]
 
 
 @pytest.mark.parametrize("is_free", [True, False], ids=["free", "stepped"])
 def test_at_of_a_host_translates_in_its_own_regime(is_free: bool) -> None:
-    """The engine would translate in EL1's, whose MMU is off."""
-    text = "ldr x2, =0x580103510\n msr tcr_el1, x2\n mov x2, #0xff\n msr mair_el1, x2\n"
+    """The engine would translate in EL1's, whose MMU is off. PSTATE.PAN is set."""
+    text = "mov x2, #0x400000\n msr s3_0_c4_c2_3, x2\n ldr x2, =0x580103510\n msr tcr_el1, x2\n"
+    text += "mov x2, #0xff\n msr mair_el1, x2\n"
     text += f"ldr x2, ={TABLES:#x}\n msr ttbr0_el1, x2\n mrs x2, sctlr_el1\n"
     text += "orr x2, x2, #1\n orr x2, x2, #4\n"
     text += "msr sctlr_el1, x2\n isb\n b there\n .ltorg\n there:\n"
     for number, (va, operation, _) in enumerate(ADDRESSES):
-        text += f"movz x1, #{va >> 32}, lsl #32\n movk x1, #{va >> 16 & 0xFFFF}, lsl #16\n"
+        text += f"movz x1, #{va >> 32:#x}, lsl #32\n movk x1, #{va >> 16 & 0xFFFF}, lsl #16\n"
         text += f"movk x1, #{va & 0xFFFF}\n sys {operation}, x1\n mrs x2, s3_0_c7_c4_0\n"
         text += f"str x2, [x20, #{8 * number}]\n"
     machine = at_el2(text)
-    blocks = [0, BLOCK, BLOCK | 1 << 7, 0, BLOCK & ~(1 << 10), BLOCK | 1 << 2]
+    blocks = [0, BLOCK, BLOCK | 1 << 7, 0, BLOCK & ~(1 << 10), BLOCK | 1 << 2, BLOCK | 1 << 6]
     machine.memory.write(TABLES, 8, TABLES + 0x1000 | 3)
+    machine.memory.write(TABLES + 8, 8, TABLES + 0x1000 | 3 << 61 | 3)
     for number, block in enumerate(blocks):
         machine.memory.write(TABLES + 0x1000 + 8 * number, 8, block)
     if is_free:

@@ -59,7 +59,7 @@ _YIELDS = (0xD503_205F, 0xD503_203F, B_SELF)  # WFE, YIELD, and a branch to itse
 _YIELDED, _IN_WFI = Waiting(Kind.WFE), Waiting(Kind.WFI)
 # Kinds of a site: a block that ends with a yield, one with a place to halt at, one with barriers.
 _YIELD, _HALT, _BARRIERS = -1, -2, -3
-_TRANSLATE = -4  # and AT S1E1R or S1E1W
+_TRANSLATE = -4  # and AT
 # QEMU's interrupt_request by the lines that are asserted: CPU_INTERRUPT_HARD for IRQ, TGT_EXT_1 for FIQ.
 _REQUESTS = (0, 0x2, 0x10, 0x12)
 _EL, _EL2 = 3 << 2, 2 << 2  # PSTATE.EL
@@ -350,7 +350,7 @@ class FreeRunner:
             kind, site = a64.classify(word), va + 4 * at
             if kind in self._registers and (site, kind) not in self._hooks and self._is_ours(kind, word):
                 self._found.append((site, kind, 0, va, size))
-            elif self._redirected and a64.is_at_of_el1(word) and (site, _TRANSLATE) not in self._hooks:
+            elif self._redirected and a64.is_at(word) and (site, _TRANSLATE) not in self._hooks:
                 self._found.append((site, _TRANSLATE, 0, va, size))
             at = tops.find(_SYSTEM, at + 1)
         else:

@@ -90,7 +90,7 @@ class ObservedWords:
         look = self._looks.get(word)
         if look is None:
             of_class = self._by_class.get(a64.classify(word), self._nothing)
-            if a64.is_at_of_el1(word):
+            if a64.is_at(word):
                 of_class = self._translate
             look = self._looks[word] = self._fp if a64.uses_fp(word) else of_class
         emulated = look(pe, va, word)
@@ -162,7 +162,7 @@ class ObservedWords:
         return None if self._handle.translate(target, WRITE) is None else Other.ZERO
 
     def _translate(self, pe: UnicornPE, va: int, word: int) -> int | None:
-        # AT S1E1R and S1E1W: of a host it is done here, and passed over.
+        # AT: of a host it is done here, and passed over.
         if address_translation.translate(self._memory.u64, pe, word):
             self._pass_over(va)
         return None

@@ -245,7 +245,7 @@ class CodeMap:
         if kind in self.wanted or a64.uses_fp(word) or (self.maintenance and kind is Kind.CACHE):
             return True
         if kind not in (Other.MRS, Other.MSR):
-            if self.gated and a64.is_at_of_el1(word):
+            if self.gated and a64.is_at(word):
                 return True
             atomic = self.observing and "FEAT_LSE" in self.features and a64.is_atomic(word)
             return atomic or is_misrun(word, self.features)
