@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import mmap
+import os
 import pickle
 import struct
 import sys
@@ -74,12 +75,21 @@ def _key(boot: WholeBoot, start: str) -> str:
 @cache
 def _sources() -> str:
     # What tells this emu from another one of the same version: sizes and times of its modules.
-    root = Path(__file__).parents[2]
     found = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        status = path.stat()
-        found.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for name, size, time in _modules(str(Path(__file__).parents[2])):
+        found.update(f"{name} {size} {time}\n".encode())
     return found.hexdigest()
+
+
+def _modules(folder: str) -> Iterator[tuple[str, int, int]]:
+    # Name, bytes and time (ns) of each module; a Path for each takes four times as long.
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                yield from _modules(entry.path)
+            elif entry.name.endswith(".py"):
+                status = entry.stat()
+                yield entry.name, status.st_size, status.st_mtime_ns
 
 
 def graph_of(boot: WholeBoot) -> Graph:
