@@ -7,15 +7,22 @@ from html import escape
 
 from emu.fuzz.coverage import Coverage, CoveredLine
 from emu.report.disassembly import disassemble
+from emu.report.html_page import html_page
 from emu.report.words import wrap
 from emu.subject import Subject
 
-_STYLE = (
-    "body{font-family:sans-serif;margin:1.5em}table{border-collapse:collapse;margin:0 0 2em}"
-    "td,th{padding:.1em .8em;text-align:right;white-space:pre}th{border-bottom:1px solid #888}"
-    "td:nth-child(n+5),th:nth-child(n+5){text-align:left;font-family:monospace}"
-    ".never{background:#f8c9c4}.half{background:#fbe7b2}"
-)
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --never: #f8c9c4; --half: #fbe7b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #14171b; --ink: #e6e9ed; --never: #6b2a25; --half: #5c4a14; }
+}
+body { font-family: sans-serif; margin: 1.5em; background: var(--page); color: var(--ink); }
+table { border-collapse: collapse; margin: 0 0 2em; }
+td, th { padding: .1em .8em; text-align: right; white-space: pre; }
+th { border-bottom: 1px solid #888; }
+td:nth-child(n+5), th:nth-child(n+5) { text-align: left; font-family: monospace; }
+.never { background: var(--never); } .half { background: var(--half); }
+"""
 _NEVER, _HALF = "never", "one way only"
 
 
@@ -41,15 +48,10 @@ def coverage_text(subject: Subject, coverages: Sequence[Coverage]) -> str:
 def coverage_page(subject: Subject, coverages: Sequence[Coverage], name: str) -> str:
     """Return the same as an HTML page without any link."""
     title = f"coverage of {name}"
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
-    ]
+    parts = [f"<h1>{escape(title)}</h1>"]
     for coverage in coverages:
         parts += [f"<p>{escape(summary(coverage))}</p>", "<table>", *_rows(subject, coverage), "</table>"]
-    parts.append("</body></html>")
-    return "".join(f"{part}\n" for part in parts)
+    return html_page(title, _STYLE, "\n".join(parts))
 
 
 def _mark(line: CoveredLine) -> str:

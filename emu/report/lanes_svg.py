@@ -8,6 +8,7 @@ from html import escape
 from emu.compare.runs import Run
 from emu.compare.times import PREPARE, WAIT_ALIVE, WAIT_ONLINE, Part
 from emu.report.compared import milliseconds
+from emu.report.html_page import html_page
 from emu.report.lane_words import Bar, words_in
 from emu.report.lanes import LOOKS, cells, groups
 
@@ -57,12 +58,11 @@ def page(runs: Sequence[Run], labels: Sequence[str], lines: Sequence[str]) -> st
     title = f"bring-up of {runs[0].cpus} CPUs"
     body = "body { margin: 1.5em auto; max-width: 1240px; padding: 0 1em; background: var(--paper); }"
     text = "pre, h1 { color: var(--ink); font: 13px/1.4 ui-monospace, monospace; white-space: pre-wrap; }"
-    return (
-        "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        f"<style>{STYLE}{body} {text} h1 {{ font-size: 18px; }} svg {{ width: 100%; height: auto; }}</style>"
-        f"</head><body>\n<h1>{escape(title)}, simulated time</h1>\n{chart(runs, labels)}"
-        f"<pre>{escape(chr(10).join(lines))}</pre>\n</body></html>\n"
+    return html_page(
+        title,
+        f"{STYLE}{body} {text} h1 {{ font-size: 18px; }} svg {{ width: 100%; height: auto; }}",
+        f"<h1>{escape(title)}, simulated time</h1>\n{chart(runs, labels)}"
+        f"<pre>{escape(chr(10).join(lines))}</pre>",
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from emu.report.html_page import html_page
 from emu.report.story import Part, Story, StoryStep
 
 _COLUMN, _ROW, _BOX, _TOP, _LEFT, _WHERE = 310, 27, 21, 30, 56, 230
@@ -77,9 +78,7 @@ def page(story: Story) -> str:
     """Return the page: nothing in it is fetched from anywhere."""
     title = f"{story.rule}: {', '.join(f'CPU{cpu}' for cpu in story.cpus)}"
     parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f"<style>{_STYLE}</style></head><body><header>",
+        "<header>",
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(story.message)}</p>",
     ]
@@ -89,7 +88,7 @@ def page(story: Story) -> str:
     parts += [_key(story), "</header><main>"]
     if story.report:
         parts.append(f"<pre>{escape(chr(10).join(story.report))}</pre>")
-    return "\n".join([*parts, _chart(story), "</main></body></html>"]) + "\n"
+    return html_page(title, _STYLE, "\n".join([*parts, _chart(story), "</main>"]))
 
 
 def _key(story: Story) -> str:
