@@ -26,6 +26,7 @@ from bench.rates import instruction_grain, operation_grain
 from bench.result import HEADER, Absent, Benchmark, Broken, Result, Skipped
 from bench.starts import cold_start
 from bench.tracing import trace_registers
+from bench.whole import whole_612_128, whole_612_256, whole_kept_612_8
 
 # The long one comes last.
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -48,7 +49,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     gdb_stepi,
     qemu_612_8,
     whole_612_8,
+    whole_kept_612_8,
+    whole_612_256,
     qemu_612_128,
+    whole_612_128,
 )
 _ROUNDS, _ROUNDS_QUICK = 5, 3
 _EPILOG = f"{KERNEL_VARIABLE} names the 6.12 Image (tools/fetch-kernels gets one). An unmet goal is status 0."

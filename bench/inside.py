@@ -9,6 +9,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from emu.case import Case
@@ -16,10 +18,16 @@ from emu.explore.explorer import explore_case
 from emu.explore.finding_collector import FindingCollector
 from emu.explore.paths import count_paths
 from emu.explore.search import Bounds, Search
+from emu.explore.whole import START
 from emu.host.build import build
 from emu.host.choices import parse_case
 from emu.host.fragment import load_fragment
 from emu.host.platform import install
+from emu.host.whole.boot import WholeBoot, build_whole
+from emu.host.whole.ending import How
+from emu.host.whole.kept import boot_at, bring_to
+from emu.host.whole.recording import boot_from
+from emu.host.whole.warm import warm
 from emu.machine import Machine
 from emu.machine.actor import Grain
 from emu.operation import OPERATIONS
@@ -116,6 +124,30 @@ def reduction(text: str) -> dict[str, Any]:
     }
 
 
+def whole(subject: str, cpus: int) -> dict[str, Any]:
+    """Time what goes on from a boot that is kept at smp_init(): its restoring, and runs to "Brought up"."""
+    case = Case(subject, topology=f"flat:{cpus}", depth="whole")
+    boot_at(case, START)  # from here on it is kept
+
+    def timed(function: Callable[[], Any]) -> float:
+        start = time.process_time()
+        function()
+        return time.process_time() - start
+
+    def run(boot: WholeBoot) -> float:
+        seconds = timed(boot.run)
+        assert boot.how is How.REACHED, boot.how
+        return seconds
+
+    boot = build_whole(case)
+    found = {"restore": timed(lambda: bring_to(boot, START)), "run": run(boot)}
+    boot = boot_at(case, START)
+    assert warm(boot)
+    found["again"] = run(boot)
+    found["observed"] = run(boot_from(replace(case, record_from=START)))
+    return found
+
+
 def _instructions(machine: Machine) -> int:
     return sum(actor.pe.counters.instructions for actor in machine.actors)
 
@@ -130,6 +162,8 @@ def main(what: str, *arguments: str) -> None:
         found = bring_up(arguments[0], int(arguments[1]))
     elif what in ("explore", "reduction"):
         found = (explore if what == "explore" else reduction)(arguments[0])
+    elif what == "whole":
+        found = whole(arguments[0], int(arguments[1]))
     else:
         found = scan(Grain(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3] == "record")
     print(json.dumps(found))

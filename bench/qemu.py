@@ -22,32 +22,32 @@ _COVERS = (
     "runs the real primary to the take-over and every real secondary to secondary_start_kernel(), plays "
     "the rest of both in Python, and checks every CPU"
 )
-_WHOLE = ("--depth", "whole", "--append", "earlycon keep_bootcon")
-_PEER = "QEMU's TCG, the better of one thread and one for each CPU"
+WHOLE = ("--depth", "whole", "--append", "earlycon keep_bootcon")
+PEER = "QEMU's TCG, the better of one thread and one for each CPU"
 
 
-@benchmark(covers="8 CPUs: " + _COVERS, peer=_PEER)
+@benchmark(covers="8 CPUs: " + _COVERS, peer=PEER)
 def qemu_612_8(rounds: int, quick: bool) -> Figures:
     """Debian's 6.12 with 8 CPUs, against QEMU."""
-    yield from _against_qemu("qemu_612_8", 8, 1 if quick else rounds, None)
+    yield from against_qemu("qemu_612_8", 8, 1 if quick else rounds, None)
 
 
-@benchmark(covers="128 CPUs: " + _COVERS, peer=_PEER)
+@benchmark(covers="128 CPUs: " + _COVERS, peer=PEER)
 def qemu_612_128(rounds: int, quick: bool) -> Figures:
     """Debian's 6.12 with 128 CPUs, against QEMU."""
-    yield from _against_qemu("qemu_612_128", 128, 1 if quick else min(rounds, 3), 50)
+    yield from against_qemu("qemu_612_128", 128, 1 if quick else min(rounds, 3), 50)
 
 
-_COVERS_WHOLE = (
+COVERS_WHOLE = (
     "start of the process until the kernel's own 'Brought up', console and all: the same work on both "
     "sides, GICv3, CPU time of the process, by turns"
 )
 
 
-@benchmark(covers="8 CPUs: " + _COVERS_WHOLE, peer=_PEER)
+@benchmark(covers="8 CPUs: " + COVERS_WHOLE, peer=PEER)
 def whole_612_8(rounds: int, quick: bool) -> Figures:
     """Debian's 6.12 boots by itself with 8 CPUs, against QEMU."""
-    yield from _against_qemu("whole_612_8", 8, 1 if quick else rounds, 1 / 1.3, _WHOLE)
+    yield from against_qemu("whole_612_8", 8, 1 if quick else rounds, 1 / 1.3, WHOLE)
 
 
 def version() -> str:
@@ -62,9 +62,13 @@ def version() -> str:
     ).stdout.splitlines()[0]
 
 
-def _against_qemu(
+def against_qemu(
     name: str, cpus: int, rounds: int, at_least: float | None, options: Sequence[str] = ()
 ) -> Figures:
+    """Yield how many times QEMU's CPU time is ours, to boot the 6.12 Image with so many CPUs, and both.
+
+    :param options: of ``emu boot``
+    """
     image = kernel()
     program = version()
     run_boot(image, cpus, *options)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from programs import run_program
 
 from bench.compare import Compared
-from bench.process import environment, run_python
+from bench.process import environment, run_inside, run_python
 
 _ROOT = Path(__file__).parents[2]
 
@@ -47,6 +48,16 @@ def test_without_a_kernel_a_benchmark_of_it_says_what_to_set() -> None:
     assert "EMU_KERNEL_612 is not set" in found["skipped"]
     (found,) = _bench("--only", "cold_boot_612_8", EMU_KERNEL_612="nowhere")["benchmarks"]
     assert found["skipped"] == "EMU_KERNEL_612=nowhere: no such file"
+
+
+def test_parts_of_a_kept_boot_are_timed_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_kernel: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    parts = run_inside("whole", str(real_kernel("EMU_KERNEL_SMALL")), "2")
+    assert set(parts) == {"restore", "run", "again", "observed"}
+    assert all(seconds > 0 for seconds in parts.values())
+    assert len(list((tmp_path / "emu" / "whole").iterdir())) == 1
 
 
 def test_compare_gives_a_ratio_for_each_figure_and_runs_the_other_tree() -> None:
