@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,19 +23,32 @@ JOBS = [yaml.safe_load(text) for kind, text in BLOCKS if kind == "yaml"]
 SCRIPTS = [text for kind, text in BLOCKS if kind == "sh"]
 CORRECT = (ROOT / "tests/lookup/correct/forward.S").read_text()
 WRONG = (ROOT / "tests/lookup/mutants/low_24_bits.S").read_text()
+# A host's own ARCH has no Image, and a .config that lacks an answer has make ask on the terminal.
+MAKEFILE = """ifneq ($(ARCH)-$(CROSS_COMPILE),arm64-aarch64-linux-gnu-)
+$(error the Image is not that of arm64)
+endif
+Image: olddefconfig
+\t@test ! -e broken
+olddefconfig:
+\t@touch .config
+ifeq ($(filter olddefconfig,$(MAKECMDGOALS)),)
+$(error make would ask)
+endif
+.PHONY: Image olddefconfig
+"""
 GIT = ("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "core.hooksPath=")
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A kernel tree with a look-up, an Image, a make that has nothing to do, and emu on the PATH."""
+    """A kernel tree with a look-up, an Image, a make as that of a kernel, and emu on the PATH."""
     image = os.environ.get("EMU_KERNEL_SMALL")
     if image is None:
         pytest.skip("EMU_KERNEL_SMALL is not set: tools/fetch-kernels small")
     folder = tmp_path / "linux"
     (folder / "arch/arm64/boot").mkdir(parents=True)
     shutil.copy(Path(image, "arch/arm64/boot/Image"), folder / "arch/arm64/boot")
-    (folder / "Makefile").write_text("Image:\n\t@:\n.PHONY: Image\n")
+    (folder / "Makefile").write_text(MAKEFILE)
     (folder / "my_lookup.S").write_text(CORRECT)
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin/emu"
@@ -43,9 +57,12 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def run(command: str, tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    command: str, tree: Path, *arguments: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
+        **variables,
         "PATH": f"{tree.parent / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
@@ -59,11 +76,24 @@ def commit(tree: Path, subject: str) -> None:
 
 
 def commands(job: Any) -> Iterator[str]:
-    # What a job of GitHub or of GitLab runs. The commands that install emu are for their own machines.
+    # What a job of GitHub or of GitLab runs. The commands that install are for their own machines.
     steps = [step.get("run", "") for step in job.get("steps", ())]
     for command in (*steps, *job.get("script", ())):
-        if command and not command.startswith("pip install "):
+        if command and not re.match(r"pip install |sudo apt-get ", command):
             yield command
+
+
+def offset(symbol: str) -> int:
+    # Where the bytes of a symbol lie in the Image.
+    table = Path(os.environ["EMU_KERNEL_SMALL"], "System.map").read_text().split()
+    addresses = dict(zip(table[2::3], table[::3], strict=True))
+    return int(addresses[symbol], 16) - int(addresses["_text"], 16)
+
+
+def variables(job: Any) -> dict[str, str]:
+    # What a job of GitHub or of GitLab sets.
+    found: dict[str, str] = job.get("env") or job["variables"]
+    return found
 
 
 def jobs() -> dict[str, tuple[Any, list[str]]]:
@@ -79,7 +109,7 @@ def jobs() -> dict[str, tuple[Any, list[str]]]:
 def test_a_job_runs_and_leaves_its_artifacts(where: str, tree: Path) -> None:
     job, kept = jobs()[where]
     for command in commands(job):
-        done = run(command, tree)
+        done = run(command, tree, variables=variables(job))
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert kept
     for name in kept:
@@ -106,11 +136,12 @@ def test_a_bisection_ends_at_the_commit(what: str, tree: Path) -> None:
     (script,) = (script for script in SCRIPTS if "git bisect" in script and what in script)
     subprocess.run([*GIT, "init", "-q", "-b", "main"], cwd=tree, check=True)
     image = tree / "arch/arm64/boot/Image"
+    entry = offset("secondary_entry")
     for number in range(5):
         if number == 2:
             (tree / "my_lookup.S").write_text(WRONG)
-            # The first instruction of the Image branches to itself, behind "MZ".
-            image.write_bytes(image.read_bytes()[:4] + b"\0\0\0\x14" + image.read_bytes()[8:])
+            # The first instruction of each secondary branches to itself.
+            image.write_bytes(image.read_bytes()[:entry] + b"\0\0\0\x14" + image.read_bytes()[entry + 4 :])
         else:
             (tree / "my_lookup.S").write_text((tree / "my_lookup.S").read_text() + f"/* {number} */\n")
         commit(tree, f"commit {number}")
@@ -118,6 +149,29 @@ def test_a_bisection_ends_at_the_commit(what: str, tree: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is the first bad commit" in done.stdout
     assert "commit 2" in done.stdout.partition("is the first bad commit")[2]
+
+
+@pytest.mark.parametrize("what", ["my_lookup.S", "make"])
+def test_a_bisection_stops_where_emu_says_that_its_input_is_wrong(what: str, tree: Path) -> None:
+    """For git status 2 would be a bad commit, and any commit would do."""
+    (script,) = (script for script in SCRIPTS if "git bisect" in script and what in script)
+    subprocess.run([*GIT, "init", "-q", "-b", "main"], cwd=tree, check=True)
+    for number in range(5):
+        commit(tree, f"commit {number}")
+        (tree / "my_lookup.S").write_text(f"/* no contract: {number} */\n")
+        (tree / "arch/arm64/boot/Image").write_text(f"no kernel {number}")
+    commit(tree, "commit 5")
+    done = run(script, tree)
+    assert "is the first bad commit" not in done.stdout
+    assert "bisect run failed" in done.stdout + done.stderr
+
+
+def test_what_a_job_reads_from_its_environment_it_sets() -> None:
+    for job, _ in jobs().values():
+        assert set(variables(job)) == {"EMU", "ARCH", "CROSS_COMPILE"}
+    for name in re.findall(r"matrix\.(\w+)", str(JOBS[0])):
+        hosts = JOBS[0]["jobs"]["secondary-boot"]["strategy"]["matrix"]["include"]
+        assert all(name in each for each in hosts)
 
 
 def test_the_hook_holds_each_file_to_its_contract(tree: Path) -> None:
