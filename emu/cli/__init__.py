@@ -12,6 +12,7 @@ import sys
 
 import click
 
+from emu.cli.streams import open_streams
 from emu.errors import EmuError
 from emu.version import VERSION
 
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     ):  # a reader that has gone ends us as it ends any filter, with no status of ours
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        open_streams()
         status = cli.main(arguments, prog_name="emu", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

@@ -15,9 +15,11 @@ from emu.case import Case
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
 from emu.cli.outputs import Command
 from emu.cli.progress import booting_primary
+from emu.cli.streams import standard_input
 from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
 from emu.debug.commands import Commands, GoBack, Quit, SeenRegisters, SourcedError
+from emu.debug.commands.scripts import naming, read_commands
 from emu.debug.opening import session_of, target_of
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
@@ -41,7 +43,7 @@ def command(script: str | None, start: str, **options: Any) -> int:
     if script is not None:
         name = "standard input" if script == "-" else script
         return run_script(case, read_script(script), name, start)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidCase("step: not a terminal; give --script FILE, or --script - for standard input")
     from emu.debug.tui import run
 
@@ -53,12 +55,8 @@ def read_script(name: str) -> list[str]:
 
     :raises InvalidCase: it cannot be read
     """
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InvalidCase(f"--script {name}: {reason}") from None
-    return text.splitlines()
+    with naming(f"--script {name}"):
+        return read_commands(standard_input() if name == "-" else Path(name).open("rb"))
 
 
 def run_script(case: Case, lines: list[str], name: str, start: str = "") -> int:

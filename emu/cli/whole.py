@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from emu.cli.asked import given, spelt
 from emu.cli.options import Reports, asked_to_stop
 from emu.cli.progress import loading, progress
 from emu.cli.recording import Files, open_for_writing, write_timelines
+from emu.cli.streams import standard_input
 from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.rules import judge
@@ -94,7 +94,7 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, shown: Shown)
     as_object, verbose, reports = shown.as_object, shown.verbose, shown.reports
     case = recorded(case, start, races)
     with loading(case.subject):
-        boot = boot_from(case, start, sys.stdin.buffer.readline)
+        boot = boot_from(case, start, lambda: standard_input().readline())
     if not (as_object or verbose or reports.ktap):
         for line in boot.lines:
             _print_line(line)

@@ -27,6 +27,17 @@ _STRUCTS = {
 _LOOP_MAX = 4096  # bytes that a loop may span
 
 
+def _number(digits: str, text: str) -> int:
+    # A number within `text`, decimal or 0x.
+    try:
+        value = int(digits, 16 if digits.startswith("0x") else 10)
+    except ValueError:  # more digits than Python reads
+        value = 2**64
+    if value >= 2**64:
+        raise InvalidCase(f"{text:.80}: a number has 64 bits at most")
+    return value
+
+
 class Places:
     """Names of one boot's subject."""
 
@@ -87,11 +98,11 @@ class Places:
         """
         line = _LINE.fullmatch(text)
         if line:
-            return self._line(text, line[1], int(line[2]))
+            return self._line(text, line[1], _number(line[2], text))
         match = _CODE.fullmatch(text)
         if not match:
             raise InvalidCase(f"{text}: a place is a symbol, symbol+0x10, FILE:LINE, a PA or a VA")
-        pa = self._address(match[1], text) + int(match[2] or "0", 0)
+        pa = self._address(match[1], text) + _number(match[2] or "0", text)
         if pa & 3:
             raise InvalidCase(f"{text}: {pa:#x} is in the midst of an instruction; they are 4 bytes, aligned")
         if not pa >> 63 and not self._memory.contains(pa, 4):
@@ -123,10 +134,10 @@ class Places:
         if not match:
             raise InvalidCase(f"{text}: data is a symbol, symbol[3].field, symbol+8, a PA or a VA")
         name, index, member, offset = match.groups()
-        pa = self._address(name, text) + int(offset or "0", 0)
+        pa = self._address(name, text) + _number(offset or "0", text)
         stride, fields = _STRUCTS.get(name, (8, {}))
         if index is not None:
-            pa += stride * int(index)
+            pa += stride * _number(index, text)
         if member is None:
             return pa, stride if fields else self._width(name, offset, index)
         if member not in fields:
@@ -143,10 +154,7 @@ class Places:
     def _address(self, name: str, text: str) -> int:
         # PA of a symbol or of a number.
         if name[0].isdigit():
-            address = int(name, 0)
-            if address >= 2**64:
-                raise InvalidCase(f"{text}: an address has 64 bits")
-            return self.pa(address)
+            return self.pa(_number(name, text))
         va = self._guest.subject.symbols.address(name)
         if va is None:
             raise InvalidCase(f"{text}: no symbol {name} in {self._guest.subject.name}")

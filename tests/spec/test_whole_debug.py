@@ -143,6 +143,23 @@ def test_who_wrote_a_word_last_and_before_that(real_kernel: Kernel) -> None:
     ]
 
 
+def test_other_goes_by_turns_to_the_first_instruction_of_another_cpu(
+    real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instruction at a time it took a minute to where the first secondary comes up."""
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:2", depth="whole")
+    session = session_of(target_of(case))
+    pieces: list[int] = []
+    one = session._piece  # type: ignore[attr-defined]
+    monkeypatch.setattr(session, "_piece", lambda most: pieces.append(most) or one(most))
+    session.step(0)
+    assert session.until_other().cpu == 1
+    last = session.position - 1
+    assert [session.log.stepped(at)[0] for at in (1, last // 2, last - 1, last)] == [0, 0, 0, 1]
+    assert session.pe(1).counters.instructions == 1
+    assert len(pieces) < session.position // 1000
+
+
 def test_steps_of_one_cpu_while_the_others_stand_or_go_on(real_kernel: Kernel) -> None:
     text = step(
         real_kernel("EMU_KERNEL_SMALL"),

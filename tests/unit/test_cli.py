@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import os
 import pkgutil
 import signal
 import subprocess
@@ -18,10 +19,14 @@ import emu.cli
 from emu.designs import DESIGNS
 from emu.trace import read_trace
 
+ROOT = Path(__file__).resolve().parents[2]
 
-def process(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emu", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+def process(*arguments: str, cwd: Path = ROOT, streams: str = "") -> subprocess.CompletedProcess[str]:
+    """Run emu in a process of its own; ``streams`` are redirections as of the shell."""
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "emu", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +241,58 @@ def test_full_disk_is_one_line_and_status_2(
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+_SHORT = {
+    "boot": ["v3", "--cpus", "2"],
+    "compare": ["v3", "--cpus", "2"],
+    "diff": ["v3", "v2", "--cpus", "2"],
+    "explore": ["v3", "--cpus", "2"],
+    "fuzz": ["v3", "--dir", "c", "--cases", "1"],
+    "gdb": ["v3", "--port", "0"],
+    "info": ["v3"],
+    "litmus": [str(Path(__file__).parents[1] / "litmus" / "CoRR.litmus"), "-j", "1"],
+    "lookup": ["v3", "--cases", "0", "--nr-cpus", "2"],
+    "replay": [
+        "v3 topology=flat:3 scheduler=replay:0x29,1x23,0x2,1x8 grain=operation memory=caches fault=2:no-clean"
+    ],
+    "step": [
+        "v2",
+        "--cpus",
+        "4",
+        "--fault",
+        "2:no-52bit-va",
+        "--script",
+        str(ROOT / "examples/erased-status.emu"),
+    ],
+    "trace": ["v3", "--cpus", "2", "-o", "t"],
+}
+
+
+@pytest.mark.parametrize("command", emu.cli._COMMANDS)
+def test_a_closed_standard_output_is_said_before_the_run(command: str, tmp_path: Path) -> None:
+    """A traceback has status 1, which is a finding."""
+    done = process(command, *_SHORT[command], cwd=tmp_path, streams=">&-")
+    assert (done.returncode, done.stderr) == (2, "emu: standard output: Bad file descriptor\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", sorted({*emu.cli._COMMANDS} - {"fuzz", "gdb"}))
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_a_command_does_without_the_other_streams(command: str, closed: str, tmp_path: Path) -> None:
+    words = [command, *_SHORT[command]]
+    done = process(*words, cwd=tmp_path, streams=closed)
+    assert done.returncode == process(*words, cwd=tmp_path).returncode in (0, 1)
+    assert done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["step", "v3", "--script", "-"], ["step", "v3"], ["boot", "v3", "--input", "-"]]
+)
+def test_a_closed_standard_input_that_is_read_is_one_line(words: list[str]) -> None:
+    done = process(*words, streams="<&-")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_broken_pipe_is_no_finding() -> None:

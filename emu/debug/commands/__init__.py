@@ -37,6 +37,9 @@ from emu.errors import EmuError, InvalidCase
 __all__ = ["Commands", "GoBack", "Quit", "SeenRegisters", "SourcedError"]
 
 
+_LINE_MAX = 8192  # the path of a file takes 4096
+
+
 class Quit(Exception):
     """The command ``quit``.
 
@@ -98,6 +101,8 @@ class Commands(Context):
         return said
 
     def _run(self, line: str) -> list[str]:
+        if len(line) > _LINE_MAX:
+            raise InvalidCase(f"{line[:20]}...: a line has at most {_LINE_MAX} characters, not {len(line)}")
         word, _, rest = line.strip().partition(" ")
         if not word or word.startswith("#"):
             return []

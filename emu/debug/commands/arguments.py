@@ -7,6 +7,7 @@ import re
 from emu.debug.commands.context import Context
 from emu.errors import InvalidCase
 
+SHOWN_MAX = 4096  # of words or instructions that one line asks for
 WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _WORD = re.compile(r"(u8|u16|u32|u64)?\[(.+)\]")
 _CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
@@ -25,21 +26,25 @@ def parse_word(text: str) -> tuple[int, str] | None:
     return WIDTHS[match[1] or "u64"], match[2]
 
 
-def parse_number(text: str, what: str, default: int | None = None, least: int = 0) -> int:
+def parse_number(
+    text: str, what: str, default: int | None = None, least: int = 0, most: int | None = None
+) -> int:
     """Return the number that ``text`` is; ``#`` before it is allowed.
 
     :param what: the argument, for messages
     :param default: value of an empty text; None: an empty text is refused
-    :raises InvalidCase: no number, or below ``least``
+    :raises InvalidCase: no number, below ``least``, or above ``most``
     """
     if not text and default is not None:
         return default
     try:
         value = int(text.removeprefix("#"), 0)
     except ValueError:
-        raise InvalidCase(f"{text or 'nothing'}: {what} is a number") from None
+        raise InvalidCase(f"{text or 'nothing':.80}: {what} is a number") from None
     if value < least:
-        raise InvalidCase(f"{value}: {what} is at least {least}")
+        raise InvalidCase(f"{text:.80}: {what} is at least {least}")
+    if most is not None and value > most:
+        raise InvalidCase(f"{text:.80}: {what} is at most {most}")
     return value
 
 
@@ -60,7 +65,7 @@ def split_cpu(context: Context, text: str) -> tuple[str, int]:
     match = _CPU_AT_END.search(text)
     if not match:
         return text, -1
-    return text[: match.start()].strip(), check_cpu(context, int(match[1]))
+    return text[: match.start()].strip(), check_cpu(context, parse_number(match[1], "cpu"))
 
 
 def split_selected_cpu(context: Context, text: str) -> tuple[str, int]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from emu.debug.commands.arguments import check_given, check_no_more, parse_number, place_of_pc
+from emu.debug.commands.arguments import (
+    SHOWN_MAX,
+    check_given,
+    check_no_more,
+    parse_number,
+    place_of_pc,
+)
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.commands.registers import summary
 from emu.debug.frames import backtrace
@@ -62,7 +68,7 @@ def _disas(context: Context, text: str) -> list[str]:
     place, _, count = text.partition(" ")
     if place:
         pa = context.session.places.instruction(place)
-        found = context.view.code(pa, 0, parse_number(count.strip(), "N", 10, 1) - 1)
+        found = context.view.code(pa, 0, parse_number(count.strip(), "N", 10, 1, SHOWN_MAX) - 1)
     else:
         place_of_pc(context)
         found = context.view.code(context.session.pe(context.cpu).pc, _LIST_LINES, _LIST_LINES)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from emu.debug.commands.arguments import (
+    SHOWN_MAX,
     WIDTHS,
     check_given,
     check_no_more,
@@ -101,7 +102,7 @@ def _split_count(words: list[str]) -> tuple[str, int]:
     what = " ".join(words)
     before = " ".join(words[:-1])
     if before and _NUMBER.fullmatch(words[-1]) and not _UNFINISHED.search(before):
-        return before, parse_number(words[-1], "N", least=1)
+        return before, parse_number(words[-1], "N", least=1, most=SHOWN_MAX)
     return check_given(what, "DATA"), 0
 
 
@@ -198,7 +199,7 @@ def _views(context: Context, pa: int, raw: bytes) -> list[str]:
 )
 def _stack(context: Context, text: str) -> list[str]:
     text, cpu = split_selected_cpu(context, text)
-    count = parse_number(text, "N", _STACK_WORDS, 1)
+    count = parse_number(text, "N", _STACK_WORDS, 1, SHOWN_MAX)
     pe = context.session.pe(cpu)
     if context.view.cpu(cpu).el < 0:
         raise InvalidCase(f"CPU{cpu} is {context.session.state(cpu)}: it has no stack pointer")

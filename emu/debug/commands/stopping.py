@@ -84,9 +84,9 @@ def _toggle(context: Context, text: str) -> list[str]:
 def _watch(context: Context, text: str) -> list[str]:
     text, cpu = split_cpu(context, text)
     found = _SIZE_AT_END.search(text)
-    size = int(found[1]) if found else 0
+    size = parse_number(found[1], "size") if found else 0
     if found and not 1 <= size <= 4096:
-        raise InvalidCase(f"size {size}: 1..4096 bytes")
+        raise InvalidCase(f"size {found[1]:.80}: 1..4096 bytes")
     text = text[: found.start()] if found else text
     place, _, access = text.strip().partition(" ")
     access = access.strip() or "write"

@@ -97,8 +97,8 @@ class WholeSession(Session):
     def step(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has retired one instruction; the others go on as the settings say."""
         if self.settings.others is Others.STAND:
-            return self._go(lambda ran: ran == cpu, cpu=cpu, single=True)
-        return self._go(lambda ran: ran == cpu, single=True, of=cpu)
+            return self._go(lambda ran: ran == cpu, cpu=cpu, single=lambda _amid: True)
+        return self._go(lambda ran: ran == cpu, single=lambda amid: amid in (-1, cpu))
 
     def step_operation(self, cpu: int) -> SessionStop:
         """Refuse it: operations are not kept."""
@@ -121,7 +121,7 @@ class WholeSession(Session):
     def until_other(self) -> SessionStop:
         """Run until a CPU steps that is not the one that made the last step."""
         now = self.machine.current
-        return self._go(lambda ran: ran != now, single=True)
+        return self._go(lambda ran: ran != now, single=lambda amid: amid != now)
 
     def go_on(self, cpu: int = -1) -> SessionStop:
         """Run until a stop. With ``cpu`` and the others not scheduled: or until that CPU is not runnable."""
@@ -165,15 +165,15 @@ class WholeSession(Session):
         done: Callable[[int], bool],
         *,
         cpu: int = -1,
-        single: bool = False,
-        of: int = -1,
+        single: Callable[[int], bool] = lambda _amid: False,
         halts: Collection[int] = (),
         most: int = UNLIMITED,
     ) -> SessionStop:
         """Run until ``done``, asked after each piece with the CPU that ran, or a stop.
 
         :param cpu: it goes on, whatever the scheduler picks; -1: as the scheduler picks
-        :param single: pieces are of one instruction, but for what others than ``of`` have left of a turn
+        :param single: whether a piece is of one instruction, by the CPU amid whose turn it is (-1: none's);
+            else it is of what is left of the turn
         :param halts: PAs to end pieces at, beside breakpoints
         :param most: instructions of all CPUs, after which it is not there
         """
@@ -187,9 +187,8 @@ class WholeSession(Session):
                     return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {self.state(cpu)}")
                 self.turns.force(cpu)
                 settings.forced[self.position] = cpu
-            others = of >= 0 and self.free.amid not in (-1, of)
             before, was = self.position, self._pcs()
-            ran = self._piece(1 if single and not others else end - before)
+            ran = self._piece(1 if single(self.free.amid) else end - before)
             if ran < 0:
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
