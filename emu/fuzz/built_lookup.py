@@ -16,7 +16,7 @@ from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
 from emu.lookup.starts import STARTS, start_from
 from emu.lookup.tables import shape_of
-from emu.lookup.target import Placed, Target, fill_table, place
+from emu.lookup.target import Target, place
 from emu.lookup.tear import Tear
 from emu.registry import not_one_of
 from emu.topology import check_count
@@ -89,17 +89,10 @@ class BuiltLookup:
         :raises DoesNotFit: the tables cannot hold this map
         """
         tables: dict[str, InMemory] = {}
-        for placed in self.target.tables:
-            data = self.table_bytes(placed, logical_map)
+        filled = self.target.fill(logical_map)
+        for placed, data in zip(self.target.tables, filled, strict=True):
             tables.setdefault(placed.table.holds, InMemory(placed.table.element, data))
         return expected_many(self.target.contract.model, logical_map, tables, mpidrs)
-
-    def table_bytes(self, placed: Placed, logical_map: Sequence[int | None]) -> bytes:
-        """Return the bytes of a table for this map.
-
-        :raises DoesNotFit: the table cannot hold it
-        """
-        return fill_table(placed, logical_map, self.target)
 
     def check(self, question: Question, *, thoroughly: bool = True, turn: int = 0) -> Checked:
         """Ask one question and check every promise of the contract.

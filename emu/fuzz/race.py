@@ -102,8 +102,8 @@ class Race:
 
     def _run(self, plan: RacePlan) -> LookupAnswer:
         built, target, machine = self._built, self._built.target, self._machine
-        for placed in target.tables:
-            self._memory.write_bytes(placed.pa, built.table_bytes(placed, plan.logical_map))
+        for placed, data in zip(target.tables, target.fill(plan.logical_map), strict=True):
+            self._memory.write_bytes(placed.pa, data)
         machine.recorder.trace = Trace("")
         pe = machine.actors[1].pe
         pe.mpidr = target.mpidr_el1(plan.mpidr)
@@ -142,7 +142,7 @@ class Race:
     def _write(self, plan: RacePlan) -> HostTask:
         table = self._table
         for (cpu, _hwid), state in zip(plan.writes, plan.states[1:], strict=True):
-            data = self._built.table_bytes(table, state)
+            (data,) = self._built.target.fill(state)
             at = cpu * table.table.element
             value = int.from_bytes(data[at : at + table.table.element], "little")
             yield Store(table.pa + at, value, table.table.element)

@@ -18,7 +18,7 @@ from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.stops import EngineStop, SelfBranch, StepLimit, Waiting
 from emu.lookup.driver import MRS_MPIDR, MRS_MPIDR_MASK, Driver, Places
 from emu.lookup.endless import FIRST, goes_on
-from emu.lookup.target import PAGE, RETURN_PA, Target, fill_table
+from emu.lookup.target import PAGE, RETURN_PA, Target
 from emu.lookup.without_effect import NOP, without_effect
 
 QUESTIONS_MAX = 1 << 16
@@ -101,8 +101,9 @@ class Batch:
 
     def fill(self, logical_map: Sequence[int | None]) -> None:
         """Write the tables for this logical map."""
-        for placed in self.target.tables:
-            self._memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
+        target = self.target
+        for placed, data in zip(target.tables, target.fill(logical_map), strict=True):
+            self._memory.write_bytes(placed.pa, data)
 
     def ask(self, mpidrs: Sequence[int], expected: Sequence[int | None]) -> Iterator[int]:
         """Ask for every MPIDR (u64); yield the indices of the wrong answers, ascending.

@@ -30,7 +30,7 @@ from emu.lookup.constants import BESIDE, Constants
 from emu.lookup.contract import RETURN
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.starts import STARTS, Start
-from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target, fill_table
+from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target
 from emu.memory import Memory
 from emu.operation import STORES, Kind
 
@@ -52,6 +52,7 @@ _SYSTEM = (
     sysreg.CONTEXTIDR_EL1,
     sysreg.HCR_EL2,
 )
+_SYSTEM_NAMES = (*map(sysreg.name, _SYSTEM), "SP_EL0", "DAIF")
 
 
 class Short(Enum):
@@ -200,8 +201,9 @@ class Single:
         for pa, data in reversed(self._accesses.overwritten):
             self.memory.write_bytes(pa, data)
         self._accesses.overwritten.clear()
-        for placed in self.target.tables:
-            self.memory.write_bytes(placed.pa, fill_table(placed, logical_map, self.target))
+        target = self.target
+        for placed, filled in zip(target.tables, target.fill(self._map), strict=True):
+            self.memory.write_bytes(placed.pa, filled)
 
     def ask(self, question: Question, begin: Start = STARTS[0]) -> LookupAnswer:
         """Run the lookup once; ``begin`` is what it finds where the contract leaves it open."""
@@ -225,9 +227,9 @@ class Single:
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
             exit_ = "missing" if contract.missing == RETURN else exit_
         self._compare(given, begin.nzcv)
-        for name, value in self._system().items():
-            if value != system[name]:
-                self._changed(name, f"{value:#x}", f"{system[name]:#x}")
+        for name, now, then in zip(_SYSTEM_NAMES, self._system(), system, strict=True):
+            if now != then:
+                self._changed(name, f"{now:#x}", f"{then:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def left(self) -> Start:
@@ -286,8 +288,9 @@ class Single:
         if begin.checks_sp and self.target.contract.stack:  # without a stack any access by SP is wrong
             control = sysreg.SCTLR_EL1 if el == 1 else sysreg.SCTLR_EL2
             pe.set_system_register(control, pe.sysreg(control) | _SA)
+        x = pe.x
         for number, value in enumerate(given):
-            pe.x[number] = value
+            x[number] = value
         pe.nzcv = begin.nzcv
         self._accesses.broken = []
         self._accesses.events = 0
@@ -327,11 +330,10 @@ class Single:
         # What stores that nobody sees may overwrite.
         return [(segment.pa, segment.data) for segment in self.target.subject.segments]
 
-    def _system(self) -> dict[str, int]:
-        # System registers that a lookup must not write, and the interrupt masks.
+    def _system(self) -> list[int]:
+        # System registers that a lookup must not write, and the interrupt masks: those of _SYSTEM_NAMES.
         pe = self.pe
-        found = {sysreg.name(encoding): pe.sysreg(encoding) for encoding in _SYSTEM}
-        return found | {"SP_EL0": pe.stack_pointer(0), "DAIF": pe.daif}
+        return [*map(pe.sysreg, _SYSTEM), pe.stack_pointer(0), pe.daif]
 
     def registers(self, question: Question, begin: Start = STARTS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
@@ -351,14 +353,14 @@ class Single:
         return given
 
     def _compare(self, given: Sequence[int], nzcv: int) -> None:
-        pe = self.pe
+        now = tuple(self.pe.x)
         for number in self._kept:
-            if pe.x[number] != given[number]:
-                self._changed(f"x{number}", f"{pe.x[number]:#x}", f"{given[number]:#x}", "general")
-        if pe.x[31] != given[31]:
-            self._changed("SP", f"{pe.x[31]:#x}", f"{given[31]:#x}")
+            if now[number] != given[number]:
+                self._changed(f"x{number}", f"{now[number]:#x}", f"{given[number]:#x}", "general")
+        if now[31] != given[31]:
+            self._changed("SP", f"{now[31]:#x}", f"{given[31]:#x}")
         if self.target.contract.preserve_flags:
-            flags = pe.nzcv
+            flags = self.pe.nzcv
             if flags != nzcv:
                 self._changed("NZCV", f"{flags >> 28:#06b}", f"{nzcv >> 28:#06b}")
 

@@ -9,7 +9,7 @@ when they are too large for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu.arch.boot import DRAM_BASE, IMAGE_PA
 from emu.arch.mpidr import RES1
@@ -72,6 +72,20 @@ class Target:
     tables: tuple[Placed, ...]
     instructions_max: int
     guarded: bool
+    _filled: dict[tuple[int | None, ...], tuple[bytes, ...]] = field(default_factory=dict, compare=False)
+
+    def fill(self, logical_map: Sequence[int | None]) -> tuple[bytes, ...]:
+        """Return the bytes of each table for this logical map.
+
+        :raises DoesNotFit: a table cannot hold it
+        """
+        key, filled = tuple(logical_map), self._filled
+        found = filled.get(key)
+        if found is None:  # of the last map, which all that look at one question ask for
+            found = tuple(fill(placed.table, key, self.defines) for placed in self.tables)
+            filled.clear()
+            filled[key] = found
+        return found
 
     @property
     def nr_cpus(self) -> int:
@@ -161,11 +175,6 @@ def _place_tables(contract: Contract, defines: Mapping[str, int]) -> dict[str, i
         ours[table.symbol] = at - size
     start = IMAGE_PA - _NEAR_SIZE if at + PAGE <= _NEAR_SIZE else _TABLES_PA
     return {symbol: start + offset for symbol, offset in ours.items()}
-
-
-def fill_table(placed: Placed, logical_map: Sequence[int | None], target: Target) -> bytes:
-    """Return the bytes of a table for this logical map."""
-    return fill(placed.table, logical_map, target.defines)
 
 
 def find_place(subject: Subject, place: Place) -> int:

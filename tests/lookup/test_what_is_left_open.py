@@ -120,7 +120,7 @@ def test_entries_of_no_cpu_may_hold_nr_cpus(tmp_path: Path) -> None:
     """``unused = "NR_CPUS"``: what an empty bucket of a hash holds in the kernel's style."""
     done = searched(tmp_path, HWID + SCAN, TOML + 'unused = "NR_CPUS"\n')
     target = done.under_test.at(2).target
-    assert done.under_test.at(2).table_bytes(target.tables[0], (None, 5))[:8] == (2).to_bytes(8, "little")
+    assert target.fill((None, 5))[0][:8] == (2).to_bytes(8, "little")
 
 
 @pytest.mark.parametrize(

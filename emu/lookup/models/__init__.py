@@ -13,7 +13,6 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
@@ -22,6 +21,7 @@ from emu.lookup.user_file import load_definition
 from emu.registry import discover, not_one_of, part_of
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_NO_HWID = tuple(byte for byte in range(8) if not MPIDR_HWID_BITMASK >> 8 * byte & 0xFF)  # of MPIDR_EL1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,12 @@ class Model:
         return self.expected_many(logical_map, tables, (mpidr,))[0]
 
 
-@lru_cache(8)
-def _mask_of_many(count: int) -> int:
-    return int.from_bytes(MPIDR_HWID_BITMASK.to_bytes(8, "little") * count, "little")
-
-
 def answers_of(cpus: Mapping[int, int], mpidrs: Sequence[int]) -> list[int | None]:
     """Return the logical id in ``cpus`` of the hwid (u64) of each MPIDR (u64), or None: of all at once."""
-    count = len(mpidrs)
-    hwids = int.from_bytes(array("Q", mpidrs), "little") & _mask_of_many(count)
-    return list(map(cpus.get, array("Q", hwids.to_bytes(8 * count, "little"))))
+    hwids, zeros = bytearray(array("Q", mpidrs)), bytes(len(mpidrs))
+    for place in _NO_HWID:
+        hwids[place::8] = zeros
+    return list(map(cpus.get, memoryview(hwids).cast("Q")))
 
 
 def get_model(name: str) -> Model:
