@@ -9,7 +9,7 @@ from pathlib import Path
 from emu.arch.boot import NR_CPUS_MAX
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
-from emu.lookup.case import Question
+from emu.lookup.case import LEAST, Question
 from emu.lookup.constants import own_constants
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
@@ -22,7 +22,7 @@ from emu.registry import not_one_of
 from emu.topology import check_count
 
 # NR_CPUS where tables and immediates end, for a contract that names none.
-Others = tuple[tuple[str, int], ...]
+Others = tuple[tuple[str, int], ...]  # values of defines, and LEAST
 Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 _CONSTANTS_MAX = 3  # of the code, near which NR_CPUS is tried
@@ -32,7 +32,7 @@ _CONSTANTS_MAX = 3  # of the code, near which NR_CPUS is tried
 class Checked:
     """One question and its answer.
 
-    :ivar others: the defines beside NR_CPUS that do not have their defaults
+    :ivar others: the defines beside NR_CPUS that do not have their defaults, and LEAST
     :ivar expected: logical CPU number; None: no CPU; of a race, what is right at its end
     :ivar wrong: the broken promise, or None
     :ivar race: the run in which the table changed: a seed or a tear
@@ -200,10 +200,11 @@ class UnderTest:
         built = self._built.get((nr_cpus, others))
         if built is None:
             self._check_defines(nr_cpus, others)
-            changes = {"NR_CPUS": nr_cpus, **dict(others)}
-            built = self._built[nr_cpus, others] = BuiltLookup(
-                place(self.contract, self._load, changes), others
-            )
+            changes = {"NR_CPUS": nr_cpus, **dict(each for each in others if each != LEAST)}
+            target = place(self.contract, self._load, changes, least_aligned=LEAST in others)
+            if LEAST in others and not target.ours:
+                raise InvalidCase(f"{LEAST[0]}: {self.name} has its tables in itself, where they lie")
+            built = self._built[nr_cpus, others] = BuiltLookup(target, others)
         return built
 
     def _check_defines(self, nr_cpus: int, others: Others) -> None:
@@ -211,7 +212,7 @@ class UnderTest:
         if self._only_nr_cpus not in (None, nr_cpus):
             raise InvalidCase(f"nr-cpus={nr_cpus}: {self.name} is built for NR_CPUS={self._only_nr_cpus}")
         names = sorted(set(self.contract.defines) - {"NR_CPUS"})
-        for name, value in others:
+        for name, value in (each for each in others if each != LEAST):
             if name not in names:
                 listed = not_one_of(name, names) if names else "the contract has no define beside NR_CPUS"
                 raise InvalidCase(f"define={name}:{value}: {listed}")
@@ -233,4 +234,7 @@ class UnderTest:
                     raise
         default = self.contract.defines.get("NR_CPUS")
         usual = default.default if default and default.default in sizes else found[-1].nr_cpus
-        return found + [self.at(usual, others) for others in self.variants[1:]]
+        found += [self.at(usual, others) for others in self.variants[1:]]
+        # A table that is nowhere at its least alignment is, once more.
+        better = frozenset.intersection(*(built.target.better_aligned for built in found))
+        return [*found, self.at(usual, (LEAST,))] if better else found

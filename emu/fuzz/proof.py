@@ -5,7 +5,7 @@ Only this module and those of :mod:`emu.lookup.prove` need z3, which is an extra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
 from emu.fuzz.phases import cause
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.shrink import shrink
-from emu.lookup.case import EVERY, Question
+from emu.lookup.case import EVERY, LEAST, Question
 from emu.lookup.starts import changes_of
 from emu.lookup.tables import DoesNotFit
 
@@ -101,9 +101,28 @@ class Proof:
                 return
 
     def _prove(self, built: BuiltLookup, quick: bool = False) -> Iterator[None]:
+        # With the tables where the search has them, and where they are not aligned better than is granted.
+        cpus = built.nr_cpus if self.by_induction else min(self.cpus_max, built.nr_cpus)
+        parts = [built]
+        if built.target.better_aligned:
+            parts.append(self.under_test.at(built.nr_cpus, (LEAST,)))
+        counts: list[Counts] = []
+        loops: tuple[Loop, ...] = ()
+        for part in parts:
+            paths = yield from self._prove_placed(part, cpus, quick)
+            if paths is None or self.found or self.why:
+                return
+            counts.append(paths.counts)
+            loops = tuple(paths.loops)
+        self.proved.append(Proved(built.nr_cpus, cpus, sum(counts[1:], start=counts[0]), loops))
+
+    def _prove_placed(
+        self, built: BuiltLookup, cpus: int, quick: bool
+    ) -> Generator[None, None, Paths | Induction | None]:
+        # What was gone through; None: not all of it.
         from emu.lookup.prove.asking import CannotProve
 
-        cpus = built.nr_cpus if self.by_induction else min(self.cpus_max, built.nr_cpus)
+        paths: Paths | Induction | None = None
         proposals = 0
         try:
             paths = self._paths(built, cpus, quick)
@@ -112,7 +131,7 @@ class Proof:
                     proposals += 1
                     self._judge(built, proposal)
                 if len(self.found) >= _CAUSES_MAX or proposals >= _PROPOSALS_MAX:
-                    return
+                    return None
                 yield
         except CannotProve as reason:
             if not self.found:
@@ -124,8 +143,7 @@ class Proof:
             self._ask_each_entry(built)
         if self.by_induction and self.found:
             self.why = ""  # a wrong answer is the reason
-        if not self.found and not self.why:
-            self.proved.append(Proved(built.nr_cpus, cpus, paths.counts, tuple(paths.loops)))
+        return paths
 
     def _paths(self, built: BuiltLookup, cpus: int, quick: bool) -> Paths | Induction:
         from emu.lookup.prove.induction import Induction

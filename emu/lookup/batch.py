@@ -90,7 +90,7 @@ class Batch:
             engine.protect(start, end - start, read=True, write=False, execute=True)
         for placed in target.tables:
             start, end = placed.pa & -PAGE, (placed.bytes_at.stop + PAGE - 1) & -PAGE
-            if target.guarded:
+            if placed.table.symbol in target.ours:
                 engine.protect(start, end - start, read=True, write=False, execute=False)
         if target.contract.stack:
             size = (target.contract.stack + PAGE - 1) & -PAGE

@@ -13,6 +13,7 @@ from emu.lookup.tear import Tear, parse_tear
 from emu.registry import not_one_of
 
 HOLE = "-"
+LEAST = ("tables=least", 1)  # beside values of defines: tables lie at the least alignment that is granted
 EVERY = -1  # of a proof: by induction, for every number of CPUs
 _EVERY_TEXT = "all"
 _RUN_MIN = 4  # places in a row that are written as one
@@ -37,7 +38,7 @@ class LookupCase:
     :ivar subject: a design's name or a path
     :ivar contract: path of a TOML; empty: the contract of the subject
     :ivar system_map: path; symbols of a kernel
-    :ivar others: values of other defines that differ from the defaults
+    :ivar others: values of other defines that differ from the defaults, and LEAST
     :ivar begin: what it finds at entry in what the contract leaves open, where that matters
         (:func:`emu.lookup.starts.start_from`)
     :ivar prove: a proof, for maps of so many CPUs, or EVERY: it has no question; 0: it is one
@@ -64,7 +65,7 @@ class LookupCase:
             parts.append(f"contract={shlex.quote(self.contract)}")
         if self.system_map:
             parts.append(f"system-map={shlex.quote(self.system_map)}")
-        parts += [f"define={name}:{value}" for name, value in self.others]
+        parts += [each[0] if each == LEAST else "define={}:{}".format(*each) for each in self.others]
         parts += [f"with={name}:{value:#x}" for name, value in self.begin]
         if self.prove:
             return " ".join([*parts, f"prove={_EVERY_TEXT if self.prove == EVERY else self.prove}"])
@@ -83,7 +84,18 @@ class LookupCase:
             words = shlex.split(text)
         except ValueError as error:
             raise InvalidCase(f"case {text!r}: {error}") from None
-        keys = ("nr-cpus", "contract", "system-map", "define", "with", "map", "mpidr", "race", "prove")
+        keys = (
+            "nr-cpus",
+            "contract",
+            "system-map",
+            "define",
+            "tables",
+            "with",
+            "map",
+            "mpidr",
+            "race",
+            "prove",
+        )
         values: dict[str, str] = {}
         others: list[tuple[str, int]] = []
         begin: list[tuple[str, int]] = []
@@ -101,6 +113,10 @@ class LookupCase:
                 if name in dict(several[key]):
                     raise InvalidCase(f"case: {word}: {name} is there twice")
                 several[key].append((name, parse_u64(number, f"case: {name}")))
+            elif key == "tables":
+                if word != LEAST[0]:
+                    raise InvalidCase(f"case: {word}: {LEAST[0]}, or nothing")
+                others.append(LEAST)
             values[key] = value
         for key in ("nr-cpus", "mpidr"):
             if not words or (key not in values and not (key == "mpidr" and {"race", "prove"} & {*values})):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 Place = str | int  # a label or symbol, or an address in the subject's own space
 
 RETURN: Place = "ret"  # the exit of a routine that returns to its caller
+ALIGNMENTS = tuple(1 << power for power in range(13))  # bytes that a table may be said to be aligned to
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class LookupTable:
         of the kind
     :ivar base: register that holds the address of its first byte at entry; nothing: none does
     :ivar length: register that holds the number of its entries at entry; nothing: none does
+    :ivar align: its address is a multiple of so many bytes, a power of two; 0: as its elements need it
     """
 
     symbol: str
@@ -44,6 +46,12 @@ class LookupTable:
     unused: int | str | None = None
     base: str = ""
     length: str = ""
+    align: int = 0
+
+    @property
+    def granted(self) -> int:
+        """Bytes that its address is a multiple of, and the look-up may rely on no more."""
+        return self.align or min(self.element & -self.element, 8)
 
 
 @dataclass(frozen=True, slots=True)

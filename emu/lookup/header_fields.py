@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from emu.errors import InvalidContract
-from emu.lookup.contract import RETURN, Contract, Define, LookupTable, Place
+from emu.lookup.contract import ALIGNMENTS, RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.models import MODELS
 from emu.lookup.tables import ELEMENTS, KINDS, get_kind
 from emu.lookup.toml_form import MPIDR_EL1, NR_CPUS
@@ -99,7 +99,7 @@ def _check_length(register: str, draft: Draft) -> None:
 
 
 def _add_base(draft: Draft, base: str, symbol: str, element: str, count: str, rest: str) -> None:
-    attributes = _attributes(re.sub(r", [0-9]+-byte aligned", "", rest))
+    holds, unused, align = _attributes(rest)
     length = count if re.fullmatch(_X, count) else ""
     draft.tables.append(
         LookupTable(
@@ -108,14 +108,20 @@ def _add_base(draft: Draft, base: str, symbol: str, element: str, count: str, re
             count="NR_CPUS" if length else count,
             base=base,
             length=length,
-            holds=attributes[0],
-            unused=attributes[1],
+            holds=holds,
+            unused=unused,
+            align=align,
         )
     )
 
 
-def _attributes(text: str) -> tuple[str, int | str | None]:
-    # " of sorted-hwid, unused 0": kind and unused value.
+def _attributes(text: str) -> tuple[str, int | str | None, int]:
+    # " of sorted-hwid, 8-byte aligned, unused 0": kind, unused value and alignment.
+    align = 0
+    if found := re.search(r", ([0-9]{1,4})-byte aligned", text):
+        align, text = int(found[1]), text[: found.start()] + text[found.end() :]
+        if align not in ALIGNMENTS:
+            raise InvalidContract(f"{align}-byte aligned: a power of two, 1..{ALIGNMENTS[-1]}")
     match = re.fullmatch(
         rf"(?:of ([\w-]+))?(?:(?:^|,? )unused ({_NUMBER}|INVALID_HWID|NR_CPUS))?", text.strip(" ,")
     )
@@ -125,9 +131,9 @@ def _attributes(text: str) -> tuple[str, int | str | None]:
     if holds not in KINDS:
         raise InvalidContract(f"of {holds}: {not_one_of(holds, KINDS)}")
     if match[2] in (None, "NR_CPUS"):
-        return holds, match[2]
+        return holds, match[2], align
     value = 2**64 - 1 if match[2] == "INVALID_HWID" else int(match[2], 0)
-    return holds, value % 2**64
+    return holds, value % 2**64, align
 
 
 def _read_out(text: str, draft: Draft) -> None:
@@ -165,16 +171,16 @@ def _read_memory(text: str, draft: Draft) -> None:
         if clause == "reads none":
             continue
         if match := re.fullmatch(rf"reads {_NAME}, ({_ELEMENTS})\[([^\]]+)\](.*)", clause):
-            holds, unused = _attributes(match[4])
+            holds, unused, align = _attributes(match[4])
             length = match[3] if re.fullmatch(_X, match[3]) else ""
             _check_length(length, draft)
             count = "NR_CPUS" if length else match[3]
-            _merge(draft, LookupTable(match[1], ELEMENTS[match[2]], count, holds, unused, length=length))
-        elif match := re.fullmatch(rf"reads {_NAME} of ([\w-]+)", clause):
-            holds, unused = _attributes(f"of {match[2]}")
-            _merge(
-                draft, LookupTable(match[1], get_kind(holds).element, get_kind(holds).count, holds, unused)
-            )
+            element = ELEMENTS[match[2]]
+            _merge(draft, LookupTable(match[1], element, count, holds, unused, length=length, align=align))
+        elif match := re.fullmatch(rf"reads {_NAME} of ([\w-]+(?:, [0-9]+-byte aligned)?)", clause):
+            holds, unused, align = _attributes(f"of {match[2]}")
+            kind = get_kind(holds)
+            _merge(draft, LookupTable(match[1], kind.element, kind.count, holds, unused, align=align))
         elif match := re.fullmatch(rf"reads \[{_X}, {_X} \+ (?:([1248]) ?\* ?)?{_X}\)", clause):
             size = int(match[3] or 1)
             known = [table for table in draft.tables if table.base == match[1] == match[2]]

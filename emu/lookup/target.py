@@ -60,7 +60,7 @@ class Target:
     :ivar entry_pa: PA, like the next two
     :ivar missing_pa: None when there is no such place
     :ivar instructions_max: from entry to exit; 0: no bound is promised
-    :ivar guarded: whether nothing is mapped behind each table
+    :ivar ours: symbols of the tables that the text leaves undefined
     """
 
     contract: Contract
@@ -71,7 +71,7 @@ class Target:
     missing_pa: int | None
     tables: tuple[Placed, ...]
     instructions_max: int
-    guarded: bool
+    ours: frozenset[str]
     _filled: dict[tuple[int | None, ...], tuple[bytes, ...]] = field(default_factory=dict, compare=False)
 
     def fill(self, logical_map: Sequence[int | None]) -> tuple[bytes, ...]:
@@ -86,6 +86,12 @@ class Target:
             filled.clear()
             filled[key] = found
         return found
+
+    @property
+    def better_aligned(self) -> frozenset[str]:
+        """Symbols of the tables of ours that lie at a better alignment than the look-up may rely on."""
+        tables = (each for each in self.tables if each.table.symbol in self.ours)
+        return frozenset(each.table.symbol for each in tables if not each.pa & each.table.granted)
 
     @property
     def nr_cpus(self) -> int:
@@ -126,9 +132,12 @@ class Target:
         return memory
 
 
-def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Target:
+def place(
+    contract: Contract, load: Loader, changes: Mapping[str, int], *, least_aligned: bool = False
+) -> Target:
     """Return the lookup of ``contract`` with the defines of ``changes`` in place of their defaults.
 
+    :param least_aligned: the tables that the text leaves undefined lie at no better alignment than is granted
     :raises InvalidCase: a define that the contract does not have, or a table of no or too many bytes
     :raises AssemblyError: the text does not assemble
     :raises InvalidContract: a place or a table of the contract is not in the subject
@@ -138,7 +147,7 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
         if name not in defines:
             raise InvalidCase(f"{contract.source}: {name}: no define of it: {not_one_of(name, defines)}")
     defines |= changes
-    ours = _place_tables(contract, defines)
+    ours = _place_tables(contract, defines, least_aligned)
     others = {name: value for name, value in defines.items() if name != "NR_CPUS"}
     subject = load(defines["NR_CPUS"], others | ours)
     end = max(segment.pa + segment.size for segment in subject.segments)
@@ -162,17 +171,19 @@ def place(contract: Contract, load: Loader, changes: Mapping[str, int]) -> Targe
         missing_pa=_code_pa(contract, subject, "missing") if elsewhere else None,
         tables=tuple(placed),
         instructions_max=_bound(contract, defines),
-        guarded=all(subject.symbols.address(table.symbol) is None for table in contract.tables),
+        ours=frozenset(name for name in ours if subject.symbols.address(name) is None),
     )
 
 
-def _place_tables(contract: Contract, defines: Mapping[str, int]) -> dict[str, int]:
-    # PA of each table, by its symbol: behind an unused page, and up to the end of a page.
+def _place_tables(contract: Contract, defines: Mapping[str, int], least_aligned: bool) -> dict[str, int]:
+    # PA of each table, by its symbol: behind an unused page, and up to the end of a page, or as near to that
+    # as its alignment lets it: at a multiple of what is granted, an odd one where that is all it may rely on.
     at, ours = 0, {}
     for table in contract.tables:
-        size = shape_of(table, defines).count * table.element
-        at = _up(at + PAGE + size)
-        ours[table.symbol] = at - size
+        size, granted = shape_of(table, defines).count * table.element, table.granted
+        at = _up(at + PAGE + size + granted * least_aligned)
+        start = at - size & -granted
+        ours[table.symbol] = start - granted if least_aligned and not start & granted else start
     start = IMAGE_PA - _NEAR_SIZE if at + PAGE <= _NEAR_SIZE else _TABLES_PA
     return {symbol: start + offset for symbol, offset in ours.items()}
 

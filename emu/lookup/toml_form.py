@@ -15,7 +15,7 @@ from typing import Any
 from emu.arch.boot import NR_CPUS_MAX
 from emu.arch.mpidr import INVALID_HWID
 from emu.errors import InvalidContract
-from emu.lookup.contract import RETURN, Contract, Define, LookupTable, Place
+from emu.lookup.contract import ALIGNMENTS, RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.expression import evaluate, names_of
 from emu.lookup.models import get_model
 from emu.lookup.tables import ELEMENTS, get_kind, shape_of
@@ -47,7 +47,7 @@ _LOOKUP_KEYS = (
     "stack",
     "model",
 )
-_TABLE_KEYS = ("symbol", "element", "count", "holds", "unused", "base", "length")
+_TABLE_KEYS = ("symbol", "element", "count", "holds", "unused", "base", "length", "align")
 
 
 def read_contract(path: Path) -> Contract:
@@ -182,7 +182,14 @@ def _table(entry: Mapping[str, Any], where: str, folder: Path) -> LookupTable:
         unused=_unused(entry["unused"], f"{where}unused") if "unused" in entry else None,
         base=base,
         length=length,
+        align=_align(entry["align"], f"{where}align") if "align" in entry else 0,
     )
+
+
+def _align(value: object, where: str) -> int:
+    if type(value) is not int or value not in ALIGNMENTS:
+        raise _bad(where, value, f"a power of two, 1..{ALIGNMENTS[-1]}")
+    return value
 
 
 def _defines(value: object) -> dict[str, Define]:

@@ -9,7 +9,7 @@ from emu.fuzz.built_lookup import Checked, UnderTest
 from emu.fuzz.left_out import LeftOut
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.unit import cause_at, key_of
-from emu.lookup.case import LookupCase, format_map
+from emu.lookup.case import LEAST, LookupCase, format_map
 from emu.report.disassembly import disassemble
 from emu.report.words import WIDTH, wrap
 
@@ -54,7 +54,8 @@ def _question(checked: Checked) -> list[str]:
     hwids = list(checked.question.logical_map)
     while len(hwids) > 1 and hwids[-1] is None:
         hwids.pop()
-    begin, end = f"  NR_CPUS={checked.nr_cpus}, ", f", MPIDR_EL1 {checked.question.mpidr:#x}"
+    least = "tables at their least alignment, " if LEAST in checked.others else ""
+    begin, end = f"  NR_CPUS={checked.nr_cpus}, {least}", f", MPIDR_EL1 {checked.question.mpidr:#x}"
     if len(line := f"{begin}map {format_map(hwids)}{end}") <= WIDTH:
         return [line]
     entries = [f"CPU{cpu} {hwid:#x}" for cpu, hwid in enumerate(hwids) if hwid is not None]

@@ -85,7 +85,7 @@ def test_the_example_of_the_style_guide_is_read() -> None:
         instructions_max="6*x1 + 8",
         model="first-match",
         defines={"NR_CPUS": Define(256, (1, 2, 255, 256, 4095, 4096))},
-        tables=(LookupTable("x0_table", base="x0", length="x1"),),
+        tables=(LookupTable("x0_table", base="x0", length="x1", align=8),),
     )
 
 

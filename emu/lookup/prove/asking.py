@@ -27,6 +27,13 @@ class Counts:
     queries: int = 0
     longest: int = 0
 
+    def __add__(self, other: Counts) -> Counts:
+        """Return what both are together."""
+        longest = max(self.longest, other.longest)
+        return Counts(
+            self.paths + other.paths, self.steps + other.steps, self.queries + other.queries, longest
+        )
+
 
 class CannotProve(Exception):
     """The reason why nothing can be said, in words.
