@@ -39,6 +39,7 @@ DEEP = (
     r"^tests/property/test_(generate|acpi_fuzz|devicetree_fuzz)\.py",
     r"^tests/lookup/test_(zoo|paths|contract_lies)\.py",
     r"^tests/lookup/test_smallest\.py::(test_no_smaller_question_breaks_the_property\[|.*hash_shift)",
+    r"^tests/lookup/test_smallest_races\.py::.*_of_any",
     r"^tests/unit/test_(counting\.py::.*drawn_loops|spins\.py::.*is_let_on\[)",
     r"^tests/unit/test_pytest_plugin\.py::test_what_the_documentation_shows",
     r"^tests/unit/test_(perfetto_ui|pictures)\.py",  # a browser

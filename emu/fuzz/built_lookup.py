@@ -17,7 +17,7 @@ from emu.lookup.single import LookupAnswer, Single, Wrong, judge
 from emu.lookup.starts import STARTS, start_from
 from emu.lookup.tables import shape_of
 from emu.lookup.target import Target, place
-from emu.lookup.tear import Tear
+from emu.lookup.tear import Happens
 from emu.registry import not_one_of
 from emu.topology import check_count
 
@@ -35,7 +35,7 @@ class Checked:
     :ivar others: the defines beside NR_CPUS that do not have their defaults, and LEAST
     :ivar expected: logical CPU number; None: no CPU; of a race, what is right at its end
     :ivar wrong: the broken promise, or None
-    :ivar race: the run in which the table changed: a seed or a tear
+    :ivar race: the run in which the table changed
     :ivar begin: what it found at entry, when none of the usual starts shows it
     """
 
@@ -45,7 +45,7 @@ class Checked:
     expected: int | None
     answer: LookupAnswer
     wrong: Wrong | None
-    race: int | Tear | None = None
+    race: Happens | None = None
     begin: tuple[tuple[str, int], ...] = ()
 
 

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from emu.arch.mpidr import RES1
+from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.factory import make_engine
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import BuiltLookup, Checked, UnderTest
-from emu.fuzz.race_order import RaceOrder, may_tear
+from emu.fuzz.race_order import Noted, RaceOrder, may_tear
 from emu.fuzz.race_plan import RacePlan, fields_of, plan_of, tear_plan
 from emu.host.dcache import clean
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.constants import code_words
 from emu.lookup.single import LookupAnswer, Wrong
 from emu.lookup.target import Placed
-from emu.lookup.tear import Tear
+from emu.lookup.tear import Change, Changes, Happens, Tear
 from emu.machine import Machine
 from emu.machine.actor import Grain, HostTask
 from emu.operation import Operation, Park, Store
@@ -55,28 +55,62 @@ class Race:
         if target.missing_pa is not None:
             self._machine.landings.land_at(target.missing_pa, lambda cpu: self._land(cpu, "missing"))
 
-    def run(self, race: int | Tear) -> Checked:
-        """Run the plan of a seed, or a tear, and judge the answer.
+    def run(self, race: Happens, question: Question | None = None) -> Checked:
+        """Run it, and judge the answer.
 
+        :param question: of Changes: the map at the start, and who asks
         :raises DoesNotFit: the table cannot hold one of its maps
-        :raises InvalidCase: a tear of a CPU that there is not
+        :raises InvalidCase: an entry of a CPU that there is not, or a hwid that is none or there twice
         """
-        table = self._table
-        if isinstance(race, Tear) and race.cpu >= self._built.nr_cpus:
-            raise InvalidCase(f"race={race}: CPU {race.cpu}, but NR_CPUS={self._built.nr_cpus}")
-        plan = plan_of(self._built.nr_cpus, race, table.table.element)
+        plan = self._plan(race, question)
         if isinstance(race, Tear):
             self._order.begin_middle(self._entry(race.cpu), race)
+        elif isinstance(race, Changes):
+            self._order.begin_at(self._table.bytes_at, [(each.read, each.parts) for each in race.each])
         else:
             self._order.begin(race)
-        answer = self._run(plan)
+        answer = self._run(plan, race)
         allowed = {self._built.expected(state, [plan.mpidr])[0] for state in plan.states}
         wrong = self._judge(plan, answer, allowed)
-        if wrong is not None and isinstance(race, Tear):
-            wrong = replace(wrong, text=f"{wrong.text}; {_where(race)}")
+        if wrong is not None and isinstance(race, Tear | Changes):
+            where = _where(race) if isinstance(race, Tear) else _when(race)
+            wrong = replace(wrong, text=f"{wrong.text}; {where}")
         question = Question(plan.logical_map, plan.mpidr)
         expected = self._built.expected(plan.states[-1], [plan.mpidr])[0]
         return Checked(self._built.nr_cpus, self._built.others, question, expected, answer, wrong, race)
+
+    def _plan(self, race: Happens, question: Question | None) -> RacePlan:
+        nr_cpus = self._built.nr_cpus
+        if not isinstance(race, Changes):
+            if isinstance(race, Tear):
+                _check_cpu(race, race.cpu, nr_cpus)
+            return plan_of(nr_cpus, race, self._table.table.element)
+        assert question is not None, "of changes"
+        writes = tuple((each.cpu, each.hwid) for each in race.each)
+        for cpu, _hwid in writes:
+            _check_cpu(race, cpu, nr_cpus)
+        plan = RacePlan(self._built.whole(question.logical_map), writes, question.mpidr)
+        for state in plan.states:
+            hwids = [hwid for hwid in state if hwid is not None]
+            if len(set(hwids)) < len(hwids) or any(hwid & ~MPIDR_HWID_BITMASK for hwid in hwids):
+                raise InvalidCase(f"race={race}: each CPU has a hwid of its own, of the bits of a hwid")
+        return plan
+
+    def in_steps(self, found: Checked) -> tuple[Question, Changes] | None:
+        """Return the run of a seed or of a tear as stores one by one; None: nothing is stored in it."""
+        assert found.race is not None
+        if isinstance(found.race, Changes):
+            return found.question, found.race
+        plan = self._plan(found.race, None)
+        noted = self._order.noted = Noted(self._machine, self._table.bytes_at)
+        try:
+            self.run(found.race)
+        finally:
+            self._order.noted = None
+        # A store, and what cleans its line.
+        places = noted.places[:: 1 + len(list(clean(0)))]
+        stores = [Change(*write, *place) for write, place in zip(plan.writes, places, strict=False)]
+        return (Question(plan.logical_map, plan.mpidr), Changes(tuple(stores))) if stores else None
 
     def tears(self) -> Iterator[Tear]:
         """Yield a tear for each place in the look-up's reads of an entry, and each mixture of two hwids.
@@ -91,7 +125,7 @@ class Race:
             whole = (1 << len(fields_of(element))) - 1
             plan = tear_plan(nr_cpus, Tear(cpu, 0, 1, whole), element)
             order = self._order.begin_middle(self._entry(cpu), None)
-            self._run(replace(plan, writes=()))
+            self._run(replace(plan, writes=()), 0)
             for read, parts in islice(_places(order.reads), _PLACES_MAX):
                 yield from (Tear(cpu, read, parts, old) for old in range(1, whole))
 
@@ -100,7 +134,7 @@ class Race:
         element = self._table.table.element
         return range(self._table.pa + cpu * element, self._table.pa + (cpu + 1) * element)
 
-    def _run(self, plan: RacePlan) -> LookupAnswer:
+    def _run(self, plan: RacePlan, race: Happens) -> LookupAnswer:
         built, target, machine = self._built, self._built.target, self._machine
         for placed, data in zip(target.tables, target.fill(plan.logical_map), strict=True):
             self._memory.write_bytes(placed.pa, data)
@@ -114,7 +148,7 @@ class Race:
         machine.power_on(1, target.entry_pa, 0)
         for number, value in enumerate(built.single.registers(Question(plan.logical_map, plan.mpidr))):
             pe.x[number] = value
-        machine.start_task(0, self._write(plan))
+        machine.start_task(0, self._write(plan, cleans=not isinstance(race, Changes)))
         machine.run()
         answer = replace(self._answer, instructions=pe.counters.instructions - before)
         if not answer.exit:
@@ -139,14 +173,16 @@ class Race:
             "concurrent", answer.exit, f"finds {what}; at no moment of {writes} was that right ({right})"
         )
 
-    def _write(self, plan: RacePlan) -> HostTask:
+    def _write(self, plan: RacePlan, *, cleans: bool) -> HostTask:
+        # The memory is coherent: a clean takes a step of its own, and no more.
         table = self._table
         for (cpu, _hwid), state in zip(plan.writes, plan.states[1:], strict=True):
             (data,) = self._built.target.fill(state)
             at = cpu * table.table.element
             value = int.from_bytes(data[at : at + table.table.element], "little")
             yield Store(table.pa + at, value, table.table.element)
-            yield from clean(table.pa + at)
+            if cleans:
+                yield from clean(table.pa + at)
         yield Park(ended("table written"))
         return None
 
@@ -168,7 +204,7 @@ def ask_case(under_test: UnderTest, case: LookupCase) -> Checked:
     if case.race is not None:
         if table_of(built) is None:
             raise InvalidCase(f"race={case.race}: {case.subject}: no table of which each CPU has one entry")
-        return Race(built).run(case.race)
+        return Race(built).run(case.race, case.question)
     return built.check_from(case.question, case.begin) if case.begin else built.check(case.question)
 
 
@@ -193,9 +229,25 @@ def _places(reads: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _where(tear: Tear) -> str:
-    count, side = abs(tear.parts), "last" if tear.parts < 0 else "first"
-    parts = f"the {side} part" if count == 1 else f"the {side} {count} parts"
-    return f"the store comes after {parts} of read {tear.read + 1} of the entry"
+    return f"the store comes after {_part(tear.parts, tear.read)} of the entry"
+
+
+def _when(changes: Changes) -> str:
+    words = [
+        _part(each.parts, each.read) if each.parts else f"{each.read} read{'' if each.read == 1 else 's'}"
+        for each in changes.each
+    ]
+    return f"the store{'s come' if len(words) > 1 else ' comes'} after {', '.join(words)} of the table"
+
+
+def _part(parts: int, read: int) -> str:
+    count, side = abs(parts), "last" if parts < 0 else "first"
+    return f"the {side} part{'' if count == 1 else f's ({count})'} of read {read + 1}"
+
+
+def _check_cpu(race: Happens, cpu: int, nr_cpus: int) -> None:
+    if cpu >= nr_cpus:
+        raise InvalidCase(f"race={race}: CPU {cpu}, but NR_CPUS={nr_cpus}")
 
 
 def _why(outcome: Outcome | None) -> str:

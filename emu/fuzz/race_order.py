@@ -12,11 +12,14 @@ from emu.machine.actor import State
 from emu.operation import Access, LoadExclusive, MemoryAccess
 from emu.schedulers import PART, Pick, make_scheduler
 
+Place = tuple[int, int]  # reads that are done, and parts of the next one (:class:`emu.lookup.tear.Change`)
+
 
 class RaceOrder:
     """The scheduler of a race: the order of a seed, or one with a store in the middle of a read.
 
     :ivar machine: of which it picks
+    :ivar noted: takes note of each pick; None: nothing does
     """
 
     machine: Machine
@@ -24,11 +27,16 @@ class RaceOrder:
     def __init__(self, tears: bool) -> None:
         """``tears``: whether code may read something in parts."""
         self._tears = tears
-        self._order: _AtRandom | InTheMiddle | None = None
+        self._order: _AtRandom | InTheMiddle | _AtPlaces | None = None
+        self.noted: Noted | None = None
 
     def begin(self, seed: int) -> None:
         """Pick at random from now on."""
         self._order = _AtRandom(self.machine, self._tears, seed)
+
+    def begin_at(self, table: range, places: Sequence[Place]) -> None:
+        """Let CPU 0 go on by one step at each of these places in the reads of ``table`` (PAs)."""
+        self._order = _AtPlaces(self.machine, table, places)
 
     def begin_middle(self, entry: range, tear: Tear | None) -> InTheMiddle:
         """Let the look-up read ``entry`` (PAs) as far as ``tear`` says, then CPU 0 store; None: all of it."""
@@ -38,10 +46,15 @@ class RaceOrder:
     def pick(self, runnable: Sequence[int], current: int) -> int:
         """Return who goes on."""
         assert self._order is not None
-        return self._order.pick(runnable, current)
+        cpu = self._order.pick(runnable, current)
+        if self.noted is not None:
+            self.noted.steps(cpu)
+        return cpu
 
     def next_pick(self) -> Pick | None:
         """Return a part that the look-up makes alone; None: ``pick`` decides."""
+        if self.noted is not None:
+            self.noted.look()
         return None if self._order is None else self._order.next_pick()
 
 
@@ -96,7 +109,7 @@ class InTheMiddle:
         """Return the part of the read that is made next alone; None: ``pick`` decides."""
         if self._stores or not _looks_up(self._machine):
             return None
-        numbers = self._parts_of_entry()
+        numbers = _parts_of(self._machine, self._entry)
         if not numbers:
             return None
         tear, read = self._tear, len(self.reads)
@@ -113,19 +126,80 @@ class InTheMiddle:
             self._first = 0  # the rest of the read comes after the store
         return None
 
-    def _parts_of_entry(self) -> list[int]:
-        # Numbers of the parts of the next instruction that read of the entry.
-        operation, parts = self._machine.parts.of(self._machine.actors[1])
-        if parts:
-            return [number for number, part in enumerate(parts) if self._reads_entry(part)]
-        at_once = isinstance(operation, MemoryAccess | LoadExclusive) and any(
-            self._reads_entry(access) for access in operation.accesses
-        )
-        return [0] if at_once else []
 
-    def _reads_entry(self, access: Access) -> bool:
-        at = self._entry
+class _AtPlaces:
+    # The look-up goes on up to each place; there CPU 0 does one thing. In the end it does the rest.
+
+    def __init__(self, machine: Machine, table: range, places: Sequence[Place]) -> None:
+        self._machine = machine
+        self._table = table
+        self._places = [*places]
+        self._reads = 0
+        self._who = 1
+
+    def pick(self, runnable: Sequence[int], _current: int) -> int:
+        return self._who if self._who in runnable else runnable[0]
+
+    def next_pick(self) -> Pick | None:
+        self._who = 1
+        if not _looks_up(self._machine):
+            return None
+        numbers = _parts_of(self._machine, self._table)
+        made = len(self._machine.actors[1].made)
+        if self._places and self._places[0][0] <= self._reads:
+            read, parts = self._places[0]
+            if read == self._reads and made < abs(parts) < len(numbers):
+                number = numbers[made] if parts > 0 else numbers[-1 - made]
+                if self._machine.parts.can_make(1, number):
+                    return Pick(f"{PART}{number}", 1)
+            if numbers or not parts:
+                self._places.pop(0)
+                self._who = 0
+                return None
+        self._reads += bool(numbers)
+        return None
+
+
+class Noted:
+    """Where in the look-up's reads of a table each step of CPU 0 comes.
+
+    :ivar places: of the steps so far
+    """
+
+    def __init__(self, machine: Machine, table: range) -> None:
+        self.places: list[Place] = []
+        self._machine = machine
+        self._table = table
+        self._reads = 0
+        self._numbers: list[int] = []
+
+    def look(self) -> None:
+        """Look at what the look-up does next; where one CPU alone can go on, it does."""
+        self._numbers = _parts_of(self._machine, self._table) if _looks_up(self._machine) else []
+        runnable = self._machine.queue.runnable
+        if len(runnable) == 1:
+            self.steps(runnable[0])
+
+    def steps(self, cpu: int) -> None:
+        """Take note that this CPU makes its next step."""
+        if cpu:
+            self._reads += bool(self._numbers)
+            return
+        made = {each.number for each in self._machine.actors[1].made} & {*self._numbers}
+        forwards = not made or self._numbers[0] in made
+        self.places.append((self._reads, len(made) if forwards else -len(made)))
+
+
+def _parts_of(machine: Machine, at: range) -> list[int]:
+    # Numbers of the parts of the next instruction that read of these PAs.
+    def reads(access: Access) -> bool:
         return not access.is_store and access.pa < at.stop and at.start < access.pa + access.size
+
+    operation, parts = machine.parts.of(machine.actors[1])
+    if parts:
+        return [number for number, part in enumerate(parts) if reads(part)]
+    at_once = isinstance(operation, MemoryAccess | LoadExclusive) and any(map(reads, operation.accesses))
+    return [0] if at_once else []
 
 
 def _looks_up(machine: Machine) -> bool:

@@ -148,7 +148,7 @@ def _fewer_places(under_test: UnderTest, asked: _Asked) -> Steps:
     kept = [hwid for hwid in logical_map if hwid is not None]
     ours = asked.question.mpidr & MPIDR_HWID_BITMASK
     mine = tuple(hwid for hwid in kept if hwid == ours)
-    for nr_cpus in _smaller_sizes(under_test, asked.nr_cpus):
+    for nr_cpus in smaller_sizes(under_test, asked.nr_cpus):
         for smaller in (
             logical_map[:nr_cpus],
             logical_map[-nr_cpus:],
@@ -160,8 +160,8 @@ def _fewer_places(under_test: UnderTest, asked: _Asked) -> Steps:
             yield asked._replace(nr_cpus=nr_cpus).with_map(padded)
 
 
-def _smaller_sizes(under_test: UnderTest, below: int) -> list[int]:
-    # NR_CPUS to try: ascending, of a contract that goes through several also those between; then the nearest.
+def smaller_sizes(under_test: UnderTest, below: int) -> list[int]:
+    """Return NR_CPUS to try, ascending, then the nearest; of a sweep also those between its values."""
     define = under_test.contract.defines.get("NR_CPUS")
     goes_through = under_test.sizes
     if define is None or not define.sweep or len(goes_through) < 2:
@@ -230,11 +230,11 @@ def _simpler_hwids(_under_test: UnderTest, asked: _Asked) -> Steps:
             }
             yield _changed(asked, {**{value: value for value in values}, **moved}, flags)
     for value in values:
-        for simpler in _simpler(value):
-            yield _changed(asked, {value: simpler}, flags)
+        for less in simpler(value):
+            yield _changed(asked, {value: less}, flags)
             if value == ours and ours in question.logical_map:
-                yield asked._replace(question=replace(question, mpidr=simpler | flags))
-                entries = tuple(simpler if entry == value else entry for entry in question.logical_map)
+                yield asked._replace(question=replace(question, mpidr=less | flags))
+                entries = tuple(less if entry == value else entry for entry in question.logical_map)
                 yield asked.with_map(entries)
 
 
@@ -246,8 +246,8 @@ def _changed(asked: _Asked, new: dict[int, int], flags: int) -> _Asked:
     return asked._replace(question=Question(entries, new.get(ours, ours) | flags))
 
 
-def _simpler(hwid: int) -> Iterator[int]:
-    # Fewer bits, the fewest first; then as many, lower ones.
+def simpler(hwid: int) -> Iterator[int]:
+    """Yield hwids of fewer bits, the fewest first; then of as many, lower ones."""
     yield 0
     if hwid.bit_count() > 1:
         yield from (1 << bit for bit in _HWID_BITS)

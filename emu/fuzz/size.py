@@ -9,33 +9,46 @@ from collections.abc import Sequence
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.lookup.case import LookupCase, Question
-from emu.lookup.tear import Tear
+from emu.lookup.tear import Changes, Tear
 
 Size = tuple[object, ...]  # as a sort key
 
 
 def size_of(case: LookupCase) -> Size:
     """Return a sort key of cases: the smaller case is easier to understand; different cases differ."""
-    race = case.race.size if isinstance(case.race, Tear) else (case.race or 0,)
-    return (*question_size(case.nr_cpus, case.question, case.begin), race, case.others)
+    race = case.race
+    if isinstance(race, Changes):
+        return (*question_size(case.nr_cpus, case.question, case.begin, race), case.others)
+    when = race.size if isinstance(race, Tear) else (race or 0,)
+    return (*question_size(case.nr_cpus, case.question, case.begin), when, case.others)
 
 
-def question_size(nr_cpus: int, question: Question, begin: Sequence[tuple[str, int]] = ()) -> Size:
+def question_size(
+    nr_cpus: int,
+    question: Question,
+    begin: Sequence[tuple[str, int]] = (),
+    changes: Changes | None = None,
+) -> Size:
     """Return a sort key of questions.
 
     :param begin: what is not as usual at entry
+    :param changes: stores to the table meanwhile
     """
     used = tuple(cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None)
     hwids = tuple(hwid for hwid in question.logical_map if hwid is not None)
+    stores = () if changes is None else changes.each
+    there = len(used)
+    used += tuple(each.cpu for each in stores)
+    hwids += tuple(-1 if each.hwid is None else each.hwid for each in stores)
     asks = question.mpidr & MPIDR_HWID_BITMASK
     flags = question.mpidr & ~MPIDR_HWID_BITMASK
     return (
         nr_cpus,
-        len(used),
-        len(begin),
-        sum(hwid.bit_count() for hwid in (*hwids, asks)),
+        there,
+        len(begin) + len(stores),
+        sum(hwid.bit_count() for hwid in (*hwids, asks) if hwid >= 0),
         sum(used),
-        sum(hwids) + asks,
+        sum(hwid for hwid in (*hwids, asks) if hwid >= 0),
         (flags ^ RES1).bit_count(),
         sum(value.bit_count() for _name, value in begin),
         sum(value for _name, value in begin),
@@ -43,4 +56,5 @@ def question_size(nr_cpus: int, question: Question, begin: Sequence[tuple[str, i
         hwids,
         question.mpidr,
         tuple(begin),
+        *([] if changes is None else [tuple(number for each in stores for number in each.when)]),
     )

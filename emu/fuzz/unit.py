@@ -20,10 +20,11 @@ from emu.fuzz.phases import BATCH, RACES, SMALL_MAX, Phases, again_at, cause
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
 from emu.fuzz.shrink import shrink
+from emu.fuzz.shrink_race import shrink_race
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import Short
 from emu.lookup.tables import DoesNotFit
-from emu.lookup.tear import Tear
+from emu.lookup.tear import Happens
 
 CONCURRENT_EVERY = 8  # one random unit in 8 has a table that changes
 _MUTATED = 0.4  # share of mutated batches in a random unit, when there is a corpus
@@ -215,7 +216,7 @@ class _Work(Phases):
                         built, Question(built.whole(case.question.logical_map), case.question.mpidr), False
                     )
                 elif table_of(built) is not None:
-                    self._race(Race(built), case.race)
+                    self._race(Race(built), case.race, case.question)
             except (AssemblyError, InvalidCase):  # of what the subject was then
                 continue
 
@@ -279,9 +280,9 @@ class _Work(Phases):
         for _ in range(RACES):
             self._race(race, rng.getrandbits(40))
 
-    def _race(self, race: Race, run: int | Tear) -> None:
+    def _race(self, race: Race, run: Happens, question: Question | None = None) -> None:
         try:
-            checked = race.run(run)
+            checked = race.run(run, question)
         except DoesNotFit:
             self.leave_out(LeftOut.MISFIT, 1)
             return
@@ -332,8 +333,8 @@ class _Work(Phases):
             self._count(met, known)
         else:
             smallest = checked
-            if checked.race is None and len(self._hits) < _SHRUNK_MAX:
-                smallest = shrink(self.under_test, checked)
+            if len(self._hits) < _SHRUNK_MAX:
+                smallest = (shrink if checked.race is None else shrink_race)(self.under_test, checked)
             assert smallest.wrong is not None
             case = subject_of(self.under_test, smallest)
             self._count(met, cause_at(self.under_test, smallest), smallest.wrong.text, case)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from emu.arch.boot import NR_CPUS_MAX
 from emu.case import check_text
 from emu.errors import InvalidCase
-from emu.lookup.tear import Tear, parse_tear
+from emu.lookup.tear import Changes, Happens, parse_changes, parse_tear
 from emu.registry import not_one_of
 
 HOLE = "-"
@@ -42,7 +42,7 @@ class LookupCase:
     :ivar begin: what it finds at entry in what the contract leaves open, where that matters
         (:func:`emu.lookup.starts.start_from`)
     :ivar prove: a proof, for maps of so many CPUs, or EVERY: it has no question; 0: it is one
-    :ivar race: a run in which the table changes, a seed or a tear; the question follows from it
+    :ivar race: a run in which the table changes; but of Changes the question follows from it
     """
 
     subject: str
@@ -51,7 +51,7 @@ class LookupCase:
     contract: str = ""
     system_map: str = ""
     others: tuple[tuple[str, int], ...] = ()
-    race: int | Tear | None = None
+    race: Happens | None = None
     begin: tuple[tuple[str, int], ...] = ()
     prove: int = 0
 
@@ -70,7 +70,9 @@ class LookupCase:
         if self.prove:
             return " ".join([*parts, f"prove={_EVERY_TEXT if self.prove == EVERY else self.prove}"])
         if self.race is not None:
-            return " ".join([*parts, f"race={self.race}"])
+            parts.append(f"race={self.race}")
+            if not isinstance(self.race, Changes):
+                return " ".join(parts)
         parts += [f"map={format_map(hwids)}", f"mpidr={self.question.mpidr:#x}"]
         return " ".join(parts)
 
@@ -119,7 +121,8 @@ class LookupCase:
                 others.append(LEAST)
             values[key] = value
         for key in ("nr-cpus", "mpidr"):
-            if not words or (key not in values and not (key == "mpidr" and {"race", "prove"} & {*values})):
+            is_whole = key == "mpidr" and ("prove" in values or "@" not in values.get("race", "@"))
+            if not words or (key not in values and not is_whole):
                 raise InvalidCase(f"case {text!r}: a subject, then {key}=...")
         for key, value in [("subject", words[0]), *values.items()]:
             check_text(value, f"case: {key}")
@@ -139,9 +142,9 @@ class LookupCase:
         )
 
 
-def _parse_race(text: str) -> int | Tear:
-    tear = parse_tear(text, "case: race")
-    return parse_u64(text, "case: race") if tear is None else tear
+def _parse_race(text: str) -> Happens:
+    planned = parse_tear(text, "case: race") or parse_changes(text, "case: race")
+    return parse_u64(text, "case: race") if planned is None else planned
 
 
 def parse_proved(text: str, where: str) -> int:

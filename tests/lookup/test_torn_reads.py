@@ -173,7 +173,7 @@ def test_a_tear_that_is_none_is_refused(tmp_path: Path, race: str) -> None:
 
 @pytest.mark.parametrize("is_torn", [True, False])
 def test_a_campaign_has_a_unit_of_them(tmp_path: Path, is_torn: bool) -> None:
-    """In its opening: the finding's case is the first tear that shows it."""
+    """In its opening: the finding's case is the smallest run that shows it."""
     read = READS["16 + 16 + 32"]
     race_of(tmp_path, read.torn if is_torn else read.twin)
     name = str(tmp_path / "user.S")
@@ -181,7 +181,7 @@ def test_a_campaign_has_a_unit_of_them(tmp_path: Path, is_torn: bool) -> None:
     result = run_unit(UnderTest(name), points, opening(points)[-1])
     assert result.kind == "torn"
     assert [hit.case.text() for hit in result.hits if hit.case is not None] == (
-        [f"{name} nr-cpus=2 race=torn:0:0:1:3"] if is_torn else []
+        [f"{name} nr-cpus=2 race=0:0x1@1 map=0x10000 mpidr=0x80000000"] if is_torn else []
     )
 
 

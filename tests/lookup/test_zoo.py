@@ -47,7 +47,7 @@ MUTANTS = {
     "low_32_bits": Expected("answer", 1, 1, 200),
     "low_24_bits": Expected("answer", 1, 0, 200),
     "aff3_folded_twice": Expected("answer", 1, 1, 1_000),
-    "torn_halves": Expected("concurrent", 2, None, 50_000),
+    "torn_halves": Expected("concurrent", 1, 1, 50_000),
     "wrong_shift": Expected("exit", 2, 0, 1_000),
     "wrong_shift_aligned": Expected("answer", 2, 1, 3_000),
     "wrong_stride": Expected("answer", 2, 1, 3_000),

@@ -13,7 +13,8 @@ import pytest
 from programs import run_emu
 
 from emu.case import Case
-from emu.lookup.case import LookupCase, Question
+from emu.lookup.case import LEAST, LookupCase, Question
+from emu.lookup.tear import Change, Changes
 
 _ROOT = Path(__file__).parents[2]
 # Their keys are names of other things: of values, symbols, registers, fields of a class.
@@ -30,6 +31,7 @@ def test_each_key_of_a_case_is_described() -> None:
     for case in (
         LookupCase("x.S", 2, Question((0, None), 1), "c.toml", "S.map", (("A", 5),)),
         LookupCase("x.S", 2, Question((), 1), race=7),
+        LookupCase("x.S", 2, Question((1,), 1), race=Changes((Change(0, 2, 3, -1),)), others=(LEAST,)),
     ):
         for word in case.text().split()[1:]:
             assert f"`{word.partition('=')[0]}`" in lookups, word

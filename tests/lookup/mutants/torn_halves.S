@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 // Planted: the halves of an entry are loaded one after the other, so that they may be of two CPUs
-// Smallest: only a table that changes shows it; the search looks at the smallest NR_CPUS above 1
+// Smallest: only a table that changes shows it: one entry gets another hwid between its halves
 #include "macros.inc"
 
 find:
