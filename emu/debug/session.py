@@ -19,7 +19,7 @@ from emu.debug.leaving import leave_loop
 from emu.debug.redone import make_again, tell_runs_apart
 from emu.debug.step_log import StepLog
 from emu.debug.stop_checker import StopChecker
-from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint
+from emu.debug.stops import FREE_STEPS, Breakpoint, DebugSettings, Others, SessionStop, Watchpoint, plain_step
 from emu.debug.target import DebugTarget
 from emu.finding import Verdict
 from emu.machine.actor import Grain
@@ -219,7 +219,7 @@ class Session(DebugTarget):
             if not self._one(choose):
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
-            ran, _ = self.log.stepped(self.position - 1)
+            ran = machine.current if machine.pc_before != NOBODY else -1
             if reboots:
                 numbers = self.log.renumbered()
                 cpu, settings.cpu = (numbers.get(each, each) for each in (cpu, settings.cpu))
@@ -229,8 +229,8 @@ class Session(DebugTarget):
             if ran >= 0 and done(ran):
                 if settings.others is Others.FREE and cpu >= 0:
                     self._let_others(cpu)
-                return SessionStop("step", ran)
-            if self.position == last:
+                return plain_step(ran)
+            if last >= 0 and self.position == last:
                 return SessionStop("step", ran, not_there(self, steps_max))
             unpolled += 1
             if unpolled >= _POLL_STEPS:
@@ -244,19 +244,22 @@ class Session(DebugTarget):
 
     def _one(self, choose: int) -> bool:
         # Make one step and log it; False when no CPU can.
-        machine = self.machine
-        if self.settings.edits:
-            self.settings.edit(self.position, self.machine)
+        machine, settings, log = self.machine, self.settings, self.log
+        if settings.edits:
+            settings.edit(log.position, machine)
         rows = len(machine.trace)
         if not machine.step(choose):
             return False
         if self.boot.guest is not self.boots.guest:
-            self.boots.begin(self.position + 1, self.settings.breakpoints.values())
-        cpu, pc = machine.current, machine.pc_before
-        self.log.add(*((-1, 0) if pc == NOBODY else (cpu, pc)), rows, forced=choose >= 0)
-        if self.settings.edits:
-            self.settings.edit(self.position, self.machine)
-        if self.position % CHECKPOINT_STEPS == 0:
+            self.boots.begin(self.position + 1, settings.breakpoints.values())
+        pc = machine.pc_before
+        if pc == NOBODY:
+            log.add(-1, 0, rows, forced=choose >= 0)
+        else:
+            log.add(machine.current, pc, rows, forced=choose >= 0)
+        if settings.edits:
+            settings.edit(log.position, machine)
+        if log.position % CHECKPOINT_STEPS == 0:
             self._save()
         return True
 

@@ -21,6 +21,7 @@ from emu.operation import LOADS, Kind
 
 _ACCESSES = {"read": LOADS, "access": (*LOADS, *WRITES)}
 _WORDS = {kind: word for word, kind in EVENTS.items()}
+_OF_MODE = frozenset((Kind.MMU, Kind.EL))
 _AT_CODE = (State.RUNNABLE, State.SPINNING)  # of one that runs guest code, at its next instruction
 _BRINGS = (Kind.POWER_ON, Kind.WAKE)  # another CPU to a place
 _UNRECORDED = "the boot of a kernel up to its take-over, which is not recorded"
@@ -56,9 +57,10 @@ class StopChecker:
 
         Several CPUs can arrive by one step, and a watchpoint be touched by it: they are told one by one.
         """
-        self._modes = self._modes_now() if settings.events & {Kind.MMU, Kind.EL} else []
+        self._modes = self._modes_now() if settings.events and settings.events & _OF_MODE else []
         if not settings.breakpoints:
             self.forget()
+            return None
         self._entered = [entry for entry in self._entered if entry.cpu != cpu]
         if cpu in self._arrived:
             self._arrived.remove(cpu)  # it is stepped off
@@ -122,7 +124,7 @@ class StopChecker:
                 found = found or self.watched(settings, kind, value if kind == Kind.COPY else size, actor, pa)
             elif self._log.is_unrecorded(kind):
                 found = found or self._unrecorded(settings, actor)
-            is_event = kind in settings.events and kind not in (Kind.MMU, Kind.EL)
+            is_event = kind in settings.events and kind not in _OF_MODE
             if is_event and found is None and (value or kind != Kind.WFE):
                 what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
                 found = SessionStop("event", actor, f"{_WORDS[Kind(kind)]}: {what}")

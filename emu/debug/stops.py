@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 
 from emu.debug.edits import Edit
 from emu.machine import Machine
@@ -94,6 +95,12 @@ class SessionStop:
     text: str = ""
     number: int = 0
     pa: int = 0
+
+
+@cache
+def plain_step(cpu: int) -> SessionStop:
+    """Return the stop behind a step of ``cpu`` of which there is no more to tell."""
+    return SessionStop("step", cpu)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from emu.case import Case
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.gdb.packets import Reader, StreamItem, encode
 from emu.debug.gdb.server import Server, listen
+from emu.debug.gdb.stub import Stub
 from emu.debug.session import Session
 from emu.errors import InvalidCase
 from emu.host.build import build
@@ -91,6 +92,30 @@ def test_a_client_that_goes_leaves_the_machine_and_the_next_one_finds_it() -> No
         client.sendall(encode(b"?"))
         assert receive(client, Reader())[1].startswith(b"T05")
     assert debugged.position == position
+
+
+_ASKED = [b"m40202100,8", b"m40202188,4", b"p20", b"p0", b"g", b"qfThreadInfo", b"qsThreadInfo", b"qC"]
+_CHANGES = [b"Hg2", b"Hg1", b"vCont;s:2", b"s", b"M40202188,4:01020304", b"M40202188,4:05060708"]
+_CHANGES += [b"P0=1122334455667788", b"P20=3800204000000000", b"X40202100,1:A", b"vCont;s:1;c"]
+_CHANGES += [b"qRcmd," + b"set u32[0x40202188] = 9".hex().encode(), b"qRcmd," + b"step 2".hex().encode()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_asked_again_is_answered_as_the_machine_is_now(seed: int) -> None:
+    """The same packets, half of them questions that come again, to a server and to the stub alone."""
+    drawn = random.Random(seed)
+    packets = [b"Z0,40200038,4", b"vCont;c", b"z0,40200038,4"]
+    packets += [drawn.choice(_ASKED if drawn.random() < 0.7 else _CHANGES) for _ in range(300)]
+    alone = Stub(session())
+    alone.answer(b"QStartNoAckMode")
+    with served(session()) as client:
+        reader = Reader()
+        client.sendall(encode(b"QStartNoAckMode"))
+        receive(client, reader)
+        for packet in packets:
+            client.sendall(encode(packet))
+            for expected in alone.answer(packet):
+                assert receive(client, reader)[1] == expected, packet
 
 
 def read_to(client: socket.socket, end: bytes) -> None:

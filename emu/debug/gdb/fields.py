@@ -1,8 +1,9 @@
-"""Fields of packets: numbers, and the breakpoint or watchpoint of a Z packet."""
+"""Fields of packets: numbers, the breakpoint or watchpoint of a Z packet, the actions of vCont."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from emu.debug.gdb.packets import PACKET_MAX
 
@@ -34,6 +35,18 @@ def parse_inserted(text: str) -> Inserted | None:
     if kind not in BREAKPOINTS and kind not in WATCHPOINTS:
         return None
     return Inserted(kind, parse_hex(address), min(parse_hex(size), PACKET_MAX))
+
+
+@lru_cache(maxsize=64)
+def parse_actions(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the actions of vCont, each with its thread-id, which may be empty; gdb repeats a few of them.
+
+    :raises ValueError: one is none
+    """
+    parts = [part.partition(":") for part in text.split(";")]
+    if not all(what and what[0] in "cCsSrt" for what, _, _ in parts):
+        raise ValueError(text)
+    return tuple((what, thread) for what, _, thread in parts)
 
 
 def parse_hex(text: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,11 @@ from emu.errors import InvalidCase
 _RECEIVE_BYTES = 1 << 16
 # A client that has gone is no reason to end, whatever SIGPIPE does to this process.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+# Kinds of packets that change nothing, and those of them whose answers are kept.
+_QUESTIONS, _READS = b"mpgqT", b"mpg"
+_KEPT, _KEPT_BYTES = 64, 64  # answers, and bytes of one
+_QUICK = 64  # packets in a row that the client alone is waited for
+_PAUSE = struct.pack("ll", 0, 10_000)  # the s and us after which it is not any more
 _RESENDS_MAX = 8  # in a row; who asks more often is no gdb
 
 
@@ -74,6 +80,8 @@ class Server:
         self._reader = Reader()
         self._client: socket.socket | None = None
         self._sent = b""
+        self._quick = 0  # packets until others than the client are looked at again
+        self._kept: dict[bytes, bytes] = {}  # what was sent for reads, as long as nothing has changed
         self._whole: bytes | None = None  # a packet that has come in just now, and nothing beside it
         self._resends = 0
         self._poll = select.poll()
@@ -109,7 +117,7 @@ class Server:
             while not self._done and (self._client is not None or self._listener is not None):
                 item = self._reader.next()
                 if item is None:
-                    self._wait(-1)
+                    self._wait_for_more()
                     ready, self._whole = self._whole, None
                     if ready is not None:
                         self._answer(ready)
@@ -131,19 +139,42 @@ class Server:
                 self._drop()
 
     def _answer(self, payload: bytes) -> None:
+        # gdb asks the same again and again between two steps: what has not changed is not looked up anew.
+        kept = self._kept.get(payload)
+        if kept is not None:
+            self._put(kept)
+            return
         try:
             answers = self._stub.answer(payload)
         except TravelNeeded as journey:
             self._travel(journey)
             return
         self._reply(answers)
-        if payload[:1] == b"D":
+        kind = payload[:1]
+        if kind in _READS and len(self._sent) <= _KEPT_BYTES:
+            if len(self._kept) < _KEPT:
+                self._kept[payload] = self._sent
+        elif self._kept and (kind not in _QUESTIONS or payload.startswith(b"qRcmd")):
+            self._kept.clear()
+        if kind == b"D":
             self._drop()
 
     def _reply(self, answers: list[bytes]) -> None:
+        self._put(encode(answers[0]) if len(answers) == 1 else b"".join([encode(each) for each in answers]))
+
+    def _put(self, data: bytes) -> None:
         self._resends = 0
-        self._sent = encode(answers[0]) if len(answers) == 1 else b"".join([encode(each) for each in answers])
-        self._send(self._sent)
+        self._sent = data
+        self._send(data)
+
+    def _wait_for_more(self) -> None:
+        # While packets follow each other the client alone is waited for, and all others now and then.
+        if self._client is not None and self._quick > 0:
+            self._quick -= 1
+            if self._receive():
+                return
+        self._wait(-1)
+        self._quick = _QUICK
 
     def _wait(self, milliseconds: int) -> None:
         # Take what has come in, from wherever.
@@ -155,20 +186,22 @@ class Server:
             elif self._listener is not None and fd == self._listener.fileno():
                 self._accept()
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        # Take what the client has sent, or sends within _PAUSE; False: nothing. It may be gone then.
         assert self._client is not None
         try:
             data = self._client.recv(_RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._drop()
-            return
+            return True
         self._whole = self._reader.whole(data) if self._stub.state.no_ack else None
         if self._whole is None:
             self._reader.feed(data)
+        return True
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -189,6 +222,9 @@ class Server:
         client.setblocking(True)
         with contextlib.suppress(OSError):  # it need not be TCP
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PAUSE)
+            self._quick = _QUICK
         self._client = client
         self._poll.register(client, select.POLLIN)
 
@@ -203,6 +239,7 @@ class Server:
         client.close()
         self._reader = Reader()
         self._whole = None
+        self._kept.clear()
         self._stub.gone()
 
     def _send(self, data: bytes) -> None:
@@ -237,6 +274,7 @@ class Server:
 
     def _arrive(self, back: Travelled) -> None:
         # The process that takes over: what it has of the connection is from when it was copied.
+        self._kept.clear()
         if self._client is not None:
             self._poll.unregister(self._client)
             self._client.close()

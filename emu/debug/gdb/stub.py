@@ -20,11 +20,19 @@ from emu.debug.edits import PC
 from emu.debug.gdb import monitor, played, registers
 from emu.debug.gdb.data_packets import ERROR, OK, DataPackets
 from emu.debug.gdb.description import target_xml
-from emu.debug.gdb.fields import BREAKPOINTS, WATCHPOINTS, Inserted, parse_hex, parse_inserted, parse_pair
+from emu.debug.gdb.fields import (
+    BREAKPOINTS,
+    WATCHPOINTS,
+    Inserted,
+    parse_actions,
+    parse_hex,
+    parse_inserted,
+    parse_pair,
+)
 from emu.debug.gdb.packets import PACKET_MAX
 from emu.debug.gdb.threads import describe, threads_xml
 from emu.debug.session import Session
-from emu.debug.stops import Others, SessionStop
+from emu.debug.stops import Others, SessionStop, plain_step
 from emu.errors import EmuError
 
 _UNKNOWN = b""
@@ -197,11 +205,8 @@ class Stub:
     def _continue(self, text: str) -> list[bytes]:
         # vCont: the first action with a thread is for that CPU, the one without a thread for all others.
         chosen, action, default = -1, "", ""
-        for part in text.split(";"):
-            what, _, thread = part.partition(":")
+        for what, thread in parse_actions(text):
             cpu = self._cpu(thread) if thread else -1
-            if not what or what[0] not in "cCsSrt":
-                return [ERROR]
             if cpu >= 0 and chosen < 0:
                 chosen, action = cpu, what
             elif cpu < 0 and not default:
@@ -273,9 +278,27 @@ class Stub:
 
     def _stopped(self, stop: SessionStop) -> list[bytes]:
         # The stop reply; console output before it tells what a stop reply cannot.
-        state, said = self.state, ""
-        state.cpu = self.session.settings.cpu = stop.cpu
-        why = b""
+        state, session = self.state, self.session
+        state.cpu = session.settings.cpu = stop.cpu
+        why, said = (b"", "") if stop is plain_step(stop.cpu) else self._reason(stop)
+        # While gdb steps (stepi N, next, until) it goes on behind a SIGTRAP that it knows no reason for.
+        unknown = state.steps and said and not why
+        signal = b"T02" if stop.reason == "interrupt" or unknown else b"T05"
+        state.steps = False
+        state.last = b"%b%bthread:%x;%b" % (
+            signal,
+            why,
+            stop.cpu + 1,
+            registers.expedited(session.pe(stop.cpu)),
+        )
+        if not (said or state.notes):
+            return [state.last]
+        notes, state.notes = state.notes, []
+        return [*self.console([*notes, said] if said else notes), state.last]
+
+    def _reason(self, stop: SessionStop) -> tuple[bytes, str]:
+        # What a stop reply says of the stop, and what is said in words.
+        state, said, why = self.state, "", b""
         if stop.reason == "breakpoint":
             mine = self._inserted_at(self.session.pe(stop.cpu).pc)
             if mine is not None:
@@ -295,15 +318,7 @@ class Stub:
             why = b"replaylog:begin;"
         elif stop.text and stop.reason != "interrupt":
             said = stop.text
-        # While gdb steps (stepi N, next, until) it goes on behind a SIGTRAP that it knows no reason for.
-        unknown = state.steps and said and not why
-        signal = b"T02" if stop.reason == "interrupt" or unknown else b"T05"
-        state.steps = False
-        pe = self.session.pe(stop.cpu)
-        state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, registers.expedited(pe))
-        notes, state.notes = state.notes, []
-        lines = [*notes, said] if said else notes
-        return [*self.console(lines), state.last]
+        return why, said
 
     def _inserted(self, number: int) -> Inserted | None:
         return next((mine for mine, made in self.state.inserted.items() if made == number), None)
@@ -438,10 +453,10 @@ class Stub:
         return [_UNKNOWN]
 
     def _named(self, text: str) -> list[bytes]:
-        if text == "Cont?":
-            return [b"vCont;c;C;s;S;t;r"]
         if text.startswith("Cont;"):
             return self._continue(text[5:])
+        if text == "Cont?":
+            return [b"vCont;c;C;s;S;t;r"]
         if text.startswith("Kill;"):
             self._ended()
             return [OK]
