@@ -2,8 +2,8 @@
 
 Server and client are pinned to one CPU, because two processes in ping-pong on two CPUs measure the waking of
 the CPUs. Both servers step the same loop of :file:`bench/stepped.S`; a third one, which has no machine, shows
-what is gdb's own. Steps are counted by a second of CPU time of client and server together: on an idle
-CPU that is a second.
+what is gdb's own. gdb is set up by the script that emu writes for it; for QEMU there is none. Steps are
+counted by a second of CPU time of client and server together: on an idle CPU that is a second.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from bench.process import ROOT
 from bench.qemu import PROGRAM, version
 from bench.result import Broken, Figures, Result, Skipped, benchmark
+from emu.debug.gdb.symbols import script, symbol_file
 from emu.subject import Subject
 from emu.subject.fragment import load_source
 
@@ -34,8 +35,7 @@ _SECONDS_MAX = 120
 _SCRIPT = """
 set pagination off
 set confirm off
-set architecture aarch64
-target remote 127.0.0.1:{port}
+{connect}
 hbreak *{pc:#x}
 continue
 delete
@@ -62,7 +62,8 @@ _COVERS = (
 _PEER = "QEMU's gdbstub, -accel tcg, the better of one thread and many"
 _LIMIT = ".null: a server with no machine, which answers every step with the same text: "
 
-Measure = Callable[[int, int, int], float]  # port, session of the server, PC to step from; steps a second
+# Port, session of the server, what it steps, whether gdb is set up as the server says; steps a second.
+Measure = Callable[[int, int, Subject, bool], float]
 
 
 @benchmark(covers="stepi of gdb-multiarch, 1 and 8 CPUs: " + _COVERS, peer=_PEER, limit=_LIMIT + "gdb itself")
@@ -122,17 +123,23 @@ def _pin() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def _raw(port: int, server: int, pc: int) -> float:
-    numbers = map(str, (port, server, pc, _STEPS_RAW))
+def _raw(port: int, server: int, subject: Subject, _set_up: bool) -> float:
+    numbers = map(str, (port, server, subject.pa("step_loop"), _STEPS_RAW))
     return float(json.loads(_run([sys.executable, "-m", "bench.gdb_client", *numbers])))
 
 
-def _gdb(port: int, server: int, pc: int) -> float:
+def _gdb(port: int, server: int, subject: Subject, set_up: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "steps.gdb"
-        here = str(Path(__file__).parent)
-        script.write_text(_SCRIPT.format(port=port, server=server, pc=pc, steps=_STEPS, folder=here))
-        out = _run([GDB, "-nx", "-batch", "-x", str(script)])
+        path = Path(folder) / "steps.gdb"
+        here, place = str(Path(__file__).parent), f"127.0.0.1:{port}"
+        connect = f"set architecture aarch64\ntarget remote {place}"
+        if set_up:
+            symbols = Path(folder) / "emu.elf"
+            symbols.write_bytes(symbol_file(subject))
+            connect = script(subject, symbols, place)
+        pc = subject.pa("step_loop")
+        path.write_text(_SCRIPT.format(connect=connect, server=server, pc=pc, steps=_STEPS, folder=here))
+        out = _run([GDB, "-nx", "-batch", "-x", str(path)])
     rates = [line.split()[1] for line in out.splitlines() if line.startswith("RATE")]
     if not rates:
         raise Broken(f"{GDB}: {out.strip().splitlines()[-1:]}")
@@ -167,7 +174,7 @@ def _of_python(command: list[str], subject: Subject, measure: Measure) -> float:
         line = server.stdout.readline().decode()
         if not line.startswith("gdb: target remote"):
             raise Broken(f"{' '.join(command[1:4])}: {line.strip() or 'said nothing'}")
-        return measure(int(line.rsplit(":", 1)[1]), server.pid, subject.pa("step_loop"))
+        return measure(int(line.rsplit(":", 1)[1]), server.pid, subject, True)
 
 
 def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) -> float:
@@ -185,7 +192,7 @@ def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) ->
         command += ["-device", f"loader,addr={subject.pa('secondary_entry'):#x},cpu-num=0"]
         with _server(command, stdout=subprocess.DEVNULL) as server:
             _wait_for(port)
-            return measure(port, server.pid, subject.pa("step_loop"))
+            return measure(port, server.pid, subject, False)
 
 
 @contextmanager

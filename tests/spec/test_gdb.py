@@ -438,3 +438,21 @@ def test_a_kernel_that_boots_by_itself_has_a_thread_for_each_cpu(
     assert "Old value = 1\nNew value = 3" in said
     assert re.search(r"#0 .* set_cpu_online \(\)\n#1 .* secondary_start_kernel \(\)", said)
     assert "CPU1 stored 0x3, before: " in said
+
+
+def test_memory_that_gdb_keeps_is_what_is_there_after_each_command_of_the_monitor(v3: Target) -> None:
+    """The script lets gdb keep what it has read while nothing runs."""
+    place = "*(unsigned *)&__boot_cpu_mode"
+    text = v3.gdb(
+        "tbreak *&__secondary_switched",
+        "continue",
+        f"p/x {place}",
+        "monitor set u32[__boot_cpu_mode] = 0x123",
+        f"p/x {place}",
+        "monitor until set_cpu_boot_mode_store cpu 1",
+        "monitor step 1",
+        f"p/x {place}",
+        "go-to 0",
+        f"p/x {place}",
+    )
+    assert re.findall(r"^\$\d+ = (\w+)$", text, re.MULTILINE) == ["0xe11", "0x123", "0xe11", "0xe11"]

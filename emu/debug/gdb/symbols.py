@@ -23,6 +23,13 @@ _PAGE = 4096
 _RUNS_MAX = 0xFE00  # sections that symbols can name
 _SYMBOL, _SECTION = struct.Struct("<IBBHQQ"), struct.Struct("<IIQQQQIIQQ")
 _GO_BACK = "maintenance flush register-cache"
+_READ_ONCE = [
+    "# While the machine stands nothing but a command changes memory: gdb asks once for what it looks at.",
+    "mem 0 0 rw cache",
+    "define hookpost-monitor",
+    "enable mem",  # drops what it has
+    "end",
+]
 
 
 @dataclass(slots=True)
@@ -148,5 +155,6 @@ def script(subject: Subject, symbols: Path, place: str) -> str:
     ]
     for name, command in (("leave-loop", "leave-loop"), ("go-to", "goto $arg0")):
         lines += [f"define {name}", f"monitor {command}", _GO_BACK, "frame", "end"]
+    lines += _READ_ONCE
     lines += [f"target remote {place}"] if place else []
     return "".join(f"{line}\n" for line in lines)
