@@ -24,6 +24,15 @@ class PC(VA):
     """The VA of an instruction, which is its PA while the MMU is off."""
 
 
+class NoPC(PC):
+    """In the place of a PC: its CPU has run no code."""
+
+
+def end_place(pc: int) -> PC:
+    """Return the PC of the record of an outcome: 0 stands for a CPU that has run no code."""
+    return PC(pc) if pc else NoPC()
+
+
 class Word(int):
     """A value that a CPU reads, writes or has in a register: at most 64 bits, told in hexadecimal."""
 

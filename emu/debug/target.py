@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from emu.arch.mpidr import hwid
 from emu.cpu.pe import PE
 from emu.debug.debugged import Debugged
@@ -10,8 +12,15 @@ from emu.debug.loads import Loads
 from emu.debug.places import Places
 from emu.debug.system_registers import SystemRegisters
 from emu.debug.unwind import Unwindings
+from emu.errors import InvalidCase
 from emu.machine.actor import State
 from emu.operation import Kind
+
+NO_REGISTERS = "has run no code yet: it has no registers"
+
+
+class NoRegisters(InvalidCase):
+    """A CPU has run no code yet, and what was asked for is about its registers."""
 
 
 class DebugTarget:
@@ -33,6 +42,19 @@ class DebugTarget:
     def cpus(self) -> range:
         """The logical CPUs."""
         return range(len(self.machine.actors))
+
+    def has_registers(self, cpu: int) -> bool:
+        """Tell whether a CPU has registers to show: not before it is on its way to its first instruction."""
+        actor = self.machine.actors[cpu]
+        return bool(actor.pe.pc) or (actor.task is None and actor.state is not State.OFF)
+
+    def check_registers(self, cpu: int) -> None:
+        """Refuse what is about the registers of a CPU that has run no code yet.
+
+        :raises NoRegisters: it is such a CPU
+        """
+        if not self.has_registers(cpu):
+            raise NoRegisters(f"CPU{cpu} {NO_REGISTERS}")
 
     def state(self, cpu: int) -> str:
         """Return the state of a CPU in one word: off, runs, host, wfe, wfi, delayed, spins, ended."""
@@ -73,6 +95,12 @@ class DebugTarget:
 
 
 _X = {f"x{number}": number for number in range(31)}
+_OF_CODE: dict[str, Callable[[PE], int]] = {
+    "nzcv": lambda pe: pe.nzcv,
+    "sp": lambda pe: pe.sp,
+    "pc": lambda pe: pe.pc,
+    "el": lambda pe: pe.el,
+}
 
 
 class _CpuNames:
@@ -84,18 +112,11 @@ class _CpuNames:
 
     def value_of(self, name: str) -> int | None:
         pe = self._target.pe(self._cpu)
-        if name in _X:
-            return int(pe.x[_X[name]])
-        found = {
-            "nzcv": pe.nzcv,
-            "sp": pe.x[31],
-            "pc": pe.pc,
-            "el": pe.el,
-            "cpu": self._cpu,
-            "hwid": hwid(pe.mpidr),
-        }
-        if name in found:
-            return int(found[name])
+        if name in _X or name in _OF_CODE:
+            self._target.check_registers(self._cpu)
+            return int(pe.x[_X[name]] if name in _X else _OF_CODE[name](pe))
+        if name in ("cpu", "hwid"):
+            return self._cpu if name == "cpu" else hwid(pe.mpidr)
         system = self._target.system.value_or_none(self._cpu, name)
         if system is not None:
             return system

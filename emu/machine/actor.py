@@ -150,12 +150,13 @@ def outcome_of(actor: Actor) -> Outcome:
 
 
 def end_pc(actor: Actor) -> int:
-    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE."""
+    """Return the VA at which an actor ends if it does nothing more: of a sleeper its WFE; 0: ran no code."""
     if actor.state is State.ENDED and actor.ended_at is not None:
         return actor.ended_at
     if actor.spins is not None:
         return actor.spins[1]
-    return actor.pe.pc - 4 if actor.state is State.WAITING else actor.pe.pc
+    asleep_in_code = actor.state is State.WAITING and actor.task is None
+    return actor.pe.pc - 4 if asleep_in_code else actor.pe.pc
 
 
 def location(task: HostTask | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from emu.finding import PA, PC, VA, Finding, Source, Value, Word
+from emu.finding import PA, PC, VA, Finding, NoPC, Source, Value, Word
 from emu.outcome import Outcome
 from emu.report.words import finding_words
 
@@ -46,6 +46,8 @@ def _value(value: Value) -> Any:
     match value:
         case PA():
             return {"pa": f"{value:#x}"}
+        case NoPC():
+            return {"pc": None}
         case PC():
             return {"pc": f"{value:#x}"}
         case VA():

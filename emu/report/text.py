@@ -180,7 +180,7 @@ def event_words(trace: Trace, record: Record, where: Callable[[int], str]) -> st
         case Kind.LAND:
             return f"CPU{cpu} lands at {where(record.pc)}"
         case Kind.WAKE:
-            return f"CPU{cpu} wakes at {where(record.pc)}"
+            return f"CPU{cpu} wakes" + (f" at {where(record.pc)}" if record.pc else "")
         case Kind.MISUSE | Kind.UNSUPPORTED:
             return f"CPU{cpu}: {constraint_words(trace.text_of(record))}, at {where(record.pc)}"
     return None

@@ -8,7 +8,7 @@ from enum import Enum
 from string import Formatter
 from typing import Any
 
-from emu.finding import PA, PC, VA, Finding, Word
+from emu.finding import PA, PC, VA, Finding, NoPC, Word
 from emu.operation import Report
 from emu.outcome import End, Outcome
 from emu.rules import FIXES, WORDS
@@ -130,6 +130,8 @@ class _Words(Formatter):
         if format_spec:
             return format(value, format_spec)
         match value:
+            case NoPC():
+                return "no PC"
             case PA() | PC():
                 known = self._name(value) if self._name is not None else ""
                 space = "PA" if isinstance(value, PA) else "PC"

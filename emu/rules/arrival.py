@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from emu.finding import PC, VA, Finding, Value, Word, each_once
+from emu.finding import PC, VA, Finding, Value, Word, each_once, end_place
 from emu.operation import Expect, Kind, Register, Report, Wanted, WrittenAtEl2
 from emu.outcome import End, Outcome
 from emu.trace import Row, Trace
@@ -219,7 +219,7 @@ def _of_one(boot: _Boot, cpu: int, seen: _Seen) -> Iterator[Finding]:
             pc, record = seen.ended
             if cpu == 0 and not boot.boot_cpu:  # it is awaited only where the host cannot play it
                 what = "boot-cpu"
-            yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": PC(pc)})
+            yield boot.finding(what, (cpu,), record, {"outcome": seen.outcome, "pc": end_place(pc)})
     elif _dies(seen):
         yield boot.finding("unhandled", (cpu,), seen.ended[1], _death(seen))
     for (at, esr), record in seen.brks.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emu.finding import PC, Finding, Value, Word
+from emu.finding import PC, Finding, Value, Word, end_place
 from emu.operation import Expect, Kind, Report, Wanted
 from emu.outcome import OFF, ONLINE, OTHER, End, Outcome
 from emu.trace import Row, Trace
@@ -151,7 +151,7 @@ def _of_one(cpu: int, seen: _Seen, story: _Story) -> Iterator[Finding]:
     if absent and seen.reported and not waits_for_a_dead_system:
         yield from _unheard(cpu, seen, story)
     if absent and not seen.reported and not waits_for_a_dead_system and (seen.faulty or seen.landed):
-        data: dict[str, Value] = {"outcome": seen.outcome, "pc": PC(seen.ended_at)}
+        data: dict[str, Value] = {"outcome": seen.outcome, "pc": end_place(seen.ended_at)}
         yield story.finding("unreported", (cpu,), (seen.record,), data)
     for loop, (reason, false) in _REASONS.items():
         is_stuck = seen.ended_at in story.stuck.get(loop, range(0))

@@ -9,6 +9,7 @@ from command_sessions import commands_on
 
 from emu.debug.commands import Commands, GoBack, Quit
 from emu.errors import InvalidCase
+from emu.operation import Kind
 
 
 @pytest.fixture
@@ -241,3 +242,26 @@ def test_every_command_is_in_the_documentation(commands: Commands) -> None:
     text = (Path(__file__).parents[2] / "docs" / "stepping.md").read_text()
     missing = [name for name in commands.names if f"`{name}`" not in text and f"`{name} " not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("command", ["print pc", "print x0 + 1", "print el", "x pc", "backtrace"])
+def test_a_cpu_that_has_run_no_code_has_no_registers(commands: Commands, command: str) -> None:
+    commands.run("cpu 2")
+    with pytest.raises(InvalidCase, match="^CPU2 has run no code yet: it has no registers$"):
+        commands.run(command)
+    assert commands.run("print cpu") == ["0x2 (2)"]
+    assert commands.run("regs") == ["CPU2 has run no code yet: it has no registers"]
+    assert commands.run("until secondary_entry cpu 2")
+    assert commands.run(command)
+
+
+def test_nothing_that_is_shown_of_a_cpu_that_never_was_on_has_a_pc(commands: Commands) -> None:
+    commands = commands_on(fault="2:never-starts")
+    commands.run("continue")
+    session = commands.session
+    assert session.pe(2).pc == 0
+    assert commands.view.place(2).name == ""
+    snapshot = commands.view.snapshot(2, 2, 2)
+    assert snapshot["cpus"][2]["place"] == {"name": "", "file": "", "line": 0, "text": ""}
+    ends = [row for row in session.machine.trace_if_over().rows() if row[0] == Kind.OUTCOME and row[2] == 2]
+    assert [pc for _kind, _size, _cpu, pc, _pa, _value in ends] == [0]

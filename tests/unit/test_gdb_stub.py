@@ -396,3 +396,19 @@ def test_a_breakpoint_at_its_first_instruction_and_at_another_function_is_where_
         assert ask(served, "vCont;c").startswith("T05swbreak:;thread:2;")
         assert served.session.pe(1).pc == place
     assert not served.state.notes
+
+
+def test_a_cpu_that_has_run_no_code_has_no_registers_but_a_pc_of_none() -> None:
+    asked = stub()
+    ask(asked, "Hg3")
+    core = ask(asked, "g")
+    assert core == "x" * 16 * 32 + "0" * 16 + "x" * 8
+    assert [ask(asked, packet) for packet in ("p0", "p1f", "p20", "p21")] == [
+        "x" * 16,
+        "x" * 16,
+        "0" * 16,
+        "x" * 8,
+    ]
+    assert ask(asked, "vCont;s:3").startswith("T02thread:3;20:0000000000000000;")
+    at(asked, "secondary_entry", 2)
+    assert "x" not in ask(asked, "g")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from booting import run
 
+from emu.operation import Kind
 from emu.report.disassembly import disassemble
 from emu.report.outcome import as_json, cpu_outcomes
+from emu.report.text import event_words
 
 
 def test_a_sleeper_is_shown_at_its_wfe() -> None:
@@ -23,3 +25,15 @@ def test_words_that_are_no_instruction_are_shown_as_words() -> None:
     assert disassemble(0xD503205F, 0) == "wfe"
     assert disassemble(0x0000_0000, 0) in ("udf #0", ".inst 0x00000000")
     assert disassemble(0xFFFF_FFFF, 0) == ".inst 0xffffffff"
+
+
+def test_no_report_names_a_pc_of_a_cpu_that_has_run_no_code() -> None:
+    """One that firmware does not start, and firmware's that wait: a PC is where the CPU itself was."""
+    denied = run("v3 topology=flat:4 fault=2:denied:2")
+    assert "CPU2 did not come up (off, no PC), and nobody reported it" in denied.messages
+    found = as_json(denied.boot, denied.verdict)["findings"]
+    assert [each["data"]["pc"] for each in found if each["what"] == "unreported"] == [{"pc": None}]
+    parked = run("mainline topology=flat:4 enable-method=parking-protocol")
+    trace = parked.boot.machine.trace
+    wakes = [event_words(trace, record, hex) for record in trace if record.kind is Kind.WAKE]
+    assert "CPU2 wakes" in wakes

@@ -87,6 +87,7 @@ class Contexts:
             handle.write_system(encoding, value)
         handle.write_pstate(_PSTATE_AT_RESET[el])
         handle.write(regs.UC_ARM64_REG_SP, 0)
+        handle.write(regs.UC_ARM64_REG_PC, 0)  # what looked for the live state has run code
         return handle.save_new()
 
     def new_pe(self, index: int, mpidr: int, midr: int, el: int) -> UnicornPE:

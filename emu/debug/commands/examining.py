@@ -35,6 +35,7 @@ def _backtrace(context: Context, text: str) -> list[str]:
     actor = context.session.machine.actors[context.cpu]
     rows = []
     if actor.task is None:
+        context.session.check_registers(context.cpu)
         found = backtrace(context.session, context.cpu, count)
         rows = [f"{va:#018x} {places.describe(va)}" for va in found]
     host = frames(actor.task or actor.suspended)

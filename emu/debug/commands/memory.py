@@ -15,6 +15,7 @@ from emu.debug.commands.arguments import (
     split_selected_cpu,
 )
 from emu.debug.commands.context import CommandTable, Context
+from emu.debug.target import NoRegisters
 from emu.errors import InvalidCase
 from emu.report.diff import cpu_ranges
 
@@ -114,6 +115,8 @@ def _shown(context: Context, what: str, width: int, count: int) -> _Shown:
         try:
             word = parse_word(what)
             address = session.evaluate(what if word is None else word[1], context.cpu)
+        except NoRegisters:
+            raise
         except InvalidCase as no_expression:
             _check_behind_data(context, what, count)
             raise (no_data if _PLAIN.fullmatch(what) else no_expression) from None

@@ -6,6 +6,7 @@ from emu.arch.fields import FieldValue
 from emu.cpu.sysregs.row import Row
 from emu.debug.commands.arguments import check_no_more, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
+from emu.debug.target import NO_REGISTERS
 from emu.debug.view import flags
 from emu.report.words import wrap
 
@@ -24,6 +25,8 @@ def _regs(context: Context, text: str) -> list[str]:
     if word == "system":
         return _system(context, cpu, pattern.strip() or "*")
     check_no_more(rest)
+    if not context.session.has_registers(cpu):
+        return [f"CPU{cpu} {NO_REGISTERS}"]
     return _general(context, cpu)
 
 

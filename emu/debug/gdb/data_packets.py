@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from emu.arch.sysreg import Encoding
 from emu.cpu.sysregs.rows import TABLE
+from emu.debug.edits import PC
 from emu.debug.gdb import registers
 from emu.debug.gdb.fields import parse_hex, parse_pair
 from emu.debug.gdb.packets import PACKET_MAX
@@ -32,8 +33,9 @@ class DataPackets:
 
     def read_registers(self, _text: str) -> list[bytes]:
         """Return all core registers (g)."""
-        session = self.session
-        return [registers.core(session.pe(self._cpu())).hex().encode()]
+        session, cpu = self.session, self._cpu()
+        core = registers.core(session.pe(cpu))
+        return [core.hex().encode() if session.has_registers(cpu) else registers.CORE_OF_NONE]
 
     def write_registers(self, text: str) -> list[bytes]:
         """Set all core registers (G)."""
@@ -52,7 +54,11 @@ class DataPackets:
             value = session.system.value_or_none(self._cpu(), ROWS[number - registers.FIRST_SYSTEM].name)
             return [_UNAVAILABLE if value is None else value.to_bytes(8, "little").hex().encode()]
         data = registers.read(session.pe(self._cpu()), number)
-        return [ERROR if data is None else data.hex().encode()]
+        if data is None:
+            return [ERROR]
+        if session.has_registers(self._cpu()) or parse_hex(text) == PC:
+            return [data.hex().encode()]
+        return [b"xx" * len(data)]
 
     def write_register(self, text: str) -> list[bytes]:
         """Set one register (P)."""

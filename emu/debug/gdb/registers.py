@@ -14,6 +14,10 @@ V0, FPSR, FPCR = 34, 66, 67
 FIRST_SYSTEM = 68
 COUNT = FIRST_SYSTEM + len(ROWS)
 
+# Of a CPU that has run no code no register is available. Its PC is 0: from no thread without one gdb goes on.
+CORE_OF_NONE = b"x" * 16 * PC + b"0" * 16 + b"x" * 8
+EXPEDITED_OF_NONE = b"20:%b;" % (b"0" * 16)
+
 
 def core(pe: PE) -> bytes:
     """Return X0..X30, SP, PC and CPSR, little-endian, in this order, as in a ``g`` packet."""

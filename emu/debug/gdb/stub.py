@@ -285,12 +285,9 @@ class Stub:
         unknown = state.steps and said and not why
         signal = b"T02" if stop.reason == "interrupt" or unknown else b"T05"
         state.steps = False
-        state.last = b"%b%bthread:%x;%b" % (
-            signal,
-            why,
-            stop.cpu + 1,
-            registers.expedited(session.pe(stop.cpu)),
-        )
+        has_any = session.has_registers(stop.cpu)
+        known = registers.expedited(session.pe(stop.cpu)) if has_any else registers.EXPEDITED_OF_NONE
+        state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, known)
         if not (said or state.notes):
             return [state.last]
         notes, state.notes = state.notes, []
