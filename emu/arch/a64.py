@@ -41,6 +41,8 @@ _BARRIERS: dict[int, Class] = {
     7: Kind.BARRIER,  # SB
 }
 B_SELF = 0x1400_0000
+# SCTLR_EL1, _EL2 and _EL12, VBAR_EL1, _EL2 and _EL12.
+_OF_MODE = frozenset((3, op1, crn, 0, 0) for op1 in (0, 4, 5) for crn in (1, 12))
 _ERETS = frozenset({0xD69F_03E0, 0xD69F_0BFF, 0xD69F_0FFF})  # ERET, ERETAA, ERETAB
 _FPCR_OR_FPSR = 0xD51B_4400  # MSR and MRS differ in bit 21, FPCR and FPSR in bit 5
 
@@ -169,6 +171,15 @@ def ordered_by(word: int) -> int:
 def is_msr_daif(word: int) -> bool:
     """Tell whether the word is MSR DAIFSet or MSR DAIFClr, immediate."""
     return word & 0xFFFF_F0DF == 0xD503_40DF
+
+
+def changes_mode(word: int) -> bool:
+    """Tell whether an instruction may lead to another exception level, or switch an MMU, by itself.
+
+    ERET; MSR of SCTLR_ELx; and MSR of VBAR_ELx, which says where exceptions are taken to. What raises an
+    exception is not among them.
+    """
+    return word in _ERETS or (word & 0xFFF0_0000 == 0xD510_0000 and system_register(word) in _OF_MODE)
 
 
 def is_branch(word: int) -> bool:

@@ -96,9 +96,11 @@ class FreeRunning(Protocol):
     def pause_behind(self) -> None:
         """In the callback of :meth:`watch`: as :meth:`stop_behind`, but as if the limit had come there."""
 
-    def halt_at(self, pas: Collection[int]) -> None:
+    def halt_at(self, pas: Collection[int], *, before_modes: bool = False) -> None:
         """End each run before an instruction at one of these PAs, as if its limit had come; not before the
         one that the last run of the PE has ended at. Places of before are forgotten.
+
+        :param before_modes: also before each that :func:`emu.arch.a64.changes_mode` names
         """
 
     def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:

@@ -57,7 +57,7 @@ class StopChecker:
 
         Several CPUs can arrive by one step, and a watchpoint be touched by it: they are told one by one.
         """
-        self._modes = self._modes_now() if settings.events and settings.events & _OF_MODE else []
+        self.note_modes(settings)
         if not settings.breakpoints:
             self.forget()
             return None
@@ -65,6 +65,11 @@ class StopChecker:
         if cpu in self._arrived:
             self._arrived.remove(cpu)  # it is stepped off
         return self._next_arrival(settings)
+
+    def note_modes(self, settings: DebugSettings) -> bool:
+        """Note what the events of MMU and EL go by; tell whether one of them is wanted."""
+        self._modes = self._modes_now() if settings.events and settings.events & _OF_MODE else []
+        return bool(self._modes)
 
     def forget(self) -> None:
         """The session is somewhere else."""
@@ -79,7 +84,7 @@ class StopChecker:
         if settings.watchpoints or settings.events:
             stop = self.check_records(settings, rows)
         if self._modes:
-            changed = self._mode_changed(settings)
+            changed = self.mode_changed(settings)
             stop = stop or changed
         if settings.breakpoints:
             self.note_arrivals(rows, cpu)
@@ -166,14 +171,18 @@ class StopChecker:
         actors = self._target.machine.actors
         return [_Mode(actor.state is not State.OFF, actor.pe.el, actor.pe.mmu_on) for actor in actors]
 
-    def _mode_changed(self, settings: DebugSettings) -> SessionStop | None:
-        # A CPU that was on before and is on has another EL now, or its MMU has been switched: by a write to
-        # SCTLR, or because the EL is another one, of which the MMU is on or off.
+    def mode_changed(self, settings: DebugSettings) -> SessionStop | None:
+        """Return the stop for a CPU whose EL is another one since the last call, or its MMU switched.
+
+        By a write to SCTLR, or because at another EL the MMU is on or off. The CPU was on before.
+        """
+        if not self._modes:
+            return None
         before, self._modes = self._modes, self._modes_now()
         for cpu, (old, new) in enumerate(zip(before, self._modes, strict=False)):
             if old == new or not (old.is_on and new.is_on) or cpu in self._powered_on():
                 continue
-            at = self._target.places.describe(self._target.machine.pc_before)
+            at = self._target.places.describe(self._target.left_mode_at(cpu, raised=new.el > old.el))
             if Kind.MMU in settings.events and old.mmu != new.mmu:
                 return SessionStop("event", cpu, f"mmu: {'on' if new.mmu else 'off'}, at {at}")
             if Kind.EL in settings.events and old.el != new.el:

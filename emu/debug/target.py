@@ -80,6 +80,13 @@ class DebugTarget:
         """Return the PA of the instruction that ``cpu`` is at."""
         return self.places.pa(self.pe(cpu).pc)
 
+    def left_mode_at(self, _cpu: int, *, raised: bool) -> int:  # noqa: ARG002
+        """Return the PC of the last step, by which ``cpu`` came to another EL, or its MMU was switched.
+
+        :param raised: the EL is higher
+        """
+        return self.machine.pc_before
+
     def dmesg(self) -> list[str]:
         """Return the kernel's log, with time stamps."""
         trace = self.machine.trace

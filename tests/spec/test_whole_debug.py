@@ -272,14 +272,47 @@ def test_until_and_finish_have_a_bound_of_their_own(
 
 def test_events_that_a_free_run_does_not_see_are_refused(real_kernel: Kernel) -> None:
     kernel = real_kernel("EMU_KERNEL_SMALL")
-    for event in ("mmu", "el", "wfe", "land"):
+    for event in ("wfe", "land"):
         done = run(kernel, f"events {event}", "--depth", "whole")
         assert done.returncode == 2
         assert f"{event}: not seen at depth whole; " in done.stderr
         assert done.stderr.count("\n") == 1
     text = step(kernel, "events all")
     on = {line[2:] for line in said(text, "events all") if line.startswith("*")}
-    assert on == {"exception", "call", "power-on", "log"}
+    assert on == {"exception", "call", "power-on", "log", "mmu", "el"}
+
+
+def test_each_switch_of_an_mmu_and_of_an_el_stops_it(real_kernel: Kernel) -> None:
+    """As single steps find them: up to the kernel's own primary, entered at EL2, behind its call of HVC."""
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:2", el=2, depth="whole")
+    steps, end = session_of(target_of(case), None), 72_000
+    pe, found, mode = steps.pe(0), [], (2, False)
+    while steps.position < end:
+        steps.step(0)
+        if mode != (pe.el, pe.mmu_on):
+            mode = pe.el, pe.mmu_on
+            found.append((steps.position, *mode))
+    assert len({(el, mmu) for _, el, mmu in found}) == 3
+    session, stops = session_of(target_of(case), None), []
+    session.settings.events = {EVENTS["mmu"], EVENTS["el"]}
+    while (stop := session.go_on()).reason == "event" and session.position < end:
+        stops.append((session.position, session.pe(0).el, session.pe(0).mmu_on))
+        assert stop.cpu == 0
+    assert stops == found
+
+
+def test_those_events_change_nothing_of_a_boot(real_kernel: Kernel) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:3", depth="whole")
+    plain, watched = (session_of(target_of(case), None) for _ in range(2))
+    assert plain.go_on().reason == "end"
+    watched.settings.events = {EVENTS["mmu"], EVENTS["el"]}
+    told = []
+    while (stop := watched.go_on()).reason == "event":
+        told.append((stop.cpu, stop.text.partition(",")[0]))
+    assert told == [(cpu, "mmu: on") for cpu in range(3)]
+    assert watched.position == plain.position
+    assert [list(watched.pe(cpu).x) for cpu in range(3)] == [list(plain.pe(cpu).x) for cpu in range(3)]
+    assert watched.machine.memory.view == plain.machine.memory.view
 
 
 @pytest.mark.parametrize("name", ["power-on", "call", "log"])

@@ -355,3 +355,24 @@ def test_observable_classes_are_those_that_others_can_see() -> None:
 def test_no_class_has_the_number_of_a_kind() -> None:
     """Sites and sets hold both by number."""
     assert not set(map(int, Other)) & set(map(int, Kind))
+
+
+@pytest.mark.parametrize(
+    ("word", "may"),
+    [
+        (0xD69F03E0, True),  # eret
+        (0xD69F0BFF, True),  # eretaa
+        (0xD5181000, True),  # msr sctlr_el1, x0
+        (0xD51C1000, True),  # msr sctlr_el2, x0
+        (0xD51D1000, True),  # msr sctlr_el12, x0
+        (0xD518C000, True),  # msr vbar_el1, x0
+        (0xD51DC005, True),  # msr vbar_el12, x5
+        (0xD5381000, False),  # mrs x0, sctlr_el1
+        (0xD5182000, False),  # msr ttbr0_el1, x0
+        (0xD5181020, False),  # msr actlr_el1, x0
+        (0xD65F03C0, False),  # ret
+        (0xD4000002, False),  # hvc #0: what it raises leads there
+    ],
+)
+def test_what_changes_a_mode_by_itself(word: int, may: bool) -> None:
+    assert a64.changes_mode(word) == may

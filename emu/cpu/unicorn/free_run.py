@@ -198,10 +198,10 @@ class FreeRunner:
         self._notes.append(self._handle.hook(HOOK_BLOCK, CODE_CALLBACK(noted), va, va))
         self._contexts.forget_code()
 
-    def halt_at(self, pas: Collection[int]) -> None:
+    def halt_at(self, pas: Collection[int], *, before_modes: bool = False) -> None:
         """End each run before an instruction at one of these PAs, as if its limit had come."""
-        self._looks_at_all = bool(pas) or self._recorded.is_on
-        self._stops.use_halts(pas)
+        self._stops.use_halts(pas, before_modes)
+        self._looks_at_all = self._stops.are_any or self._recorded.is_on
         self._looked.clear()
 
     def watch(self, pas: Sequence[range], *, loads: bool, seen: Callable[[SeenAccess], None]) -> None:
@@ -356,7 +356,7 @@ class FreeRunner:
         else:
             if words[-1] == B_SELF:
                 self._note_yield(va, size // 4, size)
-        if self._stops.halts and self._stops.note_block(va, pa, line):
+        if self._stops.are_any and self._stops.note_block(va, pa, words[: line // 4]):
             self._found.append((va, _HALT, 0, va, size))
         if not self._recorded.is_on:
             return

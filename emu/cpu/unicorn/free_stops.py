@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from emu.arch.a64 import changes_mode
 from emu.cpu.engine import SeenAccess
 from emu.cpu.unicorn.binding import ACCESS_CALLBACK, HOOK_READ, HOOK_WRITE
 from emu.cpu.unicorn.contexts import Contexts
@@ -24,6 +25,7 @@ class FreeStops:
     """Halts and watches of the run of the PEs of ``contexts``.
 
     :ivar halts: PAs of instructions
+    :ivar before_modes: halt before what may change an exception level or switch an MMU as well
     """
 
     def __init__(self, contexts: Contexts, memory: Memory, pending: Pending) -> None:
@@ -31,18 +33,28 @@ class FreeStops:
         self._counts: dict[int, list[int]] = {}  # by the VA of a block: instructions of it before each halt
         self._hooks: list[Any] = []
         self.halts: frozenset[int] = frozenset()
+        self.before_modes = False
 
     # -- halts ------------------------------------------------------------------------------------
 
-    def use_halts(self, pas: Collection[int]) -> None:
+    @property
+    def are_any(self) -> bool:
+        """Whether there is anything to halt at."""
+        return bool(self.halts) or self.before_modes
+
+    def use_halts(self, pas: Collection[int], before_modes: bool) -> None:
         """Halt at these places and no others."""
-        self.halts = frozenset(pas)
+        self.halts, self.before_modes = frozenset(pas), before_modes
         self._counts.clear()
         self._contexts.forget_code()
 
-    def note_block(self, va: int, pa: int, size: int) -> bool:
+    def note_block(self, va: int, pa: int, words: Sequence[int]) -> bool:
         """Take notice of a block; tell whether it needs a hook that it had not."""
-        counts = sorted(halt - pa >> 2 for halt in self.halts if pa <= halt < pa + size)
+        end = pa + 4 * len(words)
+        places = {halt - pa >> 2 for halt in self.halts if pa <= halt < end}
+        if self.before_modes:
+            places.update(at for at, word in enumerate(words) if changes_mode(word))
+        counts = sorted(places)
         if not counts or self._counts.get(va) == counts:
             return False
         self._counts[va] = counts
@@ -55,8 +67,13 @@ class FreeStops:
         """
         for count in self._counts.get(va, ()):
             pa = self._contexts.handle.fetch_pa(va + 4 * count)
-            if (count or not begins) and pa in self.halts:
+            if (count or not begins) and self._is_halt(pa):
                 yield count
+
+    def _is_halt(self, pa: int | None) -> bool:
+        if pa is None:
+            return False
+        return pa in self.halts or (self.before_modes and changes_mode(self._memory.read(pa, 4)))
 
     # -- watches ----------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from copy import copy
 from typing import Any, NamedTuple
 
+from emu.arch.a64 import changes_mode
+from emu.arch.sysreg import ELR_EL1, ELR_EL2, VBAR_EL1, VBAR_EL2
 from emu.cpu.engine import UNLIMITED, SeenAccess
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.ends import not_there
@@ -30,10 +32,9 @@ from emu.report.whole import how_words, verdict_of
 CHECKPOINT_INSTRUCTIONS = 2_000_000
 NEAR_INSTRUCTIONS = 50_000
 ARRIVE_INSTRUCTIONS = 1 << 28  # of all CPUs, until a command says that it has not come where it was to go
-# Events of which a free run keeps no record, and what to do instead.
+_FROM_LOWER = range(0x400, 0x800, 0x80)  # offsets in a table of vectors
+# Events that a free run does not see, and what to do instead.
 _NOT_SEEN = {
-    Kind.MMU: "break behind the write to SCTLR",
-    Kind.EL: "break at the vector, or where ERET goes",
     Kind.WFE: "break at the WFE",
     Kind.LAND: "the host plays no function there",
 }
@@ -53,7 +54,8 @@ class WholeSession(Session):
         self.free: FreeTurns
         self._before = 0  # position before the last piece
         self._accesses: list[SeenAccess] = []
-        self._armed: tuple[frozenset[int], tuple[tuple[int, int, bool], ...]] = frozenset(), ()
+        # Where pieces end: halts, watches, and whether before what changes a mode.
+        self._armed: tuple[frozenset[int], tuple[tuple[int, int, bool], ...], bool] = frozenset(), (), False
         super().__init__(target, checkpoints)
         self.near = NEAR_INSTRUCTIONS
 
@@ -68,6 +70,14 @@ class WholeSession(Session):
         pc = self.pe(cpu).pc
         pa = self.pa_of(cpu, pc)
         return pc if pa is None else pa
+
+    def left_mode_at(self, cpu: int, *, raised: bool) -> int:
+        """Return the VA that ``cpu`` came to another EL from, or at which its MMU was switched.
+
+        :param raised: the EL is higher: an exception has led there, in the middle of a piece maybe
+        """
+        pe = self.pe(cpu)
+        return pe.system_register((ELR_EL1, ELR_EL2)[pe.el - 1]) if raised else self.machine.pc_before
 
     def dmesg(self) -> list[str]:
         """Return the kernel's log so far, with time stamps: of its console, or of the printk ring."""
@@ -180,7 +190,9 @@ class WholeSession(Session):
         end = self.position + most
         settings, machine = self.settings, self.machine
         breakpoints = [made.pa for made in settings.breakpoints.values()]
-        self._arm([*breakpoints, *halts], settings.watchpoints.values())
+        modes = self.checker.note_modes(settings)
+        places = [*breakpoints, *halts]
+        self._arm(places, settings.watchpoints.values(), modes)
         while True:
             if cpu >= 0 and self.free.amid != cpu:
                 if not machine.is_runnable(cpu):
@@ -188,7 +200,10 @@ class WholeSession(Session):
                 self.turns.force(cpu)
                 settings.forced[self.position] = cpu
             before, was = self.position, self._pcs()
-            ran = self._piece(1 if single(self.free.amid) else end - before)
+            alone = single(self.free.amid) or (modes and self._at_mode())
+            ran = self._piece(1 if alone else end - before)
+            if modes:  # vectors may be elsewhere now
+                self._arm(places, settings.watchpoints.values(), modes)
             if ran < 0:
                 self.ended = True
                 return SessionStop("end", max(machine.current, 0), self._why_over())
@@ -209,7 +224,7 @@ class WholeSession(Session):
     def _check(self, ran: int, was: list[int]) -> SessionStop | None:
         # What stops the session after a piece of CPU `ran`; `was`: the PCs before it.
         settings, checker = self.settings, self.checker
-        found: SessionStop | None = None
+        found = checker.mode_changed(settings)
         for access in self.turns.touched:
             found = found or checker.watched(settings, access.kind, access.size, access.actor, access.pa)
         found = found or checker.check_records(settings, self.turns.last_rows())
@@ -252,13 +267,41 @@ class WholeSession(Session):
             self._save()
         return machine.current
 
-    def _arm(self, halts: Collection[int], watches: Collection[Watchpoint]) -> None:
+    def _at_mode(self) -> bool:
+        # Whether who goes on, or may if nobody is amid a turn, stands at what may change its EL or MMU.
+        machine, amid = self.machine, self.free.amid
+        cpus = [amid] if amid >= 0 else [cpu for cpu in self.cpus if machine.is_runnable(cpu)]
+        pas = (self.pa_of(cpu, self.pe(cpu).pc) for cpu in cpus)
+        words = (
+            machine.memory.read(pa, 4) for pa in pas if pa is not None and machine.memory.contains(pa, 4)
+        )
+        return any(changes_mode(word) for word in words)
+
+    def _vectors(self) -> set[int]:
+        # PAs of the vectors to which exceptions lead from a lower EL.
+        found = set()
+        for cpu in self.cpus:
+            pe = self.pe(cpu)
+            for base in (VBAR_EL1, VBAR_EL2):
+                table = pe.system_register(base)
+                places = (
+                    (self.pa_of(cpu, table + at) for at in _FROM_LOWER)
+                    if self.machine.is_runnable(cpu)
+                    else ()
+                )
+                found.update(pa for pa in places if pa is not None)
+        return found
+
+    def _arm(
+        self, halts: Collection[int], watches: Collection[Watchpoint], before_modes: bool = False
+    ) -> None:
         # Let pieces end at these, and no others.
+        halts = {*halts, *self._vectors()} if before_modes else halts
         kept = tuple(sorted({(each.pa, each.size, each.access in ("read", "access")) for each in watches}))
-        wanted = frozenset(halts), kept
+        wanted = frozenset(halts), kept, before_modes
         free = self.machine.engine.free
-        if wanted[0] != self._armed[0]:
-            free.halt_at(wanted[0])
+        if (wanted[0], before_modes) != (self._armed[0], self._armed[2]):
+            free.halt_at(wanted[0], before_modes=before_modes)
         if kept != self._armed[1]:
             pas = [range(pa, pa + size) for pa, size, _ in kept]
             free.watch(pas, loads=any(loads for _, _, loads in kept), seen=self._seen)
