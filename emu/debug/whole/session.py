@@ -279,7 +279,7 @@ class WholeSession(Session):
 
     def _vectors(self) -> set[int]:
         # PAs of the vectors to which exceptions lead from a lower EL.
-        found = set()
+        found: set[int] = set()
         for cpu in self.cpus:
             pe = self.pe(cpu)
             for base in (VBAR_EL1, VBAR_EL2):
