@@ -26,6 +26,8 @@ class Output(click.Path):
         """
         path = Path(str(super().convert(value, param, ctx)))
         option = max(param.opts, key=len) if param is not None else "file"
+        if value == "-":
+            raise InvalidCase(f"{option} -: a file; that of standard output is /dev/stdout")
         there = True
         try:
             os.stat(path)  # Path.exists() hides errors, which ones depends on Python's release

@@ -198,6 +198,7 @@ def test_a_sweep_tells_the_least_at_each_value(options: Sequence[str], says: str
         (("--bringup", "serial,paralel"), "did you mean parallel"),
         (("--latency", "nominel"), "did you mean nominal"),
         (("--html", "/nowhere/x.html"), "no such directory"),
+        (("--csv", "-"), "--csv -: a file; that of standard output is /dev/stdout"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(options: Sequence[str], why: str) -> None:
