@@ -13,15 +13,19 @@ from emu.cpu.sysregs import vhe
 from emu.cpu.sysregs.access import has_register, look
 from emu.cpu.sysregs.row import NEVER, Row
 from emu.cpu.sysregs.rows import BY_NAME, TABLE
+from emu.devices.controllers import icc
 from emu.errors import InvalidCase
 from emu.machine import Machine
 from emu.registry import nearest
 
 _HOSTED = re.compile(r"(\w+_EL[01])2")  # _EL12 and _EL02, as EL2 calls EL1's and EL0's registers with E2H
 _WITHOUT_VALUE = ("RNDR", "RNDRRS")  # a read takes a number away
-# All that a debugger can show, as the table has them.
-ROWS: tuple[Row, ...] = tuple(
-    row for row in TABLE.values() if row.read_el != NEVER and row.name not in _WITHOUT_VALUE
+# Of an interrupt controller, which a machine may have.
+_OF_GIC = {encoding: Row(name, encoding, write_el=None) for encoding, name in icc.NAMES.items()}
+# All that a debugger can show: as the CPU's table has them, and those.
+ROWS: tuple[Row, ...] = (
+    *(row for row in TABLE.values() if row.read_el != NEVER and row.name not in _WITHOUT_VALUE),
+    *_OF_GIC.values(),
 )
 _ROWS_BY_NAME = {row.name: row for row in ROWS}
 
@@ -43,10 +47,17 @@ class SystemRegisters:
     def value_or_none(self, cpu: int, name: str) -> int | None:
         """Return a register (u64) of a CPU; None: it has none of that name."""
         row = self.row(name)
-        return None if row is None or not has_register(self._pe(cpu), row) else self.value(cpu, row)
+        return None if row is None or not self._has(cpu, row) else self.value(cpu, row)
+
+    def _has(self, cpu: int, row: Row) -> bool:
+        if row.encoding in _OF_GIC:
+            return self._machine.devices.look_at_register(cpu, row.encoding) is not None
+        return has_register(self._pe(cpu), row)
 
     def value(self, cpu: int, row: Row) -> int:
         """Return what an MRS on that CPU would read (u64), at a level that may."""
+        if row.encoding in _OF_GIC:
+            return self._machine.devices.look_at_register(cpu, row.encoding) or 0
         return look(self._pe(cpu), row, self._machine.interconnect)
 
     def field(self, cpu: int, name: str, field: str) -> int:
@@ -76,15 +87,14 @@ class SystemRegisters:
         """
         if not set("*?[") & set(pattern):
             return [self._existing(cpu, pattern)]
-        pe = self._pe(cpu)
-        found = [row for row in ROWS if fnmatchcase(row.name, pattern.upper()) and has_register(pe, row)]
+        found = [row for row in ROWS if fnmatchcase(row.name, pattern.upper()) and self._has(cpu, row)]
         if not found:
             raise InvalidCase(f"{pattern}: CPU{cpu} has no system register of such a name")
         return found
 
     def name_at(self, encoding: Encoding) -> str:
         """Return the name of a register by its encoding."""
-        row = TABLE.get(encoding)
+        row = TABLE.get(encoding) or _OF_GIC.get(encoding)
         return row.name if row is not None else sysreg.name(encoding)
 
     def meaning(self, row: Row, value: int) -> str:
@@ -97,7 +107,7 @@ class SystemRegisters:
             near = nearest(name.upper(), list(_ROWS_BY_NAME))
             hint = f"; did you mean {near}?" if near else ""
             raise InvalidCase(f"{name}: no system register that emu knows{hint}")
-        if not has_register(self._pe(cpu), row):
+        if not self._has(cpu, row):
             raise InvalidCase(f"{row.name}: CPU{cpu}, a {self._pe(cpu).core.name}, has no such register")
         return row
 

@@ -99,6 +99,15 @@ class SystemRegisters(Protocol):
         ...
 
 
+@runtime_checkable
+class ShownRegisters(SystemRegisters, Protocol):
+    """A device whose system registers can be looked at."""
+
+    def look(self, cpu: int, encoding: Encoding) -> int | None:
+        """Return what an MRS of ``cpu`` would read, u64, and change nothing; None: it is write-only."""
+        ...
+
+
 class CpuTimer(SystemRegisters, Protocol):
     """Timers of each CPU, in the time of that CPU."""
 

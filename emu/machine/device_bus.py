@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.arch.mpidr import hwid
 from emu.arch.sysreg import CNTVOFF_EL2, Encoding
-from emu.devices.protocol import Board, Device, InterruptController, Signal, SystemRegisters
+from emu.devices.protocol import Board, Device, InterruptController, ShownRegisters, Signal, SystemRegisters
 from emu.operation import Kind
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class DeviceBus:
         """Return what an MRS by ``cpu`` reads; None: no device owns the register."""
         device = self._registers.get(encoding)
         return None if device is None else device.read(cpu, encoding, now)
+
+    def look_at_register(self, cpu: int, encoding: Encoding) -> int | None:
+        """Return the same for who only looks; None: no device shows it."""
+        device = self._registers.get(encoding)
+        return device.look(cpu, encoding) if isinstance(device, ShownRegisters) else None
 
     def write_register(self, cpu: int, encoding: Encoding, value: int, now: int) -> bool:
         """Take an MSR by ``cpu``; False: no device owns the register."""

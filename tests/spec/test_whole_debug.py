@@ -326,3 +326,18 @@ def test_events_that_it_sees_stop_it_at_the_first_of_the_trace(name: str, real_k
     cpu = next(row[2] for row in rows if row[0] == EVENTS[name] and (row[2] or name != "power-on"))
     text = step(kernel, f"events {name}; continue")
     assert said(text, "continue")[0].startswith(f"CPU{cpu}: {name}: ")
+
+
+@pytest.mark.parametrize("gic", ["gicv3", "gicv2"])
+def test_the_cpu_interface_of_a_gicv3_is_among_the_system_registers(gic: str, real_kernel: Kernel) -> None:
+    """What the kernel has set it to, of a CPU that is up (arch/arm64 with priority masking: 0xf0)."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    commands = "continue\ncpu 1\nprint ICC_PMR_EL1\nprint ICC_IGRPEN1_EL1.Enable\nprint ICC_RPR_EL1"
+    done = run(kernel, commands, "--depth", "whole", "--cpus", "2", "--gic", gic)
+    if gic == "gicv2":
+        assert done.returncode == 2
+        return
+    assert done.returncode == 0, done.stderr
+    assert said(done.stdout, "print ICC_PMR_EL1")[0].split()[0] == "0xf0"
+    assert said(done.stdout, "print ICC_IGRPEN1_EL1.Enable")[0].split()[0] == "0x1"
+    assert said(done.stdout, "print ICC_RPR_EL1")[0].split()[0] == "0xff"

@@ -10,6 +10,7 @@ from emu.arch.fields.field import Fields, fields, of_four_bits
 from emu.arch.fields.translation import attribute_words
 from emu.cpu.sysregs.row import NEVER
 from emu.cpu.sysregs.rows import BY_NAME, TABLE
+from emu.devices.controllers import icc
 
 _U64 = 2**64 - 1
 # Registers that are an address, a number, keys, or IMPLEMENTATION DEFINED: they have no fields.
@@ -27,8 +28,7 @@ _NUMBERS = (
     "PMXEV",
 )
 _NUMBERS += ("PMCEID", "DBGDTR", "OSDTR", "OSECCR", "AP", "ACTLR", "HACR", "AMAIR", "AFSR", "REVIDR", "AIDR")
-_NUMBERS += ("RNDR", "ZCR", "ISR_", "ID_AA64AFR")
-_AARCH32 = ("ID_PFR", "ID_DFR", "ID_AFR", "ID_MMFR", "ID_ISAR", "MVFR")
+_NUMBERS += ("RNDR", "ZCR", "ISR_", "ID_AA64AFR", "ID_AFR")
 _HIGH = 0xFFFF_FFFF_0000_0000
 # Bits that are RES0 in the manual, and that the engine keeps of a write all the same, by register.
 _KEPT_RES0 = {
@@ -86,17 +86,16 @@ def test_an_overlap_and_a_name_given_twice_are_found() -> None:
 
 
 def test_every_table_is_of_a_register_of_the_cpu_and_every_register_has_one_or_is_a_number() -> None:
-    assert set(FIELDS) <= set(BY_NAME)
+    assert set(FIELDS) <= {*BY_NAME, *icc.NAMES.values()}
     assert set(WITH_E2H) <= set(FIELDS)
     without = [row.name for row in TABLE.values() if row.read_el != NEVER and row.name not in FIELDS]
-    assert [
-        name for name in without if not name.startswith((*_NUMBERS, *_AARCH32)) and "VAL_" not in name
-    ] == []
+    assert [name for name in without if not name.startswith(_NUMBERS) and "VAL_" not in name] == []
+    assert {name for name in icc.NAMES.values() if name not in FIELDS} == {"ICC_AP0R0_EL1", "ICC_AP1R0_EL1"}
 
 
 def test_fields_cover_the_bits_that_can_be_written_but_for_those_that_are_res0() -> None:
     """A field that is left out of a table, and one that is put where the manual has none, both show."""
-    for name in FIELDS:
+    for name in FIELDS.keys() & BY_NAME:
         row = BY_NAME[name]
         if row.write_el is None or row.by_host or row.write is not None or name in _NOT_KEPT:
             continue
@@ -210,3 +209,30 @@ def test_what_a_kernel_sets_reads_as_its_source_has_it() -> None:
     spsr = held("SPSR_EL2", 0x3C5)
     assert spsr["M"] == (5, "EL1h")
     assert spsr["I"] == (1, "IRQ masked")
+
+
+def test_a_memory_attribute_has_a_name_for_each_value_that_is_not_reserved() -> None:
+    (attribute, *_) = FIELDS["MAIR_EL1"]
+    assert attribute.values[0xFF] == "Normal Write-Back RA WA"
+    assert attribute.values[0x00] == "Device-nGnRnE"
+    assert all(attribute.words(value) == words for value, words in attribute.values.items())
+    assert {attribute.words(value) for value in set(range(256)) - attribute.values.keys()} == {"reserved"}
+    assert len(set(attribute.values.values())) == len(attribute.values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "words"),
+    [
+        # Of a Cortex-A72, by its manual (Arm 100095), tables 4-18 and following.
+        ("ID_PFR0_EL1", 0x131, "State1", "T32"),
+        ("ID_PFR1_EL1", 0x10011011, "GIC", "GICv3, GICv4"),
+        ("ID_MMFR0_EL1", 0x10201105, "VMSA", "VMSAv7 with PXN and long descriptors"),
+        ("ID_MMFR3_EL1", 0x02102211, "MaintBcst", "caches, branch predictors, TLBs"),
+        ("ID_ISAR0_EL1", 0x02101110, "Divide", "in T32 and A32"),
+        ("ID_ISAR5_EL1", 0x00011121, "AES", "AES, PMULL"),
+        ("MVFR0_EL1", 0x10110222, "SIMDReg", "32 registers of 64 bits"),
+    ],
+)
+def test_aarch32_id_registers_have_fields(name: str, value: int, field: str, words: str) -> None:
+    assert {each.field.name: each.words for each in decode(name, value)}[field] == words
+    assert outside(name, value) == 0

@@ -457,3 +457,17 @@ def test_every_register_of_the_interface_is_owned() -> None:
             gic.write(0, encoding, 0)
         else:
             assert 0 <= gic.read(0, encoding) < 1 << 32
+
+
+def test_a_look_at_the_registers_gives_what_a_read_would_and_changes_nothing() -> None:
+    gic = Gic()
+    gic.spi(40, 1, priority=0x40)
+    looked = {register: gic.gic.look(1, register) for register in icc.NAMES}
+    assert looked[icc.ICC_IAR1_EL1] == looked[icc.ICC_HPPIR1_EL1] == 40
+    pending = gic.get(GICD_ISPENDR + 4), gic.get(GICD_ISACTIVER + 4)
+    assert {register: gic.gic.look(1, register) for register in icc.NAMES} == looked
+    assert (gic.get(GICD_ISPENDR + 4), gic.get(GICD_ISACTIVER + 4)) == pending == (1 << 8, 0)
+    for register in icc.NAMES:  # IAR last but for one that has nothing
+        assert gic.read(1, register) == looked[register]
+    assert gic.gic.look(1, icc.ICC_RPR_EL1) == 0x40, "it is acknowledged now"
+    assert gic.gic.look(1, icc.ICC_EOIR1_EL1) is None

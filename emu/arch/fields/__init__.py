@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emu.arch.fields import control, exceptions, identification, syndrome, system, translation
+from emu.arch.fields import (
+    aarch32,
+    control,
+    exceptions,
+    identification,
+    interrupts,
+    syndrome,
+    system,
+    translation,
+)
 from emu.arch.fields.field import Field, Fields, field
 
 FIELDS: dict[str, Fields] = {
@@ -16,6 +25,8 @@ FIELDS: dict[str, Fields] = {
     **translation.TRANSLATION,
     **exceptions.EXCEPTIONS,
     **identification.IDENTIFICATION,
+    **aarch32.AARCH32,
+    **interrupts.INTERRUPTS,
     **system.SYSTEM,
 }
 # Registers with another layout while HCR_EL2.E2H is set, and that layout.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from emu.arch.fields.field import Fields, Meaning, address, fields
+from emu.arch.fields.field import Field, Fields, Meaning, address, fields
 
 _GRANULE_0 = {0: "4 KiB", 1: "64 KiB", 2: "16 KiB"}
 _GRANULE_1 = {1: "16 KiB", 2: "4 KiB", 3: "64 KiB"}
@@ -98,9 +98,9 @@ _TWO_RANGES = fields(
     **_RANGE_0,
 )
 _TTBR = fields("CnP 0\nBADDR 47:1\nASID 63:48", BADDR=address(1))
-_MAIR = fields(
-    "\n".join(f"Attr{number} {8 * number + 7}:{8 * number}" for number in range(8)),
-    **{f"Attr{number}": attribute_words for number in range(8)},
+_ATTRIBUTES = {value: words for value in range(256) if (words := attribute_words(value)) != "reserved"}
+_MAIR = tuple(
+    Field(f"Attr{number}", 8 * number + 7, 8 * number, attribute_words, _ATTRIBUTES) for number in range(8)
 )
 
 TRANSLATION: dict[str, Fields] = {

@@ -76,6 +76,10 @@ class GicV3(Interrupts):
         """Return a register of the CPU interface, u64; an acknowledge has its effect."""
         return self._icc.read(cpu, encoding)
 
+    def look(self, cpu: int, encoding: Encoding) -> int | None:
+        """Return what a register of the CPU interface reads, u64, without effect; None: it is write-only."""
+        return self._icc.look(cpu, encoding)
+
     def write(self, cpu: int, encoding: Encoding, value: int, now: int) -> None:
         """Write a register of the CPU interface."""
         self._icc.write(cpu, encoding, value)

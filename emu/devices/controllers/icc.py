@@ -33,6 +33,23 @@ ICC_CTLR_EL1: Encoding = (3, 0, 12, 12, 4)
 ICC_IGRPEN0_EL1: Encoding = (3, 0, 12, 12, 6)
 ICC_IGRPEN1_EL1: Encoding = (3, 0, 12, 12, 7)
 
+# Those that are not write-only, by the manual's names.
+NAMES: Mapping[Encoding, str] = {
+    ICC_PMR_EL1: "ICC_PMR_EL1",
+    ICC_RPR_EL1: "ICC_RPR_EL1",
+    ICC_CTLR_EL1: "ICC_CTLR_EL1",
+    ICC_IGRPEN0_EL1: "ICC_IGRPEN0_EL1",
+    ICC_IGRPEN1_EL1: "ICC_IGRPEN1_EL1",
+    ICC_BPR0_EL1: "ICC_BPR0_EL1",
+    ICC_BPR1_EL1: "ICC_BPR1_EL1",
+    ICC_HPPIR0_EL1: "ICC_HPPIR0_EL1",
+    ICC_HPPIR1_EL1: "ICC_HPPIR1_EL1",
+    ICC_AP0R0_EL1: "ICC_AP0R0_EL1",
+    ICC_AP1R0_EL1: "ICC_AP1R0_EL1",
+    ICC_IAR0_EL1: "ICC_IAR0_EL1",
+    ICC_IAR1_EL1: "ICC_IAR1_EL1",
+}
+
 LEVEL_SHIFT = 3
 POINT_MIN = (2, 3)  # of ICC_BPR0_EL1 and ICC_BPR1_EL1
 
@@ -115,6 +132,13 @@ class SystemInterface:
         """Return a register that is not write-only, u64."""
         return self._reads[encoding](cpu)
 
+    def look(self, cpu: int, encoding: Encoding) -> int | None:
+        """Return what :meth:`read` would, without an acknowledge; None of one that is write-only."""
+        for group, encodings in enumerate(_OF_GROUPS):
+            if encoding == encodings[0]:
+                return self._acknowledged(group, cpu)
+        return self.read(cpu, encoding) if encoding in self._reads else None
+
     def write(self, cpu: int, encoding: Encoding, value: int) -> None:
         """Write a register that is not read-only."""
         self._writes[encoding](cpu, value)
@@ -167,10 +191,15 @@ class SystemInterface:
         return interface.pending if is_own else SPURIOUS
 
     def _acknowledge(self, group: int, cpu: int) -> int:
+        intid = self._acknowledged(group, cpu)
+        return intid if intid == SPURIOUS else self._interrupts.activate(cpu)
+
+    def _acknowledged(self, group: int, cpu: int) -> int:
+        # What an acknowledge would give.
         interface = self._interfaces[cpu]
         if interface.group != group or not (interface.irq or interface.fiq):
             return SPURIOUS
-        return self._interrupts.activate(cpu)
+        return interface.pending
 
     def _end(self, group: int, cpu: int, value: int) -> None:
         # An end that is of another group than the running priority is unpredictable; it is ignored.
