@@ -195,6 +195,7 @@ class _Worker:
         cpu = commands.session.settings.cpu
         view = commands.view.snapshot(request["before"], request["after"], request["operations"])
         view["displayed"] = commands.displayed()
+        view["memory"] = commands.followed_memory()
         marked = sorted(commands.changed(cpu)) if view["registers"] else []
         stop = {**asdict(commands.stop), "why": commands.why(commands.stop)}
         answer = {"lines": lines, "error": error, "stop": stop, "changed": marked, "view": view}

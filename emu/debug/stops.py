@@ -103,6 +103,20 @@ def plain_step(cpu: int) -> SessionStop:
     return SessionStop("step", cpu)
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Memory that is shown at each stop.
+
+    :ivar what: data, or an expression that gives an address; empty: nothing
+    :ivar width: bytes of a word
+    :ivar form: "hex" or "dec"
+    """
+
+    what: str = ""
+    width: int = 8
+    form: str = "hex"
+
+
 @dataclass(slots=True)
 class DebugSettings:
     """What the user has set. Going back in time keeps it: it is no part of the machine.
@@ -111,6 +125,7 @@ class DebugSettings:
     :ivar forced: by position, the CPU that stepped there although the scheduler had not picked it
     :ivar edits: by position, the changes that the user made there
     :ivar displayed: by number, what ``x`` shows again at each stop
+    :ivar followed: the memory of a pane
     """
 
     breakpoints: dict[int, Breakpoint] = field(default_factory=dict)
@@ -122,6 +137,7 @@ class DebugSettings:
     forced: dict[int, int] = field(default_factory=dict)
     edits: dict[int, list[Edit]] = field(default_factory=dict)
     displayed: dict[int, str] = field(default_factory=dict)
+    followed: Followed = field(default_factory=Followed)
 
     def edit(self, position: int, machine: Machine) -> None:
         """Make the changes of a position, again where they were made before."""

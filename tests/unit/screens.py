@@ -23,6 +23,7 @@ from emu.debug.tui.app import Prompt, StepApp
 
 FOLDER = Path(__file__).parent / "screens"
 LOOKS_MAX = 1500
+_NAMED_KEYS = {"?": "question_mark", "\n": "enter", "\x1b": "escape", " ": "space"}
 _LINE_OF_HOST = re.compile(r"(\w+\.py):\d+")
 
 
@@ -39,7 +40,8 @@ SCREENS = [
         Screen(f"{name}-{columns}x{lines}", (columns, lines), keys)
         for (columns, lines), (name, keys) in product(
             ((80, 24), (120, 40), (200, 60)),
-            (("code", "2"), ("host", "pd2")),  # a host task without its source, which changes
+            # A host task without its source, which changes; memory in words of 4 bytes.
+            (("code", "2"), ("host", "pd2"), ("memory", "eu32 x1\n\x1b")),
         )
     ),
     Screen("locals-80x24", (80, 24), "pd6"),
@@ -88,7 +90,7 @@ def take(screen: Screen) -> str:
             await pilot.press("enter", "escape")
             await idle(app, pilot)
             for key in screen.keys:
-                await pilot.press("question_mark" if key == "?" else key)
+                await pilot.press(_NAMED_KEYS.get(key, key))
                 await idle(app, pilot)
             lines.extend(await settled(app, pilot))
 

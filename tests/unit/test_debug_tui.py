@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from emu.case import Case
 from emu.debug.remote import Debugger
+from emu.debug.tui import panes
 from emu.debug.tui.app import Prompt, StepApp
 
 _MINE = Path(__file__).parents[2] / "examples" / "my_boot.S"
@@ -158,7 +159,7 @@ def test_the_lower_panes_are_on_the_digits() -> None:
 def test_a_large_terminal_shows_all_panes() -> None:
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
         await enter(app, pilot, "until scan")
-        assert len(visible(app)) == 8
+        assert len(visible(app)) == 9
         regions = [app._panes[name].region for name in visible(app)]
         assert all(a is b or not a.overlaps(b) for a in regions for b in regions)
 
@@ -322,5 +323,46 @@ def test_what_is_displayed_stands_above_the_boot_data_and_the_case_is_copied() -
         assert shown.startswith("1: x [x1 + 8*x19] 2\n  0x40202100 __cpu_logical_map[0]: ")
         await enter(app, pilot, "case")
         assert app.clipboard == Case.parse(app.clipboard).text()
+
+    drive(run)
+
+
+def test_memory_is_followed_at_each_stop_in_the_size_and_form_that_keys_choose() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await press(app, pilot, "7")
+        assert text(app, "memory") == "nothing: name an address, such as sp or cpu_boot_data"
+        await press(app, pilot, "w", "h")
+        assert not app.output, "there is nothing to change"
+        await enter(app, pilot, "until scan cpu 1")
+        await pilot.press("e")
+        assert app.query_one(Prompt).value == "memory "
+        await press(app, pilot, *"x1", "plus", "8", "asterisk", "x", "1", "9", "enter", "escape")
+        assert visible(app) == ["code", "registers", "memory"]
+        first = text(app, "memory").splitlines()[0]
+        await press(app, pilot, "w")
+        assert app.answer is not None
+        assert app.answer["view"]["memory"]["width"] == 1
+        await press(app, pilot, "h")
+        assert app._panes["memory"].border_title.startswith("7 memory: u8 dec x1+8*x19")
+        await press(app, pilot, "w", "w", "w", "h")
+        assert text(app, "memory").splitlines()[0] == first
+        await enter(app, pilot, "until scan cpu 1")  # x19 is one more
+        assert int(text(app, "memory").split()[0], 16) == int(first.split()[0], 16) + 8
+
+    drive(run)
+
+
+def test_rows_of_memory_that_have_changed_are_marked() -> None:
+    async def run(app: StepApp, pilot: Pilot[int]) -> None:
+        await enter(app, pilot, "memory __boot_cpu_mode")
+        await enter(app, pilot, "until set_cpu_boot_mode_store cpu 1")
+        await enter(app, pilot, "set u32[__boot_cpu_mode] = 1")
+        await press(app, pilot, "s")
+        assert app.answer is not None
+        shown = panes.memory(app.answer["view"], app.before, 80)
+        marked = [span for span in shown.spans if "yellow" in str(span.style)]
+        assert marked
+        assert all(shown.plain[span.start : span.end].count("\n") == 1 for span in marked)
+        assert all(span.start < len(shown.plain.splitlines()[0]) + 1 for span in marked)
 
     drive(run)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from emu.debug.commands import (
     cpus,
+    dumping,
     editing,
     examining,
     history,
@@ -79,6 +81,10 @@ class Commands(Context):
         """Return the memory that is shown at each stop."""
         return memory.displayed(self)
 
+    def followed_memory(self) -> dict[str, Any]:
+        """Return the memory that the command ``memory`` follows, as data for JSON."""
+        return dumping.followed_memory(self)
+
     def _with_rest(self, first: Callable[[], list[str]]) -> list[str]:
         # What `first` says, and then what lines of sourced files say, until one of them goes back.
         seen = self.seen
@@ -145,7 +151,8 @@ def _quit(_context: Context, text: str) -> list[str]:
 
 
 _MODULES = (
-    *(stepping, stopping, cpus, states, registers, examining, memory, lines, translating, editing, history),
+    *(stepping, stopping, cpus, states, registers, examining, memory, dumping, lines, translating),
+    *(editing, history),
     scripts,
 )
 _TABLES = (*(module.TABLE for module in _MODULES), _GENERAL)

@@ -129,6 +129,19 @@ def _shown(context: Context, what: str, width: int, count: int) -> _Shown:
     return _Shown(units, True)
 
 
+def locate(context: Context, what: str, size: int) -> tuple[int, bytes]:
+    """Return the address of data, or that an expression gives, and ``size`` bytes there as the CPU sees them.
+
+    :raises InvalidCase: it is neither, or no memory is there
+    """
+    shown, loads = _shown(context, what, 1, 1), context.session.loads
+    at = shown.units[0][0]
+    data = loads.load_data(context.cpu, at, size) if shown.by_pa else loads.load(context.cpu, at, size)
+    if not data:
+        raise InvalidCase(f"{at:#x}: no memory there")
+    return at, data
+
+
 def _check_behind_data(context: Context, what: str, count: int) -> None:
     # Refuse what stands behind the name of data and is neither N nor the rest of an expression.
     name, *rest = what.split()

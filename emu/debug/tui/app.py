@@ -30,6 +30,7 @@ _HEADINGS = {  # in the order in which the grids are filled
     "cpus": "1 CPUs",
     "system": "6 system registers",
     "log": "2 operations",
+    "memory": "7 memory",
     "output": "5 output",
     "stops": "4 breakpoints",
     "data": "3 boot data",
@@ -39,7 +40,7 @@ _ALWAYS_IN_MEDIUM = ("cpus", "system")
 _OTHERS = ("schedule", "stand", "free")
 _KEYS = (
     "s step  o op  f finish  l leave loop  t other CPU  c continue  b back  r rcont",
-    "n/p CPU  x break  m others  d disas  1-6 panes  : command  ? help  q quit",
+    "n/p CPU  x break  m others  d disas  1-7 panes  e memory  : command  ? help",
 )
 
 
@@ -103,7 +104,7 @@ class Prompt(Input):
     ]
 
     def __init__(self) -> None:
-        super().__init__(id="prompt", placeholder=": command, ? help", compact=True)
+        super().__init__(id="prompt", placeholder=": command, ? help", compact=True, select_on_focus=False)
         self.history: list[str] = []
         self._at = 0
 
@@ -139,6 +140,9 @@ class StepApp(App[int]):
         Binding("p", "cpu(-1)"),
         Binding("m", "others"),
         Binding("d", "source"),
+        Binding("e", "examine"),
+        Binding("w", "memory('width')"),
+        Binding("h", "memory('form')"),
         *(Binding(key, f"lower('{name}')") for key, name in _LOWER.items()),
         Binding("colon", "prompt", priority=True),  # at once: the keys behind it are for the prompt
         Binding("question_mark", "help"),
@@ -240,6 +244,21 @@ class StepApp(App[int]):
         self.as_source = not self.as_source
         self._draw()
 
+    def action_examine(self) -> None:
+        """Go to the prompt, for an address to follow."""
+        self.action_prompt()
+        prompt = self.query_one(Prompt)
+        prompt.value = "memory "
+        prompt.cursor_position = len(prompt.value)
+
+    def action_memory(self, part: str) -> None:
+        """Show the memory that is followed in words of another size, or in the other form."""
+        if not self.answer or not (found := self.answer["view"]["memory"])["what"]:
+            return
+        width = found["width"] % 8 * 2 or 1
+        form = "dec" if found["form"] == "hex" else "hex"
+        self.action_go("memory " + (f"u{8 * width}" if part == "width" else form), quiet=True)
+
     def action_lower(self, name: str) -> None:
         """Show one of the lower panes."""
         self._show_lower(name)
@@ -306,7 +325,7 @@ class StepApp(App[int]):
             self.action_leave()
         elif command:
             prompt.remember(command)
-            self._show_lower("output")
+            self._show_lower("memory" if command.split()[0] == "memory" else "output")
             self.action_go(command)
 
     # -- drawing ----------------------------------------------------------------------------------
@@ -334,6 +353,9 @@ class StepApp(App[int]):
         self._fill("log", panes.operations(view), len(view["operations"]))
         self._fill("data", panes.data(view, self.before))
         self._fill("stops", panes.stops(view))
+        width = shown["memory"].content_size.width
+        shown["memory"].border_title = Text(panes.memory_title(view))
+        self._fill("memory", panes.memory(view, self.before, width))
         self._fill("output", Text("\n".join(self.output)))
         self.call_after_refresh(self._scroll_output)
 

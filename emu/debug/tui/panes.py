@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich.text import Text
 
+from emu.debug.dump import dump
 from emu.debug.sources import read_source
 from emu.debug.view import flags
 
@@ -214,6 +216,37 @@ def data(view: View, before: View | None) -> Text:
         text.append(f" {datum['meaning']}\n", "italic")
     text.rstrip()
     return text
+
+
+def memory(view: View, before: View | None, width: int) -> Text:
+    """Return the memory that is followed, rows that changed since the last stop marked."""
+    found = view["memory"]
+    if found["said"]:
+        return Text(found["said"], _FAINT)
+    rows = _dumped(found, width)
+    same = before is not None and before["memory"]["address"] == found["address"]
+    was = _dumped(before["memory"], width) if before is not None and same else rows
+    text = Text(no_wrap=True, overflow="crop")
+    for row, old in zip_longest(rows, was[: len(rows)]):
+        address, _, rest = row.partition(" ")
+        text.append(f"{address} ", _NUMBER)
+        text.append(f"{rest}\n", _CHANGED if row != old else "")
+    text.rstrip()
+    return text
+
+
+def _dumped(found: Mapping[str, Any], width: int) -> list[str]:
+    data = bytes.fromhex(found["data"])
+    return dump(found["address"], data, found["width"], found["form"], max(width - 1, 1))
+
+
+def memory_title(view: View) -> str:
+    """Return what is followed, and the name of what is there."""
+    found = view["memory"]
+    if not found["what"]:
+        return "7 memory"
+    named = f" {found['name']}" if found["name"] not in ("", found["what"]) else ""
+    return f"7 memory: u{8 * found['width']} {found['form']} {found['what']}{named}"
 
 
 def stops(view: View) -> Text:
