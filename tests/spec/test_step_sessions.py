@@ -37,6 +37,9 @@ _CASES = {
 _WORDS = ("ap_sync_state[1]", "cpu_online[2]", "__boot_cpu_mode+4", "cpu_running")
 _SHOW = ("where", "cpus", "regs cpu 1", "backtrace", "data", "dmesg", "log 5", "info breakpoints", "findings")
 _SHOW += ("disas secondary_entry 4", "print __boot_cpu_mode", "state", "case", "help step")
+_WORD, _WORD_BYTES = "__boot_cpu_mode", 4
+_SHOW += (f"memory u32 {_WORD}", f"display u32 {_WORD}", "undisplay")
+_SHOW += ("vas __boot_cpu_mode all", "search u32 0xe11", *["toggle secondary_entry"] * 2)
 _LOOKS = [*_SHOW, *(f"{command} {word}" for word in _WORDS for command in ("x", "who-wrote", "watch"))]
 
 
@@ -89,14 +92,11 @@ def _positions(run: Straight) -> list[int]:
 
 
 def _said(text: str) -> list[tuple[str, list[str]]]:
+    # The lines of each command; behind those of the last the verdict is left out.
     parts = [part.splitlines() for part in text.split("(emu) ")[1:]]
-    return [
-        (
-            part[0],
-            [line for line in part[1:] if not re.match(r"(case: |pass|fail|undecided|finding|  +\w)", line)],
-        )
-        for part in parts
-    ]
+    verdict = re.compile(r"(case: |pass|fail|undecided|finding|  +\w)")
+    parts[-1] = [parts[-1][0], *(line for line in parts[-1][1:] if not verdict.match(line))]
+    return [(part[0], part[1:]) for part in parts]
 
 
 @pytest.mark.parametrize("name", _CASES)
@@ -105,19 +105,24 @@ def test_what_is_shown_is_the_same_both_ways_and_is_what_the_trace_has(name: str
     run = _straight(text)
     positions = _positions(run)
     script: list[str] = []
+    looks = [*_LOOKS, *(["lines"] if "--memory" in options else [])]
+    looks += _OF_HOST if "--kexec" not in options else ()  # behind which CPU0 may be off
     for position in (*positions, *positions[::-1]):
-        script += [f"goto {position}", "cpu 0", *_LOOKS, "delete"]
+        script += [f"goto {position}", "cpu 0", *looks, "delete"]
+    script.append("quit")
     command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
-    done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
+    text = "\n".join([*script, "no command: it is behind the end"])
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     said = _said(done.stdout)
     assert [line for line, _ in said] == script
-    length = len(_LOOKS) + 3
+    length = len(looks) + 3
+    said.pop()
     blocks = [said[at : at + length] for at in range(0, len(said), length)]
     for position, forwards, backwards in zip(positions, blocks, blocks[::-1], strict=False):
         assert forwards[1][1] == backwards[1][1]
         for (line, ahead), (_, back) in zip(forwards[2:], backwards[2:], strict=True):
-            if not line.startswith(("watch", "regs", "where")):  # numbers and marks go on
+            if not line.startswith(("watch", "regs", "where", "toggle")):  # numbers and marks go on
                 assert ahead == back, (position, line)
         _compare(run, position, dict(forwards))
 
@@ -133,15 +138,27 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
         assert shown[f"who-wrote {word}"][1].startswith(f"  #{at} "), (position, word)
         assert f" stored {value:#x}" in shown[f"who-wrote {word}"][1]
         assert int(shown[f"x {word}"][0].split(": ")[1].split()[0], 16) == value
+    pa = run.session.places.data(_WORD)[0]
+    assert shown["vas __boot_cpu_mode all"][0].startswith(f"PA {pa:#x} ")
+    found = run.last_store(pa, _WORD_BYTES, position)
+    if found is not None:
+        value = found[1]
+        assert int(shown[f"memory u32 {_WORD}"][0].split()[1], 16) == value
+        assert f": {value:#010x}" in shown[f"display u32 {_WORD}"][1]
+        sought = any(line.startswith(f"{pa:#x} ") for line in shown["search u32 0xe11"])
+        assert sought == (value == 0xE11)
 
 
-# Commands whose sessions are elsewhere: of a loop, a function, a file or page tables (test_step.py,
-# test_whole_debug.py).
-_ELSEWHERE = {"finish", "leave", "toggle", "list", "display", "undisplay", "stack", "lines", "walk", "vas"}
-_ELSEWHERE |= {"set", "source", "quit", "search", "locals"}
+# Commands whose sessions are elsewhere: of a loop, which runs out of its turn, and a file (test_step.py).
+_ELSEWHERE = {"leave", "source"}
 _ROW = re.compile(r"^\| (`.*?) \| ", re.M)
 _WATCHED = "ap_sync_state[1]"
-_PLACE = "__secondary_switched"
+_PLACE, _CALLED = "__secondary_switched", "set_cpu_boot_mode_flag"
+# At _PLACE, whose CPU is selected then.
+_OF_CODE = (f"walk {_PLACE}", f"vas {_PLACE}", "set sp = 0", "stack 2")
+_OF_HOST = ("list", "locals")
+# A word is changed, and is so wherever the session comes by behind that position.
+_CHANGES = (f"set u32[{_WORD}] = 0x77", f"print u32[{_WORD}]")
 
 
 def _names() -> set[str]:
@@ -155,7 +172,8 @@ def _names() -> set[str]:
 def test_every_documented_command_has_a_session() -> None:
     """A command that is new in the table of docs/stepping.md fails here until a session gives it."""
     moves = [line for lines, _ in _MOVES for line in lines]
-    given = {line.split()[0] for line in (*_LOOKS, *moves, "goto 0", "cpu 0", "delete")}
+    others = (*_OF_CODE, *_OF_HOST, *_CHANGES, "goto 0", "cpu 0", "delete", "lines", "quit")
+    given = {line.split()[0] for line in (*_LOOKS, *moves, *others)}
     names = _names()
     assert len(names) > 40
     assert names == {entry.names[0] for entry in _ENTRIES}
@@ -206,6 +224,7 @@ _MOVES: tuple[tuple[list[str], Expected], ...] = (
     ([f"break {_PLACE} cpu 1", "continue"], lambda run, at, _: _arrival(run, at)),
     ([f"tbreak {_PLACE} cpu 1", "continue"], lambda run, at, _: _arrival(run, at)),
     ([f"until {_PLACE} cpu 1"], lambda run, at, _: _arrival(run, at)),
+    ([f"until {_CALLED} cpu 1", "finish"], lambda run, at, _: _returns(run, at)),
     (["others stand", "others schedule", "step"], lambda run, at, cpu: _MOVES[0][1](run, at, cpu)),
 )
 
@@ -214,9 +233,19 @@ def _operates(run: Straight, at: int, cpu: int) -> bool:
     return _ran(run, at) == cpu and bool(_kinds(run, at, cpu) & OPERATIONS)
 
 
-def _arrival(run: Straight, position: int) -> int | None:
-    # Behind the step that brings CPU1 to _PLACE, the first from a position on.
-    pa = run.session.places.instruction(_PLACE)
+def _returns(run: Straight, position: int) -> int | None:
+    # Behind the step by which CPU1 returns from _CALLED, which it comes to from a position on.
+    called = _arrival(run, position, run.session.places.instruction(_CALLED))
+    if called is None:
+        return None
+    cpu, pc = run.session.log.stepped(called - 1)
+    assert cpu == 1
+    return _arrival(run, called, run.session.places.pa(pc + 4))
+
+
+def _arrival(run: Straight, position: int, pa: int = -1) -> int | None:
+    # Behind the step that brings CPU1 to a PA, of _PLACE if none is given, the first from a position on.
+    pa = run.session.places.instruction(_PLACE) if pa < 0 else pa
     steps = [(at, run.session.log.stepped(at)) for at in range(run.session.position)]
     own = [(at, pc) for at, (cpu, pc) in steps if cpu == 1]
     came = [before + 1 for (before, _), (_, pc) in pairwise(own) if pc and run.session.places.pa(pc) == pa]
@@ -252,3 +281,55 @@ def test_what_moves_comes_to_where_the_trace_says_both_ways(name: str) -> None:
 def _same_numbers(run: Straight, first: int, last: int) -> bool:
     # Whether CPUs have the same numbers from one position to the other: no kexec lies between.
     return not any(Kind.REENTRY in _kinds(run, at) for at in range(first, last))
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_what_is_set_is_there_from_its_position_on_and_not_before(name: str) -> None:
+    """Up to the next store to it, of the trace."""
+    text, options = _CASES[name]
+    run = _straight(text)
+    pa, size = run.session.places.data(_WORD)[0], _WORD_BYTES
+    stores = [at for at in range(run.session.position) if _is_stored(run, at, pa, size)]
+    first, second = stores[0], stores[1] if len(stores) > 1 else run.session.position - 1
+    middle = (first + second) // 2 + 1
+    change, look = _CHANGES
+    script = [f"goto {middle}", "cpu 0", change, look]
+    for position in (first, middle, second, first + 1, middle + 1):
+        script += [f"goto {position}", look]
+    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    shown = [int(lines[0].split()[0], 16) for line, lines in _said(done.stdout) if line == look]
+    assert shown[0] == shown[2] == shown[3] == shown[5] == 0x77
+    found = run.last_store(pa, size, first + 1)
+    assert found is not None
+    assert shown[4] == found[1]
+    assert shown[1] != 0x77
+
+
+def _is_stored(run: Straight, at: int, pa: int, size: int) -> bool:
+    rows = map(run.session.machine.trace.row, range(run.rows[at], run.rows[at + 1]))
+    return any(row[0] in STORES and row[4] < pa + size and pa < row[4] + row[1] for row in rows)
+
+
+def test_tables_and_stack_of_a_cpu_that_runs_code_are_what_its_words_say() -> None:
+    text, options = _CASES["coherent"]
+    run = _straight(text)
+    places = run.session.places
+    arrival = _arrival(run, 0)
+    assert arrival is not None
+    stack = places.data("cpu_boot_data[1].task")[0]
+    words = [*_OF_CODE[:2], f"set sp = {places.va(stack):#x}", "stack 2"]
+    script = [f"goto {arrival}", "cpu 1", *words, "goto 0", f"goto {arrival}", "cpu 1", *words]
+    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    said = _said(done.stdout)
+    assert said[2:6] == said[9:]
+    pa, shown = places.instruction(_PLACE), dict(said)
+    assert any(line.startswith(f"PA {pa:#x} ") for line in shown[words[0]])
+    assert any(f"{places.va(pa):#018x}" in line for line in shown[words[1]])
+    for at, line in enumerate(shown["stack 2"]):
+        found = run.last_store(stack + 8 * at, 8, arrival)
+        assert found is not None
+        assert f": {found[1]:#018x}" in line
