@@ -25,6 +25,7 @@ from emu.lookup.corpus import situations
 from emu.lookup.models import get_model
 from emu.lookup.tables import DoesNotFit
 
+_LEARNED_CLOSELY = 32  # learned questions that are asked again one by one too: the first, which compares make
 _LEARNED_MAX = 300  # hwids of constants of the code that are in a map too
 BATCH, _BATCH_MIN = 4096, 1024  # questions about one map; of a small one there are more maps
 _BATCH_KNOWN = 256  # of them, where something is found already
@@ -82,7 +83,8 @@ class Phases:
         self._repeats = 0
         if built.others or not (mpidrs := learned_mpidrs(built, walks=walks)):
             return
-        if self._ask_unless_done(built, (None,) * built.nr_cpus, mpidrs, ()):
+        closely: Sequence[int] = range(min(len(mpidrs), _LEARNED_CLOSELY))
+        if self._ask_unless_done(built, (None,) * built.nr_cpus, mpidrs, closely):
             yield
         first: dict[int, int] = {}  # of each hwid the first that asks so
         for mpidr in mpidrs:
@@ -93,8 +95,9 @@ class Phases:
             some = hwids[start : start + size]
             asks = [mpidr for hwid in some for mpidr in (first[hwid], RES1 | hwid ^ 1)]
             holes: tuple[None, ...] = (None,) * (built.nr_cpus - len(some))
+            closely = range(min(len(asks), _LEARNED_CLOSELY // 4)) if start < _LEARNED_CLOSELY else ()
             for logical_map in dict.fromkeys(((*some, *holes), (*holes, *some))):
-                if self._ask_unless_done(built, logical_map, asks, ()):
+                if self._ask_unless_done(built, logical_map, asks, closely):
                     yield
 
     def again(self, built: BuiltLookup) -> Iterator[None]:

@@ -15,6 +15,7 @@ from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.compares import compared
 from emu.fuzz.learned import learned_mpidrs
+from emu.fuzz.search import LookupSearch
 from emu.fuzz.unit import opening, run_unit
 from emu.lookup.case import Question
 from emu.subject.fragment import asm_dir
@@ -150,3 +151,32 @@ def test_a_walk_ends_where_no_code_is_and_reads_little_of_what_is_there(
     monkeypatch.setattr(single.memory, "read", lambda pa, size: looked.append(pa) or read(pa, size))
     assert list(single.walk(Question((None, None), 0x8000_0000), 100, lambda word: False)) == []
     assert len(looked) < 1000
+
+
+# For one hwid of 2^40 a promise is broken that no batch can see, and the answer is right.
+UNSEEN = {
+    "masks": "msr daifset, #2",
+    "spins": "mov x5, #200\n6: subs x5, x5, #1\nb.ne 6b",
+    "reads": "ldr x5, [x1, #-8]",
+}
+
+
+def _unseen(folder: Path, what: str) -> UnderTest:
+    magic = f"ldr x4, ={MAGIC:#x}\ncmp x0, x4\nb.ne 3f\nldr x1, =__cpu_logical_map\n{UNSEEN[what]}\n3:\n"
+    return _lookup(folder, magic)
+
+
+@pytest.mark.parametrize("what", UNSEEN)
+def test_some_learned_questions_are_looked_at_closely(tmp_path: Path, what: str) -> None:
+    """By a unit of a campaign, and in a search; a batch of the same question sees nothing."""
+    under_test = _unseen(tmp_path, what)
+    if what != "reads":
+        assert under_test.at(2).wrong_of((None, None), [1 << 31 | MAGIC]) == []
+    (unit,) = [unit for unit in opening([(2, ())]) if unit.kind == "learned"]
+    hits = run_unit(under_test, [(2, ())], unit).hits
+    assert {hit.case.question.mpidr & MPIDR_HWID_BITMASK for hit in hits if hit.case is not None} == {MAGIC}
+    search = LookupSearch(under_test)
+    for _ in search.run([2], 0, seed=1):
+        pass
+    assert search.findings
+    assert {found.wrong.prop for found in search.findings if found.wrong} <= {"registers", "bound", "memory"}
