@@ -20,7 +20,7 @@ from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.coverage import Coverage
 from emu.fuzz.pieces import Told
-from emu.fuzz.proof import prove_small, sizes_to_prove
+from emu.fuzz.proof import prove_quickly, sizes_to_prove
 from emu.fuzz.race import ask_case
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.spec import spec_of
@@ -124,8 +124,8 @@ def command(
             if interrupted := stop():
                 break
     if not interrupted:
-        with asked_to_stop() as stop, progress(lambda: "proving for few CPUs"):
-            for _ in prove_small(search, sizes, is_usual=not nr_cpus):
+        with asked_to_stop() as stop, progress(lambda: "proving what is quickly proved"):
+            for _ in prove_quickly(search, sizes, is_usual=not nr_cpus):
                 if interrupted := stop():
                     break
     seconds = time.monotonic() - start
@@ -162,11 +162,11 @@ def command(
             click.echo(line)
     less = [f"NR_CPUS={size} left out: {why}" for size, why in under_test.refused.items()]
     verdict = "fail" if texts else "interrupted" if interrupted else "pass"
-    listed = ", ".join(str(size) for size in sizes if size not in under_test.refused)
-    proof = [] if search.proof is None else [proof_line(search.proof)]
-    for text in (*less, *left_out(search), *proof):
+    kept = [size for size in sizes if size not in under_test.refused]
+    for text in (*less, *left_out(search), *proof_line(search.proofs, kept)):
         click.echo("\n".join(wrap(text, "  ")))
     say_coverage(covered)
+    listed = ", ".join(map(str, kept))
     count = f"{len(texts)} finding{'' if len(texts) == 1 else 's'}"
     lines = wrap(f"{verdict}: {name}, {search.cases} cases at NR_CPUS {listed}, {count}", "  ")
     # Where the line breaks is the same at any rate.

@@ -30,6 +30,7 @@ CPUS_MAX = 64  # of a proof
 _CAUSES_MAX = 8
 _SMALL_MAX = 4  # NR_CPUS of a proof beside a search
 _PASSED_MAX = 512  # entries that such a proof passes over
+_EFFORT_QUICK = 600  # instructions and questions of an induction beside a search: about a second
 _NO_INDUCTION = "no inductive argument: "
 _PROPOSALS_MAX = 64  # of one NR_CPUS: those of known causes are judged too
 
@@ -59,6 +60,7 @@ class Proof:
     :ivar why: why it cannot be proved or refuted, in words; nothing: it is
     :ivar unknown: VA and word (u32) of an instruction without semantics, when that is why
     :ivar at: NR_CPUS under way
+    :ivar effort_max: instructions and questions to z3 after which it is given up; None: no such bound
     """
 
     under_test: UnderTest
@@ -68,6 +70,7 @@ class Proof:
     why: str = ""
     unknown: tuple[int, int] | None = None
     at: int = 0
+    effort_max: int | None = None
 
     @property
     def findings(self) -> list[Checked]:
@@ -132,6 +135,9 @@ class Proof:
                     self._judge(built, proposal)
                 if len(self.found) >= _CAUSES_MAX or proposals >= _PROPOSALS_MAX:
                     return None
+                if self._is_too_long(paths.counts):
+                    self.why = "more work than is quickly done"
+                    return None
                 yield
         except CannotProve as reason:
             if not self.found:
@@ -144,6 +150,10 @@ class Proof:
         if self.by_induction and self.found:
             self.why = ""  # a wrong answer is the reason
         return paths
+
+    def _is_too_long(self, counts: Counts) -> bool:
+        done = [*(each.counts for each in self.proved), counts]
+        return self.effort_max is not None and sum(c.steps + c.queries for c in done) > self.effort_max
 
     def _paths(self, built: BuiltLookup, cpus: int, quick: bool) -> Paths | Induction:
         from emu.lookup.prove.induction import Induction
@@ -215,19 +225,27 @@ def sizes_to_prove(under_test: UnderTest, cpus: int) -> list[int]:
     return list(range(1, cpus + 1))
 
 
-def prove_small(search: LookupSearch, sizes: Sequence[int], *, is_usual: bool) -> Iterator[None]:
+def prove_quickly(search: LookupSearch, sizes: Sequence[int], *, is_usual: bool) -> Iterator[None]:
     """Prove what a search has found nothing in, where that is quickly done; add what is found.
 
-    At the smallest of ``sizes`` (NR_CPUS), and of code that has one NR_CPUS for the first CPUs of its table.
+    At the smallest of ``sizes`` (NR_CPUS), and of code that has one NR_CPUS for the first CPUs of its table;
+    then by induction, at those that are not proved so for every table.
 
     :param is_usual: these are the sizes of the contract
     """
-    small = [size for size in sizes if size <= _SMALL_MAX and size not in search.under_test.refused]
+    under_test = search.under_test
+    kept = [size for size in sizes if size not in under_test.refused]
+    small = [size for size in kept if size <= _SMALL_MAX]
     if is_usual and len(sizes) == 1 and sizes[0] <= _PASSED_MAX:
-        small = [*sizes]
-    if not small or search.findings or not has_prover():
+        small = [*kept]
+    if search.findings or not has_prover():
         return
-    proof = search.proof = Proof(search.under_test, min(_SMALL_MAX, small[-1]))
-    yield from proof.run(small, quick=True)
-    for key, checked in proof.found.items():
-        search.found.setdefault(key, checked)
+    large = [size for size in kept if size > _SMALL_MAX]
+    for cpus, some in ((min(_SMALL_MAX, small[-1]) if small else 0, small), (EVERY, large)):
+        if not some or search.findings:
+            continue
+        proof = Proof(under_test, cpus, effort_max=_EFFORT_QUICK if cpus == EVERY else None)
+        search.proofs.append(proof)
+        yield from proof.run(some, quick=True)
+        for key, checked in proof.found.items():
+            search.found.setdefault(key, checked)

@@ -34,7 +34,7 @@ class LookupSearch:
     :ivar cases: questions asked
     :ivar found: smallest question of each cause, in the order of discovery
     :ivar phase: "small", "learned", "regression", "random", "again", "concurrent"
-    :ivar proof: what is proved beside it (:func:`emu.fuzz.proof.prove_small`)
+    :ivar proofs: what is proved beside it (:func:`emu.fuzz.proof.prove_quickly`)
     :ivar left_out: how many cases were not asked, by phase and reason
     """
 
@@ -43,7 +43,7 @@ class LookupSearch:
     found: dict[Cause, Checked] = field(default_factory=dict)
     phase: str = ""
     left_out: Counter[Key] = field(default_factory=Counter)
-    proof: Proof | None = None
+    proofs: list[Proof] = field(default_factory=list)
     _over: dict[tuple[str, tuple[Point, ...]], LeftOut] = field(default_factory=dict)  # phases that ended
 
     @property

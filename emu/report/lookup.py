@@ -17,12 +17,12 @@ _ENTRIES_MAX = 8  # of a map that is shown
 _AROUND = 5  # instructions before and after the one where it ended
 # Why cases were left out, in words; those of the skipped property "concurrent" are the same.
 REASONS = {
-    LeftOut.KNOWN: "map after map shows only what is found already",
-    LeftOut.ENOUGH: "enough causes are found",
-    LeftOut.MISFIT: "the tables of the contract cannot hold their maps",
-    LeftOut.RULED_OUT: "the contract's model has no answer to them",
-    LeftOut.HANGS: "the code comes to no exit, again and again",
-    LeftOut.ALIKE: "wrong answers beside others to the same map; not judged one by one",
+    LeftOut.KNOWN: "they show only what is found",
+    LeftOut.ENOUGH: "enough is found",
+    LeftOut.MISFIT: "the tables cannot hold their maps",
+    LeftOut.RULED_OUT: "the model has no answer",
+    LeftOut.HANGS: "no exit, again and again",
+    LeftOut.ALIKE: "wrong as others of their map are",
     LeftOut.NO_ENTRIES: "no table of which each CPU has one entry",
     LeftOut.ALONE: "one CPU alone: nobody changes the table",
     LeftOut.WRONG_AT_REST: "it is wrong while nothing changes",
@@ -78,10 +78,13 @@ def window(under_test: UnderTest, checked: Checked) -> Iterator[str]:
             yield f"  {mark} {subject.symbols.describe(va):<24} {disassemble(word, va)}"
 
 
-def left_out(search: LookupSearch) -> Iterator[str]:
-    """Yield a line for each reason for which cases of a phase were left out, with how many."""
+def left_out(search: LookupSearch) -> list[str]:
+    """Return, in one line, how many cases of each phase were left out for each reason; none: no line."""
+    phases: dict[LeftOut, list[str]] = {}
     for (phase, why), count in search.left_out.items():
-        yield f"left out: {count} {phase} case{'' if count == 1 else 's'}: {REASONS[why]}"
+        phases.setdefault(why, []).append(f"{count} {phase}")
+    said = "; ".join(f"{', '.join(counts)} ({REASONS[why]})" for why, counts in phases.items())
+    return [f"left out: {said}"] if said else []
 
 
 def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]:
@@ -106,7 +109,13 @@ def as_json(search: LookupSearch, cases: list[str], name: str) -> dict[str, Any]
 
 def _proved(search: LookupSearch) -> dict[str, Any]:
     # Where there was a proof beside the search.
-    return {} if search.proof is None else {"proved": [each.nr_cpus for each in search.proof.proved]}
+    if not search.proofs:
+        return {}
+    found: dict[str, list[int]] = {"proved": [], "proved_by_induction": []}
+    for proof in search.proofs:
+        row = [each.nr_cpus for each in proof.proved]
+        found["proved_by_induction" if proof.by_induction else "proved"] += row
+    return found
 
 
 def finding_json(under_test: UnderTest, checked: Checked, case: str) -> dict[str, Any]:

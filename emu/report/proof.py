@@ -84,17 +84,28 @@ def _listed(sizes: Sequence[int]) -> str:
     return ", ".join(map(str, sizes))
 
 
-def proof_line(proof: Proof) -> str:
-    """Return in one line what is proved beside a search, for whom the search is the answer."""
+def proof_line(proofs: Sequence[Proof], sizes: Sequence[int]) -> list[str]:
+    """Return in one line what is proved beside a search at ``sizes`` (NR_CPUS); none: nothing was tried."""
+    whole = {each.nr_cpus for proof in proofs for each in proof.proved if each.cpus >= each.nr_cpus}
+    if proofs and whole >= {*sizes}:
+        how = [_how(proof) for proof in proofs if proof.proved]
+        return [f"proved for every NR_CPUS gone through, whatever the table ({', '.join(how)})"]
     said: list[str] = []
-    if proof.proved:
-        sizes, cpus = [each.nr_cpus for each in proof.proved], max(each.cpus for each in proof.proved)
-        said.append(f"proved at NR_CPUS {_listed(sizes)} for up to {cpus} CPUs (--prove N)")
-    if proof.findings:
-        said.append(f"refuted at NR_CPUS={proof.at}")
-    elif proof.why:
-        said.append(f"not proved at NR_CPUS={proof.at}: {why_not(proof)}")
-    return "; ".join(said)
+    for proof in proofs:
+        if proof.proved:
+            row = [each.nr_cpus for each in proof.proved]
+            cpus = max(each.cpus for each in proof.proved)
+            most = "whatever the table" if proof.by_induction else f"for up to {cpus} CPUs"
+            said.append(f"proved at NR_CPUS {_listed(row)} {most} ({_how(proof)})")
+        if proof.findings:
+            said.append(f"refuted at NR_CPUS={proof.at}")
+        elif proof.why:
+            said.append(f"not proved at NR_CPUS={proof.at}: {why_not(proof)}")
+    return ["; ".join(said)] if said else []
+
+
+def _how(proof: Proof) -> str:
+    return "by induction: --prove all" if proof.by_induction else "--prove N"
 
 
 def why_not(proof: Proof) -> str:

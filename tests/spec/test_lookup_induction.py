@@ -197,3 +197,59 @@ def test_for_how_many_cpus_is_a_number_or_all(
 ) -> None:
     """Status 2."""
     assert run(capsys, "v3", *arguments)[0] == 2
+
+
+# Of one CPU of 256 with one hwid of 2^40: no random question meets it, nor one of a few CPUs.
+FAR = """find:
+        mrs     x0, mpidr_el1
+        movz    x2, #0xffff
+        movk    x2, #0x00ff, lsl #16
+        movk    x2, #0x00ff, lsl #32
+        and     x0, x0, x2
+        ldr     x1, =__cpu_logical_map
+        mov     x19, #0
+1:      ldr     x3, [x1, x19, lsl #3]
+        cmp     x3, x0
+        {found}
+        add     x19, x19, #1
+        cmp     x19, #NR_CPUS
+        b.lo    1b
+missing:
+        b       missing
+2:      cmp     x19, #100
+        b.ne    found
+        eor     x4, x0, x0, lsl #9
+        add     x4, x4, x0
+        ldr     x5, =0xb4b586e3b936
+        cmp     x4, x5
+        b.ne    found
+        mov     x19, #0
+found:  nop
+"""
+
+
+@pytest.mark.parametrize("is_wrong", [True, False])
+def test_a_search_that_finds_nothing_is_proved_for_all_entries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_wrong: bool
+) -> None:
+    """Beside a search, at the NR_CPUS that are too large for its paths; what it cannot meet is found."""
+    source = tmp_path / "user.S"
+    source.write_text(FAR.format(found="b.eq 2b" if is_wrong else "b.eq found").replace("2b", "2f"))
+    source.with_suffix(".toml").write_text(contract_toml(range(6), nr_cpus="256"))
+    status, out, _ = run(capsys, str(source), "--cases", "100", "--json")
+    done = json.loads(out)
+    assert status == int(is_wrong)
+    assert done["proved_by_induction"] == ([] if is_wrong else [256])
+    status, out, _ = run(capsys, str(source), "--cases", "100")
+    said = "proved for every NR_CPUS gone through, whatever the table (--prove N, by induction: --prove all)"
+    assert (said in " ".join(out.split())) == (not is_wrong)
+
+
+def test_what_is_not_quickly_proved_beside_a_search_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither is what has no inductive argument; the status is that of the search."""
+    for name, why in (("framed", "more work than is quickly done"), ("binary", "a table of sorted-hwid")):
+        status, out, _ = run(capsys, str(LOOKUPS / "correct" / f"{name}.S"), "--cases", "100")
+        whole = " ".join(out.split())
+        assert status == 0
+        assert why in whole
+        assert "proved for every" not in whole
