@@ -28,7 +28,8 @@ from emu.lookup.tables import DoesNotFit
 _LEARNED_CLOSELY = 32  # learned questions that are asked again one by one too: the first, which compares make
 _LEARNED_MAX = 300  # hwids of constants of the code that are in a map too
 BATCH, _BATCH_MIN = 4096, 1024  # questions about one map; of a small one there are more maps
-_BATCH_KNOWN = 256  # of them, where something is found already
+_BATCH_KNOWN = 256  # of them, where something is found already, and one of the last maps shows it
+_RIGHT_MAX = 4  # maps in a row without a wrong answer, after which that is over
 RACES = 300  # runs in which the table changes
 SMALL_MAX = 3  # NR_CPUS up to which every small question is asked
 _LOOKED_AT = 1  # questions of a batch that are asked again one by one, with every promise checked
@@ -64,6 +65,7 @@ class Phases:
     met: list[Checked] = field(default_factory=list)
     over: LeftOut | None = None
     _turn: int = 0  # questions asked one by one: each with another start
+    _right: int = 0  # maps in a row without a wrong answer
     _repeats: int = 0  # maps with wrong answers since the last new cause, or since the phase or NR_CPUS began
 
     def small(self, built: BuiltLookup) -> Iterator[None]:
@@ -146,7 +148,8 @@ class Phases:
                 return
             built = rng.choice(lookups)
             logical_map = random_map(rng, built.nr_cpus)
-            size = _BATCH_KNOWN if self.known else min(BATCH, max(_BATCH_MIN, 16 * built.nr_cpus))
+            shows = bool(self.known) and self._right < _RIGHT_MAX
+            size = _BATCH_KNOWN if shows else min(BATCH, max(_BATCH_MIN, 16 * built.nr_cpus))
             mpidrs = random_mpidrs(rng, logical_map, min(cases, size), matches)
             if self.ask(built, logical_map, mpidrs, range(min(_LOOKED_AT, len(mpidrs)))):
                 cases -= len(mpidrs)
@@ -250,6 +253,7 @@ class Phases:
         self.leave_out(LeftOut.ALIKE, len(wrong) - len(again))
         for place in (*again, *closely):
             self.check(built, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+        self._right = 0 if wrong else self._right + 1
         if known:
             self._repeats = 0 if len(self.known) > known else self._repeats + bool(wrong)
         return True

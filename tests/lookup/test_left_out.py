@@ -81,6 +81,17 @@ def test_of_the_random_cases_none_is_lost() -> None:
     assert rounds <= closely <= 17 * rounds  # of each map one at least is asked again, by itself
 
 
+def test_batches_are_small_only_while_maps_show_what_is_known() -> None:
+    """A look-up that is wrong for one hwid of 2^40 is asked at full speed, as one that is right is."""
+    found = Phases(UnderTest("v3"), known={("answer", "another")})
+    rounds = sum(1 for _ in found.random([found.under_test.at(16)], 50_000, Random(0), 75))
+    assert 50_000 / 1024 < rounds < 50_000 / 1024 + 8
+    wrong = Phases(under_test(FOLDER / "mutants" / "low_24_bits.S"))
+    for _ in wrong.random([wrong.under_test.at(16)], 4096, Random(0), 75):
+        pass
+    assert wrong.left_out["", LeftOut.KNOWN] == 4096 - 1024 - 8 * 256
+
+
 def test_maps_that_no_table_can_hold_are_counted() -> None:
     found = _searched(under_test(HASH), [2])
     assert found.left_out["small", LeftOut.MISFIT] % len(MPIDRS) == 0
