@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import gc
 import importlib
-import os
 import signal
 import sys
 
 import click
 
+from emu.cli.status import status_of
 from emu.cli.streams import open_streams
-from emu.errors import EmuError
 from emu.version import VERSION
 
 # Each is a module of this package, and what `emu --help` says of it without importing it.
@@ -72,45 +69,16 @@ def cli() -> None:
     """Run the arm64 secondary-CPU boot path on emulated cores."""
 
 
-def _of_system(error: MemoryError | OSError) -> str:
-    # What the system refuses, in words; mmap() says so of memory by an OSError.
-    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
-        return "out of memory: too little of it, or a limit (ulimit -v)"
-    return f"{error.filename or 'standard output'}: {error.strerror}"
-
-
-def _drop_output() -> None:
-    # What is left in the buffer of standard output, which Python would try to write once more at its end.
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run ``emu``. Exit status: 0 holds, 1 a finding, 2 bad usage or input, 125 cannot be tested."""
     if hasattr(
         signal, "SIGPIPE"
     ):  # a reader that has gone ends us as it ends any filter, with no status of ours
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        open_streams()
-        status = cli.main(arguments, prog_name="emu", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        status = 2
-    except click.ClickException as error:
-        click.echo(f"emu: {error.format_message()}", err=True)
-        status = 2
-    except EmuError as error:
-        click.echo(f"emu: {error}", err=True)
-        status = error.exit_status
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("emu: interrupted", err=True)
-        status = 130
-    except (MemoryError, OSError) as error:
-        click.echo(f"emu: {_of_system(error)}", err=True)
-        _drop_output()
-        status = 2
-    sys.exit(status or 0)
+    sys.exit(status_of(lambda: _run(arguments)))
+
+
+def _run(arguments: list[str] | None) -> int | None:
+    open_streams()
+    status: int | None = cli.main(arguments, prog_name="emu", standalone_mode=False)
+    return status

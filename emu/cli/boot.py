@@ -20,6 +20,7 @@ from emu.cli.options import (
 )
 from emu.cli.outputs import Command, Output
 from emu.cli.recording import Files, loaded, run, timeline_options, write_timelines
+from emu.cli.status import INTERRUPTED
 from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.host.build import Boot, build_to_judge
@@ -110,7 +111,7 @@ def command(
 
         print_boot(make_console(), boot, verdict, verbose)
     if interrupted:
-        return 130
+        return INTERRUPTED
     if verdict.findings:
         return 1
     return 125 if machine.stopped else 0

@@ -26,6 +26,7 @@ from emu.cli.options import (
 )
 from emu.cli.outputs import Command, Output, write_text
 from emu.cli.progress import booting_primary, progress
+from emu.cli.status import INTERRUPTED
 from emu.errors import InvalidCase
 from emu.explore.confirm import confirm_shortest
 from emu.explore.explorer import ExplorationResult, Explorer, case_of, explore_case
@@ -198,7 +199,7 @@ def command(
         if result.saved is not None and result.saved.frames:
             write_resume(_RESUME, result.saved)
             click.echo(f"emu: go on with: emu explore --resume {_RESUME}", err=True)
-        return 130
+        return INTERRUPTED
     if kept:
         _RESUME.unlink(missing_ok=True)
     return 125 if result.undecided else int(bool(result.findings))
@@ -218,7 +219,7 @@ def _print_outcomes(explorer: Explorer, boot: Boot, text: str, bounds: Bounds, a
     else:
         for line in outcomes_lines(list(named), found, boot):
             click.echo(line)
-    return 130 if "interrupted" in found.ends.incomplete else 125 if found.ends.incomplete else 0
+    return INTERRUPTED if "interrupted" in found.ends.incomplete else 125 if found.ends.incomplete else 0
 
 
 def _check_alone(resume: Path) -> None:

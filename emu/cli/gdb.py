@@ -15,6 +15,7 @@ import click
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
 from emu.cli.outputs import Command, Output
 from emu.cli.progress import booting_primary
+from emu.cli.status import status_of
 from emu.debug.checkpoints import Checkpoints, with_checkpoints
 from emu.debug.gdb.server import Server, listen
 from emu.debug.gdb.symbols import script, symbol_file
@@ -77,13 +78,7 @@ def command(
         _flush()
 
         def debugger(checkpoints: Checkpoints) -> int:
-            try:
-                Server(session_of(target, checkpoints), listener, checkpoints.lifeline).run()
-            except KeyboardInterrupt:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # it may be sent twice
-                click.echo("emu: interrupted", err=True)
-                return 130
-            return 0
+            return status_of(Server(session_of(target, checkpoints), listener, checkpoints.lifeline).run)
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without removing the folder
         gc.freeze()  # what has been built stays, and the copies that checkpoints are keep sharing it

@@ -16,6 +16,7 @@ from emu.cli.lookup_proof import prove
 from emu.cli.options import DEFAULT_SUBJECT, Reports, asked_to_stop, complete_subject, report_options
 from emu.cli.outputs import Command, Output
 from emu.cli.progress import progress
+from emu.cli.status import INTERRUPTED
 from emu.errors import InvalidCase, Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.coverage import Coverage
@@ -141,7 +142,7 @@ def command(
         case_of(under_test, found, str(contract or ""), str(system_map or "")).text()
         for found in search.findings
     ]
-    status = 130 if interrupted else int(bool(texts))
+    status = INTERRUPTED if interrupted else int(bool(texts))
     if interrupted:
         click.echo("emu: interrupted: what follows is of the questions that were asked", err=True)
     cut_off = interrupted and not texts  # nothing holds because nothing was found yet

@@ -9,6 +9,7 @@ import click
 
 from emu.cli.options import Reports, asked_to_stop
 from emu.cli.progress import progress
+from emu.cli.status import INTERRUPTED
 from emu.errors import Untestable
 from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.proof import Proof, has_prover
@@ -74,5 +75,5 @@ def prove(
 
 def _status(proof: Proof, interrupted: bool) -> int:
     if interrupted:
-        return 130
+        return INTERRUPTED
     return 1 if proof.findings else 125 if proof.why else 0

@@ -15,6 +15,7 @@ from emu.case import Case
 from emu.cli.options import case_options, make_case, say_notes, start_option, stepped
 from emu.cli.outputs import Command
 from emu.cli.progress import booting_primary
+from emu.cli.status import INTERRUPTED, status_of
 from emu.cli.streams import standard_input
 from emu.cli.whole import STATUS
 from emu.debug.checkpoints import Checkpoints, Travelled, with_checkpoints
@@ -85,15 +86,16 @@ class _StepScript:
 
     def debug(self, case: Case, start: str, checkpoints: Checkpoints) -> int:
         """Run all of it, in this process and in those that take over."""
-        try:
-            with booting_primary(case.subject):
-                target = target_of(case, start)
-            if isinstance(target, Boot):
-                say_notes(target)
-            session = session_of(target, checkpoints)
-        except EmuError as error:
-            click.echo(f"emu: {error}", err=True)
-            return error.exit_status
+        # A pipe that is closed is an error here: the process that SIGPIPE ends could not report it.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        return status_of(lambda: self._debug(case, start, checkpoints))
+
+    def _debug(self, case: Case, start: str, checkpoints: Checkpoints) -> int:
+        with booting_primary(case.subject):
+            target = target_of(case, start)
+        if isinstance(target, Boot):
+            say_notes(target)
+        session = session_of(target, checkpoints)
         commands = Commands(session)
         # Nobody waits for it any more when the process that the user started has gone.
         session.interrupted = lambda: self.interrupted or bool(select([checkpoints.lifeline], [], [], 0)[0])
@@ -139,11 +141,12 @@ class _StepScript:
             except EmuError as error:
                 for row in error.said if isinstance(error, SourcedError) else ():
                     click.echo(row)
+                if self.interrupted:
+                    return _end_of_interrupted()
                 click.echo(f"emu: {self.name}:{self.next}: {error}", err=True)
                 return 2
             if session.interrupted():
-                click.echo("emu: interrupted", err=True)
-                return 130
+                return _end_of_interrupted()
         return _verdict(session, commands)
 
     def _keep_interrupts(self) -> None:
@@ -154,6 +157,11 @@ class _StepScript:
             self.interrupted = True
 
         signal.signal(signal.SIGINT, keep)
+
+
+def _end_of_interrupted() -> int:
+    click.echo("emu: interrupted", err=True)
+    return INTERRUPTED
 
 
 def _verdict(session: Session, commands: Commands) -> int:

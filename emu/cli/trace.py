@@ -23,6 +23,7 @@ from emu.cli.recording import (
     timeline_options,
     write_timelines,
 )
+from emu.cli.status import INTERRUPTED
 from emu.errors import InvalidCase
 from emu.host.build import Boot
 from emu.host.effects import WHOLE
@@ -73,7 +74,7 @@ def command(path: Path | None, grain: str, ftrace: Path | None, perfetto: Path |
     if boot.machine.stopped:
         click.echo(f"stopped: {boot.machine.stopped}")
     if interrupted:
-        return 130
+        return INTERRUPTED
     return 125 if boot.machine.stopped else 0
 
 
@@ -112,4 +113,4 @@ def trace_whole(case: Case, files: Files) -> int:
     if how in (How.BOUND, How.UNMODELLED):
         click.echo(f"stopped: {machine.stopped}")
         return 125
-    return 130 if how is How.INTERRUPTED else 0
+    return INTERRUPTED if how is How.INTERRUPTED else 0

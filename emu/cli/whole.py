@@ -16,6 +16,7 @@ from emu.cli.asked import given, spelt
 from emu.cli.options import Reports, asked_to_stop
 from emu.cli.progress import loading, progress
 from emu.cli.recording import Files, open_for_writing, write_timelines
+from emu.cli.status import INTERRUPTED
 from emu.cli.streams import standard_input
 from emu.errors import InvalidCase
 from emu.finding import Verdict
@@ -42,7 +43,6 @@ from emu.report.whole import (
 )
 
 STATUS = {"pass": 0, "fail": 1, "undecided": 125, "untestable": 125}
-_INTERRUPTED = 130
 # Options of explore that say how orders of operations are searched.
 _OF_OPERATIONS = (
     "preemptions",
@@ -112,7 +112,7 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, shown: Shown)
         click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
         print_whole(make_console(), boot, how, verdict, found)
-    return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
+    return INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
 
 def _suite(boot: WholeBoot, how: How, verdict: Verdict) -> Suite:
@@ -133,7 +133,7 @@ def replay_whole(case: Case, races: Races, *, as_object: bool) -> int:
         click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
         print_replay(make_console(), boot, how, verdict, found)
-    return _INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
+    return INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
 
 def judged(boot: WholeBoot, known: Collection[str]) -> tuple[Verdict, RacesFound | None]:
@@ -222,7 +222,7 @@ def explore_command(case: Case, search: Search, races: Races, reports: Reports, 
     else:
         print_exploration(make_console(), found)
     if interrupted:
-        return _INTERRUPTED
+        return INTERRUPTED
     return 1 if found.failing else 125 if found.undecided else 0
 
 

@@ -33,6 +33,10 @@ ARRIVE_STEPS = 1 << 20  # of all CPUs, until a command says that it has not come
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
 
 
+def _interrupted(cpu: int) -> SessionStop:
+    return SessionStop("interrupt", max(cpu, 0), "interrupted")
+
+
 class Session(DebugTarget):
     """Debugs one boot.
 
@@ -186,13 +190,18 @@ class Session(DebugTarget):
         self.checker.note_arrivals(range(row, len(machine.trace)), cpu)
         return self.checker.begin(self.settings, -1)
 
-    def run_to(self, position: int) -> SessionStop:
-        """Run to a position; breakpoints, watchpoints and events do not stop it."""
+    def run_to(self, position: int, *, heeded: bool = False) -> SessionStop:
+        """Run to a position; breakpoints, watchpoints and events do not stop it.
+
+        :param heeded: an interrupt does
+        """
         machine, settings = self.machine, self.settings
         while self.position < position:
             choose = settings.forced.pop(self.position, -1)
             if not self._one(choose):
                 return SessionStop("end", machine.current, self._why_over())
+            if heeded and not self.position % _POLL_STEPS and self.interrupted():
+                return _interrupted(machine.current)
         return SessionStop("goal", machine.current)
 
     def _run(self, done: Callable[[int], bool], cpu: int, steps_max: int = 0) -> SessionStop:
@@ -206,6 +215,10 @@ class Session(DebugTarget):
         if told is not None:
             return told
         while True:
+            if unpolled >= _POLL_STEPS:
+                unpolled = 0
+                if self.interrupted():
+                    return _interrupted(machine.current)
             if cpu >= 0 and not self.ended and (over := at_its_end(self, cpu)):
                 return SessionStop("step", cpu, over)
             choose = settings.forced.pop(self.position, -1)
@@ -213,6 +226,7 @@ class Session(DebugTarget):
                 if not machine.is_runnable(cpu):
                     if settings.others is Others.STAND or not self._let_others(cpu):
                         return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {how(self, cpu)}")
+                    unpolled += FREE_STEPS
                     continue
                 choose = cpu
             reboots = machine.next_boot is not None
@@ -233,10 +247,6 @@ class Session(DebugTarget):
             if last >= 0 and self.position == last:
                 return SessionStop("step", ran, not_there(self, steps_max))
             unpolled += 1
-            if unpolled >= _POLL_STEPS:
-                unpolled = 0
-                if self.interrupted():
-                    return SessionStop("interrupt", max(ran, 0), "interrupted")
 
     def _why_over(self) -> str:
         # Why no step is left.

@@ -19,5 +19,5 @@ def test_it_has_every_command() -> None:
     lines = (_ROOT / "docs" / "options.md").read_text().splitlines()
     described = [line.removeprefix("## emu ") for line in lines if line.startswith("## emu ")]
     files = {path.stem for path in (_ROOT / "emu" / "cli").glob("*.py")}
-    shared = {"__init__", "asked", "options", "outputs", "progress", "recording", "streams"}
+    shared = {"__init__", "asked", "options", "outputs", "progress", "recording", "status", "streams"}
     assert described == sorted(files - shared - {"campaign_kept", "lookup_coverage", "lookup_proof", "whole"})

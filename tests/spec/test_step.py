@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import FOREVER, run_program
 
+from emu.case import Case
+from emu.cli.step import run_script
+from emu.debug.commands import Commands
 from emu.trace import read_trace
 
 _DEFECT_5 = ("v2", "--cpus", "4", "--fault", "2:no-52bit-va")
@@ -201,6 +204,54 @@ def test_an_interrupt_or_the_end_of_its_parent_stops_a_run(ends: signal.Signals,
     assert "emu: interrupted" in said
     assert "interrupted" in printed or ends == signal.SIGKILL
     assert status == (130 if ends == signal.SIGINT else -signal.SIGKILL)
+
+
+_LONG_ONES = (
+    "goto 1000000000",
+    "step 1000000000",
+    "continue",
+    "until my_scan",
+    "until forever\nfinish",
+    "until forever\nop 1000000000",
+    "until forever\nothers stand\nstep 1000000000",
+    "until forever\ncpu 0\nothers free\nstep 1000000000",
+    "watch 0x40200000\nuntil forever\ngoto 1000000000",
+)
+
+
+@pytest.mark.parametrize("script", _LONG_ONES)
+def test_an_interrupt_ends_whatever_runs(script: str, tmp_path: Path) -> None:
+    """Each would take a minute at least."""
+    mine = (Path(__file__).parents[2] / "examples" / "my_boot.S").read_text()
+    path = tmp_path / "spin.S"
+    path.write_text(mine.replace("my_scan:", FOREVER))
+    (tmp_path / "s").write_text(f"{script}\nwhere\n")
+    command = [sys.executable, "-m", "emu", "step", str(path), "--cpus", "2", "--script", str(tmp_path / "s")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        for line in run.stdout:
+            if line == f"(emu) {script.splitlines()[-1]}\n":
+                break
+        run.send_signal(signal.SIGINT)
+        printed, said = run.stdout.read(), run.stderr.read()
+    assert (run.returncode, said) == (130, "emu: interrupted\n")
+    assert "(emu) where" not in printed
+
+
+def test_an_interrupt_in_the_midst_of_a_command_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the second one is, and one while the case is built."""
+
+    def interrupted(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    for name in ("run", "__init__"):
+        monkeypatch.setattr(Commands, name, interrupted)
+        case = Case("v3", topology="flat:2", grain="instruction")
+        assert run_script(case, ["where"], "s") == 130
+        assert capfd.readouterr().err == "emu: interrupted\n"
 
 
 _DRIVER = """

@@ -219,7 +219,14 @@ def test_failed_boot_leaves_no_trace_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["boot"], ["boot", "--json"], ["info"], ["boot", "--trace", "/dev/full"]]
+    "arguments",
+    [
+        ["boot"],
+        ["boot", "--json"],
+        ["info"],
+        ["boot", "--trace", "/dev/full"],
+        ["step", "v3", "--script", str(ROOT / "examples/holding-pen.emu"), "--enable-method", "spin-table"],
+    ],
 )
 @pytest.mark.parametrize("buffered", [True, False])
 def test_full_disk_is_one_line_and_status_2(
@@ -267,6 +274,32 @@ _SHORT = {
     ],
     "trace": ["v3", "--cpus", "2", "-o", "t"],
 }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["boot", "v4"], 2),
+        (["nonsense"], 2),
+        (["boot", "v3", "--cpus", "2", "--append", "unused=1"], 0),
+        (["lookup", "v3", "--cases", "0", "--nr-cpus", "1", "--seed", "3"], 0),
+        (["step", "v3", "--script", str(ROOT / "nowhere")], 2),
+    ],
+)
+def test_what_cannot_be_said_on_standard_error_changes_no_status(arguments: list[str], status: int) -> None:
+    """A traceback has status 1, which is a finding."""
+    assert process(*arguments, streams="2>/dev/full").returncode == status
+
+
+def test_a_broken_pipe_ends_a_script() -> None:
+    script = str(ROOT / "examples/holding-pen.emu")
+    command = [sys.executable, "-m", "emu", "step", "v3", "--enable-method", "spin-table", "--script", script]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait() == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("command", emu.cli._COMMANDS)

@@ -14,6 +14,8 @@ from emu.errors import InvalidCase
 from emu.machine.replay import coming
 from emu.operation import OPERATIONS
 
+_POLL_MOVES = 64  # between two looks at whether the user wants to stop
+
 
 class GoBack(Exception):
     """A command needs an earlier position: the front end travels there.
@@ -181,17 +183,20 @@ class Context:
         if position < self.session.position:
             raise GoBack(position, stop)
         if position > self.session.position:
-            stop_ = self.session.run_to(position)
-            stop = stop_ if stop_.reason == "end" else stop
+            reached = self.session.run_to(position, heeded=True)
+            stop = stop if reached.reason == "goal" else reached
         return self.stopped(stop)
 
     def forward(self, move: Callable[[], SessionStop], times: int = 1) -> list[str]:
         """Call ``move``, which steps, up to ``times`` times; stop early when it reports more than a step."""
         self.remember()
         stop = self.stop
-        for _ in range(times):
+        for done in range(1, times + 1):
             stop = move()
             if stop.reason != "step" or stop.text:
+                break
+            if not done % _POLL_MOVES and self.session.interrupted():
+                stop = SessionStop("interrupt", stop.cpu, "interrupted")
                 break
         return self.stopped(stop)
 

@@ -162,12 +162,17 @@ class WholeSession(Session):
         where = self.places.describe(pe.pc)
         return SessionStop("step", cpu, f"left {first:#x}..{last:#x} after {done} instructions, at {where}")
 
-    def run_to(self, position: int) -> SessionStop:
-        """Run to a position; breakpoints, watchpoints and events do not stop it."""
+    def run_to(self, position: int, *, heeded: bool = False) -> SessionStop:
+        """Run to a position; breakpoints, watchpoints and events do not stop it.
+
+        :param heeded: an interrupt does
+        """
         self._arm((), ())
         while self.position < position:
             if self._piece(position - self.position) < 0:
                 return SessionStop("end", max(self.machine.current, 0), self._why_over())
+            if heeded and self.interrupted():
+                return SessionStop("interrupt", max(self.machine.current, 0), "interrupted")
         return SessionStop("goal", max(self.machine.current, 0))
 
     def _go(
@@ -347,6 +352,8 @@ class WholeSession(Session):
         for start in reversed(self._checkpoints.positions):
             if start >= end:
                 continue
+            if self.interrupted():
+                raise InvalidCase("interrupted")
             settings.forced = self.turns.forced(start)
             found = pick(self._checkpoints.ask(start, _Question(settings, end)))
             if found is not None:
