@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from emu.subject.unwrap import read_file, unwrap
 __all__ = ["KernelImage", "KernelLayout", "is_kernel", "load_kernel"]
 
 _ALIGNMENT = 2 << 20  # of the load base and of KIMAGE_VADDR
+_OLDEST = 5, 14  # its struct secondary_data is that of today
+_RELEASE = re.compile(r"(\d{1,3})\.(\d{1,3})", re.ASCII)
 _BANNER = re.compile(rb"Linux version (\S{1,64}) [^\0\n]{0,1024}\n")
 
 
@@ -83,39 +87,56 @@ def load_kernel(
     with_lines = files.image if elf else files.vmlinux
     image = image[: header.image_size]  # a signature may follow
     banner = _banner(image, name)
-    sha256 = hashlib.sha256(image).hexdigest()
-    source, given, elf = _symbols(files, elf)
-    own = None if given and source == name else _own_symbols(image, sha256, name, header, given is None)
-    symbols = given or own
-    assert symbols is not None, "there are some, or it says that there are none"
-    base_va = link_address(symbols, header, source)
-    if given:
-        check_agreement(given, image, base_va, header, source, name)
-    if given and own:
-        check_names(given, own, source, name)
-    functions = BootFunctions(image, base_va, symbols)
-    symbols = symbols.with_data(functions.recovered())
-    load_pa = load_base + header.text_offset
-    subject = Subject(
-        name=name,
-        identity=sha256[:16],
-        segments=(Segment(load_pa, image, header.image_size),),
-        symbols=symbols,
-        va_offset=(base_va - load_pa) & (2**64 - 1),
-        lines=_lines(with_lines, (base_va - load_pa) & (2**64 - 1)),
-        constants=_constants(symbols, base_va - load_pa),
-    )
-    return KernelImage(
-        subject=subject,
-        version=banner.split(" ")[2],
-        page_size=header.page_size,
-        text_offset=header.text_offset,
-        flags=header.flags,
-        image_size=header.image_size,
-        entry_pa=load_pa,
-        layout=kernel_layout(image, base_va, symbols, functions.task_layout(), elf, name),
-        banner=banner,
-    )
+    version = banner.split(" ")[2]
+    with _of_release(version):
+        sha256 = hashlib.sha256(image).hexdigest()
+        source, given, elf = _symbols(files, elf)
+        own = None if given and source == name else _own_symbols(image, sha256, name, header, given is None)
+        symbols = given or own
+        assert symbols is not None, "there are some, or it says that there are none"
+        base_va = link_address(symbols, header, source)
+        if given:
+            check_agreement(given, image, base_va, header, source, name)
+        if given and own:
+            check_names(given, own, source, name)
+        functions = BootFunctions(image, base_va, symbols)
+        symbols = symbols.with_data(functions.recovered())
+        load_pa = load_base + header.text_offset
+        subject = Subject(
+            name=name,
+            identity=sha256[:16],
+            segments=(Segment(load_pa, image, header.image_size),),
+            symbols=symbols,
+            va_offset=(base_va - load_pa) & (2**64 - 1),
+            lines=_lines(with_lines, (base_va - load_pa) & (2**64 - 1)),
+            constants=_constants(symbols, base_va - load_pa),
+        )
+        return KernelImage(
+            subject=subject,
+            version=version,
+            page_size=header.page_size,
+            text_offset=header.text_offset,
+            flags=header.flags,
+            image_size=header.image_size,
+            entry_pa=load_pa,
+            layout=kernel_layout(image, base_va, symbols, functions.task_layout(), elf, name),
+            banner=banner,
+        )
+
+
+@contextmanager
+def _of_release(version: str) -> Iterator[None]:
+    # Whatever an older kernel is refused for, its age is the reason.
+    try:
+        yield
+    except (InvalidSubject, Untestable) as error:
+        numbers = _RELEASE.match(version)
+        if numbers is None or (int(numbers[1]), int(numbers[2])) >= _OLDEST:
+            raise
+        oldest = ".".join(map(str, _OLDEST))
+        raise type(error)(
+            f"{error}; this is Linux {version}, and {oldest} is the oldest that boots"
+        ) from None
 
 
 def _constants(symbols: Symbols, va_offset: int) -> tuple[range, ...]:

@@ -45,9 +45,7 @@ def kernel_layout(
     """
     # Linux 3305e7f74a14 ("arm64: smp: remove stack from secondary_data"), first in v5.14
     if setup.loaded and setup.task_field:
-        raise Untestable(
-            f"{name}: struct secondary_data has a stack before the task; Linux 5.14 is the oldest that boots"
-        )
+        raise Untestable(f"{name}: struct secondary_data has a stack before the task, as before Linux 5.14")
     thread_size = _thread_size(symbols, setup, name)
     btf = _find_btf(image, base_va, symbols, elf, name)
     if btf is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import make_kernel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from make_kernel import BASE_VA, DATA_AT, IMAGE_SIZE, SYMBOLS, kernel_btf, system_map
+from make_kernel import BANNER, BASE_VA, DATA_AT, IMAGE_SIZE, SYMBOLS, kernel_btf, system_map
 from programs import run_emu, run_program
 
 from emu.errors import EmuError, InvalidCase, InvalidSubject, Untestable
@@ -35,6 +36,7 @@ _LAYOUT = KernelLayout(
     secondary_data_status=8,
     source="BTF",
 )
+_OF_5_10 = b"Linux version 5.10.250 (me@here) (gcc) #1 SMP\n\0"
 _FROM_CODE = dataclasses.replace(_LAYOUT, task_size=3072, source="code")
 _WITH_BTF = SYMBOLS | {"__stop_BTF": SYMBOLS["__start_BTF"] + len(_BTF)}
 _PYTHON = sys.executable
@@ -310,10 +312,36 @@ def test_no_layout_is_untestable(tree: Path) -> None:
 def test_a_kernel_whose_boot_data_has_a_stack_is_refused_with_the_oldest_that_boots(boot: Path) -> None:
     """Linux 5.10."""
     code = [0xB0000020, 0x91004000, 0xF9400001, 0x9100003F, 0xF9400402, 0xD5184102, 0xD4210000]
-    (boot / "vmlinuz-1").write_bytes(make_kernel.image(_BTF, code=code))
-    _refused(
-        Untestable, r"has a stack before the task; Linux 5\.14 is the oldest that boots", boot / "vmlinuz-1"
-    )
+    said = r"vmlinuz-1: .* has a stack before the task, as before Linux 5\.14"
+    for banner, age in (
+        (BANNER, ""),
+        (_OF_5_10, "; this is Linux 5.10.250, and 5.14 is the oldest that boots"),
+    ):
+        (boot / "vmlinuz-1").write_bytes(make_kernel.image(_BTF, code=code, banner=banner))
+        _refused(Untestable, said + re.escape(age), boot / "vmlinuz-1")
+        for command in ("boot", "info"):
+            done = run_emu(command, str(boot / "vmlinuz-1"))
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (125, "", 1)
+            assert done.stderr.endswith(f"as before Linux 5.14{age}\n")
+
+
+@pytest.mark.parametrize("release", ["3.7", "4.4.302-cip97", "4.19.325", "5.13.19"])
+def test_whatever_an_older_kernel_lacks_the_oldest_that_boots_is_named(boot: Path, release: str) -> None:
+    """Its boot code is other code, and kallsyms and BTF have other forms, or are not there."""
+    banner = f"Linux version {release} (me@here) (gcc) #1 SMP\n\0".encode()
+    said = re.escape(f"; this is Linux {release}, and 5.14 is the oldest that boots")
+    (boot / "vmlinuz-1").write_bytes(make_kernel.image(code=[0xD4210000], banner=banner))
+    _refused(Untestable, r"vmlinuz-1: THREAD_SIZE: .*" + said, boot / "vmlinuz-1")
+    (boot / "System.map-1").unlink()
+    _refused(EmuError, r"vmlinuz-1: .*" + said, boot / "vmlinuz-1")
+    assert run_emu("boot", str(boot / "vmlinuz-1")).stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("release", ["5.14.0", "6.12.117", "10.0", "next-20260101", "99999999999999.1"])
+def test_of_no_other_kernel_the_age_is_told(boot: Path, release: str) -> None:
+    banner = f"Linux version {release} (me@here) (gcc) #1 SMP\n\0".encode()
+    (boot / "vmlinuz-1").write_bytes(make_kernel.image(code=[0xD4210000], banner=banner))
+    _refused(Untestable, r"vmlinuz-1: THREAD_SIZE: [^;]*$", boot / "vmlinuz-1")
 
 
 def test_broken_btf_is_refused(boot: Path) -> None:
