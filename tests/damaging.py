@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import json
+import os
 import random
 import sqlite3
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from given_boards import board, tree
 from programs import run_emu
 
-from emu.explore.search import Bounds, Count
+from emu.explore.explorer import ExplorationResult, Explorer
+from emu.explore.search import Bounds
 from emu.subject.fragment import asm_dir
 
 STATUSES = {0, 1, 2, 125}
+_ROOT = Path(__file__).resolve().parents[1]
 _EXAMPLE = asm_dir().parent / "examples" / "my_boot.S"
 _LITMUS = Path(__file__).parent / "litmus" / "pointers.litmus"
 _PROPERTIES = b"""finally = "[vabits_actual] != 0"
@@ -52,6 +57,17 @@ main:   adr     x1, word
 other:  b       other
 word:   .quad   0
 """
+_SCRIPT = b"""# as a user has them
+until secondary_startup cpu 1
+break secondary_start_kernel if cpu == 1 and [__boot_cpu_mode] != 0
+watch __early_cpu_boot_status change size 4
+x u32 __boot_cpu_mode 2 --all
+print u8[cpu_boot_data + 16]
+set x5 = 7
+continue
+back 2
+goto 7
+"""
 _NOP = bytes.fromhex("1f2003d5")
 _NUMBERS = (
     "-1",
@@ -76,6 +92,7 @@ class Loader:
     :ivar command: what reads it, run in that folder
     :ivar slow: it starts other processes
     :ivar text: mutations are of words and lines, besides those of bytes
+    :ivar alone: it is run in a process of its own, from which it makes others
     """
 
     name: str
@@ -83,6 +100,7 @@ class Loader:
     command: tuple[str, ...]
     text: bool = True
     slow: bool = False
+    alone: bool = False
 
 
 def _written(folder: Path, name: str, *words: str) -> bytes:
@@ -121,6 +139,40 @@ def _packed(folder: Path) -> bytes:
     return gzip.compress(_kernel(folder), mtime=0)
 
 
+def _packed_by(kind: str) -> Callable[[Path], bytes]:
+    def make(folder: Path) -> bytes:
+        packed: bytes = _unit("make_kernel").COMPRESSORS[kind](_kernel(folder))
+        return packed
+
+    return make
+
+
+def _uimage(folder: Path) -> bytes:
+    data: bytes = _unit("make_kernel").uimage(_packed(folder))
+    return data
+
+
+def _zboot(folder: Path) -> bytes:
+    data: bytes = _unit("make_kernel").zboot(_packed(folder), b"gzip")
+    return data
+
+
+def _sourced(folder: Path) -> bytes:
+    (folder / "s").write_text("source f\n")
+    return _SCRIPT
+
+
+def _imported(folder: Path) -> bytes:
+    (folder / "c.toml").write_bytes(_contract(folder))
+    (folder / "i").mkdir(exist_ok=True)
+    return b"# cases\nv3 nr-cpus=2 map=0x0,0x1 mpidr=0x80000001\nv3 nr-cpus=1 map=- mpidr=0x0 with=x5:0x7\n"
+
+
+def _board(folder: Path) -> bytes:
+    _symbols(folder)
+    return Path(tree(folder / "b.dtb", *board(), cpus=1)).read_bytes()
+
+
 def _fit(folder: Path) -> bytes:
     data: bytes = _unit("make_kernel").fit(_packed(folder))
     return data
@@ -137,14 +189,16 @@ def _vmlinux(folder: Path) -> bytes:
     return data
 
 
-def _resume(_folder: Path) -> bytes:
-    frames = [
-        {"picks": picks, "todo": [1], "sleep": 0, "done": 1, "preemptions": 0}
-        for picks in ("", "0x2,1", "1x3")
-    ]
-    whole = {"version": 2, "case": "v3 topology=flat:2 memory=caches", "learned": False, "frames": frames}
-    whole |= {"units": [0x4050_0000], "everything": True, "found": ["0x9,1x3"]}
-    return json.dumps(whole | {"bounds": asdict(Bounds(depth=300)), "count": asdict(Count())}).encode()
+def _resume(folder: Path) -> bytes:
+    # What Ctrl-C leaves of a search with findings.
+    search = Explorer.search
+
+    def interrupted(explorer: Explorer, bounds: Bounds, **options: Any) -> ExplorationResult:
+        return search(explorer, bounds, **{**options, "tell": lambda count, _depth: count.schedules >= 5})
+
+    words = ("explore", "mainline", "--cpus", "4", "--bringup", "parallel", "--force", "--all", "-j", "1")
+    with mock.patch.object(Explorer, "search", interrupted):
+        return _written(folder, "emu-explore.json", *words)
 
 
 def _campaign(folder: Path) -> bytes:
@@ -189,6 +243,7 @@ NR_CPUS = { default = 2, sweep = [1, 2] }
 """
 
 
+_FUZZ = ("fuzz", "v3", "--contract", "c.toml", "--unit-cases", "16", "-j", "1")
 _REPLAY = (
     "rfc topology=flat:4 bringup=parallel scheduler=replay:0x33,1x25,0x2,1x7,0x4,1x3,0x3,2x9,3x27,t0,0x4,"
     "3x7,0x4,3x3,0x11 grain=operation base=6.12 fault=2:no-granule"
@@ -201,6 +256,12 @@ LOADERS: Mapping[str, Loader] = {
     "object": Loader("a.o", _object, ("info", "a.o"), text=False),
     "kernel": Loader("vmlinuz-1", _kernel, ("info", "vmlinuz-1"), text=False),
     "packed": Loader("vmlinuz-1", _packed, ("info", "vmlinuz-1"), text=False),
+    "lz4": Loader("vmlinuz-1", _packed_by("lz4"), ("info", "vmlinuz-1"), text=False),
+    "lz4-legacy": Loader("vmlinuz-1", _packed_by("lz4 legacy"), ("info", "vmlinuz-1"), text=False),
+    "xz": Loader("vmlinuz-1", _packed_by("xz"), ("info", "vmlinuz-1"), text=False),
+    "zstd": Loader("vmlinuz-1", _packed_by("zstd"), ("info", "vmlinuz-1"), text=False),
+    "uimage": Loader("vmlinuz-1", _uimage, ("info", "vmlinuz-1"), text=False),
+    "zboot": Loader("vmlinuz-1", _zboot, ("info", "vmlinuz-1"), text=False),
     "fit": Loader("vmlinuz-1", _fit, ("info", "vmlinuz-1"), text=False),
     "vmlinux": Loader("vmlinux", _vmlinux, ("info", "vmlinux"), text=False),
     "symbols": Loader("System.map-1", _symbols, ("info", "vmlinuz-1")),
@@ -234,10 +295,28 @@ LOADERS: Mapping[str, Loader] = {
     ),
     "latency": Loader("l.toml", lambda _: _LATENCY, ("boot", "v3", "--cpus", "2", "--latency", "l.toml")),
     "program": Loader("p.S", lambda _: _PROGRAM, ("boot", "p.S", "--cpus", "2"), slow=True),
-    "resume": Loader("s", _resume, ("explore", "--resume", "s", "--max-schedules", "2")),
+    "resume": Loader(
+        "s", _resume, ("explore", "--resume", "s", "--max-schedules", "25", "-j", "1"), slow=True
+    ),
     "campaign": Loader(
         "c/campaign.sqlite", _campaign, ("fuzz", "--dir", "c", "--for", "0", "-j", "1"), text=False, slow=True
     ),
+    "import": Loader(
+        "i/c.txt",
+        _imported,
+        (*_FUZZ, "--dir", "c", "--restart", "--import", "i", "--cases", "0"),
+        slow=True,
+    ),
+    "board": Loader(
+        "b.dtb",
+        _board,
+        ("boot", "vmlinuz-1", "--depth", "whole", "--dtb", "b.dtb", "--instructions-max", "1000"),
+        text=False,
+    ),
+    "script": Loader(
+        "s", lambda _: _SCRIPT, ("step", "v3", "--cpus", "2", "--script", "s"), slow=True, alone=True
+    ),
+    "sourced": Loader("f", _sourced, ("step", "v3", "--cpus", "2", "--script", "s"), slow=True, alone=True),
     "replay": Loader(
         "r",
         lambda _: f"case: {_REPLAY}\n".encode(),
@@ -285,11 +364,21 @@ def _mutated_text(rng: random.Random, data: bytes) -> bytes:
     return " ".join(words).encode(errors="surrogateescape")
 
 
+def _alone(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    command = [sys.executable, "-m", "emu", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def ended(loader: Loader, folder: Path, data: bytes) -> subprocess.CompletedProcess[str]:
+    """Run the loader's command on ``data``."""
+    (folder / loader.name).write_bytes(data)
+    return _alone(loader.command, folder) if loader.alone else run_emu(*loader.command, cwd=folder)
+
+
 def complaint(loader: Loader, folder: Path, data: bytes) -> str:
-    """Run the loader's command on ``data``; return what is wrong with how it ends; "": nothing."""
-    path = folder / loader.name
-    path.write_bytes(data)
-    done = run_emu(*loader.command, cwd=folder)
+    """Return what is wrong with how the loader's command ends on ``data``; "": nothing."""
+    done = ended(loader, folder, data)
     if done.returncode not in STATUSES or "Traceback" in done.stderr:
         return f"status {done.returncode}\n{done.stderr[-1500:]}"
     if done.returncode == 2 and len(done.stderr.splitlines()) != 1:

@@ -71,9 +71,7 @@ def command(
     if subject is not None and topology is not None:
         raise InvalidCase(f"{subject} and --topology {topology}: give one of them")
     if topology is None and subject is not None and subject not in DESIGNS:
-        from emu.topology.read import is_topology
-
-        topology = subject if is_topology(subject) else None
+        topology = subject if _is_topology(subject) else None
     if topology is not None:
         if asked := given("nr_cpus", "system_map"):
             raise InvalidCase(f"{spelt(asked[0])}: of a subject, and {topology} is a topology; leave it out")
@@ -101,6 +99,13 @@ def command(
         else:
             click.echo(f"{name + ':':<16} {value}")
     return 0
+
+
+def _is_topology(subject: str) -> bool:
+    from emu.subject.kernel_files import is_kernel
+    from emu.topology.read import is_topology
+
+    return is_topology(subject) and not is_kernel(Path(subject))  # a FIT is a device tree too
 
 
 def _show_topology(name: str, tables: Path | None, as_object: bool) -> int:

@@ -113,7 +113,8 @@ class CampaignStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise EmuError(f"{self.path}: {error}") from None
+            said = " ".join(f"{error}".split())  # of a damaged schema it quotes lines
+            raise EmuError(f"{self.path}: {said}") from None
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -78,7 +78,7 @@ def _read_cache(path: Path) -> Assembled | None:
         labels = {str(name): int(pa) for name, pa in entry["labels"].items()}
         lines = [None if pa is None else int(pa) for pa in entry["lines"]]
         checksum = entry["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     found = Assembled(code, labels, lines)
     return found if _checksum(found) == checksum else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 
 from emu.cache import cache_dir, keep
 from emu.errors import InvalidSubject
@@ -20,8 +21,8 @@ def cached_symbols(sha256: str) -> Symbols | None:
     folder = cache_dir(_FOLDER)
     if folder:
         with contextlib.suppress(OSError, InvalidSubject):
-            text = (folder / f"{sha256}.map").read_bytes()
-            if text.endswith(b"\n"):
+            digest, _, text = (folder / f"{sha256}.map").read_bytes().partition(b"\n")
+            if digest == _digest(text):  # a digit that has changed is another address
                 return Symbols(text)
     return None
 
@@ -33,4 +34,9 @@ def keep_symbols(sha256: str, symbols: Symbols) -> None:
     """
     folder = cache_dir(_FOLDER)
     if folder is not None:
-        keep(folder / f"{sha256}.map", [symbols.text], files_max=_CACHED_MAX)
+        parts = [_digest(symbols.text), b"\n", symbols.text]
+        keep(folder / f"{sha256}.map", parts, files_max=_CACHED_MAX)
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+
+import lz4.block
+import lz4.frame
+import zstandard
 
 from emu.arch.flat_tree import Writer
 from emu.errors import EmuError
+from emu.subject.lz4 import LEGACY_MAGIC
 
 BASE_VA = 0xFFFF_8000_8000_0000
 IMAGE_SIZE = 0x8000
@@ -240,3 +249,38 @@ def fit(
     writer.end()
     writer.end()
     return writer.to_bytes(0) + behind
+
+
+def lz4_legacy(data: bytes) -> bytes:
+    """Return what lz4 -l makes, as the kernel's Image.lz4: blocks of 8 MiB, each with its size."""
+    out = bytearray(LEGACY_MAGIC)
+    for start in range(0, len(data), 8 << 20):
+        block = lz4.block.compress(data[start : start + (8 << 20)], store_size=False)
+        out += struct.pack("<I", len(block)) + block
+    return bytes(out)
+
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "lz4": lz4.frame.compress,
+    "lz4 legacy": lz4_legacy,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+
+
+def zboot(payload: bytes, kind: bytes, offset: int = 64, size: int | None = None) -> bytes:
+    """Return an EFI zboot image: drivers/firmware/efi/libstub/zboot-header.S."""
+    head = struct.pack(
+        "<4s4sII8x32s", b"MZ\0\0", b"zimg", offset, len(payload) if size is None else size, kind
+    )
+    return head.ljust(64, b"\0") + payload
+
+
+def uimage(payload: bytes, **changes: int) -> bytes:
+    """A uImage as mkimage -A arm64 -T kernel -C none makes it."""
+    fields = {"size": len(payload), "crc": zlib.crc32(payload), "machine": 22} | changes
+    words = (0x27051956, 0, 0, fields["size"], 0, 0, fields["crc"])
+    return struct.pack(">7I4B32s", *words, 5, fields["machine"], 2, 0, b"Linux") + payload

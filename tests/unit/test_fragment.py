@@ -311,7 +311,17 @@ def test_second_process_does_not_assemble(tmp_path: Path, monkeypatch: pytest.Mo
     assert again.symbols.text == first.symbols.text
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[]", "null", '{"code": "AA==", "labels": {}, "sha256": "0"}'])
+_WHOLE_BUT = '{"code": "AA==", "labels": {}, "sha256": "0", "lines": %s}'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("", "{}", "[]", "null", '{"code": "AA==", "labels": {}, "sha256": "0"}', "[" * 100_000),
+        *(_WHOLE_BUT % lines for lines in ("[1e999]", "[" + "9" * 5000 + "]")),
+    ],
+    ids=lambda text: f"{text:.40}",
+)
 def test_damaged_cache_entry_is_assembled_again(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,60 +5,26 @@ from __future__ import annotations
 import bz2
 import gzip
 import inspect
-import lzma
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import lz4.block
-import lz4.frame
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from make_kernel import FILE_SIZE, header, image, refusal
+from make_kernel import COMPRESSORS, FILE_SIZE, header, image, lz4_legacy, refusal, uimage, zboot
 
 from emu.errors import InvalidSubject
 from emu.subject.image import IMAGE_SIZE_MAX, has_magic, parse_header
 from emu.subject.kernel import is_kernel, load_kernel
-from emu.subject.lz4 import LEGACY_MAGIC
 from emu.subject.unwrap import peek, read_file, unwrap
 
 
-def _lz4_legacy(data: bytes) -> bytes:
-    # lz4 -l, as the kernel's Image.lz4: blocks of 8 MiB, each with its size.
-    out = bytearray(LEGACY_MAGIC)
-    for start in range(0, len(data), 8 << 20):
-        block = lz4.block.compress(data[start : start + (8 << 20)], store_size=False)
-        out += struct.pack("<I", len(block)) + block
-    return bytes(out)
-
-
-_COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "lz4": lz4.frame.compress,
-    "lz4 legacy": _lz4_legacy,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
-    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
-    "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
-}
-
-
-@pytest.fixture(params=sorted(_COMPRESSORS))
+@pytest.fixture(params=sorted(COMPRESSORS))
 def compressed(request: pytest.FixtureRequest) -> tuple[str, Callable[[bytes], bytes]]:
     """Return (name of a compression, the function)."""
-    return request.param, _COMPRESSORS[request.param]
-
-
-def _zboot(payload: bytes, kind: bytes, offset: int = 64, size: int | None = None) -> bytes:
-    # drivers/firmware/efi/libstub/zboot-header.S
-    head = struct.pack(
-        "<4s4sII8x32s", b"MZ\0\0", b"zimg", offset, len(payload) if size is None else size, kind
-    )
-    return head.ljust(64, b"\0") + payload
+    return request.param, COMPRESSORS[request.param]
 
 
 @pytest.mark.parametrize(("flags", "page_size"), [(0b0010, 4096), (0b1100, 16384), (0b1110, 65536)])
@@ -122,7 +88,7 @@ def test_every_compression_is_undone(compressed: tuple[str, Callable[[bytes], by
     data = compress(image())
     assert unwrap(data, name) == image()
     assert unwrap(data + b"a signature", name) == image()
-    assert unwrap(_zboot(data, name.encode()), name) == image()
+    assert unwrap(zboot(data, name.encode()), name) == image()
     assert has_magic(peek(data[: 1 << 16]))
 
 
@@ -148,9 +114,9 @@ def test_an_output_over_the_bound_is_refused(compressed: tuple[str, Callable[[by
 
 
 @pytest.mark.parametrize("size", [8 << 20, (8 << 20) + 5, (16 << 20) + 1])
-def test_blocks_of_lz4_legacy_are_put_together(size: int) -> None:
+def test_blocks_oflz4_legacy_are_put_together(size: int) -> None:
     data = image() + bytes(size - len(image()))
-    packed = _lz4_legacy(data)
+    packed = lz4_legacy(data)
     assert unwrap(packed, "f") == data
     assert unwrap(packed + struct.pack("<I", size), "f") == data  # cmd_lz4_with_size
     assert has_magic(peek(packed[: 1 << 16]))
@@ -159,7 +125,7 @@ def test_blocks_of_lz4_legacy_are_put_together(size: int) -> None:
 @pytest.mark.parametrize("kind", ["lz4", "lz4 legacy"])
 def test_the_first_bytes_of_an_lz4_image_are_found_in_its_first_64_kib(kind: str) -> None:
     """Its first block is larger than that, and no library decodes a part of one."""
-    packed = _COMPRESSORS[kind](image() + os.urandom(1 << 20))
+    packed = COMPRESSORS[kind](image() + os.urandom(1 << 20))
     assert has_magic(peek(packed[: 1 << 16]))
 
 
@@ -182,9 +148,9 @@ def test_the_bound_is_half_a_gibibyte_unless_given() -> None:
     assert inspect.signature(unwrap).parameters["size_max"].default == IMAGE_SIZE_MAX == 512 << 20
 
 
-@given(st.sampled_from(sorted(_COMPRESSORS)), st.integers(0, 2**16), st.binary(min_size=1, max_size=8))
+@given(st.sampled_from(sorted(COMPRESSORS)), st.integers(0, 2**16), st.binary(min_size=1, max_size=8))
 def test_damaged_compressed_data_gives_bytes_or_one_typed_error(kind: str, place: int, junk: bytes) -> None:
-    data = _COMPRESSORS[kind](image())
+    data = COMPRESSORS[kind](image())
     place %= len(data)
     damaged = data[:place] + junk + data[place + len(junk) :]
     peek(damaged)
@@ -195,9 +161,9 @@ def test_damaged_compressed_data_gives_bytes_or_one_typed_error(kind: str, place
 @pytest.mark.parametrize(
     ("data", "rule"),
     [
-        (_zboot(b"", b"gzip")[:40], "40 bytes: an EFI zboot header has 64"),
-        (_zboot(b"12", b"gzip", size=3), "EFI zboot payload ends at 0x43: the file has 0x42 bytes"),
-        (_zboot(b"12", b"lzo"), "EFI zboot compression 'lzo': must be zstd or gzip, bzip2, xz, lzma"),
+        (zboot(b"", b"gzip")[:40], "40 bytes: an EFI zboot header has 64"),
+        (zboot(b"12", b"gzip", size=3), "EFI zboot payload ends at 0x43: the file has 0x42 bytes"),
+        (zboot(b"12", b"lzo"), "EFI zboot compression 'lzo': must be zstd or gzip, bzip2, xz, lzma"),
     ],
 )
 def test_a_bad_zboot_header_is_refused(data: bytes, rule: str) -> None:
@@ -237,13 +203,6 @@ def test_an_unreadable_file_is_refused_with_the_systems_reason(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InvalidSubject, match="Image: Permission denied: must be a readable file"):
         read_file(file)
-
-
-def uimage(payload: bytes, **changes: int) -> bytes:
-    """A uImage as mkimage -A arm64 -T kernel -C none makes it."""
-    fields = {"size": len(payload), "crc": zlib.crc32(payload), "machine": 22} | changes
-    words = (0x27051956, 0, 0, fields["size"], 0, 0, fields["crc"])
-    return struct.pack(">7I4B32s", *words, 5, fields["machine"], 2, 0, b"Linux") + payload
 
 
 def test_a_uimage_is_unwrapped_whatever_is_in_it() -> None:

@@ -192,6 +192,18 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path, content: bytes) 
     assert "\n" not in str(caught.value)
 
 
+def test_a_schema_that_is_damaged_is_one_line(tmp_path: Path) -> None:
+    """SQLite quotes it, over lines."""
+    CampaignStore(tmp_path).close()
+    whole = (tmp_path / FILE).read_bytes()
+    for word in (b"create view", b"coalesce(", b"create table"):
+        at = whole.lower().index(word)
+        (tmp_path / FILE).write_bytes(whole[:at] + b"`" + whole[at + 1 :])
+        with pytest.raises(EmuError) as refused:
+            CampaignStore(tmp_path)
+        assert len(f"{refused.value}".splitlines()) == 1
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     CampaignStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:

@@ -35,11 +35,23 @@ def test_what_was_kept_is_found_again(cache: Path) -> None:
     assert [file.name for file in cache.iterdir()] == ["ab12.map"]
 
 
-@pytest.mark.parametrize("damaged", [b"", b"junk\n", _TABLE.text[:-3]])
+@pytest.mark.parametrize("damaged", [b"", b"junk\n", _TABLE.text, _TABLE.text[:-3]])
 def test_a_damaged_table_is_none(cache: Path, damaged: bytes) -> None:
     cache.mkdir(parents=True)
     (cache / "ab12.map").write_bytes(damaged)
     assert not cached_symbols("ab12")
+
+
+def test_a_table_of_which_any_byte_has_changed_is_none(cache: Path) -> None:
+    """With another digit it would be another address, and still a table."""
+    keep_symbols("ab12", _TABLE)
+    (file,) = cache.iterdir()
+    kept = file.read_bytes()
+    for at in range(len(kept)):
+        file.write_bytes(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :])
+        assert cached_symbols("ab12") is None
+        file.write_bytes(kept[:at])
+        assert cached_symbols("ab12") is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:

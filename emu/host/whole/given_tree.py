@@ -128,7 +128,7 @@ class _Reader:
         for compatible, (first, *more) in self._left_out.items():
             paths = f"{first} and {len(more)} more" if more else first
             self._said.append(f"{self._name}: {paths} ({compatible}): not modelled, and disabled")
-        for kind, what in ((b"gic", "a GICv2 or GICv3"), (b"timer", "the generic timer (arm,armv8-timer)")):
+        for kind, what in ((b"gic", "GICv2 or GICv3"), (b"timer", "generic timer (arm,armv8-timer)")):
             if kind not in found:
                 raise Untestable(f"{self._name}: no {what} in it")
         ram = self._ram(root)
