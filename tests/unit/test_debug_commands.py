@@ -53,6 +53,22 @@ def test_a_breakpoint_on_a_source_line(commands: Commands) -> None:
     assert line.endswith("secondary_entry (asm/boot/secondary_entry.S:15)")
 
 
+@pytest.mark.parametrize("place", ["", "until __secondary_switched cpu 1", "continue"])
+def test_what_is_shown_fits_80_columns(place: str) -> None:
+    """But for lines of the source, and what is one line for whoever reads it: a stop, an operation."""
+    commands = commands_on("mainline", memory="caches", topology="smt:4", fault="2:never-starts")
+    commands.run(place)
+    shown = (
+        "cpus regs state data dmesg findings help lines backtrace|regs system *|regs system TCR_EL1|info cpus"
+    )
+    shown += (
+        "|info breakpoints|info events|x __boot_cpu_mode --all|search u64 0|who-wrote cpu_online[0] 3|others"
+    )
+    lines = [*shown.partition("|")[0].split(), *shown.partition("|")[2].split("|")]
+    long = [row for line in lines for row in commands.run(line) if len(row) > 80]
+    assert not long
+
+
 def test_toggle_sets_a_breakpoint_here_and_deletes_it(commands: Commands) -> None:
     commands.run("until secondary_entry")
     assert commands.run("toggle")[0].startswith("breakpoint 2 at PA 0x")
@@ -152,7 +168,7 @@ def test_the_lists_have_a_row_for_each_cpu(commands: Commands) -> None:
     commands.run("until secondary_startup")
     rows = commands.run("info cpus")
     assert len(rows) == 5
-    assert rows[2].startswith("* 1   0x1          runs     1  off  secondary_startup (asm/boot/")
+    assert rows[2] == "* 1   0x1          runs     1  off  secondary_startup (secondary_startup.S:15)"
 
 
 def test_the_log_and_dmesg_grow(commands: Commands) -> None:

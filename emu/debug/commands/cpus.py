@@ -7,6 +7,7 @@ from emu.debug.commands.context import CommandTable, Context
 from emu.debug.stops import Others
 from emu.debug.view import CodeLocation
 from emu.errors import InvalidCase
+from emu.report.words import WIDTH
 
 TABLE = CommandTable()
 
@@ -31,12 +32,17 @@ def list_cpus(context: Context) -> list[str]:
         name = "-" if cpu.hwid < 0 else f"{cpu.hwid:#x}"
         mode = f"{cpu.el:<2} {'on' if cpu.mmu else 'off':<3}" if cpu.el >= 0 else "-  -  "
         mark = "*" if number == context.cpu else " "
-        rows.append(f"{mark} {number:<3} {name:<12} {cpu.state:<8} {mode}  {_short(cpu.place)}".rstrip())
+        row = f"{mark} {number:<3} {name:<12} {cpu.state:<8} {mode}  "
+        rows.append(f"{row}{_short(cpu.place, WIDTH - len(row))}".rstrip())
     return rows
 
 
-def _short(place: CodeLocation) -> str:
-    return f"{place}" if place.name else ""
+def _short(place: CodeLocation, room: int) -> str:
+    # The place in so many columns: without its folders where it has to be, or without the file.
+    if not place.name:
+        return ""
+    without_folders = f"{place.name} ({place.source.rpartition('/')[2]})" if place.file else place.name
+    return next((text for text in (f"{place}", without_folders) if len(text) <= room), place.name)
 
 
 @TABLE.command("others", "[schedule|stand|free]", "what the other CPUs do while one is stepped")

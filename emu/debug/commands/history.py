@@ -6,7 +6,7 @@ from emu.debug.commands.arguments import check_given, check_no_more, parse_numbe
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
 from emu.operation import Kind, Record
-from emu.report.words import finding_words
+from emu.report.words import finding_words, wrap
 
 TABLE = CommandTable()
 
@@ -93,4 +93,5 @@ def _data(context: Context, text: str) -> list[str]:
 def _findings(context: Context, text: str) -> list[str]:
     check_no_more(text)
     found = context.view.findings().findings
-    return [f"({each.rule}) {finding_words(each)}" for each in found] or ["none"]
+    rows = [row for each in found for row in wrap(f"({each.rule}) {finding_words(each)}", "  ")]
+    return rows or ["none"]
