@@ -158,8 +158,10 @@ class Proof:
     def _paths(self, built: BuiltLookup, cpus: int, quick: bool) -> Paths | Induction:
         from emu.lookup.prove.induction import Induction
         from emu.lookup.prove.paths import Paths
+        from emu.lookup.prove.solver import begin_anew
         from emu.lookup.prove.world import World
 
+        begin_anew()
         if self.by_induction:
             return Induction(built.target, quick=quick)
         return Paths(built.target, World(built.target, cpus), quick=quick)

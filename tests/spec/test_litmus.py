@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import tarfile
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,8 +90,7 @@ if CATALOGUE is not None:  # no skip: there is nothing that a developer could in
         if CATALOGUE.is_dir():
             return CATALOGUE
         folder = tmp_path_factory.mktemp("litmus")
-        with tarfile.open(CATALOGUE) as archive:
-            archive.extractall(folder, filter="data")
+        subprocess.run(["tar", "-xf", CATALOGUE, "-C", folder], check=True)  # tarfile's filter is of 3.11.4
         return folder
 
     def test_the_states_of_the_catalogue_are_those_of_herd(catalogue: Path) -> None:

@@ -174,6 +174,16 @@ def test_what_is_wrong_in_each_round_is_refuted_at_300(
     assert not proof.proved
 
 
+def test_terms_of_one_proof_are_not_there_in_the_next(tmp_path: Path) -> None:
+    """When Python's collector let go of them, amid the next one, z3 proposed another question there."""
+    z3 = pytest.importorskip("z3")
+    contexts = [z3.main_ctx()]
+    for _ in range(2):
+        assert proof_at(written(tmp_path, 300, {}), 300).proved
+        contexts.append(z3.main_ctx())
+    assert len({id(context) for context in contexts}) == 3
+
+
 def test_no_inductive_argument_is_said_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """125: neither proved nor refuted."""
     status, _, err = run(capsys, str(LOOKUPS / "correct" / "binary.S"), "--prove", "all")

@@ -17,6 +17,15 @@ _HARD_MAX = 200  # questions of one proof that the first attempt gives up
 _LOST_MAX = 2  # questions in a row that the incremental one gives up, before it is no longer asked first
 
 
+def begin_anew() -> None:
+    """Have what is made of terms from now on begin as in a new process.
+
+    What z3 proposes depends on which terms its context has, those of earlier proofs too until Python's
+    collector comes by. Terms that were made before cannot be joined with later ones.
+    """
+    z3.z3._main_ctx = None
+
+
 class Solver:
     """Assertions in scopes, as z3 has them.
 
