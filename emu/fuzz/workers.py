@@ -64,8 +64,13 @@ class _WorkerProcess(Generic[R]):
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(spec, theirs), daemon=True)
-        with children_without_sigint():
-            self.process.start()
+        try:
+            with children_without_sigint():
+                self.process.start()
+        except (
+            OSError
+        ) as error:  # a pipe to it may be broken already: it is none of ours that a reader closed
+            raise EmuError(f"a process that asks questions cannot be started: {error.strerror}") from None
         theirs.close()  # so that its death is an end of file here
 
     def give(self, unit: Task[R]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from programs import run_emu
 
 import emu.cli.lookup
+from emu.cli import main
 from emu.errors import EmuError, Untestable
 from emu.fuzz import search as searching
 from emu.fuzz.built_lookup import UnderTest
@@ -116,6 +119,22 @@ def test_ctrl_c_keeps_what_processes_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked is not None
     assert 16_384 < int(asked[1]) < 100_000
     assert done.stderr == "emu: interrupted: what follows is of the questions that were asked\n"
+
+
+def test_a_process_that_cannot_be_started_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its pipe is broken then; a command whose reader has closed its own ends without a word."""
+    _everything_is_long(monkeypatch)
+
+    def start(_process: SpawnProcess) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    with pytest.raises(SystemExit) as ended:
+        main(["lookup", "v3", "--nr-cpus", "16", "--cases", "40000", "-j", "2"])
+    assert ended.value.code not in (0, 1, 141)
+    assert "a process that asks questions cannot be started: Broken pipe" in capsys.readouterr().err
 
 
 class _Failing(_Backwards):
