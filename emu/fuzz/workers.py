@@ -67,9 +67,7 @@ class _WorkerProcess(Generic[R]):
         try:
             with children_without_sigint():
                 self.process.start()
-        except (
-            OSError
-        ) as error:  # a pipe to it may be broken already: it is none of ours that a reader closed
+        except OSError as error:  # its pipe may be broken: no reader of ours has closed that
             raise EmuError(f"a process that asks questions cannot be started: {error.strerror}") from None
         theirs.close()  # so that its death is an end of file here
 
