@@ -257,3 +257,17 @@ def test_what_has_state_that_cannot_be_seen_is_not_kept() -> None:
     other.new = lambda: 1
     with pytest.raises((AttributeError, TypeError)):
         graph.dump()
+
+
+def test_a_module_that_goes_to_another_folder_is_another_emu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its bytes and time as they were: what was kept is of the emu that kept it."""
+    for folder in ("host/whole", "cpu"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(kept, "__file__", str(tmp_path / "host" / "whole" / "kept.py"))
+    module = tmp_path / "cpu" / "pe.py"
+    module.write_text("")
+    before = kept._sources.__wrapped__()
+    module.rename(tmp_path / "host" / "pe.py")
+    assert kept._sources.__wrapped__() != before

@@ -75,21 +75,21 @@ def _key(boot: WholeBoot, start: str) -> str:
 @cache
 def _sources() -> str:
     # What tells this emu from another one of the same version: sizes and times of its modules.
-    found = hashlib.sha256()
-    for name, size, time in _modules(str(Path(__file__).parents[2])):
-        found.update(f"{name} {size} {time}\n".encode())
+    found, root = hashlib.sha256(), str(Path(__file__).parents[2])
+    for path, size, time in _modules(root):
+        found.update(f"{path.removeprefix(root)} {size} {time}\n".encode())
     return found.hexdigest()
 
 
 def _modules(folder: str) -> Iterator[tuple[str, int, int]]:
-    # Name, bytes and time (ns) of each module; a Path for each takes four times as long.
+    # Path, bytes and time (ns) of each module; a Path for each takes four times as long.
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
                 yield from _modules(entry.path)
             elif entry.name.endswith(".py"):
                 status = entry.stat()
-                yield entry.name, status.st_size, status.st_mtime_ns
+                yield entry.path, status.st_size, status.st_mtime_ns
 
 
 def graph_of(boot: WholeBoot) -> Graph:
