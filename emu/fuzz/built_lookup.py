@@ -199,20 +199,21 @@ class UnderTest:
         """
         built = self._built.get((nr_cpus, others))
         if built is None:
-            self._check_defines(nr_cpus, others)
-            changes = {"NR_CPUS": nr_cpus, **dict(each for each in others if each != LEAST)}
+            defines = tuple(each for each in others if each != LEAST)
+            self._check_defines(nr_cpus, defines)
+            changes = {"NR_CPUS": nr_cpus, **dict(defines)}
             target = place(self.contract, self._load, changes, least_aligned=LEAST in others)
             if LEAST in others and not target.ours:
                 raise InvalidCase(f"{LEAST[0]}: {self.name} has its tables in itself, where they lie")
             built = self._built[nr_cpus, others] = BuiltLookup(target, others)
         return built
 
-    def _check_defines(self, nr_cpus: int, others: Others) -> None:
+    def _check_defines(self, nr_cpus: int, defines: Others) -> None:
         check_count(nr_cpus, "nr-cpus")
         if self._only_nr_cpus not in (None, nr_cpus):
             raise InvalidCase(f"nr-cpus={nr_cpus}: {self.name} is built for NR_CPUS={self._only_nr_cpus}")
         names = sorted(set(self.contract.defines) - {"NR_CPUS"})
-        for name, value in (each for each in others if each != LEAST):
+        for name, value in defines:
             if name not in names:
                 listed = not_one_of(name, names) if names else "the contract has no define beside NR_CPUS"
                 raise InvalidCase(f"define={name}:{value}: {listed}")

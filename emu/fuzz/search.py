@@ -16,8 +16,7 @@ from emu.fuzz.built_lookup import Checked, Point, UnderTest
 from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.phases import CAUSES_MAX, RACES, Cause, cause
 from emu.fuzz.pieces import Piece, Told, stages
-from emu.fuzz.shrink import shrink
-from emu.fuzz.shrink_race import shrink_race
+from emu.fuzz.shrink_race import smallest_of
 from emu.fuzz.workers import Processes
 
 if TYPE_CHECKING:
@@ -142,6 +141,5 @@ class LookupSearch:
     def add(self, checked: Checked) -> None:
         """Keep a wrong answer of a new cause, shrunk; ignore other answers."""
         if checked.wrong is not None and cause(checked) not in self.found:
-            shrunk = shrink if checked.race is None else shrink_race
-            smallest = shrunk(self.under_test, checked)
+            smallest = smallest_of(self.under_test, checked)
             self.found[cause(checked)] = self.found.setdefault(cause(smallest), smallest)

@@ -6,8 +6,9 @@ What is smaller, :mod:`emu.fuzz.size` says. Each step proposes questions; what i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import NamedTuple
@@ -59,15 +60,21 @@ class _Shrinking:
     best: Checked
     asked: _Asked
     tries: int = _TRIES_MAX
+    tried: set[_Asked] = field(default_factory=set)
 
-    def takes(self, asked: _Asked, tried: set[_Asked], *, alike: bool) -> bool:
+    def improves(self, step: Callable[[UnderTest, _Asked], Steps]) -> bool:
+        # Whether one of the questions that a step proposes is taken; of few bits, one that breaks it alike.
+        proposed = step(self.under_test, self.asked)
+        return any(self.takes(asked, alike=step is _few_bits) for asked in proposed)
+
+    def takes(self, asked: _Asked, *, alike: bool) -> bool:
         # Whether it is smaller and breaks the same property, or does that alike: it is the best then.
         few = asked.nr_cpus <= _PLACES_FEW
-        if (self.tries <= 0 and not few) or asked in tried:
+        if (self.tries <= 0 and not few) or asked in self.tried:
             return False
         if not asked.size < self.asked.size or not self._is_fair(asked):
             return False
-        tried.add(asked)
+        self.tried.add(asked)
         self.tries -= not few
         try:
             checked = self.under_test.at(asked.nr_cpus, self.best.others).check_from(*asked[1:])
@@ -106,7 +113,6 @@ def shrink(under_test: UnderTest, found: Checked) -> Checked:
     if not found.begin:
         found = work.best = _as_usual(under_test, found)
         work.asked = work.asked._replace(begin=found.begin)
-    tried: set[_Asked] = set()
     steps = (
         _fewer_places,
         _fewer_cpus,
@@ -116,18 +122,18 @@ def shrink(under_test: UnderTest, found: Checked) -> Checked:
         _simpler_mpidr,
         _few_bits,
     )
+    settle([partial(work.improves, step) for step in steps])
+    return work.best
+
+
+def settle(steps: Sequence[Callable[[], bool]]) -> None:
+    """Do each step as long as it improves something, and all of them again until none does."""
     improved = True
     while improved:
         improved = False
         for step in steps:
-            again = True
-            while again:
-                again = any(
-                    work.takes(asked, tried, alike=step is _few_bits)
-                    for asked in step(under_test, work.asked)
-                )
-                improved |= again
-    return work.best
+            while step():
+                improved = True
 
 
 def _as_usual(under_test: UnderTest, found: Checked) -> Checked:

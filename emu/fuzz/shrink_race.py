@@ -5,8 +5,9 @@ What is smaller, :mod:`emu.fuzz.size` says. Each step proposes runs; what is not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, combinations_with_replacement
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.errors import EmuError
 from emu.fuzz.built_lookup import Checked, Others, UnderTest
 from emu.fuzz.race import Race
-from emu.fuzz.shrink import simpler, smaller_sizes
+from emu.fuzz.shrink import settle, shrink, simpler, smaller_sizes
 from emu.fuzz.size import Size, question_size
 from emu.lookup.case import Question
 from emu.lookup.tear import Change, Changes
@@ -79,6 +80,10 @@ class _Shrinking:
     races: dict[int, Race] = field(default_factory=dict)
     tried: set[_Asked] = field(default_factory=set)
 
+    def improves(self, step: Callable[[UnderTest, _Asked], Steps]) -> bool:
+        # Whether one of the runs that a step proposes is taken.
+        return any(map(self.takes, step(self.under_test, self.asked)))
+
     def takes(self, asked: _Asked) -> bool:
         # Whether it is smaller, and its answer is wrong in the same way: it is the best then.
         if self.tries <= 0 or asked in self.tried or not asked.size < self.asked.size:
@@ -101,6 +106,11 @@ class _Shrinking:
             return None
 
 
+def smallest_of(under_test: UnderTest, found: Checked) -> Checked:
+    """Return the smallest question, or run in which the table changes, found to be wrong in the same way."""
+    return (shrink if found.race is None else shrink_race)(under_test, found)
+
+
 def shrink_race(under_test: UnderTest, found: Checked) -> Checked:
     """Return the smallest run found whose answer is wrong in the same way, as stores one by one.
 
@@ -116,12 +126,7 @@ def shrink_race(under_test: UnderTest, found: Checked) -> Checked:
         return found
     work.best = first
     steps = (_fewer_stores, _fewer_places, _fewer_cpus, _lower_places, _simpler_values, _earlier, _few_bits)
-    improved = True
-    while improved:
-        improved = False
-        for step in steps:
-            while any(work.takes(asked) for asked in step(under_test, work.asked)):
-                improved = True
+    settle([partial(work.improves, step) for step in steps])
     return work.best
 
 

@@ -19,8 +19,7 @@ from emu.fuzz.mutate import mutated_map, mutated_mpidrs
 from emu.fuzz.phases import BATCH, RACES, SMALL_MAX, Phases, again_at, cause
 from emu.fuzz.questions import random_map, random_mpidrs
 from emu.fuzz.race import Race, table_of
-from emu.fuzz.shrink import shrink
-from emu.fuzz.shrink_race import shrink_race
+from emu.fuzz.shrink_race import smallest_of
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.single import Short
 from emu.lookup.tables import DoesNotFit
@@ -334,7 +333,7 @@ class _Work(Phases):
         else:
             smallest = checked
             if len(self._hits) < _SHRUNK_MAX:
-                smallest = (shrink if checked.race is None else shrink_race)(self.under_test, checked)
+                smallest = smallest_of(self.under_test, checked)
             assert smallest.wrong is not None
             case = subject_of(self.under_test, smallest)
             self._count(met, cause_at(self.under_test, smallest), smallest.wrong.text, case)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contracts import contract_toml
+from contracts import HWID, NEXT, contract_toml
 
 from emu.errors import InvalidCase, InvalidContract
 from emu.fuzz.built_lookup import Checked, UnderTest
@@ -19,25 +19,15 @@ from emu.fuzz.unit import opening, run_unit
 from emu.lookup.case import LEAST, LookupCase
 from emu.report.lookup import case_of, describe
 
-TEXT = """find:
-        mrs     x0, mpidr_el1
-        movz    x2, #0xffff
-        movk    x2, #0x00ff, lsl #16
-        movk    x2, #0x00ff, lsl #32
-        and     x0, x0, x2
-        ldr     x1, =__cpu_logical_map
+TEXT = (
+    HWID
+    + """        ldr     x1, =__cpu_logical_map
         mov     x19, #0
 1:      lsl     x4, x19, #3
         {read}
-        cmp     x3, x0
-        b.eq    found
-        add     x19, x19, #1
-        cmp     x19, #NR_CPUS
-        b.lo    1b
-missing:
-        b       missing
-found:  nop
 """
+    + NEXT
+)
 # Read of entry X19, at X1 + X4, into X3: the bug and its twin.
 READS = {
     "ORR of the index": ("orr x4, x1, x4\n ldr x3, [x4]", "add x4, x1, x4\n ldr x3, [x4]"),

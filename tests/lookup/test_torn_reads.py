@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from contracts import contract_toml
+from contracts import HWID, contract_toml
 
 from emu.errors import InvalidCase
 from emu.fuzz.built_lookup import UnderTest
@@ -19,13 +19,9 @@ from emu.fuzz.unit import opening, run_unit
 from emu.lookup.case import LookupCase, Question
 from emu.lookup.tear import Tear
 
-TEXT = """find:
-        mrs     x0, mpidr_el1
-        movz    x2, #0xffff
-        movk    x2, #0x00ff, lsl #16
-        movk    x2, #0x00ff, lsl #32
-        and     x0, x0, x2
-        ldr     x1, =__cpu_logical_map
+TEXT = (
+    HWID
+    + """        ldr     x1, =__cpu_logical_map
         mov     x19, #0
 1:      add     x4, x1, x19, lsl #{shift}
         {read}
@@ -38,6 +34,7 @@ missing:
         b       missing
 found:  nop
 """
+)
 TOML = contract_toml(range(9), lookup='instructions_max = "60 * NR_CPUS + 60"', table='element = "{element}"')
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contracts import contract_toml
+from contracts import HWID, NEXT, contract_toml
 from zoo import search
 
 from emu.errors import InvalidCase, InvalidContract
@@ -17,26 +17,14 @@ from emu.fuzz.search import LookupSearch
 from emu.lookup.case import format_map, parse_map
 from emu.report.lookup import case_of
 
-HWID = """find:
-        mrs     x0, mpidr_el1
-        movz    x2, #0xffff
-        movk    x2, #0x00ff, lsl #16
-        movk    x2, #0x00ff, lsl #32
-        and     x0, x0, x2
-"""
-SCAN = """
+SCAN = (
+    """
         ldr     x1, =__cpu_logical_map
         mov     x19, #0
 1:      ldr     x3, [x1, x19, lsl #3]
-        cmp     x3, x0
-        b.eq    found
-        add     x19, x19, #1
-        cmp     x19, #NR_CPUS
-        b.lo    1b
-missing:
-        b       missing
-found:  nop
 """
+    + NEXT
+)
 TOML = contract_toml(range(6), lookup='instructions_max = "20 * NR_CPUS + 60"\nstack = 64')
 LDP_SCAN = SCAN.replace(
     "ldr     x3, [x1, x19, lsl #3]",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from contracts import contract_toml
+from contracts import HWID, contract_toml
 
 from emu.cli import main
 from emu.fuzz.built_lookup import UnderTest
@@ -210,13 +210,9 @@ def test_for_how_many_cpus_is_a_number_or_all(
 
 
 # Of one CPU of 256 with one hwid of 2^40: no random question meets it, nor one of a few CPUs.
-FAR = """find:
-        mrs     x0, mpidr_el1
-        movz    x2, #0xffff
-        movk    x2, #0x00ff, lsl #16
-        movk    x2, #0x00ff, lsl #32
-        and     x0, x0, x2
-        ldr     x1, =__cpu_logical_map
+FAR = (
+    HWID
+    + """        ldr     x1, =__cpu_logical_map
         mov     x19, #0
 1:      ldr     x3, [x1, x19, lsl #3]
         cmp     x3, x0
@@ -236,6 +232,7 @@ missing:
         mov     x19, #0
 found:  nop
 """
+)
 
 
 @pytest.mark.parametrize("is_wrong", [True, False])

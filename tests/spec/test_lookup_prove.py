@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from contracts import contract_toml
+from contracts import NEXT, contract_toml
 from programs import run_emu
 
 from emu.cli import main
@@ -129,7 +129,8 @@ def test_an_entry_of_no_cpu_that_is_a_hwid_is_refuted(capsys: pytest.CaptureFixt
     assert found["findings"][0]["mpidr"] & 0xFF_00FF_FFFF == 0
 
 
-MAGIC = """find:
+MAGIC = (
+    """find:
         mrs     x0, mpidr_el1
         ldr     x1, =0xff00ffffff
         and     x0, x0, x1
@@ -137,15 +138,9 @@ MAGIC = """find:
         ldr     x1, =__cpu_logical_map
         mov     x19, #0
 1:      ldr     x3, [x1, x19, lsl #3]
-        cmp     x3, x0
-        b.eq    found
-        add     x19, x19, #1
-        cmp     x19, #NR_CPUS
-        b.lo    1b
-missing:
-        b       missing
-found:  nop
 """
+    + NEXT
+)
 TOML = contract_toml(range(5))
 
 

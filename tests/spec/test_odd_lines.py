@@ -68,19 +68,18 @@ def test_an_odd_line_is_answered_or_refused_in_one_line(case: str, position: str
     assert answered > len(_ENTRIES) // 2
 
 
+@pytest.mark.parametrize(
+    ("case", "position", "seed"),
+    [
+        ("topology=flat:3 grain=instruction", "guest", "a kernel"),
+        ("topology=flat:2 depth=whole", "start", "whole"),
+    ],
+)
 def test_an_odd_line_of_a_kernel_is_answered_or_refused(
-    folder: Path, real_kernel: Callable[[str], Path]
+    case: str, position: str, seed: str, folder: Path, real_kernel: Callable[[str], Path]
 ) -> None:
-    commands = _commands(f"{real_kernel('EMU_KERNEL_SMALL')} topology=flat:3 grain=instruction", "guest")
-    for line in _mixed("a kernel"):
-        outcome(commands, line)
-
-
-def test_an_odd_line_at_depth_whole_is_answered_or_refused(
-    folder: Path, real_kernel: Callable[[str], Path]
-) -> None:
-    commands = _commands(f"{real_kernel('EMU_KERNEL_SMALL')} topology=flat:2 depth=whole", "start")
-    for line in _mixed("whole"):
+    commands = _commands(f"{real_kernel('EMU_KERNEL_SMALL')} {case}", position)
+    for line in _mixed(seed):
         outcome(commands, line)
 
 
