@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from array import array
 
 from emu.cache import cache_dir, keep
 from emu.errors import InvalidSubject
 from emu.subject.symbols import Symbols
 
 _FOLDER = "symbols"
+# A file is a digest, the bytes of the table on a line, the table, and its lines by name (u32).
+_DIGEST, _SIZE_MAX = 32, 12
 _CACHED_MAX = 32  # tables of 2 to 11 MB; the oldest go
 
 
@@ -20,10 +23,11 @@ def cached_symbols(sha256: str) -> Symbols | None:
     """
     folder = cache_dir(_FOLDER)
     if folder:
-        with contextlib.suppress(OSError, InvalidSubject):
-            digest, _, text = (folder / f"{sha256}.map").read_bytes().partition(b"\n")
-            if digest == _digest(text):  # a digit that has changed is another address
-                return Symbols(text)
+        with contextlib.suppress(OSError, ValueError, InvalidSubject):
+            with (folder / f"{sha256}.map").open("rb") as file:
+                digest, size, rest = file.read(_DIGEST), int(file.readline(_SIZE_MAX)), file.read()
+            if digest == _digest(size, rest):  # a digit that has changed is another address
+                return Symbols(rest[:size], array("I", rest[size:]))
     return None
 
 
@@ -34,9 +38,12 @@ def keep_symbols(sha256: str, symbols: Symbols) -> None:
     """
     folder = cache_dir(_FOLDER)
     if folder is not None:
-        parts = [_digest(symbols.text), b"\n", symbols.text]
+        size, rest = len(symbols.text), symbols.text + symbols.by_name().tobytes()
+        parts = [_digest(size, rest), b"%d\n" % size, rest]
         keep(folder / f"{sha256}.map", parts, files_max=_CACHED_MAX)
 
 
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
+def _digest(size: int, rest: bytes) -> bytes:
+    found = hashlib.sha256(b"%d\n" % size)
+    found.update(rest)
+    return found.digest()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 from emu.errors import InvalidSubject, Untestable
 
@@ -23,16 +25,19 @@ class Symbols:
     The text is that of System.map (Linux, scripts/mksysmap): ``%016x T name`` a line. Look-ups search
     the bytes, so a table of any size is usable as soon as it is read. The text must be complete and sorted;
     :meth:`of` and :meth:`parse` ensure that.
+
+    :param by_name: what :meth:`by_name` of the same table returned, where that was kept
     """
 
-    def __init__(self, text: bytes) -> None:
-        self._text = b"\n" + text.strip() + b"\n" if text.strip() else b"\n"
+    def __init__(self, text: bytes, by_name: Sequence[int] = ()) -> None:
+        text = text.strip()
+        self._text = b"\n%b\n" % text if text else b"\n"
         first = self._text[1 : self._text.find(b"\n", 1)]
         if len(self._text) > 1 and not _ROW.fullmatch(first):
             raise InvalidSubject(f"System.map: {first[:40]!r}: expected '<16 hex digits> <type> <name>'")
-        self._asked: dict[
-            str, int | None
-        ] = {}  # a look-up scans the text; callers ask for the same few names
+        self._by_name = by_name
+        # A look-up without that scans the text; callers ask for the same few names.
+        self._asked: dict[str, int | None] = {}
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
@@ -84,14 +89,37 @@ class Symbols:
 
     def address(self, name: str) -> int | None:
         """Return the VA of ``name`` (of the lowest, when there are several), or None."""
-        if name in self._asked:
-            return self._asked[name]
-        wanted = b" " + name.encode() + b"\n"
+        if name not in self._asked:
+            wanted = name.encode(errors="backslashreplace")
+            line = self._search(wanted) if self._by_name else self._scan(wanted)
+            self._asked[name] = self._va_after(line) if line >= 0 else None
+        return self._asked[name]
+
+    def by_name(self) -> array[int]:
+        """Return where the line of each symbol begins (u32), in the order of names, then of addresses."""
+        lines, at = array("I"), 0
+        while at < len(self._text) - 1:
+            lines.append(at)
+            at = self._text.index(b"\n", at + 1)
+        return array("I", sorted(lines, key=self._name_after))
+
+    def _scan(self, name: bytes) -> int:
+        # The newline before the first line of that name, or -1.
+        wanted = b" " + name + b"\n"
         end = self._text.find(wanted)
         while end >= 0 and self._text[end - 19 : end - 18] != b"\n":
             end = self._text.find(wanted, end + 1)  # the tail of a line that only looks like a name
-        va = self._asked[name] = int(self._text[end - 18 : end - 2], 16) if end >= 0 else None
-        return va
+        return end - 19 if end >= 0 else -1
+
+    def _search(self, name: bytes) -> int:
+        # The same, by the lines in the order of their names.
+        lines = self._by_name
+        at = bisect_left(lines, name, key=self._name_after)
+        return lines[at] if at < len(lines) and self._name_after(lines[at]) == name else -1
+
+    def _name_after(self, newline: int) -> bytes:
+        # The name on the line that follows this newline.
+        return self._text[newline + _NAME : self._text.index(b"\n", newline + 1)]
 
     def require(self, name: str, subject: str) -> int:
         """Return the VA of ``name``; raise :class:`Untestable` naming ``subject`` when it is absent."""
@@ -113,8 +141,7 @@ class Symbols:
             return None
         while line and self._va_after(before := self._text.rindex(b"\n", 0, line)) == nearest:
             line = before
-        end = self._text.index(b"\n", line + 1)
-        return _name(self._text[line + _NAME : end]), va - nearest
+        return _name(self._name_after(line)), va - nearest
 
     def after(self, va: int) -> int | None:
         """Return the lowest symbol address above ``va``, or None: the bound of an object without a size."""

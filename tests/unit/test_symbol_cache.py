@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import make_kallsyms
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from make_kallsyms import LAYOUTS, functions
 from make_kernel import BASE_VA
 
@@ -17,6 +20,7 @@ from emu.subject.symbol_cache import cached_symbols, keep_symbols
 from emu.subject.symbols import Symbols
 
 _TABLE = Symbols(b"0000000000001000 T _text\n0000000000002000 T _end\n")
+_NAMES = ("a", "aa", "ab", "b", "_a", "A", "a.b", "zz")
 
 
 @pytest.fixture
@@ -33,6 +37,19 @@ def test_what_was_kept_is_found_again(cache: Path) -> None:
     assert found is not None
     assert found.text == _TABLE.text
     assert [file.name for file in cache.iterdir()] == ["ab12.map"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(_NAMES)), min_size=1, max_size=12))
+def test_a_table_that_was_kept_finds_the_names_that_it_found(rows: list[tuple[int, str]]) -> None:
+    """By the order that is kept, where one that was not searches its text: of equal names the lowest."""
+    text = "".join(f"{va:016x} T {name}\n" for va, name in sorted(rows, key=lambda row: row[0])).encode()
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        keep_symbols("ab12", Symbols(text))
+        found = cached_symbols("ab12")
+    assert found is not None
+    for name in (*_NAMES, "", "T a", "a\nb"):
+        assert found.address(name) == Symbols(text).address(name), name
 
 
 @pytest.mark.parametrize("damaged", [b"", b"junk\n", _TABLE.text, _TABLE.text[:-3]])
