@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from emu.errors import InvalidCase
+from emu.touched import touched
 
 PAGE_SIZE = 4096
 LINE_SIZE = 64  # bytes of a cache line, the smallest of any memory model
@@ -41,6 +42,11 @@ class Memory:
     def host_address(self) -> int:
         """Virtual address of the first byte in this process (not a guest address)."""
         return ctypes.addressof(self._anchor)
+
+    def touched(self) -> Iterator[range]:
+        """Yield runs of offsets from ``base``, whole pages, upwards: all that is beside them is zero."""
+        for run in touched(self.host_address, self.size):
+            yield range(run.start & -PAGE_SIZE, (run.stop + PAGE_SIZE - 1) & -PAGE_SIZE)
 
     @contextmanager
     def following(self) -> Iterator[list[tuple[int, int]]]:

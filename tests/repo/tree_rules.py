@@ -11,7 +11,7 @@ from collections.abc import Iterator
 ORDER: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "cache constraints errors milestone seed registry outcome version",
+        "cache constraints errors milestone seed registry outcome touched version",
         "cluster operation",
         "arch",
         "case columns instructions memory finding properties schedulers",

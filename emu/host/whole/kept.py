@@ -161,12 +161,12 @@ class _Kept:
 
     def _changed(self) -> Iterator[int]:
         before, empty = self._before, bytes(PAGE_SIZE)
-        for number in range(self._memory.size // PAGE_SIZE):
-            was = before[number * PAGE_SIZE : (number + 1) * PAGE_SIZE] or empty
-            if (
-                bytes(self._page(number)) != was
-            ):  # views are compared byte by byte, which takes 100 times as long
-                yield number
+        for run in self._memory.touched():
+            for at in run[::PAGE_SIZE]:
+                was = before[at : at + PAGE_SIZE] or empty
+                # Views are compared byte by byte, which takes 100 times as long.
+                if bytes(self._memory.view[at : at + PAGE_SIZE]) != was:
+                    yield at // PAGE_SIZE
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -6,12 +6,12 @@ one that translates all of it by itself is that.
 
 from __future__ import annotations
 
+import mmap
 import pickle
-from collections.abc import Iterator
 
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.kept import graph_of
-from emu.memory import PAGE_SIZE, Memory
+from emu.memory import PAGE_SIZE
 
 
 def warm(boot: WholeBoot) -> bool:
@@ -21,23 +21,18 @@ def warm(boot: WholeBoot) -> bool:
         state = graph.dump()
     except (pickle.PicklingError, TypeError, AttributeError):
         return False
-    pages = {number: page for number, page in _pages(memory) if page != _EMPTY}
-    boot.on_line = None
-    boot.run()
     changed = []
-    for number, page in _pages(memory):
-        was = pages.get(number, _EMPTY)
-        if page != was:
-            memory.view[number * PAGE_SIZE : (number + 1) * PAGE_SIZE] = was
-            changed.append(memory.base + number * PAGE_SIZE)
+    with mmap.mmap(-1, memory.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as before:
+        for run in memory.touched():
+            before[run.start : run.stop] = memory.view[run.start : run.stop]
+        boot.on_line = None
+        boot.run()
+        for run in memory.touched():
+            for at in run[::PAGE_SIZE]:
+                was = before[at : at + PAGE_SIZE]
+                if bytes(memory.view[at : at + PAGE_SIZE]) != was:
+                    memory.view[at : at + PAGE_SIZE] = was
+                    changed.append(memory.base + at)
     graph.load(state)
     boot.machine.engine.free.rewind(changed)
     return True
-
-
-_EMPTY = bytes(PAGE_SIZE)
-
-
-def _pages(memory: Memory) -> Iterator[tuple[int, bytes]]:
-    for number in range(memory.size // PAGE_SIZE):
-        yield number, bytes(memory.view[number * PAGE_SIZE : (number + 1) * PAGE_SIZE])
