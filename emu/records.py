@@ -7,6 +7,7 @@ records of a crowd may be kept as one, a lot. Who reads does not see that.
 from __future__ import annotations
 
 import re
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from emu.finding import PC, Source
 from emu.operation import Kind, Record
 from emu.outcome import End, Outcome
 
+HEADED = struct.Struct("<IQQQ")  # a RECORD whose first fields are one number, of head_of()
 LOT = RECORD.pack(Kind.WAKE, 0, 0, 0, 0, 0)  # stands for a lot of them, in memory alone
 HOST_PC = 1 << 63 | 1 << 62  # pc of a host task's operation: this plus the number of the string "file:line"
 _HOST_PC_SPAN = 1 << 32
@@ -33,43 +35,42 @@ Row = tuple[int, int, int, int, int, int]  # kind, size, actor, pc, pa, value of
 class EngineRecords:
     """Records that an engine makes by itself while it runs a PE.
 
-    :ivar rows: five u64 for each: its head (:func:`head_of`), PC, PA, value, and the instructions that the
-        run had begun
+    :ivar rows: the records; their kind, size and actor are packed together, as :func:`head_of` has them
+    :ivar begun: of each, the instructions that the run had begun
     :ivar since: time (ns) at which the PE that runs would have begun its first instruction
     :ivar ns: of an instruction
     """
 
     ns: int
-    rows: array[int] = field(default_factory=lambda: array("Q"))
+    rows: bytearray = field(default_factory=bytearray)
+    begun: array[int] = field(default_factory=lambda: array("Q"))
     since: int = 0
-    runs: list[tuple[int, int]] = field(default_factory=list)  # where each begins in `rows`, and when (ns)
+    runs: list[tuple[int, int]] = field(default_factory=list)  # of each the first record, and when (ns)
 
     def begin(self, time: int) -> None:
         """A run begins at ``time`` (ns); the records from here on are of that."""
-        if self.runs and self.runs[-1][0] == len(self.rows):
+        if self.runs and self.runs[-1][0] == len(self.begun):
             self.runs.pop()
-        self.runs.append((len(self.rows), time))
+        self.runs.append((len(self.begun), time))
 
-    def take(self) -> tuple[bytearray, array[int]]:
+    def add(self, head: int, pc: int, pa: int, value: int, begun: int) -> None:
+        """Append a record. What is called some million times does this by itself."""
+        self.rows += HEADED.pack(head, pc, pa, value)
+        self.begun.append(begun)
+
+    def take(self) -> tuple[bytes, array[int]]:
         """Return the records as a trace has them, and the time of each (ns); there are none left."""
-        rows = self.rows
-        times = self._times()
-        packed = bytearray(len(times) * RECORD.size)
-        with memoryview(rows) as view, view.cast("B") as octets, octets.cast("I") as words:
-            into = memoryview(packed).cast("I")
-            into[0::7] = words[0::10]
-            for at in range(1, 7):
-                into[at::7] = words[at + 1 :: 10]
-            into.release()
-        del rows[:]
+        rows, times = bytes(self.rows), self._times()
+        self.rows.clear()
+        del self.begun[:]
         self.runs[:] = [(0, self.runs[-1][1])]
-        return packed, times
+        return rows, times
 
     def _times(self) -> array[int]:
-        begun, times = self.rows[4::5], array("Q")
-        ends = [at for at, _ in self.runs[1:]] + [len(self.rows)]
+        begun, times = self.begun, array("Q")
+        ends = [at for at, _ in self.runs[1:]] + [len(begun)]
         for (first, time), end in zip(self.runs, ends, strict=True):
-            times += in_all(begun[first // 5 : end // 5], self.ns, time)
+            times += in_all(begun[first:end], self.ns, time)
         return times
 
 

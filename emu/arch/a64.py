@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 
+from emu.arch.sysreg import Encoding
 from emu.operation import OPERATIONS, Kind
 
 
@@ -41,6 +42,7 @@ _BARRIERS: dict[int, Class] = {
     7: Kind.BARRIER,  # SB
 }
 B_SELF = 0x1400_0000
+DC_ZVA: Encoding = (1, 3, 7, 4, 1)
 # SCTLR_EL1, _EL2 and _EL12, VBAR_EL1, _EL2 and _EL12.
 _OF_MODE = frozenset((3, op1, crn, 0, 0) for op1 in (0, 4, 5) for crn in (1, 12))
 _ERETS = frozenset({0xD69F_03E0, 0xD69F_0BFF, 0xD69F_0FFF})  # ERET, ERETAA, ERETAB
@@ -61,7 +63,7 @@ def _system(word: int) -> Class:
             return Other.INVISIBLE
         if crm in (8, 9):
             return Other.INVISIBLE  # AT
-        return Other.ZERO if (op1, crm, op2) == (3, 4, 1) else Kind.CACHE
+        return Other.ZERO if (1, op1, crn, crm, op2) == DC_ZVA else Kind.CACHE
     if word & 0xFFF0_0000 == 0xD530_0000:
         return Other.MRS
     if word & 0xFFF0_0000 == 0xD510_0000:

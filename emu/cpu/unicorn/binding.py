@@ -6,16 +6,20 @@ import mmap
 from ctypes import (
     CFUNCTYPE,
     POINTER,
+    PYFUNCTYPE,
+    Array,
     byref,
     c_bool,
+    c_char,
     c_int,
     c_int64,
     c_size_t,
+    c_ubyte,
     c_uint32,
     c_uint64,
     c_void_p,
     cast,
-    string_at,
+    pointer,
 )
 from struct import Struct
 from typing import Any
@@ -43,30 +47,53 @@ HOOK_INSTRUCTION = uc_module.UC_HOOK_INSN
 MRS, MSR, SYS = regs.UC_ARM64_INS_MRS, regs.UC_ARM64_INS_MSR, regs.UC_ARM64_INS_SYS
 
 
-_BLOCK = Struct("<QHH")  # uc_tb: VA, instructions, bytes
+class _Given:
+    # A struct that a hook is given the address of; `string_at` takes twice as long.
+
+    def __init__(self, fields: str) -> None:
+        struct = Struct(fields)
+        self._unpack = struct.unpack_from
+        self._octets: type[Array[c_char]] = c_char * struct.size
+
+    def at(self, address: int) -> tuple[int, ...]:
+        return self._unpack(self._octets.from_address(address))
+
+
+_BLOCK = _Given("<QHH")  # uc_tb: VA, instructions, bytes
+_SYS = _Given("<5I4xQ")  # uc_arm64_cp_reg: CRn, CRm, op0, op1, op2, the value of Xt
 
 
 def block_at(address: int) -> tuple[int, int]:
     """Return VA and bytes of the block of translated code that a hook is given the address of."""
-    va, _, size = _BLOCK.unpack(string_at(address, _BLOCK.size))
+    va, _, size = _BLOCK.at(address)
     return va, size
+
+
+def sys_at(address: int) -> tuple[Encoding, int]:
+    """Return the encoding of the SYS instruction that a hook is given the address of, and its Xt (u64)."""
+    crn, crm, op0, op1, op2, value = _SYS.at(address)
+    return (op0, op1, crn, crm, op2), value
 
 
 CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 EXCEPTION_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
-RECORD_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_uint64)
-FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+# Hooks that are called often: of what they do not ask for, one byte is taken, or nothing.
+RECORD_CALLBACK = CFUNCTYPE(None, c_ubyte, c_ubyte, c_uint64, c_ubyte, c_uint64)
+NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_ubyte, c_void_p)
+SYS_CALLBACK = CFUNCTYPE(c_uint32, c_ubyte, c_ubyte, c_void_p)
 # A code hook that asks for none of its arguments: they cost 0.1 us each.
 STEP_CALLBACK = CFUNCTYPE(None)
-NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_void_p)
-
+FAULT_CALLBACK = CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 REGISTER_CALLBACK = CFUNCTYPE(c_uint32, c_void_p, c_int, c_void_p, c_void_p)
 
 MMIO_READ_CALLBACK = CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
 MMIO_WRITE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_uint64, c_void_p)
 
-emu_start = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)(("uc_emu_start", uclib))
+_START = c_int, c_void_p, c_uint64, c_uint64, c_uint64, c_size_t
+emu_start = CFUNCTYPE(*_START)(("uc_emu_start", uclib))
+# The same, but other threads wait for its end, and its hooks need not take the interpreter's lock.
+emu_start_alone = PYFUNCTYPE(*_START)(("uc_emu_start", uclib))
 emu_stop = CFUNCTYPE(c_int, c_void_p)(("uc_emu_stop", uclib))
 context_save = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_save", uclib))
 context_restore = CFUNCTYPE(c_int, c_void_p, c_void_p)(("uc_context_restore", uclib))
@@ -76,7 +103,9 @@ _TLB_FLUSH = uc_module.UC_CTL_TLB_FLUSH | uc_module.UC_CTL_IO_WRITE << 30  # no 
 _mmio_map = CFUNCTYPE(
     c_int, c_void_p, c_uint64, c_size_t, MMIO_READ_CALLBACK, c_void_p, MMIO_WRITE_CALLBACK, c_void_p
 )(("uc_mmio_map", uclib))
-_vmem_translate = CFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(("uc_vmem_translate", uclib))
+_vmem_translate = PYFUNCTYPE(c_int, c_void_p, c_uint64, c_int, POINTER(c_uint64))(
+    ("uc_vmem_translate", uclib)
+)
 
 
 # Bytes of address space that a uc_engine maps for translated code, and some for the rest: where they are not
@@ -124,6 +153,8 @@ class Handle:
         address = cast(self._uch, c_void_p).value
         assert address is not None
         self.address = address
+        self._found = c_uint64()  # the PA that was translated last
+        self._found_at = pointer(self._found)
         self._callbacks: dict[int, Any] = {}  # kept alive
         self._contexts: list[c_void_p] = []
         finalize(self, _free_contexts, self._contexts).atexit = False
@@ -181,8 +212,7 @@ class Handle:
 
     def translate(self, va: int, access: int = READ) -> int | None:
         """Return the PA of ``va`` in the current regime for READ, WRITE or EXECUTE; None: it faults."""
-        pa = c_uint64()
-        return None if _vmem_translate(self.address, va, access, pa) else pa.value
+        return None if _vmem_translate(self.address, va, access, self._found_at) else self._found.value
 
     def fetch_pa(self, va: int) -> int | None:
         """Return the PA that ``va`` is fetched from, or None."""

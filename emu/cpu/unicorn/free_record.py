@@ -11,22 +11,27 @@ from ctypes import c_uint64
 from struct import Struct
 
 from emu.arch import a64
-from emu.arch.a64 import Other
-from emu.cpu.pe import operand
+from emu.arch.a64 import DC_ZVA, Other
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.binding import HOOK_LOADED, HOOK_WRITE, RECORD_CALLBACK, WRITE
+from emu.cpu.unicorn.binding import HOOK_LOADED, HOOK_WRITE, RECORD_CALLBACK, WRITE, sys_at
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.pe import UnicornPE
 from emu.cpu.unicorn.pending import Pending
 from emu.memory import Memory
 from emu.operation import Kind
-from emu.records import EngineRecords, head_of
+from emu.records import HEADED, EngineRecords, head_of
 
 _SIZE_MAX = 8  # bytes of an access, as hooks see it: the engine makes two of one of 16
 _VALUES = {size: Struct(f"<{code}").unpack_from for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
 _LINE = 64  # bytes that DC ZVA zeroes
+_ZEROES = bytes(_LINE)
 _HCR_TDZ = 1 << 28
+_EL = 3 << 2  # of PSTATE
+# Records, what packs one, what appends to the instructions begun, PC, instructions begun, what is wrong.
+_Parts = tuple[
+    bytearray, Callable[[int, int, int, int], bytes], Callable[[int], None], c_uint64, c_uint64, Pending
+]
 
 
 class FreeRecord:
@@ -38,6 +43,7 @@ class FreeRecord:
     def __init__(self, contexts: Contexts, memory: Memory, pending: Pending, begun: c_uint64) -> None:
         self._contexts, self._memory, self._pending = contexts, memory, pending
         self._begun = begun
+        self._hcr = contexts.live.u64(layout.HCR_EL2)
         self._into: EngineRecords | None = None
         self._code: CodePages | None = None
         self._heads: dict[Kind, list[int]] = {}  # of a record of the CPU that runs, by the size of the access
@@ -82,13 +88,14 @@ class FreeRecord:
 
     # -- accesses ---------------------------------------------------------------------------------
 
-    # What is called some million times: calls that append take less than one with a tuple.
+    # What is called some million times: each line of it counts.
 
     def _on_load(self, into: EngineRecords) -> Callable[[int, int, int, int, int], None]:
-        append, pc, begun, pending = self._parts(into)
+        rows, pack, append, pc, begun, pending = self._parts(into)
         heads, held, exclusives = self._heads[Kind.LOAD], self._held, self._exclusives
 
         def on_load(_uc: int, _kind: int, pa: int, size: int, value: int) -> None:
+            nonlocal rows
             try:
                 here = pc.value
                 if held:
@@ -96,10 +103,7 @@ class FreeRecord:
                 if here in exclusives:
                     self._load_exclusive(here, pa, size, value)
                     return
-                append(heads[size])
-                append(here)
-                append(pa)
-                append(value)
+                rows += pack(heads[size], here, pa, value)
                 append(begun.value)
             except BaseException as error:
                 pending.error = error
@@ -107,10 +111,11 @@ class FreeRecord:
         return on_load
 
     def _on_store(self, into: EngineRecords) -> Callable[[int, int, int, int, int], None]:
-        append, pc, begun, pending = self._parts(into)
+        rows, pack, append, pc, begun, pending = self._parts(into)
         heads, held, exclusives = self._heads[Kind.STORE], self._held, self._exclusives
 
         def on_store(_uc: int, _kind: int, pa: int, size: int, value: int) -> None:
+            nonlocal rows
             try:
                 here = pc.value
                 if size < _SIZE_MAX:
@@ -120,18 +125,16 @@ class FreeRecord:
                 if here in exclusives:
                     self._store_exclusive(here, pa, size, value)
                     return
-                append(heads[size])
-                append(here)
-                append(pa)
-                append(value)
+                rows += pack(heads[size], here, pa, value)
                 append(begun.value)
             except BaseException as error:
                 pending.error = error
 
         return on_store
 
-    def _parts(self, into: EngineRecords) -> tuple[Callable[[int], None], c_uint64, c_uint64, Pending]:
-        return into.rows.append, self._contexts.live.pc, self._begun, self._pending
+    def _parts(self, into: EngineRecords) -> _Parts:
+        live = self._contexts.live
+        return into.rows, HEADED.pack, into.begun.append, live.pc, self._begun, self._pending
 
     def _load_exclusive(self, here: int, pa: int, size: int, value: int) -> None:
         kind = self._exclusives[here]
@@ -155,7 +158,7 @@ class FreeRecord:
 
     def _put(self, kind: Kind, size: int, pe: UnicornPE, va: int, pa: int, value: int, begun: int) -> None:
         assert self._into is not None
-        self._into.rows.extend((head_of(kind, size, pe.index), va, pa, value, begun))
+        self._into.add(head_of(kind, size, pe.index), va, pa, value, begun)
 
     # -- DC ZVA -----------------------------------------------------------------------------------
 
@@ -164,22 +167,32 @@ class FreeRecord:
         if self._into is not None:
             yield from (va + 4 * at for at, word in enumerate(words) if a64.classify(word) is Other.ZERO)
 
-    def zero(self, pe: UnicornPE, word: int) -> bool:
-        """Do a DC ZVA with one record, where nothing can come of it but zeroes; else leave it to the engine.
+    def on_zero(self, _uc: int, _register: int, operation: int) -> int:
+        """Do a DC ZVA with one record; 0: it is the engine's, which makes 64 stores of a byte, each a call.
 
-        The engine makes 64 stores of a byte, each of which is a call.
+        :param operation: the SYS instruction that is there, which is one unless code has changed
         """
+        try:
+            encoding, va = sys_at(operation)
+            return int(encoding == DC_ZVA and self._zero(va & -_LINE))
+        except BaseException as error:
+            self._pending.error = error
+        return 1
+
+    def _zero(self, va: int) -> bool:
+        # Where nothing can come of it but zeroes.
         assert self._code is not None
-        pa = None
-        if pe.el and not self._contexts.live.u64(layout.HCR_EL2).value & _HCR_TDZ:
-            pa = self._contexts.handle.translate(operand(pe.x, word & 31) & -_LINE, WRITE)
-        if pa is None or not self._memory.contains(pa, _LINE) or self._code.holds(pa):
+        live, memory = self._contexts.live, self._memory
+        if not live.pstate.value & _EL or self._hcr.value & _HCR_TDZ:
             return False
-        here = self._contexts.live.pc.value
+        pa = self._contexts.handle.translate(va, WRITE)
+        if pa is None or not memory.contains(pa, _LINE) or self._code.holds(pa):
+            return False
+        here = live.pc.value
         if self._held:
             self._settle(here)
-        self._memory.write_bytes(pa, bytes(_LINE))
-        self._put(Kind.STORE, _LINE, pe, here, pa, 0, self._begun.value)
+        memory.write_bytes(pa, _ZEROES)
+        self._put(Kind.STORE, _LINE, self._pe, here, pa, 0, self._begun.value)
         return True
 
     # -- blocks -----------------------------------------------------------------------------------

@@ -36,9 +36,10 @@ from emu.cpu.unicorn.binding import (
     NEW_BLOCK_CALLBACK,
     REGISTER_CALLBACK,
     SYS,
+    SYS_CALLBACK,
     Handle,
     block_at,
-    emu_start,
+    emu_start_alone,
 )
 from emu.cpu.unicorn.code_pages import CodePages
 from emu.cpu.unicorn.contexts import Contexts
@@ -119,7 +120,7 @@ class FreeRunner:
         self._of_instruction: dict[int, tuple[Any, int]] = {
             Other.MRS: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MRS, registers[Other.MRS])), MRS),
             Other.MSR: (REGISTER_CALLBACK(lambda *_: self._instead(Other.MSR, registers[Other.MSR])), MSR),
-            Other.ZERO: (REGISTER_CALLBACK(lambda *_: self._instead(Other.ZERO, self._recorded.zero)), SYS),
+            Other.ZERO: (SYS_CALLBACK(self._recorded.on_zero), SYS),
             _TRANSLATE: (REGISTER_CALLBACK(lambda *_: self._instead(Other.INVISIBLE, translate)), SYS),
         }
         self._breaks: dict[int, Any] = {}
@@ -239,7 +240,7 @@ class FreeRunner:
                 self._aim = None
                 if recorded.is_on:
                     recorded.begin_run(pe)
-                error = emu_start(handle, at, not at, 0, limit)
+                error = emu_start_alone(handle, at, not at, 0, limit)
                 if recorded.is_on:
                     recorded.end(pc.value)
                 begun, most = counter.value, self._limit.value
@@ -319,7 +320,7 @@ class FreeRunner:
             if self._found:
                 self._install()
 
-    def _on_new_block(self, _uc: int, block: int, _previous: int, _data: int) -> None:
+    def _on_new_block(self, _uc: int, block: int) -> None:
         try:
             va, size = block_at(block)
             pa = self._code_pa(va, size)

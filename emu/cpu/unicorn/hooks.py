@@ -181,7 +181,7 @@ class Hooks:
             self._handle.forget_block(va, size)
         self._pending.found.clear()
 
-    def _on_new_block(self, _uc: int, block: int, _previous: int, _data: int) -> None:
+    def _on_new_block(self, _uc: int, block: int) -> None:
         try:
             pc, size = block_at(block)
             if self._code.stale:
