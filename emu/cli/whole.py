@@ -31,13 +31,9 @@ from emu.host.whole.boot import Line, WholeBoot
 from emu.host.whole.ending import How
 from emu.host.whole.recording import RECORD_FROM, boot_from, image_symbols, used_symbols
 from emu.host.whole.trace_points import TracePoints
-from emu.report.text import make_console
 from emu.report.whole import (
     event_lines,
     exploration_json,
-    print_exploration,
-    print_replay,
-    print_whole,
     verdict_of,
     whole_json,
 )
@@ -111,6 +107,9 @@ def boot_whole(case: Case, start: str, races: Races, files: Files, shown: Shown)
     elif as_object:
         click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
+        from emu.report.text import make_console
+        from emu.report.whole_text import print_whole
+
         print_whole(make_console(), boot, how, verdict, found)
     return INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
@@ -132,6 +131,9 @@ def replay_whole(case: Case, races: Races, *, as_object: bool) -> int:
     if as_object:
         click.echo(json.dumps(whole_json(boot, how, verdict, found)))
     else:
+        from emu.report.text import make_console
+        from emu.report.whole_text import print_replay
+
         print_replay(make_console(), boot, how, verdict, found)
     return INTERRUPTED if how is How.INTERRUPTED else STATUS[verdict_of(how, verdict)]
 
@@ -220,6 +222,9 @@ def explore_command(case: Case, search: Search, races: Races, reports: Reports, 
     elif as_object:
         click.echo(json.dumps(exploration_json(found)))
     else:
+        from emu.report.text import make_console
+        from emu.report.whole_text import print_exploration
+
         print_exploration(make_console(), found)
     if interrupted:
         return INTERRUPTED
