@@ -185,7 +185,7 @@ def changes_mode(word: int) -> bool:
 
 
 def is_branch(word: int) -> bool:
-    """Tell whether the word may change the PC to something other than the next instruction."""
+    """Tell whether the word, by its top byte, may change the PC to something else than the next one's."""
     top = word >> 24
     if top & 0x7C == 0x14:  # B, BL
         return True

@@ -12,6 +12,7 @@ and illegal exception returns are not checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from ctypes import c_int, c_uint32, c_uint64
 from functools import partial
@@ -28,6 +29,7 @@ from emu.cpu.sysregs.rows import NOTED, TABLE
 from emu.cpu.unicorn import layout
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
+    EXECUTE,
     HOOK_BLOCK,
     HOOK_INSTRUCTION,
     HOOK_NEW_BLOCK,
@@ -65,6 +67,8 @@ _TRANSLATE = -4  # and AT
 _REQUESTS = (0, 0x2, 0x10, 0x12)
 _EL, _EL2 = 3 << 2, 2 << 2  # PSTATE.EL
 _SYSTEM = 0xD5  # top byte of MRS, MSR and hints
+# The top byte of a branch, by which alone it is one.
+_BRANCHES = re.compile(b"[%b]" % re.escape(bytes(top for top in range(256) if a64.is_branch(top << 24))))
 _SELF = B_SELF.to_bytes(4, "little")
 _ENTRY_MAX = 512  # words of the first block of a run that are looked at: QEMU's TCG_MAX_INSNS
 
@@ -85,7 +89,8 @@ class FreeRunner:
         self._contexts = contexts
         self._handle: Handle = contexts.handle
         self._memory = memory
-        self._words = memory.view.cast("I")
+        self._octets, self._words = memory.octets, memory.view.cast("I")
+        self._translate = contexts.handle.translate
         self._pending = pending
         self._live = contexts.live
         self._counter = contexts.counter
@@ -292,7 +297,7 @@ class FreeRunner:
 
     def _code_pa(self, va: int, size: int) -> int | None:
         # The PA that `size` bytes of one page are fetched from; None: they are not, or not from RAM.
-        pa = self._handle.fetch_pa(va)
+        pa = self._translate(va, EXECUTE)
         return pa if pa is not None and self._memory.contains(pa, size) else None
 
     def _word(self, va: int) -> int | None:
@@ -313,10 +318,8 @@ class FreeRunner:
         where = va, self._live.pstate.value & _EL == _EL2
         if self._looked.get(where) != code:
             self._looked[where] = code
-            first = pa - self._memory.base >> 2
-            words = enumerate(self._words[first : first + size // 4], 1)
-            count = next((count for count, word in words if a64.is_branch(word)), size // 4)
-            self._look(va, pa, code[: 4 * count])
+            branch = _BRANCHES.search(code[3::4])
+            self._look(va, pa, code[: 4 * branch.end()] if branch else code)
             if self._found:
                 self._install()
 
@@ -328,11 +331,11 @@ class FreeRunner:
                 assert self._code is not None
                 self._code.note(pa)
                 at = pa - self._memory.base
-                code = bytes(self._memory.view[at : at + size])
+                code = self._octets[at : at + size]
                 if _SYSTEM in code[3::4] or code[-4:] == _SELF or self._looks_at_all:
                     self._look(va, pa, code)
-                if self._found:
-                    self._handle.stop()
+                    if self._found:
+                        self._handle.stop()
         except BaseException as error:
             self._pending.error = error
             self._handle.stop()
