@@ -10,7 +10,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from emu.case import Case
@@ -127,30 +126,31 @@ def reduction(text: str) -> dict[str, Any]:
 
 
 def whole(subject: str, cpus: int) -> dict[str, Any]:
-    """Time what goes on from a boot that is kept at smp_init(): its loading, and runs to "Brought up".
+    """Time what goes on from a boot that is kept at smp_init(): its loading, and the run to "Brought up".
 
-    A re-run is what a schedule of emu explore does: a copy of the process at the checkpoint, which has all
-    translated, runs on.
+    Restoring is what a schedule of emu explore begins with: a copy of the process at the checkpoint.
     """
     case = Case(subject, topology=f"flat:{cpus}", depth="whole")
     boot_at(case, START)  # from here on it is kept
-
-    def run(boot: WholeBoot) -> float:
-        seconds = _timed(boot.run)
-        assert boot.how is How.REACHED, boot.how
-        return seconds
-
-    def again(case: Case) -> float:
-        boot = boot_from(case, START)
-        assert warm(boot)
-        return run(boot)
-
     boot = build_whole(case)
     found = {"load": _timed(lambda: bring_to(boot, START))}
     copies = range(_COPIES)
     found["restore"] = _timed(lambda: list(in_forks(lambda _: 0, copies, 1, changes=True))) / _COPIES
-    found["run"] = run(boot)
-    return found | {"again": again(case), "observed": again(replace(case, record_from=START))}
+    return found | {"run": _run_to_end(boot)}
+
+
+def schedule(subject: str, cpus: int, *, record: bool) -> dict[str, Any]:
+    """Time the run of a schedule of emu explore: from smp_init() to "Brought up", translated before."""
+    case = Case(subject, topology=f"flat:{cpus}", depth="whole", record_from=START if record else "")
+    boot = boot_from(case, START)
+    assert warm(boot)
+    return {"observed" if record else "again": _run_to_end(boot)}
+
+
+def _run_to_end(boot: WholeBoot) -> float:
+    seconds = _timed(boot.run)
+    assert boot.how is How.REACHED, boot.how
+    return seconds
 
 
 def _timed(function: Callable[[], Any]) -> float:
@@ -179,6 +179,8 @@ def main(what: str, *arguments: str) -> None:
         found = (explore if what == "explore" else reduction)(arguments[0])
     elif what == "whole":
         found = whole(arguments[0], int(arguments[1]))
+    elif what in ("schedule", "recorded"):
+        found = schedule(arguments[0], int(arguments[1]), record=what == "recorded")
     else:
         found = scan(Grain(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3] == "record")
     print(json.dumps(found))

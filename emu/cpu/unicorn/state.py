@@ -29,7 +29,7 @@ _LOW = bytes(byte & 0xF for byte in range(256))
 class Env:
     """A view of one ``CPUARMState`` at a host address."""
 
-    __slots__ = ("address", "pc", "pstate", "regime", "x")
+    __slots__ = ("_cells", "address", "pc", "pstate", "regime", "x")
 
     def __init__(self, address: int) -> None:
         self.address = address
@@ -37,10 +37,14 @@ class Env:
         self.pc = c_uint64.from_address(address + PC)
         self.pstate = c_uint32.from_address(address + PSTATE)
         self.regime: Array[c_char] = (c_char * REGIME_SIZE).from_address(address + REGIME)
+        self._cells: dict[int, c_uint64] = {}  # those that were asked for; making one takes 0.3 us
 
     def u64(self, offset: int) -> c_uint64:
         """Return the 64-bit cell at ``offset`` bytes into the state."""
-        return c_uint64.from_address(self.address + offset)
+        cell = self._cells.get(offset)
+        if cell is None:
+            cell = self._cells[offset] = c_uint64.from_address(self.address + offset)
+        return cell
 
     def u32(self, offset: int) -> c_uint32:
         """Return the 32-bit cell at ``offset`` bytes into the state."""
