@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
 TURN = 20_000  # instructions
+ALONE = 1_000_000  # the same while nobody looks at what the only CPU says; Ctrl-C comes behind them
 EXCEPTIONS_MAX = 10_000  # of a CPU one behind the other, with the same registers
 RECORDS_MAX = 10_000_000  # of a trace; 36 bytes each in memory
 # A CPU that yields again after no more instructions than these, no further away, is in a loop that waits.
@@ -63,6 +64,7 @@ class FreeTurns:
 
     :ivar asleep_ns: by CPU, the time that it has spent in WFI
     :ivar turn: instructions of a turn, at most
+    :ivar alone: the same while no other CPU can run, if it is more
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
     :ivar delays: how late interrupts reach CPUs
     :ivar is_at_bound: the run is over: the trace has room for no more, or a CPU takes one exception again and
@@ -80,7 +82,7 @@ class FreeTurns:
         self._count = 0
         self._alarm_at = -1  # ns, while a timer of a CPU that sleeps is looked at
         self._coming: dict[int, dict[int, int]] = {}  # by CPU: IRQ or FIQ that was asserted in its future, ns
-        self.turn, self.piece = TURN, UNLIMITED
+        self.turn, self.alone, self.piece = TURN, TURN, UNLIMITED
         self._goes_by_time = goes_by_time(machine.scheduler)
         self.delays = IrqDelays()
         self.is_at_bound = False
@@ -144,6 +146,7 @@ class FreeTurns:
                 self._count_exception(cpu, actor.pe, stop)
             case _:
                 machine.exits.handle(cpu, actor, stop)
+                machine.guest_code.spend_time(actor)  # of a call: the next turn ends before a deadline
         if machine.clock.begun >= machine.instructions_max:
             machine.count(0)
 
@@ -152,9 +155,9 @@ class FreeTurns:
         machine, turn = self._machine, self.turn
         deadline = self._deadline(cpu, now)
         ends = [] if deadline is None else [deadline]
-        if turn < TURN and len(machine.queue.runnable) == 1:
+        if turn < self.alone and len(machine.queue.runnable) == 1:
             # There is nobody to take turns with, up to where a timer wakes somebody.
-            turn = TURN
+            turn = self.alone
             ends += [timer.deadline for timer in machine.clock.timers[:1]]
         return min(turn, *(max(end - now, 1) for end in ends)) if ends else turn
 

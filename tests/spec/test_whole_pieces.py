@@ -27,10 +27,11 @@ def build(kernel: Path, cpus: int = 3, irq_late: str = "") -> tuple[WholeBoot, F
 
 
 def state(boot: WholeBoot) -> tuple[object, ...]:
-    """Return what a run has come to: memory, and the time, instructions and PC of each CPU."""
-    machine = boot.machine
+    """Return what a run has come to: memory, the time, instructions and PC of each CPU, the trace."""
+    machine, trace = boot.machine, boot.machine.trace
     cpus = [(actor.time, actor.pe.counters.instructions, actor.pe.pc) for actor in machine.actors]
-    return hashlib.sha256(machine.memory.view).hexdigest(), machine.clock.begun, *cpus
+    told = tuple(zip(trace.times, trace.rows(), strict=True))
+    return hashlib.sha256(machine.memory.view).hexdigest(), machine.clock.begun, *cpus, told
 
 
 @pytest.mark.parametrize("irq_late", ["", "5:30000"])
@@ -58,15 +59,16 @@ def test_short_turns_cost_nothing_while_one_cpu_can_run(
     """Its turns are long then, and all comes to the same."""
     kernel = real_kernel("EMU_KERNEL_SMALL")
     picks, ends = [], []
-    for alone in (20_000, 0):  # 0: each turn is as short as it is said to be
-        monkeypatch.setattr("emu.machine.free_turns.TURN", alone)
+    for alone in (1_000_000, 20_000, 0):  # 0: each turn is as short as it is said to be
+        monkeypatch.setattr("emu.host.whole.boot.ALONE", alone)
+        monkeypatch.setattr("emu.host.whole.boot.TURN", min(alone, 20_000))
         boot = build_whole(Case(str(kernel), topology="flat:3", depth="whole", turn=400, **choices))
         boot.run()
         assert boot.reached
         picks.append(boot.machine.picks)
-        ends.append(state(boot))
-    assert ends[0] == ends[1]
-    assert 10_000 < picks[1] > 5 * picks[0]
+        ends.append(state(boot)[:-1])  # lines of the log are seen between turns
+    assert ends[0] == ends[1] == ends[2]
+    assert 10_000 < picks[2] > 5 * picks[1] > 5 * picks[0]
 
 
 def test_halts_and_watches_see_each_pass_and_change_nothing(real_kernel: Kernel) -> None:

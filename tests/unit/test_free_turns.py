@@ -1,8 +1,12 @@
-"""CPUs that run freely: interrupts, sleep, yields, registers of devices, each CPU's own time."""
+"""CPUs that run freely: interrupts, sleep, yields, registers of devices, each CPU's own time.
+
+This is one file because all of it runs on one board, with the same words of its controllers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from bare_machine import CODE, DATA, make
@@ -15,6 +19,7 @@ from emu.devices.controllers import CONTROLLERS
 from emu.host.whole.board import Board
 from emu.machine import Machine
 from emu.machine.actor import State
+from emu.machine.firmware import Answer, Firmware
 from emu.machine.free_turns import run_freely
 from emu.outcome import End
 
@@ -316,6 +321,42 @@ again:  mov x5, #63
         b.ne again
         str x11, [x20, #24]
         {DONE}"""
+
+
+class Answering:
+    """Firmware that answers each call, and does nothing else."""
+
+    conduit = "hvc"
+
+    def call(self, *_: object) -> Answer:
+        """Answer."""
+        return Answer(0)
+
+
+def test_a_timer_is_in_time_behind_a_call_however_long_turns_are() -> None:
+    """A call takes 2 us, which are over before the turn behind it begins."""
+    text = f"""
+        <begin>
+        mov x11, #0
+        mov x5, #500
+        {SET_TIMER}
+        msr daifclr, #2
+        hvc #0
+again:  add x11, x11, #1
+        ldr x7, [x20]
+        cbz x7, again
+        {DONE}"""
+    ends = []
+    for alone in (20_000, 1_000, 37, 1):
+        machine = freely(text, handler=TIMER_IRQ)
+        assert machine.free is not None
+        machine.free.turn = machine.free.alone = alone
+        machine.power.firmware = cast("Firmware", Answering())
+        machine.run()
+        assert word(machine, 1) == 27, "the PPI of the virtual timer"
+        ends.append((machine.actors[0].pe.x[11], machine.actors[0].time))
+    assert len(set(ends)) == 1, ends
+    assert 3 * ends[0][0] < 8000 - 2000, "of its 8 us the call takes two"
 
 
 @every_controller

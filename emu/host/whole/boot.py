@@ -35,7 +35,7 @@ from emu.host.whole.initramfs import read_initrd
 from emu.host.whole.printk_ring import ring_lines
 from emu.host.whole.told import Told
 from emu.machine import Machine
-from emu.machine.free_turns import run_freely
+from emu.machine.free_turns import ALONE, TURN, run_freely
 from emu.machine.irq_delays import parse_irq_delays
 from emu.machine.signals import interrupts_kept
 from emu.memory import PAGE_SIZE, Memory
@@ -127,6 +127,8 @@ class WholeBoot:
 
     def stop_at(self, cpu: int, va: int) -> None:
         """Take notice that ``cpu`` is at a function that the run stops at."""
+        free = self.machine.free
+        assert free is not None
         if va == self.arrivals.landing:
             if not self.arrivals.land(cpu):
                 self.is_shared = True
@@ -134,6 +136,7 @@ class WholeBoot:
         elif va == self.arrivals.take_over_at:
             self.arrivals.take_over(cpu, self._wanted(), self._excused())
             self.told.notes_early_status = True
+            free.alone = TURN
         elif va == self.panic_at:
             self.panicked = cpu
         if va == self.until.symbol or (self.until.panic and self.panicked >= 0):
@@ -378,6 +381,8 @@ def _begin(boot: WholeBoot, dtb_pa: int) -> None:
     for number in (1, 2, 3):
         pe.x[number] = 0
     free.turn = boot.case.turn or free.turn
+    if boot.arrivals.take_over_at and machine.entry_el < 2:  # EL2 may move a timer (CNTVOFF_EL2)
+        free.alone = ALONE  # up to there nothing comes of when a line of the log is seen
     free.delays = parse_irq_delays(boot.case.irq_late)
     arrivals = boot.arrivals
     for va in sorted({boot.until.symbol, boot.panic_at, arrivals.landing, arrivals.take_over_at} - {0}):

@@ -63,8 +63,10 @@ class Told:
             self._machine.engine.free.note_stores(self._early, self._stored)
 
     def step(self, cpu: int) -> None:
-        """Put lines that are new, and to which nothing will be added, into the trace."""
+        """Put lines that are new, and to which nothing will be added, into the trace, behind a turn."""
         self.begin()
+        if self._machine.free is not None and self._machine.free.amid >= 0:
+            return  # however many pieces it is run in
         if not self._ring.is_known or (head := self._ring.read()) == self._head:
             return
         machine, pe = self._machine, self._machine.actors[0].pe
