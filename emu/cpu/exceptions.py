@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from emu.cpu.stops import Raised
 
-_NZCV, _PAN, _DAIF = 0xF << 28, 1 << 22, 0xF << 6
+_NZCV, PAN, _DAIF = 0xF << 28, 1 << 22, 0xF << 6
 _U64 = 2**64 - 1
 # EC of aborts from a lower EL; the next value is the same from the current EL.
 _ABORTS_LOWER = (0x20, 0x24)
@@ -100,7 +100,7 @@ def enter(exception: CpuException, pc: int, pstate: int, vbar: int, *, sets_pan:
     return Entry(
         el=el,
         pc=vector_va(exception, pstate, vbar),
-        pstate=pstate & (_NZCV | _PAN) | _PAN * sets_pan | _DAIF | el << 2 | 1,
+        pstate=pstate & (_NZCV | PAN) | PAN * sets_pan | _DAIF | el << 2 | 1,
         spsr=pstate,
         elr=elr,
         esr=esr,

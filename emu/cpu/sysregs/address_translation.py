@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from emu.arch import sysreg
 from emu.cpu.attributes import attribute, is_device
+from emu.cpu.exceptions import PAN
 from emu.cpu.pe import PE, operand
 from emu.cpu.sysregs import vhe
 from emu.cpu.translation import ADDRESS, Fault, FaultClass, Read, Translation, walk
@@ -19,7 +20,6 @@ _AF, _OUTER, _NON_CACHEABLE = 1 << 10, 2, 0x44
 _AP_EL0, _AP_READ_ONLY = 1 << 6, 1 << 7  # AP[1], AP[2]
 _NOT_EL0, _READ_ONLY = 1 << 61, 1 << 62  # APTable of the tables on the way
 _HPD = 41  # TCR_EL2.HPD0, then HPD1: APTable does not count
-_PSTATE_PAN = 1 << 22
 _OF_EL2 = 4  # op1
 # By op1, CRm and op2 without the bit that tells writes: who it is that accesses.
 _PRIVILEGED, _EL0, _WITH_PAN = range(3)
@@ -76,7 +76,7 @@ def _refused(pe: PE, va: int, found: Translation, access: int, is_store: bool) -
     if (
         (is_store and read_only)
         or (access == _EL0 and not of_el0)
-        or (access == _WITH_PAN and of_el0 and pe.pstate & _PSTATE_PAN)
+        or (access == _WITH_PAN and of_el0 and pe.pstate & PAN)
     ):
         return FaultClass.PERMISSION
     return None
