@@ -103,26 +103,28 @@ class Lots:
     """The lots of one trace, and how records are counted that has them as one each.
 
     A record has an index, among those that are kept, and a number, among all.
+
+    :ivar indices: of the lots, ascending
     """
 
     def __init__(self) -> None:
-        self._indices: list[int] = []
+        self.indices: list[int] = []
         self._behind: list[int] = []  # number of the record behind the lot
         self._wakes: list[Wakes] = []
 
     def __bool__(self) -> bool:
-        return bool(self._indices)
+        return bool(self.indices)
 
     def add(self, index: int, wakes: Wakes) -> None:
         """The record at ``index`` is the last one, and stands for ``wakes``."""
         self._behind.append(self.number(index) + wakes.total)
-        self._indices.append(index)
+        self.indices.append(index)
         self._wakes.append(wakes)
 
     def number(self, index: int) -> int:
         """Return the number of the record at ``index``; of a lot, that of its first."""
-        before = bisect_left(self._indices, index)
-        return self._behind[before - 1] + index - self._indices[before - 1] - 1 if before else index
+        before = bisect_left(self.indices, index)
+        return self._behind[before - 1] + index - self.indices[before - 1] - 1 if before else index
 
     def find(self, number: int) -> tuple[int, tuple[int, int] | None]:
         """Return the index of record ``number``, and CPU and pc where it is one of a lot."""
@@ -133,20 +135,20 @@ class Lots:
                 low = middle
             else:
                 high = middle - 1
-        at = bisect_left(self._indices, low)
-        if at == len(self._indices) or self._indices[at] != low:
+        at = bisect_left(self.indices, low)
+        if at == len(self.indices) or self.indices[at] != low:
             return low, None
         return low, self._wakes[at].in_order()[number - self.number(low)]
 
     def within(self, span: range) -> list[tuple[int, Wakes]]:
         """Return index and CPUs of each lot whose index is in ``span``."""
-        first, last = bisect_left(self._indices, span.start), bisect_left(self._indices, span.stop)
-        return list(zip(self._indices[first:last], self._wakes[first:last], strict=True))
+        first, last = bisect_left(self.indices, span.start), bisect_left(self.indices, span.stop)
+        return list(zip(self.indices[first:last], self._wakes[first:last], strict=True))
 
     def copy(self) -> Lots:
         """Return the same lots, to be added to."""
         other = Lots()
-        other._indices, other._behind = list(self._indices), list(self._behind)
+        other.indices, other._behind = list(self.indices), list(self._behind)
         other._wakes = list(self._wakes)
         return other
 
@@ -199,7 +201,8 @@ class Records(StringTable):
         self._columns: Columns | None = None
 
     def __len__(self) -> int:
-        return self._lots.number(len(self._records) // RECORD.size)
+        kept, lots = len(self._records) // RECORD.size, self._lots
+        return lots.number(kept) if lots.indices else kept
 
     @property
     def has_lots(self) -> bool:

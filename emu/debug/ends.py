@@ -8,6 +8,7 @@ from emu.outcome import End
 from emu.report.words import outcome_words
 
 _TOLD_MAX = 8  # CPUs, in one line
+AT_END = (State.ENDED, State.SPINNING)  # of a CPU that, perhaps, nothing lets go on
 # Those that are told of when nobody can go on.
 _STAND_STILL = (End.SPINS, End.EXCEPTION_LOOP, End.ASLEEP_WFE, End.ASLEEP_WFI)
 
@@ -21,8 +22,8 @@ def how(target: DebugTarget, cpu: int) -> str:
 def at_its_end(target: DebugTarget, cpu: int) -> str:
     """Return why nothing that others do lets ``cpu`` go on, as far as it is known; empty: something may."""
     machine, actor = target.machine, target.machine.actors[cpu]
-    spins = actor.state is State.SPINNING and actor.spins is not None
-    if machine.next_boot or not (actor.state is State.ENDED or spins):
+    waits = actor.state is State.SPINNING and actor.spins is None
+    if machine.next_boot or waits or actor.state not in AT_END:
         return ""
     return f"CPU{cpu} cannot go on: {how(target, cpu)}, at {target.places.describe(end_pc(actor))}"
 

@@ -13,7 +13,7 @@ from emu.debug.boots import Boots
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
 from emu.debug.edits import Edit
-from emu.debug.ends import at_its_end, how, not_there, why_over
+from emu.debug.ends import AT_END, at_its_end, how, not_there, why_over
 from emu.debug.host_entries import HostEntries
 from emu.debug.leaving import leave_loop
 from emu.debug.redone import make_again, tell_runs_apart
@@ -31,6 +31,8 @@ CHECKPOINT_STEPS = 4096
 NEAR_STEPS = 256  # a checkpoint is made this far before the position that a travel goes to
 ARRIVE_STEPS = 1 << 20  # of all CPUs, until a command says that it has not come where it was to go
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
+# Each step asks for these; to take a member from its enum is a call in Python 3.11.
+_SCHEDULE, _STAND, _FREE = Others.SCHEDULE, Others.STAND, Others.FREE
 
 
 def _interrupted(cpu: int) -> SessionStop:
@@ -131,7 +133,7 @@ class Session(DebugTarget):
 
     def step(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has made one step; the others step as the settings say."""
-        return self._run(lambda ran: ran == cpu, cpu)
+        return self._run(None, cpu)
 
     def step_operation(self, cpu: int) -> SessionStop:
         """Run until ``cpu`` has performed an operation that other CPUs can observe."""
@@ -204,27 +206,31 @@ class Session(DebugTarget):
                 return _interrupted(machine.current)
         return SessionStop("goal", machine.current)
 
-    def _run(self, done: Callable[[int], bool], cpu: int, steps_max: int = 0) -> SessionStop:
-        # Step until `done` or a stop; `cpu` is the CPU that the command is about, or -1 for all; 0 steps: as
-        # many as it takes.
-        machine, settings = self.machine, self.settings
-        last = self.position + steps_max if steps_max else -1
+    def _run(self, done: Callable[[int], bool] | None, cpu: int, steps_max: int = 0) -> SessionStop:
+        # Step until `done`, which is asked about each CPU that has stepped, or a stop; None: until `cpu` has
+        # stepped. `cpu` is the CPU that the command is about, or -1 for all; 0 steps: as many as it takes.
+        machine, settings, log = self.machine, self.settings, self.log
+        last = log.position + steps_max if steps_max else -1
         unpolled = 0
-        alone = settings.others is not Others.SCHEDULE and cpu >= 0
-        told = self.checker.begin(settings, cpu)
+        alone = settings.others is not _SCHEDULE and cpu >= 0
+        checker, actors = self.checker, machine.actors
+        told = checker.begin(settings, cpu)
         if told is not None:
             return told
+        stops = bool(settings.breakpoints or settings.watchpoints or settings.events)
         while True:
             if unpolled >= _POLL_STEPS:
                 unpolled = 0
                 if self.interrupted():
                     return _interrupted(machine.current)
-            if cpu >= 0 and not self.ended and (over := at_its_end(self, cpu)):
-                return SessionStop("step", cpu, over)
-            choose = settings.forced.pop(self.position, -1)
+            if cpu >= 0 and actors[cpu].state in AT_END and not self.ended:
+                over = at_its_end(self, cpu)
+                if over:
+                    return SessionStop("step", cpu, over)
+            choose = settings.forced.pop(log.position, -1) if settings.forced else -1
             if choose < 0 and alone:
                 if not machine.is_runnable(cpu):
-                    if settings.others is Others.STAND or not self._let_others(cpu):
+                    if settings.others is _STAND or not self._let_others(cpu):
                         return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {how(self, cpu)}")
                     unpolled += FREE_STEPS
                     continue
@@ -235,16 +241,16 @@ class Session(DebugTarget):
                 return SessionStop("end", max(machine.current, 0), self._why_over())
             ran = machine.current if machine.pc_before != NOBODY else -1
             if reboots:
-                numbers = self.log.renumbered()
+                numbers = log.renumbered()
                 cpu, settings.cpu = (numbers.get(each, each) for each in (cpu, settings.cpu))
-            stop = self.checker.check(settings, ran)
+            stop = checker.check(settings, ran) if stops else None
             if stop is not None:
                 return stop
-            if ran >= 0 and done(ran):
-                if settings.others is Others.FREE and cpu >= 0:
+            if ran >= 0 and (ran == cpu if done is None else done(ran)):
+                if settings.others is _FREE and cpu >= 0:
                     self._let_others(cpu)
                 return plain_step(ran)
-            if last >= 0 and self.position == last:
+            if last >= 0 and log.position == last:
                 return SessionStop("step", ran, not_there(self, steps_max))
             unpolled += 1
 
@@ -257,19 +263,19 @@ class Session(DebugTarget):
         machine, settings, log = self.machine, self.settings, self.log
         if settings.edits:
             settings.edit(log.position, machine)
-        rows = len(machine.trace)
+        rows = len(machine.recorder.trace)
         if not machine.step(choose):
             return False
         if self.boot.guest is not self.boots.guest:
             self.boots.begin(self.position + 1, settings.breakpoints.values())
         pc = machine.pc_before
         if pc == NOBODY:
-            log.add(-1, 0, rows, forced=choose >= 0)
+            position = log.add(-1, 0, rows, forced=choose >= 0)
         else:
-            log.add(machine.current, pc, rows, forced=choose >= 0)
+            position = log.add(machine.current, pc, rows, forced=choose >= 0)
         if settings.edits:
-            settings.edit(log.position, machine)
-        if log.position % CHECKPOINT_STEPS == 0:
+            settings.edit(position, machine)
+        if not position % CHECKPOINT_STEPS:
             self._save()
         return True
 

@@ -36,8 +36,8 @@ class StepLog:
         """The number of steps made."""
         return len(self._cpus)
 
-    def add(self, cpu: int, pc: int, row: int, *, forced: bool) -> None:
-        """Log a step.
+    def add(self, cpu: int, pc: int, row: int, *, forced: bool) -> int:
+        """Log a step and return the position behind it.
 
         :param cpu: -1: no CPU did it, such as caches that write a line back by themselves
         :param pc: PC before the step; 0: of a host task
@@ -48,6 +48,7 @@ class StepLog:
         self._cpus.append(cpu | _FORCED if forced else cpu)
         self._pcs.append(pc)
         self._rows.append(row)
+        return len(self._rows)
 
     def add_run(self, cpu: int, steps: int, row: int) -> None:
         """Log ``steps`` forced steps of ``cpu`` that were made at once: the first gets all their records.

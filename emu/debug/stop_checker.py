@@ -57,9 +57,11 @@ class StopChecker:
 
         Several CPUs can arrive by one step, and a watchpoint be touched by it: they are told one by one.
         """
-        self.note_modes(settings)
+        if settings.events or self._modes:
+            self.note_modes(settings)
         if not settings.breakpoints:
-            self.forget()
+            if self._arrived or self._entered:
+                self.forget()
             return None
         self._entered = [entry for entry in self._entered if entry.cpu != cpu]
         if cpu in self._arrived:
@@ -78,8 +80,6 @@ class StopChecker:
 
     def check(self, settings: DebugSettings, cpu: int) -> SessionStop | None:
         """Return what stops the session after the last step, which ``cpu`` made (-1: no CPU), or None."""
-        if not (settings.watchpoints or settings.events or settings.breakpoints):
-            return None
         rows, stop = self._log.last_rows(), None
         if settings.watchpoints or settings.events:
             stop = self.check_records(settings, rows)

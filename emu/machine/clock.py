@@ -26,6 +26,7 @@ class Timer(NamedTuple):
 class Clock:
     """``now`` is in ns, ``begun`` counts instructions and operations of host tasks, ``timers`` is a heap.
 
+    :ivar quiet_picks: made while timers are set, since one has expired
     :ivar counter_reads: how often CNTVCT_EL0 was looked at
     :ivar sleeps: how often a PE has run to a WFE where it sleeps
     :ivar waits_for_time: no timer expires before its time, however busy the actors are
@@ -36,7 +37,7 @@ class Clock:
         self.begun = 0
         self.timers: list[Timer] = []
         self._number = 0
-        self._quiet_picks = 0
+        self.quiet_picks = 0
         self._quiet_until = 0
         self.counter_reads = self.sleeps = 0
         self.waits_for_time = False
@@ -60,15 +61,11 @@ class Clock:
             self.timers.remove(gone)
             heapify(self.timers)
 
-    def count_pick(self, picks: int = 1) -> None:
-        """Picks are made while timers are set."""
-        self._quiet_picks += picks
-
     def is_quiet_for(self, picks: int, instructions: int) -> bool:
         """Tell whether no timer expires now, nor because actors are busy for so long."""
         return not self.timers or (
             self.timers[0].deadline > self.now
-            and self._quiet_picks + picks <= SPIN_PICKS
+            and self.quiet_picks + picks <= SPIN_PICKS
             and self.begun + instructions <= self._quiet_until
         )
 
@@ -82,7 +79,7 @@ class Clock:
         if not timers or (
             any_runnable
             and timers[0].deadline > self.now
-            and (self.waits_for_time or (self._quiet_picks <= SPIN_PICKS and self.begun <= self._quiet_until))
+            and (self.waits_for_time or (self.quiet_picks <= SPIN_PICKS and self.begun <= self._quiet_until))
         ):
             return None
         timer = heappop(timers)
@@ -91,7 +88,7 @@ class Clock:
         return timer
 
     def _be_quiet(self) -> None:
-        self._quiet_picks = 0
+        self.quiet_picks = 0
         self._quiet_until = self.begun + SPIN_INSTRUCTIONS
 
     def take_action(self, cpu: int) -> Callable[[], None] | None:

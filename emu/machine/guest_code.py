@@ -12,6 +12,9 @@ from emu.machine.actor import Actor, Grain, State
 if TYPE_CHECKING:
     from emu.machine.machine import Machine
 
+# Each grain asks for these; to take a member from its enum is a call in Python 3.11.
+_FREE, _OPERATION, _WAITING = Grain.FREE, Grain.OPERATION, State.WAITING
+
 SLICE = 1 << 20  # instructions a PE runs at free speed before others get a turn
 
 
@@ -34,7 +37,8 @@ class GuestCode:
             machine.naps.forget(actor)
         trace, engine = machine.recorder.trace, machine.engine
         before = pe.counters.instructions
-        machine.landings.pass_label(pe)
+        if machine.landings.labels:
+            machine.landings.pass_label(pe)
         if trace.steps is not None:
             trace.turn(cpu)
         if machine.parts.alone >= 0:
@@ -42,9 +46,9 @@ class GuestCode:
             stop: EngineStop = STEP_LIMIT
         elif actor.made:
             stop = machine.parts.finish(actor)
-        elif machine.grain is Grain.FREE:
+        elif machine.grain is _FREE:
             stop = self._run_slice(cpu, actor, max(1, min(SLICE, machine.instructions_left)))
-        elif machine.grain is Grain.OPERATION:
+        elif machine.grain is _OPERATION:
             stop = engine.run_operation(pe)
         else:
             stop = engine.step(pe)
@@ -56,7 +60,7 @@ class GuestCode:
         is_stopped = stop.__class__ is not StepLimit
         if is_stopped:
             machine.exits.handle(cpu, actor, stop)
-            if actor.state is State.WAITING:
+            if actor.state is _WAITING:
                 machine.naps.learn(actor)
                 machine.spins.count_sleep(cpu)
         if clock.begun >= machine.instructions_max:

@@ -297,8 +297,9 @@ class Machine:
             return  # they are looked at between turns
         if self.when_asleep is not None and not self.queue.runnable and self.when_asleep():
             return
-        self.clock.count_pick()
-        while (timer := self.clock.expired(bool(self.queue.runnable))) is not None:
+        clock = self.clock
+        clock.quiet_picks += 1
+        while (timer := clock.expired(bool(self.queue.runnable))) is not None:
             if timer.action:
                 timer.action()
                 continue

@@ -220,7 +220,7 @@ class Naps:
         if not done:
             return False
         if clock.timers:
-            clock.count_pick(done)
+            clock.quiet_picks += done
         machine.picks += done
         machine.spins.count_picks(done)
         machine.current = cpus[done - 1]

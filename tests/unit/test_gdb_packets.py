@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from emu.debug.gdb.packets import PACKET_MAX, Reader, StreamItem, encode
+from emu.debug.gdb.packets import PACKET_MAX, Reader, StreamItem, checksum, encode
 
 
 def items(*pieces: bytes) -> list[tuple[StreamItem, bytes]]:
@@ -47,6 +47,12 @@ def test_one_plain_packet_is_taken_at_once(data: bytes, payload: bytes | None) -
 def test_the_checksum_is_the_sum_of_what_is_sent() -> None:
     assert encode(b"OK") == b"$OK#9a"
     assert encode(b"}") == b"$}]#da"
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 258, 512, 65_536])
+def test_the_checksum_is_the_sum_of_all_bytes_however_many_they_are(size: int) -> None:
+    for payload in (b"\xff" * size, b"\x00" * size, random.Random(size).randbytes(size)):
+        assert checksum(payload) == sum(payload) & 0xFF
 
 
 @pytest.mark.parametrize(

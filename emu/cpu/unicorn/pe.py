@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ctypes import Array, c_uint64, c_void_p, string_at
+from ctypes import Array, c_uint64, c_void_p
 from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as regs
@@ -136,7 +136,7 @@ class UnicornPE:
 
     def general(self, first: int, count: int) -> bytes:
         """Return ``count`` registers from ``first`` on, 8 bytes each, little-endian: X0..X30, SP, PC."""
-        return string_at(self.env.address + layout.XREGS + 8 * first, 8 * count)
+        return self.env.general.raw[8 * first : 8 * (first + count)]
 
     def sysreg(self, encoding: Encoding) -> int:
         """Return a system register (u64) at little cost; only those that a saved context has at hand."""

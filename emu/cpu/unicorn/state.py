@@ -18,6 +18,7 @@ from emu.cpu.unicorn.layout import (
 
 # What a trace of instructions copies of the state, from X0 to PSTATE.DAIF; where in it, in u64, things are.
 TRACED, TRACED_BYTES = XREGS, DAIF + 8 - XREGS
+_GENERAL_BYTES = PC + 8 - XREGS
 _PC_AT, _PSTATE_AT, _CF_AT, _NF_AT, _DAIF_AT = ((at - XREGS) // 8 for at in (PC, PSTATE, CF, NF, DAIF))
 _SIGN_N, _SIGN_V = (bytes(bit if byte >> 7 else 0 for byte in range(256)) for bit in (0x80, 0x10))
 _IS_ZERO = bytes([0x40]) + bytes(255)
@@ -29,11 +30,13 @@ _LOW = bytes(byte & 0xF for byte in range(256))
 class Env:
     """A view of one ``CPUARMState`` at a host address."""
 
-    __slots__ = ("_cells", "address", "pc", "pstate", "regime", "x")
+    __slots__ = ("_cells", "address", "general", "pc", "pstate", "regime", "x")
 
     def __init__(self, address: int) -> None:
         self.address = address
         self.x: Array[c_uint64] = (c_uint64 * 32).from_address(address + XREGS)
+        # X0..X30, SP and PC: its bytes cost less than those at an address
+        self.general: Array[c_char] = (c_char * _GENERAL_BYTES).from_address(address + XREGS)
         self.pc = c_uint64.from_address(address + PC)
         self.pstate = c_uint32.from_address(address + PSTATE)
         self.regime: Array[c_char] = (c_char * REGIME_SIZE).from_address(address + REGIME)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
+
 from emu.cpu.pe import PE
 from emu.cpu.sysregs.access import value
 from emu.cpu.sysregs.rows import BY_NAME
@@ -26,8 +28,8 @@ def core(pe: PE) -> bytes:
 
 def expedited(pe: PE) -> bytes:
     """Return the expedited registers of a stop reply, so that gdb need not read them after each step."""
-    shown = pe.general(X29, PC + 1 - X29).hex()  # X29, X30, SP and PC lie together
-    return f"1d:{shown[:16]};1f:{shown[32:48]};20:{shown[48:]};".encode()
+    shown = hexlify(pe.general(X29, PC + 1 - X29))  # X29, X30, SP and PC lie together
+    return b"1d:%b;1f:%b;20:%b;" % (shown[:16], shown[32:48], shown[48:])
 
 
 def read(pe: PE, number: int) -> bytes | None:

@@ -117,7 +117,11 @@ class Server:
             while not self._done and (self._client is not None or self._listener is not None):
                 item = self._reader.next()
                 if item is None:
-                    self._wait_for_more()
+                    # While packets follow each other the client alone is waited for, others now and then.
+                    self._quick -= 1
+                    if self._client is None or self._quick < 0 or not self._receive():
+                        self._wait(-1)
+                        self._quick = _QUICK
                     ready, self._whole = self._whole, None
                     if ready is not None:
                         self._answer(ready)
@@ -166,15 +170,6 @@ class Server:
         self._resends = 0
         self._sent = data
         self._send(data)
-
-    def _wait_for_more(self) -> None:
-        # While packets follow each other the client alone is waited for, and all others now and then.
-        if self._client is not None and self._quick > 0:
-            self._quick -= 1
-            if self._receive():
-                return
-        self._wait(-1)
-        self._quick = _QUICK
 
     def _wait(self, milliseconds: int) -> None:
         # Take what has come in, from wherever.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from emu.cpu.sysregs import vhe
@@ -36,6 +37,7 @@ from emu.debug.stops import Others, SessionStop, plain_step
 from emu.errors import EmuError
 
 _UNKNOWN = b""
+_WRITE_BINARY = ord("X")
 _FEATURES = (
     f"PacketSize={PACKET_MAX:x};QStartNoAckMode+;qXfer:features:read+;vContSupported+;"
     "ReverseStep+;ReverseContinue+;swbreak+;hwbreak+;error-message+"
@@ -104,10 +106,10 @@ class Stub:
                 ("M", data.write_memory),
                 ("H", self._select),
                 ("T", self._is_alive),
-                ("s", lambda text: self._resume_one(text, step=True)),
-                ("c", lambda text: self._resume_one(text, step=False)),
-                ("S", lambda text: self._resume_one(text.partition(";")[2], step=True)),
-                ("C", lambda text: self._resume_one(text.partition(";")[2], step=False)),
+                ("s", partial(self._resume_one, True)),
+                ("c", partial(self._resume_one, False)),
+                ("S", lambda text: self._resume_one(True, text.partition(";")[2])),
+                ("C", lambda text: self._resume_one(False, text.partition(";")[2])),
                 ("b", self._back),
                 ("Z", self._insert),
                 ("z", self._remove),
@@ -130,9 +132,10 @@ class Stub:
         """
         if not packet:
             return [_UNKNOWN]
-        if packet[0] == ord("X"):
+        kind = packet[0]
+        if kind == _WRITE_BINARY:
             return self._data.write_binary(packet)
-        function = self._commands.get(packet[0])
+        function = self._commands.get(kind)
         if function is None:
             return [_UNKNOWN]
         try:
@@ -193,14 +196,17 @@ class Stub:
 
     # -- going on ---------------------------------------------------------------------------------
 
-    def _resume_one(self, text: str, *, step: bool) -> list[bytes]:
-        cpu = self.state.resumed if self.state.resumed >= 0 else self.state.cpu
+    def _resume_one(self, step: bool, text: str) -> list[bytes]:
+        # The packets s, S (`step`), c and C; what is in the text: the PC to go on from.
+        state, session = self.state, self.session
+        cpu = state.resumed if state.resumed >= 0 else state.cpu
         if text:
             made = registers.edit(cpu, PC, parse_hex(text).to_bytes(8, "little"))
             assert made is not None
-            self.session.edit(made)
-        self.state.steps = step
-        return self._go(lambda: self.session.step(cpu) if step else self.session.go_on())
+            session.edit(made)
+        state.steps = step
+        state.stepped = -1
+        return self._stopped(session.step(cpu) if step else session.go_on())
 
     def _continue(self, text: str) -> list[bytes]:
         # vCont: the first action with a thread is for that CPU, the one without a thread for all others.
@@ -278,16 +284,18 @@ class Stub:
 
     def _stopped(self, stop: SessionStop) -> list[bytes]:
         # The stop reply; console output before it tells what a stop reply cannot.
-        state, session = self.state, self.session
-        state.cpu = session.settings.cpu = stop.cpu
-        why, said = (b"", "") if stop is plain_step(stop.cpu) else self._reason(stop)
-        # While gdb steps (stepi N, next, until) it goes on behind a SIGTRAP that it knows no reason for.
-        unknown = state.steps and said and not why
-        signal = b"T02" if stop.reason == "interrupt" or unknown else b"T05"
+        state, session, cpu = self.state, self.session, stop.cpu
+        state.cpu = session.settings.cpu = cpu
+        signal, why, said = b"T05", b"", ""
+        if stop is not plain_step(cpu):
+            why, said = self._reason(stop)
+            # While gdb steps (stepi N, next, until) it goes on behind a SIGTRAP that it knows no reason for.
+            if stop.reason == "interrupt" or (state.steps and said and not why):
+                signal = b"T02"
         state.steps = False
-        has_any = session.has_registers(stop.cpu)
-        known = registers.expedited(session.pe(stop.cpu)) if has_any else registers.EXPEDITED_OF_NONE
-        state.last = b"%b%bthread:%x;%b" % (signal, why, stop.cpu + 1, known)
+        has_any = session.has_registers(cpu)
+        known = registers.expedited(session.pe(cpu)) if has_any else registers.EXPEDITED_OF_NONE
+        state.last = b"%b%bthread:%x;%b" % (signal, why, cpu + 1, known)
         if not (said or state.notes):
             return [state.last]
         notes, state.notes = state.notes, []
