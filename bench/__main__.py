@@ -17,7 +17,7 @@ from bench.boots import cold_boot_612_8, compare_4096, per_secondary_612, rfc_40
 from bench.compare import HEADER as COMPARE_HEADER
 from bench.compare import Compared, check_names, figures, note
 from bench.exploring import explore_rate, explore_reduction, explore_scale, explore_whole
-from bench.gdb import gdb_raw, gdb_stepi
+from bench.gdb import gdb_raw, gdb_reverse, gdb_stepi
 from bench.lookups import lookup_256, lookup_command, lookup_shapes
 from bench.measured import Outcome, write_document, write_readme
 from bench.process import KERNEL_VARIABLE
@@ -47,6 +47,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     trace_registers,
     gdb_raw,
     gdb_stepi,
+    gdb_reverse,
     qemu_612_8,
     whole_612_8,
     whole_kept_612_8,

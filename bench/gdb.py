@@ -31,6 +31,7 @@ GDB = "gdb-multiarch"
 _TEXT = Path(__file__).with_name("stepped.S")
 _ACCELERATORS = ("tcg,thread=single", "tcg,thread=multi")
 _STEPS, _STEPS_RAW = 2000, 10_000
+_FAR, _BACK = 1_000_000, 3  # position, and steps back for each round
 _SECONDS_MAX = 120
 _SCRIPT = """
 set pagination off
@@ -83,6 +84,25 @@ def gdb_raw(rounds: int, quick: bool) -> Figures:
     """``s`` packets of a bare client."""
     for cpus, least in ((1, 4.0), (8, None)):
         yield from _side_by_side(f"gdb_raw_{cpus}", cpus, least, rounds, quick, _raw)
+
+
+@benchmark(
+    covers="bs packets of a bare client, from position 1,000,000 back, of a CPU of eight that step the loop "
+    "by turns: until the stop is told. Wall time: a process that a step back ends cannot be asked for its own"
+)
+def gdb_reverse(rounds: int, quick: bool) -> Figures:
+    """A step back at position 1,000,000."""
+    subject = load_source(_TEXT, nr_cpus=8)
+    samples: list[float] = []
+
+    def measure(port: int, _server: int, _subject: Subject, _set_up: bool) -> float:
+        count = str(_BACK if quick else _BACK * rounds)
+        found = _run([sys.executable, "-m", "bench.gdb_client", str(port), "back", str(_FAR), count])
+        samples.extend(json.loads(found))
+        return 0.0
+
+    _of_emu(subject, 8, measure, all_run=True)
+    yield Result("gdb_reverse", "ms", tuple(samples), at_most=30, note="the first and those that follow")
 
 
 def _side_by_side(

@@ -2,6 +2,9 @@
 
 ``python -m bench.gdb_client PORT SERVER PC STEPS`` goes to PC first, and prints one number: steps in a second
 of CPU time, its own and that of the server, which leads the session SERVER.
+
+``python -m bench.gdb_client PORT back POSITION STEPS`` goes to POSITION, and prints the ms of each of STEPS
+steps of the second CPU back from there.
 """
 
 from __future__ import annotations
@@ -63,5 +66,22 @@ def measure(port: int, server: int, pc: int, steps: int) -> float:
     return steps / seconds
 
 
+def back(port: int, position: int, steps: int) -> list[float]:
+    """Return the ms of each of so many steps of CPU1 back from ``position``."""
+    client = Client(port)
+    for payload in (b"qRcmd," + f"goto {position}".encode().hex().encode(), b"Hg2", b"Hc2"):
+        client.ask(payload)
+    found = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        answer = client.ask(b"bs")
+        found.append(1000 * (time.perf_counter() - start))
+        assert answer.startswith(b"T05"), answer
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(*(int(argument) for argument in sys.argv[1:5]))))
+    if sys.argv[2] == "back":
+        print(json.dumps(back(int(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]))))
+    else:
+        print(json.dumps(measure(*(int(argument) for argument in sys.argv[1:5]))))

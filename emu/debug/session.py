@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from emu.debug.approach import approach
 from emu.debug.boots import Boots
 from emu.debug.checkpoints import Checkpoints
 from emu.debug.debugged import Debugged
@@ -27,8 +28,8 @@ from emu.machine.machine import NOBODY
 from emu.operation import OPERATIONS, Kind
 from emu.report.json_form import verdict_word
 
-CHECKPOINT_STEPS = 4096
-NEAR_STEPS = 256  # a checkpoint is made this far before the position that a travel goes to
+CHECKPOINT_STEPS = 3072
+NEAR_STEPS = 256  # a checkpoint is made this far before a position that is gone to
 ARRIVE_STEPS = 1 << 20  # of all CPUs, until a command says that it has not come where it was to go
 _POLL_STEPS = 1024  # between two polls of Session.interrupted
 # Each step asks for these; to take a member from its enum is a call in Python 3.11.
@@ -42,7 +43,7 @@ def _interrupted(cpu: int) -> SessionStop:
 class Session(DebugTarget):
     """Debugs one boot.
 
-    :ivar near: a checkpoint is made so many steps before the position that a travel goes to
+    :ivar near: a checkpoint is made so many steps before a position that is gone to
     :ivar interrupted: polled while the session runs; True stops it
     :ivar ended: no CPU can go on, or the run has stopped
     """
@@ -74,7 +75,7 @@ class Session(DebugTarget):
 
         This is not done by the constructor: the code that catches ``Travelled`` calls :meth:`arrive`.
         """
-        self._save()
+        self.save()
 
     @property
     def position(self) -> int:
@@ -185,7 +186,7 @@ class Session(DebugTarget):
         if machine.model is not None:
             machine.model.settle()
         self.log.add_run(cpu, made, row)
-        self._save()
+        self.save()
         if machine.stopped:
             self.ended = True
             return SessionStop("end", cpu, machine.stopped)
@@ -197,13 +198,12 @@ class Session(DebugTarget):
 
         :param heeded: an interrupt does
         """
-        machine, settings = self.machine, self.settings
-        while self.position < position:
-            choose = settings.forced.pop(self.position, -1)
-            if not self._one(choose):
-                return SessionStop("end", machine.current, self._why_over())
-            if heeded and not self.position % _POLL_STEPS and self.interrupted():
+        machine, log, forced = self.machine, self.log, self.settings.forced
+        while (now := log.position) < position:
+            if heeded and not now % _POLL_STEPS and self.interrupted():
                 return _interrupted(machine.current)
+            if not self._one(forced.pop(now, -1) if forced else -1):
+                return SessionStop("end", machine.current, self._why_over())
         return SessionStop("goal", machine.current)
 
     def _run(self, done: Callable[[int], bool] | None, cpu: int, steps_max: int = 0) -> SessionStop:
@@ -276,7 +276,7 @@ class Session(DebugTarget):
         if settings.edits:
             settings.edit(position, machine)
         if not position % CHECKPOINT_STEPS:
-            self._save()
+            self.save()
         return True
 
     def _let_others(self, cpu: int) -> bool:
@@ -306,7 +306,8 @@ class Session(DebugTarget):
         """Whether the session makes checkpoints."""
         return self._checkpoints is not None
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Make a checkpoint here, if the session makes any."""
         if self._checkpoints is not None:
             self._checkpoints.save(self.position)
 
@@ -329,10 +330,7 @@ class Session(DebugTarget):
         self.settings = settings
         self.ended = False
         self.checker.forget()
-        if target - self.position > 2 * self.near:  # another step back is likely
-            self.run_to(target - self.near)
-            self._save()
-        self.run_to(target)
+        approach(self, target)
         self.boots.place(settings.breakpoints.values())
         self.settings.edit(self.position, self.machine)
         for watch in settings.watchpoints.values():

@@ -9,8 +9,9 @@ import pytest
 from travelling import watch
 
 from emu.case import Case
+from emu.debug.approach import approach
 from emu.debug.checkpoints import Checkpoints, Travelled
-from emu.debug.session import Session
+from emu.debug.session import NEAR_STEPS, Session
 from emu.debug.stops import EVENTS, Others
 from emu.errors import InvalidCase
 from emu.host.build import build
@@ -19,6 +20,13 @@ from emu.operation import Kind
 
 def session(text: str = "v3 topology=flat:4", checkpoints: Checkpoints | None = None) -> Session:
     return Session(build(Case.parse(text)), checkpoints)
+
+
+def session_end() -> int:
+    """The position behind the last step."""
+    straight = session()
+    straight.go_on()
+    return straight.position
 
 
 def registers(debugged: Session) -> list[list[int | str]]:
@@ -49,6 +57,25 @@ def test_an_instruction_has_many_names(form: str) -> None:
     stop = debugged.go_on()
     assert (stop.reason, stop.cpu) == ("breakpoint", 2)
     assert debugged.places.pa(debugged.pe(2).pc) == pa
+
+
+@pytest.mark.parametrize("position", [NEAR_STEPS, 2 * NEAR_STEPS, 2 * NEAR_STEPS + 1, 1000])
+def test_a_step_back_from_where_one_has_gone_to_runs_few_steps_again(position: int) -> None:
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = session("v3 topology=flat:8", checkpoints)
+        debugged.begin()
+        tell([approach(debugged, position).reason, debugged.position])
+        tell(checkpoints.before(position - 1))
+
+    (told, before) = watch(debugger)
+    assert told == ["goal", position]
+    assert before == (position - NEAR_STEPS if position > 2 * NEAR_STEPS else 0)
+
+
+def test_a_place_behind_the_end_is_not_gone_to() -> None:
+    debugged = session()
+    stop = approach(debugged, 1_000_000)
+    assert (stop.reason, debugged.position) == ("end", session_end())
 
 
 def test_a_condition_is_looked_at_on_the_cpu_that_gets_there() -> None:

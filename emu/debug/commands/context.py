@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from emu.debug.approach import approach
 from emu.debug.operands import NextInstruction, referred
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
@@ -183,7 +184,7 @@ class Context:
         if position < self.session.position:
             raise GoBack(position, stop)
         if position > self.session.position:
-            reached = self.session.run_to(position, heeded=True)
+            reached = approach(self.session, position, heeded=True)
             stop = stop if reached.reason == "goal" else reached
         return self.stopped(stop)
 

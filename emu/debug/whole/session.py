@@ -269,7 +269,7 @@ class WholeSession(Session):
             for each in self._accesses
         ]
         if self.position > position and not self.position % CHECKPOINT_INSTRUCTIONS:
-            self._save()
+            self.save()
         return machine.current
 
     def _at_mode(self) -> bool:
