@@ -30,3 +30,35 @@ mov x0, 16 // c | nop /* 17 */ | nop ; wfe
 .p2align 4 | nop | .align 2 | nop | .p2align 4
 .global a | .type a, %function | a: nop | .size a, . - a | .text | .section ".text", "ax" | ret
 """.splitlines()
+
+# A v3 with code of a test's own on the way of a secondary: where the MMU is off, and where it is on.
+TEMPLATE = """
+#include "include/macros.inc"
+#include "include/sysreg.inc"
+#include "include/early_status_per_cpu.inc"
+#include "boot/secondary_holding_pen.S"
+#include "boot/secondary_entry.S"
+#include "boot/secondary_startup.S"
+#include "lookup/v3.S"
+{off}
+#include "boot/secondary_startup_mmu.S"
+#include "boot/__cpu_secondary_check52bitva.S"
+#include "boot/__cpu_setup.S"
+#include "boot/__enable_mmu.S"
+#include "boot/__no_granule_support.S"
+#include "boot/init_kernel_el.S"
+#include "boot/__secondary_switched.S"
+{on}
+#include "slot/slot_per_cpu.S"
+#include "boot/secondary_load_task.S"
+#include "boot/__secondary_too_slow.S"
+#include "boot/set_cpu_boot_mode_flag.S"
+#include "boot/finalise_el2.S"
+#include "boot/secondary_start_kernel.S"
+#include "boot/__hyp_stub_vectors.S"
+#include "boot/vectors.S"
+#include "data/boot_data.S"
+        .balign 0x800
+my_words:
+        .zero 2048
+"""

@@ -32,7 +32,7 @@ DEEP = (
     r"^tests/spec/test_(kexec|real_kernels)\.py::.*-[2-9]\]",  # at EL2
     r"^tests/spec/test_nothing_runs_for_ever\.py::test_(two_runs|what_others_do)",
     r"^tests/spec/test_(primary_lines|logical_maps|acpi_kernels|newer_kernels|replay_of_a_livelock)\.py",
-    r"^tests/spec/test_step_sessions\.py::(.*\[(caches|random)\]|test_what_moves.*\[coherent\])",
+    r"^tests/spec/test_step_sessions\.py::(.*\[(?!kexec, free\]|coherent, op)|test_what_moves.*\[coherent)",
     r"^tests/spec/test_gdb_clients\.py::test_(?!it_ends_a_count)",
     r"^tests/property/test_prove_semantics\.py::.*\[40",  # many words of each instruction
     r"^tests/spec/test_lookup_(prove\.py::test_(correct|planted)|induction\.py::test_(linear|a_bug|a_loop))",

@@ -85,3 +85,16 @@ class Unsupported:
 
 EngineStop = StepLimit | Waiting | Call | Raised | Reached | SelfBranch | ConstraintViolation | Unsupported
 STEP_LIMIT = StepLimit()
+_EC_SVC, _EC_FETCH = 0x15, (0x20, 0x21, 0x22)  # aborts of the fetch, a PC that is not aligned
+
+
+def single_steps(retired: int, stop: EngineStop) -> int:
+    """Return how many runs of one instruction a longer run is that ended with ``stop``.
+
+    :param retired: instructions that have retired in it
+    """
+    ec = stop.syndrome >> 26 if isinstance(stop, Raised) else -1
+    if ec in _EC_FETCH:
+        return max(retired, 1)  # a fetch fails in the run of the instruction before it
+    has_retired = isinstance(stop, StepLimit | Waiting | Call) or ec == _EC_SVC
+    return retired if has_retired else retired + 1

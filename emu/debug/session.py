@@ -140,9 +140,9 @@ class Session(DebugTarget):
         """Run until ``cpu`` has performed an operation that other CPUs can observe."""
         trace = self.machine.trace
 
-        def done(ran: int) -> bool:
-            return ran == cpu and any(
-                trace.row(index)[0] in OPERATIONS and trace.row(index)[2] == cpu
+        def done(ran: int, number: int) -> bool:
+            return ran == number and any(
+                trace.row(index)[0] in OPERATIONS and trace.row(index)[2] == number
                 for index in self.log.last_rows()
             )
 
@@ -153,23 +153,25 @@ class Session(DebugTarget):
         pe = self.pe(cpu)
         target, sp = self.places.pa(pe.x[30]), pe.x[31]
         return self._run(
-            lambda ran: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp, cpu, ARRIVE_STEPS
+            lambda ran, _: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp,
+            cpu,
+            ARRIVE_STEPS,
         )
 
     def until_other(self) -> SessionStop:
         """Run until a CPU steps that is not the one that made the last step."""
         now = self.machine.current
-        return self._run(lambda ran: ran != now, -1)
+        return self._run(lambda ran, _: ran != now, -1)
 
     def go_on(self, cpu: int = -1) -> SessionStop:
         """Run until a stop. With ``cpu`` and the others not scheduled: or until that CPU is not runnable."""
-        return self._run(lambda _ran: False, cpu)
+        return self._run(lambda *_: False, cpu)
 
     def go_on_for(self, cpu: int) -> SessionStop:
         """Run until a stop, until nothing lets ``cpu`` go on (-1: anybody), or for ARRIVE_STEPS."""
         others, self.settings.others = self.settings.others, Others.SCHEDULE
         try:
-            return self._run(lambda _ran: False, cpu, ARRIVE_STEPS)
+            return self._run(lambda *_: False, cpu, ARRIVE_STEPS)
         finally:
             self.settings.others = others
 
@@ -181,7 +183,8 @@ class Session(DebugTarget):
         """Run ``cpu`` at full speed to one of these VAs, so many steps at most; return what stops it."""
         machine, row = self.machine, len(self.machine.trace)
         pe = self.pe(cpu)
-        pe.reached = pe.pc  # it goes on from a place that it has stopped at
+        if pe.pc not in machine.landings:
+            pe.reached = pe.pc  # it goes on from a place that it has stopped at
         made = machine.guest_code.run_alone(cpu, halts, steps)
         if machine.model is not None:
             machine.model.settle()
@@ -206,9 +209,10 @@ class Session(DebugTarget):
                 return SessionStop("end", machine.current, self._why_over())
         return SessionStop("goal", machine.current)
 
-    def _run(self, done: Callable[[int], bool] | None, cpu: int, steps_max: int = 0) -> SessionStop:
-        # Step until `done`, which is asked about each CPU that has stepped, or a stop; None: until `cpu` has
-        # stepped. `cpu` is the CPU that the command is about, or -1 for all; 0 steps: as many as it takes.
+    def _run(self, done: Callable[[int, int], bool] | None, cpu: int, steps_max: int = 0) -> SessionStop:
+        # Step until `done` or a stop; it is asked with the CPU that has stepped and the number that `cpu` has
+        # then, and is by itself whether these are one. `cpu` is the CPU that the command is about, or -1 for
+        # all; 0 steps: as many as it takes.
         machine, settings, log = self.machine, self.settings, self.log
         last = log.position + steps_max if steps_max else -1
         unpolled = 0
@@ -246,7 +250,7 @@ class Session(DebugTarget):
             stop = checker.check(settings, ran) if stops else None
             if stop is not None:
                 return stop
-            if ran >= 0 and (ran == cpu if done is None else done(ran)):
+            if ran >= 0 and (ran == cpu if done is None else done(ran, cpu)):
                 if settings.others is _FREE and cpu >= 0:
                     self._let_others(cpu)
                 return plain_step(ran)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from emu.cpu.engine import UNLIMITED
-from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, StepLimit
+from emu.cpu.stops import STEP_LIMIT, EngineStop, Reached, StepLimit, single_steps
 from emu.machine.actor import Actor, Grain, State
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class GuestCode:
         """Run the PE of ``cpu`` at full speed until its PC is at one of ``exits`` (VAs), or until it stops.
 
         :param instructions: at most so many
-        :return: instructions retired
+        :return: how many grains of one instruction it would have been
         """
         machine = self._machine
         actor, engine = machine.actors[cpu], machine.engine
@@ -106,6 +106,7 @@ class GuestCode:
         for va in places:
             engine.unbreak(va)
         machine.count(retired)
-        if stop.__class__ is not StepLimit and not (isinstance(stop, Reached) and stop.va in places):
-            machine.exits.handle(cpu, actor, stop)
-        return retired
+        if stop.__class__ is StepLimit or (isinstance(stop, Reached) and stop.va in places):
+            return retired
+        machine.exits.handle(cpu, actor, stop)
+        return single_steps(retired, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from assembly_texts import TEMPLATE
 
 from emu.case import Case
 from emu.errors import Untestable
@@ -16,36 +17,6 @@ from emu.outcome import End
 from emu.rules import judge
 
 BOUND = 400_000  # instructions: more than it takes to notice
-TEMPLATE = """
-#include "include/macros.inc"
-#include "include/sysreg.inc"
-#include "include/early_status_per_cpu.inc"
-#include "boot/secondary_holding_pen.S"
-#include "boot/secondary_entry.S"
-#include "boot/secondary_startup.S"
-#include "lookup/v3.S"
-{off}
-#include "boot/secondary_startup_mmu.S"
-#include "boot/__cpu_secondary_check52bitva.S"
-#include "boot/__cpu_setup.S"
-#include "boot/__enable_mmu.S"
-#include "boot/__no_granule_support.S"
-#include "boot/init_kernel_el.S"
-#include "boot/__secondary_switched.S"
-{on}
-#include "slot/slot_per_cpu.S"
-#include "boot/secondary_load_task.S"
-#include "boot/__secondary_too_slow.S"
-#include "boot/set_cpu_boot_mode_flag.S"
-#include "boot/finalise_el2.S"
-#include "boot/secondary_start_kernel.S"
-#include "boot/__hyp_stub_vectors.S"
-#include "boot/vectors.S"
-#include "data/boot_data.S"
-        .balign 0x800
-my_words:
-        .zero 2048
-"""
 ENDLESS = {
     "b .": End.SELF_BRANCH,
     "l_1: wfi\n b l_1": End.WAITS_FOR_INTERRUPT,

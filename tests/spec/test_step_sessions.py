@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,20 +20,34 @@ import pytest
 from emu.case import Case
 from emu.debug.commands import _ENTRIES
 from emu.debug.session import Session
+from emu.debug.stops import Others
 from emu.host.build import build
-from emu.operation import OPERATIONS, STORES, Kind
+from emu.machine.actor import Grain
+from emu.operation import LOADS, OPERATIONS, STORES, Kind
+from emu.schedulers import Pick
+from emu.schedulers.replay import picks_text
 
+# What boots, with each memory model, by name.
+_BOOTS = {
+    "coherent": "v3 topology=flat:3",
+    "caches": "v3 topology=flat:3 memory=caches fault=2:no-clean",
+    "kexec": "v3 topology=flat:3 kexec=v3@1",
+    "spin-table": "mainline topology=flat:3 enable-method=spin-table",
+    "spin-table caches": "mainline topology=flat:3 enable-method=spin-table memory=caches",
+}
+# A recorded schedule in which the caches do something by themselves, which is no step of a CPU.
+_PICKS = "0x24,2x26,1x5,w40202800,1x2,t0,0x4,2x7,0x4,2x3,0x9"
+_OF_CACHES = f"v2 topology=flat:3 scheduler=replay:{_PICKS} memory=caches fault=1:no-52bit-va"
+# Each boot as it was run: by instructions, freely, or by operations that a recorded schedule picks. A
+# debugger goes through all of them by instructions.
+_RUNS = {
+    "instruction": "scheduler=random:3 grain=instruction",
+    "free": "grain=free",
+    "operation": "scheduler=random:5 grain=operation",
+}
 _CASES = {
-    "coherent": ("v3 topology=flat:3", ["v3", "--cpus", "3"]),
-    "caches": (
-        "v3 topology=flat:3 memory=caches fault=2:no-clean",
-        ["v3", "--cpus", "3", "--memory", "caches", "--fault", "2:no-clean"],
-    ),
-    "kexec": ("v3 topology=flat:3 kexec=v3@1", ["v3", "--cpus", "3", "--kexec", "v3@1"]),
-    "random": (
-        "mainline topology=flat:3 scheduler=random:3 enable-method=spin-table",
-        ["mainline", "--cpus", "3", "--scheduler", "random:3", "--enable-method", "spin-table"],
-    ),
+    **{f"{name}, {grain}": f"{boot} {run}" for name, boot in _BOOTS.items() for grain, run in _RUNS.items()},
+    "caches by themselves, operation": f"{_OF_CACHES} grain=operation",
 }
 _WORDS = ("ap_sync_state[1]", "cpu_online[2]", "__boot_cpu_mode+4", "cpu_running")
 _SHOW = ("where", "cpus", "regs cpu 1", "backtrace", "data", "dmesg", "log 5", "info breakpoints", "findings")
@@ -69,8 +84,24 @@ class Straight:
         return [trace.strings[row[5]] for row in rows if row[0] == Kind.LOG]
 
 
-def _straight(text: str) -> Straight:
-    session = Session(build(Case.parse(text)))
+@cache
+def _case(name: str) -> Case:
+    """Return the case of this name; of a run by operations it has the schedule that was recorded."""
+    case = Case.parse(_CASES[name])
+    if case.grain != "operation" or case.scheduler.startswith("replay:"):
+        return case
+    machine = build(case).machine
+    machine.grain = Grain.OPERATION
+    machine.observe()
+    picks = []
+    while machine.step():
+        picks.append(Pick("run", machine.current))
+    return replace(case, scheduler=f"replay:{picks_text(picks)}")
+
+
+@cache
+def _straight(name: str) -> Straight:
+    session = Session(build(replace(_case(name), grain="instruction")))
     rows = [len(session.machine.trace)]
     while session.run_to(session.position + 1).reason != "end":
         rows.append(len(session.machine.trace))
@@ -91,6 +122,14 @@ def _positions(run: Straight) -> list[int]:
     return sorted({0, last // 2, reentry, reentry + 1, last})
 
 
+def _run(name: str, script: list[str]) -> list[tuple[str, list[str]]]:
+    """Return each command of a session of this case with the lines that it prints."""
+    command = [sys.executable, "-m", "emu", "step", "--case", _case(name).text(), "--script", "-"]
+    done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return _said(done.stdout)
+
+
 def _said(text: str) -> list[tuple[str, list[str]]]:
     # The lines of each command; behind those of the last the verdict is left out.
     parts = [part.splitlines() for part in text.split("(emu) ")[1:]]
@@ -101,16 +140,15 @@ def _said(text: str) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("name", _CASES)
 def test_what_is_shown_is_the_same_both_ways_and_is_what_the_trace_has(name: str) -> None:
-    text, options = _CASES[name]
-    run = _straight(text)
+    run = _straight(name)
     positions = _positions(run)
     script: list[str] = []
-    looks = [*_LOOKS, *(["lines"] if "--memory" in options else [])]
-    looks += _OF_HOST if "--kexec" not in options else ()  # behind which CPU0 may be off
+    looks = [*_LOOKS, *(["lines"] if "memory=caches" in _CASES[name] else [])]
+    looks += _OF_HOST if "kexec=" not in _CASES[name] else ()  # behind which CPU0 may be off
     for position in (*positions, *positions[::-1]):
         script += [f"goto {position}", "cpu 0", *looks, "delete"]
     script.append("quit")
-    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    command = [sys.executable, "-m", "emu", "step", "--case", _case(name).text(), "--script", "-"]
     text = "\n".join([*script, "no command: it is behind the end"])
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
@@ -149,8 +187,6 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
         assert sought == (value == 0xE11)
 
 
-# Commands whose sessions are elsewhere: of a loop, which runs out of its turn, and a file (test_step.py).
-_ELSEWHERE = {"leave", "source"}
 _ROW = re.compile(r"^\| (`.*?) \| ", re.M)
 _WATCHED = "ap_sync_state[1]"
 _PLACE, _CALLED = "__secondary_switched", "set_cpu_boot_mode_flag"
@@ -172,12 +208,23 @@ def _names() -> set[str]:
 def test_every_documented_command_has_a_session() -> None:
     """A command that is new in the table of docs/stepping.md fails here until a session gives it."""
     moves = [line for lines, _ in _MOVES for line in lines]
-    others = (*_OF_CODE, *_OF_HOST, *_CHANGES, "goto 0", "cpu 0", "delete", "lines", "quit")
+    others = (
+        *_OF_CODE,
+        *_OF_HOST,
+        *_CHANGES,
+        "goto 0",
+        "cpu 0",
+        "delete",
+        "lines",
+        "quit",
+        "leave",
+        "source FILE",
+    )
     given = {line.split()[0] for line in (*_LOOKS, *moves, *others)}
     names = _names()
     assert len(names) > 40
     assert names == {entry.names[0] for entry in _ENTRIES}
-    assert names - given == _ELSEWHERE
+    assert names <= given
 
 
 def _next(run: Straight, position: int, wanted: Callable[[int], bool]) -> int | None:
@@ -254,8 +301,7 @@ def _arrival(run: Straight, position: int, pa: int = -1) -> int | None:
 
 @pytest.mark.parametrize("name", _CASES)
 def test_what_moves_comes_to_where_the_trace_says_both_ways(name: str) -> None:
-    text, options = _CASES[name]
-    run = _straight(text)
+    run = _straight(name)
     last = run.session.position
     positions = _positions(run)
     wanted: list[tuple[int, list[str], int]] = []
@@ -268,7 +314,7 @@ def test_what_moves_comes_to_where_the_trace_says_both_ways(name: str) -> None:
                 continue
             script += [f"goto {position}", f"cpu {cpu}", *lines, "delete", "events none"]
             wanted.append((position, lines, goal))
-    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    command = [sys.executable, "-m", "emu", "step", "--case", _case(name).text(), "--script", "-"]
     done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     moves = {lines[-1] for lines, _ in _MOVES}
@@ -276,6 +322,28 @@ def test_what_moves_comes_to_where_the_trace_says_both_ways(name: str) -> None:
     assert len(said) == len(wanted) > 2 * len(_MOVES)
     for (position, lines, goal), line in zip(wanted, said, strict=True):
         assert line.startswith(f"#{goal} "), (position, lines, line)
+
+
+@pytest.mark.parametrize("name", [name for name in _CASES if name.startswith("kexec")])
+@pytest.mark.parametrize("move", ["step", "op"])
+def test_a_step_into_the_next_boot_is_one_of_the_same_cpu_by_its_new_number(name: str, move: str) -> None:
+    run = _straight(name)
+    begins = next(at for at in range(run.session.position) if Kind.REENTRY in _kinds(run, at))
+    rows = map(run.session.machine.trace.row, range(run.rows[begins], run.rows[begins + 1]))
+    numbers = {row[5]: row[2] for row in rows if row[0] == Kind.REENTRY}
+    assert any(old != new for old, new in numbers.items())
+    expected = _MOVES[0][1] if move == "step" else _MOVES[1][1]
+    script, wanted = [], []
+    for at in (begins, begins - 1):
+        for old, new in numbers.items():
+            if at < begins and _ran(run, at) == old:
+                continue  # it steps before it gets another number
+            script += [f"goto {at}", f"cpu {old}", move, "where"]
+            wanted.append((expected(run, begins, new), new))
+    said = [lines[-1] for line, lines in _run(name, script) if line == "where"]
+    assert len(said) == len(wanted) > len(numbers)
+    for line, (goal, new) in zip(said, wanted, strict=True):
+        assert line.startswith(f"#{goal} CPU{new} "), line
 
 
 def _same_numbers(run: Straight, first: int, last: int) -> bool:
@@ -286,8 +354,7 @@ def _same_numbers(run: Straight, first: int, last: int) -> bool:
 @pytest.mark.parametrize("name", _CASES)
 def test_what_is_set_is_there_from_its_position_on_and_not_before(name: str) -> None:
     """Up to the next store to it, of the trace."""
-    text, options = _CASES[name]
-    run = _straight(text)
+    run = _straight(name)
     pa, size = run.session.places.data(_WORD)[0], _WORD_BYTES
     stores = [at for at in range(run.session.position) if _is_stored(run, at, pa, size)]
     first, second = stores[0], stores[1] if len(stores) > 1 else run.session.position - 1
@@ -296,7 +363,7 @@ def test_what_is_set_is_there_from_its_position_on_and_not_before(name: str) -> 
     script = [f"goto {middle}", "cpu 0", change, look]
     for position in (first, middle, second, first + 1, middle + 1):
         script += [f"goto {position}", look]
-    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    command = [sys.executable, "-m", "emu", "step", "--case", _case(name).text(), "--script", "-"]
     done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     shown = [int(lines[0].split()[0], 16) for line, lines in _said(done.stdout) if line == look]
@@ -313,15 +380,15 @@ def _is_stored(run: Straight, at: int, pa: int, size: int) -> bool:
 
 
 def test_tables_and_stack_of_a_cpu_that_runs_code_are_what_its_words_say() -> None:
-    text, options = _CASES["coherent"]
-    run = _straight(text)
+    name = "coherent, free"
+    run = _straight(name)
     places = run.session.places
     arrival = _arrival(run, 0)
     assert arrival is not None
     stack = places.data("cpu_boot_data[1].task")[0]
     words = [*_OF_CODE[:2], f"set sp = {places.va(stack):#x}", "stack 2"]
     script = [f"goto {arrival}", "cpu 1", *words, "goto 0", f"goto {arrival}", "cpu 1", *words]
-    command = [sys.executable, "-m", "emu", "step", *options, "--script", "-"]
+    command = [sys.executable, "-m", "emu", "step", "--case", _case(name).text(), "--script", "-"]
     done = subprocess.run(command, input="\n".join(script), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     said = _said(done.stdout)
@@ -333,3 +400,98 @@ def test_tables_and_stack_of_a_cpu_that_runs_code_are_what_its_words_say() -> No
         found = run.last_store(stack + 8 * at, 8, arrival)
         assert found is not None
         assert f": {found[1]:#018x}" in line
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_a_word_shown_is_what_the_next_load_of_it_has(name: str) -> None:
+    """Of the CPU that loads it: a line that is dirty elsewhere, or a stale one, is not what it sees."""
+    run = _straight(name)
+    loads = _loads(run)
+    script: list[str] = []
+    for at, cpu, pa, size, _value in (*loads, *loads[::-1]):
+        script += [f"goto {at}", f"cpu {cpu}", f"x u{8 * size} {pa:#x}"]
+    shown = [
+        int(lines[0].split(": ")[1].split()[0], 16) for line, lines in _run(name, script) if line[0] == "x"
+    ]
+    wanted = [value for *_, value in loads]
+    assert len(wanted) > 10
+    assert shown == [*wanted, *wanted[::-1]]
+
+
+def _loads(run: Straight) -> list[tuple[int, int, int, int, int]]:
+    # Position, CPU, PA, size and value of the first load, the last and one amid of each word by each CPU.
+    found: dict[tuple[int, int], list[tuple[int, int, int, int, int]]] = {}
+    trace = run.session.machine.trace
+    for at in range(run.session.position):
+        cpu = _ran(run, at)
+        for index in range(run.rows[at], run.rows[at + 1]):
+            kind, size, actor, _pc, pa, value = trace.row(index)
+            if kind in LOADS and kind != Kind.ATOMIC and actor == cpu and size:  # ATOMIC has what is stored
+                found.setdefault((cpu, pa), []).append((at, cpu, pa, size, value))
+    return sorted({each for some in found.values() for each in (some[0], some[len(some) // 2], some[-1])})
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_leave_comes_to_where_its_cpu_alone_is_out_of_the_loop(name: str) -> None:
+    """Forwards, from there one step back, and again from the same position."""
+    run = _straight(name)
+    script: list[str] = []
+    wanted: list[tuple[int, int]] = []
+    for at, cpu in reversed(_in_loops(run)):  # what comes behind a step out of its turn is another run
+        goal = _out_of_loop(name, at, cpu)
+        for _ in range(2):
+            script += [f"goto {at}", f"cpu {cpu}", "leave", "back"]
+            wanted.append((goal, goal - 1))
+    said = [int(lines[-1].split()[0][1:]) for line, lines in _run(name, script) if line in ("leave", "back")]
+    assert list(zip(said[::2], said[1::2], strict=True)) == wanted
+    assert wanted
+
+
+def _in_loops(run: Straight) -> list[tuple[int, int]]:
+    # Position and CPU of the first step of each CPU in each loop, and of the last.
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for at in range(run.session.position):
+        cpu, pc = run.session.log.stepped(at)
+        loop = run.session.places.loop(pc) if pc else None
+        if loop is not None:
+            found.setdefault((cpu, loop[0]), []).append((at, cpu))
+    return sorted({each for some in found.values() for each in (some[0], some[-1])})
+
+
+def _out_of_loop(name: str, position: int, cpu: int) -> int:
+    # By single steps of the CPU alone, until it is out of the loop or cannot go on.
+    session = Session(build(replace(_case(name), grain="instruction")))
+    session.run_to(position)
+    session.settings.others = Others.STAND
+    actor, loop = session.machine.actors[cpu], session.places.loop(session.pe(cpu).pc)
+    assert loop is not None
+    first, last, _ = loop
+    while actor.task is None and first <= actor.pe.pc <= last and session.machine.is_runnable(cpu):
+        session.step(cpu)
+    return session.position
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_the_commands_of_a_file_do_what_they_do_when_they_are_given(name: str, tmp_path: Path) -> None:
+    """Forwards and backwards: the file itself goes back, and on with the rest of it."""
+    run = _straight(name)
+    script: list[str] = []
+    wanted: list[list[str]] = []
+    for number, (at, other) in enumerate(pairwise([*_positions(run), *_positions(run)[::-1]])):
+        lines = [f"goto {other}", "cpu 0", *_FROM_FILE, f"goto {at}", "where"]
+        file = tmp_path / f"{number}.emu"
+        file.write_text("\n".join(lines))
+        script += [f"goto {at}", "cpu 0", *lines, f"goto {at}", "cpu 0", f"source {file}", "where"]
+        wanted.append(lines)
+    said = _run(name, script)
+    for lines in wanted:
+        length = len(lines)
+        given, sourced = said[2 : 2 + length], said[5 + length : 5 + 2 * length]
+        assert [line for line, _ in given] == [line for line, _ in sourced] == lines
+        assert given == sourced
+        said = said[6 + 2 * length :]
+    assert not said
+
+
+# Commands that show what a run has done, and where from.
+_FROM_FILE = ("where", "dmesg", "log 5", f"x {_WATCHED}", f"who-wrote {_WATCHED}", "state cpu 1")
