@@ -188,6 +188,7 @@ class Session(DebugTarget):
         made = machine.guest_code.run_alone(cpu, halts, steps)
         if machine.model is not None:
             machine.model.settle()
+        self.settings.force(range(self.position, self.position + made), cpu)
         self.log.add_run(cpu, made, row)
         self.save()
         if machine.stopped:
@@ -231,14 +232,16 @@ class Session(DebugTarget):
                 over = at_its_end(self, cpu)
                 if over:
                     return SessionStop("step", cpu, over)
-            choose = settings.forced.pop(log.position, -1) if settings.forced else -1
-            if choose < 0 and alone:
+            if not alone:
+                choose = settings.forced.pop(log.position, -1) if settings.forced else -1
+            else:
                 if not machine.is_runnable(cpu):
                     if settings.others is _STAND or not self._let_others(cpu):
                         return SessionStop("step", cpu, f"CPU{cpu} cannot go on: {how(self, cpu)}")
                     unpolled += FREE_STEPS
                     continue
                 choose = cpu
+                settings.force(range(log.position, log.position + 1), cpu)
             reboots = machine.next_boot is not None
             if not self._one(choose):
                 self.ended = True
@@ -288,7 +291,10 @@ class Session(DebugTarget):
         machine, moved = self.machine, False
         for other in self.cpus:
             for _ in range(FREE_STEPS):
-                if other == cpu or not machine.is_runnable(other) or not self._one(other):
+                if other == cpu or not machine.is_runnable(other):
+                    break
+                self.settings.force(range(self.position, self.position + 1), other)
+                if not self._one(other):
                     break
                 moved = True
         return moved

@@ -139,6 +139,14 @@ class DebugSettings:
     displayed: dict[int, str] = field(default_factory=dict)
     followed: Followed = field(default_factory=Followed)
 
+    def force(self, steps: range, cpu: int) -> None:
+        """``cpu`` makes these steps out of its turn, whatever was done at their positions before.
+
+        If that was something else, what was forced behind them belongs to another course.
+        """
+        if self.forced and any(self.forced.pop(position, -1) != cpu for position in steps):
+            self.forced.clear()
+
     def edit(self, position: int, machine: Machine) -> None:
         """Make the changes of a position, again where they were made before."""
         for edit in self.edits.get(position, ()):

@@ -295,6 +295,47 @@ def test_steps_that_were_forced_are_done_again_in_the_same_way() -> None:
     assert first == again
 
 
+@pytest.mark.parametrize("others", [Others.STAND, Others.FREE])
+@pytest.mark.parametrize("leaves", [False, True])
+def test_another_course_from_an_earlier_position_has_nothing_of_the_one_before(
+    others: Others, leaves: bool
+) -> None:
+    """Steps out of their turn that were made behind it then are not made in it."""
+
+    def debugger(checkpoints: Checkpoints, tell: Callable[[Any], None]) -> None:
+        debugged = session("v3 topology=flat:4 nr-cpus=64", checkpoints)
+        try:
+            debugged.begin()
+            debugged.add_breakpoint("scan", cpu=2, temporary=True)
+            debugged.go_on()
+            start = debugged.position
+            debugged.settings.others = Others.STAND
+            for _ in range(600):
+                debugged.step(2)
+            debugged.go_back(start, start)
+        except Travelled as back:
+            debugged.arrive(back.target, back.payload)
+            course(debugged)
+            tell(list(map(debugged.log.stepped, range(debugged.position))))
+            tell(registers(debugged))
+
+    def course(debugged: Session) -> None:
+        debugged.settings.others = others
+        debugged.leave_loop(1) if leaves else debugged.step(1)
+        debugged.step(3)
+        debugged.settings.others = Others.SCHEDULE
+        for _ in range(20):
+            debugged.step(1)
+
+    told = watch(debugger)
+    straight = session("v3 topology=flat:4 nr-cpus=64")
+    straight.add_breakpoint("scan", cpu=2, temporary=True)
+    straight.go_on()
+    course(straight)
+    steps = map(straight.log.stepped, range(straight.position))
+    assert told == [list(map(list, steps)), registers(straight)]
+
+
 def test_the_last_stop_before_here_is_found_in_the_log() -> None:
     debugged = session()
     debugged.run_to(700)
