@@ -16,6 +16,8 @@ _STAND_STILL = (End.SPINS, End.EXCEPTION_LOOP, End.ASLEEP_WFE, End.ASLEEP_WFI)
 def how(target: DebugTarget, cpu: int) -> str:
     """Return what ``cpu`` is up to while it cannot go on: ``asleep in WFE``, ``off``."""
     actor = target.machine.actors[cpu]
+    if target.machine.next_boot is not None:
+        return "its boot is over; the next one begins where the others are scheduled"
     return "delayed" if actor.state is State.DELAYED else outcome_words(outcome_of(actor))
 
 

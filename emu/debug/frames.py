@@ -70,7 +70,8 @@ def _by_records(
         returns.append(link)
     if len(found) == 1:
         link = _without_signature(registers[LINK])
-        is_leaf = link not in returns[:1] and _function(target, link) != _function(target, found[0])
+        caller = target.places.describe_return(link).partition("+")[0]
+        is_leaf = link not in returns[:1] and caller != target.places.describe(found[0]).partition("+")[0]
         if is_leaf and link and target.pa_of(cpu, link) is not None:
             returns.insert(0, link)
     return returns[:frames_max]
@@ -79,10 +80,6 @@ def _by_records(
 def _load(target: DebugTarget, cpu: int, va: int, size: int) -> int | None:
     data = target.loads.load(cpu, va, size) if target.pa_of(cpu, va) is not None else b""
     return int.from_bytes(data, "little") if len(data) == size else None
-
-
-def _function(target: DebugTarget, va: int) -> str:
-    return target.places.describe(va).partition("+")[0]
 
 
 def _without_signature(link: int) -> int:

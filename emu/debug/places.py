@@ -89,6 +89,14 @@ class Places:
         subject = self._guest.subject
         return subject.symbols.describe_pc(pc, subject.va_offset)
 
+    def describe_return(self, va: int) -> str:
+        """Return ``symbol+0x10`` for a return address: of the function that the call is in.
+
+        Behind a call that does not return the next function may begin.
+        """
+        name, _, offset = self.describe(va - 4).partition("+")
+        return f"{name}+{int(offset or '0', 16) + 4:#x}" if not name.startswith("0x") else f"{va:#x}"
+
     def instruction(self, text: str) -> int:
         """Return the PA of an instruction: ``symbol``, ``symbol+0x10``, ``FILE:LINE``, a PA or a VA.
 

@@ -6,7 +6,7 @@ A position is the number of steps made: one instruction of a PE, or one operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from emu.debug.approach import approach
@@ -46,7 +46,10 @@ class Session(DebugTarget):
     :ivar near: a checkpoint is made so many steps before a position that is gone to
     :ivar interrupted: polled while the session runs; True stops it
     :ivar ended: no CPU can go on, or the run has stopped
+    :cvar partly_seen: of events that the session does not stop at each of: which are left out, in words
     """
+
+    partly_seen: Mapping[Kind, str] = {}
 
     def __init__(self, boot: Debugged, checkpoints: Checkpoints | None = None) -> None:
         """Set the machine up to step one instruction at a time; without checkpoints it cannot go back."""

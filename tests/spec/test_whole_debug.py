@@ -278,8 +278,17 @@ def test_events_that_a_free_run_does_not_see_are_refused(real_kernel: Kernel) ->
         assert f"{event}: not seen at depth whole; " in done.stderr
         assert done.stderr.count("\n") == 1
     text = step(kernel, "events all")
-    on = {line[2:] for line in said(text, "events all") if line.startswith("*")}
+    lines = said(text, "events all")
+    on = {line.split()[1] for line in lines if line.startswith("*")}
     assert on == {"exception", "call", "power-on", "log", "mmu", "el"}
+    assert "* exception (not interrupts, at depth whole: break at their vector, el1h_64_irq)" in lines
+
+
+def test_a_caller_whose_last_instruction_is_the_call_is_named(real_kernel: Kernel) -> None:
+    """secondary_start_kernel() ends in a call that does not return; behind it another function begins."""
+    text = step(real_kernel("EMU_KERNEL_SMALL"), "until cpu_do_idle cpu 1\nbacktrace")
+    names = [line.split()[2].partition("+")[0] for line in said(text, "backtrace")]
+    assert names[-3:] == ["cpu_startup_entry", "secondary_start_kernel", "__secondary_switched"]
 
 
 def test_each_switch_of_an_mmu_and_of_an_el_stops_it(real_kernel: Kernel) -> None:

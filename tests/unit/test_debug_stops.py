@@ -199,6 +199,33 @@ def test_a_watchpoint_stops_leave_behind_the_access() -> None:
     assert commands.session.pe(3).x[19] == 2
 
 
+def test_between_two_boots_it_is_said_that_the_next_one_needs_the_scheduler() -> None:
+    commands = _commands("v3 topology=flat:3 kexec=v3@1")
+    machine = commands.session.machine
+    while machine.next_boot is None:
+        commands.session.run_to(commands.session.position + 1)
+    told = "CPU1 cannot go on: its boot is over; the next one begins where the others are scheduled"
+    commands.run("cpu 1")
+    assert commands.run("leave")[0] == told
+    commands.run("others stand")
+    assert commands.run("step")[0] == told
+    commands.run("others schedule")
+    position = commands.session.position
+    commands.run("step")
+    assert (commands.session.position, commands.cpu) == (position + 1, 0)
+
+
+@pytest.mark.parametrize("name", ["find", "__secondary_switched"])
+def test_a_return_address_is_of_the_function_that_the_call_is_in(name: str) -> None:
+    places = _commands("v3 topology=flat:2").session.places
+    va = places.va(places.instruction(name))
+    before, _, offset = places.describe(va - 4).partition("+")
+    assert before != name
+    assert places.describe_return(va) == f"{before}+{int(offset or '0', 16) + 4:#x}"
+    assert places.describe_return(va + 4) == f"{name}+0x4" == places.describe(va + 4)
+    assert places.describe_return(0x1004) == "0x1004"
+
+
 # -- planted --------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,8 @@ def _backtrace(context: Context, text: str) -> list[str]:
     if actor.task is None:
         context.session.check_registers(context.cpu)
         found = backtrace(context.session, context.cpu, count)
-        rows = [f"{va:#018x} {places.describe(va)}" for va in found]
+        words = [places.describe(found[0]), *map(places.describe_return, found[1:])]
+        rows = [f"{va:#018x} {where}" for va, where in zip(found, words, strict=True)]
     host = frames(actor.task or actor.suspended)
     width = max((len(frame.shown) for frame in host), default=0)
     rows += [f"{frame.kernel or '-':<{width}} {frame.name} ({frame.file}:{frame.line})" for frame in host]

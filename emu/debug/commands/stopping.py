@@ -123,7 +123,11 @@ def _events(context: Context, text: str) -> list[str]:
             if why := context.session.unseen(EVENTS[word]):
                 raise InvalidCase(f"{word}: {why}")
         settings.events |= {EVENTS[word] for word in words}
-    return [f"{'*' if kind in settings.events else ' '} {word}" for word, kind in EVENTS.items()]
+    partly = {kind: f" ({why})" for kind, why in context.session.partly_seen.items()}
+    return [
+        f"{'*' if kind in settings.events else ' '} {word}{partly.get(kind, '')}"
+        for word, kind in EVENTS.items()
+    ]
 
 
 @TABLE.command("info", "breakpoints|cpus|events", "list them")

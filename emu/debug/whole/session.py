@@ -38,6 +38,7 @@ _NOT_SEEN = {
     Kind.WFE: "break at the WFE",
     Kind.LAND: "the host plays no function there",
 }
+_PARTLY_SEEN = {Kind.EXCEPTION: "not interrupts, at depth whole: break at their vector, el1h_64_irq"}
 
 
 class _Question(NamedTuple):
@@ -48,6 +49,8 @@ class _Question(NamedTuple):
 
 class WholeSession(Session):
     """Debugs one boot of the whole depth. A step is an instruction."""
+
+    partly_seen = _PARTLY_SEEN
 
     def __init__(self, target: WholeTarget, checkpoints: Checkpoints | None = None) -> None:
         self.whole = target.whole
