@@ -126,10 +126,9 @@ def page_walk(pe: PE, va: int, read: Read) -> Walk:
     is_el2 = uses_el2(pe)
     two_ranges = has_two_ranges(pe, is_el2)
     ttbr, granule, width = _range(pe, is_el2, va >> 55 & 1 if two_ranges else 0)
-    is_off = isinstance(first, Translation) and first.attribute is None
     return Walk(
         regime=("EL2&0" if two_ranges else "EL2") if is_el2 else "EL1&0",
-        ttbr=None if is_off else ttbr,
+        ttbr=ttbr if pe.mmu_on else None,
         granule=granule,
         width=width,
         entries=tuple(_with_levels(entries, first.level - stopped)),

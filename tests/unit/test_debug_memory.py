@@ -27,6 +27,16 @@ def stale() -> Commands:
     return commands
 
 
+def test_a_line_is_found_by_the_name_of_any_word_in_it(stale: Commands) -> None:
+    """cpu_boot_data[2].status is the sixth word of a line that begins with cpu_boot_data[0].task."""
+    pa, _ = stale.session.places.data("cpu_boot_data[2].status")
+    rows = stale.run("lines data[2].status")
+    assert rows[0] == f"{pa & -64:#x} cpu_boot_data[0].task: dirty, has cpu_boot_data[2].status"
+    assert any(line.startswith(f"  {pa:#x} cpu_boot_data[2].status: ") for line in rows)
+    assert stale.run("lines cpu_boot_data[0].task")[0] == f"{pa & -64:#x} cpu_boot_data[0].task: dirty"
+    assert stale.run("lines data[2].nothing") == ["none"]
+
+
 # -- as the selected CPU sees it -------------------------------------------------------------------------
 
 

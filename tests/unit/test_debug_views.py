@@ -93,6 +93,9 @@ def test_a_walk_has_each_descriptor_and_the_result(commands: Commands) -> None:
     assert commands.run("walk 0x0")[-1] == "translation fault, level 1"
     commands.run("cpu 2")
     assert commands.run("walk 0x40200000")[0].endswith("CPU2: EL1&0, stage 1 off")
+    high = commands.run("walk __secondary_switched")  # a VA, which no PA is as wide as
+    assert high[0].endswith("__secondary_switched, CPU2: EL1&0, stage 1 off")
+    assert high[1:] == ["address size fault, level 0"]
 
 
 def test_the_vas_of_a_pa_are_those_that_the_cpu_has(commands: Commands) -> None:
