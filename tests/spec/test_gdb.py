@@ -440,6 +440,25 @@ def test_a_kernel_that_boots_by_itself_has_a_thread_for_each_cpu(
     assert "CPU1 stored 0x3, before: " in said
 
 
+@pytest.mark.parametrize("more", [[], ["break *(&secondary_start_kernel+4)"]])
+def test_gdb_goes_on_from_where_the_host_takes_over_and_comes_back_to_it(v3: Target, more: list[str]) -> None:
+    """Each CPU comes there once: behind it its PC is another, at none of gdb's breakpoints."""
+    said = v3.gdb(
+        *more,
+        "break *&secondary_start_kernel",
+        *["continue"] * 4,
+        "thread 3",
+        "stepi",
+        r"echo \nBACK\n",
+        *["reverse-continue"] * 4,
+        "kill",
+    )
+    forwards, backwards = (
+        re.findall(r"^Thread (\d) hit Breakpoint", part, re.MULTILINE) for part in said.split("\nBACK\n")
+    )
+    assert (forwards, backwards) == (["2", "3", "4"], ["4", "3", "2"]), said
+
+
 def test_memory_that_gdb_keeps_is_what_is_there_after_each_command_of_the_monitor(v3: Target) -> None:
     """The script lets gdb keep what it has read while nothing runs."""
     place = "*(unsigned *)&__boot_cpu_mode"

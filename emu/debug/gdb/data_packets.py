@@ -25,16 +25,20 @@ class DataPackets:
     """Answers g, G, p, P, m, M and X of one session.
 
     :param cpu: returns the CPU that gdb has selected
+    :param pc: returns what gdb is told instead of the PC of a CPU, or None
     """
 
-    def __init__(self, session: Session, cpu: Callable[[], int]) -> None:
+    def __init__(
+        self, session: Session, cpu: Callable[[], int], pc: Callable[[int], int | None] = lambda _: None
+    ) -> None:
         self.session = session
         self._cpu = cpu
+        self._pc = pc
 
     def read_registers(self, _text: str) -> list[bytes]:
         """Return all core registers (g)."""
         session, cpu = self.session, self._cpu()
-        core = registers.core(session.pe(cpu))
+        core = registers.core(session.pe(cpu), self._pc(cpu))
         return [core.hex().encode() if session.has_registers(cpu) else registers.CORE_OF_NONE]
 
     def write_registers(self, text: str) -> list[bytes]:
@@ -43,7 +47,7 @@ class DataPackets:
         for number in range(registers.CPSR):
             part = data[8 * number : 8 * number + 8]
             made = registers.edit(self._cpu(), number, part)
-            if made is not None and part != registers.read(self.session.pe(self._cpu()), number):
+            if made is not None and part != self._read(number):
                 self.session.edit(made)
         return [OK]
 
@@ -53,12 +57,16 @@ class DataPackets:
         if registers.FIRST_SYSTEM <= number < registers.COUNT:
             value = session.system.value_or_none(self._cpu(), ROWS[number - registers.FIRST_SYSTEM].name)
             return [_UNAVAILABLE if value is None else value.to_bytes(8, "little").hex().encode()]
-        data = registers.read(session.pe(self._cpu()), number)
+        data = self._read(number)
         if data is None:
             return [ERROR]
         if session.has_registers(self._cpu()) or parse_hex(text) == PC:
             return [data.hex().encode()]
         return [b"xx" * len(data)]
+
+    def _read(self, number: int) -> bytes | None:
+        cpu = self._cpu()
+        return registers.read(self.session.pe(cpu), number, self._pc(cpu))
 
     def write_register(self, text: str) -> list[bytes]:
         """Set one register (P)."""

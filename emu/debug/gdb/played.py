@@ -7,6 +7,9 @@ one at the first instruction, and the session says so.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from emu.debug.gdb.fields import Inserted
 from emu.debug.session import Session
 
 
@@ -22,6 +25,23 @@ def first_instruction(session: Session, address: int) -> int | None:
         if first < va and (end is None or va < end):
             return first
     return None
+
+
+def pc_behind(session: Session, cpu: int, inserted: Collection[Inserted]) -> int | None:
+    """Return the PC (VA) that gdb is told of a CPU whose code the host has taken over; None: the one it has.
+
+    It is behind the first instruction of what the host plays. From a breakpoint there gdb goes on by a step
+    without it, and takes a PC that has stayed the same for a CPU that has come there again.
+
+    :param inserted: where gdb has breakpoints: it is at none of them
+    """
+    actor = session.machine.actors[cpu]
+    if actor.task is None or actor.pe.pc not in session.machine.landings.tasks:
+        return None
+    pc, taken = actor.pe.pc + 4, {each.address for each in inserted}
+    while pc in taken:
+        pc += 4
+    return pc
 
 
 def why_elsewhere(session: Session, address: int, first: int) -> str:

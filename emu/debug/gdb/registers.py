@@ -21,19 +21,34 @@ CORE_OF_NONE = b"x" * 16 * PC + b"0" * 16 + b"x" * 8
 EXPEDITED_OF_NONE = b"20:%b;" % (b"0" * 16)
 
 
-def core(pe: PE) -> bytes:
-    """Return X0..X30, SP, PC and CPSR, little-endian, in this order, as in a ``g`` packet."""
-    return pe.general(0, _CORE) + pe.pstate.to_bytes(4, "little")
+def core(pe: PE, pc: int | None = None) -> bytes:
+    """Return X0..X30, SP, PC and CPSR, little-endian, in this order, as in a ``g`` packet.
+
+    :param pc: what gdb is told instead of the PC
+    """
+    general = pe.general(0, _CORE)
+    if pc is not None:
+        general = general[: 8 * PC] + pc.to_bytes(8, "little")
+    return general + pe.pstate.to_bytes(4, "little")
 
 
-def expedited(pe: PE) -> bytes:
-    """Return the expedited registers of a stop reply, so that gdb need not read them after each step."""
+def expedited(pe: PE, pc: int | None = None) -> bytes:
+    """Return the expedited registers of a stop reply, so that gdb need not read them after each step.
+
+    :param pc: what gdb is told instead of the PC
+    """
     shown = hexlify(pe.general(X29, PC + 1 - X29))  # X29, X30, SP and PC lie together
-    return b"1d:%b;1f:%b;20:%b;" % (shown[:16], shown[32:48], shown[48:])
+    told = shown[48:] if pc is None else hexlify(pc.to_bytes(8, "little"))
+    return b"1d:%b;1f:%b;20:%b;" % (shown[:16], shown[32:48], told)
 
 
-def read(pe: PE, number: int) -> bytes | None:
-    """Return the bytes of register ``number``, little-endian; None: a system register, or none."""
+def read(pe: PE, number: int, pc: int | None = None) -> bytes | None:
+    """Return the bytes of register ``number``, little-endian; None: a system register, or none.
+
+    :param pc: what gdb is told instead of the PC
+    """
+    if number == PC and pc is not None:
+        return pc.to_bytes(8, "little")
     if 0 <= number < CPSR:
         return pe.general(number, 1)
     if number == CPSR:

@@ -93,7 +93,11 @@ class Stub:
         self._threads = b""
         self._listed = 0  # threads told so far
         self._console = Commands(session)
-        self._data = data = DataPackets(session, lambda: self.state.cpu)
+        self._data = data = DataPackets(
+            session,
+            lambda: self.state.cpu,
+            lambda cpu: played.pc_behind(session, cpu, self.state.inserted),
+        )
         self._commands: dict[int, Callable[[str], list[bytes]]] = {
             ord(name[0]): function
             for name, function in (
@@ -293,8 +297,12 @@ class Stub:
             if stop.reason == "interrupt" or (state.steps and said and not why):
                 signal = b"T02"
         state.steps = False
-        has_any = session.has_registers(cpu)
-        known = registers.expedited(session.pe(cpu)) if has_any else registers.EXPEDITED_OF_NONE
+        known = registers.EXPEDITED_OF_NONE
+        if session.has_registers(cpu):
+            actor = session.machine.actors[cpu]
+            host = actor.task is not None
+            pc = played.pc_behind(session, cpu, state.inserted) if host else None
+            known = registers.expedited(actor.pe, pc)
         state.last = b"%b%bthread:%x;%b" % (signal, why, cpu + 1, known)
         if not (said or state.notes):
             return [state.last]
