@@ -249,13 +249,15 @@ class Engine(Protocol):
 
     # -- observing --------------------------------------------------------------------------------
 
-    def observe(self, *, record: bool, accesses: bool = False) -> None:
+    def observe(self, *, record: bool, accesses: bool = False, pass_over: Sequence[range] = ()) -> None:
         """From now on count memory accesses, and tell the interconnect of operations.
 
         Before, a PE runs without any memory hook.
 
         :param record: of every operation, by ``record()``
         :param accesses: of accesses and cache maintenance before they are made
+        :param pass_over: loads within these PAs of memory are neither counted nor recorded, which is faster:
+            the same at each call but for none, until :meth:`unobserve`
         """
 
     def unobserve(self, *, maintenance: bool = False) -> None:

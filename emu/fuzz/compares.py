@@ -25,6 +25,14 @@ _RUNS_MAX = 12  # MPIDRs from which bits are flipped
 _BASES = (RES1 | 0x5A_0033_CC69, RES1)
 _BITS = range(64)
 _NO_REGISTERS = (0,) * 32
+_OTHERS = tuple(bit for bit in _BITS if not MPIDR_HWID_BITMASK >> bit & 1)  # bits of no field
+# All of them, and the half of them with each bit of the place among them set: any two are apart in one.
+_TOGETHER = tuple(
+    sum(1 << bit for place, bit in enumerate(_OTHERS) if place >> half & 1)
+    if half >= 0
+    else sum(1 << bit for bit in _OTHERS)
+    for half in range(-1, 5)
+)
 
 _CLEAR, _SET = -1, -2  # a tested bit that is to be so
 Site = tuple[int, int]  # PA of a compare, and how many times it was met before in the run; or one of these
@@ -40,9 +48,6 @@ class Compared(NamedTuple):
 
     mpidrs: tuple[int, ...]
     values: tuple[int, ...]
-
-
-NOTHING = Compared((), ())
 
 
 def compared(built: BuiltLookup) -> Compared:
@@ -83,8 +88,12 @@ def compared(built: BuiltLookup) -> Compared:
 def _with_flips(
     built: BuiltLookup, mpidr: int
 ) -> tuple[Mapping[Site, Operands], list[Mapping[Site, Operands]]]:
-    # What is compared for this MPIDR, and for it with each bit flipped.
-    return _operands(built, mpidr), [_operands(built, mpidr ^ 1 << bit) for bit in _BITS]
+    # What is compared for this MPIDR, and for it with each bit flipped: those of no field one by one where
+    # some of them together make a difference.
+    now = _operands(built, mpidr)
+    alike = all(_operands(built, mpidr ^ bits) == now for bits in _TOGETHER)
+    bits = [0 if alike and bit in _OTHERS else 1 << bit for bit in _BITS]
+    return now, [_operands(built, mpidr ^ bit) if bit else now for bit in bits]
 
 
 def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:

@@ -6,29 +6,30 @@ NR_CPUS, small numbers and addresses. Most look-ups have no other. What constant
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.fuzz.built_lookup import BuiltLookup
-from emu.fuzz.compares import NOTHING, compared
+from emu.fuzz.compares import Compared, compared
 from emu.lookup.constants import own_constants, unusual
 
 _VALUES_MAX, _BYTES_MAX, _QUESTIONS_MAX = 8, 6, 4096
 
 
-def learned_mpidrs(built: BuiltLookup, *, walks: bool = True) -> list[int]:
+def learned_mpidrs(built: BuiltLookup, met: Sequence[Compared] | None = None) -> list[int]:
     """Return MPIDR_EL1 values (u64) that compares and constants of the code make.
 
     First those for which operands of a compare are equal (:mod:`emu.fuzz.compares`), then constants: whole,
     moved, joined of parts.
 
-    :param walks: False: constants alone
+    :param met: what was compared in look-ups of the same code; None: in this one
     """
     target = built.target
-    met = compared(built) if walks else NOTHING
-    found = dict.fromkeys((mpidr + step) & 2**64 - 1 for mpidr in met.mpidrs for step in (0, 1, -1))
-    own = [*own_constants(target), *unusual(target, met.values)]
+    met = [compared(built)] if met is None else met
+    mpidrs = [mpidr for each in met for mpidr in each.mpidrs]
+    found = dict.fromkeys((mpidr + step) & 2**64 - 1 for mpidr in mpidrs for step in (0, 1, -1))
+    own = [*own_constants(target), *unusual(target, [value for each in met for value in each.values])]
     if values := list(dict.fromkeys(own))[:_VALUES_MAX]:
         hwids = dict.fromkeys(value & MPIDR_HWID_BITMASK for value in _joined(values))
         found |= dict.fromkeys(RES1 | hwid for hwid in islice(hwids, _QUESTIONS_MAX))

@@ -15,6 +15,7 @@ from random import Random
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.fuzz.again import questions_again
 from emu.fuzz.built_lookup import BuiltLookup, Checked, Point, UnderTest
+from emu.fuzz.compares import compared
 from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.left_out import Key, LeftOut
 from emu.fuzz.questions import random_map, random_mpidrs
@@ -77,13 +78,19 @@ class Phases:
                 if self._ask_unless_done(built, logical_map, MPIDRS, closely):
                     yield
 
-    def learned(self, built: BuiltLookup, *, walks: bool = True) -> Iterator[None]:
-        """Ask what constants of the code make, and, unless ``walks`` is False, its compares.
+    def learned(self, lookups: Sequence[BuiltLookup]) -> Iterator[None]:
+        """Ask what constants of the code make, and its compares, at several NR_CPUS for which it is the same.
 
-        Those that ask are not in the map, then are its first CPUs, then its last, and others are beside them.
+        What is compared at the first of them and at the last is asked at all of them.
         """
+        met = [compared(built) for built in dict.fromkeys((lookups[0], lookups[-1]))]
+        for built in lookups:
+            yield from self._learned(built, learned_mpidrs(built, met))
+
+    def _learned(self, built: BuiltLookup, mpidrs: Sequence[int]) -> Iterator[None]:
+        # Those that ask are not in the map, then are its first CPUs, then its last, others beside them.
         self._repeats = 0
-        if built.others or not (mpidrs := learned_mpidrs(built, walks=walks)):
+        if not mpidrs:
             return
         closely: Sequence[int] = range(min(len(mpidrs), _LEARNED_CLOSELY))
         if self._ask_unless_done(built, (None,) * built.nr_cpus, mpidrs, closely):

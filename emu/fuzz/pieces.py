@@ -59,7 +59,6 @@ class Piece:
     :ivar known: causes that are known when its stage begins
     :ivar causes: how many findings these are
     :ivar closed: why it asks nothing, and counts all as left out; None: it asks
-    :ivar walks: whether it learns from compares (:func:`emu.fuzz.learned.learned_mpidrs`)
     """
 
     number: int
@@ -72,16 +71,15 @@ class Piece:
     known: frozenset[Cause] = frozenset()
     causes: int = 0
     closed: LeftOut | None = None
-    walks: bool = True
 
     @property
     def seconds(self) -> float:
         """About the CPU time that it takes."""
         if self.phase == "random":
             mean = sum(nr_cpus for nr_cpus, _others in self.points) / len(self.points)
-            return self.cases * (1e-6 + mean * 5e-9)
+            return self.cases * (1e-6 + mean * 3.5e-9)
         if self.phase == "regression":
-            return (0.1 + self.points[0][0] * 3e-4) / _parts(self.points[0])
+            return (0.05 + self.points[0][0] * 1.3e-4) / _parts(self.points[0])
         return 0.05
 
     def steps(self, under_test: UnderTest) -> Iterator[Told]:
@@ -109,7 +107,7 @@ class Piece:
             case "small":
                 return phases.small(lookups[0])
             case "learned":
-                return phases.learned(lookups[0], walks=self.walks)
+                return phases.learned(lookups)
             case "again":
                 return phases.again(lookups[0])
             case "regression":
@@ -140,12 +138,12 @@ def _parts(point: Point) -> int:
 
 
 def stages(
-    points: Sequence[Point], cases: int, seed: int, matches: int, alike: frozenset[int] = frozenset()
+    points: Sequence[Point], cases: int, seed: int, matches: int, alike: Sequence[Sequence[Point]]
 ) -> list[list[Piece]]:
     """Return the pieces of a search, in order; those of a stage begin with the same causes known.
 
     :param cases: random questions
-    :param alike: NR_CPUS at which the code compares what it does at others
+    :param alike: NR_CPUS for which the code is the same, but for numbers in it
     """
     found: list[list[Piece]] = []
     number = 0
@@ -156,7 +154,7 @@ def stages(
         return Piece(number - 1, phase, tuple(at), part, count, seed, matches)
 
     found += [[piece("small", [point])] for point in points]
-    found += [[replace(piece("learned", [point]), walks=point[0] not in alike)] for point in points]
+    found += [[piece("learned", some)] for some in alike]
     for large in (False, True):
         some = [point for point in points if (point[0] > WHOLE_LOOK_MAX) == large]
         found.append([piece("regression", [point], part) for point in some for part in range(_parts(point))])

@@ -18,6 +18,7 @@ from emu.fuzz.phases import CAUSES_MAX, RACES, Cause, cause
 from emu.fuzz.pieces import Piece, Told, stages
 from emu.fuzz.shrink_race import smallest_of
 from emu.fuzz.workers import Processes
+from emu.lookup.constants import without_numbers
 
 if TYPE_CHECKING:
     from emu.fuzz.proof import Proof
@@ -60,9 +61,11 @@ class LookupSearch:
         :raises EmuError: it cannot be tested
         """
         points = [(built.nr_cpus, built.others) for built in self.under_test.build_all(sizes)]
-        near = self.under_test.sizes_near
-        alike = near if {nr_cpus for nr_cpus, _others in points} - near else frozenset[int]()
-        row = stages(points, cases, seed, matches, alike)
+        alike: dict[tuple[int, ...], list[Point]] = {}
+        for point in points:
+            if not point[1]:
+                alike.setdefault(without_numbers(self.under_test.at(*point).target), []).append(point)
+        row = stages(points, cases, seed, matches, list(alike.values()))
         shared = [stage for stage in row if sum(piece.seconds for piece in stage) > _LONG_SECONDS]
         if hands is None:
             shared = []

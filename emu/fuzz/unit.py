@@ -186,7 +186,7 @@ class _Work(Phases):
         kinds = {
             "kept": self._kept,
             "small": lambda: _drain(self.small(self._at(unit.point))),
-            "learned": lambda: _drain(self.learned(self._at(unit.point))),
+            "learned": lambda: _drain(self.learned([self._at(unit.point)])),
             "again": lambda: _drain(self.again(self._at(unit.point))),
             "torn": self._races,
             "regression": lambda: _drain(self.regression(self._at(unit.point))),

@@ -74,6 +74,19 @@ def _word(target: Target, pa: int) -> int | None:
     return None
 
 
+def without_numbers(target: Target) -> tuple[int, ...]:
+    """Return the words of the code (u32) without their immediates and the distances of ADR.
+
+    NR_CPUS for which that is the same have the same code, but for numbers that depend on it.
+    """
+    # Source: Arm DDI 0487, C4.1.86 (data processing, immediate): ADR and MOVZ have no first operand.
+    kept = {0: 0x9F00_001F, 1: 0x9F00_001F, 5: 0xFF80_001F}
+    words = (word for _pa, word in code_words(target))
+    return tuple(
+        word & kept.get(word >> 23 & 7, 0xFF80_03FF) if word >> 26 & 7 == 4 else word for word in words
+    )
+
+
 def own_constants(target: Target) -> Iterator[int]:
     """Yield the unusual ones of its immediates of compares and moves, and of its literals, in order."""
     for pa, word in code_words(target):

@@ -261,20 +261,21 @@ def _ask(
 
 def _presets(nr_cpus: int) -> Iterator[Situation]:
     for name in PRESETS:
-        topology = _topology(name, nr_cpus)
-        if topology is None:
-            continue
-        flags = topology.boot.mpidr & ~MPIDR_HWID_BITMASK
-        yield _ask(f"shape/{name}", _logical_map(topology)[:nr_cpus], flags=(flags, flags ^ MT))
+        shape = _shape(name, nr_cpus)
+        if shape is not None:
+            logical_map, flags = shape
+            yield _ask(f"shape/{name}", logical_map, flags=(flags, flags ^ MT))
 
 
 @cache
-def _topology(name: str, nr_cpus: int) -> Topology | None:
-    # Of so many CPUs, or of its usual number where the shape ends before; None: it needs more.
+def _shape(name: str, nr_cpus: int) -> tuple[LogicalMap, int] | None:
+    # Its map, and the flags in its MPIDR_EL1: of so many CPUs, or of its usual number where the shape ends
+    # before. None: it needs more.
     for cpus in (nr_cpus, PRESETS[name].cpus):
         try:
             if cpus <= nr_cpus:
-                return PRESETS[name].make(cpus)
+                topology = PRESETS[name].make(cpus)
+                return _logical_map(topology)[:nr_cpus], topology.boot.mpidr & ~MPIDR_HWID_BITMASK
         except InvalidCase:
             continue
     return None

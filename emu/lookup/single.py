@@ -181,7 +181,7 @@ class Single:
         self._accesses = _Accesses(target, self.memory)
         self.engine = make_engine(self.memory, self._accesses)
         self.pe = self.engine.new_pe(0, 1 << 31, 0x410F_D083, contract.el)
-        self.engine.observe(record=True)
+        self._observe()
         self._exits = {target.found_pa: "found"}
         if target.missing_pa is not None:
             self._exits[target.missing_pa] = "missing"
@@ -310,7 +310,10 @@ class Single:
             done = first
             # A look takes as long as many instructions, but not of those that the host does.
             is_slow = first > FIRST or self._accesses.events > _EVENTS
-            if is_slow and goes_on(engine, self.memory, pe, self.limit):
+            endless = is_slow and goes_on(engine, self.memory, pe, self.limit)
+            if is_slow:
+                self._observe()
+            if endless:
                 pe.counters.instructions = before + self.limit
                 return stop
         stop = engine.run(pe, checked - done) if checked > done else STEP_LIMIT
@@ -319,12 +322,16 @@ class Single:
         engine.unobserve()
         self._accesses.overwritten += self._contents()
         stop = engine.run(pe, self.limit - checked)
-        engine.observe(record=True)
+        self._observe()
         if isinstance(stop, StepLimit):
             return stop
         pe.counters.instructions = before
         self._begin(given, begin)
         return engine.run(pe, self.limit)
+
+    def _observe(self) -> None:
+        # Loads of tables, most of all, are what is allowed.
+        self.engine.observe(record=True, pass_over=[placed.bytes_at for placed in self.target.tables])
 
     def _contents(self) -> list[tuple[int, bytes]]:
         # What stores that nobody sees may overwrite.

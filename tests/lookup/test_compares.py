@@ -12,8 +12,8 @@ import pytest
 from test_what_is_left_open import HWID, SCAN, TOML, searched
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK
-from emu.fuzz.built_lookup import UnderTest
-from emu.fuzz.compares import compared
+from emu.fuzz.built_lookup import BuiltLookup, UnderTest
+from emu.fuzz.compares import Compared, compared
 from emu.fuzz.learned import learned_mpidrs
 from emu.fuzz.search import LookupSearch
 from emu.fuzz.unit import opening, run_unit
@@ -100,6 +100,34 @@ def test_beside_the_largest_value_is_the_smallest(tmp_path: Path) -> None:
     learned = learned_mpidrs(_lookup(tmp_path, between).at(2))
     assert {0, 2**64 - 1, 2**64 - 2} <= set(learned)
     assert max(learned) < 2**64
+
+
+def test_where_the_code_is_the_same_it_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first NR_CPUS and at the last: planted in one text, and in the text of one NR_CPUS."""
+    walked: list[int] = []
+    shape = SHAPES["added-up"]
+
+    def walks(built: BuiltLookup) -> Compared:
+        walked.append(built.nr_cpus)
+        return compared(built)
+
+    monkeypatch.setattr("emu.fuzz.phases.compared", walks)
+    for between, expected in ((shape, [2, 6]), (f".if NR_CPUS == 5\n{shape}.endif\n", [2, 6, 5])):
+        search, walked[:] = LookupSearch(_lookup(tmp_path, between)), []
+        for _ in search.run([2, 3, 5, 6], 0, 0):
+            pass
+        assert walked == expected
+        assert {each.question.mpidr & MPIDR_HWID_BITMASK for each in search.findings} == {MAGIC}
+
+
+def test_two_flags_that_cancel_each_other_matter(tmp_path: Path) -> None:
+    """Bits of no field are flipped together first; each two of them are apart in one of these."""
+    differ = "mrs x4, mpidr_el1\neor x5, x4, x4, lsr #1\ntbz x5, #44, 3f\n"
+    between = f"{differ}ldr x5, ={MAGIC - 7:#x}\nadd x5, x5, #7\n"
+    met = compared(_lookup(tmp_path, f"{between}cmp x0, x5\n{FINDS_0}").at(2))
+    assert MAGIC in {mpidr & MPIDR_HWID_BITMASK for mpidr in met.mpidrs}
 
 
 def test_a_right_look_up_has_no_such_compare() -> None:

@@ -175,7 +175,8 @@ def test_an_error_ends_the_search_after_the_pieces_before_it(monkeypatch: pytest
 
 
 def test_the_pieces_of_a_search_are_all_its_random_questions() -> None:
-    row = stages([(4096, ()), (2, ())], 40_000, 0, 75)
+    points = [(4096, ()), (2, ())]
+    row = stages(points, 40_000, 0, 75, [points])
     pieces = [piece for stage in row for piece in stage]
     assert [piece.number for piece in pieces] == list(range(len(pieces)))
     assert sum(piece.cases for piece in pieces) == 40_000

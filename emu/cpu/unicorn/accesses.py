@@ -15,7 +15,7 @@ from emu.cpu.faulting_address import access_address, va_of
 from emu.cpu.stops import ConstraintViolation, EngineStop, Raised
 from emu.cpu.traps import default_target_el
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.binding import ACCESS_CALLBACK
+from emu.cpu.unicorn.binding import ACCESS_CALLBACK, LOAD_CALLBACK
 from emu.cpu.unicorn.contexts import Contexts
 from emu.cpu.unicorn.observing import Observing
 from emu.cpu.unicorn.pe import UnicornPE
@@ -24,13 +24,14 @@ from emu.memory import Memory
 from emu.operation import Kind
 
 _SCTLR_A, _SCTLR_SA, _SCTLR_SA0 = 1 << 1, 1 << 3, 1 << 4
+LOAD_MAX = 16  # bytes that the engine loads at once
 _UNDONE = 32  # bytes that a store may have changed from its address on: STP of Q registers
 
 
 def access_hooks(
     observing: Observing, contexts: Contexts, memory: Memory, pending: Pending
-) -> tuple[Any, Any]:
-    """Return the callbacks of loads and of stores."""
+) -> tuple[Any, Any, Any]:
+    """Return the callbacks of loads, of loads that are passed over where they do nothing, and of stores."""
     # Closures over plain locals: these two run at every access.
     live, base_of = contexts.live, layout.SCTLR_EL
     pc, pstate, sp = live.pc, live.pstate, live.u64(layout.XREGS + 8 * 31)
@@ -83,6 +84,15 @@ def access_hooks(
         except BaseException as error:
             pending.error = error
 
+    def on_passing(_uc: int, _kind: int, pa: int, size: int) -> None:
+        if (
+            sp.value & 15
+            or pa & (size - 1)
+            or not exclusive[0] & 1  # PCs are even: no exclusive has been met
+            or observing.record is not observing.passes_over
+        ):
+            on_read(_uc, _kind, pa, size, 0, 0)
+
     def on_write(_uc: int, _kind: int, pa: int, size: int, value: int, _data: int) -> None:
         try:
             if not 0 <= pa - ram < ram_size:
@@ -117,7 +127,7 @@ def access_hooks(
         except BaseException as error:
             pending.error = error
 
-    return ACCESS_CALLBACK(on_read), ACCESS_CALLBACK(on_write)
+    return ACCESS_CALLBACK(on_read), LOAD_CALLBACK(on_passing), ACCESS_CALLBACK(on_write)
 
 
 def _alignment_check(

@@ -79,6 +79,7 @@ CODE_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 EXCEPTION_CALLBACK = CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 ACCESS_CALLBACK = CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 # Hooks that are called often: of what they do not ask for, one byte is taken, or nothing.
+LOAD_CALLBACK = CFUNCTYPE(None, c_ubyte, c_ubyte, c_uint64, c_ubyte)
 RECORD_CALLBACK = CFUNCTYPE(None, c_ubyte, c_ubyte, c_uint64, c_ubyte, c_uint64)
 NEW_BLOCK_CALLBACK = CFUNCTYPE(None, c_ubyte, c_void_p)
 SYS_CALLBACK = CFUNCTYPE(c_uint32, c_ubyte, c_ubyte, c_void_p)

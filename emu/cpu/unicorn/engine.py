@@ -87,16 +87,17 @@ class UnicornEngine:
 
     # -- observing --------------------------------------------------------------------------------
 
-    def observe(self, *, record: bool, accesses: bool = False) -> None:
+    def observe(self, *, record: bool, accesses: bool = False, pass_over: Sequence[range] = ()) -> None:
         """From now on count memory accesses, and tell the interconnect of operations."""
         self._observing.record = self._interconnect.record if record else None
+        self._observing.passes_over = self._observing.record if pass_over else None
         self._observing.access = self._interconnect.access if accesses else None
         if self._steps is not None and not self._hooks.shows_steps:
             self._hooks.show_steps(self._steps)
         hooked = self._code.observing
         if self._code.observe(record or accesses):
             if not hooked:
-                self._hooks.observe_accesses()
+                self._hooks.observe_accesses(sorted(pass_over, key=lambda pas: pas.start))
             self.forget_code()
 
     def unobserve(self, *, maintenance: bool = False) -> None:

@@ -5,12 +5,13 @@ A hook never raises: it leaves what happened in :class:`emu.cpu.unicorn.pending.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import c_size_t
 
 from emu.arch.a64 import Other
 from emu.cpu.stops import Reached
 from emu.cpu.unicorn import layout
-from emu.cpu.unicorn.accesses import access_hooks
+from emu.cpu.unicorn.accesses import LOAD_MAX, access_hooks
 from emu.cpu.unicorn.binding import (
     CODE_CALLBACK,
     EXCEPTION_CALLBACK,
@@ -66,10 +67,21 @@ class Hooks:
 
     # -- accesses ---------------------------------------------------------------------------------
 
-    def observe_accesses(self) -> None:
-        """Add the hooks of loads and stores; translations must be forgotten after it."""
-        read, write = access_hooks(self._observing, self._contexts, self._memory, self._pending)
-        self._accesses = [self._handle.hook(HOOK_READ, read), self._handle.hook(HOOK_WRITE, write)]
+    def observe_accesses(self, pass_over: Sequence[range]) -> None:
+        """Add the hooks of loads and stores; translations must be forgotten after it.
+
+        :param pass_over: PAs within which loads are not told, ascending
+        """
+        read, passing, write = access_hooks(self._observing, self._contexts, self._memory, self._pending)
+        self._accesses = [self._handle.hook(HOOK_WRITE, write)]
+        rest = 0  # PA of the first byte that no hook of loads has
+        for pas in pass_over:
+            end = pas.stop - LOAD_MAX + 1  # a load from there on may go beyond it
+            if rest < pas.start < end:
+                self._accesses.append(self._handle.hook(HOOK_READ, read, rest, pas.start - 1))
+                self._accesses.append(self._handle.hook(HOOK_READ, passing, pas.start, end - 1))
+                rest = end
+        self._accesses.append(self._handle.hook(HOOK_READ, read, rest, 2**64 - 1))
 
     def unobserve(self) -> None:
         """Delete the hooks of accesses, instructions and sites; translations must be forgotten after it.

@@ -18,15 +18,26 @@ class Observing:
     :ivar record: of every operation
     :ivar access: of every access, before it is made
     :ivar maintenance: whether of maintenance by VA, and of what SCTLR is about to be, even without accesses
+    :ivar passes_over: while ``record`` is this, there are PAs whose loads are not told
     :ivar watched: PAs whose stores are recorded even when nothing else is
     :ivar indexed: VAs where the X register there must be less than ``slots``; else that is recorded
     """
 
-    __slots__ = ("access", "indexed", "maintenance", "record", "slots", "to", "watched")
+    __slots__ = (
+        "access",
+        "indexed",
+        "maintenance",
+        "passes_over",
+        "record",
+        "slots",
+        "to",
+        "watched",
+    )
 
     def __init__(self, to: Interconnect) -> None:
         self.to = to
         self.record: Record | None = None
+        self.passes_over: Record | None = None
         self.access: Callable[[PE, int, int, int, bool], None] | None = None
         self.maintenance = False
         self.watched = range(0)
