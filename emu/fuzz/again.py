@@ -22,12 +22,13 @@ def questions_again(built: BuiltLookup) -> Iterator[tuple[Question, tuple[tuple[
     """Yield each small question from what each of them leaves (:func:`emu.lookup.starts.start_from`)."""
     questions = [Question(built.whole(row), RES1 | hwid) for row in _maps(built.nr_cpus) for hwid in _ASK]
     fit = [question for question in questions if _fits(built, question)]
+    stack = built.target.contract.stack
     left: dict[Start, None] = {}
     for question in fit:
         if built.single.ask(question).exit:
             left[built.single.left()] = None
     for question in fit:
-        yield from ((question, changes_of(start)) for start in left)
+        yield from ((question, changes_of(start, stack)) for start in left)
 
 
 def _maps(nr_cpus: int) -> list[tuple[int | None, ...]]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.arch.boot import NR_CPUS_MAX
+from emu.designs import DESIGNS
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
 from emu.lookup.case import LEAST, Question
-from emu.lookup.constants import own_constants
+from emu.lookup.constants import counts_in_text, own_constants
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
 from emu.lookup.single import LookupAnswer, Single, Wrong, judge
-from emu.lookup.starts import STARTS, start_from
+from emu.lookup.starts import STARTS, changes_of, start_from
 from emu.lookup.tables import shape_of
 from emu.lookup.target import Target, place
 from emu.lookup.tear import Happens
@@ -95,12 +96,15 @@ class BuiltLookup:
             tables.setdefault(placed.table.holds, InMemory(placed.table.element, data))
         return expected_many(self.target.contract.model, logical_map, tables, mpidrs)
 
-    def check(self, question: Question, *, thoroughly: bool = True, turn: int = 0) -> Checked:
+    def check(
+        self, question: Question, *, thoroughly: bool = True, turn: int = 0, before: int | None = None
+    ) -> Checked:
         """Ask one question and check every promise of the contract.
 
         :param thoroughly: when the answer is right, ask again with other values in the registers that the
             contract does not define at entry: the answer must not depend on them
         :param turn: otherwise, which of these values it is asked with, in turn
+        :param before: MPIDR_EL1 (u64) that is asked before it, thoroughly: the stack holds what that leaves
         """
         question = Question(self.whole(question.logical_map), question.mpidr)
         expected = self._right(question)
@@ -109,6 +113,10 @@ class BuiltLookup:
             wrong = judge(answer, expected, self.target)
             if wrong is not None:
                 break
+        stack = self.target.contract.stack
+        if wrong is None and thoroughly and before is not None and stack:
+            self.single.ask(Question(question.logical_map, before))
+            return self.check_from(question, changes_of(self.single.left(), stack))
         if wrong is not None and start.words:
             text = f"{wrong.text} ({start.words})"
             wrong = Wrong(wrong.prop, f"{wrong.cause}, by the fill", text)
@@ -179,14 +187,20 @@ class UnderTest:
         return sorted(found | (self._near or set()))
 
     def _near_constants(self, *sizes: int) -> set[int]:
-        # NR_CPUS on both sides of constants that the code has whatever its NR_CPUS is.
+        # NR_CPUS on both sides of constants that the code has whatever its NR_CPUS is, and its conditions.
         try:
             same = [set(own_constants(self.at(size).target)) for size in sizes]
         except AssemblyError:  # said when it is built
             return set()
         near = [value for value in sorted(set.intersection(*same)) if value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
+        near += [value for value in self._counts_in_text() if 2 < value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
         around = {value + step for value in near for step in (-1, 0, 1)}
         return {size for size in around if size <= NR_CPUS_MAX}
+
+    def _counts_in_text(self) -> list[int]:
+        path = Path(self.name)
+        is_text = self.name not in DESIGNS and path.suffix in (".S", ".s")
+        return counts_in_text(path.read_text(errors="replace")) if is_text else []
 
     @property
     def variants(self) -> list[Others]:

@@ -259,15 +259,20 @@ class Phases:
         again = wrong[: 4 if known else 16]
         self.leave_out(LeftOut.ALIKE, len(wrong) - len(again))
         for place in (*again, *closely):
-            self.check(built, Question(tuple(logical_map), mpidrs[place]), place in wrong)
+            before = mpidrs[place - 1] if place else None
+            self.check(built, Question(tuple(logical_map), mpidrs[place]), place in wrong, before)
         self._right = 0 if wrong else self._right + 1
         if known:
             self._repeats = 0 if len(self.known) > known else self._repeats + bool(wrong)
         return True
 
-    def check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
-        """Ask one question by itself; ``wrong``: the batch had a wrong answer."""
-        checked = built.check(question, thoroughly=wrong, turn=self._turn)
+    def check(self, built: BuiltLookup, question: Question, wrong: bool, before: int | None = None) -> None:
+        """Ask one question by itself.
+
+        :param wrong: the batch had a wrong answer
+        :param before: MPIDR_EL1 (u64) that was asked before it there: the stack is what that has left
+        """
+        checked = built.check(question, thoroughly=wrong, turn=self._turn, before=before)
         self._turn += 1
         if checked.wrong is not None and not wrong:
             checked = built.check(question)  # as it is told, and asked again

@@ -189,7 +189,8 @@ class Proof:
             self.why = f"a map is proposed that the tables cannot hold ({error}): an error of emu"
             return
         if checked.wrong is None:
-            checked = built.check_from(proposal.question, changes_of(proposal.start))
+            stack = built.target.contract.stack
+            checked = built.check_from(proposal.question, changes_of(proposal.start, stack))
         if checked.wrong is None:
             if self.by_induction:
                 self.why = (

@@ -140,7 +140,7 @@ def _as_usual(under_test: UnderTest, found: Checked) -> Checked:
     # The same question from the first start, or from what makes the start that shows it of the first.
     built = under_test.at(found.nr_cpus, found.others)
     for start in STARTS:
-        checked = built.check_from(found.question, changes_of(start))
+        checked = built.check_from(found.question, changes_of(start, built.target.contract.stack))
         if checked.wrong is not None:
             return checked
     return found

@@ -293,11 +293,11 @@ class _Work(Phases):
         if checked.wrong is not None:
             self._note(checked)
 
-    def check(self, built: BuiltLookup, question: Question, wrong: bool) -> None:
+    def check(self, built: BuiltLookup, question: Question, wrong: bool, before: int | None = None) -> None:
         edges: set[tuple[int, int]] = set()
         built.single.engine.collect_edges(edges)
         try:
-            checked = built.check(question, thoroughly=wrong, turn=self.cases)
+            checked = built.check(question, thoroughly=wrong, turn=self.cases, before=before)
             if checked.wrong is not None and not wrong:
                 checked = built.check(question)  # as it is told, and asked again
         except DoesNotFit:

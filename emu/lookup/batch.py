@@ -17,7 +17,8 @@ from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
 from emu.cpu.stops import EngineStop, SelfBranch, StepLimit, Waiting
 from emu.lookup.driver import MRS_MPIDR, MRS_MPIDR_MASK, Driver, Places
-from emu.lookup.endless import FIRST, goes_on
+from emu.lookup.endless import goes_on
+from emu.lookup.starts import STARTS
 from emu.lookup.target import PAGE, RETURN_PA, Target
 from emu.lookup.without_effect import NOP, without_effect
 
@@ -26,6 +27,7 @@ QUESTIONS_MAX = 1 << 16
 # several times slower. To be wrong costs time alone: the question that it stands at is asked again, counted.
 _SECONDS, _SECONDS_MAX, _INSTRUCTIONS_PER_SECOND = 0.05, 5.0, 100e6
 _OF_DRIVER = 1000  # instructions of the driver to a question, at most
+_COUNTED = 200_000  # instructions between two looks at whether another question is answered: some ms
 _HANGS_MAX = 4  # questions of a batch that hang before the rest is left out, where a hang may be right
 _NONE = 0xFEDC_BA98_7654_3210  # what is right where no entry matches: no logical id
 
@@ -114,6 +116,8 @@ class Batch:
         """
         assert len(mpidrs) == len(expected) <= QUESTIONS_MAX
         memory, none = self._memory, self._none
+        if size := self.target.contract.stack:
+            memory.write_bytes(self.target.stack_top - size, STARTS[1].on_stack(size))
         memory.write_bytes(self._questions_pa, array("Q", mpidrs).tobytes())
         answers = array("Q", [none if answer is None else answer for answer in expected])
         memory.write_bytes(self._answers_pa, answers.tobytes())
@@ -138,11 +142,11 @@ class Batch:
             memory.write_bytes(self._cells_pa, struct.pack("<4Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
             if counted:
-                stop = self._run_counted(asked * limit)
+                stop = self._run_counted(limit)
             else:
                 stop = engine.run_uncounted(pe, self._patience(asked))
             yield from [(place, False) for place in self._told()]
-            left = self._of_driver(self._driver.left, 2)
+            left = self._left()
             done += asked - left
             hung = isinstance(stop, StepLimit)
             if left == 0 or (hung and not counted):
@@ -169,15 +173,28 @@ class Batch:
         return self._memory.read(self._cells_pa + 8 * cell, 8) if register is None else self._pe.x[register]
 
     def _run_counted(self, limit: int) -> EngineStop:
-        # Up to the limit, or until it is proved that it goes on for as long.
+        # Until one question has taken more than the limit, or it is proved that it goes on for as long.
         engine, pe = self._engine, self._pe
-        first = min(limit, _OF_DRIVER + FIRST)
-        stop = engine.run(pe, first)
-        if not isinstance(stop, StepLimit) or first == limit:
-            return stop
-        endless = goes_on(engine, self._memory, pe, limit)
-        engine.unobserve()
-        return stop if endless else engine.run(pe, limit - first)
+        left, done = -1, 0  # at the last look, and what the question has taken since
+        while True:
+            some = min(limit, _OF_DRIVER + self.target.instructions_expected, _COUNTED)
+            stop = engine.run(pe, some)
+            if not isinstance(stop, StepLimit):
+                return stop
+            done += some
+            if self._left() != left:
+                left, done = self._left(), 0
+            elif done >= limit:
+                return stop
+            elif done == some:
+                endless = goes_on(engine, self._memory, pe, limit)
+                engine.unobserve()
+                if endless:
+                    return stop
+
+    def _left(self) -> int:
+        # Questions that have no answer yet.
+        return self._of_driver(self._driver.left, 2)
 
     def _patience(self, count: int) -> float:
         # Host seconds for ``count`` questions of code that has not hung.

@@ -6,6 +6,7 @@ What is beside a table of the image is none: to read it is to read over the end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from emu.arch import a64
@@ -13,6 +14,8 @@ from emu.arch.mpidr import MPIDR_HWID_BITMASK
 from emu.lookup.target import Target
 
 _SMALL = 16  # numbers up to it say nothing
+_DECIDED = re.compile(r"^[ \t]*[.#][ \t]*(?:if|elseif|elif|rept)\b.*\bNR_CPUS\b.*$", re.MULTILINE)
+_NUMBER = re.compile(r"\b(?:0x[0-9a-fA-F]+|[1-9][0-9]*)\b")
 BESIDE = 64  # bytes before and behind a table that count as read by mistake
 
 
@@ -91,6 +94,17 @@ def own_constants(target: Target) -> Iterator[int]:
     """Yield the unusual ones of its immediates of compares and moves, and of its literals, in order."""
     for pa, word in code_words(target):
         yield from unusual(target, _immediates(target, pa, word))
+
+
+def counts_in_text(text: str) -> list[int]:
+    """Return the numbers that conditions and repetitions of assembly text have beside NR_CPUS, ascending.
+
+    ``.if NR_CPUS > 512`` leaves no constant in the code of other NR_CPUS.
+    """
+    found: set[int] = set()
+    for line in _DECIDED.findall(text):
+        found |= {int(number, 0) for number in _NUMBER.findall(line)}
+    return sorted(found)
 
 
 def unusual(target: Target, values: Iterable[int]) -> Iterator[int]:

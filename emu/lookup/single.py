@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from emu.arch import sysreg
-from emu.arch.a64 import is_branch
+from emu.arch import a64, sysreg
+from emu.arch.fields import syndrome
 from emu.constraints import constraint_words
 from emu.cpu.factory import make_engine
 from emu.cpu.interconnect import LocalInterconnect
@@ -24,9 +24,9 @@ from emu.cpu.stops import (
     Unsupported,
     Waiting,
 )
-from emu.errors import Untestable
+from emu.errors import InvalidCase, Untestable
 from emu.lookup.case import Question
-from emu.lookup.constants import BESIDE, Constants
+from emu.lookup.constants import BESIDE, Constants, code_words
 from emu.lookup.contract import RETURN
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.starts import STARTS, Start
@@ -34,10 +34,12 @@ from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target
 from emu.memory import Memory
 from emu.operation import STORES, Kind
 
+_LOOK = 20_000  # instructions that take as long as a look whether it comes to an end
 _EVENTS = 16  # that a look-up may have before it is looked at, whether it comes to an end
 _NO_STACK = 0xDEAD_0000_0000_0000  # SP where there is none: nothing is mapped there
 _SA = 1 << 3  # SCTLR_ELx: accesses by an SP that is not aligned fault
 _DAIF = (3, 3, 4, 2, 1)
+_MSR = 0xD51  # of a register: bits 31:20
 _STRETCH_MAX = 256  # instructions that a walk runs at once
 _SYSTEM = (
     sysreg.SCTLR_EL1,
@@ -52,7 +54,8 @@ _SYSTEM = (
     sysreg.CONTEXTIDR_EL1,
     sysreg.HCR_EL2,
 )
-_SYSTEM_NAMES = (*map(sysreg.name, _SYSTEM), "SP_EL0", "DAIF")
+# Not looked at: what a look-up may change, or has to itself.
+_OPEN = {sysreg.MPIDR_EL1, sysreg.PMUSERENR_EL0, sysreg.PMCR_EL0, sysreg.PMSELR_EL0}
 
 
 class Short(Enum):
@@ -194,6 +197,9 @@ class Single:
         may_park = contract.parks or contract.missing is None
         self._checked = self.limit if may_park else min(self.limit, target.instructions_expected)
         self._map: tuple[int | None, ...] | None = None
+        named = {a64.system_register(word) for _pa, word in code_words(target) if word >> 20 == _MSR}
+        self._written = sorted((named & sysreg.NAMES.keys()) - {*_SYSTEM, *_OPEN})
+        self._system_names = (*map(sysreg.name, (*_SYSTEM, *self._written)), "SP_EL0", "DAIF")
 
     def fill(self, logical_map: Sequence[int | None]) -> None:
         """Write the tables for this logical map, and what a look-up stored over."""
@@ -227,15 +233,18 @@ class Single:
         if contract.missing_index is not None and index == contract.missing_index and exit_ == "found":
             exit_ = "missing" if contract.missing == RETURN else exit_
         self._compare(given, begin.nzcv)
-        for name, now, then in zip(_SYSTEM_NAMES, self._system(), system, strict=True):
+        for name, now, then in zip(self._system_names, self._system(), system, strict=True):
             if now != then:
                 self._changed(name, f"{now:#x}", f"{then:#x}")
         return LookupAnswer(exit_, index, instructions, pe.pc, tuple(broken))
 
     def left(self) -> Start:
         """Return what the last question has left, as the start of another one."""
-        pe = self.pe
-        return replace(STARTS[0], registers=tuple(pe.x[number] for number in range(31)), nzcv=pe.nzcv)
+        pe, size = self.pe, self.target.contract.stack & -8
+        registers = tuple(pe.x[number] for number in range(31))
+        data = memoryview(self.memory.read_bytes(self.target.stack_top - size, size)).cast("Q")
+        stack = [(size - 8 * place, value) for place, value in enumerate(data) if value != STARTS[0].filler]
+        return replace(STARTS[0], registers=registers, nzcv=pe.nzcv, stack=tuple(reversed(stack)))
 
     def walk(
         self, question: Question, most: int, wanted: Callable[[int], bool]
@@ -273,7 +282,7 @@ class Single:
         word = self.memory.read(pc, 4)
         count, end = 1, pc + 4
         last = word
-        while count < _STRETCH_MAX and not is_branch(last) and self.memory.contains(end, 4):
+        while count < _STRETCH_MAX and not a64.is_branch(last) and self.memory.contains(end, 4):
             last = self.memory.read(end, 4)
             if end in self._exits or wanted(last):
                 break
@@ -292,8 +301,18 @@ class Single:
         for number, value in enumerate(given):
             x[number] = value
         pe.nzcv = begin.nzcv
+        self._fill_stack(begin)
         self._accesses.broken = []
         self._accesses.events = 0
+
+    def _fill_stack(self, begin: Start) -> None:
+        target, size = self.target, self.target.contract.stack
+        for below, _value in begin.stack:
+            if below > size:
+                name = target.subject.name
+                raise InvalidCase(f"case: with=stack-{below}: {name} has {size} bytes of stack")
+        if size:
+            self.memory.write_bytes(target.stack_top - size, begin.on_stack(size))
 
     def _run(self, given: Sequence[int], begin: Start) -> EngineStop:
         # Up to the limit. What takes longer than expected goes on unchecked, at full speed: to the limit, or
@@ -309,7 +328,7 @@ class Single:
                 return stop
             done = first
             # A look takes as long as many instructions, but not of those that the host does.
-            is_slow = first > FIRST or self._accesses.events > _EVENTS
+            is_slow = first > FIRST and self.limit - done > _LOOK or self._accesses.events > _EVENTS
             endless = is_slow and goes_on(engine, self.memory, pe, self.limit)
             if is_slow:
                 self._observe()
@@ -338,9 +357,10 @@ class Single:
         return [(segment.pa, segment.data) for segment in self.target.subject.segments]
 
     def _system(self) -> list[int]:
-        # System registers that a lookup must not write, and the interrupt masks: those of _SYSTEM_NAMES.
+        # System registers that a lookup must not write, and the interrupt masks: those of _system_names.
         pe = self.pe
-        return [*map(pe.sysreg, _SYSTEM), pe.stack_pointer(0), pe.daif]
+        written = map(pe.system_register, self._written)
+        return [*map(pe.sysreg, _SYSTEM), *written, pe.stack_pointer(0), pe.daif]
 
     def registers(self, question: Question, begin: Start = STARTS[0]) -> list[int]:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
@@ -386,8 +406,9 @@ class Single:
             case Raised() if OUTSIDE_PA <= self.pe.pc < OUTSIDE_PA + 16 * OUTSIDE_MAX:
                 return f"it leaves for {self._place(self.pe.pc)}", Short.LEAVES
             case Raised():
-                far = f", FAR {stop.far:#x}" if stop.far is not None else ""
-                return f"exception, ESR {stop.syndrome:#x}{far}", Short.EXCEPTION
+                far = f"; FAR {stop.far:#x}" if stop.far is not None else ""
+                said = syndrome.words(stop.syndrome)
+                return f"exception, ESR {stop.syndrome:#x}: {said}{far}", Short.EXCEPTION
             case Call():
                 return f"it calls firmware ({stop.conduit})", Short.CALLS
             case ConstraintViolation(constraint, raised=raised):

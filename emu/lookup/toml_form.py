@@ -21,7 +21,7 @@ from emu.lookup.models import get_model
 from emu.lookup.tables import ELEMENTS, get_kind, shape_of
 from emu.registry import not_one_of
 
-NR_CPUS = Define(256, (1, 2, 255, 256, 4095, 4096))  # where a contract defines none
+NR_CPUS = Define(256, (1, 2, 3, 255, 256, 257, 4095, 4096))  # where a contract defines none
 MPIDR_EL1 = "mpidr_el1"
 STACK_MAX = 64 << 10  # bytes
 SIZE_MAX = 1 << 20  # bytes of a contract

@@ -147,7 +147,7 @@ def test_nr_cpus_near_constants_of_the_code_is_tried(tmp_path: Path) -> None:
     )
     lookup = UnderTest(str(path))
     assert {299, 300, 301} <= set(lookup.sizes)
-    assert UnderTest("v3").sizes == [1, 2, 255, 256, 4095, 4096]
+    assert UnderTest("v3").sizes == [1, 2, 3, 255, 256, 257, 4095, 4096]
 
 
 def test_the_walk_goes_over_what_compares_nothing(tmp_path: Path) -> None:

@@ -98,6 +98,30 @@ def test_a_batch_that_hangs_is_known_by_instructions(
     assert right.wrong_of(_MAP, [1 << 31] * 20) == []
 
 
+def test_questions_that_take_their_time_are_not_looked_at_one_by_one(
+    late: Callable[[str], BuiltLookup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that has hung is counted: whether it goes on is asked of a question that takes long, no other."""
+    looks: list[int] = []
+
+    def look(*_arguments: object) -> bool:
+        looks.append(1)
+        return False
+
+    monkeypatch.setattr("emu.lookup.batch.goes_on", look)
+    monkeypatch.setattr("emu.lookup.single.goes_on", look)
+    built = late(
+        "cbnz x0, 1f\nb .\n1: mrs x2, mpidr_el1\ntbz x2, #3, over\n"
+        + _LATE.format(count=0x1000, offset=0)
+        + "over:\n"
+    )
+    hangs, quick = (1 << 31 | 8, 1 << 31 | 0)
+    assert built.batch.ask([hangs, *[quick] * 100], [None] * 101)
+    for mpidr in (hangs, quick):
+        built.single.ask(Question(_MAP, mpidr))
+    assert looks == []
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -84,7 +84,7 @@ def test_the_example_of_the_style_guide_is_read() -> None:
         may_change=("x2", "x3", "x4", "x5"),
         instructions_max="6*x1 + 8",
         model="first-match",
-        defines={"NR_CPUS": Define(256, (1, 2, 255, 256, 4095, 4096))},
+        defines={"NR_CPUS": Define(256, (1, 2, 3, 255, 256, 257, 4095, 4096))},
         tables=(LookupTable("x0_table", base="x0", length="x1", align=8),),
     )
 
@@ -141,7 +141,7 @@ def test_in_bounds_how_many_entries_are_tried() -> None:
     contract = read(
         in_="x0 = address of map, u64[x1]; x1 = entries, 2..300", memory="reads none; writes none"
     )
-    assert contract.defines["NR_CPUS"] == Define(256, (2, 255, 256))
+    assert contract.defines["NR_CPUS"] == Define(256, (2, 3, 255, 256, 257))
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_the_contract_in_words_says_every_fact() -> None:
         "right: as the model first-match says\n"
         "reads x0_table: u64[NR_CPUS] of hwid, unused INVALID_HWID, address in x0, number of entries in x1\n"
         "any other load but of a constant of its image, and any store, is a finding\n"
-        "NR_CPUS = 256; the corpus tries 1, 2, 255, 256, 4095, 4096\n"
+        "NR_CPUS = 256; the corpus tries 1, 2, 3, 255, 256, 257, 4095, 4096\n"
     )
 
 

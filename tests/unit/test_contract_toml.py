@@ -86,7 +86,7 @@ def test_every_key_of_the_design_is_read() -> None:
 def test_what_is_not_said_has_a_default() -> None:
     contract = parse_contract(text(), "my.toml")
     assert contract.defines == {"NR_CPUS": NR_CPUS}
-    assert NR_CPUS.sweep == (1, 2, 255, 256, 4095, 4096)
+    assert NR_CPUS.sweep == (1, 2, 3, 255, 256, 257, 4095, 4096)
     assert (contract.model, contract.el, contract.stack) == ("logical-map", 1, 0)
     assert not contract.preserve_flags
     assert not contract.parks

@@ -13,7 +13,7 @@ from emu.lookup.prove.flags import Plain
 from emu.lookup.prove.situation import Situation
 from emu.lookup.prove.state import SP, State
 from emu.lookup.prove.surroundings import Around, Duty
-from emu.lookup.starts import Start
+from emu.lookup.starts import STARTS, Start
 from emu.lookup.target import RETURN_PA, Target
 
 
@@ -48,7 +48,22 @@ def start_of(given: State, target: Target, model: z3.ModelRef) -> Start:
         for place, each in enumerate(given.flags.nzcv)
     )
     sp = None if target.contract.stack else registers[31]
-    return Start(registers[:31], flags, number(given.daif), checks_sp=True, sp=sp)
+    stack = _stack_of(target, model)
+    return Start(registers[:31], flags, number(given.daif), checks_sp=True, sp=sp, stack=stack)
+
+
+def _stack_of(target: Target, model: z3.ModelRef) -> tuple[tuple[int, int], ...]:
+    # What of the stack the model speaks of, as Start has it. Its bytes are symbols.
+    size = target.contract.stack
+    data = bytearray(STARTS[0].on_stack(size))
+    there: set[int] = set()
+    for each in model.decls():
+        if each.name().startswith("stack-"):
+            below = int(each.name()[6:])
+            data[size - below] = model[each].as_long()
+            there.add((below + 7) & -8)
+    whole = [below for below in sorted(there) if below <= size]
+    return tuple((n, int.from_bytes(data[size - n : size - n + 8], "little")) for n in whole)
 
 
 def at_exit(state: State, given: State, target: Target, situation: Situation) -> Iterator[Duty]:
