@@ -2,8 +2,9 @@
 
 The look-up is run an instruction at a time, and the operands of its compares are noted. Then it is run again
 with each bit of MPIDR_EL1 flipped. Where an operand is made of these bits by moves, masks, shifts, rotations
-and exclusive-or, the equation is linear over bits; where it is made by adding and multiplying, over integers.
-Both are solved, whatever the constant was made of. What it goes on to from there is looked at likewise.
+and exclusive-or, the equation is linear over bits; where it is made by adding and multiplying, over integers;
+where it is a remainder, over integers for a stretch of them.
+Each is solved, whatever the constant was made of. What it goes on to from there is looked at likewise.
 """
 
 from __future__ import annotations
@@ -179,6 +180,9 @@ def _solutions(base: int, operands: Operands, flipped: Sequence[Operands | None]
     added = _over_integers(base, operands, flipped)
     if added is not None:
         yield added
+    near = _by_steps(base, operands, flipped)
+    if near is not None:
+        yield near
 
 
 def _over_bits(columns: Sequence[int], wanted: int) -> int | None:
@@ -197,6 +201,26 @@ def _over_bits(columns: Sequence[int], wanted: int) -> int | None:
         if wanted ^ value < wanted:
             wanted, flips = wanted ^ value, flips ^ made
     return flips if wanted == 0 else None
+
+
+def _by_steps(base: int, operands: Operands, flipped: Sequence[Operands | None]) -> int | None:
+    # As if each value of the lowest bit on which left - right depends made the same difference: so it is of a
+    # remainder, as far as the next multiple of its divisor.
+    modulus = operands[2] + 1
+    difference = _signed(operands[0] - operands[1], modulus)
+    for bit, row in enumerate(flipped):
+        step = 0 if row is None else _signed(row[0] - row[1] - difference, modulus)
+        if step:
+            step = -step if base >> bit & 1 else step
+            value = base - (difference // step << bit)
+            fits = not difference % step and not (base ^ value) & ~MPIDR_HWID_BITMASK
+            return value if fits else None
+    return None
+
+
+def _signed(value: int, modulus: int) -> int:
+    value %= modulus
+    return value - modulus if value >= modulus >> 1 else value
 
 
 def _over_integers(base: int, operands: Operands, flipped: Sequence[Operands | None]) -> int | None:

@@ -94,6 +94,14 @@ def test_what_no_equation_undoes_is_not_guessed(tmp_path: Path) -> None:
     assert compared(_lookup(tmp_path, f"{between}cmp x4, x5\n{FINDS_0}").at(2)).mpidrs == ()
 
 
+@pytest.mark.parametrize("wanted", [0, 77, 1_000_002])
+def test_a_remainder_is_met_by_steps(tmp_path: Path, wanted: int) -> None:
+    """One hwid in a million: what a division leaves goes with the hwid up to the next multiple."""
+    divided = "ldr x4, =1000003\nudiv x5, x0, x4\nmsub x5, x5, x4, x0\n"
+    met = compared(_lookup(tmp_path, f"{divided}ldr x4, ={wanted}\ncmp x5, x4\n{FINDS_0}").at(2))
+    assert wanted in {(mpidr & MPIDR_HWID_BITMASK) % 1_000_003 for mpidr in met.mpidrs}
+
+
 def test_beside_the_largest_value_is_the_smallest(tmp_path: Path) -> None:
     """Values beside one that makes operands equal are asked too, and are 64 bits wide as it is."""
     between = "mrs x4, mpidr_el1\nmov x5, #-1\ncmp x4, x5\nb.ne 3f\nmov x19, #0\nb found\n3:\n"
