@@ -30,7 +30,7 @@ CPUS_MAX = 64  # of a proof
 _CAUSES_MAX = 8
 _SMALL_MAX = 4  # NR_CPUS of a proof beside a search
 _PASSED_MAX = 512  # entries that such a proof passes over
-_EFFORT_QUICK = 600  # instructions and questions of an induction beside a search: about a second
+_EFFORT_QUICK = 1500  # instructions and questions of an induction beside a search: up to some seconds
 _NO_INDUCTION = "no inductive argument: "
 _PROPOSALS_MAX = 64  # of one NR_CPUS: those of known causes are judged too
 

@@ -252,8 +252,19 @@ def test_a_search_that_finds_nothing_is_proved_for_all_entries(
     assert (said in " ".join(out.split())) == (not is_wrong)
 
 
-def test_what_is_not_quickly_proved_beside_a_search_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_takes_more_than_a_usual_scan_is_proved_beside_a_search(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At each of eight NR_CPUS, with a frame on the stack."""
+    status, out, _ = run(capsys, str(LOOKUPS / "correct" / "framed.S"), "--cases", "100")
+    assert (status, "proved for every NR_CPUS gone through" in " ".join(out.split())) == (0, True)
+
+
+def test_what_is_not_quickly_proved_beside_a_search_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither is what has no inductive argument; the status is that of the search."""
+    monkeypatch.setattr("emu.fuzz.proof._EFFORT_QUICK", 300)
     for name, why in (("framed", "more work than is quickly done"), ("binary", "a table of sorted-hwid")):
         status, out, _ = run(capsys, str(LOOKUPS / "correct" / f"{name}.S"), "--cases", "100")
         whole = " ".join(out.split())

@@ -31,7 +31,7 @@ from emu.lookup.target import Target
 _ROUND_MAX = 4_000  # instructions of all ways through one round
 _PEELED_MAX = 2  # first rounds that are followed by themselves
 _TRIES_MAX = 40  # guesses of one invariant
-_FIRST = 200_000  # effort of the incremental solver, which is mostly the slower one with functions
+_FIRST = 20_000  # effort of the incremental solver, which is mostly the slower one with functions
 _DEPTH_MAX = 6  # loops one after the other
 
 

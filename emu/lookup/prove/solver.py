@@ -12,7 +12,7 @@ from typing import Literal
 import z3
 
 _FIRST, _BITS, _LAST = 2_000_000, 50_000_000, 50_000_000  # effort of one question: up to a minute or so
-_BITS_QUICK = 10_000_000
+_FIRST_QUICK, _BITS_QUICK = 200_000, 10_000_000
 _HARD_MAX = 200  # questions of one proof that the first attempt gives up
 _LOST_MAX = 2  # questions in a row that the incremental one gives up, before it is no longer asked first
 
@@ -40,7 +40,8 @@ class Solver:
         """
         self._solver = z3.Solver()
         self._lost = self._hard = 0
-        self._logic, self._first = logic, first
+        self._logic = logic
+        self._first = first if first is not None else _FIRST_QUICK if quick else _FIRST
         self.quick = quick
 
     def add(self, *conditions: z3.BoolRef) -> None:
@@ -58,7 +59,7 @@ class Solver:
     def check(self) -> z3.ModelRef | Literal[False] | None:
         """Return a model of what is asserted, False when there is none, None when both give up."""
         if self._lost <= _LOST_MAX:
-            found = self._by(self._solver, self._first if self._first is not None else _FIRST)
+            found = self._by(self._solver, self._first)
             if found is not None:
                 self._lost = 0
                 return found
