@@ -9,34 +9,30 @@ from collections.abc import Sequence
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.lookup.case import LookupCase, Question
-from emu.lookup.tear import Changes, Tear
+from emu.lookup.tear import Changes, Happens, Tear
 
 Size = tuple[object, ...]  # as a sort key
 
 
 def size_of(case: LookupCase) -> Size:
     """Return a sort key of cases: the smaller case is easier to understand; different cases differ."""
-    race = case.race
-    if isinstance(race, Changes):
-        return (*question_size(case.nr_cpus, case.question, case.begin, race), case.others)
-    when = race.size if isinstance(race, Tear) else (race or 0,)
-    return (*question_size(case.nr_cpus, case.question, case.begin), when, case.others)
+    return (*question_size(case.nr_cpus, case.question, case.begin, case.race), case.others)
 
 
 def question_size(
     nr_cpus: int,
     question: Question,
     begin: Sequence[tuple[str, int]] = (),
-    changes: Changes | None = None,
+    race: Happens | None = None,
 ) -> Size:
     """Return a sort key of questions.
 
     :param begin: what is not as usual at entry
-    :param changes: stores to the table meanwhile
+    :param race: stores to the table meanwhile
     """
     used = tuple(cpu for cpu, hwid in enumerate(question.logical_map) if hwid is not None)
     hwids = tuple(hwid for hwid in question.logical_map if hwid is not None)
-    stores = () if changes is None else changes.each
+    stores = race.each if isinstance(race, Changes) else ()
     there = len(used)
     used += tuple(each.cpu for each in stores)
     hwids += tuple(-1 if each.hwid is None else each.hwid for each in stores)
@@ -56,5 +52,11 @@ def question_size(
         hwids,
         question.mpidr,
         tuple(begin),
-        *([] if changes is None else [tuple(number for each in stores for number in each.when)]),
+        _when(race),
     )
+
+
+def _when(race: Happens | None) -> tuple[int, ...]:
+    if isinstance(race, Changes):
+        return tuple(number for each in race.each for number in each.when)
+    return race.size if isinstance(race, Tear) else (race or 0,)
