@@ -376,3 +376,9 @@ def test_no_class_has_the_number_of_a_kind() -> None:
 )
 def test_what_changes_a_mode_by_itself(word: int, may: bool) -> None:
     assert a64.changes_mode(word) == may
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_top_byte_of_a_word_says_whether_it_is_a_branch(word: int) -> None:
+    """A free run looks for the end of a block by that byte alone."""
+    assert is_branch(word) == is_branch(word & 0xFF00_0000)
