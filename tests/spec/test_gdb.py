@@ -431,7 +431,8 @@ def test_a_kernel_that_boots_by_itself_has_a_thread_for_each_cpu(
         )
     assert "in smp_init ()" in said
     assert re.search(r"\* 3 +Thread 3 \(CPU2 0x2 EL1 mmu-on runs\).* secondary_start_kernel \(\)", said)
-    assert re.search(r"  1 +Thread 1 \(CPU0 0x0 EL1 mmu-on wfi\).* cpu_do_idle \(\)", said)
+    assert re.search(r"  1 +Thread 1 \(CPU0 0x0 EL1 mmu-on runs\).* __arm_smccc_smc \(\)", said)
+    assert re.search(r"  2 +Thread 2 \(CPU1 0x1 EL1 mmu-on wfi\).* cpu_do_idle \(\)", said)
     assert re.search(r"#1 .*__secondary_switched", said)
     assert re.findall(r"^\+(\d+)$", said, re.MULTILINE) == ["4", "0"]
     assert "[Current thread is 2 (Thread 2)]" in said
