@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.process import ROOT
 from bench.qemu import PROGRAM, version
@@ -44,15 +45,14 @@ python
 import sys, time
 sys.path.insert(0, {folder!r})
 from cpu_time import session_seconds
-def spent():
-    return time.process_time() + session_seconds({server})
-def rate(times, command):
-    start = spent()
+def rates(times, command):
+    start, client = session_seconds({server}), time.process_time()
     for _ in range(times):
         gdb.execute(command, to_string=True)
-    return times / (spent() - start)
-rate(100, "stepi")
-print("RATE", rate({steps}, "stepi"))
+    server, client = session_seconds({server}) - start, time.process_time() - client
+    return times / (server + client), times / server
+rates(100, "stepi")
+print("RATE", *rates({steps}, "stepi"))
 end
 kill
 """
@@ -63,8 +63,16 @@ _COVERS = (
 _PEER = "QEMU's gdbstub, -accel tcg, the better of one thread and many"
 _LIMIT = ".null: a server with no machine, which answers every step with the same text: "
 
-# Port, session of the server, what it steps, whether gdb is set up as the server says; steps a second.
-Measure = Callable[[int, int, Subject, bool], float]
+
+class Rates(NamedTuple):
+    """Steps a second of CPU time: of client and server together, and of the server alone."""
+
+    both: float
+    server: float
+
+
+# Port, session of the server, what it steps, whether gdb is set up as the server says.
+Measure = Callable[[int, int, Subject, bool], Rates]
 
 
 @benchmark(covers="stepi of gdb-multiarch, 1 and 8 CPUs: " + _COVERS, peer=_PEER, limit=_LIMIT + "gdb itself")
@@ -95,11 +103,11 @@ def gdb_reverse(rounds: int, quick: bool) -> Figures:
     subject = load_source(_TEXT, nr_cpus=8)
     samples: list[float] = []
 
-    def measure(port: int, _server: int, _subject: Subject, _set_up: bool) -> float:
+    def measure(port: int, _server: int, _subject: Subject, _set_up: bool) -> Rates:
         count = str(_BACK if quick else _BACK * rounds)
         found = _run([sys.executable, "-m", "bench.gdb_client", str(port), "back", str(_FAR), count])
         samples.extend(json.loads(found))
-        return 0.0
+        return Rates(0, 0)
 
     _of_emu(subject, 8, measure, all_run=True)
     yield Result("gdb_reverse", "ms", tuple(samples), at_most=30, note="the first and those that follow")
@@ -110,25 +118,28 @@ def _side_by_side(
 ) -> Figures:
     _needs(PROGRAM, "qemu-system-arm")
     subject = load_source(_TEXT, nr_cpus=8)
-    trials = {accelerator: _of_qemu(subject, cpus, accelerator, measure) for accelerator in _ACCELERATORS}
+    trials = {each: _of_qemu(subject, cpus, each, measure).both for each in _ACCELERATORS}
     best = max(trials, key=lambda accelerator: trials[accelerator])
-    theirs: list[float] = []
-    ours: list[float] = []
-    null: list[float] = []
+    theirs: list[Rates] = []
+    ours: list[Rates] = []
+    null: list[Rates] = []
     for _ in range(1 if quick else rounds):  # in turn, so that a slow minute of the machine slows all
         theirs.append(_of_qemu(subject, cpus, best, measure))
         ours.append(_of_emu(subject, cpus, measure))
         null.append(_of_null(subject, measure))
-    ratios = tuple(emu / qemu for emu, qemu in zip(ours, theirs, strict=True))
-    shares = tuple(emu / bare for emu, bare in zip(ours, null, strict=True))
+    pairs = list(zip(ours, theirs, null, strict=True))
     facts = {"accelerator": best, "trials": trials}
+    ratios = tuple(emu.both / qemu.both for emu, qemu, _ in pairs)
     yield Result(name, "times", ratios, at_least=least, note="our rate by QEMU's", facts=facts)
-    yield Result(f"{name}.qemu", "/s", tuple(theirs), note=f"{version()}, -accel {best}")
-    yield Result(f"{name}.emu", "/s", tuple(ours))
-    yield Result(f"{name}.null", "/s", tuple(null))
-    yield Result(f"{name}.of_null", "ratio", shares)
+    servers = tuple(emu.server / qemu.server for emu, qemu, _ in pairs)
+    yield Result(f"{name}.servers", "times", servers, note="the same without the client's time")
+    note = f"{version()}, -accel {best}"
+    yield Result(f"{name}.qemu", "/s", tuple(rates.both for rates in theirs), note=note)
+    yield Result(f"{name}.emu", "/s", tuple(rates.both for rates in ours))
+    yield Result(f"{name}.null", "/s", tuple(rates.both for rates in null))
+    yield Result(f"{name}.of_null", "ratio", tuple(emu.both / bare.both for emu, _, bare in pairs))
     if cpus > 1:
-        samples = tuple(_of_emu(subject, cpus, measure, all_run=True) for _ in ours)
+        samples = tuple(_of_emu(subject, cpus, measure, all_run=True).both for _ in ours)
         yield Result(f"{name}.emu_all_run", "/s", samples)
 
 
@@ -143,12 +154,12 @@ def _pin() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def _raw(port: int, server: int, subject: Subject, _set_up: bool) -> float:
+def _raw(port: int, server: int, subject: Subject, _set_up: bool) -> Rates:
     numbers = map(str, (port, server, subject.pa("step_loop"), _STEPS_RAW))
-    return float(json.loads(_run([sys.executable, "-m", "bench.gdb_client", *numbers])))
+    return Rates(*json.loads(_run([sys.executable, "-m", "bench.gdb_client", *numbers])))
 
 
-def _gdb(port: int, server: int, subject: Subject, set_up: bool) -> float:
+def _gdb(port: int, server: int, subject: Subject, set_up: bool) -> Rates:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.gdb"
         here, place = str(Path(__file__).parent), f"127.0.0.1:{port}"
@@ -160,10 +171,10 @@ def _gdb(port: int, server: int, subject: Subject, set_up: bool) -> float:
         pc = subject.pa("step_loop")
         path.write_text(_SCRIPT.format(connect=connect, server=server, pc=pc, steps=_STEPS, folder=here))
         out = _run([GDB, "-nx", "-batch", "-x", str(path)])
-    rates = [line.split()[1] for line in out.splitlines() if line.startswith("RATE")]
+    rates = [line.split()[1:] for line in out.splitlines() if line.startswith("RATE")]
     if not rates:
         raise Broken(f"{GDB}: {out.strip().splitlines()[-1:]}")
-    return float(rates[0])
+    return Rates(*map(float, rates[0]))
 
 
 def _run(command: list[str]) -> str:
@@ -175,19 +186,19 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _of_emu(subject: Subject, cpus: int, measure: Measure, *, all_run: bool = False) -> float:
+def _of_emu(subject: Subject, cpus: int, measure: Measure, *, all_run: bool = False) -> Rates:
     # With one CPU to step there are two: the boot CPU, which is host code, waits for it.
     command = [sys.executable, "-m", "emu", "gdb", str(_TEXT), "--cpus", str(max(cpus, 2)), "--port", "0"]
     command += ["--bringup", "parallel" if all_run else "serial"]
     return _of_python(command, subject, measure)
 
 
-def _of_null(subject: Subject, measure: Measure) -> float:
+def _of_null(subject: Subject, measure: Measure) -> Rates:
     pc = subject.pa("step_loop")
     return _of_python([sys.executable, "-m", "bench.null_gdb", hex(pc)], subject, measure)
 
 
-def _of_python(command: list[str], subject: Subject, measure: Measure) -> float:
+def _of_python(command: list[str], subject: Subject, measure: Measure) -> Rates:
     # A server that says where it listens.
     with _server(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
@@ -197,7 +208,7 @@ def _of_python(command: list[str], subject: Subject, measure: Measure) -> float:
         return measure(int(line.rsplit(":", 1)[1]), server.pid, subject, True)
 
 
-def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) -> float:
+def _of_qemu(subject: Subject, cpus: int, accelerator: str, measure: Measure) -> Rates:
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         image = Path(folder) / "stepped.bin"
         (segment,) = subject.segments

@@ -1,7 +1,7 @@
 """A client of gdb's remote protocol that does nothing but step.
 
-``python -m bench.gdb_client PORT SERVER PC STEPS`` goes to PC first, and prints one number: steps in a second
-of CPU time, its own and that of the server, which leads the session SERVER.
+``python -m bench.gdb_client PORT SERVER PC STEPS`` goes to PC first, and prints two numbers: steps in a
+second of CPU time, its own and that of the server, which leads the session SERVER, and of its time alone.
 
 ``python -m bench.gdb_client PORT back POSITION STEPS`` goes to POSITION, and prints the ms of each of STEPS
 steps of the second CPU back from there.
@@ -51,19 +51,19 @@ class Client:
                 return answer
 
 
-def measure(port: int, server: int, pc: int, steps: int) -> float:
-    """Return steps a CPU second of one connection, from ``pc`` on."""
+def measure(port: int, server: int, pc: int, steps: int) -> tuple[float, float]:
+    """Return steps a CPU second of one connection, from ``pc`` on: of both ends, and of the server alone."""
     client = Client(port)
     for payload in (b"Z0,%x,4" % pc, b"vCont;c", b"z0,%x,4" % pc):
         client.ask(payload)
     for _ in range(_WARM):
         client.ask(b"s")
-    start = time.process_time() + session_seconds(server)
+    begun, ours = session_seconds(server), time.process_time()
     for _ in range(steps):
         answer = client.ask(b"s")
-    seconds = time.process_time() + session_seconds(server) - start
+    theirs, ours = session_seconds(server) - begun, time.process_time() - ours
     assert answer.startswith(b"T05"), answer
-    return steps / seconds
+    return steps / (theirs + ours), steps / theirs
 
 
 def back(port: int, position: int, steps: int) -> list[float]:
