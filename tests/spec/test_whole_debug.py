@@ -337,6 +337,16 @@ def test_events_that_it_sees_stop_it_at_the_first_of_the_trace(name: str, real_k
     assert said(text, "continue")[0].startswith(f"CPU{cpu}: {name}: ")
 
 
+def test_a_line_of_the_log_is_seen_soon_behind_its_printk(real_kernel: Kernel) -> None:
+    """Before smp_init() too, where a CPU that nobody looks at has turns of a million instructions."""
+    kernel = real_kernel("EMU_KERNEL_SMALL")
+    stored, seen = (
+        int(said(step(kernel, f"{command}; continue"), "continue")[1].split()[0].removeprefix("#"))
+        for command in ("break prb_final_commit", "events log")
+    )
+    assert 0 < seen - stored <= 20_000
+
+
 @pytest.mark.parametrize("gic", ["gicv3", "gicv2"])
 def test_the_cpu_interface_of_a_gicv3_is_among_the_system_registers(gic: str, real_kernel: Kernel) -> None:
     """What the kernel has set it to, of a CPU that is up (arch/arm64 with priority masking: 0xf0)."""

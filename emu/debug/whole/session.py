@@ -25,7 +25,7 @@ from emu.debug.whole.target import WholeTarget
 from emu.errors import InvalidCase
 from emu.finding import Verdict
 from emu.host.whole.ending import How
-from emu.machine.free_turns import FreeTurns
+from emu.machine.free_turns import TURN, FreeTurns
 from emu.operation import Kind, Record
 from emu.report.whole import how_words, verdict_of
 
@@ -65,6 +65,7 @@ class WholeSession(Session):
     def _prepare(self) -> tuple[StepLog, None]:
         assert self.machine.free is not None
         self.free = self.machine.free
+        self.free.alone = TURN  # lines of the log are seen behind turns
         self.turns = WholeLog(self.machine, self._last_write)
         return self.turns, None  # no host task plays a function of the kernel
 
