@@ -163,7 +163,7 @@ class FreeTurns:
 
     def record(self) -> None:
         """From now on keep every access, barrier and interrupt between CPUs in the trace."""
-        machine = self._machine
+        machine, self.alone = self._machine, TURN
         machine.recorder.recording = True
         machine.trace.made = EngineRecords(machine.latency.instruction)
         machine.engine.free.record(machine.trace.made)
