@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.process import ROOT
 from bench.qemu import PROGRAM, version
@@ -72,7 +72,9 @@ class Rates(NamedTuple):
 
 
 # Port, session of the server, what it steps, whether gdb is set up as the server says.
-Measure = Callable[[int, int, Subject, bool], Rates]
+Found = TypeVar("Found")
+Session = Callable[[int, int, Subject, bool], Found]
+Measure = Session[Rates]
 
 
 @benchmark(covers="stepi of gdb-multiarch, 1 and 8 CPUs: " + _COVERS, peer=_PEER, limit=_LIMIT + "gdb itself")
@@ -101,15 +103,13 @@ def gdb_raw(rounds: int, quick: bool) -> Figures:
 def gdb_reverse(rounds: int, quick: bool) -> Figures:
     """A step back at position 1,000,000."""
     subject = load_source(_TEXT, nr_cpus=8)
-    samples: list[float] = []
 
-    def measure(port: int, _server: int, _subject: Subject, _set_up: bool) -> Rates:
+    def back(port: int, _server: int, _subject: Subject, _set_up: bool) -> list[float]:
         count = str(_BACK if quick else _BACK * rounds)
-        found = _run([sys.executable, "-m", "bench.gdb_client", str(port), "back", str(_FAR), count])
-        samples.extend(json.loads(found))
-        return Rates(0, 0)
+        command = [sys.executable, "-m", "bench.gdb_client", str(port), "back", str(_FAR), count]
+        return list(json.loads(_run(command)))
 
-    _of_emu(subject, 8, measure, all_run=True)
+    samples = _of_emu(subject, 8, back, all_run=True)
     yield Result("gdb_reverse", "ms", tuple(samples), at_most=30, note="the first and those that follow")
 
 
@@ -186,7 +186,7 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _of_emu(subject: Subject, cpus: int, measure: Measure, *, all_run: bool = False) -> Rates:
+def _of_emu(subject: Subject, cpus: int, measure: Session[Found], *, all_run: bool = False) -> Found:
     # With one CPU to step there are two: the boot CPU, which is host code, waits for it.
     command = [sys.executable, "-m", "emu", "gdb", str(_TEXT), "--cpus", str(max(cpus, 2)), "--port", "0"]
     command += ["--bringup", "parallel" if all_run else "serial"]
@@ -198,7 +198,7 @@ def _of_null(subject: Subject, measure: Measure) -> Rates:
     return _of_python([sys.executable, "-m", "bench.null_gdb", hex(pc)], subject, measure)
 
 
-def _of_python(command: list[str], subject: Subject, measure: Measure) -> Rates:
+def _of_python(command: list[str], subject: Subject, measure: Session[Found]) -> Found:
     # A server that says where it listens.
     with _server(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None

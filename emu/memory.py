@@ -45,10 +45,11 @@ class Memory:
         """Virtual address of the first byte in this process (not a guest address)."""
         return ctypes.addressof(self._anchor)
 
-    def touched(self) -> Iterator[range]:
-        """Yield runs of offsets from ``base``, whole pages, upwards: all that is beside them is zero."""
+    def pages(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the offset from ``base`` and the bytes of pages, upwards: all that is beside them is zero."""
         for run in touched(self.host_address, self.size):
-            yield range(run.start & -PAGE_SIZE, (run.stop + PAGE_SIZE - 1) & -PAGE_SIZE)
+            for at in range(run.start & -PAGE_SIZE, run.stop, PAGE_SIZE):
+                yield at, self.octets[at : at + PAGE_SIZE]
 
     @contextmanager
     def following(self) -> Iterator[list[tuple[int, int]]]:

@@ -27,9 +27,12 @@ def _memory(*pages: int) -> Memory:
 
 
 def _touched(memory: Memory) -> set[int]:
-    runs = list(memory.touched())
+    runs = list(module.touched(memory.host_address, memory.size))
     assert all(a.stop < b.start for a, b in zip(runs, runs[1:], strict=False)), "upwards, and no two in touch"
-    return {at // PAGE_SIZE for run in runs for at in run[::PAGE_SIZE]}
+    pages = dict(memory.pages())
+    assert list(pages) == sorted(pages)
+    assert all(page == memory.read_bytes(memory.base + at, PAGE_SIZE) for at, page in pages.items())
+    return {at // PAGE_SIZE for at in pages}
 
 
 @given(st.sets(st.integers(0, _PAGES - 1)))

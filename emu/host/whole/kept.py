@@ -161,12 +161,9 @@ class _Kept:
 
     def _changed(self) -> Iterator[int]:
         before, empty = self._before, bytes(PAGE_SIZE)
-        for run in self._memory.touched():
-            for at in run[::PAGE_SIZE]:
-                was = before[at : at + PAGE_SIZE] or empty
-                # Views are compared byte by byte, which takes 100 times as long.
-                if bytes(self._memory.view[at : at + PAGE_SIZE]) != was:
-                    yield at // PAGE_SIZE
+        for at, page in self._memory.pages():
+            if page != (before[at : at + PAGE_SIZE] or empty):
+                yield at // PAGE_SIZE
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

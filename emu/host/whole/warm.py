@@ -23,16 +23,15 @@ def warm(boot: WholeBoot) -> bool:
         return False
     changed = []
     with mmap.mmap(-1, memory.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as before:
-        for run in memory.touched():
-            before[run.start : run.stop] = memory.view[run.start : run.stop]
+        for at, page in memory.pages():
+            before[at : at + PAGE_SIZE] = page
         boot.on_line = None
         boot.run()
-        for run in memory.touched():
-            for at in run[::PAGE_SIZE]:
-                was = before[at : at + PAGE_SIZE]
-                if bytes(memory.view[at : at + PAGE_SIZE]) != was:
-                    memory.view[at : at + PAGE_SIZE] = was
-                    changed.append(memory.base + at)
+        for at, page in memory.pages():
+            was = before[at : at + PAGE_SIZE]
+            if page != was:
+                memory.octets[at : at + PAGE_SIZE] = was
+                changed.append(memory.base + at)
     graph.load(state)
     boot.machine.engine.free.rewind(changed)
     return True
