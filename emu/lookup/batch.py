@@ -141,6 +141,7 @@ class Batch:
             cells = (self._questions_pa + 8 * done, self._wrong_pa, asked, self._none)
             memory.write_bytes(self._cells_pa, struct.pack("<4Q", *cells))
             engine.reset(pe, self.target.contract.el, self._driver.start_pa, 0)
+            self._begin_registers(asked)
             if counted:
                 stop = self._run_counted(limit)
             else:
@@ -161,6 +162,12 @@ class Batch:
             few = 1
             alone = False
         self.unasked = count - done
+
+    def _begin_registers(self, asked: int) -> None:
+        # As the driver loads them: a time-out can come before its first instruction.
+        for register, value in ((self._driver.wrong, self._wrong_pa), (self._driver.left, asked)):
+            if register is not None:
+                self._pe.x[register] = value
 
     def _told(self) -> list[int]:
         # The places of the questions that the driver has told of: it tells the PA of the one after each.

@@ -9,6 +9,7 @@ import pytest
 from zoo import under_test
 
 from emu.cpu.engine import Engine
+from emu.cpu.stops import STEP_LIMIT
 from emu.cpu.unicorn.engine import UnicornEngine
 from emu.fuzz.built_lookup import BuiltLookup
 from emu.lookup.case import Question
@@ -96,6 +97,19 @@ def test_a_batch_that_hangs_is_known_by_instructions(
     assert len(uncounted) == 1
     right = late(_LATE.format(count=3000, offset=0))
     assert right.wrong_of(_MAP, [1 << 31] * 20) == []
+
+
+def test_a_batch_that_times_out_before_its_first_instruction_has_answered_nothing(
+    late: Callable[[str], BuiltLookup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host so busy that no instruction is run in time: the questions are asked again, counted."""
+    monkeypatch.setattr(UnicornEngine, "run_uncounted", lambda *_arguments: STEP_LIMIT)
+    # RET goes where a register says, so the driver counts in memory; in code without it, in registers.
+    by_cells, by_registers = late(_LATE.format(count=8, offset=0)), late(_ENDLESS)
+    assert by_cells.wrong_of(_MAP, [1 << 31] * 20) == []
+    assert by_cells.wrong_of(_MAP, [1 << 31, 1 << 31 | 1, 1 << 31]) == [1]
+    assert by_registers.wrong_of(_MAP, [1 << 31, 1 << 31 | 1]) == [0]
+    assert by_registers.batch.unasked == 1
 
 
 def test_questions_that_take_their_time_are_not_looked_at_one_by_one(
