@@ -47,5 +47,13 @@ class Affinity(IntEnum):
     ON_PENDING = 2
 
 
+def function_words(function_id: int) -> str:
+    """Return the name of a function (u64: x0 of a call), or that it is another one, with its number."""
+    try:
+        return Function(function_id & 0xFFFF_FFFF).name
+    except ValueError:
+        return f"function {function_id:#x}"
+
+
 VERSION_1_1 = 1 << 16 | 1
 MIGRATE_NOT_REQUIRED = 2  # Trusted OS is not present or needs no migration

@@ -14,6 +14,7 @@ from emu.debug.bootdata import BootWord, words
 from emu.debug.debugged import Code, Debugged
 from emu.errors import InvalidCase
 from emu.host.guest import Guest
+from emu.host.played import function_at
 
 _NUMBER = r"0x[0-9a-fA-F]+|\d+"
 _DATA = re.compile(rf"\*?([A-Za-z_$][\w$]*|{_NUMBER})(?:\[(\d+)\])?(?:\.(\w+))?(?:\+({_NUMBER}))?")
@@ -66,11 +67,11 @@ class Places:
     def units(self, pa: int, size: int) -> list[tuple[int, int]]:
         """Return PA and size of the words that lie in ``size`` bytes at a PA: 1, 2, 4 or 8 bytes each.
 
-        Those that the boot path shares have their own size; of others they are 8, or what is left.
+        Those that the boot path shares have their own size; of others they are 8, or up to the next of those.
         """
         found, known, end = [], self._sizes if self.words else {}, pa + size
         while pa < end:
-            wide = known.get(pa, 8)
+            wide = known.get(pa) or next((at - pa for at in range(pa + 1, pa + 8) if at in known), 8)
             unit = next(each for each in (8, 4, 2, 1) if each <= min(wide, end - pa))
             found.append((pa, unit))
             pa += unit
@@ -85,7 +86,10 @@ class Places:
         return pc if pc >> 63 else (pc + self._guest.subject.va_offset) % 2**64
 
     def describe(self, pc: int) -> str:
-        """Return ``symbol+0x10`` for a PC, ``file.py:12`` for a host task's."""
+        """Return ``symbol+0x10`` for a PC; of a host task, by its PC in a trace record, function and line."""
+        host = self._boot.machine.trace.location(pc)
+        if host is not None:
+            return f"{function_at(host)} ({host})"
         subject = self._guest.subject
         return subject.symbols.describe_pc(pc, subject.va_offset)
 

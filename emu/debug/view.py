@@ -6,7 +6,7 @@ Nothing here changes the machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from emu.arch.fields import syndrome
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.constraints import constraint_words
 from emu.cpu.sysregs.rows import BY_NAME
+from emu.debug.data_names import DataNames
+from emu.debug.debugged import Code
 from emu.debug.host_locals import host_locals
 from emu.debug.session import Session
 from emu.debug.sources import find_source
@@ -23,7 +25,7 @@ from emu.finding import Verdict
 from emu.host.played import frames, function_at
 from emu.machine.actor import State, end_pc
 from emu.models import MODELS
-from emu.operation import OPERATIONS, Kind, Record
+from emu.operation import OPERATIONS, Kind, Record, Store
 from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
 from emu.rules import judge
@@ -41,7 +43,6 @@ _SYSTEM = (
     "TPIDR_EL2",
 )
 _FLAGS = "NZCV"
-_TASK_BYTES = 0x80
 _TARGET = re.compile(r"#(0xffff[0-9a-f]{12})\b")  # of a branch or of ADR, as Capstone writes it
 
 
@@ -116,6 +117,7 @@ class View:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self._data_names: tuple[Code, DataNames] | None = None  # of a guest, which kexec replaces
 
     # -- places -----------------------------------------------------------------------------------
 
@@ -166,25 +168,32 @@ class View:
             return ""
         name = type(operation).__name__
         pa = getattr(operation, "pa", None)
-        value = getattr(operation, "value", None)
         of = f" {self.data_name(pa)}" if pa is not None else ""
-        return f"{name}{of}" + (f" = {value:#x}" if isinstance(value, int) and name == "Store" else "")
+        if isinstance(operation, Store):
+            of += f" = {operation.value % (1 << 8 * operation.size):#x}"
+        return f"{name}{of}"
 
     def data_name(self, pa: int) -> str:
         """Return the name of the byte at a PA: a shared word, a task, a stack, a symbol, or the address."""
         guest = self.session.boot.guest
-        for word in self.session.places.words:
-            if word.pa <= pa < word.pa + word.size:
-                return word.name + (f"+{pa - word.pa}" if pa != word.pa else "")
-        for cpu, idle in enumerate(guest.idle):
-            task, stack = guest.pa_of(idle.task), guest.pa_of(idle.stack_low)
-            if task <= pa < task + _TASK_BYTES:
-                return f"CPU{cpu}'s task+{pa - task:#x}"
-            if stack <= pa < stack + idle.stack_high - idle.stack_low:
-                return f"CPU{cpu}'s stack+{pa - stack:#x}"
+        named = self.own_name(pa)
+        if named:
+            return named
         if any(segment.pa <= pa < segment.pa + segment.size for segment in guest.subject.segments):
             return guest.subject.symbols.describe((pa + guest.subject.va_offset) % 2**64)
         return f"{pa:#x}"
+
+    def named(self, pa: int) -> str:
+        """Return a PA, and the name of the byte there, if it has one."""
+        name = self.data_name(pa)
+        return f"{pa:#x}" if name == f"{pa:#x}" else f"{pa:#x} {name}"
+
+    def own_name(self, pa: int) -> str:
+        """Return the name of the byte at a PA if it lies in a shared word, a task or a stack, or nothing."""
+        guest = self.session.boot.guest
+        if self._data_names is None or self._data_names[0] is not guest:
+            self._data_names = guest, DataNames(guest, self.session.places.words)
+        return self._data_names[1].of(pa)
 
     def va_name(self, va: int) -> str:
         """Return `` symbol+0x10`` for a VA of the image; nothing for another address."""
@@ -281,7 +290,7 @@ class View:
             case Kind.WFE:
                 return "wfe, sleeps" if value else "wfe, goes on"
             case Kind.CALL:
-                return f"calls {_function(value)}, x1={record.pa:#x}"
+                return f"calls {psci.function_words(value)}, x1={record.pa:#x}"
             case Kind.RETURN:
                 return f"returns {value - (value >> 63 << 64)}"
             case Kind.DELAY:
@@ -317,9 +326,12 @@ class View:
         """Return the kernel's log, with time stamps."""
         return self.session.dmesg()
 
-    def findings(self) -> Verdict:
-        """Return what the rules find in the trace so far, as if the run ended here."""
-        return judge(self.session.machine.trace_if_over())
+    def findings(self, turns: Callable[[Iterable[str]], Iterable[str]] = iter) -> Verdict:
+        """Return what the rules find in the trace so far, as if the run ended here.
+
+        :param turns: as :func:`emu.rules.judge` has it
+        """
+        return judge(self.session.machine.trace_if_over(), turns=turns)
 
     # -- all of it --------------------------------------------------------------------------------
 
@@ -383,13 +395,6 @@ def flags(value: int) -> str:
 
 def _is_shown(session: Session, name: str) -> bool:
     return session.machine.entry_el == 2 or not name.endswith("EL2")
-
-
-def _function(function_id: int) -> str:
-    try:
-        return psci.Function(function_id & 0xFFFF_FFFF).name
-    except ValueError:
-        return f"function {function_id:#x}"
 
 
 _VERBS = {

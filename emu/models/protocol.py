@@ -135,8 +135,11 @@ class MachineMemory(Protocol):
         """Return the bytes that a load of ``cpu`` with these attributes would get now; nothing changes."""
         ...
 
-    def held(self) -> list[range]:
-        """Return the units that have copies beside memory, or are about to change, as PAs, ascending."""
+    def held(self) -> list[tuple[range, str]]:
+        """Return the units that have copies beside memory, or are about to change, ascending by PA.
+
+        Each as its PAs and what :meth:`describe` says of it.
+        """
         ...
 
     def describe(self, pa: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from emu.errors import InvalidSubject, Untestable
@@ -12,6 +12,7 @@ from emu.errors import InvalidSubject, Untestable
 _ROW = re.compile(rb"[0-9a-f]{16} [!-~] [!-~]+")
 _ROWS = re.compile(rb"(?:[0-9a-f]{16} [!-~] [!-~]+\n)*")
 _MODULE = re.compile(rb"[ \t]+\[[!-~]+\]$", re.M)  # /proc/kallsyms: the name's module
+_SEARCHES_MAX = 4096  # by address: who asks more often gets an index, which takes as long to make
 _NAME = 20  # where the name starts, counted from the newline before the line
 
 
@@ -38,6 +39,8 @@ class Symbols:
         self._by_name = by_name
         # A look-up without that scans the text; callers ask for the same few names.
         self._asked: dict[str, int | None] = {}
+        self._looked = 0  # look-ups by address that have searched the text
+        self._index: tuple[array[int], array[int]] | None = None  # addresses, and where their lines begin
 
     @classmethod
     def of(cls, addresses: Mapping[str, int]) -> Symbols:
@@ -175,6 +178,11 @@ class Symbols:
 
     def _line_at(self, va: int) -> int:
         # The newline before the last line at or below va, or -1.
+        if self._looked >= _SEARCHES_MAX:
+            vas, lines = self._index = self._index or self._indexed()
+            at = bisect_right(vas, va) - 1
+            return lines[at] if at >= 0 else -1
+        self._looked += 1
         text, low, high = self._text, 0, len(self._text) - 1
         if not self or self._va_after(0) > va:
             return -1
@@ -189,6 +197,15 @@ class Symbols:
                 low = middle
             else:
                 high = middle
+
+    def _indexed(self) -> tuple[array[int], array[int]]:
+        # The address on each line (u64), and the newline before it (u32).
+        vas, lines, at = array("Q"), array("I"), 0
+        for line in self._text[1:-1].split(b"\n") if self else ():
+            vas.append(int(line[:16], 16))
+            lines.append(at)
+            at += len(line) + 1
+        return vas, lines
 
     def _va_after(self, newline: int) -> int:
         # The address on the line that follows this newline.

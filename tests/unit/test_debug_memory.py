@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from emu.case import Case
@@ -35,6 +37,50 @@ def test_a_line_is_found_by_the_name_of_any_word_in_it(stale: Commands) -> None:
     assert any(line.startswith(f"  {pa:#x} cpu_boot_data[2].status: ") for line in rows)
     assert stale.run("lines cpu_boot_data[0].task")[0] == f"{pa & -64:#x} cpu_boot_data[0].task: dirty"
     assert stale.run("lines data[2].nothing") == ["none"]
+
+
+def test_words_of_a_line_are_told_apart(stale: Commands) -> None:
+    """cpu_online[1] is one byte beside others: its value is that of none of them."""
+    session = stale.session
+    known = {word.pa: word for word in session.places.words}
+    rows = [row.split()[:3] for row in stale.run("lines dirty") if row.startswith("  ")]
+    named = [(int(pa, 16), name.rstrip(":"), int(value.rstrip(","), 16)) for pa, name, value in rows]
+    found = [(pa, name, value) for pa, name, value in named if pa in known]
+    assert {name.partition("[")[0] for _, name, _ in found} >= {"cpu_online", "ap_sync_state"}
+    for pa, name, value in found:
+        assert name == known[pa].name
+        cached = session.machine.model.seen(0, pa, known[pa].size, True)  # type: ignore[union-attr]
+        assert value == int.from_bytes(cached, "little"), name
+
+
+def test_an_address_without_a_name_stands_there_once(stale: Commands) -> None:
+    rows = [row for row in stale.run("lines") if not row.startswith(" ")]
+    named = [row.partition(":")[0].split() for row in rows]
+    assert any(len(names) == 1 for names in named)
+    assert not [names for names in named if len(names) == 2 and names[0] == names[1]]
+    assert stale.run("x 0x40000008") == ["0x40000008: 0x0000000000000000"]
+
+
+@pytest.mark.parametrize(
+    "line", ["lines", "search 1", "vas cpu_boot_data", "vas cpu_boot_data all", "findings"]
+)
+def test_what_may_take_long_ends_when_it_is_interrupted(stale: Commands, line: str) -> None:
+    stale.run("until __secondary_switched cpu 1")
+    before = stale.run(line)
+    stale.session.interrupted = lambda: True
+    with pytest.raises(InvalidCase) as said:
+        stale.run(line)
+    assert str(said.value) == "interrupted"
+    stale.session.interrupted = lambda: False
+    assert stale.run(line) == before, "and changes nothing"
+
+
+def test_what_lies_in_a_task_or_a_stack_has_its_name() -> None:
+    commands = commands_of("v3 topology=flat:2")
+    commands.run("until secondary_start_kernel cpu 1")
+    assert re.fullmatch(r"0x\w+ CPU1's stack\+0x\w+: 0x0{16}", commands.run("x sp")[0])
+    commands.run("set [sp] = [cpu_boot_data + 16]")
+    assert commands.run("stack 1")[0].endswith("  CPU1's task+0x0")
 
 
 # -- as the selected CPU sees it -------------------------------------------------------------------------

@@ -35,6 +35,18 @@ def test_at_returns_the_nearest_symbol_at_or_below(table: dict[str, int], va: in
     assert Symbols.of(table).at(va) == expected
 
 
+@given(_TABLES, st.lists(_VAS, min_size=1))
+def test_who_asks_often_is_answered_from_an_index_as_from_the_text(
+    table: dict[str, int], vas: list[int]
+) -> None:
+    searched, indexed = Symbols.of(table), Symbols.of(table)
+    indexed._looked = 1 << 30
+    assert [indexed.at(va) for va in vas] == [searched.at(va) for va in vas]
+    assert [indexed.after(va) for va in vas] == [searched.after(va) for va in vas]
+    assert indexed._index is not None
+    assert searched._index is None
+
+
 @given(_TABLES, _VAS)
 def test_after_returns_the_lowest_address_above(table: dict[str, int], va: int) -> None:
     assert Symbols.of(table).after(va) == min((value for value in table.values() if value > va), default=None)

@@ -10,7 +10,7 @@ from emu.errors import InvalidCase
 SHOWN_MAX = 4096  # of words or instructions that one line asks for
 WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _WORD = re.compile(r"(u8|u16|u32|u64)?\[(.+)\]")
-_CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+)$")
+_CPU_AT_END = re.compile(r"(?:^|\s+)cpu\s+(\d+|[A-Za-z_]\w*)$")
 
 
 def parse_word(text: str) -> tuple[int, str] | None:

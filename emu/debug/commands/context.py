@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from emu.debug.approach import approach
 from emu.debug.operands import NextInstruction, referred
@@ -15,6 +16,7 @@ from emu.errors import InvalidCase
 from emu.machine.replay import coming
 from emu.operation import OPERATIONS
 
+_T = TypeVar("_T")
 _POLL_MOVES = 64  # between two looks at whether the user wants to stop
 
 
@@ -80,18 +82,37 @@ class Context:
         """Return what a CPU would load from an address (VA or PA); fewer bytes where memory ends."""
         return self.session.loads.load(cpu, address, size)
 
-    def name_of(self, address: int) -> str:
-        """Return the name of what is at an address (VA or PA), or the address."""
-        return self.pointed(address) or f"{address:#x}"
+    def named(self, address: int) -> str:
+        """Return an address (VA or PA), and the name of what is there, if it has one."""
+        return f"{address:#x} {self.pointed(address)}".rstrip()
 
     def pointed(self, value: int) -> str:
         """Return the name of what ``value`` is an address of, VA or PA; nothing when it is of nothing."""
         if value >> 63:
-            return self.view.va_name(value).strip()
+            return self.view.va_name(value).strip() or self.view.own_name(self.session.places.pa(value))
         if not self.session.machine.memory.contains(value, 1):
             return ""
         name = self.view.data_name(value)
         return "" if name.startswith("0x") else name
+
+    def heeding(self, items: Iterable[_T], every: int = _POLL_MOVES) -> Iterator[_T]:
+        """Yield the items; between two of them an interrupt ends the command.
+
+        :param every: so many items the user is asked
+        :raises InvalidCase: it was interrupted
+        """
+        for number, item in enumerate(items):
+            if not number % every:
+                self.heed()
+            yield item
+
+    def heed(self) -> None:
+        """Let an interrupt end the command.
+
+        :raises InvalidCase: it was interrupted
+        """
+        if self.session.interrupted():
+            raise InvalidCase("interrupted")
 
     def remember(self) -> None:
         """Keep the registers of all PEs that run guest code, to mark at the next stop those that changed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number
 from emu.debug.commands.context import CommandTable, Context
 from emu.errors import InvalidCase
@@ -84,7 +86,8 @@ def _dmesg(context: Context, text: str) -> list[str]:
 def _data(context: Context, text: str) -> list[str]:
     found = [datum for datum in context.view.data() if text in datum.name]
     if not found:
-        raise InvalidCase(f"{text}: no shared word has that in its name")
+        what = f"{text}: no shared word has that in its name" if text else "nothing: the host shares no words"
+        raise InvalidCase(what)
     width = max(len(datum.name) for datum in found)
     return [f"{datum.name:<{width}} {datum.value:#x}  {datum.meaning}".rstrip() for datum in found]
 
@@ -92,6 +95,6 @@ def _data(context: Context, text: str) -> list[str]:
 @TABLE.command("findings", "", "let the rules judge the run so far, as if it ended here")
 def _findings(context: Context, text: str) -> list[str]:
     check_no_more(text)
-    found = context.view.findings().findings
+    found = context.view.findings(partial(context.heeding, every=1)).findings
     rows = [row for each in found for row in wrap(f"({each.rule}) {finding_words(each)}", "  ")]
     return rows or ["none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from emu.debug.commands.arguments import (
@@ -21,7 +22,7 @@ from emu.report.diff import cpu_ranges
 
 _STACK_WORDS = 16
 _FOUND_MAX = 20
-_CHUNK, _PAGE = 1 << 20, 4096
+_CHUNK, _PAGE = 1 << 18, 4096
 _TEXT_MAX = 256
 _UNFINISHED = re.compile(r"[-+*/&|^<>=(\[,]\s*$|\b(and|or|not)$")  # an expression that a number goes on
 _OPERATOR = re.compile(r"[-+*/&|^<>=]|(and|or)$")
@@ -61,7 +62,7 @@ def _x(context: Context, text: str) -> list[str]:
     for at, wide in shown.units:
         raw = _load(context, at, wide, shown.by_pa)
         pa = _pa(context, at, shown.by_pa)
-        rows.append(f"{at:#x} {context.name_of(at)}: {_spelled(raw, form)}{_meaning(context, pa, raw)}")
+        rows.append(f"{context.named(at)}: {_spelled(raw, form)}{_meaning(context, pa, raw)}")
         if shows_all:
             rows += [f"  {row}" for row in _views(context, pa, raw)]
     return rows
@@ -176,7 +177,7 @@ def _text(context: Context, what: str, length: int) -> list[str]:
     while len(found) < length and (byte := _load(context, at + len(found), 1, shown.by_pa)) != b"\0":
         found += byte
     spelled = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in found)
-    return [f'{at:#x} {context.name_of(at)}: "{spelled}"' + ("..." if len(found) == length else "")]
+    return [f'{context.named(at)}: "{spelled}"' + ("..." if len(found) == length else "")]
 
 
 def _spelled(raw: bytes, form: str) -> str:
@@ -218,7 +219,8 @@ def _stack(context: Context, text: str) -> list[str]:
     count = parse_number(text, "N", _STACK_WORDS, 1, SHOWN_MAX)
     pe = context.session.pe(cpu)
     if context.view.cpu(cpu).el < 0:
-        raise InvalidCase(f"CPU{cpu} is {context.session.state(cpu)}: it has no stack pointer")
+        what = "is off" if context.session.state(cpu) == "off" else "runs a host task"
+        raise InvalidCase(f"CPU{cpu} {what}: it has no stack pointer")
     sp, frame = pe.sp, int(pe.x[29])
     rows = []
     for at in range(count):
@@ -253,7 +255,7 @@ def _search(context: Context, text: str) -> list[str]:
     if not sought:
         raise InvalidCase("nothing: a text or a value")
     found = _places(context, sought, step)
-    rows = [f"{pa:#x} {context.view.data_name(pa)}" for pa in found[:_FOUND_MAX]]
+    rows = [context.view.named(pa) for pa in found[:_FOUND_MAX]]
     if len(found) > _FOUND_MAX:
         rows.append(f"and more: {_FOUND_MAX} are shown")
     return rows or ["nowhere in memory"]
@@ -261,17 +263,31 @@ def _search(context: Context, text: str) -> list[str]:
 
 def _places(context: Context, sought: bytes, step: int) -> list[int]:
     # PAs of the bytes, at multiples of `step`, as the CPU sees them; one more than are shown at most.
-    machine, found = context.session.machine, []
-    memory, loads = machine.memory, context.session.loads
-    chunk = _CHUNK if machine.model is None else _PAGE  # which is cacheable or not as a whole
+    session, found = context.session, []
+    memory, loads = session.machine.memory, session.loads
     end = memory.base + memory.size
-    for start in range(memory.base, end, chunk):
-        data = loads.load_data(context.cpu, start, min(chunk + len(sought) - 1, end - start))
+    for part in context.heeding(_parts(context, is_zero=not sought.strip(b"\0"))):
+        data = loads.load_data(context.cpu, part.start, min(len(part) + len(sought) - 1, end - part.start))
         at = data.find(sought)
-        while at >= 0:
-            if not (start + at) % step:
-                found.append(start + at)
+        while 0 <= at < len(part):
+            if not (part.start + at) % step:
+                found.append(part.start + at)
                 if len(found) > _FOUND_MAX:
                     return found
             at = data.find(sought, at + 1)
     return found
+
+
+def _parts(context: Context, *, is_zero: bool) -> Iterator[range]:
+    # The parts of memory in which bytes that are zero, or such as are not, can be, as PAs. An access to one
+    # looks into the caches as a whole or not at all; where memory is zero a line may not be.
+    machine = context.session.machine
+    memory, model = machine.memory, machine.model
+    if is_zero or model is None:
+        size = _CHUNK if model is None else _PAGE
+        starts: Iterable[int] = range(memory.base, memory.base + memory.size, size)
+    else:
+        size, held = _PAGE, (unit.start & -_PAGE for unit, _ in model.held())
+        starts = sorted({*(memory.base + at for at, _ in memory.pages()), *held})
+    for start in starts:
+        yield range(start, start + size)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from emu.arch import sysreg
 from emu.arch.fields import tables
 from emu.arch.fields.field import Fields
 from emu.arch.fields.translation import attribute_words
 from emu.cpu.attributes import attribute
 from emu.cpu.pe import PE
-from emu.cpu.translation import ADDRESS, Fault, uses_el2
+from emu.cpu.translation import ADDRESS, Fault, Read, uses_el2
 from emu.debug.commands.arguments import check_given, split_selected_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.page_walk import Entry, Walk, page_walk, vas_of
@@ -22,6 +24,7 @@ _FAULTS = {
     "PERMISSION": "permission fault",
     "EXTERNAL_ABORT_ON_WALK": "external abort on the walk",
 }
+_POLL_LOOKS = 4096  # between two looks at whether the user wants to stop
 _INDENT = "      "
 
 TABLE = CommandTable()
@@ -114,18 +117,29 @@ def _result(context: Context, pe: PE, va: int, found: Walk) -> list[str]:
 
 
 def _named(context: Context, pa: int) -> str:
-    name = context.view.data_name(pa)
-    return f"PA {pa:#x}" + (f" {name}" if name != f"{pa:#x}" else "")
+    return f"PA {context.view.named(pa)}"
+
+
+def _heeding(context: Context) -> Read:
+    # A look into tables that an interrupt can end.
+    read, looks = context.session.machine.memory.u64, count()
+
+    def look(pa: int) -> int | None:
+        if not next(looks) % _POLL_LOOKS:
+            context.heed()
+        return read(pa)
+
+    return look
 
 
 @TABLE.command("vas", "PA [cpu N|all]", "the VAs that the CPU's tables, or all CPUs', have for a PA")
 def _vas(context: Context, text: str) -> list[str]:
-    everybody = text.removesuffix(" all")
+    everybody = text.removesuffix(" all").removesuffix(" cpu")
     if everybody != text:
         return _vas_of_all(context, everybody)
     pa, cpu, pe = _pe(context, text, "PA")
     pa = context.session.places.pa(pa)
-    found = vas_of(pe, pa, context.session.machine.memory.u64)
+    found = vas_of(pe, pa, _heeding(context))
     head = _named(context, pa)
     if not found.addresses:
         rest = "" if found.is_all else ", as far as its tables were searched"
@@ -158,7 +172,7 @@ def _sight(context: Context, cpu: int, pa: int) -> tuple[str, ...]:
     if session.machine.actors[cpu].task is not None:
         return ("a host task, by its PA",)
     read = session.machine.memory.u64
-    found = vas_of(pe, pa, read)
+    found = vas_of(pe, pa, _heeding(context))
     more = [] if found.is_all else ["and more"]
     if not found.addresses:
         return ("mapped nowhere", *more)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from operator import xor
 from typing import NamedTuple
 
 from emu.arch import a64
@@ -23,6 +24,7 @@ from emu.memory import LINE_SIZE
 from emu.models.protocol import Note, NoteSink
 from emu.operation import Kind
 
+_IS_ANOTHER = b"0" + b"1" * 255  # the digit of a byte's difference: none is 0
 GRANULES = (64, 128, 256, 512, 1024, 2048)  # bytes: what CTR_EL0.CWG can say, from a line of ours on
 
 
@@ -163,9 +165,8 @@ def differing(line: Line) -> int:
     """Return the bits of the bytes in which the domain's copy and memory differ."""
     if line.cached is None or line.cached == line.memory:
         return 0
-    return sum(
-        1 << at for at, pair in enumerate(zip(line.cached, line.memory, strict=True)) if pair[0] != pair[1]
-    )
+    bits = bytes(map(xor, line.cached, line.memory)).translate(_IS_ANOTHER)
+    return int(bits[::-1], 2)
 
 
 def choices(line: Line) -> tuple[Choice, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import cast
 
-from emu.memory import Memory
+from emu.memory import LINE_SIZE, Memory
 from emu.models.caches import lines
 from emu.models.caches.lines import Choice, Line
 from emu.models.protocol import Note, NoteSink
@@ -90,27 +90,31 @@ class Domain:
     def seen(self, cpu: int, pa: int, size: int, cacheable: bool) -> bytes:
         """Return what a load finds: a cacheable one behind the maintenance that ``cpu`` has issued before."""
         self.settle()
-        found = b""
-        while size:
-            first, at = pa & -self.granule, pa % self.granule
-            part = min(size, self.granule - at)
+        found = bytearray(self.memory.read_bytes(pa, size))
+        for first in self._known(range(pa & -self.granule, pa + size, self.granule)):
             line = self._held(first)
-            if line is None:
-                found += self.memory.read_bytes(pa, part)
-            else:
+            if line is not None:
                 line = lines.complete(line, cpu)[0] if cacheable else line
-                found += line.view(cacheable)[at : at + part]
-            pa, size = pa + part, size - part
-        return found
+                begin, end = max(first, pa), min(first + self.granule, pa + size)
+                found[begin - pa : end - pa] = line.view(cacheable)[begin - first : end - first]
+        return bytes(found)
 
-    def held(self) -> list[range]:
-        """Return the lines that are present, or on whose maintenance nothing has happened yet, ascending."""
+    def _known(self, firsts: range) -> list[int]:
+        # Those of these lines that have been touched, or are older in memory from the beginning.
+        touched, behind = self.lines, self.memory.behind
+        if self.granule == LINE_SIZE or not behind:
+            return [first for first in firsts if first in touched or first in behind]
+        parts = range(0, self.granule, LINE_SIZE)
+        return [first for first in firsts if first in touched or any(first + at in behind for at in parts)]
+
+    def held(self) -> list[tuple[range, str]]:
+        """Return the lines that are present, or on whose maintenance nothing has happened yet."""
         self.settle()
         found = []
         for first in sorted({*self.lines, *(pa & -self.granule for pa in self.memory.behind)}):
             line = self._held(first)
             if line is not None and (line.cached is not None or line.delayed):
-                found.append(range(first, first + self.granule))
+                found.append((range(first, first + self.granule), lines.words(line)))
         return found
 
     def describe(self, pa: int) -> str:
