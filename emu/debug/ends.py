@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.debug.target import DebugTarget
-from emu.machine.actor import State, end_pc, outcome_of
+from emu.machine.actor import State, outcome_of
 from emu.outcome import End
 from emu.report.words import outcome_words
 
@@ -27,7 +27,7 @@ def at_its_end(target: DebugTarget, cpu: int) -> str:
     waits = actor.state is State.SPINNING and actor.spins is None
     if machine.next_boot or waits or actor.state not in AT_END:
         return ""
-    return f"CPU{cpu} cannot go on: {how(target, cpu)}, at {target.places.describe(end_pc(actor))}"
+    return f"CPU{cpu} cannot go on: {how(target, cpu)}, at {target.stands_at(cpu)}"
 
 
 def not_there(target: DebugTarget, steps: int) -> str:
@@ -53,7 +53,7 @@ def why_over(target: DebugTarget) -> str:
 
 def _stands(target: DebugTarget, cpu: int) -> str:
     actor = target.machine.actors[cpu]
-    return f"CPU{cpu} {outcome_words(outcome_of(actor))}, at {target.places.describe(end_pc(actor))}"
+    return f"CPU{cpu} {outcome_words(outcome_of(actor))}, at {target.stands_at(cpu)}"
 
 
 def _some(told: list[str]) -> str:

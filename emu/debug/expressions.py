@@ -2,7 +2,8 @@
 
 ``x0 == 3 and [cpu_boot_data + 16] != 0``: x0..x30, sp, pc, el, cpu, hwid; a symbol is its VA; ``[address]``
 is the u64 there, ``u32[address]``, ``u16[...]`` and ``u8[...]`` narrower ones; operators are Python's. A
-system register goes by its name, in either case, and a field of it by ``ESR_EL1.EC``.
+system register goes by its name, in either case, and a field of it by ``ESR_EL1.EC``. ``$`` may stand before
+a register, as in gdb.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _COMPARE: dict[type[ast.AST], Callable[[int, int], bool]] = {
 }
 _WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _BARE = re.compile(r"(?<![\w\]])\[")
+_DOLLAR = re.compile(r"\$(?=[A-Za-z])")  # before a register, as gdb has it
 
 
 class Where(Protocol):
@@ -65,7 +67,7 @@ def evaluate(text: str, where: Where) -> int:
     if len(text) > _LENGTH_MAX:
         raise InvalidCase(f"{text[:40]}...: at most {_LENGTH_MAX} characters")
     try:
-        tree = ast.parse(_BARE.sub("u64[", text.strip()), mode="eval")
+        tree = ast.parse(_BARE.sub("u64[", _DOLLAR.sub("", text.strip())), mode="eval")
         return _Evaluator(where).value(tree.body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InvalidCase(f"{text}: not an expression; such as x0 == 3 and [symbol + 8] != 0") from None
@@ -78,6 +80,8 @@ class _Evaluator:
     def value(self, node: ast.AST) -> int:
         match node:
             case ast.Constant(value=int(number)) if not isinstance(number, bool):
+                if number >> 64:
+                    raise InvalidCase(f"{number:#x}: a number has 64 bits at most")
                 return number
             case ast.Name(id=name):
                 return self._name(name)
@@ -89,6 +93,8 @@ class _Evaluator:
                 return int(not self.value(operand))
             case ast.UnaryOp(ast.USub(), operand):
                 return -self.value(operand) % 2**64
+            case ast.UnaryOp(ast.Invert(), operand):
+                return ~self.value(operand) % 2**64
             case ast.BoolOp(ast.And(), values):
                 return int(all(self.value(each) for each in values))
             case ast.BoolOp(ast.Or(), values):

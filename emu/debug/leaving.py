@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emu.debug.ends import how
 from emu.debug.stops import Others, SessionStop
-from emu.machine.actor import State, end_pc
+from emu.machine.actor import State
 
 if TYPE_CHECKING:
     from emu.debug.session import Session
@@ -39,7 +39,7 @@ def leave_loop(session: Session, cpu: int) -> SessionStop:
         if stop is not None:
             return stop
         done = pe.counters.instructions - before
-        where = f"after {done} instructions, at {session.places.describe(end_pc(actor))}"
+        where = f"after {done} instructions, at {session.stands_at(cpu)}"
         if actor.task is None and actor.state is not State.RUNNABLE:
             what = f"CPU{cpu} in the loop {first:#x}..{last:#x}: {how(session, cpu)}"
             return SessionStop("step", cpu, f"{what}, {where}")

@@ -151,10 +151,10 @@ class Session(DebugTarget):
 
         return self._run(done, cpu)
 
-    def step_out(self, cpu: int) -> SessionStop:
-        """Run until the function of ``cpu`` has returned: the PC is its X30, and SP is not below its SP."""
+    def return_to(self, cpu: int, va: int) -> SessionStop:
+        """Run until ``cpu`` is at a VA, and SP is not below what it is now."""
         pe = self.pe(cpu)
-        target, sp = self.places.pa(pe.x[30]), pe.x[31]
+        target, sp = self.places.pa(va), pe.x[31]
         return self._run(
             lambda ran, _: ran == cpu and self.places.pa(pe.pc) == target and pe.x[31] >= sp,
             cpu,

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import NamedTuple
 
+from emu.arch import psci
+from emu.arch.fields import syndrome
 from emu.debug.boots import Boots
 from emu.debug.host_entries import HostEntries, HostEntry
 from emu.debug.step_log import WRITES, StepLog
@@ -131,9 +133,20 @@ class StopChecker:
                 found = found or self._unrecorded(settings, actor)
             is_event = kind in settings.events and kind not in _OF_MODE
             if is_event and found is None and (value or kind != Kind.WFE):
-                what = trace.strings[value] if kind == Kind.LOG else self._target.places.describe(pc)
+                what = self._what(Kind(kind), size, pc, pa, value)
                 found = SessionStop("event", actor, f"{_WORDS[Kind(kind)]}: {what}")
         return found
+
+    def _what(self, kind: Kind, size: int, pc: int, pa: int, value: int) -> str:
+        # What an event is, and where: of a line of the log that is its text.
+        at = self._target.places.describe(pc)
+        if kind is Kind.LOG:
+            return self._target.machine.trace.strings[value]
+        if kind is Kind.CALL:
+            return f"{psci.function_words(value)}, x1={pa:#x}, at {at}"
+        if kind is Kind.EXCEPTION:
+            return f"to EL{size}, {syndrome.words(value, self._target.system.name_at)}, at {at}"
+        return at
 
     def watched(
         self, settings: DebugSettings, kind: int, size: int, actor: int, pa: int

@@ -13,7 +13,8 @@ from emu.debug.places import Places
 from emu.debug.system_registers import SystemRegisters
 from emu.debug.unwind import Unwindings
 from emu.errors import InvalidCase
-from emu.machine.actor import State
+from emu.host.played import frames
+from emu.machine.actor import State, end_pc
 from emu.operation import Kind
 
 NO_REGISTERS = "has run no code yet: it has no registers"
@@ -79,6 +80,14 @@ class DebugTarget:
     def code_pa(self, cpu: int) -> int:
         """Return the PA of the instruction that ``cpu`` is at."""
         return self.places.pa(self.pe(cpu).pc)
+
+    def stands_at(self, cpu: int) -> str:
+        """Return where a CPU is, or has ended: ``symbol+0x10``, or function and line of a host task."""
+        actor = self.machine.actors[cpu]
+        if actor.task is None:
+            return self.places.describe(end_pc(actor))
+        frame = frames(actor.task)[0]
+        return f"{frame.shown} ({frame.file}:{frame.line})"
 
     def left_mode_at(self, _cpu: int, *, raised: bool) -> int:  # noqa: ARG002
         """Return the PC of the last step, by which ``cpu`` came to another EL, or its MMU was switched.

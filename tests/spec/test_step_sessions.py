@@ -190,6 +190,7 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
 _ROW = re.compile(r"^\| (`.*?) \| ", re.M)
 _WATCHED = "ap_sync_state[1]"
 _PLACE, _CALLED = "__secondary_switched", "set_cpu_boot_mode_flag"
+_CALL = f"{_PLACE}+4"  # of the second by the first
 # At _PLACE, whose CPU is selected then.
 _OF_CODE = (f"walk {_PLACE}", f"vas {_PLACE}", "set sp = 0", "stack 2")
 _OF_HOST = ("list", "locals")
@@ -272,12 +273,20 @@ _MOVES: tuple[tuple[list[str], Expected], ...] = (
     ([f"tbreak {_PLACE} cpu 1", "continue"], lambda run, at, _: _arrival(run, at)),
     ([f"until {_PLACE} cpu 1"], lambda run, at, _: _arrival(run, at)),
     ([f"until {_CALLED} cpu 1", "finish"], lambda run, at, _: _returns(run, at)),
+    ([f"until {_CALL} cpu 1", "next"], lambda run, at, _: _behind_call(run, at)),
     (["others stand", "others schedule", "step"], lambda run, at, cpu: _MOVES[0][1](run, at, cpu)),
 )
 
 
 def _operates(run: Straight, at: int, cpu: int) -> bool:
     return _ran(run, at) == cpu and bool(_kinds(run, at, cpu) & OPERATIONS)
+
+
+def _behind_call(run: Straight, position: int) -> int | None:
+    # Behind the step by which CPU1 returns to behind _CALL, which it comes to from a position on.
+    call = run.session.places.instruction(_CALL)
+    called = _arrival(run, position, call)
+    return None if called is None else _arrival(run, called, call + 4)
 
 
 def _returns(run: Straight, position: int) -> int | None:

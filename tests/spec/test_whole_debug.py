@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from emu.case import Case
 from emu.debug.opening import session_of, target_of
+from emu.debug.returning import step_out
 from emu.debug.stops import EVENTS
 from emu.debug.whole import session as whole_session
 from emu.host.whole.boot import build_whole
@@ -263,7 +265,7 @@ def test_until_and_finish_have_a_bound_of_their_own(
     assert session.go_on().reason == "breakpoint"
     session.settings.breakpoints.clear()
     monkeypatch.setattr(whole_session, "ARRIVE_INSTRUCTIONS", 1000)
-    for way in (session.step_out, session.go_on_for):
+    for way in (partial(step_out, session), session.go_on_for):
         before = session.position
         stop = way(0)
         assert session.position == before + 1000

@@ -87,8 +87,9 @@ def take(screen: Screen) -> str:
             await idle(app, pilot)
             await pilot.press("colon")
             app.query_one(Prompt).value = "until scan cpu 1"
-            await pilot.press("enter", "escape")
-            await idle(app, pilot)
+            for key in ("enter", "escape"):  # which stops what still runs
+                await pilot.press(key)
+                await idle(app, pilot)
             for key in screen.keys:
                 await pilot.press(_NAMED_KEYS.get(key, key))
                 await idle(app, pilot)

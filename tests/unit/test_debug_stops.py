@@ -158,6 +158,30 @@ def test_the_event_el_is_where_the_level_changes() -> None:
 # -- leave ------------------------------------------------------------------------------------------
 
 
+def test_the_event_call_says_which_function_and_who_has_called_it() -> None:
+    debugged = session("v3 topology=flat:2")
+    debugged.settings.events = {Kind.CALL}
+    text = next(stop.text for _, stop in stops(debugged))
+    assert re.fullmatch(r"call: CPU_ON64, x1=0x1, at __psci_cpu_on \(emu/host/\S+:\d+\)", text)
+
+
+def test_the_event_exception_says_what_the_syndrome_does() -> None:
+    debugged = session("v3 topology=flat:2 el=2")
+    debugged.settings.events = {Kind.EXCEPTION}
+    told = [stop.text for _, stop in stops(debugged)]
+    assert told == ["exception: to EL2, HVC: #0x0, at finalise_el2_done"]
+
+
+@pytest.mark.parametrize("text", [*_CASES, "v3 topology=flat:2 fault=1:kill-me"])
+def test_no_place_is_told_by_the_number_that_a_trace_has_for_it(text: str) -> None:
+    """A host task has no address: its place in a trace record is a number of the trace's own."""
+    debugged = session(text)
+    debugged.settings.events = set(EVENTS.values())
+    told = [stop.text for _, stop in stops(debugged)]
+    planted = "call: 0xc000000000000008"
+    assert [each for each in [*told, planted] if re.search(r"0xc000000000\w+", each)] == [planted]
+
+
 def _commands(text: str) -> Commands:
     return Commands(Session(build(Case.parse(text))))
 

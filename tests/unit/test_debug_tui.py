@@ -53,10 +53,14 @@ async def press(app: StepApp, pilot: Pilot[int], *keys: str) -> None:
 
 
 async def enter(app: StepApp, pilot: Pilot[int], command: str) -> None:
-    """Type a command at the prompt, and leave the prompt."""
+    """Type a command at the prompt, wait for what it does, and leave the prompt.
+
+    Escape stops a command that still runs, and drops one that has not begun.
+    """
     await pilot.press("colon")
     app.query_one(Prompt).value = command
-    await press(app, pilot, "enter", "escape")
+    await press(app, pilot, "enter")
+    await press(app, pilot, "escape")
 
 
 def text(app: StepApp, name: str) -> str:
@@ -336,7 +340,8 @@ def test_memory_is_followed_at_each_stop_in_the_size_and_form_that_keys_choose()
         await enter(app, pilot, "until scan cpu 1")
         await pilot.press("e")
         assert app.query_one(Prompt).value == "memory "
-        await press(app, pilot, *"x1", "plus", "8", "asterisk", "x", "1", "9", "enter", "escape")
+        await press(app, pilot, *"x1", "plus", "8", "asterisk", "x", "1", "9", "enter")
+        await press(app, pilot, "escape")
         assert visible(app) == ["code", "registers", "memory"]
         first = text(app, "memory").split()[:2]  # how many more are in a row is the width of the pane
         await press(app, pilot, "w")

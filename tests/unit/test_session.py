@@ -11,6 +11,7 @@ from travelling import watch
 from emu.case import Case
 from emu.debug.approach import approach
 from emu.debug.checkpoints import Checkpoints, Travelled
+from emu.debug.returning import step_out
 from emu.debug.session import NEAR_STEPS, Session
 from emu.debug.stops import EVENTS, Others
 from emu.errors import InvalidCase
@@ -168,7 +169,7 @@ def test_out_of_a_function() -> None:
     debugged.add_breakpoint("__cpu_setup", cpu=1)
     debugged.go_on()
     back = debugged.places.pa(debugged.pe(1).x[30])
-    debugged.step_out(1)
+    step_out(debugged, 1)
     assert debugged.places.pa(debugged.pe(1).pc) == back
 
 

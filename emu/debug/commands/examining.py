@@ -85,10 +85,12 @@ def _disas(context: Context, text: str) -> list[str]:
     return rows
 
 
-@TABLE.command("list l", "", "source around the place where the CPU stands")
+@TABLE.command("list l", "[PLACE]", "source around a place; by itself where the CPU stands")
 def _list(context: Context, text: str) -> list[str]:
-    check_no_more(text)
-    place = context.view.place(context.cpu)
+    if text:
+        place = context.view.place_of(context.session.places.instruction(text))
+    else:
+        place = context.view.place(context.cpu)
     lines = read_source(context.view.path(place))
     if not lines:
         raise InvalidCase(f"{place.source or place.name or 'off'}: no source; try disas")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from emu.debug.commands.arguments import check_given, check_no_more, parse_number, split_cpu
 from emu.debug.commands.context import CommandTable, Context
 from emu.debug.commands.stopping import notes_of
+from emu.debug.returning import step_out, step_over
 from emu.debug.stops import SessionStop
 from emu.errors import InvalidCase
 from emu.operation import OPERATIONS
@@ -19,6 +20,11 @@ def _step(context: Context, text: str) -> list[str]:
     return context.forward(lambda: context.session.step(context.cpu), parse_number(text, "N", 1, 1))
 
 
+@TABLE.command("next nexti ni", "[N]", "the same, a call and all that it leads to being one")
+def _next(context: Context, text: str) -> list[str]:
+    return context.forward(lambda: step_over(context.session, context.cpu), parse_number(text, "N", 1, 1))
+
+
 @TABLE.command("op o", "[N]", "run until the CPU has done an operation that others can see")
 def _op(context: Context, text: str) -> list[str]:
     return context.forward(lambda: context.session.step_operation(context.cpu), parse_number(text, "N", 1, 1))
@@ -27,7 +33,7 @@ def _op(context: Context, text: str) -> list[str]:
 @TABLE.command("finish fin", "", "run until the CPU's function returns")
 def _finish(context: Context, text: str) -> list[str]:
     check_no_more(text)
-    return context.forward(lambda: context.session.step_out(context.cpu))
+    return context.forward(lambda: step_out(context.session, context.cpu))
 
 
 @TABLE.command("leave", "", "run the CPU alone until it is out of the loop around its PC")

@@ -14,14 +14,17 @@ from emu.errors import InvalidCase
 from emu.registry import not_one_of
 
 _LINE_AT_END = re.compile(r":(\d+)$")
+_IF = re.compile(r"(?:^|\s)if\s")
 _SIZE_AT_END = re.compile(r"\s+size\s+(\d+)$")
 
 TABLE = CommandTable()
 
 
 def _add_breakpoint(context: Context, text: str, temporary: bool) -> list[str]:
+    if text == "if" or text.endswith(" if"):
+        raise InvalidCase(f"{text}: a condition is missing behind if")
     text, cpu = split_cpu(context, text)
-    place, _, condition = text.partition(" if ")
+    place, condition = _IF.split(text, 1) if _IF.search(text) else (text, "")
     place, cpu = split_cpu(context, place.strip()) if cpu < 0 else (place.strip(), cpu)
     condition = condition.strip()
     if condition:

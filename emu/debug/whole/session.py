@@ -119,17 +119,14 @@ class WholeSession(Session):
         self.check_operations()
         raise AssertionError
 
-    def step_out(self, cpu: int) -> SessionStop:
-        """Run until the function of ``cpu`` has returned: the PC is its X30, and SP is not below its SP."""
+    def return_to(self, cpu: int, va: int) -> SessionStop:
+        """Run until ``cpu`` is at a VA, and SP is not below what it is now."""
         pe = self.pe(cpu)
-        target, sp = pe.x[30], pe.x[31]
-        pa = self.pa_of(cpu, target)
+        pa, sp = self.pa_of(cpu, va), pe.x[31]
         if pa is None:
-            raise InvalidCase(f"CPU{cpu}: X30 is {target:#x}, and nothing is mapped there")
+            raise InvalidCase(f"CPU{cpu} would return to {va:#x}, and nothing is mapped there")
         return self._go(
-            lambda ran: ran == cpu and pe.pc == target and pe.x[31] >= sp,
-            halts=(pa,),
-            most=ARRIVE_INSTRUCTIONS,
+            lambda ran: ran == cpu and pe.pc == va and pe.x[31] >= sp, halts=(pa,), most=ARRIVE_INSTRUCTIONS
         )
 
     def until_other(self) -> SessionStop:
