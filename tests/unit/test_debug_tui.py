@@ -357,6 +357,16 @@ def test_memory_is_followed_at_each_stop_in_the_size_and_form_that_keys_choose()
     drive(run)
 
 
+def test_what_is_longer_than_its_pane_loses_the_folders_and_then_goes_on_indented() -> None:
+    at, rest = "kick (emu/host/kick.py:52)", "  ; [0x40202140 __cpu_logical_map[0]] is 0x0"
+    fits = "#96 CPU1 stores 0x1  " + at
+    lines = [fits, "#97 CPU1 stores 0x1234  " + at, "  an indented one (a/b.S:2)" + rest]
+    shown = panes.output(lines, len(fits)).plain.splitlines()
+    assert shown[:2] == [fits, "#97 CPU1 stores 0x1234  kick (kick.py:52)"]
+    assert shown[2:] == ["  an indented one (b.S:2)  ; [0x40202140", "      __cpu_logical_map[0]] is 0x0"]
+    assert panes.operations({"operations": lines[:2], "cpu": 1}, len(fits)).plain.splitlines() == shown[:2]
+
+
 def test_rows_of_memory_that_have_changed_are_marked() -> None:
     async def run(app: StepApp, pilot: Pilot[int]) -> None:
         await enter(app, pilot, "memory __boot_cpu_mode")

@@ -263,7 +263,7 @@ class StepApp(App[int]):
         """Show one of the lower panes."""
         self._show_lower(name)
         self._panes[name].focus()
-        self._draw()
+        self.call_after_refresh(self._draw)  # what is in it depends on how wide it is
 
     def _show_lower(self, name: str) -> None:
         self.lower = name
@@ -350,22 +350,25 @@ class StepApp(App[int]):
         self._fill("registers", panes.registers(view, self.answer["changed"], width))
         self._fill("system", panes.system(view, self.answer["changed"], shown["system"].content_size.width))
         self._fill("cpus", panes.cpus(view), view["cpu"])
-        self._fill("log", panes.operations(view), len(view["operations"]))
+        self._fill("log", panes.operations(view, self._width("log")), len(view["operations"]))
         self._fill("data", panes.data(view, self.before))
         self._fill("stops", panes.stops(view))
         width = shown["memory"].content_size.width
         shown["memory"].border_title = Text(panes.memory_title(view))
         self._fill("memory", panes.memory(view, self.before, width))
-        self._fill("output", Text("\n".join(self.output)))
+        self._fill("output", panes.output(self.output, self._width("output")))
         self.call_after_refresh(self._scroll_output)
 
     def _scroll_output(self) -> None:
         # The end of the output, but of a long answer its first lines.
         pane = self._panes["output"]
-        width = max(pane.content_size.width, 1)
-        last = len(Text("\n".join(self._last_answer)).wrap(self.console, width))
+        last = panes.output(self._last_answer, self._width("output")).plain.count("\n") + 1
         height = pane.content_size.height
         pane.scroll_to(y=pane.virtual_size.height - max(last, height), animate=False)
+
+    def _width(self, name: str) -> int:
+        # The columns of a pane, one being kept for its scroll bar; those of the screen until it is seen.
+        return max(self._panes[name].content_size.width or self.size.width, 2) - 1
 
     def _fill(self, name: str, text: Text, row: int | None = None) -> None:
         # Put text into a pane; with a row, so that it is seen, in the middle if it can be.

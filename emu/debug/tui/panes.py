@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 from rich.text import Text
@@ -189,16 +191,35 @@ def cpus(view: View) -> Text:
     return text
 
 
-def operations(view: View) -> Text:
+def operations(view: View, width: int) -> Text:
     """Return the last operations, the youngest last."""
     text = Text(no_wrap=True, overflow="crop")
     mine = f"CPU{view['cpu']} "
     for line in view["operations"]:
-        number, _, rest = line.partition(" ")
+        number, _, rest = _short(line, width).partition(" ")
         text.append(f"{number} ", _NUMBER)
         text.append(rest + "\n", "" if rest.startswith(mine) else _FAINT)
     text.rstrip()
     return text
+
+
+def output(lines: Sequence[str], width: int) -> Text:
+    """Return what commands have said: a line that is longer than the pane goes on in the next, indented."""
+    rows: list[str] = []
+    for line in lines:
+        short = _short(line, width)
+        indent = " " * min(len(short) - len(short.lstrip()) + 4, width // 2)
+        rows += wrap(short, width, subsequent_indent=indent, **_AS_IT_IS) or [""]
+    return Text("\n".join(rows), no_wrap=True, overflow="crop")
+
+
+_FOLDERS = re.compile(r"\(\S*/([^\s/()]+:\d+)\)")  # of FILE:LINE in brackets
+_AS_IT_IS: dict[str, Any] = {"expand_tabs": False, "replace_whitespace": False, "break_on_hyphens": False}
+
+
+def _short(line: str, width: int) -> str:
+    # A line without the folders of files where it would be longer than the pane.
+    return line if len(line) <= width else _FOLDERS.sub(r"(\1)", line)
 
 
 def data(view: View, before: View | None) -> Text:
