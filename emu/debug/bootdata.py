@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from emu.arch import boot as abi
 from emu.arch.mpidr import INVALID_HWID
+from emu.debug.debugged import Code
 from emu.host.cpuhp import SyncState
 from emu.host.guest import Guest
 
+_STATUS_WORD = "__early_cpu_boot_status"
 _STATUS = {
     abi.CPU_BOOT_SUCCESS: "success",
     abi.CPU_KILL_ME: "kill me",
@@ -48,7 +50,29 @@ def status_meaning(value: int) -> str:
 
 def words(guest: Guest) -> list[BootWord]:
     """Return the shared words of a guest, those of the kernel first, then those of the host side."""
-    return [*_table(guest), *_slots(guest), *_early_status(guest), *_single(guest), *_host(guest)]
+    return [
+        *_table(guest),
+        *_slots(guest),
+        *_early_status(guest),
+        *_single(guest, guest.hwids),
+        *_host(guest),
+    ]
+
+
+def kernel_words(code: Code, hwids: Sequence[int]) -> list[BootWord]:
+    """Return the words that a kernel's own boot path shares, where no host plays a part of it.
+
+    :param hwids: by CPU
+    """
+    return [*_plain_slot(code), *_status_word(code), *_single(code, hwids)]
+
+
+def _plain_slot(code: Code) -> Iterator[BootWord]:
+    va = code.subject.symbols.address("secondary_data")
+    if va is not None:
+        pa = code.pa_of(va)
+        yield BootWord("secondary_data.task", pa + abi.CPU_BOOT_TASK, 8, lambda value: "")
+        yield BootWord("secondary_data.status", pa + abi.CPU_BOOT_STATUS, 8, status_meaning)
 
 
 def _table(guest: Guest) -> Iterator[BootWord]:
@@ -80,7 +104,7 @@ def _slots(guest: Guest) -> Iterator[BootWord]:
 
 
 def _early_status(guest: Guest) -> Iterator[BootWord]:
-    name = "__early_cpu_boot_status"
+    name = _STATUS_WORD
     va = guest.subject.symbols.address(name)
     if va is None:
         return
@@ -92,15 +116,21 @@ def _early_status(guest: Guest) -> Iterator[BootWord]:
         for offset, reason in enumerate(_REASONS.values()):
             yield BootWord(f"{name}+{offset}", pa + offset, 1, _reason_meaning(reason))
     else:
-        yield BootWord(name, pa, 8, status_meaning)
+        yield from _status_word(guest)
+
+
+def _status_word(code: Code) -> Iterator[BootWord]:
+    va = code.subject.symbols.address(_STATUS_WORD)
+    if va is not None:
+        yield BootWord(_STATUS_WORD, code.pa_of(va), 8, status_meaning)
 
 
 def _reason_meaning(reason: str) -> Callable[[int], str]:
     return lambda value: f"{reason}: {_STATUS.get(value, 'unknown') if value else 'nobody'}"
 
 
-def _single(guest: Guest) -> Iterator[BootWord]:
-    hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(guest.hwids)}
+def _single(guest: Code, numbered: Sequence[int]) -> Iterator[BootWord]:
+    hwids = {hwid: f"CPU{cpu}" for cpu, hwid in enumerate(numbered)}
 
     def mode(value: int) -> str:
         return {abi.BOOT_CPU_MODE_EL1: "EL1", abi.BOOT_CPU_MODE_EL2: "EL2"}.get(value, "unknown")

@@ -10,7 +10,8 @@ import re
 
 from emu.arch import a64
 from emu.arch.boot import CPU_BOOT_STATUS, CPU_BOOT_TASK, SECONDARY_DATA_SIZE
-from emu.debug.bootdata import BootWord, words
+from emu.arch.mpidr import hwid
+from emu.debug.bootdata import BootWord, kernel_words, words
 from emu.debug.debugged import Code, Debugged
 from emu.errors import InvalidCase
 from emu.host.guest import Guest
@@ -58,8 +59,11 @@ class Places:
         """The words that the boot path shares."""
         if self._words_of is not self._guest:
             guest = self._guest
-            # A kernel that boots by itself shares them with nobody.
-            self._words = words(guest) if isinstance(guest, Guest) else []
+            if isinstance(guest, Guest):
+                self._words = words(guest)
+            else:  # a kernel that boots by itself
+                mpidrs = [actor.pe.mpidr for actor in self._boot.machine.actors]
+                self._words = kernel_words(guest, [hwid(mpidr) for mpidr in mpidrs])
             self._words_of = guest
             self._sizes = {word.pa: word.size for word in self._words}
         return self._words

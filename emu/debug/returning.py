@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from emu.arch import a64
+from emu.debug.frames import backtrace
 from emu.debug.session import Session
 from emu.debug.stops import SessionStop
 from emu.machine.actor import generators
 
 
 def step_out(session: Session, cpu: int) -> SessionStop:
-    """Run until the function of ``cpu`` has returned: the PC is its X30, and SP is not below its SP.
+    """Run until the function of ``cpu`` has returned, to where a backtrace says that it has been called.
 
-    Of a host task: until it has left the function that it is in; the outermost one it does not leave.
+    Where that is not known, to X30. Of a host task: until it has left the function that it is in; the
+    outermost one it does not leave.
     """
     actor = session.machine.actors[cpu]
     if actor.task is None:
-        return session.return_to(cpu, session.pe(cpu).x[30])
+        return session.return_to(cpu, [*backtrace(session, cpu, 2), session.pe(cpu).x[30]][1])
     function = generators(actor.task)[-1]
     while True:
         stop = session.step(cpu)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emu.arch import psci
+from emu.arch import psci, sysreg
 from emu.arch.fields import syndrome
 from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.constraints import constraint_words
@@ -30,18 +30,7 @@ from emu.report.disassembly import disassemble
 from emu.report.words import outcome_words
 from emu.rules import judge
 
-_SYSTEM = (
-    "SCTLR_EL1",
-    "TTBR0_EL1",
-    "TTBR1_EL1",
-    "TCR_EL1",
-    "MAIR_EL1",
-    "VBAR_EL1",
-    "TPIDR_EL1",
-    "HCR_EL2",
-    "VBAR_EL2",
-    "TPIDR_EL2",
-)
+_OF_LEVEL = ("SCTLR", "TTBR0", "TTBR1", "TCR", "MAIR", "VBAR", "TPIDR")
 _FLAGS = "NZCV"
 _TARGET = re.compile(r"#(0xffff[0-9a-f]{12})\b")  # of a branch or of ADR, as Capstone writes it
 
@@ -216,12 +205,22 @@ class View:
 
     def registers(self, cpu: int) -> dict[str, int]:
         """Return the registers of ``cpu`` by name; ``NZCV`` has the flags in bits 3:0."""
-        session, pe = self.session, self.session.pe(cpu)
+        pe = self.session.pe(cpu)
         found = {f"X{number}": int(pe.x[number]) for number in range(31)}
         found |= {"SP": pe.sp, "PC": pe.pc, "NZCV": pe.nzcv >> 28, "EL": pe.el}
         found["SP_EL0"] = pe.stack_pointer(0)
-        found |= {name: pe.sysreg(BY_NAME[name].encoding) for name in _SYSTEM if _is_shown(session, name)}
+        found |= {name: pe.sysreg(BY_NAME[name].encoding) for name in self._system(cpu)}
         return found
+
+    def _system(self, cpu: int) -> list[str]:
+        # The system registers that count where the CPU is, and those of EL2 below it.
+        if self.session.machine.entry_el != 2:
+            return [f"{name}_EL1" for name in _OF_LEVEL]
+        pe = self.session.pe(cpu)
+        if pe.el < 2:
+            return [*(f"{name}_EL1" for name in _OF_LEVEL), "HCR_EL2", "VBAR_EL2", "TPIDR_EL2"]
+        is_vhe = pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H
+        return [*(f"{name}_EL2" for name in _OF_LEVEL if is_vhe or name != "TTBR1"), "HCR_EL2"]
 
     def code(self, pc: int, before: int, after: int) -> list[CodeLine]:
         """Return the instructions around an address (PA or VA)."""
@@ -391,10 +390,6 @@ def changed(before: Mapping[str, int], now: Mapping[str, int]) -> set[str]:
 def flags(value: int) -> str:
     """Return NZCV (bits 3:0) as letters, capital when set."""
     return "".join(letter if value >> 3 - bit & 1 else letter.lower() for bit, letter in enumerate(_FLAGS))
-
-
-def _is_shown(session: Session, name: str) -> bool:
-    return session.machine.entry_el == 2 or not name.endswith("EL2")
 
 
 _VERBS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emu.case import Case
+from emu.debug.commands import Commands
 from emu.debug.opening import session_of, target_of
 from emu.debug.returning import step_out
 from emu.debug.stops import EVENTS
@@ -253,6 +254,15 @@ def test_until_stops_there_whoever_comes(real_kernel: Kernel) -> None:
     assert said(text, "others") == ["the others: stand"]
     end = "the end: no CPU comes to panic from here on; it has come to 'smp: Brought up'"
     assert said(text, "until panic")[0] == end
+
+
+def test_the_words_that_a_kernel_s_boot_path_shares_are_told_apart(real_kernel: Kernel) -> None:
+    case = Case(str(real_kernel("EMU_KERNEL_SMALL")), topology="flat:2", depth="whole")
+    commands = Commands(session_of(target_of(case), None))
+    commands.run("continue")
+    rows = commands.run("x __boot_cpu_mode")
+    assert [row.partition(": ")[2] for row in rows] == ["0x00000e11  EL1"] * 2
+    assert "__early_cpu_boot_status       0x0  success" in commands.run("data")
 
 
 def test_until_and_finish_have_a_bound_of_their_own(

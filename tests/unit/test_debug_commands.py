@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from command_sessions import commands_on
+from nested_lookup import write_nested
 
 from emu.arch import a64
 from emu.debug.commands import Commands, GoBack, Quit
+from emu.debug.frames import backtrace
 from emu.errors import InvalidCase
 from emu.operation import Kind
 
@@ -294,6 +296,39 @@ def test_finish_of_a_host_task_comes_to_the_function_that_has_called() -> None:
         outer = [caller for caller in callers if caller[0] in ("bringup_cpu", "_cpu_up", "smp_init")]
         assert len(outer) == 3
         assert all(caller in rows for caller in outer)
+
+
+def test_finish_comes_to_the_caller_wherever_the_function_keeps_its_return_address(tmp_path: Path) -> None:
+    """Behind a call of its own X30 is the address behind that call; the caller is in a register or a slot."""
+    commands = commands_on(str(write_nested(tmp_path)))
+    session, places = commands.session, commands.session.places
+    gone = set()
+    commands.run("until my_lookup cpu 1")
+    while (here := places.describe(session.pe(1).pc)) != "my_done":
+        name, at = here.partition("+")[0], session.position
+        returns = backtrace(session, 1, 2)[1:]
+        if name in ("my_find", "my_scan", "my_found", "my_hwid") and here not in gone:
+            gone.add(here)
+            again = commands_on(session.boot.case.subject)
+            again.session.run_to(at)
+            again.run("cpu 1")
+            again.run("finish")
+            assert [places.pa(again.session.pe(1).pc)] == [places.pa(va) for va in returns], here
+        commands.run("step")
+    assert {"my_find", "my_scan", "my_found+0x4", "my_hwid"} <= gone
+    assert len([each for each in gone if each.startswith("my_find+")]) > 7
+
+
+def test_at_el2_the_registers_of_el2_are_shown() -> None:
+    commands = commands_on(el="2")
+    commands.run("until init_el2 cpu 1")
+    shown = " ".join(commands.run("regs")).replace("*", " ")
+    assert " SCTLR_EL2 " in shown
+    assert "SCTLR_EL1" not in shown
+    commands.run("until __secondary_switched cpu 1")
+    shown = " ".join(commands.run("regs")).replace("*", " ")
+    assert " SCTLR_EL1 " in shown
+    assert " VBAR_EL2 " in shown
 
 
 def test_a_store_that_is_to_come_has_the_value_that_is_stored(commands: Commands) -> None:

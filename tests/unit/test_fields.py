@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bare_pe import Bare
 
-from emu.arch.fields import FIELDS, WITH_E2H, decode, fields_of, outside, syndrome
+from emu.arch.fields import FIELDS, WITH_E2H, decode, fields_of, outside, syndrome, tables
 from emu.arch.fields.field import Fields, fields, of_four_bits
 from emu.arch.fields.translation import attribute_words
 from emu.cpu.sysregs.row import NEVER
@@ -159,6 +159,13 @@ def test_syndromes_in_words(value: int, words: str) -> None:
 )
 def test_fault_status_codes_in_words(code: int, words: str) -> None:
     assert syndrome.fault_status(code) == words
+
+
+def test_permissions_are_those_of_the_level_of_the_regime() -> None:
+    """Of EL1&0, of EL2&0 (VHE), of EL2."""
+    of = (tables.LEAF_EL1, tables.LEAF_EL2_VHE, tables.LEAF_EL2)
+    said = [tables.words(each, 1 << 10 | 2 << 6)[0] for each in of]
+    assert said == ["EL1 read-only", "EL2 read-only", "read-only"]
 
 
 @pytest.mark.parametrize(

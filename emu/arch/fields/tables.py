@@ -8,34 +8,38 @@ from __future__ import annotations
 from emu.arch.fields.field import Fields, fields
 
 _SHAREABILITY = {0: "Non-shareable", 2: "Outer Shareable", 3: "Inner Shareable"}
-_AP = {
-    0: "EL1 read-write",
-    1: "EL1 and EL0 read-write",
-    2: "EL1 read-only",
-    3: "EL1 and EL0 read-only",
-}
 _S2AP = {0: "no access", 1: "read-only", 2: "write-only", 3: "read-write"}
 _AP_TABLE = {1: "none for EL0 below", 2: "read-only below", 3: "read-only below, none for EL0"}
 
-# Of a block or page, at stage 1 of EL1&0, and of EL2&0.
-LEAF: Fields = fields(
-    """
-    AttrIndx 4:2
-    NS 5 NS
-    AP 7:6
-    SH 9:8
-    AF 10
-    nG 11 nG
-    GP 50 guarded
-    DBM 51 DBM
-    Contiguous 52 contiguous
-    PXN 53 PXN
-    UXN 54 UXN
-    """,
-    AP=_AP,
-    SH=_SHAREABILITY,
-    AF={0: "AF clear"},
-)
+
+def _leaf(level: str) -> Fields:
+    # Of a block or page at stage 1 of a regime that EL0 has a part in.
+    return fields(
+        """
+        AttrIndx 4:2
+        NS 5 NS
+        AP 7:6
+        SH 9:8
+        AF 10
+        nG 11 nG
+        GP 50 guarded
+        DBM 51 DBM
+        Contiguous 52 contiguous
+        PXN 53 PXN
+        UXN 54 UXN
+        """,
+        AP={
+            0: f"{level} read-write",
+            1: f"{level} and EL0 read-write",
+            2: f"{level} read-only",
+            3: f"{level} and EL0 read-only",
+        },
+        SH=_SHAREABILITY,
+        AF={0: "AF clear"},
+    )
+
+
+LEAF_EL1, LEAF_EL2_VHE = _leaf("EL1"), _leaf("EL2")  # of EL1&0, of EL2&0
 # Of EL2 without E2H, which has one range and no EL0.
 LEAF_EL2: Fields = fields(
     """

@@ -88,9 +88,9 @@ def _attributes(pe: PE, entry: Entry) -> list[str]:
     if entry.stage == 2:
         return tables.words(tables.LEAF_STAGE2, entry.descriptor)
     is_el2 = uses_el2(pe)
-    table: Fields = tables.LEAF
-    if is_el2 and not pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H:
-        table = tables.LEAF_EL2
+    is_vhe = bool(pe.sysreg(sysreg.HCR_EL2) & sysreg.HCR_E2H)
+    of_el2: Fields = tables.LEAF_EL2_VHE if is_vhe else tables.LEAF_EL2
+    table: Fields = of_el2 if is_el2 else tables.LEAF_EL1
     index = entry.descriptor >> 2 & 7
     mair = pe.sysreg(sysreg.MAIR_EL2 if is_el2 else sysreg.MAIR_EL1)
     attribute = attribute_words(mair >> 8 * index & 0xFF)

@@ -127,7 +127,8 @@ def _table(values: Mapping[str, int], names: Sequence[str], changed: Collection[
         for name in names[row::rows]:
             style = _CHANGED if name in changed else ""
             shown = flags(values[name]) if name == "NZCV" else f"{values[name]:016x}"
-            short = _SHORT.get(name, name.removesuffix("_EL1").removesuffix("_EL2"))
+            base = name.removesuffix("_EL1").removesuffix("_EL2")
+            short = _SHORT[name] if name in _SHORT and (base == name or f"{base}_EL1" in names) else base
             text.append(f"{short:<5} ", style or _FAINT)
             text.append(f"{shown:<{CELL - 6}} ", style)
         text.append("\n")
