@@ -272,6 +272,14 @@ def test_a_condition_without_a_place_is_for_the_instruction_that_the_cpu_is_at(c
     assert commands.run("print $x19 & ~0xfe") == ["0x1 (1)"], "a register may have a $ as in gdb"
 
 
+def test_where_there_is_no_code_disas_says_so(commands: Commands) -> None:
+    commands.run("until scan cpu 1")
+    commands.run("set pc = 0x1000")
+    with pytest.raises(InvalidCase) as said:
+        commands.run("disas")
+    assert str(said.value) == "0x1000: no memory there"
+
+
 def test_next_is_a_step_but_over_a_call_it_comes_back(commands: Commands) -> None:
     commands.run("until secondary_startup cpu 1")
     pe, names = commands.session.pe(1), []

@@ -139,6 +139,15 @@ def test_an_object_is_read_in_pieces() -> None:
     assert whole.count("<reg ") == registers.COUNT
 
 
+def test_a_field_that_is_an_address_is_no_number_of_half_or_less_of_it() -> None:
+    """BADDR is TTBR0_EL1[47:1], and BASE VBAR_EL1[63:11]: gdb would print these bits shifted down."""
+    xml = target_xml(with_vhe=False).decode()
+    types = dict(re.findall(r'<flags id="(\w+?)_flags" size="8">(.*?)</flags>', xml))
+    assert 'name="ASID"' in types["TTBR0_EL1"]
+    assert not [name for name, fields in types.items() if re.search(r'name="(BADDR|BASE)"', fields)]
+    assert '<reg name="VBAR_EL1" bitsize="64" type="uint64"' in xml
+
+
 # -- registers and memory -------------------------------------------------------------------------
 
 

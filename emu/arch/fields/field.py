@@ -32,6 +32,11 @@ class Field:
         return self.high - self.low + 1
 
     @property
+    def is_address(self) -> bool:
+        """Whether its words are an address, of which it has the upper bits."""
+        return self.words(1).startswith("0x")
+
+    @property
     def mask(self) -> int:
         """Its bits, in the register."""
         return ((1 << self.width) - 1) << self.low

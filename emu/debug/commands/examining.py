@@ -74,7 +74,9 @@ def _disas(context: Context, text: str) -> list[str]:
     else:
         place_of_pc(context)
         found = context.view.code(context.session.pe(context.cpu).pc, _LIST_LINES, _LIST_LINES)
-    width = max((len(line.name) for line in found), default=0)
+    if not found:
+        raise InvalidCase(f"{place or place_of_pc(context)}: no memory there")
+    width = max(len(line.name) for line in found)
     here = context.session.places.pa(context.session.pe(context.cpu).pc)
     rows = []
     for line in found:

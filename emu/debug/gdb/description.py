@@ -48,7 +48,9 @@ def _system(numbers: set[str]) -> list[str]:
     types, registers = _Types(), []
     for row in ROWS:
         table = () if row.name in numbers else FIELDS.get(row.name, ())
-        kind = types.flags(row.name, table) if table else "uint64"
+        # gdb would show an address without the bits below it: TTBR0_EL1.BADDR as half of it.
+        shown = any(not each.is_address for each in table)
+        kind = types.flags(row.name, table) if shown else "uint64"
         registers.append(
             f'<reg name="{row.name}" bitsize="64" type="{kind}" group="system" save-restore="no"/>'
         )
@@ -66,7 +68,7 @@ class _Types:
     def flags(self, name: str, table: Fields) -> str:
         if id(table) not in self._flags:
             self._flags[id(table)] = f"{name}_flags"
-            rows = "".join(self._field(name, each) for each in table)
+            rows = "".join(self._field(name, each) for each in table if not each.is_address)
             self.lines.append(f'<flags id="{name}_flags" size="8">{rows}</flags>')
         return self._flags[id(table)]
 
