@@ -64,15 +64,19 @@ def kernel_words(code: Code, hwids: Sequence[int]) -> list[BootWord]:
 
     :param hwids: by CPU
     """
-    return [*_plain_slot(code), *_status_word(code), *_single(code, hwids)]
+    return [*_kernel_slots(code, len(hwids)), *_status_word(code), *_single(code, hwids)]
 
 
-def _plain_slot(code: Code) -> Iterator[BootWord]:
-    va = code.subject.symbols.address("secondary_data")
-    if va is not None:
+def _kernel_slots(code: Code, cpus: int) -> Iterator[BootWord]:
+    # An array by CPU, which a kernel that brings them up in parallel has, or the one slot of all.
+    array, single = map(code.subject.symbols.address, ("cpu_boot_data", "secondary_data"))
+    slots = {} if single is None else {"secondary_data": single}
+    if array is not None:
+        slots = {f"cpu_boot_data[{cpu}]": array + abi.SECONDARY_DATA_SIZE * cpu for cpu in range(cpus)}
+    for name, va in slots.items():
         pa = code.pa_of(va)
-        yield BootWord("secondary_data.task", pa + abi.CPU_BOOT_TASK, 8, lambda value: "")
-        yield BootWord("secondary_data.status", pa + abi.CPU_BOOT_STATUS, 8, status_meaning)
+        yield BootWord(f"{name}.task", pa + abi.CPU_BOOT_TASK, 8, lambda value: "")
+        yield BootWord(f"{name}.status", pa + abi.CPU_BOOT_STATUS, 8, status_meaning)
 
 
 def _table(guest: Guest) -> Iterator[BootWord]:

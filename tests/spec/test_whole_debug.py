@@ -263,6 +263,11 @@ def test_the_words_that_a_kernel_s_boot_path_shares_are_told_apart(real_kernel: 
     rows = commands.run("x __boot_cpu_mode")
     assert [row.partition(": ")[2] for row in rows] == ["0x00000e11  EL1"] * 2
     assert "__early_cpu_boot_status       0x0  success" in commands.run("data")
+    case = Case(str(real_kernel("EMU_KERNEL_RFC")), topology="flat:2", depth="whole")
+    commands = Commands(session_of(target_of(case), None))
+    commands.run("continue")
+    task = next(row for row in commands.run("data") if row.startswith("cpu_boot_data[1].task"))
+    assert int(task.split()[1], 16) >> 63, "the idle task that CPU1 has started with"
 
 
 def test_until_and_finish_have_a_bound_of_their_own(
