@@ -357,6 +357,19 @@ def test_memory_is_followed_at_each_stop_in_the_size_and_form_that_keys_choose()
     drive(run)
 
 
+def test_the_title_names_the_file_whatever_its_folders_are_called() -> None:
+    """A case has the path in quotes where a shell needs them."""
+    answer = {
+        "view": {"cpu": 0, "cpus": [{"cpu": 0, "mode": "off", "place": {"name": ""}}], "position": 7}
+        | {"others": "schedule"},
+        "stop": {"why": [], "reason": "step"},
+        "error": None,
+    }
+    for folder in ("/a", "/a~b", "/a b", "/a'b"):
+        case = Case(f"{folder}/vmlinux").text()
+        assert panes.title(answer, case, "").plain == " vmlinux #7 CPU0 off ", case
+
+
 def test_what_is_longer_than_its_pane_loses_the_folders_and_then_goes_on_indented() -> None:
     at, rest = "kick (emu/host/kick.py:52)", "  ; [0x40202140 __cpu_logical_map[0]] is 0x0"
     fits = "#96 CPU1 stores 0x1  " + at

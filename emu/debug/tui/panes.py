@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from textwrap import wrap
@@ -30,7 +31,7 @@ def title(answer: Mapping[str, Any], case: str, busy: str) -> Text:
     view, stop = answer["view"], answer["stop"]
     cpu = view["cpus"][view["cpu"]]
     text = Text(" ")
-    subject = case.split(" ", 1)[0].rpartition("/")[2]
+    subject = shlex.split(case)[0].rpartition("/")[2]
     text.append(f"{subject if len(subject) <= _SUBJECT else subject[: _SUBJECT - 1] + '…'} ", "bold")
     text.append(f"#{view['position']} ", "bold yellow")
     text.append(f"CPU{cpu['cpu']} {_mode(cpu)} ", "bold green")
