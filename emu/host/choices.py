@@ -176,8 +176,6 @@ def _check_values(case: Case) -> MemoryModel:
             raise InvalidCase(f"{name.replace('_', '-')}={value}: at least {least}")
     if scheduler_kind(case.scheduler)[0].of_operations and case.grain == "free":
         raise InvalidCase("grain=free: a recorded schedule is one of operations; give grain=operation")
-    if case.memory != "coherent" and case.kexec:
-        raise InvalidCase(f"memory={case.memory}: a loader copies over memory; kexec needs coherent")
     return model
 
 

@@ -4,7 +4,8 @@ The primary runs at full speed, where no access is told. So memory is kept as it
 each line that is cleaned after that is recorded again, and what differs at the take-over is dirty.
 
 MODEL: the primary's caches hold every line, and write none back by themselves; DC IVAC cleans as well; stores
-that go past the caches while they are on, and maintenance by set and way, are not looked at.
+that go past the caches while they are on, and maintenance by set and way, are not looked at. Of a boot behind
+a kexec they hold nothing at the beginning: all that the boot before has stored is in memory.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def primary_lines(machine: Machine) -> Iterator[None]:
     if not machine.has_lines:
         yield
         return
+    if machine.model is not None:  # it boots behind a kexec
+        machine.model.empty()
     kept = _AtPoC(machine.memory)
     machine.interconnect.primary = kept
     machine.engine.unobserve(maintenance=True)

@@ -82,8 +82,7 @@ class HostMemory:
     def copy(self, cpu: int, actor: Actor, pa: int, data: bytes) -> None:
         """Store ``data`` from ``pa`` on, as a loader does; a CPU that executes there gets the new code."""
         machine = self._machine
-        assert machine.model is None, "lines that are copied over"
-        self._memory.write_bytes(pa, data)
+        self._put(pa, data)
         machine.interconnect.stored(None, pa, len(data))
         if machine.engine.is_code(pa, len(data)):
             machine.engine.forget_code()
@@ -95,15 +94,22 @@ class HostMemory:
         with self._memory.following() as written:
             yield
         for pas in joined(written):
-            self._recorder.copy(cpu, 0, pas.start, self._memory.read_bytes(pas.start, len(pas)))
+            data = self._memory.read_bytes(pas.start, len(pas))
+            if self._machine.model is not None:
+                self._machine.model.put(pas.start, data)
+            self._recorder.copy(cpu, 0, pas.start, data)
+
+    def _put(self, pa: int, data: bytes) -> None:
+        # Write bytes as who cleans them to the PoC does: memory and the caches have them alike.
+        if self._machine.model is None:
+            self._memory.write_bytes(pa, data)
+        else:
+            self._machine.model.put(pa, data)
 
     def poke(self, pa: int, data: bytes) -> None:
         """Store bytes from outside of the machine, as a debugger does: no CPU has done it."""
         machine = self._machine
-        if machine.model is None:
-            self._memory.write_bytes(pa, data)
-        else:
-            machine.model.put(pa, data)
+        self._put(pa, data)
         machine.interconnect.stored(None, pa, len(data))
         machine.engine.forget_code()  # and the TLB: it may have been a page table
         machine.queue.stored_in(range(pa, pa + len(data)))

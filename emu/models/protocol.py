@@ -150,6 +150,10 @@ class MachineMemory(Protocol):
         """Let all copies of these bytes be ``data``: nobody stores it, as of a loader or a debugger."""
         ...
 
+    def empty(self) -> None:
+        """Let memory be as whoever has newest bytes has them, and hold no copies."""
+        ...
+
     def elapse(self) -> None:
         """Let so much time pass that whatever is delayed has taken effect."""
         ...

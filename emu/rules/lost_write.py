@@ -23,11 +23,12 @@ def judge(trace: Trace) -> list[Finding]:
     found: list[Finding] = []
     if not trace.has(Kind.LOST):
         return found
-    stores = BytesStored()
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered(_KINDS):
-        if kind in STORES:
-            stores.add(Stored(number, cpu, pc, pa, size, value))
-        elif kind == Kind.LOST:
+    for boot, rows in enumerate(trace.numbered_boots(_KINDS)):
+        stores = BytesStored()  # CPUs have other numbers in another boot
+        for number, (kind, size, cpu, pc, pa, value) in rows:
+            if kind in STORES:
+                stores.add(Stored(number, cpu, pc, pa, size, value))
+                continue
             for lost in sorted(set(stores.of_value(pa, 8, value))):
                 data = {
                     "cpu": lost.cpu,
@@ -35,5 +36,6 @@ def judge(trace: Trace) -> list[Finding]:
                     "at": trace.place(lost.pc),
                     "pa": PA(pa),
                 }
-                found.append(Finding.of(NAME, "lost", (lost.cpu,), data, (lost.record, number)))
+                records = lost.record, number
+                found.append(Finding.of(NAME, "lost", (lost.cpu,), data, records, boot))
     return each_once(found)

@@ -5,12 +5,13 @@ Or in memory, behind a copy in the caches. A CPU that looks again and gets the n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emu.finding import PA, Finding, Value, Word
 from emu.operation import STORES, Kind
 from emu.rules.bytes_stored import BytesStored, Stored
-from emu.trace import Trace
+from emu.trace import Row, Trace
 
 NAME = "stale"
 SEES = "model"
@@ -41,10 +42,17 @@ def judge(trace: Trace) -> list[Finding]:
     """Return a finding for each CPU and place whose last look was stale."""
     if not trace.has(Kind.STALE):
         return []
+    return [
+        found for boot, rows in enumerate(trace.numbered_boots()) for found in _of_boot(trace, boot, rows)
+    ]
+
+
+def _of_boot(trace: Trace, boot: int, rows: Iterable[tuple[int, Row]]) -> list[Finding]:
+    # CPUs have other numbers in another boot: what was stored before it is told without who has.
     looks: dict[tuple[int, int, int], _Look | None] = {}  # CPU, PA, size
     stores = BytesStored()
     pending: dict[tuple[int, int, int], int] = {}
-    for number, (kind, size, cpu, pc, pa, value) in trace.numbered():
+    for number, (kind, size, cpu, pc, pa, value) in rows:
         if kind == Kind.STALE:
             pending[cpu, pa, size] = value
         elif kind in _LOADS:
@@ -56,10 +64,11 @@ def judge(trace: Trace) -> list[Finding]:
                 looks[cpu, pa, size] = None
         elif kind in STORES:
             stores.add(Stored(number, cpu, pc, pa, size, value))
-    return [_finding(trace, cpu, pa, look) for (cpu, pa, _size), look in looks.items() if look is not None]
+    last = ((cpu, pa, look) for (cpu, pa, _size), look in looks.items() if look is not None)
+    return [_finding(trace, boot, *each) for each in last]
 
 
-def _finding(trace: Trace, cpu: int, pa: int, look: _Look) -> Finding:
+def _finding(trace: Trace, boot: int, cpu: int, pa: int, look: _Look) -> Finding:
     data: dict[str, Value] = {
         "cpu": cpu,
         "at": trace.place(look.pc),
@@ -69,6 +78,7 @@ def _finding(trace: Trace, cpu: int, pa: int, look: _Look) -> Finding:
     }
     writer = look.writer
     if writer is None or writer.cpu == cpu:
-        return Finding.of(NAME, "newer-value", (cpu,), data, (look.record,))
+        return Finding.of(NAME, "newer-value", (cpu,), data, (look.record,), boot)
     data |= {"writer": writer.cpu, "stored_at": trace.place(writer.pc)}
-    return Finding.of(NAME, "stored-by-another", (cpu, writer.cpu), data, (writer.record, look.record))
+    records = writer.record, look.record
+    return Finding.of(NAME, "stored-by-another", (cpu, writer.cpu), data, records, boot)

@@ -2,6 +2,8 @@
 
 What it shows is the same forwards and backwards, and what can be computed from the trace alone is compared
 with that: stores, the log, who acts.
+
+This is one file because all of its sessions are compared with the same runs.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _BOOTS = {
     "coherent": "v3 topology=flat:3",
     "caches": "v3 topology=flat:3 memory=caches fault=2:no-clean",
     "kexec": "v3 topology=flat:3 kexec=v3@1",
+    "kexec caches": "v3 topology=flat:3 kexec=v3@1 memory=caches",
     "spin-table": "mainline topology=flat:3 enable-method=spin-table",
     "spin-table caches": "mainline topology=flat:3 enable-method=spin-table memory=caches",
 }
@@ -168,6 +171,8 @@ def test_what_is_shown_is_the_same_both_ways_and_is_what_the_trace_has(name: str
 def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
     stamped = [re.sub(r"^\[ *[\d.]+\] ", "", line) for line in shown["dmesg"]]
     assert stamped == (run.log(position) or ["nothing yet"])
+    # CPU0, which the session looks as, may be off behind a kexec: then it looks past the caches.
+    sees = run.session.machine.model is None or not re.search(r"^\* 0 .* off ", shown["cpus"][1])
     for word in _WORDS:
         found = run.last_store(*run.session.places.data(word), position)
         if found is None:
@@ -175,11 +180,11 @@ def _compare(run: Straight, position: int, shown: dict[str, list[str]]) -> None:
         at, value = found
         assert shown[f"who-wrote {word}"][1].startswith(f"  #{at} "), (position, word)
         assert f" stored {value:#x}" in shown[f"who-wrote {word}"][1]
-        assert int(shown[f"x {word}"][0].split(": ")[1].split()[0], 16) == value
+        assert not sees or int(shown[f"x {word}"][0].split(": ")[1].split()[0], 16) == value
     pa = run.session.places.data(_WORD)[0]
     assert shown["vas __boot_cpu_mode all"][0].startswith(f"PA {pa:#x} ")
     found = run.last_store(pa, _WORD_BYTES, position)
-    if found is not None:
+    if found is not None and sees:
         value = found[1]
         assert int(shown[f"memory u32 {_WORD}"][0].split()[1], 16) == value
         assert f": {value:#010x}" in shown[f"display u32 {_WORD}"][1]

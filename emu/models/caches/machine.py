@@ -136,6 +136,12 @@ class Domain:
                 self._show(first)
             pa, data = pa + len(part), data[len(part) :]
 
+    def empty(self) -> None:
+        """Let all lines be written back, and hold none."""
+        self.settle()
+        self.lines.clear()
+        self.memory.behind = {}
+
     def at_end(self) -> tuple[Note, ...]:
         """Return what dirty lines take away when they are written back."""
         self.settle()
