@@ -98,6 +98,10 @@ class SystemRegisters(Protocol):
         """Take an MSR of ``cpu``; ``value`` is u64."""
         ...
 
+    def reset(self, cpu: int, now: int) -> None:
+        """``cpu`` is reset, and these registers with it: they are in its power domain."""
+        ...
+
 
 @runtime_checkable
 class ShownRegisters(SystemRegisters, Protocol):

@@ -112,6 +112,12 @@ class GenericTimer:
         self._cpus[cpu].all[line].write(register, value, count_at(now))
         self._update(cpu, now)
 
+    def reset(self, cpu: int, now: int) -> None:
+        """Disable the timers of ``cpu``: what they hold is UNKNOWN then, and 0 on KVM and QEMU."""
+        for timer in self._cpus[cpu].all:
+            timer.control = timer.cval = 0
+        self._update(cpu, now)
+
     def tick(self, cpu: int, now: int) -> int | None:
         """Let the time of ``cpu`` come to ``now`` (ns); return when its next line changes, or None.
 

@@ -28,6 +28,7 @@ class DeviceBus:
         self._deadlines: dict[int, int] = {}  # by base PA; of the timers that are set
         self.controller: InterruptController | None = None
         self._registers: dict[Encoding, SystemRegisters] = {}
+        self._owners: list[SystemRegisters] = []
 
     def __bool__(self) -> bool:
         """Tell whether there are devices with registers in memory."""
@@ -64,6 +65,7 @@ class DeviceBus:
 
     def add_registers(self, device: SystemRegisters) -> None:
         """Let ``device`` own its system registers."""
+        self._owners.append(device)
         for encoding in device.encodings:
             self._registers[encoding] = device
 
@@ -88,6 +90,11 @@ class DeviceBus:
             machine.free.progress(cpu)
             machine.engine.free.stop_behind()  # a timer may change at another time now
         return True
+
+    def reset_registers(self, cpu: int, now: int) -> None:
+        """``cpu`` is reset: so are the system registers that devices own of it."""
+        for device in self._owners:
+            device.reset(cpu, now)
 
     def load(self, cpu: int, pa: int, size: int, now: int) -> int:
         """Return what a load of ``size`` bytes at ``pa`` by ``cpu`` reads."""

@@ -148,6 +148,7 @@ class Power:
         actor.outcome, actor.made = None, ()
         now = self._started_at if self._started_at >= 0 else machine.now_of_current
         actor.time = max(actor.time, now)
+        machine.devices.reset_registers(cpu, actor.time)
         self._has_run.add(cpu)
         self._recorder.event(Kind.POWER_ON, cpu, entry_pa, x0)
         machine.queue.set(cpu, State.RUNNABLE)

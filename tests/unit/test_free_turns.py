@@ -531,3 +531,21 @@ def test_what_an_exception_handler_stores_is_stored_once() -> None:
     machine.memory.write(DATA, 8, 0)
     machine.run()
     assert (word(machine, 0), machine.outcome(0).end) == (1, End.SELF_BRANCH)
+
+
+@pytest.mark.parametrize(("controller", "mask"), [("gicv2", 0xF0), ("gicv3", 0)])
+def test_a_cpu_that_is_switched_on_again_has_no_timer_set_and_nothing_enabled(
+    controller: str, mask: int
+) -> None:
+    """Its timers and the interface of a GICv3 are reset with it; a GICv2 is a device of its own."""
+    priority_mask = {"gicv2": "ldr x1, =0x08010000\n ldr w2, [x1, #4]", "gicv3": "mrs x2, s3_0_c4_c6_0"}
+    state = f"{priority_mask[controller]}\n mrs x3, cntv_ctl_el0\n mrs x4, isr_el1\n"
+    text = f"{state} stp x2, x3, [x20]\n str x4, [x20, #16]\n <begin>\n mov x5, #0\n {SET_TIMER} {DONE}"
+    machine = freely(text, controller)
+    machine.run()
+    assert [word(machine, number) for number in range(3)] == [0, 0, 0]
+    assert machine.actors[0].pe.lines, "its timer interrupts it"
+    machine.power.switch_off(0)
+    machine.power_on(0, CODE, 0)
+    machine.run()
+    assert [word(machine, number) for number in range(3)] == [mask, 0, 0]

@@ -136,6 +136,26 @@ def test_a_redistributor_that_sleeps_keeps_interrupts_back() -> None:
     assert (gic.irqs(), gic.signals) == ([1], [1])
 
 
+def test_a_reset_of_a_cpu_is_one_of_its_interface_and_not_of_its_redistributor() -> None:
+    """IHI 0069, 12.2: ICC_PMR_EL1 and the enables are 0 after it, and no priority is active."""
+    gic = Gic()
+    changed = ((icc.ICC_CTLR_EL1, 3), (icc.ICC_BPR0_EL1, 5), (icc.ICC_AP1R0_EL1, 4), (icc.ICC_PMR_EL1, 0xF8))
+    started = [register for register, _ in changed] + [icc.ICC_IGRPEN0_EL1, icc.ICC_IGRPEN1_EL1]
+    after_reset = [GicV3(Board()).read(0, register, 0) for register in started]
+    gic.gic.set_line(PPI, 1, True)
+    assert gic.irqs() == [1]
+    for register, value in changed:
+        gic.write(1, register, value)
+    private = gic.gic.private_state()
+    gic.signals.clear()
+    gic.gic.reset(1, 0)
+    assert [gic.read(1, register) for register in started] == after_reset
+    assert (gic.irqs(), gic.gic.private_state(), gic.get_own(1, GICR_WAKER)) == ([], private, 0)
+    for register in (icc.ICC_PMR_EL1, icc.ICC_IGRPEN1_EL1):
+        gic.write(1, register, 0xFF)
+    assert (gic.irqs(), gic.signals) == ([1], [1])
+
+
 def test_private_interrupts_are_in_redistributors_alone() -> None:
     """With affinity routing the registers of SGIs, PPIs and targets are RES0 in the distributor."""
     gic = Gic()

@@ -330,3 +330,18 @@ def test_an_event_is_the_next_transition_of_the_bit(
     want = (1, 0) if is_falling else (0, 1)
     assert all((level(count - 1), level(count)) != want for count in between)
     assert at // 16 - now // 16 <= 2 << bit
+
+
+@every_line
+def test_a_reset_of_a_cpu_disables_its_timers_alone(line: int) -> None:
+    """D12: they are in the power domain of the CPU. What KVM and QEMU do: all is 0."""
+    timers = Timers()
+    for cpu in (0, 1):
+        timers.write(line, "CVAL", 1, 100, cpu)
+        timers.write(line, "CTL", ENABLE, 100, cpu)
+    timers.signals.clear()
+    timers.timer.reset(0, 100)
+    assert [timers.read(line, what, 100) for what in ("CTL", "CVAL")] == [0, 0]
+    assert timers.read(line, "CTL", 100, 1) == ENABLE | ISTATUS
+    assert timers.signals == [(line, 0, False)]
+    assert timers.timer.tick(0, 200) is None

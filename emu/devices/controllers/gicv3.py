@@ -84,6 +84,11 @@ class GicV3(Interrupts):
         """Write a register of the CPU interface."""
         self._icc.write(cpu, encoding, value)
 
+    def reset(self, cpu: int, now: int) -> None:
+        """Reset the CPU interface of ``cpu``, which is in its power domain; its redistributor is not."""
+        self.interfaces[cpu].reset(POINT_MIN)
+        self.update(cpu)
+
     # -- distributor ------------------------------------------------------------------------------
 
     def _distributor(self) -> Words:

@@ -50,12 +50,16 @@ class Interface:
 
     def __init__(self, shift: int, points: tuple[int, int], fiq_groups: int = 0) -> None:
         self._shift = shift  # bits of a priority that are in no level of preemption
-        self.groups = self.pmr = 0
-        self.fiq_groups = fiq_groups
-        self.points, self.active = list(points), [0, 0]
-        self.is_common = self.is_split = self.takes_all = self.is_asleep = False
-        self.running = IDLE
+        self.fiq_groups, self.is_asleep = fiq_groups, False
+        self.reset(points)
         self.set_pending(SPURIOUS, IDLE, 0)
+
+    def reset(self, points: tuple[int, int]) -> None:
+        """Give the registers their reset values; what is pending and signalled is to be found again."""
+        self.groups = self.pmr = 0
+        self.points, self.active = list(points), [0, 0]
+        self.is_common = self.is_split = self.takes_all = False
+        self.running = IDLE
 
     def set_pending(self, intid: int, priority: int, group: int) -> None:
         """Take the interrupt of the highest priority that is pending, or SPURIOUS."""
