@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from emu.errors import Untestable
 from emu.explore.thread_stepper import ThreadStepper
-from emu.machine.firmware import Effect, Firmware, PowerOff, PowerOn, Shutdown, StartLater
+from emu.machine.firmware import Effect, Firmware, PowerOff, PowerOn, Shutdown, StartLater, Suspend
 from emu.operation import FirmwareCall
 
 
@@ -62,6 +62,8 @@ def _split(
         match effect:
             case Shutdown(call):
                 raise Untestable(f"CPU{cpu} calls {call}: what comes then is not explored")
+            case Suspend():
+                raise AssertionError("firmware that suspends is a whole boot's")
             case StartLater():
                 delayed.append(effect)
             case _:

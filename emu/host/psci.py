@@ -10,8 +10,9 @@ from emu.arch.mpidr import INVALID_HWID, hwid
 from emu.arch.psci import MIGRATE_NOT_REQUIRED, VERSION_1_1, Affinity, Function, Return
 from emu.host.faults import CpuOn, Fault
 from emu.latency import CpuCosts
-from emu.machine.firmware import Answer, Effect, Platform, PowerOff, PowerOn, Shutdown, StartLater
+from emu.machine.firmware import Answer, Effect, Platform, PowerOff, PowerOn, Shutdown, StartLater, Suspend
 
+_POWER_STATE = 0x0001_FFFF  # of CPU_SUSPEND: StateType and StateID; there are no levels above the CPU
 _SECOND_START_NS = 1_000_000  # after the first, so that the CPU has got to C
 _FEATURES = {
     Function.PSCI_VERSION,
@@ -26,6 +27,7 @@ _FEATURES = {
     Function.SYSTEM_RESET,
     Function.SMCCC_VERSION,
 }
+_SUSPENDS = {Function.CPU_SUSPEND32, Function.CPU_SUSPEND64}
 
 
 class PsciState(NamedTuple):
@@ -51,6 +53,7 @@ class Psci:
     """Answers the calls of ``conduit``; every CPU is known by its hwid.
 
     :param mpidrs: raw MPIDR_EL1 by logical CPU; INVALID_HWID of a number without a CPU
+    :ivar suspends: there is CPU_SUSPEND: interrupts can wake CPUs
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Psci:
         self.contexts: Mapping[int, int] = {}  # context ID by logical CPU, for faults that mix them up
         self.faults = faults  # by logical CPU
         self.costs: Mapping[int, CpuCosts] = {}  # likewise
+        self.suspends = False
         self.disabled: set[int] = set()  # logical CPUs whose _STA says "not enabled": policy denies them
         self._calls: dict[int, int] = {}
         self._was_on: set[int] = set()
@@ -87,7 +91,8 @@ class Psci:
             case Function.PSCI_VERSION:
                 return Answer(VERSION_1_1)
             case Function.PSCI_FEATURES:
-                return Answer(0 if x1 in _FEATURES else Return.PSCI_RET_NOT_SUPPORTED)
+                has = x1 & 0xFFFF_FFFF in (_FEATURES | _SUSPENDS if self.suspends else _FEATURES)
+                return Answer(0 if has else Return.PSCI_RET_NOT_SUPPORTED)
             case Function.SMCCC_VERSION:
                 return Answer(VERSION_1_1)
             case Function.MIGRATE_INFO_TYPE:
@@ -98,8 +103,12 @@ class Psci:
                 return self._cpu_on(platform, x1 & 0xFFFF_FFFF, x2 & 0xFFFF_FFFF, x3 & 0xFFFF_FFFF)
             case Function.CPU_OFF:
                 return Answer(None, (PowerOff(cpu),))
-            case Function.AFFINITY_INFO64 | Function.AFFINITY_INFO32:
-                return Answer(self._affinity_info(platform, x1, x2))
+            case Function.CPU_SUSPEND32 | Function.CPU_SUSPEND64 if self.suspends:
+                return _suspend(cpu, x1 & 0xFFFF_FFFF)
+            case Function.AFFINITY_INFO64:
+                return Answer(self._affinity_info(platform, x1, x2 & 0xFFFF_FFFF))
+            case Function.AFFINITY_INFO32:
+                return Answer(self._affinity_info(platform, x1 & 0xFFFF_FFFF, x2 & 0xFFFF_FFFF))
             case Function.SYSTEM_OFF | Function.SYSTEM_RESET:
                 return Answer(None, (Shutdown(Function(function_id).name),))
             case _:
@@ -174,6 +183,13 @@ class Psci:
         if cpu in self._pending:
             return Affinity.ON_PENDING
         return Affinity.ON if platform.is_on(cpu) else Affinity.OFF
+
+
+def _suspend(cpu: int, power_state: int) -> Answer:
+    # MODEL: a power-down state is left as a standby state is, behind the call, as KVM and QEMU do it.
+    if power_state & ~_POWER_STATE:
+        return Answer(Return.PSCI_RET_INVALID_PARAMS)
+    return Answer(Return.PSCI_RET_SUCCESS, (Suspend(cpu),))
 
 
 def _cpu_of(mpidrs: Sequence[int]) -> dict[int, int]:

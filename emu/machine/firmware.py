@@ -50,7 +50,13 @@ class Shutdown(NamedTuple):
     call: str
 
 
-Effect = PowerOn | PowerOff | StartLater | Shutdown
+class Suspend(NamedTuple):
+    """Let ``cpu``, which calls, sleep until it has an interrupt, masked or not."""
+
+    cpu: int
+
+
+Effect = PowerOn | PowerOff | StartLater | Shutdown | Suspend
 
 
 class Answer(NamedTuple):

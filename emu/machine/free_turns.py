@@ -255,6 +255,11 @@ class FreeTurns:
         else:
             self._sleep(cpu, actor)
 
+    def suspend(self, cpu: int) -> None:
+        """Let ``cpu``, whose turn it is, sleep in firmware as in WFI."""
+        self._machine.guest_code.spend_time(self._machine.actors[cpu])
+        self._sleep(cpu, self._machine.actors[cpu])
+
     def _sleep(self, cpu: int, actor: Actor) -> None:
         # WFI: until an interrupt, whether it is masked or not.
         machine = self._machine

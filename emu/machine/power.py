@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.machine.actor import Actor, State
-from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater
+from emu.machine.firmware import Effect, Firmware, Platform, PowerOff, PowerOn, Shutdown, StartLater, Suspend
 from emu.milestone import Milestone
 from emu.operation import Kind
 from emu.semantics import power
@@ -97,6 +97,9 @@ class Power:
                     self._recorder.milestone(machine.current, Milestone.ASKED, cpu)
                     time = machine.now_of_current + waited + ns
                     machine.clock.set_timer(time, cpu, partial(self._start, request, time))
+                case Suspend(cpu):
+                    assert machine.free is not None, "without interrupts there is no CPU_SUSPEND"
+                    machine.free.suspend(cpu)
                 case Shutdown(call):
                     machine.stopped = self.shutdown = call
 

@@ -11,6 +11,7 @@ from emu.case import Case
 from emu.errors import InvalidCase
 from emu.host.build import build
 from emu.host.enable_method.parking_protocol import ParkingProtocol
+from emu.machine.firmware import Suspend
 from emu.operation import Delay, Kind, Load, Park, SendInterrupt, WaitForInterrupt
 from emu.outcome import ended
 
@@ -36,6 +37,26 @@ def test_features_knows_what_it_implements_and_nothing_else(machine) -> None:
     assert call(machine, Function.PSCI_FEATURES, Function.CPU_ON64) == 0
     assert call(machine, Function.PSCI_FEATURES, Function.CPU_SUSPEND64) == Return.PSCI_RET_NOT_SUPPORTED
     assert call(machine, Function.PSCI_FEATURES, 0x8400_00FF) == Return.PSCI_RET_NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("function", [Function.CPU_SUSPEND32, Function.CPU_SUSPEND64])
+def test_cpu_suspend_is_there_where_interrupts_wake(machine, function: Function) -> None:
+    """DEN0022 5.4 CPU_SUSPEND, in the original format: bits 31:17 are 0 where no level is above the CPU."""
+    firmware = machine.power.firmware
+    assert call(machine, function) == Return.PSCI_RET_NOT_SUPPORTED
+    firmware.suspends = True
+    assert call(machine, Function.PSCI_FEATURES, function) == 0
+    assert call(machine, function, 1 << 17) == Return.PSCI_RET_INVALID_PARAMS
+    answer = firmware.call(machine.power.platform(), 0, function, 1 << 32 | 1 << 16, 0, 0)
+    assert answer == (Return.PSCI_RET_SUCCESS, (Suspend(0),))
+
+
+def test_affinity_info_of_smc32_takes_words(machine) -> None:
+    """SMCCC 2.5: of an SMC32 call W1 to W7 are the parameters; the level is a word of either call."""
+    high = 1 << 32
+    assert call(machine, Function.AFFINITY_INFO32, high | 1, high) == Affinity.OFF
+    assert call(machine, Function.AFFINITY_INFO64, 1, high) == Affinity.OFF
+    assert call(machine, Function.AFFINITY_INFO64, high | 1) == Return.PSCI_RET_INVALID_PARAMS
 
 
 def test_migrate_info_type_says_no_migration_needed(machine) -> None:

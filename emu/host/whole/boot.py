@@ -271,7 +271,7 @@ def build_whole(case: Case, typed: Typed | None = None) -> WholeBoot:
     machine.trace.case = case.text()
     machine.record_times()
     machine.costs = config.latency.costs(len(machine.actors), logical.siblings)
-    psci.costs = machine.costs
+    psci.costs, psci.suspends = machine.costs, True
     board = Board(
         machine,
         controller,
