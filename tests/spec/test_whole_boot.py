@@ -376,6 +376,25 @@ def test_an_init_of_our_own_takes_a_cpu_down_and_up_through_sysfs(real_kernel: K
     assert kinds == [Kind.POWER_ON, Kind.POWER_OFF, Kind.POWER_ON]
 
 
+def test_what_is_behind_the_numbers_of_a_kernel_is_none_of_its_masks(real_kernel: Kernel) -> None:
+    """Linux v6.12 include/linux/cpumask.h: a mask has NR_CPUS bits; firmware may list more CPUs.
+
+    Planted: the bits of CPU1 and above are another variable's.
+    """
+    found = []
+    for numbers in (4, 1):
+        boot = build(real_kernel("EMU_KERNEL_SMALL"), 4)
+        assert boot.run() is How.REACHED
+        memory, subject = boot.machine.memory, boot.image.subject
+        memory.write(subject.pa("nr_cpu_ids"), 4, numbers)
+        memory.write(subject.pa("__cpu_possible_mask"), 1, 0b1011)
+        memory.write(subject.pa("__cpu_logical_map") + 8, 8, 0xBFFF_C00F)
+        boot.finish()
+        found.append([f"{each.rule}: {each.what}" for each in judge(boot.machine.trace).findings])
+    assert found[0]
+    assert found[1] == []
+
+
 def test_an_init_reads_what_the_console_receives(real_kernel: Kernel, tmp_path: Path) -> None:
     """The kernel's driver takes it by interrupts, and its line discipline echoes it."""
     lines = tmp_path / "lines"

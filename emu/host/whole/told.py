@@ -20,7 +20,7 @@ from emu.subject.kernel import KernelImage
 from emu.trace import Trace
 
 _PANIC = "Kernel panic - not syncing: "
-_HWIDS, _BOOT_MODE = "__cpu_logical_map", "__boot_cpu_mode"
+_HWIDS, _BOOT_MODE, _NUMBERS = "__cpu_logical_map", "__boot_cpu_mode", "nr_cpu_ids"
 _PRESENT = Mask.PRESENT | Mask.STA_PRESENT | Mask.STA_ENABLED | Mask.MAPPED
 # ENABLED is of v6.11 and later. Of _STA and numbers the kernel has no mask: they are as PRESENT.
 _MASKS = (
@@ -105,7 +105,7 @@ class Told:
             return
         if enabled is None or not memory.u64(enabled):  # no CPU is registered with the driver core yet
             places[Mask.ENABLED] = present
-        for cpu in range(len(self._machine.actors)):
+        for cpu in range(self._numbers(memory)):
             found = Mask(0)
             for bit, va in places.items():
                 word = memory.u64(va + cpu // 64 * 8) if va is not None else 0
@@ -117,6 +117,12 @@ class Told:
                 return
             if Mask.POSSIBLE in found:
                 yield cpu, found, theirs
+
+    def _numbers(self, memory: KernelMemory) -> int:
+        # How many of the CPUs have a number: bits and entries behind nr_cpu_ids are none of the masks'.
+        cpus, va = len(self._machine.actors), self._image.subject.symbols.address(_NUMBERS)
+        data = None if va is None else memory.read(va, 4)
+        return cpus if data is None else min(cpus, int.from_bytes(data, "little"))
 
 
 def _said(line: str) -> Reported | None:
