@@ -73,6 +73,15 @@ def test_the_type_tells_288_interrupts_and_the_cpus(cpus: int) -> None:
     assert Gic(cpus).get(0, GICD_TYPER) == 8 | cpus - 1 << 5
 
 
+def test_a_store_beside_the_enables_of_groups_leaves_them() -> None:
+    """4.3.1, GICD_CTLR: they are bits 1:0; 4.1.4 has no accesses of bytes to it."""
+    gic = Gic()
+    gic.put(0, GICD_CTLR + 1, 0, 1)
+    assert gic.get(0, GICD_CTLR) == 3
+    gic.put(0, GICD_CTLR, 1, 1)
+    assert gic.get(0, GICD_CTLR) == 1
+
+
 def test_targets_of_sgis_and_ppis_read_as_the_cpu_that_reads() -> None:
     """4.3.12, GICD_ITARGETSR0 to 7, which are read-only."""
     gic = Gic()

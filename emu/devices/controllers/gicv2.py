@@ -64,9 +64,10 @@ class GicV2(Interrupts):
         words.add_constants(0xFD0, *_GICD_IDS)
         return words
 
-    def _store_control(self, _cpu: int, _number: int, value: int, _bits: int) -> None:
-        self.groups = value & 3
-        self.update_all()
+    def _store_control(self, _cpu: int, _number: int, value: int, bits: int) -> None:
+        if bits & 0xFF:
+            self.groups = value & 3
+            self.update_all()
 
     def _load_targets(self, _cpu: int, number: int) -> int:
         return sum(
