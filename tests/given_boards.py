@@ -11,6 +11,7 @@ CPUS = 3
 _NAMES = {"device_type": "device_type"}
 GICV3 = texts("arm,gic-v3")
 GICV2 = texts("arm,gic-400")
+_STATE = 9  # phandle
 
 
 def node(name: str, *children: Node, **props: bytes) -> Node:
@@ -72,8 +73,17 @@ def memory(base: int = 0x8000_0000, size: int = 256 << 20) -> Node:
     return node(f"memory@{base:x}", device_type=texts("memory"), reg=u64(base, size))
 
 
-def tree(path: Path, *devices: Node, cpus: int = CPUS) -> str:
-    """Write a tree with these nodes beside CPUs and PSCI; give its path."""
+def sleep_state(power_state: int) -> Node:
+    """Return an idle state that CPU_SUSPEND enters."""
+    words = {"phandle": _STATE, "arm,psci-suspend-param": power_state}
+    words |= {f"{name}-us": 20 for name in ("entry-latency", "exit-latency", "min-residency")}
+    return node("cpu-sleep", compatible=texts("arm,idle-state"), **{name: u32(words[name]) for name in words})
+
+
+def tree(path: Path, *devices: Node, cpus: int = CPUS, state: Node | None = None) -> str:
+    """Write a tree with these nodes beside CPUs, with an idle state maybe, and PSCI; give its path."""
+    states = [node("idle-states", state, entry_method=texts("psci"))] if state else []
+    has_state = {"cpu_idle_states": u32(_STATE)} if state else {}
     each = [
         node(
             f"cpu@{cpu}",
@@ -81,13 +91,14 @@ def tree(path: Path, *devices: Node, cpus: int = CPUS) -> str:
             compatible=texts("arm,cortex-a72"),
             reg=u32(cpu),
             enable_method=texts("psci"),
+            **has_state,
         )
         for cpu in range(cpus)
     ]
     root = node(
         "",
         node("psci", compatible=texts("arm,psci-1.0"), method=texts("smc")),
-        node("cpus", *each, n_address_cells=u32(1), n_size_cells=u32(0)),
+        node("cpus", *states, *each, n_address_cells=u32(1), n_size_cells=u32(0)),
         *devices,
         n_address_cells=u32(2),
         n_size_cells=u32(2),

@@ -13,7 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 from emu.arch.sysreg import Encoding
 
 NO_CPU = -1  # a line that is no CPU's own: an SPI
-IRQ, FIQ = 0, 1  # lines of a controller to each CPU
+# Lines of a controller to each CPU, and of a GICv3 to what can switch a CPU on: there is an interrupt for it,
+# and its interface sleeps (WakeRequest).
+IRQ, FIQ, WAKE = 0, 1, 2
 
 # Takes one line of text that a device prints.
 Console = Callable[[str], None]
@@ -136,6 +138,10 @@ class InterruptController(Protocol):
 
     def has_irq(self, cpu: int) -> bool:
         """Tell whether IRQ of ``cpu`` is asserted; PSTATE.I is the CPU's own affair."""
+        ...
+
+    def wakes(self, cpu: int) -> bool:
+        """Tell whether the interface of ``cpu`` sleeps and there is an interrupt for it."""
         ...
 
     def acknowledged(self, cpu: int) -> tuple[int, int]:

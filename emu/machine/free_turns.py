@@ -20,7 +20,7 @@ from emu.cpu.engine import UNLIMITED
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, Call, Raised, Reached, StepLimit, Waiting
 from emu.cpu.sysregs import vhe
-from emu.devices.protocol import CpuTimer
+from emu.devices.protocol import WAKE, CpuTimer
 from emu.devices.timer import next_event
 from emu.machine.actor import Actor, State
 from emu.machine.irq_delays import IrqDelays
@@ -256,9 +256,11 @@ class FreeTurns:
             self._sleep(cpu, actor)
 
     def suspend(self, cpu: int) -> None:
-        """Let ``cpu``, whose turn it is, sleep in firmware as in WFI."""
-        self._machine.guest_code.spend_time(self._machine.actors[cpu])
-        self._sleep(cpu, self._machine.actors[cpu])
+        """Let ``cpu``, whose turn it is, sleep in firmware as in WFI, but that a WakeRequest ends it too."""
+        machine = self._machine
+        machine.guest_code.spend_time(machine.actors[cpu])
+        if machine.devices.controller is None or not machine.devices.controller.wakes(cpu):
+            self._sleep(cpu, machine.actors[cpu])
 
     def _sleep(self, cpu: int, actor: Actor) -> None:
         # WFI: until an interrupt, whether it is masked or not.
@@ -290,14 +292,19 @@ class FreeTurns:
     # -- interrupts -------------------------------------------------------------------------------
 
     def interrupt(self, cpu: int, line: int, high: bool) -> None:
-        """IRQ or FIQ of ``cpu`` is asserted or deasserted, by the CPU that runs or by a timer."""
+        """IRQ or FIQ of ``cpu``, or WAKE, is asserted or deasserted, by the CPU that runs or by a timer."""
         machine = self._machine
         actor = machine.actors[cpu]
+        if line == WAKE and not (high and actor.state is State.IDLE):
+            return  # for CPUs that sleep
         now = self._alarm_at if self._alarm_at >= 0 else machine.time_of(max(machine.current, 0))
         self._coming.get(cpu, {}).pop(line, None)
         if high and cpu != machine.current >= 0 > self._alarm_at:
             sender = machine.actors[machine.current].pe
             machine.recorder.operation(Kind.SEND_INTERRUPT, machine.current, sender.pc, 0, cpu)
+        if line == WAKE:
+            self._wake(cpu, actor, now)
+            return
         late = self.delays.draw() if high and self.delays.most and self._several_are_on() else 0
         arrives = max(now, actor.time) + late if late else now
         if high and actor.state is State.RUNNABLE and (late or (cpu != machine.current and now > actor.time)):
@@ -308,9 +315,13 @@ class FreeTurns:
         machine.engine.free.set_line(actor.pe, line, high)
         if not high:
             return
-        now = arrives
+        self._wake(cpu, actor, arrives)
+
+    def _wake(self, cpu: int, actor: Actor, at: int) -> None:
+        # Something has come at `at` (ns) that ends a sleep.
+        machine = self._machine
         if actor.state is State.IDLE:
-            actor.time = max(actor.time, now)
+            actor.time = max(actor.time, at)
             self.asleep_ns[cpu] += actor.time - self._asleep_since[cpu]
             machine.queue.set(cpu, State.RUNNABLE)
         machine.engine.free.stop_behind()

@@ -7,16 +7,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from given_boards import CPUS, GICV2, GICV3, board, cells, clock, gic, memory, node, timer, tree, uart
+from given_boards import (
+    CPUS,
+    GICV2,
+    GICV3,
+    board,
+    cells,
+    clock,
+    gic,
+    memory,
+    node,
+    sleep_state,
+    timer,
+    tree,
+    uart,
+)
 from programs import run_emu
 
 from emu.arch.flat_tree import Node, parse, texts, u32, u64
+from emu.arch.psci import Function
 from emu.case import Case
+from emu.devices.controllers.gicv3 import GicV3
+from emu.devices.protocol import WAKE
 from emu.errors import EmuError, Untestable
 from emu.host.whole.boot import build_whole
+from emu.host.whole.ending import How
 from emu.host.whole.given_tree import read_tree
+from emu.machine.free_turns import FreeTurns
+from emu.operation import Kind
 
 Kernel = Callable[[str], Path]
+SUSPEND = Function.CPU_SUSPEND64
 
 
 @pytest.mark.parametrize("compatible", [GICV3, GICV2], ids=["gicv3", "gicv2"])
@@ -31,6 +52,29 @@ def test_a_kernel_boots_on_the_board_of_the_tree(
     assert (done.returncode, done.stderr) == (0, "")
     assert f"smp: Brought up 1 node, {CPUS} CPUs" in done.stdout
     assert "Machine model: a board" in done.stdout
+
+
+@pytest.mark.parametrize("power_state", [1, 1 << 16], ids=["standby", "power-down"])
+def test_cpus_that_idle_in_cpu_suspend_wake_up(
+    power_state: int, tmp_path: Path, real_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver cpuidle-psci; before the call Linux lets the redistributor sleep (CPU_PM_ENTER).
+
+    Planted: the controller asks for no CPU then.
+    """
+    path = tree(tmp_path / "board.dtb", *board(), state=sleep_state(power_state))
+    choices = {"dtb": path, "until": "panic", "append": "cryptomgr.notests earlycon"}
+    case = Case(str(real_kernel("EMU_KERNEL_612")), depth="whole", **choices)
+    boot = build_whole(case)
+    assert boot.run() is How.REACHED
+    called = {row.actor for row in boot.machine.trace if row.kind == Kind.CALL and row.value == SUSPEND}
+    assert called == set(range(CPUS))
+    monkeypatch.setattr(GicV3, "wakes", lambda *_: False)
+    interrupt = FreeTurns.interrupt
+    monkeypatch.setattr(
+        FreeTurns, "interrupt", lambda free, cpu, line, high: line == WAKE or interrupt(free, cpu, line, high)
+    )
+    assert build_whole(case).run() is How.STUCK
 
 
 def test_the_console_is_where_the_tree_has_it(tmp_path: Path, real_kernel: Kernel) -> None:

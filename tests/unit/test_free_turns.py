@@ -16,6 +16,7 @@ from emu.cpu.engine import Engine
 from emu.cpu.pe import PE
 from emu.cpu.stops import STEP_LIMIT, EngineStop, StepLimit
 from emu.devices.controllers import CONTROLLERS
+from emu.host.psci import Psci
 from emu.host.whole.board import Board
 from emu.machine import Machine
 from emu.machine.actor import State
@@ -549,3 +550,25 @@ def test_a_cpu_that_is_switched_on_again_has_no_timer_set_and_nothing_enabled(
     machine.power_on(0, CODE, 0)
     machine.run()
     assert [word(machine, number) for number in range(3)] == [mask, 0, 0]
+
+
+@pytest.mark.parametrize("is_pending", [False, True])
+def test_a_suspended_cpu_whose_redistributor_sleeps_is_woken_by_what_is_for_it(is_pending: bool) -> None:
+    """WakeRequest: with one Security state Linux lets the redistributor sleep before CPU_SUSPEND."""
+    wait = "wfi" if is_pending else "nop"
+    sleep = "ldr x3, =0x080a0000\n mov w2, #2\n str w2, [x3, #0x14]\n"
+    text = (
+        f"<begin>\n mov x5, #62500\n {SET_TIMER} {wait}\n {sleep} ldr x0, =0xc4000001\n mov x1, #0\n smc #0\n"
+    )
+    state = (
+        "mrs x1, isr_el1\n str wzr, [x3, #0x14]\n mrs x2, isr_el1\n stp x0, x1, [x20]\n str x2, [x20, #16]\n"
+    )
+    machine = freely(text + state + DONE, "gicv3")
+    firmware = Psci([0x8000_0000])
+    firmware.suspends = True
+    machine.power.firmware = firmware
+    machine.run()
+    assert [word(machine, number) for number in range(3)] == [0, 0, 1 << 7]
+    assert 1_000_000 <= machine.now < 1_020_000
+    assert machine.free is not None
+    assert machine.free.asleep_ns[0] > 900_000

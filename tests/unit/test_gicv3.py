@@ -7,7 +7,7 @@ import pytest
 from emu.arch.sysreg import Encoding
 from emu.devices.controllers import icc
 from emu.devices.controllers.gicv3 import GicV3
-from emu.devices.protocol import NO_CPU, Board, Device
+from emu.devices.protocol import NO_CPU, WAKE, Board, Device
 
 GICD_CTLR, GICD_TYPER, GICD_IGROUPR, GICD_ISENABLER, GICD_ICENABLER = 0x000, 0x004, 0x080, 0x100, 0x180
 GICD_ISPENDR, GICD_ISACTIVER, GICD_IPRIORITYR, GICD_ITARGETSR, GICD_SGIR = 0x200, 0x300, 0x400, 0x800, 0xF00
@@ -24,7 +24,8 @@ class Gic:
 
     def __init__(self, hwids: tuple[int, ...] = (0, 1, 2), group1: int = 0xFFFF_FFFF) -> None:
         self.signals: list[int] = []
-        board = Board(signal=lambda line, cpu, high: self.signals.append(cpu), hwids=hwids)
+        self.wakes: list[tuple[int, bool]] = []
+        board = Board(signal=self._take, hwids=hwids)
         self.gic = GicV3(board)
         self.cpus = range(len(hwids))
         regions: dict[str, Device] = dict(self.gic.regions())
@@ -43,6 +44,14 @@ class Gic:
             ):
                 self.write(cpu, register, value)
         self.signals.clear()
+        self.wakes.clear()
+
+    def _take(self, line: int, cpu: int, high: bool) -> None:
+        # WAKE, or a change of IRQ or FIQ.
+        if line == WAKE:
+            self.wakes.append((cpu, high))
+        else:
+            self.signals.append(cpu)
 
     def get(self, offset: int, size: int = 4) -> int:
         """Load from the distributor."""
@@ -132,8 +141,10 @@ def test_a_redistributor_that_sleeps_keeps_interrupts_back() -> None:
     gic.spi(SPI, 1)
     assert (gic.get_own(1, GICR_WAKER), gic.irqs(), gic.read(1, icc.ICC_IAR1_EL1)) == (6, [], SPURIOUS)
     assert gic.get_own(1, SGI_BASE + GICD_ISPENDR) == 1 << PPI
+    assert (gic.wakes, gic.gic.wakes(1), gic.gic.wakes(0)) == ([(1, True)], True, False)
     gic.put_own(1, GICR_WAKER, 0)
     assert (gic.irqs(), gic.signals) == ([1], [1])
+    assert (gic.wakes, gic.gic.wakes(1)) == ([(1, True), (1, False)], False)
 
 
 def test_a_reset_of_a_cpu_is_one_of_its_interface_and_not_of_its_redistributor() -> None:

@@ -23,6 +23,7 @@ class Interface:
     :ivar is_split: an end of interrupt drops the priority and does not deactivate: EOImode
     :ivar takes_all: an acknowledge for group 0 takes group 1 too: AckCtl
     :ivar is_asleep: nothing is forwarded to the interface
+    :ivar wakes: it is asleep, and something would be
     :ivar active: of each group, bit n: a priority of level n is active
     :ivar running: the running priority, or IDLE
     :ivar pending: INTID of the highest priority pending interrupt or SPURIOUS, with priority and group
@@ -46,11 +47,12 @@ class Interface:
         "priority",
         "running",
         "takes_all",
+        "wakes",
     )
 
     def __init__(self, shift: int, points: tuple[int, int], fiq_groups: int = 0) -> None:
         self._shift = shift  # bits of a priority that are in no level of preemption
-        self.fiq_groups, self.is_asleep = fiq_groups, False
+        self.fiq_groups, self.is_asleep, self.wakes = fiq_groups, False, False
         self.reset(points)
         self.set_pending(SPURIOUS, IDLE, 0)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from emu.devices.controllers.bank import PRIVATE, SGIS, Bank
 from emu.devices.controllers.interface import IDLE, SPURIOUS, Interface
-from emu.devices.protocol import FIQ, IRQ, Signal
+from emu.devices.protocol import FIQ, IRQ, WAKE, Signal
 
 _U32 = 0xFFFF_FFFF
 
@@ -43,6 +43,10 @@ class Interrupts:
     def has_fiq(self, cpu: int) -> bool:
         """Tell whether FIQ of ``cpu`` is asserted."""
         return self.interfaces[cpu].fiq
+
+    def wakes(self, cpu: int) -> bool:
+        """Tell whether the interface of ``cpu`` sleeps and there is an interrupt for it (WakeRequest)."""
+        return self.interfaces[cpu].wakes
 
     def set_line(self, intid: int, cpu: int, high: bool) -> None:
         """Take the level of an input: an SPI, or a PPI of ``cpu``."""
@@ -82,17 +86,22 @@ class Interrupts:
     def update(self, cpu: int) -> None:
         """Find out what is pending for ``cpu`` after something has changed, and signal it."""
         interface = self.interfaces[cpu]
-        irq, fiq = interface.irq, interface.fiq
+        irq, fiq, wakes = interface.irq, interface.fiq, interface.wakes
         self._find(cpu)
         if interface.irq != irq:
             self._signal(IRQ, cpu, interface.irq)
         if interface.fiq != fiq:
             self._signal(FIQ, cpu, interface.fiq)
+        if interface.wakes != wakes:
+            self._signal(WAKE, cpu, interface.wakes)
 
     def _find(self, cpu: int) -> None:
         # Of equal priorities the lowest INTID goes first.
         interface, best, best_priority, best_of = self.interfaces[cpu], SPURIOUS, IDLE, self.shared
-        ready = 0 if interface.is_asleep else self._ready(cpu)
+        ready = self._ready(cpu)
+        interface.wakes = bool(interface.is_asleep and ready)
+        if interface.is_asleep:
+            ready = 0
         while ready:
             bit = ready & -ready
             ready ^= bit
