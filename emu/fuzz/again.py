@@ -1,11 +1,12 @@
 """A look-up that is called again: it finds in registers and flags what an earlier call has left there.
 
-The table may be the same or another one meanwhile. A right answer depends on neither.
+The table may be the same or another one meanwhile, and SP where another caller has it. A right answer depends
+on none of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from emu.arch.mpidr import RES1
@@ -15,6 +16,7 @@ from emu.lookup.starts import Start, changes_of
 from emu.lookup.tables import DoesNotFit
 
 _HWIDS = (0, 1)  # of the maps, in their first two places
+_SP_PAGE = 4096  # of its low bits, the values that are gone through
 _ASK = (*_HWIDS, 1 << 32)  # the last is in none, and like the first in its low bits
 
 
@@ -29,6 +31,13 @@ def questions_again(built: BuiltLookup) -> Iterator[tuple[Question, tuple[tuple[
             left[built.single.left()] = None
     for question in fit:
         yield from ((question, changes_of(start, stack)) for start in left)
+    for end in range(0, _SP_PAGE, 16) if stack else ():
+        yield from ((question, (("sp", end),)) for question in _ends(fit))
+
+
+def _ends(questions: Sequence[Question]) -> tuple[Question, ...]:
+    # One of a CPU that is there, and one of another; SP has as many values as a page has multiples of 16.
+    return tuple(dict.fromkeys(questions[-2:]))
 
 
 def _maps(nr_cpus: int) -> list[tuple[int | None, ...]]:

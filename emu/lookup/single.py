@@ -30,7 +30,7 @@ from emu.lookup.constants import BESIDE, Constants, code_words
 from emu.lookup.contract import RETURN
 from emu.lookup.endless import FIRST, goes_on
 from emu.lookup.starts import STARTS, Start
-from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, Placed, Target
+from emu.lookup.target import OUTSIDE_MAX, OUTSIDE_PA, RETURN_PA, SP_ENDS, Placed, Target
 from emu.memory import Memory
 from emu.operation import STORES, Kind
 
@@ -120,7 +120,7 @@ class _Accesses(LocalInterconnect):
         self._target = target
         self._memory = memory
         self._tables = [(placed.pa, placed.bytes_at.stop) for placed in target.tables]
-        self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
+        self.stack = range(target.stack_top - target.contract.stack, target.stack_top)
         self._constants = Constants(target)
 
     def record(self, pe: PE, kind: Kind, size: int, va: int, pa: int, value: int) -> None:
@@ -129,13 +129,13 @@ class _Accesses(LocalInterconnect):
             for start, stop in self._tables:
                 if start <= pa and pa + size <= stop:
                     return
-            if pa in self._stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
+            if pa in self.stack or self._memory.read(va, 4) & 0x3B00_0000 == 0x1800_0000:
                 return  # a literal is part of the code
             if self._constants.has(pa, size):
                 return
             self._note("reads", pa, f"reads {size} bytes at {self._name(pa)}, outside its tables")
         elif kind in (Kind.STORE, Kind.STORE_EXCLUSIVE):
-            if not (pa in self._stack and pa + size - 1 in self._stack):
+            if not (pa in self.stack and pa + size - 1 in self.stack):
                 if self._memory.contains(pa, size):
                     self.overwritten.append((pa, self._memory.read_bytes(pa, size)))
                 self._note("stores", pa, f"stores {value:#x} ({size} bytes) at {self._name(pa)}")
@@ -191,6 +191,7 @@ class Single:
         for pa in self._exits:
             self.engine.break_at(pa)
         kept = {contract.index, *contract.may_change}
+        self._sp = target.stack_top  # of the last question, where there is a stack
         self._kept = [number for number in range(31) if f"x{number}" not in kept]
         self.limit = target.instructions_limit
         # Where no exit cannot be right, the accesses of code that comes to none are checked only so far.
@@ -242,7 +243,7 @@ class Single:
         """Return what the last question has left, as the start of another one."""
         pe, size = self.pe, self.target.contract.stack & -8
         registers = tuple(pe.x[number] for number in range(31))
-        data = memoryview(self.memory.read_bytes(self.target.stack_top - size, size)).cast("Q")
+        data = memoryview(self.memory.read_bytes(self._sp - size, size) if size else b"").cast("Q")
         stack = [(size - 8 * place, value) for place, value in enumerate(data) if value != STARTS[0].filler]
         return replace(STARTS[0], registers=registers, nzcv=pe.nzcv, stack=tuple(reversed(stack)))
 
@@ -307,12 +308,28 @@ class Single:
 
     def _fill_stack(self, begin: Start) -> None:
         target, size = self.target, self.target.contract.stack
+        self._sp = self._sp_at(begin)
+        self._accesses.stack = range(self._sp - size, self._sp)
         for below, _value in begin.stack:
             if below > size:
                 name = target.subject.name
                 raise InvalidCase(f"case: with=stack-{below}: {name} has {size} bytes of stack")
         if size:
-            self.memory.write_bytes(target.stack_top - size, begin.on_stack(size))
+            self.memory.write_bytes(self._sp - size, begin.on_stack(size))
+
+    def _sp_at(self, begin: Start) -> int:
+        # SP at entry; what is below it is the stack of the contract, if there is one.
+        target, end = self.target, begin.sp
+        if not target.contract.stack:
+            return _NO_STACK if end is None else end
+        if end is None:
+            return target.stack_top
+        if end % 16 or end >= SP_ENDS:
+            name = target.subject.name
+            raise InvalidCase(
+                f"case: with=sp:{end:#x}: {name} has a stack: the low 16 bits, a multiple of 16"
+            )
+        return target.sp_that_ends_in(end)
 
     def _run(self, given: Sequence[int], begin: Start) -> EngineStop:
         # Up to the limit. What takes longer than expected goes on unchecked, at full speed: to the limit, or
@@ -366,8 +383,7 @@ class Single:
         """Return X0..X30 and SP (u64) as the contract has them at entry."""
         contract, target = self.target.contract, self.target
         given = list(begin.registers)
-        no_stack = _NO_STACK if begin.sp is None else begin.sp
-        given.append(target.stack_top if contract.stack else no_stack)
+        given.append(self._sp_at(begin))
         if RETURN in (contract.found, contract.missing):
             given[30] = RETURN_PA
         if contract.mpidr != "mpidr_el1":

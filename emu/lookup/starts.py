@@ -25,7 +25,8 @@ class Start:
     :ivar nzcv: the flags, as NZCV has them (bits 31:28)
     :ivar daif: the interrupt masks, as DAIF has them (bits 9:6)
     :ivar checks_sp: whether SCTLR_ELx.SA is set: an access by an SP that is not aligned faults
-    :ivar sp: SP (u64) where the contract gives no stack; None: an address of nothing
+    :ivar sp: SP (u64) where the contract gives no stack, else its low 16 bits, a multiple of 16; None: an
+        address of nothing, or the end of a page
     :ivar words: how a message tells of it; nothing: of the first
     :ivar filler: what the stack of the contract holds (u64 each 8 bytes), but for ``stack``
     :ivar stack: bytes below SP, a multiple of 8, and the u64 there
@@ -64,11 +65,14 @@ STARTS = (
         0,
         True,
         "with 0 in what holds nothing, no interrupt masked, SCTLR_ELx.SA set",
-        filler=0,
+        0xAAA0,
+        0,
     ),
-    Start((2**64 - 1,) * 31, 0xF000_0000, 0x80, True, "with all ones in what holds nothing", None, 2**64 - 1),
-    Start(tuple(range(31)), 0, 0x240, False, "with small numbers in what holds nothing", None, 1),
-    Start(_ADDRESSES, 0x9000_0000, 0, True, "with addresses in what holds nothing", None, _ADDRESSES[0]),
+    Start(
+        (2**64 - 1,) * 31, 0xF000_0000, 0x80, True, "with all ones in what holds nothing", 0xFFF0, 2**64 - 1
+    ),
+    Start(tuple(range(31)), 0, 0x240, False, "with small numbers in what holds nothing", 0x10, 1),
+    Start(_ADDRESSES, 0x9000_0000, 0, True, "with addresses in what holds nothing", 0x5550, _ADDRESSES[0]),
 )
 
 

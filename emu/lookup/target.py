@@ -28,6 +28,7 @@ OUTSIDE_PA, OUTSIDE_MAX = IMAGE_PA + 0xF_0000, 64
 _TABLES_PA = IMAGE_PA + (2 << 20)  # of large tables that the text leaves to us
 _NEAR_SIZE = 512 << 10  # bytes before the code for them: half of what ADR spans (Arm DDI 0487, C6.2.10)
 _STACK_SIZE = 64 << 10
+SP_ENDS = 64 << 10  # SP may end in any multiple of 16 below it: the room under that of a look-up
 
 # Assembles the subject: NR_CPUS, and the other defines together with the PAs of our tables.
 Loader = Callable[[int, Mapping[str, int]], Subject]
@@ -122,6 +123,10 @@ class Target:
         """PA that SP has at entry: of a stack, or of nothing."""
         end = max((placed.bytes_at.stop for placed in self.tables), default=_TABLES_PA)
         return _up(max(end, *(s.pa + s.size for s in self.subject.segments))) + 16 * PAGE + _STACK_SIZE
+
+    def sp_that_ends_in(self, end: int) -> int:
+        """Return the highest SP up to ``stack_top`` with these low 16 bits (u64), where there is a stack."""
+        return self.stack_top - (self.stack_top - end) % SP_ENDS
 
     def memory(self) -> Memory:
         """Return memory with the code in it, and room for what else a harness puts above the stack."""

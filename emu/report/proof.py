@@ -22,7 +22,7 @@ ASSUMED = (
     "tables are where they are in the subject, else at an address of emu's choice, "
     "and at one that is aligned no better than the contract grants",
     "no interrupt is taken, and no event is pending at entry",
-    "SP is aligned to 16 bytes where the contract gives a stack",
+    "SP is a multiple of 16, within 64 KiB, where the contract gives a stack",
     "instructions do what emu/lookup/prove/semantics says, which is tested against the engine",
 )
 _NOT_PROVED = ("concurrent",)

@@ -150,7 +150,7 @@ def joined(one: Path, other: Path) -> Path | None:
         *((a.stored[pa], b.stored[pa]) for pa in a.stored),
         (a.daif, b.daif),
     ]
-    if any((isinstance(x, int) or isinstance(y, int)) and not bits.is_same(x, y) for x, y in values):
+    if any((_is_place(x, a) or _is_place(y, a)) and not bits.is_same(x, y) for x, y in values):
         return None
     same = 0
     for x, y in zip(one.conditions, other.conditions, strict=False):
@@ -168,6 +168,14 @@ def joined(one: Path, other: Path) -> Path | None:
     state.retired_max = max(a.retired_max, b.retired_max)
     conditions = one.conditions[:same] if rest is True else (*one.conditions[:same], bits.boolean(rest))
     return Path(state, conditions, one.back, one.model)
+
+
+def _is_place(value: Value, state: State) -> bool:
+    # A number, or one relative to SP at entry.
+    sp = state.around.sp
+    if isinstance(value, int) or sp is None:
+        return isinstance(value, int)
+    return any(each.eq(sp) for each in (value, *value.children()))
 
 
 def _one_of(condition: Truth, a: Value, b: Value, width: int) -> Value:

@@ -14,14 +14,14 @@ from emu.lookup.prove.situation import Situation
 from emu.lookup.prove.state import SP, State
 from emu.lookup.prove.surroundings import Around, Duty
 from emu.lookup.starts import STARTS, Start
-from emu.lookup.target import RETURN_PA, Target
+from emu.lookup.target import RETURN_PA, SP_ENDS, Target
 
 
 def at_entry(target: Target, situation: Situation, around: Around) -> State:
     """Return the state at entry: symbols for all that the contract leaves open."""
     contract = target.contract
     x: list[Value] = [z3.BitVec(f"x{number}", 64) for number in range(31)]
-    x.append(target.stack_top if contract.stack else z3.BitVec("sp", 64))
+    x.append(around.sp if around.sp is not None else z3.BitVec("sp", 64))
     if RETURN in (contract.found, contract.missing):
         x[30] = RETURN_PA
     if contract.mpidr != "mpidr_el1":
@@ -47,7 +47,9 @@ def start_of(given: State, target: Target, model: z3.ModelRef) -> Start:
         bool(each is True or z3.is_true(model.eval(bits.boolean(each), True))) << 31 - place
         for place, each in enumerate(given.flags.nzcv)
     )
-    sp = None if target.contract.stack else registers[31]
+    sp: int | None = registers[31]
+    if target.contract.stack:
+        sp = None if sp == target.stack_top else registers[31] % SP_ENDS
     stack = _stack_of(target, model)
     return Start(registers[:31], flags, number(given.daif), checks_sp=True, sp=sp, stack=stack)
 

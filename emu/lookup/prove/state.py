@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import z3
+
 from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Truth, Value
 from emu.lookup.prove.flags import Flags
@@ -13,7 +15,12 @@ SP = 31
 
 
 class Surroundings(Protocol):
-    """Memory and system registers, as an instruction sees them."""
+    """Memory and system registers, as an instruction sees them.
+
+    :ivar sp: SP at entry, where it is a symbol of a stack
+    """
+
+    sp: z3.BitVecRef | None
 
     def load(self, state: State, access: Access) -> Value:
         """Return ``access.size`` bytes (a value of 8 times as many bits)."""

@@ -6,7 +6,7 @@ What an access must keep to is noted as a duty: a condition that has to hold on 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import z3
 
@@ -16,7 +16,7 @@ from emu.lookup.prove import bits
 from emu.lookup.prove.bits import Truth, Value
 from emu.lookup.prove.situation import Situation, Table
 from emu.lookup.prove.state import SP, Access, State
-from emu.lookup.target import Target
+from emu.lookup.target import SP_ENDS, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Around:
 
     :ivar duties: of the instruction under way
     :ivar loads: of tables, each with the byte in it, in the order in which they were met
+    :ivar sp: SP at entry, where the contract gives a stack: a symbol, a multiple of 16
+    :ivar known: what always holds of it
     :ivar possible: tells whether a condition can hold on the path
     :ivar values: returns the values that an address can have on the path where a condition holds; None: too
         many
@@ -50,7 +52,15 @@ class Around:
         self._situation = situation
         self._memory = target.memory()
         self._constants = Constants(target)
+        # What the code has relative to SP is taken to be there.
         self._stack = range(target.stack_top - target.contract.stack, target.stack_top)
+        self.sp: z3.BitVecRef | None = None
+        self.known: tuple[z3.BoolRef, ...] = ()
+        if target.contract.stack:
+            self._sp_high: z3.BitVecRef = z3.BitVec("sp-high", 60)
+            self.sp = z3.Concat(self._sp_high, z3.BitVecVal(0, 4))
+            top = target.stack_top
+            self.known = z3.ULE(self.sp, top), z3.UGT(self.sp, top - SP_ENDS)
 
     def register(self, encoding: tuple[int, int, int, int, int]) -> Value | None:
         """Return MPIDR_EL1."""
@@ -58,6 +68,7 @@ class Around:
 
     def load(self, state: State, access: Access) -> Value:
         """Return what is there; duties: that it is of a table, the stack or a constant, and aligned."""
+        access = self._by_stack_top(access)
         self._aligned(access)
         if isinstance(access.address, int):
             return self._load_known(state, access, access.address)
@@ -65,17 +76,46 @@ class Around:
 
     def store(self, state: State, access: Access, value: Value) -> None:
         """Store to the stack; a duty: that it is the stack."""
+        access = self._by_stack_top(access)
         self._aligned(access)
-        at = access.address
-        if not isinstance(at, int):
-            self._duty(False, "memory", "stores to an address that is not known")
-            return
-        if not self._is_in_stack(at, access.size):
-            self._duty(False, "memory", f"stores {access.size} bytes at {at:#x}")
-            return
+        at, size = access.address, access.size
+        places = [at] if isinstance(at, int) else self.values(at, True) or []
+        in_stack = sorted(pa for pa in places if self._is_in_stack(pa, size))
+        words = f"stores {size} bytes at {at:#x}" if isinstance(at, int) else f"stores {size} bytes elsewhere"
+        self._duty(bits.some(*(bits.equal(at, pa, 64) for pa in in_stack)), "memory", words)
+        for pa in in_stack:
+            here = bits.equal(at, pa, 64)
+            for number in range(size):
+                byte = bits.part(value, 8 * number + 7, 8 * number)
+                before = 0 if here is True else self._on_stack(state, pa + number)
+                assert state.stored is not None
+                state.stored[pa + number] = bits.choose(here, byte, before, 8)
+
+    def _by_stack_top(self, access: Access) -> Access:
+        # With what is relative to SP at entry as if that were the top of the stack.
+        if self.sp is None:
+            return access
+        address, base = self._relative(access.address), self._relative(access.base_value)
+        return replace(access, address=address, base_value=base)
+
+    def _relative(self, at: Value) -> Value:
+        if isinstance(at, int) or not self._is_of_sp(at):
+            return at
+        assert self.sp is not None
+        found = bits.add(bits.sub(at, self.sp, 64), self._stack.stop, 64)
+        if isinstance(found, int) or not self._is_of_sp(found):
+            return found
+        values = self.values(found, True)  # SP was aligned to more than 16 bytes
+        if values is None:
+            return at
+        return values[0] if len(values) == 1 else found
+
+    def _is_of_sp(self, at: z3.BitVecRef) -> bool:
+        return any(each.eq(self._sp_high) for each in bits.symbols(at))
+
+    def _on_stack(self, state: State, pa: int) -> Value:
         assert state.stored is not None
-        for number in range(access.size):
-            state.stored[at + number] = bits.part(value, 8 * number + 7, 8 * number)
+        return state.stored.setdefault(pa, z3.BitVec(f"stack{pa - self._stack.stop}", 8))
 
     def _duty(self, holds: Truth, prop: str, words: str) -> None:
         if holds is not True:
@@ -102,11 +142,7 @@ class Around:
             if table.placed.pa <= at and at + size <= table.placed.bytes_at.stop:
                 return self._of_table(table, at - table.placed.pa, size)
         if self._is_in_stack(at, size):
-            assert state.stored is not None
-            found: list[Value] = []
-            for pa in range(at, at + size):
-                found.append(state.stored.setdefault(pa, z3.BitVec(f"stack{pa - self._stack.stop}", 8)))
-            return bits.join(found, 8)
+            return bits.join([self._on_stack(state, pa) for pa in range(at, at + size)], 8)
         if access.base >= 0 and not self._constants.has(at, size):
             self._duty(False, "memory", f"reads {size} bytes at {at:#x}")
             return 0

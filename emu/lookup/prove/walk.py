@@ -56,6 +56,7 @@ class Walk:
         self.asking = Asking(solver, self.counts)
         solver.add(*situation.known)
         self.around = Around(target, situation)
+        solver.add(*self.around.known)
         self.around.possible = self.asking.possible
         self.around.values = self._values
         self.many: set[int] = set()
