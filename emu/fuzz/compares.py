@@ -3,25 +3,29 @@
 The look-up is run an instruction at a time, and the operands of its compares are noted. Then it is run again
 with each bit of MPIDR_EL1 flipped. Where an operand is made of these bits by moves, masks, shifts, rotations
 and exclusive-or, the equation is linear over bits; where it is made by adding and multiplying, over integers;
-where it is a remainder, over integers for a stretch of them.
+where it is a remainder, over integers for a stretch of them; bits of a product are an interval of it
+(:mod:`emu.fuzz.products`).
 Each is solved, whatever the constant was made of. What it goes on to from there is looked at likewise.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from emu.arch.mpidr import MPIDR_HWID_BITMASK, RES1
 from emu.cpu.pe import Registers
+from emu.fuzz import products
 from emu.fuzz.built_lookup import BuiltLookup
+from emu.fuzz.products import Product, product_of
 from emu.lookup.case import Question
 from emu.lookup.tables import DoesNotFit
 
 _STEPS_MAX = 300  # instructions of a run that are looked at
 _TURNS_MAX = 2  # times that one instruction is looked at in a run
+_PRODUCTS_MAX = 4  # of a run
 _RUNS_MAX = 12  # MPIDRs from which bits are flipped
 _BASES = (RES1 | 0x5A_0033_CC69, RES1)
 _BITS = range(64)
@@ -38,6 +42,12 @@ _TOGETHER = tuple(
 _CLEAR, _SET = -1, -2  # a tested bit that is to be so
 Site = tuple[int, int]  # PA of a compare, and how many times it was met before in the run; or one of these
 Operands = tuple[int, int, int]  # left, right, and the bits that count (u64 each)
+
+
+class _Met(NamedTuple):
+    # What is met in one run, by place and turn.
+    compares: dict[Site, Operands]
+    products: dict[Site, Product]
 
 
 class Compared(NamedTuple):
@@ -66,17 +76,20 @@ def compared(built: BuiltLookup) -> Compared:
             base = waiting.popleft()
             runs += 1
             at, flipped = _with_flips(built, base)
-            for site, operands in at.items():
-                rows = [row.get(site) for row in flipped]
+            for site, operands in at.compares.items():
+                rows = [row.compares.get(site) for row in flipped]
                 for side in (0, 1):
                     if all(row is None or row[side] == operands[side] for row in rows):
                         constant[operands[side]] = None
-                for mpidr in _solutions(base, operands, rows):
+                for mpidr in (
+                    *_solutions(base, operands, rows),
+                    *_by_products(base, operands, rows, at, flipped),
+                ):
                     key = site[0], mpidr & MPIDR_HWID_BITMASK
                     if mpidr in seen or key in solved:
                         continue
                     solved.add(key)
-                    now = _operands(built, mpidr).get(site)
+                    now = _operands(built, mpidr).compares.get(site)
                     if now is not None and (now[0] ^ now[1]) & now[2] == 0:
                         seen.add(mpidr)
                         found[mpidr] = None
@@ -86,9 +99,7 @@ def compared(built: BuiltLookup) -> Compared:
     return Compared(tuple(found), tuple(constant))
 
 
-def _with_flips(
-    built: BuiltLookup, mpidr: int
-) -> tuple[Mapping[Site, Operands], list[Mapping[Site, Operands]]]:
+def _with_flips(built: BuiltLookup, mpidr: int) -> tuple[_Met, list[_Met]]:
     # What is compared for this MPIDR, and for it with each bit flipped: those of no field one by one where
     # some of them together make a difference.
     now = _operands(built, mpidr)
@@ -97,12 +108,18 @@ def _with_flips(
     return now, [_operands(built, mpidr ^ bit) if bit else now for bit in bits]
 
 
-def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:
-    # Of each compare that is met.
+def _operands(built: BuiltLookup, mpidr: int) -> _Met:
+    # Of each compare that is met, and what is multiplied.
     found: dict[Site, Operands] = {}
+    multiplied: dict[Site, Product] = {}
     met: dict[int, int] = {}
     question = Question(built.whole(()), mpidr)
-    for pa, word, registers in built.single.walk(question, _STEPS_MAX, _is_compare):
+    for pa, word, registers in built.single.walk(question, _STEPS_MAX, _is_wanted):
+        product = product_of(word, registers)
+        if product is not None:
+            if len(multiplied) < _PRODUCTS_MAX:
+                multiplied.setdefault((pa, 0), product)
+            continue
         if word & 0x7E00_0000 == 0x3600_0000:  # TBZ, TBNZ: either way
             bit = 1 << (word >> 19 & 31 | word >> 26 & 32)
             left = registers[word & 31] & bit if word & 31 < 31 else 0
@@ -114,13 +131,14 @@ def _operands(built: BuiltLookup, mpidr: int) -> dict[Site, Operands]:
             met[pa] = turn + 1
             if turn < _TURNS_MAX:
                 found[pa, turn] = operands
-    return found
+    return _Met(found, multiplied)
 
 
 @lru_cache(maxsize=1 << 12)
-def _is_compare(word: int) -> bool:
+def _is_wanted(word: int) -> bool:
     tests_bit = word & 0x7E00_0000 == 0x3600_0000  # TBZ, TBNZ
-    return tests_bit or _of_word(word, _NO_REGISTERS) is not None
+    multiplies = product_of(word, _NO_REGISTERS) is not None
+    return tests_bit or multiplies or _of_word(word, _NO_REGISTERS) is not None
 
 
 def _of_word(word: int, registers: Registers | Sequence[int]) -> Operands | None:
@@ -183,6 +201,15 @@ def _solutions(base: int, operands: Operands, flipped: Sequence[Operands | None]
     near = _by_steps(base, operands, flipped)
     if near is not None:
         yield near
+
+
+def _by_products(
+    base: int, operands: Operands, rows: Sequence[Operands | None], at: _Met, flipped: Sequence[_Met]
+) -> Iterator[int]:
+    for site, product in at.products.items():
+        there = [run.products.get(site) for run in flipped]
+        if any(each is not None and each != product for each in there):
+            yield from products.solutions(base, operands, rows, product, there)
 
 
 def _over_bits(columns: Sequence[int], wanted: int) -> int | None:
