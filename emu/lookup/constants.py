@@ -41,14 +41,16 @@ class Constants:
         return not any(word in self._code for word in range(pa & -4, pa + size, 4))
 
 
-def code_words(target: Target) -> Iterator[tuple[int, int]]:
+def code_words(target: Target, others: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
     """Yield PA and word of the instructions from the entry on, by PA.
 
     Both ways of each branch, up to the exits and what leaves by register.
+
+    :param others: PAs that a branch to a register goes to
     """
     found: dict[int, int] = {}
     ends = {target.found_pa, target.missing_pa}
-    todo = [target.entry_pa]
+    todo = [target.entry_pa, *others]
     while todo:
         pa = todo.pop()
         word = None if pa in found or pa in ends else _word(target, pa)

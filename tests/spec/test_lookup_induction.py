@@ -13,7 +13,8 @@ from emu.fuzz.built_lookup import UnderTest
 from emu.fuzz.proof import Proof
 from emu.lookup.case import EVERY, LookupCase
 
-pytest.importorskip("z3")
+z3 = pytest.importorskip("z3")
+from emu.lookup.prove import solver  # noqa: E402
 
 LOOKUPS = Path(__file__).parents[1] / "lookup"
 # Loops over a table in the order of CPUs, and NR_CPUS: an odd one where a rest counts.
@@ -176,7 +177,6 @@ def test_what_is_wrong_in_each_round_is_refuted_at_300(
 
 def test_terms_of_one_proof_are_not_there_in_the_next(tmp_path: Path) -> None:
     """When Python's collector let go of them, amid the next one, z3 proposed another question there."""
-    z3 = pytest.importorskip("z3")
     contexts = [z3.main_ctx()]
     for _ in range(2):
         assert proof_at(written(tmp_path, 300, {}), 300).proved
@@ -233,6 +233,43 @@ missing:
 found:  nop
 """
 )
+
+
+TO_REGISTER = {
+    "return": "adr x4, 7f\nret x4\nbrk #1\n7:",
+    "jump-table": "and x4, x0, #1\nadr x3, 6f\nldrsw x4, [x3, x4, lsl #2]\nadd x3, x3, x4\nbr x3\n"
+    "6: .word 7f - 6b, 8f - 6b\n8: nop\n7:",
+}
+
+
+@pytest.mark.parametrize("way", TO_REGISTER)
+@pytest.mark.parametrize("is_wrong", [True, False])
+def test_a_loop_behind_a_branch_to_a_register_is_gone_through_once(
+    tmp_path: Path, way: str, is_wrong: bool
+) -> None:
+    """Such code is not seen from the entry on, and its rounds were followed one by one."""
+    text = SCAN.replace("        mov     x19, #0\n", f"{TO_REGISTER[way]} mov x19, #0\n")
+    path = tmp_path / "user.S"
+    compare = f"ldr x4, =NR_CPUS - {int(is_wrong)}\ncmp x19, x4"
+    path.write_text(text.format(**(RIGHT | {"compare": compare})))
+    path.with_suffix(".toml").write_text(TOML.format(nr_cpus=3000))
+    proof = proof_at(path, 3000)
+    assert proof.why == ""
+    assert bool(proof.findings) == is_wrong
+    assert is_wrong or proof.proved[0].loops
+    assert is_wrong or proof.proved[0].counts.steps < 1000
+
+
+@pytest.mark.parametrize("most", [0, 10**9])
+def test_all_questions_of_a_quick_proof_have_one_bound(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over it is given up, or hundreds of questions took a second each."""
+    monkeypatch.setattr(solver, "_ALL_QUICK", most)
+    monkeypatch.setattr(solver, "_FIRST_QUICK", 1)
+    solver.begin_anew()
+    asked = solver.Solver(quick=True)
+    one, two = z3.BitVecs("one two", 16)
+    asked.add(one * two == 0x1234, z3.UGT(one, 5), z3.UGT(two, 5))
+    assert [asked.check() is not None for _ in range(2)] == [True, most > 0]
 
 
 @pytest.mark.parametrize("is_wrong", [True, False])

@@ -49,10 +49,9 @@ class Induction:
         self.loops: list[Loop] = []
         self._entries = Entries(target)
         self._walk = Walk(target, self._entries, Solver(quick=quick, logic="QF_UFBV", first=_FIRST))
-        self._words = words = dict(code_words(target))
-        self._heads = _heads(words)
+        self._by_register: set[int] = set()  # PAs that branches to a register go to
+        self._find_loops()
         self._serial = 0  # of the loop that was entered last
-        self._inside = {head: _reaching(words, head) for head in self._heads}
 
     @property
     def counts(self) -> Counts:
@@ -93,10 +92,26 @@ class Induction:
                     break
                 path = self._here(path)
                 if isinstance(step, Goes):
-                    todo += [path.goes(pc, each, walk.asking.now) for pc, each in walk.ways(step, state.pc)]
+                    todo += self._ways(step, path)
                     break
                 state.pc += 4
             yield None
+
+    def _find_loops(self) -> None:
+        self._words = words = dict(code_words(self._walk.target, self._by_register))
+        self._heads = _heads(words)
+        self._inside = {head: _reaching(words, head) for head in self._heads}
+
+    def _ways(self, step: Step, path: Path) -> list[Path]:
+        # Code that only a branch to a register leads to has loops too: they are looked for when it is met.
+        walk, pc = self._walk, path.state.pc
+        found = [path.goes(to, condition, walk.asking.now) for to, condition in walk.ways(step, pc)]
+        new = {each.state.pc for each in found} - self._words.keys()
+        new = {to for to in new - self._by_register if not walk.is_exit(to)}
+        if new:
+            self._by_register |= new
+            self._find_loops()
+        return found
 
     def _here(self, path: Path) -> Path:
         return replace(path, conditions=self._walk.asking.held, model=self._walk.asking.now)
@@ -217,7 +232,7 @@ class Induction:
                     break
                 path = self._here(path)
                 if isinstance(step, Goes):
-                    todo += [path.goes(pc, each, walk.asking.now) for pc, each in walk.ways(step, state.pc)]
+                    todo += self._ways(step, path)
                     break
                 state.pc += 4
         return found, leaves

@@ -13,6 +13,7 @@ import z3
 
 _FIRST, _BITS, _LAST = 2_000_000, 50_000_000, 50_000_000  # effort of one question: up to a minute or so
 _FIRST_QUICK, _BITS_QUICK = 200_000, 10_000_000
+_ALL_QUICK = 12_000_000  # of all questions of a quick proof; those of a usual look-up take 3,000,000 at most
 _HARD_MAX = 200  # questions of one proof that the first attempt gives up
 _LOST_MAX = 2  # questions in a row that the incremental one gives up, before it is no longer asked first
 
@@ -39,7 +40,7 @@ class Solver:
         :param first: effort of the incremental one, which is asked before
         """
         self._solver = z3.Solver()
-        self._lost = self._hard = 0
+        self._lost = self._hard = self._spent = 0
         self._logic = logic
         self._first = first if first is not None else _FIRST_QUICK if quick else _FIRST
         self.quick = quick
@@ -65,11 +66,12 @@ class Solver:
                 return found
             self._lost += 1
         self._hard += 1
-        if self._hard > _HARD_MAX:
+        if self._hard > _HARD_MAX or (self.quick and self._spent > _ALL_QUICK):
             return None
         other = z3.SolverFor(self._logic)
         other.add(*self._solver.assertions())
         found = self._by(other, _BITS_QUICK if self.quick else _BITS)
+        self._spent = _spent(other)
         return self._by(self._solver, _LAST) if found is None and not self.quick else found
 
     @staticmethod
@@ -79,3 +81,9 @@ class Solver:
         if answer == z3.unknown:
             return None
         return solver.model() if answer == z3.sat else False
+
+
+def _spent(solver: z3.Solver) -> int:
+    # Effort of all solvers since begin_anew().
+    found = solver.statistics()
+    return next((int(value) for name, value in found if name == "rlimit count"), 0)
