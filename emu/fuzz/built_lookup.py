@@ -11,6 +11,7 @@ from emu.designs import DESIGNS
 from emu.errors import AssemblyError, InvalidCase
 from emu.lookup.batch import Batch
 from emu.lookup.case import LEAST, Question
+from emu.lookup.conditions import sizes_of_conditions
 from emu.lookup.constants import counts_in_text, own_constants
 from emu.lookup.load import load_lookup
 from emu.lookup.models import InMemory, expected_many
@@ -27,6 +28,7 @@ Others = tuple[tuple[str, int], ...]  # values of defines, and LEAST
 Point = tuple[int, Others]  # NR_CPUS, and the other defines that do not have their defaults
 SIZES = (1, 2, 3, 16, 255, 256, 4095, 4096)
 _CONSTANTS_MAX = 3  # of the code, near which NR_CPUS is tried
+_CONDITIONS_MAX = 16  # NR_CPUS at which conditions of the text change
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +195,16 @@ class UnderTest:
         except AssemblyError:  # said when it is built
             return set()
         near = [value for value in sorted(set.intersection(*same)) if value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
-        near += [value for value in self._counts_in_text() if 2 < value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
+        text = self._text()
+        near += [value for value in counts_in_text(text) if 2 < value <= NR_CPUS_MAX][:_CONSTANTS_MAX]
         around = {value + step for value in near for step in (-1, 0, 1)}
+        around |= {*sizes_of_conditions(text)[:_CONDITIONS_MAX]}
         return {size for size in around if size <= NR_CPUS_MAX}
 
-    def _counts_in_text(self) -> list[int]:
+    def _text(self) -> str:
         path = Path(self.name)
         is_text = self.name not in DESIGNS and path.suffix in (".S", ".s")
-        return counts_in_text(path.read_text(errors="replace")) if is_text else []
+        return path.read_text(errors="replace") if is_text else ""
 
     @property
     def variants(self) -> list[Others]:
