@@ -13,7 +13,7 @@ from emu.lookup.prove import bits
 from emu.lookup.prove.asking import Asking, CannotProve, Counts
 from emu.lookup.prove.bits import Truth
 from emu.lookup.prove.promises import at_entry, at_exit, start_of, without_exit
-from emu.lookup.prove.semantics import decode
+from emu.lookup.prove.semantics import decode, raises
 from emu.lookup.prove.situation import Situation
 from emu.lookup.prove.solver import Solver
 from emu.lookup.prove.state import Goes, State, Step, Waits
@@ -75,6 +75,11 @@ class Walk:
         if word is None:
             if judged:
                 yield from self.breaks(Duty(False, "exit", f"leaves for {state.pc:#x}"))
+            return False
+        if raises(word):
+            self.counts.steps += 1
+            if judged:
+                yield from self.breaks(Duty(False, "exit", "raises an exception or calls firmware"))
             return False
         instruction = decode(word)
         if instruction is None:

@@ -26,8 +26,8 @@ def _hint(word: int, state: State) -> Step:
 
 
 def _hint_known(word: int) -> bool:
-    # NOP, YIELD, WFE, WFI, SEV, SEVL, CSDB, BTI. Pointer authentication and others are left out.
-    return field(word, 11, 5) in (0, 1, 2, 3, 4, 5, 20, 32, 34, 36, 38)
+    # NOP, YIELD, WFE, WFI, SEV, SEVL, DGH, CSDB, BTI. Pointer authentication and others are left out.
+    return field(word, 11, 5) in (0, 1, 2, 3, 4, 5, 6, 20, 32, 34, 36, 38)
 
 
 def _nothing(word: int, state: State) -> None:
@@ -77,7 +77,9 @@ def _msr_daif_immediate(word: int, state: State) -> None:
 
 
 INSTRUCTIONS = (
-    Instruction("NOP, YIELD, WFE, WFI, SEV, SEVL, CSDB, BTI", 0xFFFF_F01F, 0xD503_201F, _hint, _hint_known),
+    Instruction(
+        "NOP, YIELD, WFE, WFI, SEV, SEVL, DGH, CSDB, BTI", 0xFFFF_F01F, 0xD503_201F, _hint, _hint_known
+    ),
     Instruction(
         "DSB, DMB, ISB",
         0xFFFF_F01F,
