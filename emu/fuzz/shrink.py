@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from math import comb
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ _SIZES = (
 )
 _HWID_BITS = tuple(bit for bit in range(40) if MPIDR_HWID_BITMASK >> bit & 1)
 _FIELDS = (0, 8, 16, 32)
+_PAIRS_MAX = 4  # values of which each two are changed together, and CPUs of which another one asks
 _PLACES_FEW, _PLACINGS_FEW, _BITS_FEW = 4, 3, 2  # of which all questions are asked
 
 Begin = tuple[tuple[str, int], ...]
@@ -117,6 +118,7 @@ def shrink(under_test: UnderTest, found: Checked) -> Checked:
         _fewer_places,
         _fewer_cpus,
         _fewer_changes,
+        _one_for_two,
         _lower_places,
         _simpler_hwids,
         _simpler_mpidr,
@@ -189,6 +191,12 @@ def _fewer_cpus(_under_test: UnderTest, asked: _Asked) -> Steps:
                 tuple(None if cpu in dropped else hwid for cpu, hwid in enumerate(logical_map))
             )
         size //= 2
+    ours, flags = asked.question.mpidr & MPIDR_HWID_BITMASK, asked.question.mpidr & ~MPIDR_HWID_BITMASK
+    if ours in logical_map and len(present) <= _PAIRS_MAX:  # another one asks, and who asked is dropped
+        rest = tuple(None if hwid == ours else hwid for hwid in logical_map)
+        yield from (
+            asked._replace(question=Question(rest, hwid | flags)) for hwid in rest if hwid is not None
+        )
 
 
 def _fewer_changes(_under_test: UnderTest, asked: _Asked) -> Steps:
@@ -202,6 +210,30 @@ def _fewer_changes(_under_test: UnderTest, asked: _Asked) -> Steps:
     for place, (name, value) in enumerate(begin):
         for simpler in (0, 1, *(value & ~(1 << bit) for bit in range(64) if value >> bit & 1)):
             yield asked._replace(begin=(*begin[:place], (name, simpler), *begin[place + 1 :]))
+
+
+def _one_for_two(_under_test: UnderTest, asked: _Asked) -> Steps:
+    # Of each two that are not as usual one is; the other is as far from it as before. The smallest is first.
+    begin = asked.begin
+    if len(begin) > _PAIRS_MAX:
+        return
+    found: dict[_Asked, None] = {}
+    for name, value in begin:
+        usual = _usual(name)
+        for other, its in begin:
+            if usual is None or other == name or _usual(other) is None:
+                continue
+            for kept in ((usual + its - value) % 2**64, usual ^ its ^ value):
+                less = tuple((each, kept if each == other else was) for each, was in begin if each != name)
+                found[asked._replace(begin=less)] = None
+    yield from sorted(found, key=lambda each: each.size)
+
+
+def _usual(name: str) -> int | None:
+    # What is there in the first start (u64); None: it is not as wide.
+    if name.startswith("stack-"):
+        return STARTS[0].filler
+    return STARTS[0].registers[int(name[1:])] if name[0] == "x" else None
 
 
 def _lower_places(_under_test: UnderTest, asked: _Asked) -> Steps:
@@ -235,6 +267,10 @@ def _simpler_hwids(_under_test: UnderTest, asked: _Asked) -> Steps:
                 v: v & ~(0xFF << low) | (v >> low & 0xFF) << lower for v in values if not v >> lower & 0xFF
             }
             yield _changed(asked, {**{value: value for value in values}, **moved}, flags)
+    for one, two in permutations(values, 2) if len(values) <= _PAIRS_MAX else ():
+        for joined in (one ^ two, one + two, two - one):  # what is compared of both stays
+            if joined >= 0 and not joined & ~MPIDR_HWID_BITMASK:
+                yield _changed(asked, {one: 0, two: joined}, flags)
     for value in values:
         for less in simpler(value):
             yield _changed(asked, {value: less}, flags)
