@@ -29,7 +29,7 @@ _EVENTS = frozenset(Kind) - _ACCESSES
 
 _OF_ACCESSES = frozenset({"race", *_OF_OPERATIONS})
 # What a boot of this depth puts into its trace, recorded or not.
-_OF_EVENTS = frozenset({"arrival", "late", "masks", "readonly", "telemetry"})
+_OF_EVENTS = frozenset({"arrival", "late", "masks", "readonly", "stuck", "telemetry"})
 _WHY_NOT = {
     "events": "nothing of that is kept at depth whole",
     "model": "no caches at depth whole",

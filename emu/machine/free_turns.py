@@ -7,6 +7,10 @@ MODEL: a CPU that yields again within 200 instructions, near the same place and 
 is taken to wait: time passes, an eighth of what it has waited so far. A scheduler that does not go by time
 may pick it while a CPU that does not wait is behind it. Then no time passes: on a parallel machine the other
 one would have got there by then.
+
+MODEL: a CPU that waits in such a loop, and behind 100 s of its time has registers once more that it had
+behind them before, is taken to wait for what another CPU stores, or an interrupt. Where all that run do, and
+neither a timer nor an interrupt is to come, the run ends.
 """
 
 from __future__ import annotations
@@ -42,19 +46,36 @@ _LOOP_MAX, _LOOP_BYTES = 200, 256
 # Time passes in such a loop: at least so many ns for each yield, and this part of what it has waited so far.
 # But no more than 10 s at once: a scheduler may pick it for ever, and time would grow beyond 64 bits.
 _YIELD_NS, _YIELD_PART, _YIELD_MAX = 100, 8, 10_000_000_000
+# What waits longer than this (ns) with the same registers has no time-out: the kernel's are some 10 s.
+_FOR_EVER = 100_000_000_000
+# Turns that end in a loop that waits, of all CPUs: each takes the host as long as some 500 instructions.
+WAITS_LEAST, _INSTRUCTIONS_A_WAIT = 100_000, 500
 _PSTATE_I_F = 3 << 6
 _WFE = 0xD503_205F
 
 
 class _Wait:
     # The loop that a CPU waits in: the PC behind its first WFE or YIELD, since when (ns), instructions at the
-    # last one; whether its last turn has ended there.
+    # last one; whether its last turn has ended there. Registers long after its begin, and whether they have
+    # come again.
 
-    __slots__ = ("at", "instructions", "is_on", "since")
+    __slots__ = ("at", "instructions", "is_on", "registers", "settled", "since")
 
     def __init__(self) -> None:
         self.at = self.instructions = self.since = 0
-        self.is_on = False
+        self.is_on = self.settled = False
+        self.registers = b""
+
+    def begin(self, at: int, since: int) -> None:
+        self.at, self.since = at, since
+        self.registers, self.settled = b"", False
+
+    def look(self, pe: PE, now: int) -> None:
+        if now - self.since < _FOR_EVER or self.settled:
+            return
+        registers = pe.general(0, 33)
+        self.settled = registers == self.registers
+        self.registers = self.registers or registers
 
 
 class FreeTurns:
@@ -67,8 +88,8 @@ class FreeTurns:
     :ivar alone: the same while no other CPU can run, if it is more
     :ivar piece: instructions after which the machine may be looked at, at most; the turn goes on behind them
     :ivar delays: how late interrupts reach CPUs
-    :ivar is_at_bound: the run is over: the trace has room for no more, or a CPU takes one exception again and
-        again
+    :ivar is_at_bound: the run is over: the trace has room for no more, or CPUs wait, or take one exception,
+        again and again
     :ivar amid: the CPU that is in the middle of its turn, -1: none
     """
 
@@ -86,6 +107,7 @@ class FreeTurns:
         self._goes_by_time = goes_by_time(machine.scheduler)
         self.delays = IrqDelays()
         self.is_at_bound = False
+        self._waited = 0  # turns that have ended in a loop that waits
         self._raised: dict[int, tuple[bytes, int]] = {}  # by CPU: registers at its last exception, how often
         self.amid = -1
         self._left = 0  # instructions of the turn of `amid`, at most
@@ -218,9 +240,45 @@ class FreeTurns:
             if self._goes_by_time or not self._one_is_behind(actor):
                 waited = min((actor.time - wait.since) // _YIELD_PART, _YIELD_MAX)
                 self._pass(cpu, actor, min((max(_YIELD_NS, waited), *self._event_stream(cpu, actor))))
+            self._look_for_progress(wait, actor)
         else:
-            wait.at, wait.since = pc, actor.time
+            wait.begin(pc, actor.time)
         wait.instructions = done
+
+    def _look_for_progress(self, wait: _Wait, actor: Actor) -> None:
+        # A CPU waits once more. Where it is clear that all do for ever, the run is over.
+        machine = self._machine
+        self._waited += 1
+        if self._waited >= self._waits_max:
+            self.is_at_bound = True
+            machine.stopped = (
+                f"limit of {self._waits_max:,} turns in loops that wait with WFE or YIELD "
+                "(--instructions-max)"
+            )
+        wait.look(actor.pe, actor.time)
+        if (
+            wait.settled
+            and not machine.clock.timers
+            and not any(map(self._may_go_on, range(len(self._waits))))
+        ):
+            for waiting in tuple(machine.queue.runnable):
+                machine.end(waiting, Outcome(End.SPINS))
+
+    @property
+    def _waits_max(self) -> int:
+        return max(WAITS_LEAST, self._machine.instructions_max // _INSTRUCTIONS_A_WAIT)
+
+    def _may_go_on(self, cpu: int) -> bool:
+        # Whether something is to come for a CPU, or it runs and is not known to wait for ever.
+        actor, wait = self._machine.actors[cpu], self._waits[cpu]
+        if actor.state not in (State.RUNNABLE, State.IDLE):
+            return False
+        if self._coming.get(cpu) or self._timer.tick(cpu, actor.time) is not None:
+            return True
+        if actor.state is State.IDLE:
+            return self._machine.when_asleep is not None
+        takes_it = bool(actor.pe.lines) and actor.pe.daif & _PSTATE_I_F != _PSTATE_I_F
+        return takes_it or not (wait.is_on and wait.settled)
 
     def _one_is_behind(self, actor: Actor) -> bool:
         # Whether a CPU that does not wait has not come to the time of this one yet.

@@ -382,6 +382,6 @@ class Machine:
 def record_end(machine: Machine, recorder: Recorder) -> None:
     """Keep how the run of ``machine`` ends."""
     ends = machine.ends()
-    if machine.spins.are_livelocks and not machine.stopped:
+    if (machine.spins.are_livelocks or machine.free is not None) and not machine.stopped:
         recorder.livelocks(ends)
     recorder.end(machine.stopped, ends, machine.lost_at_end())

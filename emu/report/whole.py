@@ -12,8 +12,9 @@ from emu.arch.psci import Function
 from emu.finding import Finding, Verdict
 from emu.host.whole.boot import WholeBoot
 from emu.host.whole.ending import How
-from emu.machine.actor import State
+from emu.machine.actor import Actor, State
 from emu.operation import LOADS, STORES, Kind, Record, Register
+from emu.outcome import End
 from emu.report.json_form import finding_json
 from emu.report.words import Namer, finding_words, fix_words, outcome_words, wrap
 
@@ -30,7 +31,7 @@ _WORDS = {
     How.FOUND: "two CPUs came to C on one stack; it ends there, before {until!r}",
     How.PANIC: "CPU{panicked} panicked before it came to {until!r}",
     How.SHUTDOWN: "firmware was called to end it ({shutdown}) before it came to {until!r}",
-    How.STUCK: "every CPU sleeps or has ended and no timer is set; it never comes to {until!r}",
+    How.STUCK: "every CPU sleeps, spins or has ended and no timer is set; it never comes to {until!r}",
     How.BOUND: "{stopped}; it had not come to {until!r}",
     How.UNMODELLED: "{stopped}",
     How.INTERRUPTED: "interrupted",
@@ -103,7 +104,7 @@ def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
             WholeCpu(
                 cpu,
                 hwid(pe.mpidr),
-                _STATES.get(actor.state, actor.state.value),
+                _state(actor),
                 boot.name(pe.pc) if has_run else "",
                 pe.counters.instructions,
                 actor.time,
@@ -113,6 +114,12 @@ def whole_cpus(boot: WholeBoot) -> list[WholeCpu]:
             )
         )
     return found
+
+
+def _state(actor: Actor) -> str:
+    if actor.outcome is not None and actor.outcome.end is End.SPINS:
+        return "spins"
+    return _STATES.get(actor.state, str(actor.state.value))
 
 
 def event_lines(boot: WholeBoot) -> list[str]:

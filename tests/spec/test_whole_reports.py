@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from programs import run_emu
 
 Kernel = Callable[[str], Path]
-JUDGED = {"arrival", "late", "masks", "readonly", "telemetry"}
+JUDGED = {"arrival", "late", "masks", "readonly", "stuck", "telemetry"}
 OF_ACCESSES = {"lost-update", "race"}
 
 

@@ -17,7 +17,7 @@ from emu.explore.whole_cluster import Batch, pack, run_batch
 
 Kernel = Callable[[str], Path]
 WHOLE = ("--depth", "whole", "--cpus", "4")
-JUDGED = {"arrival", "late", "masks", "readonly", "telemetry", "end"}
+JUDGED = {"arrival", "late", "masks", "readonly", "stuck", "telemetry", "end"}
 
 
 def passed(text: str) -> set[str]:

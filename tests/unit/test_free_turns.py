@@ -494,7 +494,7 @@ class _NoTimer:
 
 def test_a_cpu_that_waits_for_ever_keeps_a_time_of_64_bits() -> None:
     """Each turn of its loop takes an eighth of what it has waited, and 10 s at most."""
-    machine = make("l: wfe\n b l", cpus=1, record=False, instructions_max=4000)
+    machine = make("l: wfe\n add x0, x0, #1\n b l", cpus=1, record=False, instructions_max=6000)
     machine.record_times()
     run_freely(machine, _NoTimer(), lambda cpu, va: None)  # type: ignore[arg-type]
     machine.power_on(0, CODE, 0)
