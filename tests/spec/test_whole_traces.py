@@ -127,4 +127,4 @@ def test_a_race_is_stepped_through_by_its_case_as_it_was_printed(real_kernel: Ke
     assert "breakpoint 1: __secondary_switched+0x34, CPU2" in done.stdout
     stored = [line for line in done.stdout.splitlines() if "CPU0 stored 0xffff00000089e000" in line]
     (line,) = stored
-    assert line.endswith(" to secondary_data, before: 0xffff00000089cc00")
+    assert line.endswith(" to secondary_data.task, before: 0xffff00000089cc00")

@@ -1,4 +1,7 @@
-"""GICv3: what its registers do beside what every controller does (Arm IHI 0069, one Security state)."""
+"""GICv3: what its registers do beside what every controller does (Arm IHI 0069, one Security state).
+
+This is one file because all tests drive one controller by its registers, with the same words for them.
+"""
 
 from __future__ import annotations
 
