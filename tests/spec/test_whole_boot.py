@@ -115,6 +115,22 @@ def test_a_panic_ends_in_a_reset_and_is_a_finding(real_kernel: Kernel) -> None:
     assert boot.run() is How.REACHED
 
 
+@pytest.mark.parametrize(("append", "seconds"), [("panic=0", 1), ("panic=5", 5)])
+def test_a_kernel_that_panics_and_does_not_reset_the_machine_ends_behind_a_while(
+    append: str, seconds: int, real_kernel: Kernel
+) -> None:
+    """Linux v6.12 kernel/panic.c, vpanic(): delays without end, or a reset behind so many seconds."""
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 2, until="what no kernel says", append=append)
+    assert boot.run() is How.PANIC
+    assert seconds <= boot.machine.now / 1_000_000_000 < 1.13 * seconds + 0.01
+
+
+def test_a_panic_before_the_command_line_is_read_ends_the_run(real_kernel: Kernel) -> None:
+    boot = build(real_kernel("EMU_KERNEL_SMALL"), 2, append="mem=1M")
+    assert boot.run() is How.PANIC
+    assert boot.machine.instructions_left > 0
+
+
 def test_a_cpu_that_never_starts_is_told_by_the_kernel_itself(real_kernel: Kernel) -> None:
     """Linux v6.12 arch/arm64/kernel/smp.c, __cpu_up(): five seconds; the others come up."""
     boot = build(real_kernel("EMU_KERNEL_SMALL"), 4, fault="2:never-starts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from emu.arch.boot import DRAM_BASE
@@ -53,6 +54,7 @@ _SEED = bytes(range(64))
 _PANIC = "panic"
 _STDOUT = "stdout-path"  # of a device tree; ACPI has the SPCR
 _RESET_AT_PANIC = "panic=-1"
+_SECOND = 1_000_000_000  # ns
 
 
 @dataclass(slots=True)
@@ -138,9 +140,16 @@ class WholeBoot:
             self.told.notes_early_status = True
             free.alone = TURN
         elif va == self.panic_at:
-            self.panicked = cpu
+            self._panic(cpu)
         if va == self.until.symbol or (self.until.panic and self.panicked >= 0):
             self._end()
+
+    def _panic(self, cpu: int) -> None:
+        # It may wait for ever: with panic=0, or where the kernel has not read its command line yet.
+        if self.panicked < 0:
+            end = self.machine.time_of(cpu) + (1 + _panic_seconds(self.case)) * _SECOND
+            self.machine.clock.set_timer(end, -1, partial(self._stop, "it has panicked"))
+        self.panicked = cpu
 
     def _wanted(self) -> list[int]:
         # The CPUs that the kernel is to bring up: those that it accepts of firmware's list, up to maxcpus.
@@ -368,8 +377,18 @@ def _bootargs(boot: WholeBoot) -> str:
     if boot.image.is_flat:
         return case.append
     words = case.append.split()
-    panics = any(word.startswith("panic=") for word in words)
-    return " ".join([BOOTARGS, *([] if panics else [_RESET_AT_PANIC]), *words])
+    return " ".join([BOOTARGS, *([] if _panics(case) else [_RESET_AT_PANIC]), *words])
+
+
+def _panics(case: Case) -> list[str]:
+    # The values of panic= of the user's command line.
+    return [word.removeprefix("panic=") for word in case.append.split() if word.startswith("panic=")]
+
+
+def _panic_seconds(case: Case) -> int:
+    # How long a kernel that panics waits before it resets the machine, if it will.
+    last = _panics(case)[-1:]
+    return min(int(last[0]), 1 << 20) if last and last[0].isdecimal() else 0
 
 
 def _begin(boot: WholeBoot, dtb_pa: int) -> None:
