@@ -4,9 +4,10 @@ A turn is so many instructions at most, up to the next change of one of the CPU'
 is earliest goes first (scheduler ``timed``), so the times of CPUs that do something differ by a turn at most.
 
 MODEL: a CPU that yields again within 200 instructions, near the same place and without a store to a device,
-is taken to wait: time passes, an eighth of what it has waited so far. A scheduler that does not go by time
-may pick it while a CPU that does not wait is behind it. Then no time passes: on a parallel machine the other
-one would have got there by then.
+is taken to wait: time passes, an eighth of what it has waited so far. Where it has left the loop and come
+back, which makes a round longer than others, it begins anew: it waits for as long as before, more or less. A
+scheduler that does not go by time may pick it while a CPU that does not wait is behind it. Then no time
+passes: on a parallel machine the other one would have got there by then.
 
 MODEL: a CPU that waits in such a loop, and behind 100 s of its time has registers once more that it had
 behind them before, is taken to wait for what another CPU stores, or an interrupt. Where all that run do, and
@@ -56,22 +57,44 @@ _WFE = 0xD503_205F
 
 class _Wait:
     # The loop that a CPU waits in: the PC behind its first WFE or YIELD, since when (ns), instructions at the
-    # last one; whether its last turn has ended there. Registers long after its begin, and whether they have
-    # come again.
+    # last one; whether its last turn has ended there. Instructions when it was last at that PC, and of its
+    # shortest round. How long (ns) the wait before has taken, and since when they follow each other (ns).
+    # Registers long after that, and whether they have come again.
 
-    __slots__ = ("at", "instructions", "is_on", "registers", "settled", "since")
+    __slots__ = (
+        "at",
+        "before",
+        "first",
+        "instructions",
+        "is_on",
+        "registers",
+        "round",
+        "round_at",
+        "settled",
+        "since",
+    )
 
     def __init__(self) -> None:
-        self.at = self.instructions = self.since = 0
+        self.at = self.before = self.first = self.instructions = self.since = self.round = self.round_at = 0
         self.is_on = self.settled = False
         self.registers = b""
 
-    def begin(self, at: int, since: int) -> None:
-        self.at, self.since = at, since
+    def begin(self, at: int, since: int, instructions: int) -> None:
+        self.at, self.since, self.first, self.before = at, since, since, 0
+        self.round, self.round_at = _LOOP_MAX, instructions
         self.registers, self.settled = b"", False
 
+    def go_round(self, at: int, now: int, instructions: int) -> None:
+        # A round that is longer than others has left the loop and come back: the next of several delays.
+        if at != self.at:
+            return
+        length, self.round_at = instructions - self.round_at, instructions
+        if length > self.round:
+            self.before, self.since = now - self.since, now
+        self.round = min(self.round, length)
+
     def look(self, pe: PE, now: int) -> None:
-        if now - self.since < _FOR_EVER or self.settled:
+        if now - self.first < _FOR_EVER or self.settled:
             return
         registers = pe.general(0, 33)
         self.settled = registers == self.registers
@@ -236,13 +259,15 @@ class FreeTurns:
         wait, pc, done = self._waits[cpu], actor.pe.pc, actor.pe.counters.instructions
         if abs(pc - wait.at) <= _LOOP_BYTES and done - wait.instructions <= _LOOP_MAX:
             wait.is_on = True
+            wait.go_round(pc, actor.time, done)
             tell_of_wait(self._machine.scheduler)
             if self._goes_by_time or not self._one_is_behind(actor):
-                waited = min((actor.time - wait.since) // _YIELD_PART, _YIELD_MAX)
-                self._pass(cpu, actor, min((max(_YIELD_NS, waited), *self._event_stream(cpu, actor))))
+                waited = max(actor.time - wait.since, wait.before)
+                part = min(waited // _YIELD_PART, _YIELD_MAX)
+                self._pass(cpu, actor, min((max(_YIELD_NS, part), *self._event_stream(cpu, actor))))
             self._look_for_progress(wait, actor)
         else:
-            wait.begin(pc, actor.time)
+            wait.begin(pc, actor.time, done)
         wait.instructions = done
 
     def _look_for_progress(self, wait: _Wait, actor: Actor) -> None:

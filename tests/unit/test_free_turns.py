@@ -204,6 +204,32 @@ again:  yield
     assert machine.actors[0].pe.counters.instructions < 2_000
 
 
+@pytest.mark.parametrize(("delays", "microseconds"), [(200, 1000), (2000, 10)])
+@pytest.mark.parametrize("work", [1, 40])
+def test_delays_one_behind_the_other_are_no_longer_than_one_by_itself(
+    delays: int, microseconds: int, work: int
+) -> None:
+    """Linux v6.12 include/linux/delay.h, mdelay(): each begins anew, at the same YIELD."""
+    more = "add x7, x7, #1\n" * work
+    text = f"""
+        ldr x2, ={microseconds * 125 // 2}
+        ldr x4, ={delays}
+delay:  {more}
+        mrs x1, cntvct_el0
+again:  yield
+        mrs x3, cntvct_el0
+        sub x3, x3, x1
+        cmp x3, x2
+        b.lo again
+        subs x4, x4, #1
+        b.ne delay
+        {DONE}"""
+    machine = freely(text)
+    machine.run()
+    assert 1 <= machine.now / (delays * microseconds * 1000) < 1.13
+    assert machine.actors[0].pe.counters.instructions < delays * (100 + work)
+
+
 # CPU0 waits for the word that CPU1 stores behind 60,000 instructions; the loop of each has its time-out.
 HANDSHAKE = f"""
         mrs x4, mpidr_el1

@@ -28,7 +28,9 @@ BOTH = f"{DEADLOCK}{DONE}"
 
 
 @pytest.mark.parametrize("scheduler", ["timed", "random:1", "pct:2"])
-@pytest.mark.parametrize("wait", ["wfe", "yield", "wfe\n yield\n wfe"])
+@pytest.mark.parametrize(
+    "wait", ["wfe", "yield", "wfe\n yield\n wfe", "eor x7, x7, #1\n cbz x7, .+8\n b .+8\n nop\n nop\n wfe"]
+)
 def test_two_cpus_that_wait_for_each_other_end_the_run_and_are_stuck(wait: str, scheduler: str) -> None:
     """Each of them goes round for ever: nobody makes progress."""
     machine = freely(BOTH.format(wait=wait), cpus=2, scheduler=scheduler)
