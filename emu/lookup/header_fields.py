@@ -9,7 +9,7 @@ from emu.errors import InvalidContract
 from emu.lookup.contract import ALIGNMENTS, RETURN, Contract, Define, LookupTable, Place
 from emu.lookup.models import MODELS
 from emu.lookup.tables import ELEMENTS, KINDS, get_kind
-from emu.lookup.toml_form import MPIDR_EL1, NR_CPUS
+from emu.lookup.toml_form import MPIDR_EL1, NR_CPUS, STACK_MAX
 from emu.registry import not_one_of
 
 _X = r"(x(?:[12]?[0-9]|30))"
@@ -206,6 +206,8 @@ def _read_state(text: str, draft: Draft) -> None:
             draft.el = int(match[1])
         elif match := re.fullmatch(r"([0-9]{1,6}) bytes of stack", item):
             draft.stack = int(match[1])
+            if draft.stack > STACK_MAX:
+                raise InvalidContract(f"{item}: at most {STACK_MAX}")
         elif item not in ("MMU on", "MMU off", "MMU on or off", "MMU off or on", "no stack"):
             raise _refuse(item)
 

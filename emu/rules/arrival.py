@@ -33,6 +33,8 @@ WORDS = {
     "wrong-vectors": "CPU{cpu} has VBAR_EL1 {got}; vectors is at {own}",
     "wrong-el": "CPU{cpu} is at EL{got}, not EL{own}",
     "unlike-boot-cpu": "CPU{cpu} has {register} {got}; the boot CPU has {own}",
+    "other-fields": "CPU{cpu} has {register} {got}, as the boot CPU has; its fields are others with "
+    "HCR_EL2.E2H, which one of the two has set",
     "left-out": "CPU{cpu} comes without having written {register} at EL2, where it is UNKNOWN at reset; the "
     "boot CPU has written it",
     "unset": "CPU{cpu} has left EL2 without having written {register}, which is UNKNOWN at reset",
@@ -290,7 +292,8 @@ def _registers(boot: _Boot, cpu: int, landing: _Landing, expect: dict[Expect, in
             continue  # it was entered at EL1, or an emu before these has made the trace
         if (_comparable(register, got) ^ _comparable(register, boot.boot_cpu)) & mask:
             own = Word(boot.boot_cpu[register])
-            yield wrong("unlike-boot-cpu", register=register.name, got=Word(got[register]), own=own)
+            what = "other-fields" if own == got[register] else "unlike-boot-cpu"
+            yield wrong(what, register=register.name, got=Word(got[register]), own=own)
 
 
 def _comparable(register: Register, of: Mapping[Register, int]) -> int:

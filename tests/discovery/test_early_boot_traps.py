@@ -230,3 +230,11 @@ def test_a_fault_that_changes_nothing_is_refused(fault: str, options: Sequence[s
     options = (*options, "--cpu", "neoverse-n1")
     done = run_emu("boot", "v3", "--cpus", "3", "--fault", f"1:{fault}", *options)
     assert (done.returncode, why in done.stderr) == (2, True)
+
+
+def test_a_register_that_is_alike_but_has_other_fields_with_e2h_is_told_so() -> None:
+    """0x33ff does not trap FP without HCR_EL2.E2H, and traps it with: FPEN is 0 (Arm DDI 0487, CPTR_EL2)."""
+    done = run_emu("boot", "v3", "--cpus", "2", "--el", "2", "--cpu", "max", "--fault", "1:e2h-res1")
+    assert done.returncode == 1
+    assert "CPU1 has CPTR_EL2 0x33ff, as the boot CPU has; its fields are" in done.stdout
+    assert "CPU1 has SCTLR_EL2 0x30500800; the boot CPU has" in done.stdout

@@ -287,6 +287,9 @@ def test_values_that_contradict_are_refused_with_the_line_of_the_header() -> Non
         read(exits="ret, within 6*N instructions; else at missing")
     with pytest.raises(InvalidContract, match="lookup.parks=False: nothing is left"):
         read(exits="falls through at found")
+    with pytest.raises(InvalidContract, match="state: 65552 bytes of stack: at most 65536"):
+        read(state="EL1, MMU off, 65552 bytes of stack")
+    assert read(state="EL1, MMU off, 65536 bytes of stack").stack == 65536
 
 
 @pytest.mark.parametrize("field", FIELDS)
