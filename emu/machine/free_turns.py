@@ -49,8 +49,8 @@ _LOOP_MAX, _LOOP_BYTES = 200, 256
 _YIELD_NS, _YIELD_PART, _YIELD_MAX = 100, 8, 10_000_000_000
 # What waits longer than this (ns) with the same registers has no time-out: the kernel's are some 10 s.
 _FOR_EVER = 100_000_000_000
-# Turns that end in a loop that waits, of all CPUs: each takes the host as long as some 500 instructions.
-WAITS_LEAST, _INSTRUCTIONS_A_WAIT = 100_000, 500
+# Turns that end in a loop that waits, of all CPUs: each takes the host as long as some 2,000 instructions.
+WAITS_LEAST, _INSTRUCTIONS_A_WAIT = 100_000, 2000
 _PSTATE_I_F = 3 << 6
 _WFE = 0xD503_205F
 
