@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from screens import FOLDER, SCREENS, Screen, take
+import screens
+from screens import FOLDER, SCREENS, Screen, settled, take
+from textual.pilot import Pilot
+
+from emu.debug.tui import panes
+from emu.debug.tui.app import StepApp
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
@@ -14,6 +19,19 @@ def test_a_screen_is_as_it_is_kept(screen: Screen) -> None:
     assert len(seen) == lines
     assert max(map(len, seen)) <= columns
     assert seen == kept
+
+
+def test_a_pane_that_is_laid_out_behind_the_answer_is_filled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy host what is in a pane that is shown only now was made when it had no width."""
+    screen = next(each for each in SCREENS if each.name == "memory-120x40")
+
+    async def filled_too_early(app: StepApp, pilot: Pilot[int]) -> list[str]:
+        app._drawn["memory"] = 0
+        app._fill("memory", panes.memory(app.answer["view"], None, 0))
+        return await settled(app, pilot)
+
+    monkeypatch.setattr(screens, "settled", filled_too_early)
+    assert take(screen) == (FOLDER / f"{screen.name}.txt").read_text()
 
 
 def test_no_screen_is_kept_that_nobody_makes() -> None:

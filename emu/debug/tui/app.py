@@ -164,6 +164,7 @@ class StepApp(App[int]):
         self.output: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._panes = {name: Pane(name, heading) for name, heading in _HEADINGS.items()}
+        self._drawn: dict[str, int] = {}  # columns of each pane when it was filled last
 
     def compose(self) -> ComposeResult:
         """Lay the screen out: header, panes, prompt, keys."""
@@ -304,8 +305,10 @@ class StepApp(App[int]):
         self.exit(0)
 
     def on_text_resized(self, event: TextResized) -> None:
-        """Show the last output, also when it was laid out only now."""
-        if event.pane == "output":
+        """Fill a pane anew that has got its width only now; show the last output then, too."""
+        if self._panes[event.pane].content_size.width != self._drawn.get(event.pane):
+            self._draw()
+        elif event.pane == "output":
             self._scroll_output()
 
     def on_row_clicked(self, event: RowClicked) -> None:
@@ -339,6 +342,7 @@ class StepApp(App[int]):
         if not self.answer:
             return
         view, shown = self.answer["view"], self._panes
+        self._drawn = {name: pane.content_size.width for name, pane in shown.items()}
         self._draw_title("running" if self.waiting else "")
         text, row, heading = panes.code(view, self.as_source, shown["code"].content_size.width)
         self._fill("code", text, row)
