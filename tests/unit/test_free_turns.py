@@ -78,6 +78,18 @@ SET_TIMER = (
 DONE = "dsb sy\n msr daifset, #2\n b .\n"
 
 
+# A wait for so many ticks of the counter, which the loop itself looks at.
+WAIT_FOR_COUNT = f"""
+        mrs x1, cntvct_el0
+        ldr x2, ={{ticks}}
+        add x1, x1, x2
+again:  yield
+        mrs x3, cntvct_el0
+        cmp x3, x1
+        b.lo again
+        {DONE}"""
+
+
 def fill(text: str, controller: str) -> str:
     """Put the controller's words in the place of their names."""
     for name, words in WORDS[controller].items():
@@ -189,16 +201,7 @@ def test_all_asleep_without_a_timer_ends_the_run() -> None:
 
 def test_a_loop_that_yields_lets_time_pass_up_to_what_it_waits_for() -> None:
     """A wait of 10 ms for the counter takes some hundred turns, and is not a tenth too long."""
-    text = f"""
-        mrs x1, cntvct_el0
-        ldr x2, =625000
-        add x1, x1, x2
-again:  yield
-        mrs x3, cntvct_el0
-        cmp x3, x1
-        b.lo again
-        {DONE}"""
-    machine = freely(text)
+    machine = freely(WAIT_FOR_COUNT.format(ticks=625_000))
     machine.run()
     assert 10_000_000 <= machine.now < 11_500_000
     assert machine.actors[0].pe.counters.instructions < 2_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bare_machine import DATA
-from test_free_turns import DONE, SET_TIMER, freely, word
+from test_free_turns import DONE, SET_TIMER, WAIT_FOR_COUNT, freely, word
 
 from emu.machine import free_turns
 from emu.machine.actor import State
@@ -62,16 +62,7 @@ def test_the_same_where_one_of_them_clears_its_word_is_not() -> None:
 @pytest.mark.parametrize("seconds", [20, 150])
 def test_a_loop_that_ends_by_its_own_time_out_is_waited_for(seconds: int) -> None:
     """However long that is: the count that it has read is another one each time."""
-    text = f"""
-        mrs x1, cntvct_el0
-        ldr x2, ={62_500_000 * seconds:#x}
-        add x1, x1, x2
-again:  yield
-        mrs x3, cntvct_el0
-        cmp x3, x1
-        b.lo again
-        {DONE}"""
-    machine = freely(text)
+    machine = freely(WAIT_FOR_COUNT.format(ticks=62_500_000 * seconds))
     machine.run()
     assert machine.outcome(0).end is End.SELF_BRANCH
     assert machine.now >= seconds * 1_000_000_000
