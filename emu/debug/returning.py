@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emu.arch import a64
 from emu.debug.frames import backtrace
-from emu.debug.session import Session
+from emu.debug.session import Session, interrupt_stop
 from emu.debug.stops import SessionStop
 from emu.machine.actor import generators
 
@@ -24,7 +24,7 @@ def step_out(session: Session, cpu: int) -> SessionStop:
         if stop.reason != "step" or stop.text or function.gi_frame is None:
             return stop
         if session.interrupted():
-            return SessionStop("interrupt", stop.cpu, "interrupted")
+            return interrupt_stop(stop.cpu)
 
 
 def step_over(session: Session, cpu: int) -> SessionStop:

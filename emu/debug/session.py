@@ -36,7 +36,8 @@ _POLL_STEPS = 1024  # between two polls of Session.interrupted
 _SCHEDULE, _STAND, _FREE = Others.SCHEDULE, Others.STAND, Others.FREE
 
 
-def _interrupted(cpu: int) -> SessionStop:
+def interrupt_stop(cpu: int) -> SessionStop:
+    """Return the stop of a user who has interrupted while ``cpu`` ran (-1: nobody yet)."""
     return SessionStop("interrupt", max(cpu, 0), "interrupted")
 
 
@@ -208,7 +209,7 @@ class Session(DebugTarget):
         machine, log, forced = self.machine, self.log, self.settings.forced
         while (now := log.position) < position:
             if heeded and not now % _POLL_STEPS and self.interrupted():
-                return _interrupted(machine.current)
+                return interrupt_stop(machine.current)
             if not self._one(forced.pop(now, -1) if forced else -1):
                 return SessionStop("end", machine.current, self._why_over())
         return SessionStop("goal", machine.current)
@@ -230,7 +231,7 @@ class Session(DebugTarget):
             if unpolled >= _POLL_STEPS:
                 unpolled = 0
                 if self.interrupted():
-                    return _interrupted(machine.current)
+                    return interrupt_stop(machine.current)
             if cpu >= 0 and actors[cpu].state in AT_END and not self.ended:
                 over = at_its_end(self, cpu)
                 if over:
