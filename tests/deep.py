@@ -10,7 +10,8 @@ import re
 
 # Parts of the ids of tests.
 DEEP = (
-    r"^tests/reference/(?!test_(identification|firmware_calls))",  # drawn programs, logs, lockstep against QEMU
+    # Drawn programs, devices, logs and lockstep against QEMU.
+    r"^tests/reference/(?!test_(identification|firmware_calls))",
     r"^tests/spec/test_arm64_host\.py",  # an emulated host
     r"EMU_KERNEL_(61|16K|618)\b|kernel-(61|16k|618)\b",  # other kernels than the newest and 6.12
     r"^tests/repo/test_(one_file|ci_page|bench|skips_are_failures|deep)\.py",  # copies of the tree
